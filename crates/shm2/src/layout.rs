@@ -1,0 +1,323 @@
+//! The bytes of a region: where everything stands, fixed for protocol version 1.
+//!
+//! `docs/protocol.md` holds the same tables in prose; the assertions at the end of this file keep the two equal.
+//! All words are little-endian and naturally aligned. Sections, in order:
+//!
+//! ```text
+//! header 64 KiB | ready ring: 4096 cells of 128 bytes | 64 consumer pages, 64 KiB apart | arena: the rest
+//! ```
+//!
+//! The geometry depends on the region's size alone, so whoever knows the file size knows every offset.
+
+use crate::sync::{AtomicU32, AtomicU64};
+
+#[cfg(target_endian = "big")]
+compile_error!("the region is little-endian and is read in place: big-endian machines are not supported");
+
+/// First eight bytes of every region: `SHM2RGN` and a zero byte.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"SHM2RGN\0");
+/// Protocol version spoken here; another major version is refused.
+pub const VERSION_MAJOR: u16 = 1;
+/// Minor versions only add fields where zeros stood.
+pub const VERSION_MINOR: u16 = 0;
+
+/// Unit of section offsets: a multiple of every page size in use and of Windows' mapping granularity.
+pub const SECTION: u64 = 65_536;
+/// Cells of the ready ring; a power of two.
+pub const CELLS: u64 = 4096;
+/// Bytes of one ring cell.
+pub const CELL_BYTES: u64 = 128;
+/// Consumer pages, and so the most leasing consumers at one time.
+pub const PAGES: usize = 64;
+/// Lease entries in one consumer page.
+pub const LEASES: usize = 64;
+/// Bytes of each consumer page that are backed by memory; the rest of its 64 KiB is never touched.
+pub const PAGE_USED: u64 = 4096;
+/// Every extent of the arena starts on, and is a multiple of, this many bytes.
+pub const GRANULE: u64 = 64;
+
+/// Offset of the ready ring in the region.
+pub const RING_OFFSET: u64 = SECTION;
+/// Offset of the first consumer page.
+pub const PAGES_OFFSET: u64 = RING_OFFSET + CELLS * CELL_BYTES;
+/// Offset of the arena.
+pub const ARENA_OFFSET: u64 = PAGES_OFFSET + PAGES as u64 * SECTION;
+/// The smallest region: everything above and one section of arena.
+pub const MIN_REGION: u64 = ARENA_OFFSET + SECTION;
+/// The largest region that is accepted, 1 TiB: more is taken for a lie or a slip.
+pub const MAX_REGION: u64 = 1 << 40;
+
+/// Longest caps text, in bytes, that a cell may point to.
+pub const MAX_CAPS: u64 = 64 * 1024;
+/// Longest per-frame meta blob, in bytes, that a cell may point to.
+pub const MAX_META: u64 = 1024 * 1024;
+
+/// "No value" in the 64-bit time and offset fields.
+pub const NONE: u64 = u64::MAX;
+
+/// [`Header::state`]: the producer is, or was until it died, publishing.
+pub const STATE_LIVE: u32 = 1;
+/// [`Header::state`]: the producer closed the region in an orderly way.
+pub const STATE_CLOSED: u32 = 2;
+
+/// Words that only the producer writes. One kilobyte; words that change with frames stand 128 bytes apart, so that
+/// neither they nor the line that a CPU fetches along with them are shared.
+#[repr(C, align(128))]
+pub struct Header {
+    /// [`MAGIC`].
+    pub magic: AtomicU64,
+    /// `major << 16 | minor`.
+    pub version: AtomicU32,
+    /// Bytes of this struct.
+    pub header_bytes: AtomicU32,
+    /// Size of the whole region.
+    pub region_bytes: AtomicU64,
+    /// Random, never zero: names this life of the region.
+    pub generation: AtomicU64,
+    /// [`RING_OFFSET`].
+    pub ring_offset: AtomicU64,
+    /// [`PAGES_OFFSET`].
+    pub pages_offset: AtomicU64,
+    /// [`ARENA_OFFSET`].
+    pub arena_offset: AtomicU64,
+    /// Bytes from there to the end, a multiple of [`GRANULE`].
+    pub arena_bytes: AtomicU64,
+    /// [`CELLS`].
+    pub cells: AtomicU32,
+    /// [`CELL_BYTES`].
+    pub cell_bytes: AtomicU32,
+    /// [`PAGES`].
+    pub pages: AtomicU32,
+    /// [`SECTION`]: distance between consumer pages.
+    pub page_stride: AtomicU32,
+    /// Lease entries that the producer honours in each page.
+    pub max_leases: AtomicU32,
+    /// Frames kept for consumers that attach later.
+    pub history: AtomicU32,
+    /// What happens when there is no room: 0 drop-oldest, 1 drop-newest, 2 block.
+    pub full_policy: AtomicU32,
+    /// Process id of the producer in its own namespace; for people, never for decisions.
+    pub producer_pid: AtomicU32,
+    /// Creation, nanoseconds of the real-time clock.
+    pub created_ns: AtomicU64,
+    pad0: [u64; 3],
+    /// Sequence of the newest published frame, 0 before the first.
+    pub head: AtomicU64,
+    pad1: [u64; 15],
+    /// Oldest sequence that a consumer may still take. Raised before a cell is written over or an extent freed.
+    pub oldest: AtomicU64,
+    pad2: [u64; 15],
+    /// Futex word of waiting consumers; changes with every wake.
+    pub wake: AtomicU32,
+    pad3: [u32; 31],
+    /// [`STATE_LIVE`] or [`STATE_CLOSED`].
+    pub state: AtomicU32,
+    /// 1 while the producer waits for room: then whoever makes room wakes it through its own page.
+    pub producer_waits: AtomicU32,
+    pad4: [u64; 15],
+    /// Timeline beacon, a sequence lock: odd while it is written, +2 with each beacon.
+    pub beacon_sequence: AtomicU64,
+    /// Producer's monotonic clock at the beacon.
+    pub beacon_monotonic_ns: AtomicU64,
+    /// Producer's real-time clock at the beacon.
+    pub beacon_realtime_ns: AtomicU64,
+    /// Newest sequence at the beacon.
+    pub beacon_head: AtomicU64,
+    pad5: [u64; 12],
+    /// Frames retired before every attached consumer had read them.
+    pub dropped_oldest: AtomicU64,
+    /// New frames not taken, because the policy keeps the old ones or nothing could make room.
+    pub dropped_newest: AtomicU64,
+    /// Frames that could never fit into the arena.
+    pub dropped_too_large: AtomicU64,
+    pad6: [u64; 29],
+}
+
+/// One published frame: its description, and its sequence number, which is stored last.
+#[repr(C, align(128))]
+pub struct Cell {
+    /// 16 little-endian words; see the `W_*` constants.
+    pub words: [AtomicU64; 16],
+}
+
+/// Sequence number: 0 in a cell never used.
+pub const W_SEQUENCE: usize = 0;
+/// Payload's offset in the region.
+pub const W_OFFSET: usize = 1;
+/// Payload's length in bytes.
+pub const W_LENGTH: usize = 2;
+/// Low 32 bits: flags; high 32 bits: kind.
+pub const W_FLAGS_KIND: usize = 3;
+/// Presentation time, nanoseconds, on the producer's own running time.
+pub const W_PTS: usize = 4;
+/// Producer's monotonic clock when the frame was published.
+pub const W_PUBLISHED: usize = 5;
+/// Frame's absolute time on the producer's monotonic clock.
+pub const W_TIME: usize = 6;
+/// Duration in nanoseconds.
+pub const W_DURATION: usize = 7;
+/// Decoding time, nanoseconds.
+pub const W_DTS: usize = 8;
+/// Media specific position of the first unit.
+pub const W_MEDIA_OFFSET: usize = 9;
+/// Media specific position after the last unit.
+pub const W_MEDIA_OFFSET_END: usize = 10;
+/// Caps text: offset in the region.
+pub const W_CAPS_OFFSET: usize = 11;
+/// Caps text: low 32 bits length, high 32 bits number of this caps (grows by one with each change, 0 none).
+pub const W_CAPS_LENGTH_ID: usize = 12;
+/// Meta blob: offset in the region.
+pub const W_META_OFFSET: usize = 13;
+/// Meta blob: low 32 bits length; high 32 bits zero.
+pub const W_META_LENGTH: usize = 14;
+/// Latency of the producer's pipeline in nanoseconds.
+pub const W_LATENCY: usize = 15;
+
+/// Kind of a ring item: a frame with payload.
+pub const KIND_FRAME: u32 = 0;
+/// Kind of a ring item: no more frames of this stream.
+pub const KIND_END: u32 = 1;
+
+/// A hold on one frame. `sequence` is the hold; zero means free.
+#[repr(C)]
+pub struct Lease {
+    /// The frame held, or 0.
+    pub sequence: AtomicU64,
+    /// Payload's offset in the region.
+    pub offset: AtomicU64,
+    /// Payload's length.
+    pub length: AtomicU64,
+    reserved: u64,
+}
+
+/// The part of the region that one consumer writes; all words are the consumer's claims, none is trusted.
+#[repr(C, align(64))]
+pub struct Page {
+    /// Next sequence that the consumer will take.
+    pub cursor: AtomicU64,
+    /// Lease entries in use stand below this index.
+    pub lease_count: AtomicU32,
+    /// 0 never claimed, 1 attached, 2 claimed once and now free.
+    pub claimed: AtomicU32,
+    pad0: [u64; 2],
+    /// Holds on frames; the first shares the cursor's cache line.
+    pub leases: [Lease; LEASES],
+    pad1: [u64; 4],
+    /// Changes each time the consumer is about to sleep.
+    pub ticket: AtomicU32,
+    pad2: [u32; 15],
+    /// Futex word on which the producer sleeps when it waits for this consumer.
+    pub room: AtomicU32,
+    pad3: [u32; 15],
+    /// Process id in its own namespace, for people.
+    pub pid: AtomicU32,
+    /// Bit 0: latest-only.
+    pub mode: AtomicU32,
+    /// Producer's monotonic clock at attach.
+    pub attached_ns: AtomicU64,
+    /// Frames taken.
+    pub received: AtomicU64,
+    /// Frames that were gone before this consumer came to them.
+    pub missed: AtomicU64,
+    /// Frames passed over on purpose (latest-only).
+    pub skipped: AtomicU64,
+    /// Frames copied because the lease budget was used up.
+    pub copied: AtomicU64,
+    pad4: [u64; 2],
+}
+
+/// Steps of 64 bytes by which a page's words are displaced, so that 64 pages do not fight for one cache set.
+pub const STAGGER_STEPS: u64 = 28;
+
+/// Offset in the region of consumer page `index`'s [`Page`] words.
+pub const fn page_words_offset(index: usize) -> u64 {
+    page_offset(index) + (index as u64 % STAGGER_STEPS) * 64
+}
+
+/// Offset in the region of consumer page `index`, the unit of mapping.
+pub const fn page_offset(index: usize) -> u64 {
+    PAGES_OFFSET + index as u64 * SECTION
+}
+
+/// Offset in the region of the cell that holds `sequence`.
+pub const fn cell_offset(sequence: u64) -> u64 {
+    RING_OFFSET + (sequence % CELLS) * CELL_BYTES
+}
+
+/// Bytes of arena in a region of this size, or `None` when the size is out of range.
+pub const fn arena_bytes(region_bytes: u64) -> Option<u64> {
+    if region_bytes < MIN_REGION || region_bytes > MAX_REGION {
+        return None;
+    }
+    Some((region_bytes - ARENA_OFFSET) / GRANULE * GRANULE)
+}
+
+/// Region size whose arena is at least `arena` bytes.
+pub const fn region_bytes_for_arena(arena: u64) -> u64 {
+    let bytes = ARENA_OFFSET + arena.div_ceil(SECTION) * SECTION;
+    if bytes < MIN_REGION { MIN_REGION } else { bytes }
+}
+
+#[cfg(not(loom))]
+mod assertions {
+    use super::*;
+    use std::mem::{offset_of, size_of};
+
+    macro_rules! at { ($($t:ident . $f:ident = $n:expr),* $(,)?) => { $(const _: () = assert!(offset_of!($t, $f) == $n);)* } }
+    at!(
+        Header.magic = 0,
+        Header.version = 8,
+        Header.header_bytes = 12,
+        Header.region_bytes = 16,
+        Header.generation = 24,
+        Header.ring_offset = 32,
+        Header.pages_offset = 40,
+        Header.arena_offset = 48,
+        Header.arena_bytes = 56,
+        Header.cells = 64,
+        Header.cell_bytes = 68,
+        Header.pages = 72,
+        Header.page_stride = 76,
+        Header.max_leases = 80,
+        Header.history = 84,
+        Header.full_policy = 88,
+        Header.producer_pid = 92,
+        Header.created_ns = 96,
+        Header.head = 128,
+        Header.oldest = 256,
+        Header.wake = 384,
+        Header.state = 512,
+        Header.producer_waits = 516,
+        Header.beacon_sequence = 640,
+        Header.beacon_monotonic_ns = 648,
+        Header.beacon_realtime_ns = 656,
+        Header.beacon_head = 664,
+        Header.dropped_oldest = 768,
+        Header.dropped_newest = 776,
+        Header.dropped_too_large = 784,
+        Page.cursor = 0,
+        Page.lease_count = 8,
+        Page.claimed = 12,
+        Page.leases = 32,
+        Page.ticket = 2112,
+        Page.room = 2176,
+        Page.pid = 2240,
+        Page.mode = 2244,
+        Page.attached_ns = 2248,
+        Page.received = 2256,
+        Page.missed = 2264,
+        Page.skipped = 2272,
+        Page.copied = 2280,
+        Lease.sequence = 0,
+        Lease.offset = 8,
+        Lease.length = 16,
+    );
+    const _: () = assert!(size_of::<Header>() == 1024);
+    const _: () = assert!(size_of::<Cell>() as u64 == CELL_BYTES);
+    const _: () = assert!(size_of::<Lease>() == 32);
+    const _: () = assert!(size_of::<Page>() == 2304);
+    const _: () = assert!((STAGGER_STEPS - 1) * 64 + size_of::<Page>() as u64 <= PAGE_USED);
+    const _: () = assert!(CELLS.is_power_of_two());
+    const _: () = assert!(RING_OFFSET == 65_536 && PAGES_OFFSET == 589_824 && ARENA_OFFSET == 4_784_128);
+    const _: () = assert!(ARENA_OFFSET.is_multiple_of(SECTION) && MIN_REGION == 4_849_664);
+}

@@ -1,0 +1,245 @@
+//! loom models of the protocol's steps.
+//!
+//! Run with `RUSTFLAGS="--cfg loom" cargo test -p shm2 --release --lib models`.
+//!
+//! Each model runs as it is and must pass, then with one fence left out and must fail.
+//!
+//! # Safety
+//! The only unsafe code reads and writes loom's cells, which report any access that could overlap another.
+
+#![allow(unsafe_code)]
+
+use crate::protocol::*;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use loom::cell::UnsafeCell;
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
+use std::cell::Cell;
+
+std::thread_local! { static WEAKENED: Cell<Option<Site>> = const { Cell::new(None) }; }
+
+pub(crate) fn weakened() -> Option<Site> {
+    WEAKENED.get()
+}
+
+/// loom runs every model thread on the calling OS thread, so a thread-local reaches all of them.
+fn run(weaken: Option<Site>, model: fn()) {
+    WEAKENED.set(weaken);
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(model);
+}
+
+fn fails(site: Site, model: fn()) {
+    let outcome = std::panic::catch_unwind(|| run(Some(site), model));
+    WEAKENED.set(None);
+    assert!(outcome.is_err(), "the model passes without the fence {site:?}: it proves nothing");
+}
+
+/// One ring cell, two extents; the frame's extent number is its description.
+struct Region {
+    cell: AtomicU64,
+    description: AtomicU64,
+    oldest: AtomicU64,
+    entry: AtomicU64,
+    extents: [UnsafeCell<u64>; 2],
+}
+
+fn region() -> Arc<Region> {
+    Arc::new(Region {
+        cell: AtomicU64::new(0),
+        description: AtomicU64::new(0),
+        oldest: AtomicU64::new(1),
+        entry: AtomicU64::new(0),
+        extents: [UnsafeCell::new(0), UnsafeCell::new(0)],
+    })
+}
+
+/// Publishes frames 1, 2, 3 through one cell: each reuses the cell, and the third needs an extent back. A frame
+/// that is held waits in limbo and the newest is then dropped. loom's `UnsafeCell` reports any write over a read.
+fn produce(r: &Region) {
+    let mut free = vec![0usize, 1];
+    let mut current: Option<(u64, usize)> = None;
+    let mut limbo: Vec<(u64, usize)> = Vec::new();
+    for sequence in 1..=3 {
+        limbo.extend(current.take());
+        retire(&r.oldest, sequence);
+        let holder = held(&r.entry);
+        limbo.retain(|&(s, extent)| {
+            if s != holder {
+                free.push(extent);
+            }
+            s == holder
+        });
+        let Some(extent) = free.pop() else { return };
+        // SAFETY: loom checks that nobody reads the extent meanwhile; that is the point of the model.
+        r.extents[extent].with_mut(|p| unsafe { *p = sequence });
+        r.description.store(extent as u64, Ordering::Relaxed);
+        publish(&r.cell, sequence);
+        current = Some((sequence, extent));
+    }
+}
+
+fn consume(r: &Region) {
+    for _ in 0..2 {
+        let sequence = published(&r.cell);
+        if sequence == 0 {
+            continue;
+        }
+        let extent = r.description.load(Ordering::Relaxed) as usize;
+        if hold(&r.entry, &r.oldest, sequence) {
+            // SAFETY: as above.
+            let seen = r.extents[extent].with(|p| unsafe { *p });
+            assert_eq!(seen, sequence, "a held frame changed, or its description was another's");
+            release(&r.entry);
+        }
+    }
+}
+
+fn lease_model() {
+    let r = region();
+    let producer = {
+        let r = r.clone();
+        thread::spawn(move || produce(&r))
+    };
+    consume(&r);
+    producer.join().expect("producer");
+}
+
+/// A futex word: `wait` sleeps only while the word still has the expected value.
+struct Futex {
+    word: AtomicU32,
+    lock: Mutex<()>,
+    condition: Condvar,
+}
+
+impl Futex {
+    fn new() -> Self {
+        Self { word: AtomicU32::new(0), lock: Mutex::new(()), condition: Condvar::new() }
+    }
+    fn wait(&self, expected: u32) {
+        let guard = self.lock.lock().expect("lock");
+        if self.word.load(Ordering::Relaxed) == expected {
+            drop(self.condition.wait(guard).expect("wait"));
+        }
+    }
+    fn wake(&self) {
+        self.word.fetch_add(1, Ordering::Relaxed);
+        drop(self.lock.lock().expect("lock"));
+        self.condition.notify_all();
+    }
+}
+
+struct Sleepers {
+    cell: AtomicU64,
+    tickets: [AtomicU32; 1],
+    futex: Futex,
+}
+
+/// A consumer that waits for frame 1 must not sleep for ever (loom reports that as a deadlock).
+fn wake_model() {
+    let s = Arc::new(Sleepers { cell: AtomicU64::new(0), tickets: [AtomicU32::new(0)], futex: Futex::new() });
+    let producer = {
+        let s = s.clone();
+        thread::spawn(move || {
+            publish(&s.cell, 1);
+            before_wake();
+            let mut answered = 0;
+            if must_wake(&s.tickets[0], &mut answered) {
+                s.futex.wake();
+            }
+        })
+    };
+    while published(&s.cell) != 1 {
+        let expected = s.futex.word.load(Ordering::Acquire);
+        announce_sleep(&s.tickets[0]);
+        if published(&s.cell) != 1 {
+            s.futex.wait(expected);
+        }
+    }
+    producer.join().expect("producer");
+}
+
+struct Room {
+    entry: AtomicU64,
+    waits: AtomicU32,
+    futex: Futex,
+}
+
+/// A producer that waits for a lease to end must not sleep for ever.
+fn room_model() {
+    let r = Arc::new(Room { entry: AtomicU64::new(7), waits: AtomicU32::new(0), futex: Futex::new() });
+    let consumer = {
+        let r = r.clone();
+        thread::spawn(move || {
+            release(&r.entry);
+            if room_is_needed(&r.waits) {
+                r.futex.wake();
+            }
+        })
+    };
+    while held(&r.entry) != 0 {
+        let expected = r.futex.word.load(Ordering::Acquire);
+        announce_need(&r.waits);
+        if held(&r.entry) != 0 {
+            r.futex.wait(expected);
+        }
+    }
+    consumer.join().expect("consumer");
+}
+
+/// Two pages. The scan must read both each time: a list of live pages that was made before the lease fails.
+fn two_pages(cached: bool) {
+    let claimed = Arc::new([AtomicU32::new(1), AtomicU32::new(0)]);
+    let entries = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+    let oldest = Arc::new(AtomicU64::new(1));
+    let bytes = Arc::new(UnsafeCell::new(1u64));
+    let consumer = {
+        let (claimed, entries, oldest, bytes) = (claimed.clone(), entries.clone(), oldest.clone(), bytes.clone());
+        thread::spawn(move || {
+            claimed[1].store(1, Ordering::Release);
+            if hold(&entries[1], &oldest, 1) {
+                // SAFETY: loom checks that the producer does not write meanwhile.
+                assert_eq!(bytes.with(|p| unsafe { *p }), 1);
+                release(&entries[1]);
+            }
+        })
+    };
+    let live_before = claimed.iter().take_while(|c| c.load(Ordering::Acquire) != 0).count();
+    retire(&oldest, 2);
+    let live_now = claimed.iter().take_while(|c| c.load(Ordering::Acquire) != 0).count();
+    let scanned = if cached { live_before } else { live_now };
+    if entries.iter().take(scanned).all(|e| held(e) != 1) {
+        // SAFETY: loom checks that no consumer reads meanwhile.
+        bytes.with_mut(|p| unsafe { *p = 2 });
+    }
+    consumer.join().expect("consumer");
+}
+
+#[test]
+fn held_frames_never_change() {
+    run(None, lease_model);
+    fails(Site::Lease, lease_model);
+    fails(Site::Retire, lease_model);
+}
+
+#[test]
+fn no_wake_up_is_lost() {
+    run(None, wake_model);
+    fails(Site::Sleep, wake_model);
+    fails(Site::Publish, wake_model);
+}
+
+#[test]
+fn a_blocked_producer_is_woken() {
+    run(None, room_model);
+    fails(Site::NeedRoom, room_model);
+    fails(Site::MadeRoom, room_model);
+}
+
+#[test]
+fn every_claimed_page_is_scanned() {
+    run(None, || two_pages(false));
+    let cached = std::panic::catch_unwind(|| run(None, || two_pages(true)));
+    assert!(cached.is_err(), "the model passes with a cached list of pages: it proves nothing");
+}

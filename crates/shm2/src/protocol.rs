@@ -1,0 +1,134 @@
+//! The ordering-critical steps of the protocol, each in one place, so that the product and the loom models (below)
+//! run the very same code.
+//!
+//! **Lease.** A consumer finds sequence `s` in a cell, copies the description, then [`hold`]s: it stores `s` into a
+//! lease entry of its page, passes a full fence, and goes on only if the producer's `oldest` is still at most `s`.
+//! The producer [`retire`]s by storing the new `oldest` and passing a full fence *before* its first store into any of
+//! the retired cells and before it reads the pages. One of the two fences comes first in their total order:
+//!
+//! * the consumer's: then the producer's scan sees the lease, and the extent waits in limbo;
+//! * the producer's: then the consumer sees the raised `oldest` and gives the frame up. Had it copied words of a
+//!   newer frame from the cell, those were stored after the producer's fence, so it sees `oldest` raised, too.
+//!
+//! **Wake.** A consumer about to sleep reads the wake word, stores a new ticket, passes a full fence, and looks at its
+//! cell once more ([`announce_sleep`]). The producer publishes, passes a full fence, and looks for tickets it has not
+//! answered ([`must_wake`]). Either the consumer finds the frame or the producer finds the ticket.
+//!
+//! **Room.** The same with the roles exchanged, for a producer that blocks: it raises `producer_waits`, fences, looks
+//! at the pages once more; a consumer releases, fences, and looks at `producer_waits`.
+
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+
+/// The full fences that carry the protocol, named so that a model can leave one out and be seen to fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(not(loom), allow(dead_code))]
+pub(crate) enum Site {
+    Lease,
+    Retire,
+    Sleep,
+    Publish,
+    NeedRoom,
+    MadeRoom,
+}
+
+#[cfg(not(all(loom, test)))]
+#[inline(always)]
+fn full_fence(_site: Site) {
+    fence(Ordering::SeqCst);
+}
+
+#[cfg(all(loom, test))]
+fn full_fence(site: Site) {
+    if crate::models::weakened() != Some(site) {
+        fence(Ordering::SeqCst);
+    }
+}
+
+/// Consumer: protects `sequence`. False means that the frame is gone and the entry is free again.
+#[inline]
+pub(crate) fn hold(entry: &AtomicU64, oldest: &AtomicU64, sequence: u64) -> bool {
+    // Relaxed: the fence orders it against the load of `oldest`.
+    entry.store(sequence, Ordering::Relaxed);
+    full_fence(Site::Lease);
+    // SYNC: retired
+    if oldest.load(Ordering::Acquire) <= sequence {
+        return true;
+    }
+    entry.store(0, Ordering::Release);
+    false
+}
+
+/// Consumer: gives a frame back; all reads of its bytes come before.
+#[inline]
+pub(crate) fn release(entry: &AtomicU64) {
+    // SYNC: lease-released
+    entry.store(0, Ordering::Release);
+}
+
+/// Producer: no new lease below `to` from here on. Precedes every store into those cells and every scan of pages.
+#[inline]
+pub(crate) fn retire(oldest: &AtomicU64, to: u64) {
+    // SYNC: retired
+    oldest.store(to, Ordering::Release);
+    full_fence(Site::Retire);
+}
+
+/// Producer: the sequence that a lease entry holds, 0 for none. Pairs with [`release`].
+#[inline]
+pub(crate) fn held(entry: &AtomicU64) -> u64 {
+    // SYNC: lease-released
+    entry.load(Ordering::Acquire)
+}
+
+/// Producer: makes a filled cell visible.
+#[inline]
+pub(crate) fn publish(cell_sequence: &AtomicU64, sequence: u64) {
+    // SYNC: frame-published
+    cell_sequence.store(sequence, Ordering::Release);
+}
+
+/// Consumer: the sequence that stands in a cell.
+#[inline]
+pub(crate) fn published(cell_sequence: &AtomicU64) -> u64 {
+    // SYNC: frame-published
+    cell_sequence.load(Ordering::Acquire)
+}
+
+/// Consumer: says that it is about to sleep. It must look at its cell after this and before it sleeps.
+#[inline]
+pub(crate) fn announce_sleep(ticket: &AtomicU32) {
+    // Relaxed: this consumer alone writes its ticket, and the fence orders it against the second look.
+    let next = ticket.load(Ordering::Relaxed).wrapping_add(1);
+    ticket.store(next, Ordering::Relaxed);
+    full_fence(Site::Sleep);
+}
+
+/// Producer: comes between [`publish`] and the first [`must_wake`].
+#[inline]
+pub(crate) fn before_wake() {
+    full_fence(Site::Publish);
+}
+
+/// Producer: whether this page shows a ticket that was not answered; answers it.
+#[inline]
+pub(crate) fn must_wake(ticket: &AtomicU32, answered: &mut u32) -> bool {
+    // Relaxed: ordered by `before_wake`.
+    let shown = ticket.load(Ordering::Relaxed);
+    let new = shown != *answered;
+    *answered = shown;
+    new
+}
+
+/// Producer: says that it will sleep until somebody makes room. It must look at the pages after this.
+#[inline]
+pub(crate) fn announce_need(producer_waits: &AtomicU32) {
+    producer_waits.store(1, Ordering::Relaxed);
+    full_fence(Site::NeedRoom);
+}
+
+/// Consumer: whether the producer waits for room, asked after a cursor moved or a lease was released.
+#[inline]
+pub(crate) fn room_is_needed(producer_waits: &AtomicU32) -> bool {
+    full_fence(Site::MadeRoom);
+    producer_waits.load(Ordering::Relaxed) != 0
+}
