@@ -197,7 +197,7 @@ pub struct Page {
     pub cursor: AtomicU64,
     /// Lease entries in use stand below this index.
     pub lease_count: AtomicU32,
-    /// 0 never claimed, 1 attached, 2 claimed once and now free.
+    /// 0 never claimed, 1 reading, 2 claimed once and now free, 3 no longer reading but holding frames.
     pub claimed: AtomicU32,
     pad0: [u64; 2],
     /// Holds on frames; the first shares the cursor's cache line.

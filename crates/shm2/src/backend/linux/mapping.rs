@@ -1,0 +1,73 @@
+//! Mapping a region file into memory.
+//!
+//! # Safety
+//! A mapping is made only of a range that lies inside the file as it is now; it is unmapped once, at drop. Nothing here
+//! makes a reference to mapped bytes: `crate::memory` does, and only to atomics.
+
+#![allow(unsafe_code)]
+
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+use std::ffi::c_void;
+use std::io;
+use std::os::fd::AsFd;
+use std::ptr::NonNull;
+
+/// A mapped range of a region file.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    base: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: the struct is an address and a length; all access goes through `crate::memory`, which uses atomics and copies.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+/// Page tables of mappings up to this size are filled at once, so that streaming takes no page fault.
+const POPULATE_UP_TO: usize = 1 << 30;
+
+impl Mapping {
+    /// Maps `bytes` of the file from `offset`. The caller has checked that the file is that long.
+    pub(crate) fn new(fd: impl AsFd, offset: u64, bytes: usize, writable: bool) -> io::Result<Self> {
+        let protection = if writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
+        // SAFETY: a fresh shared mapping at an address of the kernel's choice replaces nothing.
+        let base = unsafe { mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, fd, offset)? };
+        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let mapping = Self { base, bytes };
+        mapping.advise(Advice::LinuxDontFork)?;
+        Ok(mapping)
+    }
+
+    /// Fills the page tables of one range; a kernel that cannot do it takes faults later instead.
+    pub(crate) fn populate(&self, offset: usize, bytes: usize, writable: bool) {
+        if offset.checked_add(bytes).is_none_or(|end| end > self.bytes) || bytes > POPULATE_UP_TO {
+            return;
+        }
+        let advice = if writable { Advice::LinuxPopulateWrite } else { Advice::LinuxPopulateRead };
+        // SAFETY: the range lies inside this mapping; populating changes no byte.
+        let _ = unsafe { madvise(self.base.as_ptr().add(offset).cast::<c_void>(), bytes, advice) };
+    }
+
+    fn advise(&self, advice: Advice) -> io::Result<()> {
+        // SAFETY: the range is exactly this mapping.
+        Ok(unsafe { madvise(self.base.as_ptr().cast::<c_void>(), self.bytes, advice)? })
+    }
+
+    /// First byte.
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// Bytes mapped.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new`, unmapped here only; every user keeps the `Mapping` alive while it uses the bytes.
+        let _ = unsafe { munmap(self.base.as_ptr().cast::<c_void>(), self.bytes) };
+    }
+}

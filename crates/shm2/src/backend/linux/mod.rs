@@ -1,0 +1,46 @@
+//! Linux: a region is a file on tmpfs; peers are alive while they hold byte-range locks on it; waiting is a futex.
+
+mod create;
+mod fork;
+mod futex;
+mod lock;
+mod mapping;
+mod open;
+mod room;
+mod watch;
+
+pub(crate) use create::OwnedRegion;
+pub(crate) use futex::{Event, Wake, wait_any, wait_shared, wake_shared};
+pub(crate) use mapping::Mapping;
+pub(crate) use open::{Identity, OpenRegion, identity_at};
+pub(crate) use watch::{Watch, watch_directory, watch_region};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Nanoseconds of the monotonic clock, the one that every process on this kernel shares.
+pub(crate) fn monotonic_ns() -> u64 {
+    nanoseconds(ClockId::Monotonic)
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn realtime_ns() -> u64 {
+    nanoseconds(ClockId::Realtime)
+}
+
+fn nanoseconds(clock: ClockId) -> u64 {
+    let t = clock_gettime(clock);
+    t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
+}
+
+/// A random number that is not zero.
+pub(crate) fn random_nonzero() -> u64 {
+    let mut bytes = [0u8; 8];
+    // A short read leaves zeros; the clock below still makes the value new for each region.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    (u64::from_le_bytes(bytes) ^ monotonic_ns().rotate_left(32)).max(1)
+}
+
+/// This process's id in its own namespace.
+pub(crate) fn process_id() -> u32 {
+    std::process::id()
+}

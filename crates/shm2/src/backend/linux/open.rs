@@ -1,0 +1,158 @@
+//! Opening a region that somebody else made.
+
+use super::fork::{Guard, keep_from_children};
+use super::lock::{self, Byte, Kind};
+use super::mapping::Mapping;
+use crate::error::AttachError;
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, stat};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Which file a name leads to: device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity(u64, u64);
+
+impl Identity {
+    pub(crate) fn of(stat: &Stat) -> Self {
+        Self(stat.st_dev, stat.st_ino)
+    }
+}
+
+/// The file that `path` leads to now, if any.
+pub(crate) fn identity_at(path: &Path) -> Option<Identity> {
+    stat(path).ok().map(|s| Identity::of(&s))
+}
+
+/// A region file opened by a consumer. Dropping it gives up every lock held through it.
+#[derive(Debug)]
+pub(crate) struct OpenRegion {
+    fd: OwnedFd,
+    _guard: Guard,
+    path: PathBuf,
+    bytes: u64,
+    identity: Identity,
+}
+
+impl OpenRegion {
+    /// Opens the file at `path`, for writing when the consumer is to lease.
+    pub(crate) fn open(path: &Path, writable: bool) -> Result<Self, AttachError> {
+        let access = if writable { OFlags::RDWR } else { OFlags::RDONLY };
+        let flags = access | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let fd = open(path, flags, Mode::empty()).map_err(|e| open_error(path, e))?;
+        let stat = fstat(&fd).map_err(|e| system("look at", path, e))?;
+        if let Some(what) = not_a_file(&stat) {
+            return Err(AttachError::NotAFile { path: path.into(), what });
+        }
+        let guard = keep_from_children(&fd);
+        Ok(Self { fd, _guard: guard, path: path.into(), bytes: stat.st_size as u64, identity: Identity::of(&stat) })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file's size when it was opened.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Whether the region's producer lives. A failing probe counts as life: the next one tells.
+    pub(crate) fn producer_lives(&self) -> bool {
+        lock::is_locked(&self.fd, Byte::Liveness, Kind::Read).unwrap_or(true)
+    }
+
+    /// Takes consumer page `index` if nobody has it.
+    pub(crate) fn try_claim(&self, index: usize) -> io::Result<bool> {
+        lock::try_lock(&self.fd, Byte::Page(index), Kind::Write)
+    }
+
+    /// Gives consumer page `index` up.
+    pub(crate) fn unclaim(&self, index: usize) {
+        lock::unlock(&self.fd, Byte::Page(index));
+    }
+
+    /// Shows the producer that a snapshot consumer is there.
+    pub(crate) fn show_presence(&self) -> io::Result<bool> {
+        lock::try_lock(&self.fd, Byte::Presence, Kind::Read)
+    }
+
+    /// Makes every watcher of the region look around: closing any descriptor of the file does it.
+    pub(crate) fn stir(&self) {
+        stir(&self.fd);
+    }
+
+    pub(crate) fn map(&self, offset: u64, bytes: usize, writable: bool) -> Result<Mapping, AttachError> {
+        Mapping::new(&self.fd, offset, bytes, writable).map_err(|source| AttachError::System {
+            what: "map",
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// Reads exactly `buffer.len()` bytes; a file that ends before is an error, not a signal.
+    pub(crate) fn read_exact(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        while !buffer.is_empty() {
+            match rustix::io::pread(&self.fd, &mut *buffer, offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => {
+                    buffer = &mut buffer[n..];
+                    offset += n as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for OpenRegion {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for OpenRegion {
+    fn as_raw_fd(&self) -> i32 {
+        self.fd.as_raw_fd()
+    }
+}
+
+/// Opens and closes the file once more, which the watches of the region see.
+pub(super) fn stir(fd: &OwnedFd) {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    drop(open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()));
+}
+
+/// What stands there instead of a regular file.
+pub(super) fn not_a_file(stat: &Stat) -> Option<&'static str> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => None,
+        FileType::Directory => Some("a directory"),
+        FileType::Fifo => Some("a pipe"),
+        FileType::Socket => Some("a socket"),
+        FileType::CharacterDevice | FileType::BlockDevice => Some("a device"),
+        _ => Some("no regular file"),
+    }
+}
+
+fn open_error(path: &Path, errno: Errno) -> AttachError {
+    let path = PathBuf::from(path);
+    match errno {
+        Errno::NOENT | Errno::NOTDIR => AttachError::NotFound { path },
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => AttachError::Denied { path },
+        Errno::ISDIR => AttachError::NotAFile { path, what: "a directory" },
+        Errno::NXIO => AttachError::NotAFile { path, what: "a socket" },
+        e => system("open", &path, e),
+    }
+}
+
+fn system(what: &'static str, path: &Path, errno: Errno) -> AttachError {
+    AttachError::System { what, path: path.into(), source: errno.into() }
+}

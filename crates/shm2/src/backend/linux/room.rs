@@ -1,0 +1,57 @@
+//! Is there room? tmpfs gives memory when a page is first touched and answers a lack of it with SIGBUS, so all memory
+//! is reserved before anybody maps it. A memory cgroup does not refuse but kills, so its headroom is read first.
+
+use rustix::fs::{FallocateFlags, fallocate, ftruncate};
+use rustix::io::Errno;
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+/// Sets the file's size and reserves the given ranges of it.
+pub(crate) fn reserve(fd: impl AsFd, bytes: u64, ranges: impl Iterator<Item = (u64, u64)>) -> Result<(), Errno> {
+    ftruncate(&fd, bytes)?;
+    for (offset, length) in ranges {
+        loop {
+            match fallocate(&fd, FallocateFlags::empty(), offset, length) {
+                Err(Errno::INTR) => continue,
+                other => break other?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Free bytes of the file system that holds `path`.
+pub(crate) fn free_bytes(path: &Path) -> u64 {
+    rustix::fs::statvfs(path).map_or(0, |s| s.f_bavail.saturating_mul(s.f_frsize))
+}
+
+/// Bytes that this process's memory cgroup still allows, or `None` without a limit.
+pub(crate) fn cgroup_headroom() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    groups.lines().filter_map(headroom_of_line).min()
+}
+
+/// A line is `hierarchy:controllers:path`; version 2 has an empty list of controllers.
+fn headroom_of_line(line: &str) -> Option<u64> {
+    let mut parts = line.splitn(3, ':');
+    let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+    let (root, limit, usage) = if controllers.is_empty() {
+        ("/sys/fs/cgroup", "memory.max", "memory.current")
+    } else if controllers.split(',').any(|c| c == "memory") {
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes")
+    } else {
+        return None;
+    };
+    ancestors(path).filter_map(|group| headroom(&format!("{root}{group}"), limit, usage)).min()
+}
+
+/// A limit of any parent group counts, too.
+fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+    Path::new(path).ancestors().filter_map(Path::to_str).map(|p| p.trim_end_matches('/'))
+}
+
+fn headroom(group: &str, limit: &str, usage: &str) -> Option<u64> {
+    let number = |file: &str| fs::read_to_string(format!("{group}/{file}")).ok()?.trim().parse::<u64>().ok();
+    Some(number(limit)?.saturating_sub(number(usage)?))
+}

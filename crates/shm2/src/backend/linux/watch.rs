@@ -1,0 +1,115 @@
+//! One inotify instance and one thread per process tell whoever asked that a region file was closed by somebody (a
+//! peer came, left or died) or that a directory got a new name (a producer came).
+//!
+//! When inotify instances or watches run out, the functions return `None` and the caller looks every 250 ms instead.
+
+use super::futex::Event;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use std::collections::HashMap;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+struct Watcher {
+    inotify: OwnedFd,
+    process: u32,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    next: u64,
+    listeners: HashMap<i32, Vec<(u64, Arc<Event>)>>,
+}
+
+/// Ends the watch when dropped.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    descriptor: i32,
+    id: u64,
+}
+
+/// Signals `event` each time any process closes the region file, or its links change.
+pub(crate) fn watch_region(fd: &impl AsRawFd, event: &Arc<Event>) -> Option<Watch> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    add(Path::new(&path), WatchFlags::CLOSE_WRITE | WatchFlags::CLOSE_NOWRITE | WatchFlags::ATTRIB, event)
+}
+
+/// Signals `event` each time a name appears in the directory.
+pub(crate) fn watch_directory(path: &Path, event: &Arc<Event>) -> Option<Watch> {
+    add(path, WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR, event)
+}
+
+fn add(path: &Path, flags: WatchFlags, event: &Arc<Event>) -> Option<Watch> {
+    let watcher = watcher()?;
+    let mut table = watcher.table();
+    let descriptor = inotify::add_watch(&watcher.inotify, path, flags).ok()?;
+    table.next += 1;
+    let id = table.next;
+    table.listeners.entry(descriptor).or_default().push((id, event.clone()));
+    Some(Watch { descriptor, id })
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let Some(watcher) = watcher() else { return };
+        let mut table = watcher.table();
+        let Some(listeners) = table.listeners.get_mut(&self.descriptor) else { return };
+        listeners.retain(|(id, _)| *id != self.id);
+        if listeners.is_empty() {
+            table.listeners.remove(&self.descriptor);
+            let _ = inotify::remove_watch(&watcher.inotify, self.descriptor);
+        }
+    }
+}
+
+/// The process's watcher; `None` when it cannot be had, and in a forked child, which has no thread of ours.
+fn watcher() -> Option<&'static Watcher> {
+    static WATCHER: OnceLock<Option<Watcher>> = OnceLock::new();
+    static THREAD: OnceLock<bool> = OnceLock::new();
+    let watcher = WATCHER.get_or_init(make).as_ref()?;
+    let spawn = || std::thread::Builder::new().name("shm2-watch".into()).spawn(|| listen(watcher)).is_ok();
+    (watcher.process == super::process_id() && *THREAD.get_or_init(spawn)).then_some(watcher)
+}
+
+fn make() -> Option<Watcher> {
+    let inotify = inotify::init(CreateFlags::CLOEXEC).ok()?;
+    Some(Watcher { inotify, process: super::process_id(), table: Mutex::default() })
+}
+
+fn listen(watcher: &'static Watcher) {
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut reader = inotify::Reader::new(&watcher.inotify, &mut buffer);
+    loop {
+        match reader.next() {
+            Ok(event) if event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW) => watcher.tell_all(),
+            Ok(event) => watcher.tell(event.wd(), event.events()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return watcher.tell_all(),
+        }
+    }
+}
+
+impl Watcher {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, descriptor: i32, events: inotify::ReadFlags) {
+        let mut table = self.table();
+        for (_, event) in table.listeners.get(&descriptor).into_iter().flatten() {
+            event.signal();
+        }
+        if events.contains(inotify::ReadFlags::IGNORED) {
+            // The kernel ended this watch; the number may be used again for another inode.
+            table.listeners.remove(&descriptor);
+        }
+    }
+
+    fn tell_all(&self) {
+        for (_, event) in self.table().listeners.values().flatten() {
+            event.signal();
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! A received frame.
+
+use super::Position;
+use super::session::Hold;
+use crate::description::{Description, FrameInfo};
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub(super) enum Payload {
+    /// In the region; the producer does not touch it while `hold` lives.
+    Leased { hold: Hold, address: NonNull<u8> },
+    /// A private copy.
+    Owned(Vec<u8>),
+}
+
+/// A frame: its bytes, in place or copied, and what its sender said about it. Dropping it lets the producer use its
+/// memory again; it may be sent to and dropped on any thread, and it outlives its consumer.
+pub struct Frame {
+    sequence: u64,
+    missed: u64,
+    discontinuity: bool,
+    description: Description,
+    payload: Payload,
+    caps: Option<Arc<[u8]>>,
+    meta: Vec<u8>,
+}
+
+mod threads {
+    //! # Safety
+    //! The address inside a leased payload is only read through; the memory behind it stays mapped and unchanged while
+    //! the hold lives, whichever thread looks.
+    #![allow(unsafe_code)]
+
+    // SAFETY: see above; all other parts are `Send`.
+    unsafe impl Send for super::Frame {}
+    // SAFETY: see above; `&Frame` gives only reads.
+    unsafe impl Sync for super::Frame {}
+}
+
+impl Frame {
+    pub(super) fn new(
+        sequence: u64,
+        description: Description,
+        payload: Payload,
+        caps: Option<Arc<[u8]>>,
+        meta: Vec<u8>,
+        position: &mut Position,
+    ) -> Self {
+        let missed = std::mem::take(&mut position.missed_before_next);
+        let discontinuity = std::mem::take(&mut position.discontinuity) || missed > 0;
+        Self { sequence, missed, discontinuity, description, payload, caps, meta }
+    }
+
+    /// Grows by one with each frame of a producer's life, starting at 1.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Frames between the one received before and this one that were gone before they could be taken.
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    /// Whether the stream is broken before this frame: something was missed, or the producer is a new one.
+    pub fn is_discontinuity(&self) -> bool {
+        self.discontinuity
+    }
+
+    /// Times, positions and flags.
+    pub fn info(&self) -> &FrameInfo {
+        &self.description.info
+    }
+
+    /// When the frame was published: nanoseconds of the producer's monotonic clock.
+    pub fn published_ns(&self) -> u64 {
+        self.description.published_ns
+    }
+
+    /// The text that describes the stream from this frame on, and its number, which changes with the text.
+    pub fn caps(&self) -> Option<(u32, &[u8])> {
+        self.caps.as_deref().map(|text| (self.description.caps_id, text))
+    }
+
+    /// The opaque blob that the sender attached; empty if there is none.
+    pub fn meta(&self) -> &[u8] {
+        &self.meta
+    }
+
+    /// Bytes of payload.
+    pub fn len(&self) -> usize {
+        match &self.payload {
+            Payload::Leased { .. } => self.description.payload.length as usize,
+            Payload::Owned(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether the payload is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the bytes are in the region itself (true) or a private copy (false).
+    pub fn is_leased(&self) -> bool {
+        matches!(self.payload, Payload::Leased { .. })
+    }
+
+    /// Copies `to.len()` bytes from the given place; false when the frame is not that long.
+    #[must_use]
+    pub fn read_at(&self, offset: usize, to: &mut [u8]) -> bool {
+        if offset.checked_add(to.len()).is_none_or(|end| end > self.len()) {
+            return false;
+        }
+        match &self.payload {
+            Payload::Leased { hold, .. } => hold.memory().copy_out(self.description.payload.offset + offset as u64, to),
+            Payload::Owned(bytes) => {
+                to.copy_from_slice(&bytes[offset..offset + to.len()]);
+                true
+            }
+        }
+    }
+
+    /// A private copy of the payload.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.len()];
+        // The range is the whole frame, so it is there.
+        let _ = self.read_at(0, &mut bytes);
+        bytes
+    }
+
+    /// First byte, readable for [`len`](Self::len) bytes while this value lives. A leased payload is mapped read-only.
+    ///
+    /// Whether to make a `&[u8]` of it is the caller's decision: as long as the producer keeps to the protocol the
+    /// bytes do not change, but nothing forces a hostile one.
+    pub fn as_ptr(&self) -> *const u8 {
+        match &self.payload {
+            Payload::Leased { address, .. } => address.as_ptr(),
+            Payload::Owned(bytes) => bytes.as_ptr(),
+        }
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame")
+            .field("sequence", &self.sequence)
+            .field("bytes", &self.len())
+            .field("leased", &self.is_leased())
+            .field("info", self.info())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,72 @@
+//! A private, checked copy of the header's fixed part, read once at attach.
+
+use crate::error::AttachError;
+use crate::layout::*;
+use std::path::Path;
+
+/// What a consumer must know of its region. Offsets are not in here: they follow from the version alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Checked {
+    pub(crate) arena_bytes: u64,
+    pub(crate) generation: u64,
+    pub(crate) max_leases: usize,
+    pub(crate) history: u64,
+    pub(crate) blocks: bool,
+}
+
+/// Bytes of the fixed part.
+pub(crate) const FIXED: usize = 128;
+
+impl Checked {
+    /// Checks the first [`FIXED`] bytes of a file of `file_bytes`.
+    pub(crate) fn from_bytes(bytes: &[u8; FIXED], file_bytes: u64, path: &Path) -> Result<Self, AttachError> {
+        let field = |name, found, expected| equal(path, name, found, expected);
+        let magic = u64_at(bytes, 0);
+        if magic != MAGIC {
+            return Err(AttachError::NotARegion { path: path.into(), magic });
+        }
+        let version = u32_at(bytes, 8);
+        let (major, minor) = ((version >> 16) as u16, version as u16);
+        if major != VERSION_MAJOR {
+            return Err(AttachError::Version { path: path.into(), major, minor });
+        }
+        let arena = arena_bytes(u64_at(bytes, 16)).ok_or_else(|| AttachError::Header {
+            path: path.into(),
+            field: "region size",
+            found: u64_at(bytes, 16),
+            expected: file_bytes,
+        })?;
+        field("region size", u64_at(bytes, 16), file_bytes)?;
+        field("ring offset", u64_at(bytes, 32), RING_OFFSET)?;
+        field("pages offset", u64_at(bytes, 40), PAGES_OFFSET)?;
+        field("arena offset", u64_at(bytes, 48), ARENA_OFFSET)?;
+        field("arena size", u64_at(bytes, 56), arena)?;
+        field("cell count", u32_at(bytes, 64).into(), CELLS)?;
+        field("cell size", u32_at(bytes, 68).into(), CELL_BYTES)?;
+        field("page count", u32_at(bytes, 72).into(), PAGES as u64)?;
+        field("page distance", u32_at(bytes, 76).into(), SECTION)?;
+        let leases = u32_at(bytes, 80);
+        if !(1..=LEASES as u32).contains(&leases) {
+            field("lease limit", leases.into(), LEASES as u64)?;
+        }
+        Ok(Self {
+            arena_bytes: arena,
+            generation: u64_at(bytes, 24),
+            max_leases: leases as usize,
+            history: u64::from(u32_at(bytes, 84)),
+            blocks: u32_at(bytes, 88) == 2,
+        })
+    }
+}
+
+fn equal(path: &Path, field: &'static str, found: u64, expected: u64) -> Result<(), AttachError> {
+    if found == expected { Ok(()) } else { Err(AttachError::Header { path: path.into(), field, found, expected }) }
+}
+
+fn u64_at(bytes: &[u8; FIXED], at: usize) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]))
+}
+
+fn u32_at(bytes: &[u8; FIXED], at: usize) -> u32 {
+    u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]))
+}

@@ -1,0 +1,335 @@
+//! One attachment to one generation of a region with the right to lease: frames are read in place.
+
+use super::frame::{Frame, Payload};
+use super::header::{Checked, FIXED};
+use super::{Position, Start, Step};
+use crate::backend::{self, Event, OpenRegion, Wake, wait_any, wake_shared};
+use crate::description::Description;
+use crate::error::{AttachError, Lie};
+use crate::layout::{self, STATE_CLOSED, STATE_LIVE, W_SEQUENCE};
+use crate::memory::{Memory, OwnPage};
+use crate::protocol;
+use crate::sync::{AtomicU64, Ordering, fence};
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long to wait for another program that is in the middle of its attach.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Shared by the consumer and every frame it holds: the page is given up when the last of them is gone.
+#[derive(Debug)]
+pub(super) struct Session {
+    memory: Memory,
+    page: OwnPage,
+    region: OpenRegion,
+    checked: Checked,
+    /// Bit i: lease entry i is in use. Frames are dropped on any thread.
+    in_use: AtomicU64,
+    budget: usize,
+    caps: Mutex<Option<(u32, Arc<[u8]>)>>,
+}
+
+impl Session {
+    pub(super) fn open(path: &Path, max_leases: usize, start: Start) -> Result<(Arc<Self>, Position), AttachError> {
+        let region = OpenRegion::open(path, true)?;
+        let checked = check(&region)?;
+        let memory = Memory::new(region.map(0, region.bytes() as usize, false)?);
+        if memory.header().state.load(Ordering::Acquire) == STATE_CLOSED {
+            return Err(AttachError::NoProducer { path: path.into() });
+        }
+        let index = claim(&region, &memory)?;
+        let page = OwnPage::new(region.map(layout::page_offset(index), layout::PAGE_USED as usize, true)?, index);
+        let budget = max_leases.min(checked.max_leases);
+        let session = Self { memory, page, region, checked, in_use: AtomicU64::new(0), budget, caps: Mutex::default() };
+        let position = session.enter(start);
+        session.region.stir();
+        Ok((Arc::new(session), position))
+    }
+
+    /// Makes the claimed page valid, and only then visible.
+    fn enter(&self, start: Start) -> Position {
+        let page = self.page.words();
+        for lease in &page.leases {
+            protocol::release(&lease.sequence);
+        }
+        let relaxed = Ordering::Relaxed;
+        page.lease_count.store(0, relaxed);
+        for counter in [&page.received, &page.missed, &page.skipped, &page.copied] {
+            counter.store(0, relaxed);
+        }
+        page.pid.store(backend::process_id(), relaxed);
+        page.attached_ns.store(backend::monotonic_ns(), relaxed);
+        let header = self.memory.header();
+        let oldest = header.oldest.load(Ordering::Acquire);
+        let head = header.head.load(Ordering::Acquire);
+        let next = start.first(oldest, head, self.checked.history);
+        page.cursor.store(next, relaxed);
+        // SYNC: page-claimed
+        page.claimed.store(1, Ordering::Release);
+        fence(Ordering::SeqCst);
+        // What was retired before the page was seen is not missed: this consumer was not there yet.
+        let next = next.max(header.oldest.load(Ordering::Acquire));
+        page.cursor.store(next, Ordering::Release);
+        Position { next, ..Position::default() }
+    }
+
+    pub(super) fn region(&self) -> &OpenRegion {
+        &self.region
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.checked.generation
+    }
+
+    /// The next frame, if it is there.
+    pub(super) fn take(self: &Arc<Self>, position: &mut Position) -> Result<Step, Lie> {
+        loop {
+            let sequence = self.target(position);
+            let cell = self.memory.cell(sequence);
+            let found = protocol::published(&cell.words[W_SEQUENCE]);
+            if found < sequence {
+                return Ok(Step::Nothing);
+            }
+            if found == sequence {
+                let words = Description::copy(cell);
+                if let Some(step) = self.read(position, sequence, &words)? {
+                    return Ok(step);
+                }
+            }
+            self.lapped(position)?;
+        }
+    }
+
+    /// The sequence to take: under latest-only the second newest when two or more wait.
+    fn target(&self, position: &Position) -> u64 {
+        if !position.latest_only {
+            return position.next;
+        }
+        let head = self.memory.header().head.load(Ordering::Acquire);
+        position.next.max(head.saturating_sub(1))
+    }
+
+    /// Leases or copies the frame; `None` when it was retired meanwhile.
+    fn read(self: &Arc<Self>, position: &mut Position, sequence: u64, words: &[u64; 16]) -> Result<Option<Step>, Lie> {
+        let Some(slot) = self.acquire_slot() else { return self.read_copy(position, sequence, words) };
+        let lease = &self.page.words().leases[slot];
+        // Relaxed: the lease's fence orders them before any scan that could matter.
+        lease.offset.store(words[layout::W_OFFSET], Ordering::Relaxed);
+        lease.length.store(words[layout::W_LENGTH], Ordering::Relaxed);
+        let hold = Hold { session: self.clone(), slot };
+        if !protocol::hold(&lease.sequence, &self.memory.header().oldest, sequence) {
+            return Ok(None);
+        }
+        let description = Description::check(words, sequence, self.checked.arena_bytes)?;
+        let (caps, meta) = (self.caps(&description), self.meta(&description));
+        let address = self.memory.pointer(description.payload.offset, description.payload.length);
+        let payload = Payload::Leased { hold, address: address.unwrap_or(NonNull::dangling()) };
+        Ok(Some(self.step(position, sequence, description, payload, caps, meta)))
+    }
+
+    /// Beyond the lease budget: a private copy, valid only if the frame was not retired before the copy was done.
+    fn read_copy(&self, position: &mut Position, sequence: u64, words: &[u64; 16]) -> Result<Option<Step>, Lie> {
+        let checked = Description::check(words, sequence, self.checked.arena_bytes);
+        if self.is_retired(sequence) {
+            return Ok(None);
+        }
+        let description = checked?;
+        let (caps, meta) = (self.caps(&description), self.meta(&description));
+        let payload = self.memory.copy_to_vec(description.payload.offset, description.payload.length);
+        if self.is_retired(sequence) {
+            self.caps.lock().unwrap_or_else(PoisonError::into_inner).take();
+            return Ok(None);
+        }
+        position.copied += 1;
+        self.page.words().copied.store(position.copied, Ordering::Relaxed);
+        Ok(Some(self.step(position, sequence, description, Payload::Owned(payload.unwrap_or_default()), caps, meta)))
+    }
+
+    /// Everything read before this was true of the frame if the answer is no.
+    fn is_retired(&self, sequence: u64) -> bool {
+        fence(Ordering::SeqCst);
+        self.memory.header().oldest.load(Ordering::Acquire) > sequence
+    }
+
+    fn step(
+        &self,
+        position: &mut Position,
+        sequence: u64,
+        description: Description,
+        payload: Payload,
+        caps: Option<Arc<[u8]>>,
+        meta: Vec<u8>,
+    ) -> Step {
+        position.skipped += sequence - position.next;
+        position.next = sequence + 1;
+        position.received += 1;
+        let page = self.page.words();
+        page.received.store(position.received, Ordering::Relaxed);
+        page.skipped.store(position.skipped, Ordering::Relaxed);
+        page.cursor.store(position.next, Ordering::Release);
+        self.tell_room();
+        if description.end_of_stream {
+            return Step::EndOfStream;
+        }
+        Step::Frame(Frame::new(sequence, description, payload, caps, meta, position))
+    }
+
+    fn lapped(&self, position: &mut Position) -> Result<(), Lie> {
+        let header = self.memory.header();
+        let oldest = header.oldest.load(Ordering::Acquire);
+        let head = header.head.load(Ordering::Acquire);
+        if oldest > head.saturating_add(1) || (oldest <= position.next && !position.latest_only) {
+            return Err(Lie::Ring { oldest, head, expected: position.next });
+        }
+        position.pass_over(oldest);
+        let page = self.page.words();
+        page.missed.store(position.missed, Ordering::Relaxed);
+        page.cursor.store(position.next, Ordering::Release);
+        Ok(())
+    }
+
+    fn caps(&self, description: &Description) -> Option<Arc<[u8]>> {
+        if description.caps_id == 0 {
+            return None;
+        }
+        let mut cached = self.caps.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.as_ref().is_none_or(|(id, _)| *id != description.caps_id) {
+            let text = self.memory.copy_to_vec(description.caps.offset, description.caps.length)?;
+            *cached = Some((description.caps_id, text.into()));
+        }
+        cached.as_ref().map(|(_, text)| text.clone())
+    }
+
+    fn meta(&self, description: &Description) -> Vec<u8> {
+        if description.meta.length == 0 {
+            return Vec::new();
+        }
+        self.memory.copy_to_vec(description.meta.offset, description.meta.length).unwrap_or_default()
+    }
+
+    /// A free lease entry within the budget.
+    fn acquire_slot(&self) -> Option<usize> {
+        // Relaxed: only this thread sets bits; a bit that a dropped frame clears a moment later costs one copy.
+        let slot = (!self.in_use.load(Ordering::Relaxed)).trailing_zeros() as usize;
+        if slot >= self.budget {
+            return None;
+        }
+        self.in_use.fetch_or(1 << slot, Ordering::Acquire);
+        let count = &self.page.words().lease_count;
+        if count.load(Ordering::Relaxed) as usize <= slot {
+            count.store(slot as u32 + 1, Ordering::Relaxed);
+        }
+        Some(slot)
+    }
+
+    /// Wakes a producer that waits for room. Costs nothing unless the region's policy is to block.
+    fn tell_room(&self) {
+        if self.checked.blocks && protocol::room_is_needed(&self.memory.header().producer_waits) {
+            let room = &self.page.words().room;
+            room.fetch_add(1, Ordering::Release);
+            wake_shared(room);
+        }
+    }
+
+    /// Sleeps until something is published after `position`, the event is signalled, or the time is over.
+    pub(super) fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
+        let header = self.memory.header();
+        let expected = header.wake.load(Ordering::Acquire);
+        protocol::announce_sleep(&self.page.words().ticket);
+        if self.has_news(position) {
+            return Wake::Signal;
+        }
+        wait_any(NonNull::from(&header.wake), expected, event, seen, timeout)
+    }
+
+    /// Whether the next frame is there, or the region was closed.
+    pub(super) fn has_news(&self, position: &Position) -> bool {
+        let cell = self.memory.cell(position.next);
+        protocol::published(&cell.words[W_SEQUENCE]) >= position.next || self.is_closed()
+    }
+
+    /// Whether the producer said that it closes. Any state that cannot be counts as closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.memory.header().state.load(Ordering::Acquire) != STATE_LIVE
+    }
+
+    /// The consumer itself is gone: frames that it handed out may live on, but nothing waits for its reading.
+    pub(super) fn stop_reading(&self) {
+        let page = self.page.words();
+        page.cursor.store(u64::MAX, Ordering::Release);
+        page.claimed.store(3, Ordering::Release);
+        self.tell_room();
+        self.region.stir();
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.page.words().claimed.store(2, Ordering::Release);
+        self.region.unclaim(self.page.index());
+        self.tell_room();
+    }
+}
+
+/// One lease entry in use; ends the lease when dropped, on any thread, without waiting for anything.
+#[derive(Debug)]
+pub(super) struct Hold {
+    session: Arc<Session>,
+    slot: usize,
+}
+
+impl Hold {
+    pub(super) fn memory(&self) -> &Memory {
+        &self.session.memory
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let session = &self.session;
+        protocol::release(&session.page.words().leases[self.slot].sequence);
+        session.in_use.fetch_and(!(1 << self.slot), Ordering::Release);
+        session.tell_room();
+    }
+}
+
+/// Reads and checks the header, and that the region has a producer.
+pub(super) fn check(region: &OpenRegion) -> Result<Checked, AttachError> {
+    let path = region.path();
+    let mut bytes = [0; FIXED];
+    if region.bytes() < FIXED as u64 {
+        return Err(AttachError::NotARegion { path: path.into(), magic: 0 });
+    }
+    let system = |source| AttachError::System { what: "read", path: path.into(), source };
+    region.read_exact(&mut bytes, 0).map_err(system)?;
+    let checked = Checked::from_bytes(&bytes, region.bytes(), path)?;
+    if !region.producer_lives() {
+        return Err(AttachError::NoProducer { path: path.into() });
+    }
+    Ok(checked)
+}
+
+/// Takes the first free page. Pages are claimed in order, and none before its predecessors show that they are claimed:
+/// the producer's scan ends at the first page that was never claimed.
+fn claim(region: &OpenRegion, memory: &Memory) -> Result<usize, AttachError> {
+    let path = region.path();
+    let deadline = Instant::now() + CLAIM_PATIENCE;
+    for index in 0..layout::PAGES {
+        loop {
+            let claimed = region.try_claim(index);
+            if claimed.map_err(|source| AttachError::System { what: "lock a page of", path: path.into(), source })? {
+                return Ok(index);
+            }
+            if memory.page(index).claimed.load(Ordering::Acquire) != 0 {
+                break;
+            }
+            if Instant::now() >= deadline {
+                return Err(AttachError::Stalled { path: path.into(), page: index });
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    Err(AttachError::Full { path: path.into() })
+}

@@ -1,0 +1,183 @@
+//! One attachment of a consumer that trusts nobody and needs no right to write: frames are copied out with `pread`, so
+//! that a truncated file is an error, never a signal.
+//!
+//! A cell is read twice: once for its sequence, then whole, so that no word is older than the sequence; then `oldest`
+//! is read, so that no word is newer. The same look at `oldest` after the payload confirms the payload.
+
+use super::frame::{Frame, Payload};
+use super::header::Checked;
+use super::session::check;
+use super::{Position, Start, Step};
+use crate::backend::{Event, OpenRegion, Wake, wait_any};
+use crate::description::{Description, Range};
+use crate::error::{AttachError, Lie};
+use crate::layout::{self, Header, STATE_CLOSED, STATE_LIVE};
+use crate::memory::WakeWord;
+use crate::sync::{Ordering, fence};
+use std::mem::offset_of;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Until the producer has surely noticed that snapshot consumers exist, look by the clock.
+const UNNOTICED: Duration = Duration::from_millis(600);
+const UNNOTICED_SLICE: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    region: OpenRegion,
+    wake: WakeWord,
+    checked: Checked,
+    since: Instant,
+    caps: Option<(u32, Arc<[u8]>)>,
+}
+
+/// A frame was retired while it was read, or the file is too short.
+enum Failure {
+    Retired,
+    Lie(Lie),
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(_: std::io::Error) -> Self {
+        Self::Lie(Lie::Truncated)
+    }
+}
+
+impl Snapshot {
+    pub(super) fn open(path: &Path, start: Start) -> Result<(Self, Position), AttachError> {
+        let region = OpenRegion::open(path, false)?;
+        let checked = check(&region)?;
+        region.show_presence().map_err(|source| AttachError::System { what: "lock", path: path.into(), source })?;
+        let wake = WakeWord::new(region.map(0, WakeWord::BYTES, false)?);
+        let new = Self { region, wake, checked, since: Instant::now(), caps: None };
+        let read = |offset| {
+            new.u64_at(offset).map_err(|source| AttachError::System { what: "read", path: path.into(), source })
+        };
+        if read(offset_of!(Header, state))? as u32 == STATE_CLOSED {
+            return Err(AttachError::NoProducer { path: path.into() });
+        }
+        let (oldest, head) = (read(offset_of!(Header, oldest))?, read(offset_of!(Header, head))?);
+        let position = Position { next: start.first(oldest, head, checked.history), ..Position::default() };
+        new.region.stir();
+        Ok((new, position))
+    }
+
+    pub(super) fn region(&self) -> &OpenRegion {
+        &self.region
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.checked.generation
+    }
+
+    pub(super) fn take(&mut self, position: &mut Position) -> Result<Step, Lie> {
+        loop {
+            match self.try_take(position) {
+                Ok(step) => return Ok(step),
+                Err(Failure::Lie(lie)) => return Err(lie),
+                Err(Failure::Retired) => self.lapped(position)?,
+            }
+        }
+    }
+
+    fn try_take(&mut self, position: &mut Position) -> Result<Step, Failure> {
+        let mut sequence = position.next;
+        if position.latest_only {
+            sequence = sequence.max(self.u64_at(offset_of!(Header, head))?.saturating_sub(1));
+        }
+        match self.sequence_at(sequence)? {
+            found if found < sequence => return Ok(Step::Nothing),
+            found if found > sequence => return Err(Failure::Retired),
+            _ => {}
+        }
+        let mut bytes = [0; layout::CELL_BYTES as usize];
+        self.region.read_exact(&mut bytes, layout::cell_offset(sequence))?;
+        let words: [u64; 16] = std::array::from_fn(|w| u64::from_le_bytes(std::array::from_fn(|i| bytes[w * 8 + i])));
+        self.confirm(sequence)?;
+        let description = Description::check(&words, sequence, self.checked.arena_bytes).map_err(Failure::Lie)?;
+        let payload = self.bytes(description.payload)?;
+        let meta = self.bytes(description.meta)?;
+        let caps = self.caps(&description)?;
+        if let Err(failure) = self.confirm(sequence) {
+            self.caps = None;
+            return Err(failure);
+        }
+        position.skipped += sequence - position.next;
+        position.next = sequence + 1;
+        position.received += 1;
+        position.copied += 1;
+        if description.end_of_stream {
+            return Ok(Step::EndOfStream);
+        }
+        Ok(Step::Frame(Frame::new(sequence, description, Payload::Owned(payload), caps, meta, position)))
+    }
+
+    /// What was read so far belongs to `sequence`, or it was retired.
+    fn confirm(&self, sequence: u64) -> Result<(), Failure> {
+        fence(Ordering::SeqCst);
+        if self.u64_at(offset_of!(Header, oldest))? <= sequence { Ok(()) } else { Err(Failure::Retired) }
+    }
+
+    fn bytes(&self, range: Range) -> Result<Vec<u8>, Failure> {
+        let mut bytes = vec![0; range.length as usize];
+        if !bytes.is_empty() {
+            self.region.read_exact(&mut bytes, range.offset)?;
+        }
+        Ok(bytes)
+    }
+
+    fn caps(&mut self, description: &Description) -> Result<Option<Arc<[u8]>>, Failure> {
+        if description.caps_id == 0 {
+            return Ok(None);
+        }
+        if self.caps.as_ref().is_none_or(|(id, _)| *id != description.caps_id) {
+            self.caps = Some((description.caps_id, self.bytes(description.caps)?.into()));
+        }
+        Ok(self.caps.as_ref().map(|(_, text)| text.clone()))
+    }
+
+    fn lapped(&self, position: &mut Position) -> Result<(), Lie> {
+        let read = |offset| self.u64_at(offset).map_err(|_| Lie::Truncated);
+        let oldest = read(offset_of!(Header, oldest))?;
+        let head = read(offset_of!(Header, head))?;
+        if oldest > head.saturating_add(1) || (oldest <= position.next && !position.latest_only) {
+            return Err(Lie::Ring { oldest, head, expected: position.next });
+        }
+        position.pass_over(oldest);
+        Ok(())
+    }
+
+    pub(super) fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
+        let Ok(expected) = self.u64_at(WakeWord::offset() as usize) else { return Wake::Fault };
+        match self.has_news(position) {
+            Ok(false) => {}
+            Ok(true) => return Wake::Signal,
+            Err(_) => return Wake::Fault,
+        }
+        let slice = (self.since.elapsed() < UNNOTICED).then_some(UNNOTICED_SLICE);
+        let limited = [timeout, slice].into_iter().flatten().min();
+        match wait_any(self.wake.address(), expected as u32, event, seen, limited) {
+            Wake::Timeout if limited != timeout => Wake::Signal,
+            other => other,
+        }
+    }
+
+    fn has_news(&self, position: &Position) -> std::io::Result<bool> {
+        Ok(self.sequence_at(position.next)? >= position.next || self.is_closed())
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.u64_at(offset_of!(Header, state)).is_ok_and(|word| word as u32 != STATE_LIVE)
+    }
+
+    fn sequence_at(&self, sequence: u64) -> std::io::Result<u64> {
+        self.u64_at(layout::cell_offset(sequence) as usize)
+    }
+
+    fn u64_at(&self, offset: usize) -> std::io::Result<u64> {
+        let mut bytes = [0; 8];
+        self.region.read_exact(&mut bytes, offset as u64)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+}

@@ -1,0 +1,409 @@
+//! Errors, one enum per operation. Each text names the value and what to do about it.
+
+use crate::layout;
+use std::io;
+use std::path::PathBuf;
+
+/// A region's name that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpecError {
+    /// Nothing stands behind the scheme.
+    #[error("the region name {0:?} is empty: write for example shm:///dev/shm/NAME")]
+    Empty(String),
+    /// Not one of ours.
+    #[error("the scheme {scheme:?} of {spec:?} is not known: use shm://, winshm:// or ivshmem://, or a plain path")]
+    UnknownScheme {
+        /// What stood before `://`.
+        scheme: String,
+        /// The whole text.
+        spec: String,
+    },
+    /// A scheme that this build cannot serve.
+    #[error("{spec:?} needs {needs}, which this build for {os} does not have: use shm:///dev/shm/NAME here")]
+    Unsupported {
+        /// The whole text.
+        spec: String,
+        /// What it would take.
+        needs: &'static str,
+        /// The operating system of this build.
+        os: &'static str,
+    },
+    /// A zero byte or a bad percent escape.
+    #[error("the region name {0:?} holds a zero byte or a broken %-escape")]
+    BadCharacter(String),
+    /// A name without a directory is ambiguous.
+    #[error("{0:?} is not an absolute path: write shm:///dev/shm/NAME")]
+    NotAbsolute(String),
+}
+
+/// Why a producer could not make its region.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// The name is bad.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// Less than the fixed parts need, or more than is believable.
+    #[error(
+        "a region of {bytes} bytes is out of range: it takes {min} to {max} bytes, of which {fixed} are the \
+         protocol's own",
+        min = layout::MIN_REGION, max = layout::MAX_REGION, fixed = layout::ARENA_OFFSET
+    )]
+    Size {
+        /// Bytes asked for.
+        bytes: u64,
+    },
+    /// A builder value that cannot be.
+    #[error("{name} = {value} is out of range: {allowed}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: u64,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// The file system is too full.
+    #[error(
+        "no room for {path:?}: it needs {needed} bytes and {free} are free there; choose a smaller size or enlarge \
+         the file system (containers: --shm-size; mount -o remount,size=...)"
+    )]
+    NoRoom {
+        /// Where.
+        path: PathBuf,
+        /// Bytes to reserve.
+        needed: u64,
+        /// Bytes free.
+        free: u64,
+    },
+    /// The memory control group would kill the process instead of refusing.
+    #[error(
+        "no room for {path:?}: it needs {needed} bytes and this process's memory control group allows {headroom} \
+         more; raise the group's limit or choose a smaller size"
+    )]
+    ControlGroup {
+        /// Where.
+        path: PathBuf,
+        /// Bytes to reserve.
+        needed: u64,
+        /// Bytes left in the group.
+        headroom: u64,
+    },
+    /// Somebody produces there.
+    #[error("{path:?} has a live producer already: stop it or choose another name")]
+    Busy {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The path holds something that shm2 did not make.
+    #[error("{path:?} exists and is {what}: remove it or choose another name")]
+    Foreign {
+        /// Where.
+        path: PathBuf,
+        /// What stands there.
+        what: &'static str,
+    },
+    /// A dead producer's file that belongs to another user.
+    #[error(
+        "{path:?} was left by a producer of another user and may only be removed by that user (the directory is \
+         sticky): ask them, or choose another name"
+    )]
+    OthersLeftover {
+        /// Where.
+        path: PathBuf,
+    },
+    /// No right to make or replace files there.
+    #[error("permission denied for {path:?}: check the directory's and the file's owner and mode")]
+    Denied {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The directory is missing.
+    #[error("the directory of {path:?} does not exist: make it, or use a name below /dev/shm")]
+    NoDirectory {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Anything else from the system.
+    #[error("cannot {what} {path:?}: {source}")]
+    System {
+        /// The step that failed.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// The system's own error.
+        source: io::Error,
+    },
+}
+
+/// Why a consumer could not attach.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// The name is bad.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// Nothing there yet.
+    #[error("{path:?} does not exist: start its producer, or wait for it")]
+    NotFound {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A region whose producer is gone.
+    #[error("{path:?} has no live producer: start it, or wait for it")]
+    NoProducer {
+        /// Where.
+        path: PathBuf,
+    },
+    /// No right to open it.
+    #[error(
+        "permission denied for {path:?}: a leasing consumer needs read and write, a snapshot consumer read; \
+         check the producer's perms"
+    )]
+    Denied {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Not a file at all.
+    #[error("{path:?} is {what}, not a region")]
+    NotAFile {
+        /// Where.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// The file does not begin like a region.
+    #[error("{path:?} is not an shm2 region: it begins with {magic:#018x}")]
+    NotARegion {
+        /// Where.
+        path: PathBuf,
+        /// Its first eight bytes, little-endian.
+        magic: u64,
+    },
+    /// Made by an incompatible shm2.
+    #[error("{path:?} speaks protocol version {major}.{minor}, this program {ours}.x: use one version on both sides",
+        ours = layout::VERSION_MAJOR)]
+    Version {
+        /// Where.
+        path: PathBuf,
+        /// Its major version.
+        major: u16,
+        /// Its minor version.
+        minor: u16,
+    },
+    /// A header field that cannot be.
+    #[error("{path:?} has a damaged header: {field} is {found}, it must be {expected}")]
+    Header {
+        /// Where.
+        path: PathBuf,
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        found: u64,
+        /// The value for a region of this size.
+        expected: u64,
+    },
+    /// All consumer pages are taken.
+    #[error("{path:?} has {pages} leasing consumers already: attach with snapshot access, or stop one",
+        pages = layout::PAGES)]
+    Full {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Another program stopped in the middle of its attach.
+    #[error("{path:?}: the program that attaches to consumer page {page} does not get on; it may be stopped")]
+    Stalled {
+        /// Where.
+        path: PathBuf,
+        /// Its page.
+        page: usize,
+    },
+    /// The time limit passed.
+    #[error("no producer came to {path:?} in time")]
+    TimedOut {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Somebody called `cancel`.
+    #[error("cancelled")]
+    Cancelled,
+    /// Anything else from the system.
+    #[error("cannot {what} {path:?}: {source}")]
+    System {
+        /// The step that failed.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// The system's own error.
+        source: io::Error,
+    },
+}
+
+impl AttachError {
+    /// Whether waiting for a producer can mend it.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Self::NotFound { .. } | Self::NoProducer { .. })
+    }
+}
+
+/// Why a frame was not taken over from the caller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// It can never fit.
+    #[error("a frame of {bytes} bytes does not fit into an arena of {arena}: make the region at least {region} bytes",
+        region = layout::region_bytes_for_arena(*bytes))]
+    TooLarge {
+        /// The frame's bytes.
+        bytes: u64,
+        /// The arena's bytes.
+        arena: u64,
+    },
+    /// Caps or meta beyond the protocol's limit.
+    #[error("{what} of {bytes} bytes is over the limit of {limit}")]
+    Description {
+        /// Which part.
+        what: &'static str,
+        /// Its bytes.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// There is no room and the policy keeps what is there. The frame was counted as dropped.
+    #[error("no room for {bytes} bytes: consumers hold the rest; the frame was dropped and counted")]
+    Full {
+        /// The frame's bytes.
+        bytes: u64,
+    },
+    /// Under `block`: the time limit passed. The frame was counted as dropped.
+    #[error("no consumer made room for {bytes} bytes in time; the frame was dropped and counted")]
+    TimedOut {
+        /// The frame's bytes.
+        bytes: u64,
+    },
+    /// Under `block`: somebody called `cancel`.
+    #[error("cancelled")]
+    Cancelled,
+    /// The reservation comes from another producer.
+    #[error("the reservation belongs to another region")]
+    ForeignReservation,
+    /// A range beyond the reservation.
+    #[error("bytes {offset}..{end} lie outside a reservation of {bytes} bytes")]
+    Range {
+        /// First byte.
+        offset: u64,
+        /// Byte after the last.
+        end: u64,
+        /// The reservation's bytes.
+        bytes: u64,
+    },
+    /// The producer was closed.
+    #[error("the region was closed")]
+    Closed,
+}
+
+/// Why no frame came.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// The time limit passed; call again.
+    #[error("no frame came in time")]
+    TimedOut,
+    /// The producer said that its stream is over.
+    #[error("end of stream")]
+    EndOfStream,
+    /// The producer is gone and the consumer was told not to wait for the next.
+    #[error("the producer of {path:?} is gone")]
+    ProducerGone {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Somebody called `cancel`.
+    #[error("cancelled")]
+    Cancelled,
+    /// Attaching to the producer's next region failed.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// The region's content cannot be; whoever wrote it is broken or hostile.
+    #[error("{path:?} misbehaves: {lie}")]
+    Misbehaving {
+        /// Where.
+        path: PathBuf,
+        /// What does not hold.
+        lie: Lie,
+    },
+    /// Anything else from the system.
+    #[error("cannot {what} {path:?}: {source}")]
+    System {
+        /// The step that failed.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// The system's own error.
+        source: io::Error,
+    },
+}
+
+/// A statement of a peer that cannot be true; one for each check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Lie {
+    /// Payload bounds.
+    #[error("frame {sequence} points to {length} bytes at {offset}, outside the arena")]
+    Payload {
+        /// The frame.
+        sequence: u64,
+        /// Offset in the region.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+    /// Caps bounds.
+    #[error("frame {sequence} has caps of {length} bytes at {offset}, outside the arena or over the limit")]
+    Caps {
+        /// The frame.
+        sequence: u64,
+        /// Offset in the region.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+    /// Meta bounds.
+    #[error("frame {sequence} has metas of {length} bytes at {offset}, outside the arena or over the limit")]
+    Meta {
+        /// The frame.
+        sequence: u64,
+        /// Offset in the region.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+    /// A kind that this major version does not have.
+    #[error("item {sequence} is of the unknown kind {kind}")]
+    Kind {
+        /// The item.
+        sequence: u64,
+        /// Its kind.
+        kind: u32,
+    },
+    /// `oldest` and `head` contradict each other or the cells.
+    #[error("the ring says oldest {oldest} and newest {head}, expected was {expected}")]
+    Ring {
+        /// `oldest`.
+        oldest: u64,
+        /// `head`.
+        head: u64,
+        /// The sequence that the consumer was to take.
+        expected: u64,
+    },
+    /// `state` is neither live nor closed.
+    #[error("the region's state is {state}")]
+    State {
+        /// Its value.
+        state: u32,
+    },
+    /// The file is shorter than the region that it holds.
+    #[error("the file was truncated while in use")]
+    Truncated,
+}

@@ -1,0 +1,496 @@
+//! The sending side: [`Producer`], its [`Builder`], and a [`Handle`] for other threads.
+
+mod allocator;
+mod extents;
+mod reservation;
+mod shared;
+mod state;
+
+pub use reservation::Reservation;
+
+use crate::backend::{self, OwnedRegion, Wake, Watch, watch_region};
+use crate::description::{Description, FrameInfo, Range};
+use crate::error::{CreateError, SendError, SpecError};
+use crate::layout;
+use crate::memory::Memory;
+use crate::spec::Spec;
+use crate::sync::Ordering;
+use extents::ExtentId;
+use shared::{CurrentCaps, Shared};
+use state::{Record, State};
+use std::any::Any;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What happens to a new frame when there is no room for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FullPolicy {
+    /// The oldest frames that nobody holds go, if that makes room; else the new frame is dropped.
+    DropOldest,
+    /// The new frame is dropped as long as an attached consumer has not read the old ones.
+    DropNewest,
+    /// The producer waits for the slowest consumer; a dead one, or none at all, never blocks.
+    Block {
+        /// Longest wait for one frame; `None` for ever.
+        timeout: Option<Duration>,
+    },
+}
+
+impl FullPolicy {
+    fn code(self) -> u32 {
+        match self {
+            Self::DropOldest => 0,
+            Self::DropNewest => 1,
+            Self::Block { .. } => 2,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Settings {
+    bytes: u64,
+    perms: u32,
+    policy: FullPolicy,
+    history: u32,
+    max_leases: u32,
+    beacon: Duration,
+}
+
+/// Settings of a region to be made.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    spec: Spec,
+    settings: Settings,
+}
+
+impl Builder {
+    /// Size of the whole region in bytes; 64 MiB if not set. [`layout::ARENA_OFFSET`] bytes of it (4.6 MiB, of which
+    /// about 0.8 MiB take memory) are the protocol's own, the rest is for frames.
+    pub fn size(mut self, bytes: u64) -> Self {
+        self.settings.bytes = bytes;
+        self
+    }
+
+    /// Size of the region by its arena: at least `bytes` for frames.
+    pub fn arena(self, bytes: u64) -> Self {
+        self.size(layout::region_bytes_for_arena(bytes))
+    }
+
+    /// Permission bits of the file, whatever the umask; `0o660` if not set.
+    pub fn perms(mut self, mode: u32) -> Self {
+        self.settings.perms = mode;
+        self
+    }
+
+    /// What to do when there is no room; [`FullPolicy::DropOldest`] if not set.
+    pub fn full_policy(mut self, policy: FullPolicy) -> Self {
+        self.settings.policy = policy;
+        self
+    }
+
+    /// Frames kept for consumers that attach later, 1 if not set; as many as there is room for with `u32::MAX`.
+    pub fn history(mut self, frames: u32) -> Self {
+        self.settings.history = frames;
+        self
+    }
+
+    /// Frames that one consumer may hold at a time (1 to 64, 16 if not set); beyond that it copies.
+    pub fn max_leases(mut self, frames: u32) -> Self {
+        self.settings.max_leases = frames;
+        self
+    }
+
+    /// How often the region's clock pair is renewed while frames flow; 250 ms if not set.
+    pub fn beacon(mut self, every: Duration) -> Self {
+        self.settings.beacon = every;
+        self
+    }
+
+    /// Makes the region and puts it at its name.
+    ///
+    /// # Errors
+    /// Each [`CreateError`] names the value and the remedy.
+    pub fn create(self) -> Result<Producer, CreateError> {
+        let Settings { bytes, perms, history, max_leases, .. } = self.settings;
+        let arena = layout::arena_bytes(bytes).ok_or(CreateError::Size { bytes })?;
+        if !(1..=layout::LEASES as u32).contains(&max_leases) {
+            return Err(setting("max-leases", max_leases, "1 to 64"));
+        }
+        if perms > 0o777 {
+            return Err(setting("perms", perms, "permission bits up to 0777"));
+        }
+        let fill = |mapping| {
+            let memory = Memory::new(mapping);
+            fill_header(&memory, &self.settings, arena);
+            memory
+        };
+        let (region, memory) = OwnedRegion::create(self.spec.path(), bytes, perms, fill)?;
+        let state = State::new(arena, max_leases as usize, u64::from(history));
+        let shared = Arc::new(Shared::new(memory, region, self.settings, arena, state));
+        let watch = watch_region(&shared.region, &shared.event);
+        Ok(Producer { shared, _watch: watch })
+    }
+}
+
+fn setting(name: &'static str, value: u32, allowed: &'static str) -> CreateError {
+    CreateError::Setting { name, value: u64::from(value), allowed }
+}
+
+/// Writes everything that stays as it is for the life of the region. Nobody else sees the memory yet.
+fn fill_header(memory: &Memory, settings: &Settings, arena: u64) {
+    let header = memory.header();
+    let relaxed = Ordering::Relaxed;
+    header.magic.store(layout::MAGIC, relaxed);
+    header.version.store(u32::from(layout::VERSION_MAJOR) << 16 | u32::from(layout::VERSION_MINOR), relaxed);
+    header.header_bytes.store(size_of::<layout::Header>() as u32, relaxed);
+    header.region_bytes.store(settings.bytes, relaxed);
+    header.generation.store(backend::random_nonzero(), relaxed);
+    header.ring_offset.store(layout::RING_OFFSET, relaxed);
+    header.pages_offset.store(layout::PAGES_OFFSET, relaxed);
+    header.arena_offset.store(layout::ARENA_OFFSET, relaxed);
+    header.arena_bytes.store(arena, relaxed);
+    header.cells.store(layout::CELLS as u32, relaxed);
+    header.cell_bytes.store(layout::CELL_BYTES as u32, relaxed);
+    header.pages.store(layout::PAGES as u32, relaxed);
+    header.page_stride.store(layout::SECTION as u32, relaxed);
+    header.max_leases.store(settings.max_leases, relaxed);
+    header.history.store(settings.history, relaxed);
+    header.full_policy.store(settings.policy.code(), relaxed);
+    header.producer_pid.store(backend::process_id(), relaxed);
+    header.created_ns.store(backend::realtime_ns(), relaxed);
+    header.oldest.store(1, relaxed);
+    header.state.store(layout::STATE_LIVE, Ordering::Release);
+}
+
+/// The one sender of a region. Closes it when dropped.
+pub struct Producer {
+    shared: Arc<Shared>,
+    _watch: Option<Watch>,
+}
+
+impl Producer {
+    /// A region of default size at `spec`, for example `shm:///dev/shm/camera`.
+    ///
+    /// # Errors
+    /// See [`Builder::create`].
+    pub fn create(spec: &str) -> Result<Self, CreateError> {
+        Self::builder(spec)?.create()
+    }
+
+    /// Settings for a region at `spec`.
+    ///
+    /// # Errors
+    /// When the name is bad.
+    pub fn builder(spec: &str) -> Result<Builder, SpecError> {
+        let settings = Settings {
+            bytes: 64 << 20,
+            perms: 0o660,
+            policy: FullPolicy::DropOldest,
+            history: 1,
+            max_leases: 16,
+            beacon: Duration::from_millis(250),
+        };
+        Ok(Builder { spec: spec.parse()?, settings })
+    }
+
+    /// Arena memory for a frame of `bytes`, as the policy has it. Under [`FullPolicy::Block`] this may wait.
+    ///
+    /// # Errors
+    /// [`SendError::Full`] and [`SendError::TimedOut`] mean a frame dropped and counted.
+    pub fn reserve(&mut self, bytes: usize) -> Result<Reservation, SendError> {
+        self.shared.reserve(bytes as u64)
+    }
+
+    /// Publishes a filled reservation; returns the frame's sequence number, which grows by one with each frame.
+    ///
+    /// # Errors
+    /// When the ring is full and the policy keeps what is there.
+    pub fn publish(&mut self, reservation: Reservation, info: &FrameInfo) -> Result<u64, SendError> {
+        self.check(&reservation)?;
+        let payload = Range { offset: reservation.place().0, length: reservation.len() as u64 };
+        let extent = reservation.into_extent();
+        self.send_record(payload, extent, info, &[], None)
+    }
+
+    /// Publishes a part of a reservation that stays with the caller, who must not write those bytes again before `keep`
+    /// is dropped: that happens when no consumer can see them any more. `meta` is an opaque blob that travels along.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish); [`SendError::Range`] when the part lies outside, [`SendError::Description`] when
+    /// `meta` is too long.
+    pub fn publish_part(
+        &mut self,
+        reservation: &Reservation,
+        part: std::ops::Range<usize>,
+        info: &FrameInfo,
+        meta: &[u8],
+        keep: Box<dyn Any + Send>,
+    ) -> Result<u64, SendError> {
+        self.check(reservation)?;
+        let (offset, end) = (part.start as u64, part.end as u64);
+        if offset > end || end > reservation.len() as u64 {
+            return Err(SendError::Range { offset, end, bytes: reservation.len() as u64 });
+        }
+        let (start, extent) = reservation.place();
+        extent.into_iter().for_each(|id| self.shared.lock().state.extents.retain(id));
+        self.send_record(Range { offset: start + offset, length: end - offset }, extent, info, meta, Some(keep))
+    }
+
+    /// Copies `bytes` into the region and publishes them.
+    ///
+    /// # Errors
+    /// As [`reserve`](Self::reserve) and [`publish`](Self::publish).
+    pub fn send(&mut self, bytes: &[u8], info: &FrameInfo) -> Result<u64, SendError> {
+        let mut reservation = self.reserve(bytes.len())?;
+        reservation.write_at(0, bytes)?;
+        self.publish(reservation, info)
+    }
+
+    /// Sets the text that describes the frames from here on (in GStreamer: the caps). At most 64 KiB.
+    ///
+    /// # Errors
+    /// When it is too long or there is no room for it.
+    pub fn set_caps(&mut self, caps: &[u8]) -> Result<(), SendError> {
+        let (bytes, limit) = (caps.len() as u64, layout::MAX_CAPS);
+        if bytes > limit {
+            return Err(SendError::Description { what: "caps", bytes, limit });
+        }
+        let mut reservation = self.reserve(caps.len())?;
+        reservation.write_at(0, caps)?;
+        let (offset, extent) = reservation.place();
+        let _ = reservation.into_extent();
+        self.shared.with(|inner| {
+            let id = inner.caps.map_or(1, |old| old.id.wrapping_add(1).max(1));
+            let old = inner.caps.replace(CurrentCaps { id, extent, offset, length: bytes });
+            old.and_then(|old| old.extent).into_iter().for_each(|id| inner.state.extents.release(id));
+        });
+        Ok(())
+    }
+
+    /// Says that no more frames of this stream come. More may follow; a consumer sees the end between them.
+    ///
+    /// # Errors
+    /// When the ring is full and the policy keeps what is there.
+    pub fn end_of_stream(&mut self) -> Result<u64, SendError> {
+        self.shared.publish(
+            Description { end_of_stream: true, ..description(Range::default(), &FrameInfo::new()) },
+            record(None, None, None),
+        )
+    }
+
+    /// Leasing consumers that are attached now.
+    pub fn consumers(&self) -> usize {
+        self.handle().consumers()
+    }
+
+    /// Waits until every attached consumer has taken every frame, or the time is over; true when they have.
+    pub fn drain(&mut self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let seen = self.shared.event.value();
+            let drained = self.shared.with(|inner| {
+                self.shared.reap(inner);
+                let next = inner.state.next();
+                inner.state.slowest(&self.shared.memory).is_none_or(|(_, cursor)| cursor >= next)
+            });
+            let left = deadline.saturating_duration_since(Instant::now());
+            if drained || left.is_zero() {
+                return drained;
+            }
+            // A cursor moves without a signal: look every few milliseconds while frames are being read.
+            self.shared.event.wait(seen, Some(left.min(Duration::from_millis(5))));
+        }
+    }
+
+    /// A handle for other threads: memory ahead of time, statistics, demand, cancelling.
+    pub fn handle(&self) -> Handle {
+        Handle { shared: self.shared.clone() }
+    }
+
+    /// Where the region is.
+    pub fn path(&self) -> &Path {
+        self.shared.region.path()
+    }
+
+    fn check(&self, reservation: &Reservation) -> Result<(), SendError> {
+        if Arc::ptr_eq(&reservation.shared, &self.shared) { Ok(()) } else { Err(SendError::ForeignReservation) }
+    }
+
+    fn send_record(
+        &mut self,
+        payload: Range,
+        extent: Option<ExtentId>,
+        info: &FrameInfo,
+        meta: &[u8],
+        keep: Option<Box<dyn Any + Send>>,
+    ) -> Result<u64, SendError> {
+        let blob = self.meta_blob(meta);
+        let (meta_range, meta_extent) = match blob {
+            Ok(blob) => blob,
+            Err(error) => {
+                extent.into_iter().for_each(|id| self.shared.release(id));
+                return Err(error);
+            }
+        };
+        let description = Description { meta: meta_range, ..description(payload, info) };
+        self.shared.publish(description, record(extent, meta_extent, keep))
+    }
+
+    fn meta_blob(&mut self, meta: &[u8]) -> Result<(Range, Option<ExtentId>), SendError> {
+        let (bytes, limit) = (meta.len() as u64, layout::MAX_META);
+        if bytes > limit {
+            return Err(SendError::Description { what: "metas", bytes, limit });
+        }
+        if meta.is_empty() {
+            return Ok((Range::default(), None));
+        }
+        let mut reservation = self.reserve(meta.len())?;
+        reservation.write_at(0, meta)?;
+        Ok((Range { offset: reservation.place().0, length: bytes }, reservation.into_extent()))
+    }
+}
+
+fn description(payload: Range, info: &FrameInfo) -> Description {
+    Description {
+        end_of_stream: false,
+        payload,
+        caps: Range::default(),
+        caps_id: 0,
+        meta: Range::default(),
+        published_ns: 0,
+        info: *info,
+    }
+}
+
+fn record(payload: Option<ExtentId>, meta: Option<ExtentId>, keep: Option<Box<dyn Any + Send>>) -> Record {
+    Record { sequence: 0, payload, caps: None, meta, keep }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").field("path", &self.path()).finish_non_exhaustive()
+    }
+}
+
+/// What a producer did so far, and what its memory is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProducerStats {
+    /// Items published: frames and ends of stream.
+    pub published: u64,
+    /// Frames retired before every attached consumer had read them.
+    pub dropped_oldest: u64,
+    /// New frames not taken for lack of room.
+    pub dropped_newest: u64,
+    /// Frames that could never fit.
+    pub dropped_too_large: u64,
+    /// Times that the producer woke sleeping consumers.
+    pub wakes: u64,
+    /// Frames in the ring.
+    pub ready: u64,
+    /// Retired frames that a consumer still holds.
+    pub held: u64,
+    /// Bytes of the arena.
+    pub arena_bytes: u64,
+    /// Bytes that nobody has. Free and used bytes always add up to the arena.
+    pub free_bytes: u64,
+    /// Bytes in reservations and frames, each extent once.
+    pub used_bytes: u64,
+}
+
+/// A part of a producer for other threads. Keeps the region mapped, but does not keep it open.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    /// Arena memory without waiting and without counting a drop.
+    ///
+    /// # Errors
+    /// [`SendError::Full`] when there is none even after the oldest frames went (under `drop-oldest`).
+    pub fn try_reserve(&self, bytes: usize) -> Result<Reservation, SendError> {
+        self.shared.try_reserve(bytes as u64)
+    }
+
+    /// Leasing consumers that are attached now; ends what dead ones held.
+    pub fn consumers(&self) -> usize {
+        self.shared.with(|inner| {
+            let alive = self.shared.reap(inner);
+            inner.state.collect(&self.shared.memory);
+            alive
+        })
+    }
+
+    /// Whether any snapshot consumer is attached now.
+    pub fn has_snapshot_consumers(&self) -> bool {
+        self.shared.region.has_snapshots()
+    }
+
+    /// Whether the producer closed the region.
+    pub fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire)
+    }
+
+    /// Changes whenever a peer came or went.
+    pub fn changes(&self) -> u32 {
+        self.shared.event.value()
+    }
+
+    /// Waits until [`changes`](Self::changes) differs from `seen`; false when the time is over. Where the system ran
+    /// out of file watches nothing tells, so give a time limit.
+    pub fn wait_change(&self, seen: u32, timeout: Option<Duration>) -> bool {
+        self.shared.event.wait(seen, timeout) != Wake::Timeout
+    }
+
+    /// Ends a [`wait_change`](Self::wait_change) of another thread.
+    pub fn signal(&self) {
+        self.shared.event.signal();
+    }
+
+    /// While true, calls that wait under [`FullPolicy::Block`] return [`SendError::Cancelled`] within 10 ms.
+    pub fn set_cancelled(&self, cancelled: bool) {
+        self.shared.set_cancelled(cancelled);
+    }
+
+    /// Counts one new frame that the caller dropped for lack of room.
+    pub fn count_dropped(&self) {
+        self.shared.count_dropped_newest();
+    }
+
+    /// What happened so far.
+    pub fn stats(&self) -> ProducerStats {
+        let inner = self.shared.lock();
+        ProducerStats {
+            published: inner.state.next() - 1,
+            dropped_oldest: inner.state.dropped_oldest,
+            dropped_newest: inner.stats.dropped_newest,
+            dropped_too_large: inner.stats.dropped_too_large,
+            wakes: inner.stats.wakes,
+            ready: inner.state.next() - inner.state.oldest(),
+            held: inner.state.in_limbo() as u64,
+            arena_bytes: self.shared.arena,
+            free_bytes: inner.state.extents.free_bytes(),
+            used_bytes: inner.state.extents.used_bytes(),
+        }
+    }
+
+    /// Whether a reservation is of this producer.
+    pub fn owns(&self, reservation: &Reservation) -> bool {
+        Arc::ptr_eq(&reservation.shared, &self.shared)
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("path", &self.shared.region.path()).finish_non_exhaustive()
+    }
+}

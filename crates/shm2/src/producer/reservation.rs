@@ -1,0 +1,84 @@
+//! Arena memory that is being filled.
+
+use super::extents::ExtentId;
+use super::shared::Shared;
+use crate::error::SendError;
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// Bytes of the region that belong to this value until they are published; dropped unpublished, they are free again.
+///
+/// It may outlive its producer: the memory stays mapped.
+pub struct Reservation {
+    pub(super) shared: Arc<Shared>,
+    extent: Option<ExtentId>,
+    offset: u64,
+    bytes: u64,
+}
+
+impl Reservation {
+    pub(super) fn new(shared: Arc<Shared>, extent: Option<ExtentId>, offset: u64, bytes: u64) -> Self {
+        Self { shared, extent, offset, bytes }
+    }
+
+    /// Bytes reserved.
+    pub fn len(&self) -> usize {
+        self.bytes as usize
+    }
+
+    /// Whether nothing was reserved: an empty frame.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Copies `bytes` to the given place.
+    ///
+    /// # Errors
+    /// [`SendError::Range`] when they do not fit there.
+    pub fn write_at(&mut self, offset: usize, bytes: &[u8]) -> Result<(), SendError> {
+        let end = (offset as u64).saturating_add(bytes.len() as u64);
+        let inside = end <= self.bytes && self.shared.memory.copy_in(self.offset + offset as u64, bytes);
+        if inside { Ok(()) } else { Err(SendError::Range { offset: offset as u64, end, bytes: self.bytes }) }
+    }
+
+    /// First byte, for code that fills memory by itself. Valid for [`len`](Self::len) bytes as long as this value, or
+    /// a frame published from it, lives; aligned to 64 bytes.
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.pointer().as_ptr()
+    }
+
+    /// First byte, for code that only passes the address on.
+    pub fn as_ptr(&self) -> *const u8 {
+        self.pointer().as_ptr()
+    }
+
+    fn pointer(&self) -> NonNull<u8> {
+        // The range was given out by the allocator, so it lies in the region.
+        self.shared.memory.pointer(self.offset, self.bytes).unwrap_or(NonNull::dangling())
+    }
+
+    /// Offset in the region, and the extent.
+    pub(super) fn place(&self) -> (u64, Option<ExtentId>) {
+        (self.offset, self.extent)
+    }
+
+    /// Gives the extent's use to the caller.
+    pub(super) fn into_extent(mut self) -> Option<ExtentId> {
+        self.extent.take()
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if let Some(id) = self.extent.take() {
+            self.shared.release(id);
+        }
+    }
+}
+
+impl fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation").field("offset", &self.offset).field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}

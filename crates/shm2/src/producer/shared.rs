@@ -1,0 +1,349 @@
+//! What a producer, its handles and its reservations have in common: the region, the book-keeping, and the ways to
+//! make room.
+
+use super::extents::ExtentId;
+use super::reservation::Reservation;
+use super::state::{Record, State, clear_page};
+use super::{FullPolicy, Settings};
+use crate::backend::{self, Event, OwnedRegion, wait_shared, wake_shared};
+use crate::description::Description;
+use crate::error::SendError;
+use crate::layout;
+use crate::memory::Memory;
+use crate::protocol;
+use crate::sync::Ordering;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often locks of consumers are probed when nothing else asks for it.
+const PROBE_EVERY_NS: u64 = 250_000_000;
+/// Fresh payload after which read frames are retired before the next reservation: small enough that the memory of
+/// large frames is used again while it is warm, large enough that small frames share the cost.
+const COLLECT_AFTER: u64 = 256 * 1024;
+/// Longest sleep of a blocked producer before it looks around: for consumers other than the one it waits for.
+const ROOM_SLICE: Duration = Duration::from_millis(10);
+
+pub(crate) struct Shared {
+    pub(super) memory: Memory,
+    pub(super) region: OwnedRegion,
+    pub(super) settings: Settings,
+    pub(super) arena: u64,
+    pub(super) event: Arc<Event>,
+    pub(super) closed: AtomicBool,
+    cancelled: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) state: State,
+    pub(super) caps: Option<CurrentCaps>,
+    pub(super) stats: Counters,
+    fresh: u64,
+    last_probe: u64,
+    last_beacon: u64,
+}
+
+/// The caps that go with every frame until the next change; holds one use of their extent.
+#[derive(Clone, Copy)]
+pub(super) struct CurrentCaps {
+    pub(super) id: u32,
+    pub(super) extent: Option<ExtentId>,
+    pub(super) offset: u64,
+    pub(super) length: u64,
+}
+
+#[derive(Default, Clone, Copy)]
+pub(super) struct Counters {
+    pub(super) dropped_newest: u64,
+    pub(super) dropped_too_large: u64,
+    pub(super) wakes: u64,
+}
+
+/// How hard to try for room.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Effort {
+    /// Only what is free.
+    Free,
+    /// Retire what everybody has read; find dead consumers.
+    Collect,
+    /// Drop the oldest frames, too.
+    Evict,
+}
+
+impl Shared {
+    pub(super) fn new(memory: Memory, region: OwnedRegion, settings: Settings, arena: u64, state: State) -> Self {
+        let inner = Inner { state, caps: None, stats: Counters::default(), fresh: 0, last_probe: 0, last_beacon: 0 };
+        Self {
+            memory,
+            region,
+            settings,
+            arena,
+            event: Arc::default(),
+            closed: AtomicBool::new(false),
+            cancelled: AtomicBool::new(false),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs with the mutex held, then drops what user code attached to frames that ended meanwhile.
+    pub(super) fn with<R>(&self, f: impl FnOnce(&mut Inner) -> R) -> R {
+        let mut inner = self.lock();
+        let result = f(&mut inner);
+        let dropped = inner.state.take_dropped();
+        drop(inner);
+        drop(dropped);
+        result
+    }
+
+    /// Room for `bytes` without ever waiting.
+    pub(super) fn try_reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, SendError> {
+        self.check(bytes)?;
+        if bytes == 0 {
+            return Ok(Reservation::new(self.clone(), None, layout::ARENA_OFFSET, 0));
+        }
+        let efforts: &[_] = match self.settings.policy {
+            FullPolicy::DropOldest => &[Effort::Free, Effort::Collect, Effort::Evict],
+            FullPolicy::DropNewest | FullPolicy::Block { .. } => &[Effort::Free, Effort::Collect],
+        };
+        for &effort in efforts {
+            // Two steps, because what `make_room` drops may be the very reservations that give room.
+            self.make_room(bytes, effort);
+            if let Some((id, offset)) = self.lock().state.extents.reserve(bytes) {
+                return Ok(Reservation::new(self.clone(), Some(id), offset, bytes));
+            }
+        }
+        Err(SendError::Full { bytes })
+    }
+
+    fn check(&self, bytes: u64) -> Result<(), SendError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(SendError::Closed);
+        }
+        let mut inner = self.lock();
+        if inner.state.extents.could_hold(bytes) {
+            return Ok(());
+        }
+        inner.stats.dropped_too_large += 1;
+        self.memory.header().dropped_too_large.store(inner.stats.dropped_too_large, Ordering::Relaxed);
+        Err(SendError::TooLarge { bytes, arena: self.arena })
+    }
+
+    fn make_room(&self, bytes: u64, effort: Effort) {
+        self.with(|inner| match effort {
+            Effort::Free if inner.fresh < COLLECT_AFTER => {}
+            Effort::Free => {
+                inner.fresh = 0;
+                inner.state.collect(&self.memory);
+            }
+            Effort::Collect => {
+                self.reap(inner);
+                inner.state.collect(&self.memory);
+            }
+            Effort::Evict => {
+                inner.state.evict_for_bytes(&self.memory, bytes);
+            }
+        });
+    }
+
+    /// Room for `bytes` as the policy has it: under `block` this waits.
+    pub(super) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, SendError> {
+        let result = self.retry(bytes, || self.try_reserve(bytes));
+        if matches!(result, Err(SendError::Full { .. } | SendError::TimedOut { .. })) {
+            self.count_dropped_newest();
+        }
+        result
+    }
+
+    pub(super) fn count_dropped_newest(&self) {
+        let mut inner = self.lock();
+        inner.stats.dropped_newest += 1;
+        self.memory.header().dropped_newest.store(inner.stats.dropped_newest, Ordering::Relaxed);
+    }
+
+    /// Repeats `attempt` while it finds no room, sleeping in between, if the policy is to block.
+    fn retry<T>(&self, bytes: u64, mut attempt: impl FnMut() -> Result<T, SendError>) -> Result<T, SendError> {
+        let FullPolicy::Block { timeout } = self.settings.policy else { return attempt() };
+        let deadline = timeout.map(|t| Instant::now() + t);
+        loop {
+            match attempt() {
+                Err(SendError::Full { .. }) => {}
+                other => return other,
+            }
+            let (page, expected) = self.announce_need();
+            let second = attempt();
+            let settled = !matches!(second, Err(SendError::Full { .. }));
+            if !settled && !self.cancelled.load(Ordering::Acquire) {
+                wait_shared(&self.memory.page(page).room, expected, ROOM_SLICE);
+            }
+            self.memory.header().producer_waits.store(0, Ordering::Relaxed);
+            if settled {
+                return second;
+            }
+            if self.cancelled.load(Ordering::Acquire) {
+                return Err(SendError::Cancelled);
+            }
+            if deadline.is_some_and(|d| Instant::now() >= d) {
+                return Err(SendError::TimedOut { bytes });
+            }
+        }
+    }
+
+    /// The page of the consumer to wait for, and the value of its word before the need was announced.
+    fn announce_need(&self) -> (usize, u32) {
+        let page = self.lock().state.slowest(&self.memory).map_or(0, |(page, _)| page);
+        let expected = self.memory.page(page).room.load(Ordering::Acquire);
+        protocol::announce_need(&self.memory.header().producer_waits);
+        (page, expected)
+    }
+
+    /// Makes the blocking calls of this producer return `Cancelled` until it is undone.
+    pub(super) fn set_cancelled(&self, cancelled: bool) {
+        self.cancelled.store(cancelled, Ordering::Release);
+    }
+
+    /// Publishes one item: waits for a ring cell as the policy has it, fills the cell, wakes who sleeps.
+    pub(super) fn publish(&self, mut description: Description, record: Record) -> Result<u64, SendError> {
+        let bytes = description.payload.length;
+        let mut record = Some(record);
+        let result = self.retry(bytes, || {
+            self.with(|inner| {
+                self.make_cell(inner);
+                if !inner.state.has_cell() {
+                    return Err(SendError::Full { bytes });
+                }
+                description.published_ns = backend::monotonic_ns();
+                // Taken once: `retry` ends at the first success.
+                let record = record.take().ok_or(SendError::Closed)?;
+                Ok(self.fill(inner, &mut description, record))
+            })
+        });
+        if let (Err(error), Some(record)) = (&result, record) {
+            self.give_up(record);
+            if !matches!(error, SendError::Cancelled) {
+                self.count_dropped_newest();
+            }
+        }
+        result
+    }
+
+    fn make_cell(&self, inner: &mut Inner) {
+        if inner.state.has_cell() {
+            return;
+        }
+        inner.state.collect(&self.memory);
+        if !inner.state.has_cell() {
+            self.reap(inner);
+            inner.state.collect(&self.memory);
+        }
+        if !inner.state.has_cell() && self.settings.policy == FullPolicy::DropOldest {
+            inner.state.evict_for_cell(&self.memory);
+        }
+    }
+
+    fn fill(&self, inner: &mut Inner, description: &mut Description, mut record: Record) -> u64 {
+        let sequence = inner.state.next();
+        record.sequence = sequence;
+        if let Some(caps) = inner.caps {
+            description.caps = crate::description::Range { offset: caps.offset, length: caps.length };
+            description.caps_id = caps.id;
+            record.caps = caps.extent;
+            caps.extent.into_iter().for_each(|id| inner.state.extents.retain(id));
+        }
+        inner.state.push(record);
+        inner.fresh += description.payload.length;
+        let cell = self.memory.cell(sequence);
+        description.store(cell);
+        protocol::publish(&cell.words[layout::W_SEQUENCE], sequence);
+        // SYNC: frame-published
+        self.memory.header().head.store(sequence, Ordering::Release);
+        self.look_around(inner, description.published_ns);
+        if inner.state.must_wake(&self.memory) {
+            inner.stats.wakes += 1;
+            self.wake();
+        }
+        sequence
+    }
+
+    /// Frees what belongs to a record that was never published.
+    fn give_up(&self, record: Record) {
+        let mut inner = self.lock();
+        for id in [record.payload, record.meta].into_iter().flatten() {
+            inner.state.extents.release(id);
+        }
+        drop(inner);
+        drop(record.keep);
+    }
+
+    pub(super) fn wake(&self) {
+        let word = &self.memory.header().wake;
+        // Relaxed: this producer alone writes the word; the futex call orders it.
+        word.store(word.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        wake_shared(word);
+    }
+
+    /// What is due by time: dead consumers, presence of snapshot consumers, the beacon.
+    fn look_around(&self, inner: &mut Inner, now: u64) {
+        if now.saturating_sub(inner.last_probe) >= PROBE_EVERY_NS {
+            self.reap(inner);
+            inner.last_probe = now;
+        }
+        if now.saturating_sub(inner.last_beacon) >= self.settings.beacon.as_nanos() as u64 {
+            inner.last_beacon = now;
+            self.beacon(now, inner.state.next() - 1);
+        }
+    }
+
+    /// A sequence lock: readers skip a beacon whose number is odd or changes while they read.
+    fn beacon(&self, now: u64, head: u64) {
+        let header = self.memory.header();
+        let number = header.beacon_sequence.load(Ordering::Relaxed);
+        header.beacon_sequence.store(number | 1, Ordering::Relaxed);
+        crate::sync::fence(Ordering::Release);
+        header.beacon_monotonic_ns.store(now, Ordering::Relaxed);
+        header.beacon_realtime_ns.store(backend::realtime_ns(), Ordering::Relaxed);
+        header.beacon_head.store(head, Ordering::Relaxed);
+        header.beacon_sequence.store((number | 1).wrapping_add(1), Ordering::Release);
+    }
+
+    /// Ends what dead consumers held, and sees whether snapshot consumers are there. Returns living leasing consumers.
+    pub(super) fn reap(&self, inner: &mut Inner) -> usize {
+        let mut alive = 0;
+        for (index, page) in inner.state.pages(&self.memory) {
+            // 1 reads; 3 only holds frames any more; 2 is free. Any other value is a lie and treated as a reader's.
+            let claimed = page.claimed.load(Ordering::Acquire);
+            if claimed == 2 {
+                continue;
+            }
+            if self.region.try_lock_page(index) {
+                clear_page(page);
+                self.region.unlock_page(index);
+            } else if claimed != 3 {
+                alive += 1;
+            }
+        }
+        inner.state.snapshots = self.region.has_snapshots();
+        alive
+    }
+
+    /// Frees one use of a reservation's extent.
+    pub(super) fn release(&self, id: ExtentId) {
+        self.lock().state.extents.release(id);
+    }
+
+    /// Tells consumers that this life of the region is over and gives its name up. Only the first call does anything.
+    pub(super) fn close(&self) {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.memory.header().state.store(layout::STATE_CLOSED, Ordering::Release);
+        self.region.remove_name();
+        self.wake();
+        self.region.stir();
+        self.event.signal();
+    }
+}

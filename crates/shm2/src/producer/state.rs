@@ -1,0 +1,230 @@
+//! The producer's private book-keeping: which frames stand in the ring, which retired ones are still held, who reads.
+//!
+//! All of it sits behind one mutex. What user code attached to a frame ([`Keep`]) is never dropped in here, because
+//! dropping it may call back: it goes out through [`State::take_dropped`] and is dropped after the mutex is free.
+
+use super::extents::{ExtentId, Extents};
+use crate::layout::{CELLS, LEASES, PAGES, Page};
+use crate::memory::Memory;
+use crate::protocol;
+use crate::sync::Ordering;
+use std::any::Any;
+use std::collections::{HashMap, VecDeque};
+
+/// Something that must live as long as a frame's bytes are in use.
+pub(crate) type Keep = Box<dyn Any + Send>;
+
+/// A published item: what must be given back when it is over.
+pub(crate) struct Record {
+    pub(crate) sequence: u64,
+    pub(crate) payload: Option<ExtentId>,
+    pub(crate) caps: Option<ExtentId>,
+    pub(crate) meta: Option<ExtentId>,
+    pub(crate) keep: Option<Keep>,
+}
+
+/// Frames retired at once when the ring is full and consumers lag: one look at the pages for many frames.
+const BATCH: u64 = 64;
+
+pub(crate) struct State {
+    pub(crate) extents: Extents,
+    ring: VecDeque<Record>,
+    limbo: Vec<Record>,
+    dropped: Vec<Keep>,
+    next: u64,
+    oldest: u64,
+    pages_seen: usize,
+    answered: [u32; PAGES],
+    max_leases: usize,
+    history: u64,
+    pub(crate) snapshots: bool,
+    pub(crate) dropped_oldest: u64,
+}
+
+impl State {
+    pub(crate) fn new(arena: u64, max_leases: usize, history: u64) -> Self {
+        Self {
+            extents: Extents::new(arena),
+            ring: VecDeque::with_capacity(CELLS as usize),
+            limbo: Vec::new(),
+            dropped: Vec::new(),
+            next: 1,
+            oldest: 1,
+            pages_seen: 0,
+            answered: [0; PAGES],
+            max_leases: max_leases.min(LEASES),
+            history,
+            snapshots: false,
+            dropped_oldest: 0,
+        }
+    }
+
+    /// The sequence that the next frame gets.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    pub(crate) fn oldest(&self) -> u64 {
+        self.oldest
+    }
+
+    /// Frames retired but still held by a consumer.
+    pub(crate) fn in_limbo(&self) -> usize {
+        self.limbo.len()
+    }
+
+    /// Whether the ring has a cell for one more frame.
+    pub(crate) fn has_cell(&self) -> bool {
+        self.next - self.oldest < CELLS
+    }
+
+    /// What user code attached to frames that are over now: to be dropped without the mutex.
+    pub(crate) fn take_dropped(&mut self) -> Vec<Keep> {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// Books a frame whose cell is about to be filled.
+    pub(crate) fn push(&mut self, record: Record) {
+        debug_assert!(record.sequence == self.next && self.has_cell());
+        self.next += 1;
+        self.ring.push_back(record);
+    }
+
+    /// Pages that were ever claimed. Claims go in page order, so the first untouched one ends the list; the list only
+    /// grows, and it is read anew for every scan.
+    pub(crate) fn pages<'m>(&mut self, memory: &'m Memory) -> impl Iterator<Item = (usize, &'m Page)> + use<'m> {
+        while self.pages_seen < PAGES && memory.page(self.pages_seen).claimed.load(Ordering::Acquire) != 0 {
+            self.pages_seen += 1;
+        }
+        (0..self.pages_seen).map(|i| (i, memory.page(i)))
+    }
+
+    /// Pages whose consumer is attached, by its own word.
+    pub(crate) fn attached<'m>(&mut self, memory: &'m Memory) -> impl Iterator<Item = (usize, &'m Page)> + use<'m> {
+        self.pages(memory).filter(|(_, page)| page.claimed.load(Ordering::Acquire) == 1)
+    }
+
+    /// Page and cursor of the attached consumer that is furthest behind. A cursor that cannot be is put in range.
+    pub(crate) fn slowest(&mut self, memory: &Memory) -> Option<(usize, u64)> {
+        let (oldest, next) = (self.oldest, self.next);
+        let cursor = |page: &Page| page.cursor.load(Ordering::Acquire).clamp(oldest, next);
+        self.attached(memory).map(|(i, page)| (i, cursor(page))).min_by_key(|&(_, cursor)| cursor)
+    }
+
+    /// Retires what every attached consumer has read, but for the history and the grace of snapshot consumers, and
+    /// recycles what nobody holds.
+    pub(crate) fn collect(&mut self, memory: &Memory) {
+        let grace = if self.snapshots { self.history.max(2) } else { self.history };
+        let keep_from = self.next.saturating_sub(grace);
+        let read = self.slowest(memory).map_or(self.next, |(_, cursor)| cursor);
+        self.retire(memory, keep_from.min(read));
+    }
+
+    /// Frees a ring cell at the cost of the oldest frames.
+    pub(crate) fn evict_for_cell(&mut self, memory: &Memory) {
+        self.evict(memory, self.oldest + BATCH.min(self.next - self.oldest));
+    }
+
+    /// Drops as many of the oldest frames as it takes to make room for `bytes`, and none if that cannot do it.
+    pub(crate) fn evict_for_bytes(&mut self, memory: &Memory, bytes: u64) -> bool {
+        let freed = self.extents_freed_by_eviction(memory);
+        let Some(count) = self.extents.needed_for(bytes, &freed.iter().map(|f| f.1).collect::<Vec<_>>()) else {
+            return false;
+        };
+        if let Some(&(sequence, _)) = count.checked_sub(1).and_then(|last| freed.get(last)) {
+            self.evict(memory, sequence + 1);
+        }
+        true
+    }
+
+    /// Every extent in the order in which retiring frames, oldest first, would free it.
+    fn extents_freed_by_eviction(&mut self, memory: &Memory) -> Vec<(u64, Option<ExtentId>)> {
+        let holds = self.holds(memory);
+        let mut users: HashMap<ExtentId, u32> = HashMap::new();
+        let mut freed = Vec::new();
+        for record in &self.ring {
+            if holds.binary_search(&record.sequence).is_ok() {
+                continue;
+            }
+            for id in [record.payload, record.caps, record.meta].into_iter().flatten() {
+                let left = users.entry(id).or_insert_with(|| self.extents.users(id));
+                // What is kept with the frame holds the reservation: it ends together with the frame.
+                let ends = if record.keep.is_some() && Some(id) == record.payload { 2 } else { 1 };
+                *left = left.saturating_sub(ends);
+                freed.push((record.sequence, (*left == 0).then_some(id)));
+            }
+        }
+        freed
+    }
+
+    fn evict(&mut self, memory: &Memory, to: u64) {
+        if let Some((_, unread)) = self.slowest(memory) {
+            self.dropped_oldest += to.saturating_sub(unread.max(self.oldest));
+            memory.header().dropped_oldest.store(self.dropped_oldest, Ordering::Relaxed);
+        }
+        self.retire(memory, to);
+    }
+
+    /// Takes every frame below `to` out of the ring, then recycles those that nobody holds.
+    fn retire(&mut self, memory: &Memory, to: u64) {
+        if to > self.oldest {
+            protocol::retire(&memory.header().oldest, to);
+            self.oldest = to;
+            while self.ring.front().is_some_and(|r| r.sequence < to) {
+                self.limbo.extend(self.ring.pop_front());
+            }
+        }
+        if !self.limbo.is_empty() {
+            self.recycle(memory);
+        }
+    }
+
+    fn recycle(&mut self, memory: &Memory) {
+        let holds = self.holds(memory);
+        let (extents, dropped) = (&mut self.extents, &mut self.dropped);
+        self.limbo.retain_mut(|record| {
+            if holds.binary_search(&record.sequence).is_ok() {
+                return true;
+            }
+            for id in [record.payload, record.caps, record.meta].into_iter().flatten() {
+                extents.release(id);
+            }
+            dropped.extend(record.keep.take());
+            false
+        });
+    }
+
+    /// Sorted sequences that consumers hold now, of each page no more than its budget.
+    fn holds(&mut self, memory: &Memory) -> Vec<u64> {
+        let most = self.max_leases;
+        let mut holds = Vec::new();
+        for (_, page) in self.pages(memory) {
+            // Relaxed: written before the entries that it counts, and those are ordered by the lease's fence.
+            let count = (page.lease_count.load(Ordering::Relaxed) as usize).min(most);
+            holds.extend(page.leases[..count].iter().map(|l| protocol::held(&l.sequence)).filter(|&s| s != 0));
+        }
+        holds.sort_unstable();
+        holds
+    }
+
+    /// Whether anybody sleeps who has not been woken since. Comes after the frame is visible.
+    pub(crate) fn must_wake(&mut self, memory: &Memory) -> bool {
+        protocol::before_wake();
+        let mut answered = self.answered;
+        let mut any = self.snapshots;
+        for (index, page) in self.pages(memory) {
+            any |= protocol::must_wake(&page.ticket, &mut answered[index]);
+        }
+        self.answered = answered;
+        any
+    }
+}
+
+/// Producer: ends all that a dead consumer held. Its page's lock is held by the caller.
+pub(crate) fn clear_page(page: &Page) {
+    for lease in &page.leases {
+        protocol::release(&lease.sequence);
+    }
+    page.lease_count.store(0, Ordering::Relaxed);
+    page.claimed.store(2, Ordering::Release);
+}

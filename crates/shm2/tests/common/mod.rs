@@ -1,0 +1,40 @@
+//! What several tests need.
+
+#![allow(dead_code)]
+
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A region name that no other test uses; whatever is left there goes away with it.
+pub struct Name(String);
+
+impl Name {
+    pub fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self(format!("/dev/shm/shm2-test-{}-{number}", std::process::id()))
+    }
+
+    pub fn path(&self) -> &Path {
+        Path::new(&self.0)
+    }
+
+    pub fn path_buf(&self) -> PathBuf {
+        self.0.clone().into()
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
