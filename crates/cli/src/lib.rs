@@ -1,1 +1,68 @@
+//! What the command-line tools share: a payload that can be checked, and a summary of what was received.
 
+pub mod pattern;
+pub mod summary;
+
+use clap::ValueEnum;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::time::Duration;
+
+/// How closely received payloads are compared with what `shm2_producer` sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Check {
+    /// Every byte.
+    Full,
+    /// The start, the end and 64 places in between of each frame.
+    Sampled,
+    /// Not at all.
+    None,
+}
+
+/// Calls `stop` at the first SIGINT or SIGTERM; a second one ends the process.
+pub fn on_stop_signal(stop: impl Fn() + Send + 'static) -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    std::thread::spawn(move || {
+        for (count, signal) in signals.forever().enumerate() {
+            if count > 0 {
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+            stop();
+        }
+    });
+    Ok(())
+}
+
+/// Parses a time in seconds, such as `0.5`.
+///
+/// # Errors
+/// A sentence with the value in it.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a time in seconds: write for example 0.5");
+    text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok()).ok_or_else(wrong)
+}
+
+/// Parses a number of bytes with an optional K, M or G (1024 each).
+///
+/// # Errors
+/// A sentence with the value in it.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is not a number of bytes: write for example 64M");
+    let (digits, shift) = match text.chars().last().map(|c| c.to_ascii_uppercase()) {
+        Some('K') => (&text[..text.len() - 1], 10),
+        Some('M') => (&text[..text.len() - 1], 20),
+        Some('G') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number.checked_mul(1 << shift).ok_or_else(wrong)
+}
+
+/// Parses permission bits in octal, such as `660`.
+///
+/// # Errors
+/// A sentence with the value in it.
+pub fn octal(text: &str) -> Result<u32, String> {
+    let digits = text.trim_start_matches("0o");
+    u32::from_str_radix(digits, 8).map_err(|_| format!("{text:?} is not an octal mode: write for example 660"))
+}

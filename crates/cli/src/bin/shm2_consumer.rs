@@ -1,1 +1,179 @@
-fn main() {}
+//! Receives frames and checks the content of those that `shm2_producer` sent.
+
+#![forbid(unsafe_code)]
+
+use clap::{Parser, ValueEnum};
+use shm2::{Access, Consumer, Frame, OnProducerExit, ReceiveError, Start};
+use shm2_cli::{Check, on_stop_signal, pattern, seconds, summary::Summary};
+use std::collections::VecDeque;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Receive and check frames from a shared-memory region.
+///
+/// Waits for the producer, takes COUNT frames (missed ones count), prints a summary. The exit code is 1 when any frame
+/// was not as it was sent.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Region, for example shm:///dev/shm/gst-shm2-demo
+    #[arg(default_value = "shm:///dev/shm/gst-shm2-default")]
+    region: String,
+    /// Frames to take
+    #[arg(default_value_t = 5000)]
+    count: u64,
+    /// How to get at the bytes
+    #[arg(long, value_enum, default_value_t = AccessMode::Auto)]
+    access: AccessMode,
+    /// Pass over frames that wait, for the lowest delay
+    #[arg(long)]
+    latest_only: bool,
+    /// Begin with the producer's newest frame instead of the oldest that is there
+    #[arg(long)]
+    newest: bool,
+    /// How closely to check payloads
+    #[arg(long, value_enum, default_value_t = Check::Full)]
+    check: Check,
+    /// Hold this many frames before giving the oldest back
+    #[arg(long, default_value_t = 0)]
+    hold: usize,
+    /// Seconds to work on each frame
+    #[arg(long, value_parser = seconds, default_value = "0")]
+    delay: Duration,
+    /// Seconds without a frame after which to give up; for ever if not given
+    #[arg(long, value_parser = seconds)]
+    timeout: Option<Duration>,
+    /// Go on with the next producer when this one ends
+    #[arg(long)]
+    reconnect: bool,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+    /// Print only the closing summary
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum AccessMode {
+    Auto,
+    Lease,
+    Snapshot,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(summary) => {
+            if arguments.json {
+                println!("{}", summary.json())
+            } else {
+                println!("{summary}")
+            }
+            if summary.mismatches > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        }
+        Err(error) => {
+            eprintln!("shm2_consumer: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<Summary, Box<dyn std::error::Error>> {
+    let mut consumer = build(arguments)?;
+    let canceller = consumer.canceller();
+    on_stop_signal(move || canceller.set(true))?;
+    let mut checker = Checker { check: arguments.check, last: None, hint: arguments.quiet };
+    let mut summary = Summary::default();
+    let mut held = VecDeque::new();
+    while summary.frames + summary.missed + summary.skipped < arguments.count {
+        let frame = match consumer.next(arguments.timeout) {
+            Ok(frame) => frame,
+            Err(ReceiveError::EndOfStream) if arguments.reconnect => continue,
+            Err(ReceiveError::EndOfStream | ReceiveError::Cancelled) => break,
+            Err(ReceiveError::TimedOut) => return Err(format!("no frame of {} came in time", arguments.region).into()),
+            Err(error) => return Err(error.into()),
+        };
+        let latency = shm2::monotonic_ns().saturating_sub(frame.published_ns());
+        summary.frame(frame.len(), latency);
+        book(&mut summary, &frame, &consumer);
+        summary.mismatches += u64::from(!checker.accept(&frame));
+        if !arguments.delay.is_zero() {
+            std::thread::sleep(arguments.delay);
+        }
+        if !arguments.quiet && !arguments.json && summary.frames % 500 == 0 {
+            println!("received {}", summary.frames);
+        }
+        held.push_back(frame);
+        if held.len() > arguments.hold {
+            // Whatever was held must still be what it was.
+            summary.mismatches +=
+                u64::from(held.pop_front().is_some_and(|f| arguments.hold > 0 && !checker.is_intact(&f)));
+        }
+    }
+    Ok(summary)
+}
+
+fn book(summary: &mut Summary, frame: &Frame, consumer: &Consumer) {
+    let stats = consumer.stats();
+    summary.missed = stats.missed;
+    summary.skipped = stats.skipped;
+    summary.attaches = stats.attaches;
+    summary.discontinuities += u64::from(frame.is_discontinuity());
+    *(if frame.is_leased() { &mut summary.leased } else { &mut summary.copied }) += 1;
+}
+
+fn build(arguments: &Arguments) -> Result<Consumer, shm2::SpecError> {
+    let access = match arguments.access {
+        AccessMode::Auto => Access::Auto,
+        AccessMode::Lease => Access::Lease,
+        AccessMode::Snapshot => Access::Snapshot,
+    };
+    let on_exit = if arguments.reconnect { OnProducerExit::Reconnect } else { OnProducerExit::EndOfStream };
+    let start = if arguments.newest { Start::History } else { Start::Oldest };
+    let builder = Consumer::builder(&arguments.region)?;
+    Ok(builder.access(access).start(start).latest_only(arguments.latest_only).on_producer_exit(on_exit).build())
+}
+
+/// Compares each frame with what must have been sent, and its place in the order.
+struct Checker {
+    check: Check,
+    last: Option<(u64, u64)>,
+    hint: bool,
+}
+
+impl Checker {
+    fn accept(&mut self, frame: &Frame) -> bool {
+        if self.check == Check::None {
+            return true;
+        }
+        let Some(number) = pattern::number(frame) else {
+            if self.last.is_some() && frame.len() >= pattern::HEAD {
+                eprintln!("frame {} lost its mark", frame.sequence());
+                return false;
+            }
+            if frame.len() >= pattern::HEAD && !self.hint {
+                eprintln!("frame {} is not from shm2_producer: its content cannot be checked", frame.sequence());
+                self.hint = true;
+            }
+            return true;
+        };
+        let new_producer = frame.is_discontinuity() && frame.missed() == 0;
+        let in_order = new_producer
+            || self.last.is_none_or(|(sequence, last)| frame.sequence() > sequence + frame.missed() && number > last);
+        self.last = Some((frame.sequence(), number));
+        if !in_order {
+            eprintln!("frame {} (number {number}) is out of order", frame.sequence());
+        }
+        in_order && self.is_intact(frame)
+    }
+
+    fn is_intact(&self, frame: &Frame) -> bool {
+        let Some(number) = pattern::number(frame) else { return true };
+        let wrong = pattern::mismatch(frame, number, self.check);
+        if let Some(offset) = wrong {
+            eprintln!("frame {} (number {number}) differs at byte {offset}", frame.sequence());
+        }
+        wrong.is_none()
+    }
+}

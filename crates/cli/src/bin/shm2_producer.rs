@@ -1,1 +1,181 @@
-fn main() {}
+//! Sends numbered frames whose every byte can be checked: the counterpart of `shm2_consumer`.
+
+#![forbid(unsafe_code)]
+
+use clap::{Parser, ValueEnum};
+use shm2::{FrameInfo, FullPolicy, Producer, SendError};
+use shm2_cli::{bytes, octal, on_stop_signal, pattern, seconds};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Send numbered frames through a shared-memory region.
+///
+/// The producer waits a while for a first consumer, sends, and stays until its consumers have read everything.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Region, for example shm:///dev/shm/gst-shm2-demo
+    #[arg(default_value = "shm:///dev/shm/gst-shm2-default")]
+    region: String,
+    /// Frames to send
+    #[arg(default_value_t = 5000)]
+    count: u64,
+    /// Bytes of each frame, with K, M or G
+    #[arg(long, value_parser = bytes, default_value = "64")]
+    frame_size: u64,
+    /// Bytes of the whole region, with K, M or G
+    #[arg(long, value_parser = bytes, default_value = "64M")]
+    size: u64,
+    /// Permissions of the region's file, octal
+    #[arg(long, value_parser = octal, default_value = "660")]
+    perms: u32,
+    /// Frames per second; as fast as possible if not given
+    #[arg(long)]
+    rate: Option<f64>,
+    /// What to do when there is no room
+    #[arg(long, value_enum, default_value_t = Policy::Block)]
+    full_policy: Policy,
+    /// Seconds that one frame may wait for room under `block`
+    #[arg(long, value_parser = seconds, default_value = "5")]
+    block_timeout: Duration,
+    /// Frames kept for consumers that come later
+    #[arg(long, default_value_t = u32::MAX)]
+    history: u32,
+    /// Frames that one consumer may hold in place
+    #[arg(long, default_value_t = 16)]
+    max_leases: u32,
+    /// Seconds to wait for a first consumer, and for consumers to finish at the end
+    #[arg(long, value_parser = seconds, default_value = "10")]
+    wait: Duration,
+    /// Print only the closing summary
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Policy {
+    DropOldest,
+    DropNewest,
+    Block,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("shm2_producer: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let interval = interval(arguments.rate)?;
+    let mut producer = create(arguments)?;
+    let stopped = Arc::new(AtomicBool::new(false));
+    let (handle, flag) = (producer.handle(), stopped.clone());
+    on_stop_signal(move || {
+        flag.store(true, Ordering::Release);
+        handle.set_cancelled(true);
+        handle.signal();
+    })?;
+    let is_stopped = || stopped.load(Ordering::Acquire);
+    wait_for_consumer(&producer, arguments, &is_stopped);
+    let begun = Instant::now();
+    let sent = send_all(&mut producer, arguments, interval, &is_stopped)?;
+    let elapsed = begun.elapsed();
+    if !is_stopped() {
+        producer.end_of_stream()?;
+        producer.drain(arguments.wait);
+    }
+    let stats = producer.handle().stats();
+    println!(
+        "sent {sent} of {} frames in {:.3} s, {:.1} frames/s\ndropped: oldest {}  newest {}  too large {}",
+        arguments.count,
+        elapsed.as_secs_f64(),
+        sent as f64 / elapsed.as_secs_f64().max(1e-9),
+        stats.dropped_oldest,
+        stats.dropped_newest,
+        stats.dropped_too_large
+    );
+    Ok(())
+}
+
+fn interval(rate: Option<f64>) -> Result<Duration, String> {
+    let Some(rate) = rate else { return Ok(Duration::ZERO) };
+    let wrong = || format!("--rate {rate} is not a rate: give frames per second above 0");
+    if rate <= 0.0 {
+        return Err(wrong());
+    }
+    Duration::try_from_secs_f64(1.0 / rate).map_err(|_| wrong())
+}
+
+fn create(arguments: &Arguments) -> Result<Producer, Box<dyn std::error::Error>> {
+    let policy = match arguments.full_policy {
+        Policy::DropOldest => FullPolicy::DropOldest,
+        Policy::DropNewest => FullPolicy::DropNewest,
+        Policy::Block => FullPolicy::Block { timeout: Some(arguments.block_timeout) },
+    };
+    let builder = Producer::builder(&arguments.region)?
+        .size(arguments.size)
+        .perms(arguments.perms)
+        .full_policy(policy)
+        .history(arguments.history)
+        .max_leases(arguments.max_leases);
+    Ok(builder.create()?)
+}
+
+fn wait_for_consumer(producer: &Producer, arguments: &Arguments, is_stopped: &impl Fn() -> bool) {
+    let handle = producer.handle();
+    let deadline = Instant::now() + arguments.wait;
+    let somebody = || handle.consumers() > 0 || handle.has_snapshot_consumers();
+    if !arguments.quiet && !somebody() {
+        eprintln!("waiting up to {:.1} s for a consumer of {}", arguments.wait.as_secs_f64(), arguments.region);
+    }
+    loop {
+        let seen = handle.changes();
+        let left = deadline.saturating_duration_since(Instant::now());
+        if somebody() || left.is_zero() || is_stopped() {
+            return;
+        }
+        handle.wait_change(seen, Some(left.min(Duration::from_millis(250))));
+    }
+}
+
+fn send_all(
+    producer: &mut Producer,
+    arguments: &Arguments,
+    interval: Duration,
+    is_stopped: &impl Fn() -> bool,
+) -> Result<u64, Box<dyn std::error::Error>> {
+    let (begun, mut sent) = (Instant::now(), 0);
+    for number in 0..arguments.count {
+        if !interval.is_zero() {
+            let due = begun + interval.mul_f64(number as f64);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        if is_stopped() {
+            break;
+        }
+        match send(producer, arguments.frame_size as usize, number) {
+            Ok(()) => sent += 1,
+            Err(SendError::Full { .. }) => {}
+            Err(SendError::Cancelled) => break,
+            Err(error) => return Err(error.into()),
+        }
+        if !arguments.quiet && (number + 1) % 500 == 0 {
+            println!("sent {}", number + 1);
+        }
+    }
+    Ok(sent)
+}
+
+fn send(producer: &mut Producer, size: usize, number: u64) -> Result<(), SendError> {
+    let mut slot = producer.reserve(size)?;
+    pattern::fill(&mut slot, number)?;
+    let mut info = FrameInfo::new().with_pts(number * 1_000_000);
+    info.time = Some(shm2::monotonic_ns());
+    producer.publish(slot, &info).map(drop)
+}
