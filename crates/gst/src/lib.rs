@@ -1,1 +1,43 @@
+//! GStreamer elements for shm2: `shm2sink` publishes buffers of any kind into a shared-memory region, `shm2src` reads
+//! them, in any number of other processes, without a copy on either side where upstream can use the region's memory.
+//!
+//! ```text
+//! gst-launch-1.0 videotestsrc is-live=true ! shm2sink shm-path=shm:///dev/shm/camera
+//! gst-launch-1.0 shm2src shm-path=shm:///dev/shm/camera ! queue ! videoconvert ! autovideosink
+//! ```
+//!
+//! The elements are in `sink` and `src`; `allocator` and `pool` offer the region's memory upstream; `meta` and `flags`
+//! carry what belongs to a buffer besides its bytes; `clock` maps times between pipelines.
 
+// The Rust interface is one registration function, made by a macro; the elements are documented in their modules.
+#![allow(missing_docs)]
+
+mod allocator;
+mod clock;
+mod flags;
+mod meta;
+mod pool;
+mod sink;
+mod src;
+
+use gst::glib;
+
+/// Path of both elements when none is set.
+pub(crate) const DEFAULT_PATH: &str = "/dev/shm/gst-shm2-default";
+
+fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    sink::register(plugin)?;
+    src::register(plugin)
+}
+
+gst::plugin_define!(
+    shm2,
+    env!("CARGO_PKG_DESCRIPTION"),
+    plugin_init,
+    concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")),
+    "MIT/X11",
+    env!("CARGO_PKG_NAME"),
+    env!("CARGO_PKG_NAME"),
+    "https://crates.io/crates/gst-plugin-shm2",
+    env!("BUILD_REL_DATE")
+);

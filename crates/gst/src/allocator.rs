@@ -1,0 +1,245 @@
+//! A GStreamer allocator whose memory is the arena of a region, so that upstream writes where consumers read.
+//!
+//! When the arena is exhausted it hands out ordinary memory, marked, so that nothing upstream fails and the sink can
+//! see to it that the next buffer comes from the arena again.
+//!
+//! # Safety
+//! * An [`ArenaMemory`] begins with a `GstMemory` that `gst_memory_init` set up, so GStreamer may treat it as one.
+//! * `data` points to the first byte of `reservation`, which lives in the root memory; a share holds a reference to its
+//!   root. The arena stays mapped while any reservation lives.
+//! * GStreamer's own map locking decides who may write; a published frame's memory is held by a buffer of the sink's,
+//!   which makes it not writable for pools.
+
+#![allow(unsafe_code)]
+
+use gst::ffi;
+use gst::glib::{self, translate::*};
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use shm2::Reservation;
+use shm2::producer::Handle;
+use std::mem::offset_of;
+use std::ptr;
+use std::sync::OnceLock;
+
+/// Extents start at multiples of this.
+const ALIGNMENT: usize = 64;
+const MEMORY_TYPE: &std::ffi::CStr = c"Shm2Arena";
+
+#[repr(C)]
+struct ArenaMemory {
+    memory: ffi::GstMemory,
+    data: *mut u8,
+    /// Present in root memories, absent in shares.
+    reservation: Option<Box<Reservation>>,
+}
+
+const _: () = assert!(offset_of!(ArenaMemory, memory) == 0);
+
+mod imp {
+    use super::*;
+
+    #[derive(Default)]
+    pub struct ArenaAllocator {
+        pub(super) handle: OnceLock<Handle>,
+    }
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for ArenaAllocator {
+        const NAME: &'static str = "GstShm2ArenaAllocator";
+        type Type = super::ArenaAllocator;
+        type ParentType = gst::Allocator;
+    }
+
+    impl ObjectImpl for ArenaAllocator {
+        fn constructed(&self) {
+            self.parent_constructed();
+            let allocator: *mut ffi::GstAllocator = self.obj().upcast_ref::<gst::Allocator>().to_glib_none().0;
+            // SAFETY: the object is being made; nobody else uses it yet.
+            unsafe {
+                (*allocator).mem_type = MEMORY_TYPE.as_ptr();
+                (*allocator).mem_map = Some(map);
+                (*allocator).mem_unmap = Some(unmap);
+                (*allocator).mem_share = Some(share);
+                (*allocator).mem_is_span = Some(is_span);
+            }
+        }
+    }
+
+    impl GstObjectImpl for ArenaAllocator {}
+
+    // SAFETY: `alloc` returns a new memory with one reference, `free` frees what `alloc` and `share` made.
+    unsafe impl AllocatorImpl for ArenaAllocator {
+        unsafe fn alloc(&self, size: usize, params: &gst::AllocationParams) -> *mut ffi::GstMemory {
+            let allocator = self.obj();
+            match self.handle.get().and_then(|handle| Place::reserve(handle, size, params)) {
+                // SAFETY: the place was made for this size and these parameters.
+                Some(place) => unsafe { place.into_memory(allocator.upcast_ref(), params) },
+                None => fallback(size, params),
+            }
+        }
+
+        unsafe fn free(&self, memory: *mut ffi::GstMemory) {
+            // SAFETY: made by `into_raw` below; dropping a root's reservation frees its extent.
+            drop(unsafe { Box::from_raw(memory.cast::<ArenaMemory>()) });
+        }
+    }
+}
+
+glib::wrapper! {
+    /// Allocates from a region's arena.
+    pub struct ArenaAllocator(ObjectSubclass<imp::ArenaAllocator>) @extends gst::Allocator, gst::Object;
+}
+
+impl ArenaAllocator {
+    /// An allocator for the arena of one producer.
+    pub(crate) fn new(handle: Handle) -> Self {
+        let new: Self = glib::Object::new();
+        // A new object's cell is empty.
+        let _ = new.imp().handle.set(handle);
+        new
+    }
+}
+
+/// A reservation and where in it the data begins.
+struct Place {
+    reservation: Box<Reservation>,
+    skip: usize,
+    maxsize: usize,
+    size: usize,
+}
+
+impl Place {
+    fn reserve(handle: &Handle, size: usize, params: &gst::AllocationParams) -> Option<Self> {
+        let maxsize = size.checked_add(params.prefix())?.checked_add(params.padding())?;
+        let extra = if params.align() >= ALIGNMENT { params.align() } else { 0 };
+        let mut reservation = Box::new(handle.try_reserve(maxsize.checked_add(extra)?.max(1)).ok()?);
+        let address = reservation.as_mut_ptr() as usize;
+        let skip = if extra > 0 { address.wrapping_neg() & params.align() } else { 0 };
+        Some(Self { reservation, skip, maxsize, size })
+    }
+
+    /// # Safety
+    /// `params` are those of the reservation.
+    unsafe fn into_memory(mut self, allocator: &gst::Allocator, params: &gst::AllocationParams) -> *mut ffi::GstMemory {
+        let flags = params.flags();
+        // SAFETY: `skip` is at most the extra that was reserved for it.
+        let data = unsafe { self.reservation.as_mut_ptr().add(self.skip) };
+        // SAFETY: prefix, size and padding fit into `maxsize` bytes from `data`, which are reserved.
+        unsafe {
+            if flags.contains(gst::MemoryFlags::ZERO_PREFIXED) {
+                ptr::write_bytes(data, 0, params.prefix());
+            }
+            if flags.contains(gst::MemoryFlags::ZERO_PADDED) {
+                ptr::write_bytes(data.add(params.prefix() + self.size), 0, params.padding());
+            }
+        }
+        let shape = Shape { maxsize: self.maxsize, align: params.align(), offset: params.prefix(), size: self.size };
+        // SAFETY: `data` points into the reservation that goes along.
+        unsafe { new_memory(allocator.to_glib_none().0, ptr::null_mut(), flags, shape, data, Some(self.reservation)) }
+    }
+}
+
+struct Shape {
+    maxsize: usize,
+    align: usize,
+    offset: usize,
+    size: usize,
+}
+
+/// # Safety
+/// `data` stays valid for `maxsize` bytes while `reservation`, or the parent's, lives.
+unsafe fn new_memory(
+    allocator: *mut ffi::GstAllocator,
+    parent: *mut ffi::GstMemory,
+    flags: gst::MemoryFlags,
+    shape: Shape,
+    data: *mut u8,
+    reservation: Option<Box<Reservation>>,
+) -> *mut ffi::GstMemory {
+    // SAFETY: a `GstMemory` is plain data for which all zeros is valid; `gst_memory_init` gives it its content.
+    let memory = Box::new(ArenaMemory { memory: unsafe { std::mem::zeroed() }, data, reservation });
+    let memory = Box::into_raw(memory).cast::<ffi::GstMemory>();
+    let Shape { maxsize, align, offset, size } = shape;
+    // SAFETY: `memory` is large enough and nobody else has it; `gst_memory_init` takes its own references.
+    unsafe { ffi::gst_memory_init(memory, flags.into_glib(), allocator, parent, maxsize, align, offset, size) };
+    memory
+}
+
+unsafe extern "C" fn map(memory: *mut ffi::GstMemory, _size: usize, _flags: ffi::GstMapFlags) -> glib::ffi::gpointer {
+    // SAFETY: GStreamer calls this for memories of this allocator only.
+    unsafe { (*memory.cast::<ArenaMemory>()).data.cast() }
+}
+
+unsafe extern "C" fn unmap(_memory: *mut ffi::GstMemory) {}
+
+unsafe extern "C" fn share(memory: *mut ffi::GstMemory, offset: isize, size: isize) -> *mut ffi::GstMemory {
+    // SAFETY: called for a living memory of this allocator, with a range inside it; the share's parent is the root.
+    unsafe {
+        let whole = &*memory.cast::<ArenaMemory>();
+        let m = &whole.memory;
+        let root = if m.parent.is_null() { memory } else { m.parent };
+        let size = if size < 0 { m.size.wrapping_sub(offset as usize) } else { size as usize };
+        let shape = Shape { maxsize: m.maxsize, align: m.align, offset: m.offset.wrapping_add_signed(offset), size };
+        let inherited = gst::MemoryFlags::from_bits_retain((*root).mini_object.flags);
+        new_memory(m.allocator, root, inherited | gst::MemoryFlags::READONLY, shape, whole.data, None)
+    }
+}
+
+unsafe extern "C" fn is_span(
+    first: *mut ffi::GstMemory,
+    second: *mut ffi::GstMemory,
+    offset: *mut usize,
+) -> glib::ffi::gboolean {
+    // SAFETY: GStreamer passes two living memories with the same parent.
+    unsafe {
+        let (a, b) = (&*first.cast::<ArenaMemory>(), &*second.cast::<ArenaMemory>());
+        if !offset.is_null() {
+            let parent = a.memory.parent;
+            *offset = a.memory.offset - if parent.is_null() { 0 } else { (*parent).offset };
+        }
+        let end = a.data.wrapping_add(a.memory.offset + a.memory.size);
+        (end == b.data.wrapping_add(b.memory.offset)).into_glib()
+    }
+}
+
+fn mark() -> glib::ffi::GQuark {
+    static MARK: OnceLock<glib::Quark> = OnceLock::new();
+    MARK.get_or_init(|| glib::Quark::from_str("GstShm2Fallback")).into_glib()
+}
+
+/// Ordinary memory, marked.
+fn fallback(size: usize, params: &gst::AllocationParams) -> *mut ffi::GstMemory {
+    // SAFETY: the system allocator takes any size and these parameters; the mark is a plain number without a destructor.
+    unsafe {
+        let memory = ffi::gst_allocator_alloc(ptr::null_mut(), size, mut_override(params.to_glib_none().0));
+        if !memory.is_null() {
+            ffi::gst_mini_object_set_qdata(memory.cast(), mark(), ptr::without_provenance_mut(1), None);
+        }
+        memory
+    }
+}
+
+/// Whether this memory was given out because the arena was exhausted.
+pub(crate) fn is_fallback(memory: &gst::MemoryRef) -> bool {
+    // SAFETY: a living memory; reading qdata is allowed from any thread.
+    unsafe { !ffi::gst_mini_object_get_qdata(memory.as_mut_ptr().cast(), mark()).is_null() }
+}
+
+/// The reservation behind a memory and the part of it that the memory shows, if it is from an arena.
+pub(crate) fn reservation(memory: &gst::MemoryRef) -> Option<(&Reservation, std::ops::Range<usize>)> {
+    let ours = memory.allocator().is_some_and(|a| a.type_() == ArenaAllocator::static_type());
+    if !ours {
+        return None;
+    }
+    // SAFETY: only this allocator makes memories that name it, so both are `ArenaMemory`s; a share keeps its root, and so
+    // the reservation, alive as long as `memory`.
+    let (data, root) = unsafe {
+        let own = &*memory.as_ptr().cast::<ArenaMemory>();
+        let root = if own.memory.parent.is_null() { own } else { &*own.memory.parent.cast::<ArenaMemory>() };
+        (own.data, root)
+    };
+    let reservation = root.reservation.as_deref()?;
+    let start = data as usize - reservation.as_ptr() as usize + memory.offset();
+    Some((reservation, start..start + memory.size()))
+}

@@ -1,0 +1,46 @@
+//! Times between pipelines: a buffer's running time becomes an absolute time of the system's monotonic clock, which all
+//! processes of one machine share, and back.
+
+use gst::glib::object::ObjectExt;
+use gst::prelude::*;
+
+/// What a pipeline's clock shows, less what the system's monotonic clock shows, in nanoseconds.
+pub(crate) fn offset_from_monotonic(clock: &gst::Clock) -> i64 {
+    if is_monotonic(clock) {
+        return 0;
+    }
+    let before = shm2::monotonic_ns();
+    let theirs = clock.time().nseconds();
+    let ours = before / 2 + shm2::monotonic_ns() / 2;
+    theirs.wrapping_sub(ours) as i64
+}
+
+fn is_monotonic(clock: &gst::Clock) -> bool {
+    // Only the plain system clock: network and audio clocks are derived from it and run at their own rate.
+    clock.type_() == gst::SystemClock::static_type()
+        && clock.find_property("clock-type").is_some()
+        && clock.property::<gst::ClockType>("clock-type") == gst::ClockType::Monotonic
+}
+
+/// Absolute monotonic time of a running time.
+pub(crate) fn to_monotonic(running: u64, base: u64, offset: i64) -> u64 {
+    base.saturating_add(running).saturating_add_signed(offset.saturating_neg())
+}
+
+/// Running time of an absolute monotonic time; what was before the pipeline began is its beginning.
+pub(crate) fn to_running(monotonic: u64, base: u64, offset: i64) -> u64 {
+    monotonic.saturating_add_signed(offset).saturating_sub(base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_comes_back_through_another_pipeline() {
+        let there = to_monotonic(5_000, 1_000_000, 300);
+        assert_eq!(there, 1_004_700);
+        assert_eq!(to_running(there, 900_000, 0), 104_700);
+        assert_eq!(to_running(10, 900_000, 0), 0);
+    }
+}

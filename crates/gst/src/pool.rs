@@ -1,0 +1,72 @@
+//! A video buffer pool whose memory comes from the arena. Buffers that got ordinary memory because the arena was
+//! exhausted are not kept, so that the pool returns to the arena by itself.
+//!
+//! # Safety
+//! `VideoBufferPool` is a plain buffer pool subclass whose class struct adds nothing that a subclass must set.
+
+#![allow(unsafe_code)]
+
+use crate::allocator::{self, ArenaAllocator};
+use gst::glib;
+use gst::subclass::prelude::*;
+use std::sync::OnceLock;
+
+mod imp {
+    use super::*;
+
+    #[derive(Default)]
+    pub struct ArenaPool {
+        pub(super) allocator: OnceLock<ArenaAllocator>,
+    }
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for ArenaPool {
+        const NAME: &'static str = "GstShm2ArenaPool";
+        type Type = super::ArenaPool;
+        type ParentType = gst_video::VideoBufferPool;
+    }
+
+    impl ObjectImpl for ArenaPool {}
+    impl GstObjectImpl for ArenaPool {}
+
+    impl BufferPoolImpl for ArenaPool {
+        fn options() -> &'static [&'static str] {
+            &["GstBufferPoolOptionVideoMeta", "GstBufferPoolOptionVideoAlignment"]
+        }
+
+        fn set_config(&self, config: &mut gst::BufferPoolConfigRef) -> bool {
+            // Whoever configures the pool must not take it out of the arena.
+            let params = config.allocator().map(|(_, params)| params).unwrap_or_default();
+            config.set_allocator(self.allocator.get(), Some(&params));
+            self.parent_set_config(config)
+        }
+
+        fn release_buffer(&self, mut buffer: gst::Buffer) {
+            if buffer.iter_memories().any(allocator::is_fallback)
+                && let Some(buffer) = buffer.get_mut()
+            {
+                buffer.set_flags(gst::BufferFlags::TAG_MEMORY);
+            }
+            self.parent_release_buffer(buffer);
+        }
+    }
+}
+
+// SAFETY: see the head of this file.
+unsafe impl IsSubclassable<imp::ArenaPool> for gst_video::VideoBufferPool {}
+
+glib::wrapper! {
+    /// Video buffers in a region's arena.
+    pub struct ArenaPool(ObjectSubclass<imp::ArenaPool>)
+        @extends gst_video::VideoBufferPool, gst::BufferPool, gst::Object;
+}
+
+impl ArenaPool {
+    /// A pool that allocates with `allocator`.
+    pub(crate) fn new(allocator: &ArenaAllocator) -> Self {
+        let new: Self = glib::Object::new();
+        // A new object's cell is empty.
+        let _ = new.imp().allocator.set(allocator.clone());
+        new
+    }
+}

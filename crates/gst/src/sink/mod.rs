@@ -1,0 +1,23 @@
+//! `shm2sink`: publishes buffers into a shared-memory region that it makes.
+//!
+//! ```text
+//! gst-launch-1.0 videotestsrc is-live=true ! video/x-raw,width=1280,height=720 ! shm2sink shm-path=/dev/shm/cam
+//! ```
+//!
+//! Since: 0.1.0
+
+mod imp;
+mod publish;
+mod settings;
+
+use gst::glib;
+use gst::prelude::*;
+
+glib::wrapper! {
+    /// The element.
+    pub struct Shm2Sink(ObjectSubclass<imp::Shm2Sink>) @extends gst_base::BaseSink, gst::Element, gst::Object;
+}
+
+pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    gst::Element::register(Some(plugin), "shm2sink", gst::Rank::NONE, Shm2Sink::static_type())
+}

@@ -1,0 +1,102 @@
+//! From a buffer to a frame: in place when its memory is the arena's, by one copy when it is not.
+
+use crate::{allocator, flags, meta};
+use shm2::{FrameInfo, Producer, SendError};
+
+/// The part of the sink that only the streaming thread uses.
+pub(super) struct Stream {
+    producer: Producer,
+    /// Ordinary memory of an exhausted arena, held so that upstream's pool does not use it again but allocates anew.
+    _fallback: Option<gst::Buffer>,
+}
+
+/// How a buffer went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Path {
+    ZeroCopy,
+    Copy,
+}
+
+impl Stream {
+    pub(super) fn new(producer: Producer) -> Self {
+        Self { producer, _fallback: None }
+    }
+
+    pub(super) fn set_caps(&mut self, caps: &gst::CapsRef) -> Result<(), SendError> {
+        self.producer.set_caps(caps.to_string().as_bytes())
+    }
+
+    pub(super) fn end_of_stream(&mut self) -> Result<(), SendError> {
+        self.producer.end_of_stream().map(drop)
+    }
+
+    /// Publishes a buffer; `time` is its absolute monotonic time.
+    pub(super) fn publish(&mut self, buffer: &gst::Buffer, time: Option<u64>, latency: u64) -> Result<Path, SendError> {
+        let info = describe(buffer, time, latency);
+        let blob = meta::encode(buffer);
+        self._fallback = None;
+        if buffer.n_memory() == 1
+            && let Some(memory) = buffer.memory(0)
+        {
+            if self.publish_in_place(&memory, &info, &blob)? {
+                return Ok(Path::ZeroCopy);
+            }
+            if allocator::is_fallback(&memory) {
+                self._fallback = Some(private(memory));
+            }
+        }
+        self.publish_copy(buffer, &info, &blob)?;
+        Ok(Path::Copy)
+    }
+
+    /// False when the memory is not of this arena, or somebody still may write it.
+    fn publish_in_place(&mut self, memory: &gst::Memory, info: &FrameInfo, blob: &[u8]) -> Result<bool, SendError> {
+        let Some((reservation, part)) = allocator::reservation(memory) else { return Ok(false) };
+        if !self.producer.handle().owns(reservation) {
+            return Ok(false);
+        }
+        // The buffer's own reference makes the memory not writable for as long as consumers may read it. GStreamer
+        // copies a memory that is mapped for writing instead of sharing it: then so do we.
+        let keep = private(memory.clone());
+        if keep.n_memory() != 1 || keep.peek_memory(0).as_ptr() != memory.as_ptr() {
+            return Ok(false);
+        }
+        self.producer.publish_part(reservation, part, info, blob, Box::new(keep)).map(|_| true)
+    }
+
+    fn publish_copy(&mut self, buffer: &gst::Buffer, info: &FrameInfo, blob: &[u8]) -> Result<(), SendError> {
+        let mut slot = self.producer.reserve(buffer.size())?;
+        let mut offset = 0;
+        for memory in buffer.iter_memories() {
+            let map = memory.map_readable().map_err(|_| {
+                self.producer.handle().count_dropped();
+                SendError::Full { bytes: buffer.size() as u64 }
+            })?;
+            slot.write_at(offset, &map)?;
+            offset += map.size();
+        }
+        let part = 0..slot.len();
+        self.producer.publish_part(&slot, part, info, blob, Box::new(())).map(drop)
+    }
+}
+
+fn private(memory: gst::Memory) -> gst::Buffer {
+    let mut buffer = gst::Buffer::new();
+    if let Some(buffer) = buffer.get_mut() {
+        buffer.append_memory(memory);
+    }
+    buffer
+}
+
+fn describe(buffer: &gst::BufferRef, time: Option<u64>, latency: u64) -> FrameInfo {
+    let mut info = FrameInfo::new();
+    info.pts = buffer.pts().map(|t| t.nseconds());
+    info.dts = buffer.dts().map(|t| t.nseconds());
+    info.duration = buffer.duration().map(|t| t.nseconds());
+    info.offset = Some(buffer.offset()).filter(|o| *o != gst::ffi::GST_BUFFER_OFFSET_NONE);
+    info.offset_end = Some(buffer.offset_end()).filter(|o| *o != gst::ffi::GST_BUFFER_OFFSET_NONE);
+    info.flags = flags::to_wire(buffer.flags());
+    info.time = time;
+    info.latency = latency;
+    info
+}

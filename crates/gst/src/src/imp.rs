@@ -1,0 +1,324 @@
+//! GObject glue of `shm2src`.
+//!
+//! Lock order: `stream`, then any one of `settings`, `canceller`, `counters`. No lock but `stream` is held over a call
+//! that may wait, and `stream` is taken by the streaming thread and by start and stop only.
+
+use super::settings::{self, OnProducerExit, Settings};
+use super::{lend, timeline};
+use crate::clock;
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_base::prelude::*;
+use gst_base::subclass::base_src::CreateSuccess;
+use gst_base::subclass::prelude::*;
+use shm2::consumer::{Canceller, ConsumerStats};
+use shm2::{AttachError, Consumer, Frame, ReceiveError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+static CAT: LazyLock<gst::DebugCategory> =
+    LazyLock::new(|| gst::DebugCategory::new("shm2src", gst::DebugColorFlags::empty(), Some("Shared-memory source")));
+
+#[derive(Default)]
+pub struct Shm2Src {
+    settings: Mutex<Settings>,
+    stream: Mutex<Option<Stream>>,
+    canceller: Mutex<Option<Canceller>>,
+    counters: Mutex<Counters>,
+}
+
+/// What only the streaming thread uses.
+struct Stream {
+    consumer: Consumer,
+    caps: Option<gst::Caps>,
+    /// Nothing can be decoded before a frame that does not depend on another.
+    needs_keyframe: bool,
+    segment_is_set: bool,
+}
+
+#[derive(Default, Clone, Copy)]
+struct Counters {
+    consumer: ConsumerStats,
+    zero_copied: u64,
+    latency: u64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for Shm2Src {
+    const NAME: &'static str = "GstShm2Src";
+    type Type = super::Shm2Src;
+    type ParentType = gst_base::PushSrc;
+}
+
+impl ObjectImpl for Shm2Src {
+    fn properties() -> &'static [glib::ParamSpec] {
+        settings::properties()
+    }
+
+    fn constructed(&self) {
+        self.parent_constructed();
+        let src = self.obj();
+        src.set_format(gst::Format::Time);
+        src.set_live(Settings::default().is_live);
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        let mut settings = lock(&self.settings);
+        if settings.set(pspec.name(), value).is_none() {
+            gst::error!(CAT, imp = self, "cannot set {}", pspec.name());
+        }
+        let is_live = settings.is_live;
+        drop(settings);
+        if pspec.name() == "is-live" {
+            self.obj().set_live(is_live);
+        }
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        match pspec.name() {
+            "stats" => self.stats().to_value(),
+            name => lock(&self.settings).get(name).unwrap_or_else(|| pspec.default_value().clone()),
+        }
+    }
+}
+
+impl GstObjectImpl for Shm2Src {}
+
+impl ElementImpl for Shm2Src {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "Shared-memory source",
+                "Source",
+                "Read buffers that another process publishes in a shared-memory region",
+                "The shm2 contributors",
+            )
+        });
+        Some(&*METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let any = gst::Caps::new_any();
+            gst::PadTemplate::new("src", gst::PadDirection::Src, gst::PadPresence::Always, &any).into_iter().collect()
+        });
+        &TEMPLATES
+    }
+}
+
+impl BaseSrcImpl for Shm2Src {
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        let settings = lock(&self.settings).clone();
+        let consumer = settings.consumer().map_err(|e| gst::error_msg!(gst::ResourceError::Settings, ("{e}")))?;
+        gst::info!(CAT, imp = self, "reading {} with {settings:?}", settings.shm_path);
+        *lock(&self.canceller) = Some(consumer.canceller());
+        *lock(&self.counters) = Counters::default();
+        *lock(&self.stream) = Some(Stream { consumer, caps: None, needs_keyframe: true, segment_is_set: false });
+        Ok(())
+    }
+
+    fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        lock(&self.canceller).take();
+        drop(lock(&self.stream).take());
+        gst::info!(CAT, imp = self, "stopped");
+        Ok(())
+    }
+
+    fn unlock(&self) -> Result<(), gst::ErrorMessage> {
+        self.set_flushing(true);
+        Ok(())
+    }
+
+    fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
+        self.set_flushing(false);
+        Ok(())
+    }
+
+    fn is_seekable(&self) -> bool {
+        false
+    }
+
+    /// Caps come with the first frame.
+    fn negotiate(&self) -> Result<(), gst::LoggableError> {
+        Ok(())
+    }
+
+    fn query(&self, query: &mut gst::QueryRef) -> bool {
+        if let gst::QueryViewMut::Latency(latency) = query.view_mut() {
+            let settings = lock(&self.settings).clone();
+            let min = lock(&self.counters).latency.saturating_add(settings.processing_deadline);
+            latency.set(settings.is_live, gst::ClockTime::from_nseconds(min), gst::ClockTime::NONE);
+            return true;
+        }
+        BaseSrcImplExt::parent_query(self, query)
+    }
+}
+
+impl PushSrcImpl for Shm2Src {
+    fn create(&self, _buffer: Option<&mut gst::BufferRef>) -> Result<CreateSuccess, gst::FlowError> {
+        let mut guard = lock(&self.stream);
+        let stream = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
+        let frame = self.next_frame(stream)?;
+        self.follow_caps(stream, &frame)?;
+        self.follow_latency(frame.info().latency);
+        let times = self.times(stream, &frame);
+        let duration = frame.info().duration;
+        let mut buffer = lend::buffer(frame);
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.set_pts(times.pts.map(gst::ClockTime::from_nseconds));
+            buffer.set_dts(times.dts.map(gst::ClockTime::from_nseconds));
+            buffer.set_duration(duration.map(gst::ClockTime::from_nseconds));
+        }
+        gst::trace!(CAT, imp = self, "{buffer:?}");
+        Ok(CreateSuccess::NewBuffer(buffer))
+    }
+}
+
+impl Shm2Src {
+    fn set_flushing(&self, flushing: bool) {
+        if let Some(canceller) = lock(&self.canceller).as_ref() {
+            canceller.set(flushing);
+        }
+    }
+
+    /// The next frame that can be shown.
+    fn next_frame(&self, stream: &mut Stream) -> Result<Frame, gst::FlowError> {
+        loop {
+            let (timeout, latest_only) = {
+                let settings = lock(&self.settings);
+                (settings.connection_timeout, settings.latest_only)
+            };
+            stream.consumer.set_latest_only(latest_only);
+            let waits_for_producer = !stream.consumer.is_attached() && timeout != u64::MAX;
+            let received = stream.consumer.next(waits_for_producer.then(|| Duration::from_nanos(timeout)));
+            let frame = match received {
+                Ok(frame) => frame,
+                Err(error) => {
+                    self.no_frame(&error, stream)?;
+                    continue;
+                }
+            };
+            let mut counters = lock(&self.counters);
+            counters.consumer = stream.consumer.stats();
+            counters.zero_copied += u64::from(frame.is_leased());
+            drop(counters);
+            stream.needs_keyframe |= frame.is_discontinuity();
+            let is_delta = crate::flags::from_wire(frame.info().flags).contains(gst::BufferFlags::DELTA_UNIT);
+            if !(stream.needs_keyframe && is_delta) {
+                stream.needs_keyframe = false;
+                return Ok(frame);
+            }
+            gst::debug!(CAT, imp = self, "frame {} depends on one that was not received", frame.sequence());
+        }
+    }
+
+    /// Goes on with `Ok` if the element is to wait for another frame.
+    fn no_frame(&self, error: &ReceiveError, stream: &Stream) -> Result<(), gst::FlowError> {
+        let on_exit = lock(&self.settings).on_producer_exit;
+        match error {
+            ReceiveError::Cancelled => Err(gst::FlowError::Flushing),
+            ReceiveError::EndOfStream => {
+                gst::info!(CAT, imp = self, "end of stream");
+                Err(gst::FlowError::Eos)
+            }
+            ReceiveError::ProducerGone { path } => {
+                gst::info!(CAT, imp = self, "the producer of {path:?} is gone");
+                match on_exit {
+                    OnProducerExit::Reconnect => Ok(()),
+                    OnProducerExit::Eos => Err(gst::FlowError::Eos),
+                    OnProducerExit::Error => self.fail(error),
+                }
+            }
+            // With a time limit that passed while a producer was there, the wait goes on without one.
+            ReceiveError::TimedOut if stream.consumer.is_attached() => Ok(()),
+            _ => self.fail(error),
+        }
+    }
+
+    fn fail(&self, error: &ReceiveError) -> Result<(), gst::FlowError> {
+        match error {
+            ReceiveError::TimedOut => {
+                let path = lock(&self.settings).shm_path.clone();
+                gst::element_imp_error!(self, gst::ResourceError::NotFound, ("no producer came to {path} in time"));
+            }
+            ReceiveError::Attach(AttachError::Denied { .. }) => {
+                gst::element_imp_error!(self, gst::ResourceError::NotAuthorized, ("{error}"));
+            }
+            ReceiveError::Attach(AttachError::Full { .. }) => {
+                gst::element_imp_error!(self, gst::ResourceError::Busy, ("{error}"));
+            }
+            ReceiveError::Attach(_) => {
+                gst::element_imp_error!(self, gst::ResourceError::OpenRead, ("{error}"));
+            }
+            _ => gst::element_imp_error!(self, gst::ResourceError::Read, ("{error}")),
+        }
+        Err(gst::FlowError::Error)
+    }
+
+    fn follow_caps(&self, stream: &mut Stream, frame: &Frame) -> Result<(), gst::FlowError> {
+        let Some((_, text)) = frame.caps() else { return Ok(()) };
+        let parsed = std::str::from_utf8(text).ok().and_then(|text| text.parse::<gst::Caps>().ok());
+        let Some(caps) = parsed else {
+            let text = String::from_utf8_lossy(text);
+            gst::element_imp_error!(self, gst::StreamError::Format, ("the producer's caps are not caps: {text:?}"));
+            return Err(gst::FlowError::Error);
+        };
+        if stream.caps.as_ref() == Some(&caps) {
+            return Ok(());
+        }
+        gst::debug!(CAT, imp = self, "caps {caps}");
+        self.obj().set_caps(&caps).map_err(|_| gst::FlowError::NotNegotiated)?;
+        stream.caps = Some(caps);
+        Ok(())
+    }
+
+    /// Tells the pipeline when the producer's latency changed.
+    fn follow_latency(&self, latency: u64) {
+        let before = std::mem::replace(&mut lock(&self.counters).latency, latency);
+        if before != latency {
+            let src = self.obj();
+            let _ = src.post_message(gst::message::Latency::builder().src(&*src).build());
+        }
+    }
+
+    fn times(&self, stream: &mut Stream, frame: &Frame) -> timeline::Times {
+        let src = self.obj();
+        let live_only = lock(&self.settings).live_only;
+        let (Some(clock), Some(base)) = (src.clock(), src.base_time()) else {
+            return timeline::verbatim(frame.info());
+        };
+        if live_only {
+            let offset = clock::offset_from_monotonic(&clock);
+            return timeline::live(frame.info(), base.nseconds(), offset);
+        }
+        let times = timeline::verbatim(frame.info());
+        let restarted = frame.is_discontinuity() && frame.missed() == 0;
+        if let Some(first) = times.pts.or(times.dts).filter(|_| restarted || !stream.segment_is_set) {
+            // The producer's first time is now: a sink that syncs would else wait for the producer's whole age.
+            let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+            segment.set_start(gst::ClockTime::from_nseconds(first));
+            segment.set_time(gst::ClockTime::from_nseconds(first));
+            segment.set_base(clock.time().saturating_sub(base));
+            stream.segment_is_set = src.new_segment(segment.upcast_ref()).is_ok();
+        }
+        times
+    }
+
+    fn stats(&self) -> gst::Structure {
+        let counters = *lock(&self.counters);
+        let consumer = counters.consumer;
+        gst::Structure::builder("application/x-shm2-src-stats")
+            .field("received", consumer.received)
+            .field("zero-copied", counters.zero_copied)
+            .field("copied", consumer.copied)
+            .field("missed", consumer.missed)
+            .field("skipped", consumer.skipped)
+            .field("attaches", consumer.attaches)
+            .build()
+    }
+}

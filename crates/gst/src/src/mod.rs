@@ -1,0 +1,25 @@
+//! `shm2src`: reads the buffers that a `shm2sink`, or any other shm2 producer, publishes.
+//!
+//! ```text
+//! gst-launch-1.0 shm2src shm-path=/dev/shm/cam ! queue ! videoconvert ! autovideosink
+//! ```
+//!
+//! Since: 0.1.0
+
+mod imp;
+mod lend;
+mod settings;
+mod timeline;
+
+use gst::glib;
+use gst::prelude::*;
+
+glib::wrapper! {
+    /// The element.
+    pub struct Shm2Src(ObjectSubclass<imp::Shm2Src>)
+        @extends gst_base::PushSrc, gst_base::BaseSrc, gst::Element, gst::Object;
+}
+
+pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    gst::Element::register(Some(plugin), "shm2src", gst::Rank::NONE, Shm2Src::static_type())
+}

@@ -1,0 +1,45 @@
+//! Where a frame's times stand on the consumer's timeline.
+
+use crate::clock;
+use shm2::FrameInfo;
+
+/// A frame's times for its buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Times {
+    pub(super) pts: Option<u64>,
+    pub(super) dts: Option<u64>,
+}
+
+/// `live-only`: the frame's absolute time, on the consumer's own running time.
+pub(super) fn live(info: &FrameInfo, base: u64, offset: i64) -> Times {
+    let Some(time) = info.time else { return Times { pts: None, dts: None } };
+    // The absolute time belongs to the presentation time, or to the decoding time where there is no other.
+    let running = |own: u64, reference: u64| {
+        let absolute =
+            if own >= reference { time.saturating_add(own - reference) } else { time.saturating_sub(reference - own) };
+        clock::to_running(absolute, base, offset)
+    };
+    let reference = info.pts.or(info.dts);
+    let map = |own: Option<u64>| own.zip(reference).map(|(own, reference)| running(own, reference));
+    Times { pts: map(info.pts), dts: map(info.dts) }
+}
+
+/// Not `live-only`: the producer's times as they are.
+pub(super) fn verbatim(info: &FrameInfo) -> Times {
+    Times { pts: info.pts, dts: info.dts }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn live_times_follow_the_absolute_time() {
+        let mut info = FrameInfo::new().with_pts(3_600_000_000_100);
+        (info.dts, info.time) = (Some(3_600_000_000_060), Some(2_000));
+        assert_eq!(live(&info, 500, 0), Times { pts: Some(1_500), dts: Some(1_460) });
+        assert_eq!(live(&info, 500, 70), Times { pts: Some(1_570), dts: Some(1_530) });
+        info.time = None;
+        assert_eq!(live(&info, 500, 0), Times { pts: None, dts: None });
+    }
+}
