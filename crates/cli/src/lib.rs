@@ -8,6 +8,15 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::time::Duration;
 
+/// Prints a line; that nobody reads it any more is no reason to fail.
+#[macro_export]
+macro_rules! say {
+    ($($arguments:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($arguments)*);
+    }};
+}
+
 /// How closely received payloads are compared with what `shm2_producer` sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Check {

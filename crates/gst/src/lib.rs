@@ -38,6 +38,6 @@ gst::plugin_define!(
     "MIT/X11",
     env!("CARGO_PKG_NAME"),
     env!("CARGO_PKG_NAME"),
-    "https://crates.io/crates/gst-plugin-shm2",
+    "shm2",
     env!("BUILD_REL_DATE")
 );

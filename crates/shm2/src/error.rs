@@ -113,6 +113,15 @@ pub enum CreateError {
         /// Where.
         path: PathBuf,
     },
+    /// Somebody holds the lock under which a dead producer's file is removed.
+    #[error(
+        "{path:?} was left by a dead producer and cannot be taken over: another program holds its lock (any program \
+         that may read the file can); end that program or remove the file"
+    )]
+    TakeoverBlocked {
+        /// Where.
+        path: PathBuf,
+    },
     /// No right to make or replace files there.
     #[error("permission denied for {path:?}: check the directory's and the file's owner and mode")]
     Denied {
@@ -172,6 +181,16 @@ pub enum AttachError {
         path: PathBuf,
         /// What it is.
         what: &'static str,
+    },
+    /// A region of which less is backed by memory than it must have reserved.
+    #[error("{path:?} has {backed} bytes of memory behind it, its arena alone must have {needed}")]
+    NotBacked {
+        /// Where.
+        path: PathBuf,
+        /// Bytes of memory.
+        backed: u64,
+        /// Bytes of arena.
+        needed: u64,
     },
     /// The file does not begin like a region.
     #[error("{path:?} is not an shm2 region: it begins with {magic:#018x}")]
@@ -397,11 +416,13 @@ pub enum Lie {
         /// The sequence that the consumer was to take.
         expected: u64,
     },
-    /// `state` is neither live nor closed.
-    #[error("the region's state is {state}")]
-    State {
-        /// Its value.
-        state: u32,
+    /// More than this process can hold.
+    #[error("frame {sequence} of {length} bytes is too large for this process's memory")]
+    TooLarge {
+        /// The frame.
+        sequence: u64,
+        /// Bytes.
+        length: u64,
     },
     /// The file is shorter than the region that it holds.
     #[error("the file was truncated while in use")]

@@ -52,6 +52,9 @@ pub const MAX_CAPS: u64 = 64 * 1024;
 /// Longest per-frame meta blob, in bytes, that a cell may point to.
 pub const MAX_META: u64 = 1024 * 1024;
 
+/// Sequence numbers above this are a lie: at ten million frames per second they take 14,000 years.
+pub const MAX_SEQUENCE: u64 = 1 << 62;
+
 /// "No value" in the 64-bit time and offset fields.
 pub const NONE: u64 = u64::MAX;
 
@@ -211,9 +214,9 @@ pub struct Page {
     pad3: [u32; 15],
     /// Process id in its own namespace, for people.
     pub pid: AtomicU32,
-    /// Bit 0: latest-only.
-    pub mode: AtomicU32,
-    /// Producer's monotonic clock at attach.
+    /// Zero; kept for a later version.
+    pub reserved: AtomicU32,
+    /// Consumer's monotonic clock at attach.
     pub attached_ns: AtomicU64,
     /// Frames taken.
     pub received: AtomicU64,
@@ -254,7 +257,7 @@ pub const fn arena_bytes(region_bytes: u64) -> Option<u64> {
 
 /// Region size whose arena is at least `arena` bytes.
 pub const fn region_bytes_for_arena(arena: u64) -> u64 {
-    let bytes = ARENA_OFFSET + arena.div_ceil(SECTION) * SECTION;
+    let bytes = arena.div_ceil(SECTION).saturating_mul(SECTION).saturating_add(ARENA_OFFSET);
     if bytes < MIN_REGION { MIN_REGION } else { bytes }
 }
 
@@ -302,7 +305,7 @@ mod assertions {
         Page.ticket = 2112,
         Page.room = 2176,
         Page.pid = 2240,
-        Page.mode = 2244,
+        Page.reserved = 2244,
         Page.attached_ns = 2248,
         Page.received = 2256,
         Page.missed = 2264,

@@ -25,6 +25,11 @@ impl Memory {
         Self(mapping)
     }
 
+    /// False in a forked child, which must not touch the bytes.
+    pub(crate) fn is_here(&self) -> bool {
+        self.0.is_here()
+    }
+
     pub(crate) fn header(&self) -> &Header {
         // SAFETY: the header stands at offset 0, inside every mapping of `MIN_REGION`, aligned with the page.
         unsafe { self.0.base().cast().as_ref() }
@@ -60,10 +65,11 @@ impl Memory {
         true
     }
 
-    /// Copies bytes into a fresh vector. The caller has checked `length` against the arena.
+    /// Copies bytes into a fresh vector; `None` when the range is not in the region or memory is short.
     pub(crate) fn copy_to_vec(&self, offset: u64, length: u64) -> Option<Vec<u8>> {
         let from = self.pointer(offset, length)?;
-        let mut bytes = Vec::with_capacity(length as usize);
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(length as usize).ok()?;
         // SAFETY: the capacity was just made; all `length` bytes are written before the length is set.
         unsafe {
             std::ptr::copy_nonoverlapping(from.as_ptr(), bytes.as_mut_ptr(), length as usize);

@@ -32,7 +32,7 @@ impl From<&Spec> for Spec {
 
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "shm://{}", self.path.display())
+        write!(f, "shm://{}", self.path.to_string_lossy().replace('%', "%25"))
     }
 }
 
@@ -58,7 +58,7 @@ fn file(text: &str, path: String) -> Result<Spec, SpecError> {
         return Err(SpecError::BadCharacter(text.into()));
     }
     if !path.starts_with('/') {
-        // The seed's rule: shm://name is /name. A plain relative path has no such reading.
+        // shm://name is /name, as in POSIX shared memory names. A plain relative path has no such reading.
         return if text.contains("://") {
             Ok(Spec { path: format!("/{path}").into() })
         } else {
@@ -107,6 +107,12 @@ mod tests {
         assert_eq!(path("shm:///dev/shm/x"), "/dev/shm/x");
         assert_eq!(path("shm://dev/shm/x"), "/dev/shm/x");
         assert_eq!(path("shm:///dev/shm/a%20b"), "/dev/shm/a b");
+    }
+
+    #[test]
+    fn a_name_survives_its_own_text() {
+        let spec: Spec = "/dev/shm/50%25 off".parse().unwrap();
+        assert_eq!(spec.to_string().parse::<Spec>().unwrap(), spec);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use clap::{Parser, ValueEnum};
 use shm2::{Access, Consumer, Frame, OnProducerExit, ReceiveError, Start};
+use shm2_cli::say;
 use shm2_cli::{Check, on_stop_signal, pattern, seconds, summary::Summary};
 use std::collections::VecDeque;
 use std::process::ExitCode;
@@ -66,9 +67,9 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(summary) => {
             if arguments.json {
-                println!("{}", summary.json())
+                say!("{}", summary.json())
             } else {
-                println!("{summary}")
+                say!("{summary}")
             }
             if summary.mismatches > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         }
@@ -102,7 +103,7 @@ fn run(arguments: &Arguments) -> Result<Summary, Box<dyn std::error::Error>> {
             std::thread::sleep(arguments.delay);
         }
         if !arguments.quiet && !arguments.json && summary.frames % 500 == 0 {
-            println!("received {}", summary.frames);
+            say!("received {}", summary.frames);
         }
         held.push_back(frame);
         if held.len() > arguments.hold {

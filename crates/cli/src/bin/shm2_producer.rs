@@ -4,6 +4,7 @@
 
 use clap::{Parser, ValueEnum};
 use shm2::{FrameInfo, FullPolicy, Producer, SendError};
+use shm2_cli::say;
 use shm2_cli::{bytes, octal, on_stop_signal, pattern, seconds};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -91,7 +92,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         producer.drain(arguments.wait);
     }
     let stats = producer.handle().stats();
-    println!(
+    say!(
         "sent {sent} of {} frames in {:.3} s, {:.1} frames/s\ndropped: oldest {}  newest {}  too large {}",
         arguments.count,
         elapsed.as_secs_f64(),
@@ -166,7 +167,7 @@ fn send_all(
             Err(error) => return Err(error.into()),
         }
         if !arguments.quiet && (number + 1) % 500 == 0 {
-            println!("sent {}", number + 1);
+            say!("sent {}", number + 1);
         }
     }
     Ok(sent)

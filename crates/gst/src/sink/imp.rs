@@ -3,7 +3,7 @@
 //! Lock order: `stream`, then any one of `settings`, `open`, `counters`. No lock but `stream` is held over a call that
 //! may wait, and `stream` is taken by the streaming thread and by start and stop only.
 
-use super::publish::{Path, Stream};
+use super::publish::{Path, Stream, Timing};
 use super::settings::{self, Settings};
 use crate::allocator::ArenaAllocator;
 use crate::clock;
@@ -142,7 +142,7 @@ impl BaseSinkImpl for Shm2Sink {
         let producer = builder.create().map_err(|e| create_error(&e))?;
         let handle = producer.handle();
         gst::info!(CAT, imp = self, "opened {} with {settings:?}", settings.shm_path);
-        *lock(&self.counters) = Counters { latency: lock(&self.counters).latency, ..Counters::default() };
+        self.reset_counters();
         self.flushing.store(false, Ordering::Release);
         *lock(&self.stream) = Some(Stream::new(producer));
         let stopping = Arc::new(AtomicBool::new(false));
@@ -252,24 +252,39 @@ impl BaseSinkImpl for Shm2Sink {
 }
 
 impl Shm2Sink {
+    fn reset_counters(&self) {
+        let mut counters = lock(&self.counters);
+        *counters = Counters { latency: counters.latency, ..Counters::default() };
+    }
+
     fn try_render(&self, buffer: &gst::Buffer) -> Result<Path, SendError> {
         if lock(&self.settings).wait_for_connection {
             self.wait_for_client()?;
         }
-        let time = self.monotonic_time(buffer);
+        let timing = self.timing(buffer);
         let latency = lock(&self.counters).latency;
         let mut stream = lock(&self.stream);
-        stream.as_mut().ok_or(SendError::Closed)?.publish(buffer, time, latency)
+        stream.as_mut().ok_or(SendError::Closed)?.publish(buffer, timing, latency)
     }
 
-    /// When the frame is due, on the system's monotonic clock.
-    fn monotonic_time(&self, buffer: &gst::BufferRef) -> Option<u64> {
+    /// When the frame is due: in running time, because a segment may begin anywhere, and on the monotonic clock.
+    fn timing(&self, buffer: &gst::BufferRef) -> Timing {
         let sink = self.obj();
-        let segment = sink.segment().downcast::<gst::ClockTime>().ok()?;
-        let running = segment.to_running_time(buffer.pts().or(buffer.dts()))?;
-        let (clock, base) = (sink.clock()?, sink.base_time()?);
-        let offset = clock::offset_from_monotonic(&clock);
-        Some(clock::to_monotonic(running.nseconds(), base.nseconds(), offset))
+        let raw = |time: Option<gst::ClockTime>| time.map(|t| t.nseconds());
+        let Ok(segment) = sink.segment().downcast::<gst::ClockTime>() else {
+            return Timing { pts: raw(buffer.pts()), dts: raw(buffer.dts()), time: None };
+        };
+        let running = |time: Option<gst::ClockTime>| {
+            let running = segment.to_running_time_full(time?)?;
+            // Decoding times before the segment begin with it.
+            Some(running.positive().map_or(0, |t| t.nseconds()))
+        };
+        let (pts, dts) = (running(buffer.pts()), running(buffer.dts()));
+        let clock = sink.clock().zip(sink.base_time());
+        let time = clock.zip(pts.or(dts)).map(|((clock, base), due)| {
+            clock::to_monotonic(due, base.nseconds(), clock::offset_from_monotonic(&clock))
+        });
+        Timing { pts, dts, time }
     }
 
     fn wait_for_client(&self) -> Result<(), SendError> {

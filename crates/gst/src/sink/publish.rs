@@ -10,6 +10,14 @@ pub(super) struct Stream {
     _fallback: Option<gst::Buffer>,
 }
 
+/// A buffer's times, in nanoseconds of this pipeline's running time and of the system's monotonic clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Timing {
+    pub(super) pts: Option<u64>,
+    pub(super) dts: Option<u64>,
+    pub(super) time: Option<u64>,
+}
+
 /// How a buffer went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Path {
@@ -30,9 +38,9 @@ impl Stream {
         self.producer.end_of_stream().map(drop)
     }
 
-    /// Publishes a buffer; `time` is its absolute monotonic time.
-    pub(super) fn publish(&mut self, buffer: &gst::Buffer, time: Option<u64>, latency: u64) -> Result<Path, SendError> {
-        let info = describe(buffer, time, latency);
+    /// Publishes a buffer.
+    pub(super) fn publish(&mut self, buffer: &gst::Buffer, timing: Timing, latency: u64) -> Result<Path, SendError> {
+        let info = describe(buffer, timing, latency);
         let blob = meta::encode(buffer);
         self._fallback = None;
         if buffer.n_memory() == 1
@@ -88,15 +96,15 @@ fn private(memory: gst::Memory) -> gst::Buffer {
     buffer
 }
 
-fn describe(buffer: &gst::BufferRef, time: Option<u64>, latency: u64) -> FrameInfo {
+fn describe(buffer: &gst::BufferRef, timing: Timing, latency: u64) -> FrameInfo {
     let mut info = FrameInfo::new();
-    info.pts = buffer.pts().map(|t| t.nseconds());
-    info.dts = buffer.dts().map(|t| t.nseconds());
+    info.pts = timing.pts;
+    info.dts = timing.dts;
     info.duration = buffer.duration().map(|t| t.nseconds());
     info.offset = Some(buffer.offset()).filter(|o| *o != gst::ffi::GST_BUFFER_OFFSET_NONE);
     info.offset_end = Some(buffer.offset_end()).filter(|o| *o != gst::ffi::GST_BUFFER_OFFSET_NONE);
     info.flags = flags::to_wire(buffer.flags());
-    info.time = time;
+    info.time = timing.time;
     info.latency = latency;
     info
 }

@@ -18,13 +18,15 @@ pub(crate) struct Checked {
 pub(crate) const FIXED: usize = 128;
 
 impl Checked {
-    /// Checks the first [`FIXED`] bytes of a file of `file_bytes`.
+    /// Whether this is a region of any version.
+    pub(crate) fn magic(bytes: &[u8; FIXED], path: &Path) -> Result<(), AttachError> {
+        let magic = u64_at(bytes, 0);
+        if magic == MAGIC { Ok(()) } else { Err(AttachError::NotARegion { path: path.into(), magic }) }
+    }
+
+    /// Checks the first [`FIXED`] bytes of a region's file of `file_bytes`.
     pub(crate) fn from_bytes(bytes: &[u8; FIXED], file_bytes: u64, path: &Path) -> Result<Self, AttachError> {
         let field = |name, found, expected| equal(path, name, found, expected);
-        let magic = u64_at(bytes, 0);
-        if magic != MAGIC {
-            return Err(AttachError::NotARegion { path: path.into(), magic });
-        }
         let version = u32_at(bytes, 8);
         let (major, minor) = ((version >> 16) as u16, version as u16);
         if major != VERSION_MAJOR {
@@ -37,6 +39,7 @@ impl Checked {
             expected: file_bytes,
         })?;
         field("region size", u64_at(bytes, 16), file_bytes)?;
+        field("header size", u32_at(bytes, 12).into(), size_of::<Header>() as u64)?;
         field("ring offset", u64_at(bytes, 32), RING_OFFSET)?;
         field("pages offset", u64_at(bytes, 40), PAGES_OFFSET)?;
         field("arena offset", u64_at(bytes, 48), ARENA_OFFSET)?;

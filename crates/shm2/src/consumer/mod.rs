@@ -7,7 +7,7 @@ mod snapshot;
 
 pub use frame::Frame;
 
-use crate::backend::{Event, Identity, OpenRegion, Wake, Watch, identity_at, watch_directory, watch_region};
+use crate::backend::{Event, OpenRegion, Wake, Watch, watch_directory, watch_region};
 use crate::error::{AttachError, Lie, ReceiveError, SpecError};
 use crate::spec::Spec;
 use session::Session;
@@ -82,8 +82,8 @@ impl Position {
     /// Frames below `oldest` are gone.
     fn pass_over(&mut self, oldest: u64) {
         let gone = oldest.saturating_sub(self.next);
-        self.missed += gone;
-        self.missed_before_next += gone;
+        self.missed = self.missed.saturating_add(gone);
+        self.missed_before_next = self.missed_before_next.saturating_add(gone);
         self.next = self.next.max(oldest);
     }
 }
@@ -199,7 +199,6 @@ impl Builder {
             latest_only,
             attached: None,
             position: Position::default(),
-            ended: None,
             totals: ConsumerStats::default(),
             shared: Arc::default(),
         }
@@ -258,14 +257,45 @@ pub struct ConsumerStats {
 /// watch speaks up before the locks are gone.
 #[derive(Debug)]
 struct Liveness {
+    /// The event's value at the last change that was looked into.
     seen: u32,
-    again: Option<Duration>,
+    /// When to probe next without a change, and how long after that again.
+    next: Option<(Instant, Duration)>,
     watch: Option<Watch>,
 }
 
 const UNWATCHED_PROBE: Duration = Duration::from_millis(250);
 const FIRST_PROBE: Duration = Duration::from_micros(200);
 const LAST_PROBE: Duration = Duration::from_millis(100);
+
+impl Liveness {
+    fn new(seen: u32, watch: Option<Watch>) -> Self {
+        Self { seen, next: Some((Instant::now(), FIRST_PROBE)), watch }
+    }
+
+    /// Whether it is time to probe; plans the next time.
+    fn is_due(&mut self, seen: u32) -> bool {
+        let now = Instant::now();
+        if seen != self.seen {
+            self.seen = seen;
+            self.next = Some((now + FIRST_PROBE, 2 * FIRST_PROBE));
+            return true;
+        }
+        let Some((_, step)) = self.next.filter(|(due, _)| *due <= now) else { return false };
+        let watched = self.watch.as_ref().is_some_and(Watch::is_alive);
+        self.next = match step {
+            step if step <= LAST_PROBE => Some((now + step, 2 * step)),
+            _ if watched => None,
+            step => Some((now + UNWATCHED_PROBE, step)),
+        };
+        true
+    }
+
+    /// Longest sleep before the next probe.
+    fn sleep(&self) -> Option<Duration> {
+        self.next.map(|(due, _)| due.saturating_duration_since(Instant::now()))
+    }
+}
 
 #[derive(Debug)]
 struct Attached {
@@ -284,8 +314,6 @@ pub struct Consumer {
     latest_only: bool,
     attached: Option<Attached>,
     position: Position,
-    /// The region whose end was seen: not to be attached to again.
-    ended: Option<Identity>,
     totals: ConsumerStats,
     shared: Arc<Signals>,
 }
@@ -321,6 +349,10 @@ impl Consumer {
     /// [`ReceiveError::TimedOut`] and [`ReceiveError::Cancelled`] leave everything as it was. After
     /// [`ReceiveError::EndOfStream`] a further call waits for what comes next.
     pub fn next(&mut self, timeout: Option<Duration>) -> Result<Frame, ReceiveError> {
+        // First without a look at the clock: a frame that is there costs no more than taking it.
+        if let Some(frame) = self.take()? {
+            return Ok(frame);
+        }
         let deadline = deadline(timeout);
         loop {
             self.attach(deadline).map_err(|e| match e {
@@ -336,19 +368,16 @@ impl Consumer {
 
     /// `None` when the producer is gone and the next one is to be waited for.
     fn next_attached(&mut self, deadline: Option<Instant>) -> Result<Option<Frame>, ReceiveError> {
-        let Some(attached) = &mut self.attached else { return Ok(None) };
         let mut gone = false;
         let mut spin_until = (!self.spin.is_zero()).then(|| Instant::now() + self.spin);
         loop {
-            match attached.attachment.take(&mut self.position) {
-                Ok(Step::Frame(frame)) => return Ok(Some(frame)),
-                Ok(Step::EndOfStream) => return Err(ReceiveError::EndOfStream),
-                Ok(Step::Nothing) => {}
-                Err(lie) => return Err(self.misbehaving(lie)),
+            if let Some(frame) = self.take()? {
+                return Ok(Some(frame));
             }
             if gone {
                 return self.producer_gone();
             }
+            let Some(attached) = &mut self.attached else { return Ok(None) };
             if self.shared.cancelled.load(Ordering::Acquire) {
                 return Err(ReceiveError::Cancelled);
             }
@@ -358,12 +387,27 @@ impl Consumer {
             }
             spin_until = None;
             if deadline.is_some_and(|d| Instant::now() >= d) {
+                gone = attached.is_gone(self.shared.event.value());
+                if gone {
+                    continue;
+                }
                 return Err(ReceiveError::TimedOut);
             }
             gone = match attached.wait(&self.position, &self.shared, deadline) {
                 Ok(gone) => gone,
                 Err(lie) => return Err(self.misbehaving(lie)),
             };
+        }
+    }
+
+    /// The next frame if it is there.
+    fn take(&mut self) -> Result<Option<Frame>, ReceiveError> {
+        let Some(attached) = &mut self.attached else { return Ok(None) };
+        match attached.attachment.take(&mut self.position) {
+            Ok(Step::Frame(frame)) => Ok(Some(frame)),
+            Ok(Step::EndOfStream) => Err(ReceiveError::EndOfStream),
+            Ok(Step::Nothing) => Ok(None),
+            Err(lie) => Err(self.misbehaving(lie)),
         }
     }
 
@@ -386,10 +430,10 @@ impl Consumer {
         if self.attached.is_some() {
             return Ok(());
         }
-        let mut watch = None;
+        let mut watch: Option<Watch> = None;
         loop {
             let seen = self.shared.event.value();
-            let watched = watch.is_some();
+            let watched = watch.as_ref().is_some_and(Watch::is_alive);
             match self.try_attach() {
                 Err(e) if e.is_absence() => {}
                 other => return other,
@@ -421,13 +465,10 @@ impl Consumer {
 
     fn try_attach(&mut self) -> Result<(), AttachError> {
         let path = self.spec.path();
-        if self.ended.is_some() && identity_at(path) == self.ended {
-            return Err(AttachError::NoProducer { path: path.into() });
-        }
         let seen = self.shared.event.value();
         let (attachment, position) = self.open(path)?;
         let watch = watch_region(attachment.region(), &self.shared.event);
-        let liveness = Liveness { seen, again: Some(FIRST_PROBE), watch };
+        let liveness = Liveness::new(seen, watch);
         let discontinuity = self.totals.attaches > 0;
         self.position = Position { latest_only: self.latest_only, discontinuity, ..position };
         self.totals.attaches += 1;
@@ -442,7 +483,7 @@ impl Consumer {
             Access::Lease => lease(),
             Access::Snapshot => snapshot(),
             Access::Auto => match lease() {
-                Err(AttachError::Denied { .. } | AttachError::Full { .. }) => snapshot(),
+                Err(AttachError::Denied { .. } | AttachError::Full { .. } | AttachError::Stalled { .. }) => snapshot(),
                 other => other,
             },
         }
@@ -452,7 +493,6 @@ impl Consumer {
         if let Some(attached) = self.attached.take() {
             self.totals = self.stats();
             self.position = Position::default();
-            self.ended = Some(attached.attachment.region().identity());
             if let Attachment::Lease(session) = &attached.attachment {
                 session.stop_reading();
             }
@@ -463,10 +503,10 @@ impl Consumer {
     pub fn stats(&self) -> ConsumerStats {
         let (t, p) = (&self.totals, &self.position);
         ConsumerStats {
-            received: t.received + p.received,
-            missed: t.missed + p.missed,
-            skipped: t.skipped + p.skipped,
-            copied: t.copied + p.copied,
+            received: t.received.saturating_add(p.received),
+            missed: t.missed.saturating_add(p.missed),
+            skipped: t.skipped.saturating_add(p.skipped),
+            copied: t.copied.saturating_add(p.copied),
             attaches: t.attaches,
         }
     }
@@ -512,28 +552,18 @@ impl Attached {
             return Ok(false);
         }
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
-        let unwatched = self.liveness.watch.is_none().then_some(UNWATCHED_PROBE);
-        let slice = self.liveness.again.or(unwatched);
-        let timeout = [left, slice].into_iter().flatten().min();
+        let timeout = [left, self.liveness.sleep()].into_iter().flatten().min();
         match self.attachment.wait(position, &signals.event, seen, timeout) {
-            Wake::Fault => return Err(Lie::Truncated),
-            Wake::Timeout => self.liveness.again = self.liveness.again.map(|t| t * 2).filter(|t| *t <= LAST_PROBE),
-            Wake::Signal => {}
+            Wake::Fault => Err(Lie::Truncated),
+            Wake::Timeout | Wake::Signal => Ok(false),
         }
-        Ok(false)
     }
 
     fn is_gone(&mut self, seen: u32) -> bool {
         if self.attachment.is_closed() {
             return true;
         }
-        if seen != self.liveness.seen {
-            self.liveness.seen = seen;
-            self.liveness.again = Some(FIRST_PROBE);
-        } else if self.liveness.again.is_none() && self.liveness.watch.is_some() {
-            return false;
-        }
-        !self.attachment.region().producer_lives()
+        self.liveness.is_due(seen) && !self.attachment.region().producer_lives()
     }
 }
 

@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// How long to wait for another program that is in the middle of its attach.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Times that a consumer lets itself be lapped before it looks around.
+pub(super) const LAPS: u32 = 64;
+
 /// Shared by the consumer and every frame it holds: the page is given up when the last of them is gone.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -85,8 +88,11 @@ impl Session {
 
     /// The next frame, if it is there.
     pub(super) fn take(self: &Arc<Self>, position: &mut Position) -> Result<Step, Lie> {
-        loop {
+        for _ in 0..LAPS {
             let sequence = self.target(position);
+            if sequence > layout::MAX_SEQUENCE {
+                return Err(self.contradiction(sequence));
+            }
             let cell = self.memory.cell(sequence);
             let found = protocol::published(&cell.words[W_SEQUENCE]);
             if found < sequence {
@@ -98,8 +104,10 @@ impl Session {
                     return Ok(step);
                 }
             }
-            self.lapped(position)?;
+            self.lapped(position, sequence)?;
         }
+        // Lapped all the time: the caller looks whether it was cancelled and comes back.
+        Ok(Step::Nothing)
     }
 
     /// The sequence to take: under latest-only the second newest when two or more wait.
@@ -138,13 +146,14 @@ impl Session {
         let description = checked?;
         let (caps, meta) = (self.caps(&description), self.meta(&description));
         let payload = self.memory.copy_to_vec(description.payload.offset, description.payload.length);
+        let payload = payload.ok_or(Lie::TooLarge { sequence, length: description.payload.length })?;
         if self.is_retired(sequence) {
             self.caps.lock().unwrap_or_else(PoisonError::into_inner).take();
             return Ok(None);
         }
         position.copied += 1;
         self.page.words().copied.store(position.copied, Ordering::Relaxed);
-        Ok(Some(self.step(position, sequence, description, Payload::Owned(payload.unwrap_or_default()), caps, meta)))
+        Ok(Some(self.step(position, sequence, description, Payload::Owned(payload), caps, meta)))
     }
 
     /// Everything read before this was true of the frame if the answer is no.
@@ -176,18 +185,26 @@ impl Session {
         Step::Frame(Frame::new(sequence, description, payload, caps, meta, position))
     }
 
-    fn lapped(&self, position: &mut Position) -> Result<(), Lie> {
+    /// `sequence` is gone: goes on with the oldest that is left. Both a newer cell and a refused lease mean that `oldest`
+    /// was raised above it before.
+    fn lapped(&self, position: &mut Position, sequence: u64) -> Result<(), Lie> {
         let header = self.memory.header();
         let oldest = header.oldest.load(Ordering::Acquire);
         let head = header.head.load(Ordering::Acquire);
-        if oldest > head.saturating_add(1) || (oldest <= position.next && !position.latest_only) {
-            return Err(Lie::Ring { oldest, head, expected: position.next });
+        if oldest > head.saturating_add(1) || oldest <= sequence {
+            return Err(Lie::Ring { oldest, head, expected: sequence });
         }
         position.pass_over(oldest);
         let page = self.page.words();
         page.missed.store(position.missed, Ordering::Relaxed);
         page.cursor.store(position.next, Ordering::Release);
         Ok(())
+    }
+
+    fn contradiction(&self, expected: u64) -> Lie {
+        let header = self.memory.header();
+        let (oldest, head) = (header.oldest.load(Ordering::Acquire), header.head.load(Ordering::Acquire));
+        Lie::Ring { oldest, head, expected }
     }
 
     fn caps(&self, description: &Description) -> Option<Arc<[u8]>> {
@@ -246,8 +263,8 @@ impl Session {
 
     /// Whether the next frame is there, or the region was closed.
     pub(super) fn has_news(&self, position: &Position) -> bool {
-        let cell = self.memory.cell(position.next);
-        protocol::published(&cell.words[W_SEQUENCE]) >= position.next || self.is_closed()
+        let sequence = self.target(position);
+        protocol::published(&self.memory.cell(sequence).words[W_SEQUENCE]) >= sequence || self.is_closed()
     }
 
     /// Whether the producer said that it closes. Any state that cannot be counts as closed.
@@ -257,6 +274,9 @@ impl Session {
 
     /// The consumer itself is gone: frames that it handed out may live on, but nothing waits for its reading.
     pub(super) fn stop_reading(&self) {
+        if !self.memory.is_here() {
+            return;
+        }
         let page = self.page.words();
         page.cursor.store(u64::MAX, Ordering::Release);
         page.claimed.store(3, Ordering::Release);
@@ -267,9 +287,13 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        if !self.memory.is_here() {
+            return;
+        }
+        // SYNC: page-claimed
         self.page.words().claimed.store(2, Ordering::Release);
-        self.region.unclaim(self.page.index());
         self.tell_room();
+        self.region.unclaim(self.page.index());
     }
 }
 
@@ -289,6 +313,9 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         let session = &self.session;
+        if !session.memory.is_here() {
+            return;
+        }
         protocol::release(&session.page.words().leases[self.slot].sequence);
         session.in_use.fetch_and(!(1 << self.slot), Ordering::Release);
         session.tell_room();
@@ -299,16 +326,23 @@ impl Drop for Hold {
 pub(super) fn check(region: &OpenRegion) -> Result<Checked, AttachError> {
     let path = region.path();
     let mut bytes = [0; FIXED];
+    if region.bytes() == 0 {
+        // A place that somebody prepared for a producer.
+        return Err(AttachError::NotFound { path: path.into() });
+    }
     if region.bytes() < FIXED as u64 {
         return Err(AttachError::NotARegion { path: path.into(), magic: 0 });
     }
     let system = |source| AttachError::System { what: "read", path: path.into(), source };
     region.read_exact(&mut bytes, 0).map_err(system)?;
-    let checked = Checked::from_bytes(&bytes, region.bytes(), path)?;
+    Checked::magic(&bytes, path)?;
+    // What a dead producer left may be of any version: its successor will replace it.
     if !region.producer_lives() {
         return Err(AttachError::NoProducer { path: path.into() });
     }
-    Ok(checked)
+    let checked = Checked::from_bytes(&bytes, region.bytes(), path)?;
+    let (backed, needed) = (region.backed_bytes(), checked.arena_bytes);
+    if backed < needed { Err(AttachError::NotBacked { path: path.into(), backed, needed }) } else { Ok(checked) }
 }
 
 /// Takes the first free page. Pages are claimed in order, and none before its predecessors show that they are claimed:

@@ -6,7 +6,7 @@
 
 use super::frame::{Frame, Payload};
 use super::header::Checked;
-use super::session::check;
+use super::session::{LAPS, check};
 use super::{Position, Start, Step};
 use crate::backend::{Event, OpenRegion, Wake, wait_any};
 use crate::description::{Description, Range};
@@ -72,33 +72,47 @@ impl Snapshot {
     }
 
     pub(super) fn take(&mut self, position: &mut Position) -> Result<Step, Lie> {
-        loop {
-            match self.try_take(position) {
+        for lap in 0..LAPS {
+            let sequence = self.target(position).map_err(|_| Lie::Truncated)?;
+            match self.try_take(position, sequence) {
                 Ok(step) => return Ok(step),
                 Err(Failure::Lie(lie)) => return Err(lie),
-                Err(Failure::Retired) => self.lapped(position)?,
+                Err(Failure::Retired) => self.lapped(position, sequence, lap)?,
             }
         }
+        Ok(Step::Nothing)
     }
 
-    fn try_take(&mut self, position: &mut Position) -> Result<Step, Failure> {
-        let mut sequence = position.next;
-        if position.latest_only {
-            sequence = sequence.max(self.u64_at(offset_of!(Header, head))?.saturating_sub(1));
+    /// The sequence to take: under latest-only the second newest when two or more wait.
+    fn target(&self, position: &Position) -> std::io::Result<u64> {
+        if !position.latest_only {
+            return Ok(position.next);
+        }
+        Ok(position.next.max(self.u64_at(offset_of!(Header, head))?.saturating_sub(1)))
+    }
+
+    fn try_take(&mut self, position: &mut Position, sequence: u64) -> Result<Step, Failure> {
+        if sequence > layout::MAX_SEQUENCE {
+            return Err(Failure::Lie(Lie::Ring { oldest: 0, head: 0, expected: sequence }));
         }
         match self.sequence_at(sequence)? {
             found if found < sequence => return Ok(Step::Nothing),
-            found if found > sequence => return Err(Failure::Retired),
-            _ => {}
+            found => {
+                // SYNC: frame-published
+                fence(Ordering::Acquire);
+                if found > sequence {
+                    return Err(Failure::Retired);
+                }
+            }
         }
         let mut bytes = [0; layout::CELL_BYTES as usize];
         self.region.read_exact(&mut bytes, layout::cell_offset(sequence))?;
         let words: [u64; 16] = std::array::from_fn(|w| u64::from_le_bytes(std::array::from_fn(|i| bytes[w * 8 + i])));
         self.confirm(sequence)?;
         let description = Description::check(&words, sequence, self.checked.arena_bytes).map_err(Failure::Lie)?;
-        let payload = self.bytes(description.payload)?;
-        let meta = self.bytes(description.meta)?;
-        let caps = self.caps(&description)?;
+        let payload = self.bytes(description.payload, sequence)?;
+        let meta = self.bytes(description.meta, sequence)?;
+        let caps = self.caps(&description, sequence)?;
         if let Err(failure) = self.confirm(sequence) {
             self.caps = None;
             return Err(failure);
@@ -119,37 +133,43 @@ impl Snapshot {
         if self.u64_at(offset_of!(Header, oldest))? <= sequence { Ok(()) } else { Err(Failure::Retired) }
     }
 
-    fn bytes(&self, range: Range) -> Result<Vec<u8>, Failure> {
-        let mut bytes = vec![0; range.length as usize];
+    fn bytes(&self, range: Range, sequence: u64) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        let length = range.length;
+        bytes.try_reserve_exact(length as usize).map_err(|_| Failure::Lie(Lie::TooLarge { sequence, length }))?;
+        bytes.resize(length as usize, 0);
         if !bytes.is_empty() {
             self.region.read_exact(&mut bytes, range.offset)?;
         }
         Ok(bytes)
     }
 
-    fn caps(&mut self, description: &Description) -> Result<Option<Arc<[u8]>>, Failure> {
+    fn caps(&mut self, description: &Description, sequence: u64) -> Result<Option<Arc<[u8]>>, Failure> {
         if description.caps_id == 0 {
             return Ok(None);
         }
         if self.caps.as_ref().is_none_or(|(id, _)| *id != description.caps_id) {
-            self.caps = Some((description.caps_id, self.bytes(description.caps)?.into()));
+            self.caps = Some((description.caps_id, self.bytes(description.caps, sequence)?.into()));
         }
         Ok(self.caps.as_ref().map(|(_, text)| text.clone()))
     }
 
-    fn lapped(&self, position: &mut Position) -> Result<(), Lie> {
+    /// `sequence` is gone. At first the oldest that is left comes next; whoever is overtaken again and again takes the
+    /// newest, which stays longest.
+    fn lapped(&self, position: &mut Position, sequence: u64, lap: u32) -> Result<(), Lie> {
         let read = |offset| self.u64_at(offset).map_err(|_| Lie::Truncated);
         let oldest = read(offset_of!(Header, oldest))?;
         let head = read(offset_of!(Header, head))?;
-        if oldest > head.saturating_add(1) || (oldest <= position.next && !position.latest_only) {
-            return Err(Lie::Ring { oldest, head, expected: position.next });
+        if oldest > head.saturating_add(1) || oldest <= sequence {
+            return Err(Lie::Ring { oldest, head, expected: sequence });
         }
-        position.pass_over(oldest);
+        position.pass_over(if lap == 0 { oldest } else { head.max(oldest) });
         Ok(())
     }
 
     pub(super) fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
         let Ok(expected) = self.u64_at(WakeWord::offset() as usize) else { return Wake::Fault };
+        fence(Ordering::SeqCst);
         match self.has_news(position) {
             Ok(false) => {}
             Ok(true) => return Wake::Signal,
@@ -164,7 +184,8 @@ impl Snapshot {
     }
 
     fn has_news(&self, position: &Position) -> std::io::Result<bool> {
-        Ok(self.sequence_at(position.next)? >= position.next || self.is_closed())
+        let sequence = self.target(position)?;
+        Ok(self.sequence_at(sequence)? >= sequence || self.is_closed())
     }
 
     pub(super) fn is_closed(&self) -> bool {

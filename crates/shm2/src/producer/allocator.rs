@@ -62,25 +62,16 @@ impl Allocator {
         self.warm.push((offset, length));
     }
 
-    /// How many of `extents`, taken in order, must become free before `length` bytes fit: `None` when all of them do
-    /// not suffice.
-    pub(crate) fn needed_for(
-        &mut self,
-        length: u64,
-        extents: impl Iterator<Item = Option<(u64, u64)>>,
-    ) -> Option<usize> {
+    /// Whether `length` bytes could be had now.
+    pub(crate) fn fits(&mut self, length: u64) -> bool {
         self.settle();
-        if self.by_length.last().is_some_and(|&(longest, _)| longest >= length) {
-            return Some(0);
-        }
-        let mut ranges = self.by_offset.clone();
-        for (index, extent) in extents.enumerate() {
-            let Some((offset, bytes)) = extent else { continue };
-            if merge(&mut ranges, offset, bytes).1 >= length {
-                return Some(index + 1);
-            }
-        }
-        None
+        self.by_length.last().is_some_and(|&(longest, _)| longest >= length)
+    }
+
+    /// For trying out what would have to be freed to make room.
+    pub(crate) fn outlook(&mut self) -> Outlook {
+        self.settle();
+        Outlook(self.by_offset.clone())
     }
 
     fn take_warm(&mut self, length: u64) -> Option<u64> {
@@ -140,6 +131,17 @@ fn merge(ranges: &mut BTreeMap<u64, u64>, offset: u64, length: u64) -> (u64, u64
     (start, end - start)
 }
 
+/// Free ranges as they would be.
+#[derive(Debug)]
+pub(crate) struct Outlook(BTreeMap<u64, u64>);
+
+impl Outlook {
+    /// Frees one more extent; returns the length of the free range that it is part of then.
+    pub(crate) fn free(&mut self, offset: u64, length: u64) -> u64 {
+        merge(&mut self.0, offset, length).1
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,7 +183,7 @@ mod tests {
             prop_assert_eq!(allocator.allocate(ARENA), Some(0));
         }
 
-        /// `needed_for` tells exactly how many releases make room.
+        /// An outlook tells exactly how many releases make room.
         #[test]
         fn foretells_what_room_takes(lengths in proptest::collection::vec(1u64..60, 1..40), want in 1u64..256) {
             let mut allocator = Allocator::new(ARENA);
@@ -189,7 +191,12 @@ mod tests {
                 .iter()
                 .map_while(|g| allocator.allocate(g * GRANULE).map(|o| (o, g * GRANULE)))
                 .collect();
-            let told = allocator.needed_for(want * GRANULE, live.iter().map(|&e| Some(e)));
+            let mut outlook = allocator.outlook();
+            let told = if allocator.fits(want * GRANULE) {
+                Some(0)
+            } else {
+                live.iter().position(|&(o, l)| outlook.free(o, l) >= want * GRANULE).map(|last| last + 1)
+            };
             let mut released = 0;
             let found = loop {
                 if let Some(offset) = allocator.allocate(want * GRANULE) {

@@ -1,6 +1,6 @@
 //! Extents in use, with a count of those who need each: a reservation, and every frame that points into it.
 
-use super::allocator::{Allocator, rounded};
+use super::allocator::{Allocator, Outlook, rounded};
 use crate::layout::ARENA_OFFSET;
 
 /// Names an extent in use.
@@ -69,11 +69,19 @@ impl Extents {
         self.table[id.0 as usize].users
     }
 
-    /// How many of the extents, freed in order, make room for `bytes`; `None` stands for one that stays.
-    pub(crate) fn needed_for(&mut self, bytes: u64, freed: &[Option<ExtentId>]) -> Option<usize> {
-        let table = &self.table;
-        let ranges = freed.iter().map(|id| id.map(|id| (table[id.0 as usize].start, table[id.0 as usize].length)));
-        self.allocator.needed_for(rounded(bytes)?, ranges)
+    /// Whether `bytes` could be had now.
+    pub(crate) fn fits(&mut self, bytes: u64) -> bool {
+        rounded(bytes).is_some_and(|length| self.allocator.fits(length))
+    }
+
+    pub(crate) fn outlook(&mut self) -> Outlook {
+        self.allocator.outlook()
+    }
+
+    /// Whether `bytes` would fit if this extent were freed on top of what the outlook has.
+    pub(crate) fn would_fit(&self, outlook: &mut Outlook, id: ExtentId, bytes: u64) -> bool {
+        let extent = self.table[id.0 as usize];
+        outlook.free(extent.start, extent.length) >= bytes
     }
 
     pub(crate) fn free_bytes(&self) -> u64 {

@@ -8,7 +8,7 @@ mod state;
 
 pub use reservation::Reservation;
 
-use crate::backend::{self, OwnedRegion, Wake, Watch, watch_region};
+use crate::backend::{self, OwnedRegion, Wake};
 use crate::description::{Description, FrameInfo, Range};
 use crate::error::{CreateError, SendError, SpecError};
 use crate::layout;
@@ -128,9 +128,7 @@ impl Builder {
         };
         let (region, memory) = OwnedRegion::create(self.spec.path(), bytes, perms, fill)?;
         let state = State::new(arena, max_leases as usize, u64::from(history));
-        let shared = Arc::new(Shared::new(memory, region, self.settings, arena, state));
-        let watch = watch_region(&shared.region, &shared.event);
-        Ok(Producer { shared, _watch: watch })
+        Ok(Producer { shared: Arc::new(Shared::new(memory, region, self.settings, arena, state)) })
     }
 }
 
@@ -167,7 +165,6 @@ fn fill_header(memory: &Memory, settings: &Settings, arena: u64) {
 /// The one sender of a region. Closes it when dropped.
 pub struct Producer {
     shared: Arc<Shared>,
-    _watch: Option<Watch>,
 }
 
 impl Producer {
@@ -257,7 +254,7 @@ impl Producer {
         if bytes > limit {
             return Err(SendError::Description { what: "caps", bytes, limit });
         }
-        let mut reservation = self.reserve(caps.len())?;
+        let mut reservation = self.shared.reserve_uncounted(bytes)?;
         reservation.write_at(0, caps)?;
         let (offset, extent) = reservation.place();
         let _ = reservation.into_extent();
@@ -287,7 +284,7 @@ impl Producer {
 
     /// Waits until every attached consumer has taken every frame, or the time is over; true when they have.
     pub fn drain(&mut self, timeout: Duration) -> bool {
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now().checked_add(timeout);
         loop {
             let seen = self.shared.event.value();
             let drained = self.shared.with(|inner| {
@@ -295,8 +292,8 @@ impl Producer {
                 let next = inner.state.next();
                 inner.state.slowest(&self.shared.memory).is_none_or(|(_, cursor)| cursor >= next)
             });
-            let left = deadline.saturating_duration_since(Instant::now());
-            if drained || left.is_zero() {
+            let left = deadline.map_or(Duration::MAX, |d| d.saturating_duration_since(Instant::now()));
+            if drained || left.is_zero() || self.shared.is_cancelled() {
                 return drained;
             }
             // A cursor moves without a signal: look every few milliseconds while frames are being read.

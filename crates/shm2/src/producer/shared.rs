@@ -5,22 +5,29 @@ use super::extents::ExtentId;
 use super::reservation::Reservation;
 use super::state::{Record, State, clear_page};
 use super::{FullPolicy, Settings};
-use crate::backend::{self, Event, OwnedRegion, wait_shared, wake_shared};
+use crate::backend::{self, Event, OwnedRegion, Watch, wait_shared, wake_shared, watch_region};
 use crate::description::Description;
 use crate::error::SendError;
 use crate::layout;
 use crate::memory::Memory;
 use crate::protocol;
-use crate::sync::Ordering;
+use crate::sync::{AtomicU32, Ordering};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often locks of consumers are probed when nothing else asks for it.
 const PROBE_EVERY_NS: u64 = 250_000_000;
+/// The same while frames are about to be dropped.
+const REAP_EVERY_NS: u64 = 1_000_000;
+/// Unread frames above which a blocked producer lets its consumers work for a moment.
+const BACKLOG: u64 = 256;
+const BACKLOG_NAP: Duration = Duration::from_micros(50);
 /// Fresh payload after which read frames are retired before the next reservation: small enough that the memory of
 /// large frames is used again while it is warm, large enough that small frames share the cost.
 const COLLECT_AFTER: u64 = 256 * 1024;
+/// How often a closed producer looks whether its consumers are through, besides when one of them leaves.
+const LINGER_EVERY: Duration = Duration::from_millis(500);
 /// Longest sleep of a blocked producer before it looks around: for consumers other than the one it waits for.
 const ROOM_SLICE: Duration = Duration::from_millis(10);
 
@@ -30,6 +37,7 @@ pub(crate) struct Shared {
     pub(super) settings: Settings,
     pub(super) arena: u64,
     pub(super) event: Arc<Event>,
+    _watch: Option<Watch>,
     pub(super) closed: AtomicBool,
     cancelled: AtomicBool,
     inner: Mutex<Inner>,
@@ -60,26 +68,17 @@ pub(super) struct Counters {
     pub(super) wakes: u64,
 }
 
-/// How hard to try for room.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Effort {
-    /// Only what is free.
-    Free,
-    /// Retire what everybody has read; find dead consumers.
-    Collect,
-    /// Drop the oldest frames, too.
-    Evict,
-}
-
 impl Shared {
     pub(super) fn new(memory: Memory, region: OwnedRegion, settings: Settings, arena: u64, state: State) -> Self {
         let inner = Inner { state, caps: None, stats: Counters::default(), fresh: 0, last_probe: 0, last_beacon: 0 };
+        let event = Arc::default();
         Self {
+            _watch: watch_region(&region, &event),
             memory,
             region,
             settings,
             arena,
-            event: Arc::default(),
+            event,
             closed: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             inner: Mutex::new(inner),
@@ -102,17 +101,24 @@ impl Shared {
 
     /// Room for `bytes` without ever waiting.
     pub(super) fn try_reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, SendError> {
-        self.check(bytes)?;
-        if bytes == 0 {
-            return Ok(Reservation::new(self.clone(), None, layout::ARENA_OFFSET, 0));
+        if let Some(reservation) = self.reserve_free(bytes)? {
+            return Ok(reservation);
         }
-        let efforts: &[_] = match self.settings.policy {
-            FullPolicy::DropOldest => &[Effort::Free, Effort::Collect, Effort::Evict],
-            FullPolicy::DropNewest | FullPolicy::Block { .. } => &[Effort::Free, Effort::Collect],
-        };
-        for &effort in efforts {
-            // Two steps, because what `make_room` drops may be the very reservations that give room.
-            self.make_room(bytes, effort);
+        // Each step and the attempt after it are apart, because what a step drops may be the very reservations that
+        // give room. Consumers may take a lease in between: then the last step is tried again.
+        for step in 0..6 {
+            let hopeful = self.with(|inner| {
+                self.reap_before_drop(inner);
+                if step == 0 {
+                    inner.state.collect(&self.memory);
+                    return true;
+                }
+                let limit = self.expendable(inner);
+                inner.state.evict_for_bytes(&self.memory, bytes, limit)
+            });
+            if !hopeful {
+                break;
+            }
             if let Some((id, offset)) = self.lock().state.extents.reserve(bytes) {
                 return Ok(Reservation::new(self.clone(), Some(id), offset, bytes));
             }
@@ -120,43 +126,60 @@ impl Shared {
         Err(SendError::Full { bytes })
     }
 
-    fn check(&self, bytes: u64) -> Result<(), SendError> {
+    /// The usual case: there is room. Now and then retires what was read, so that its memory is used while it is warm.
+    fn reserve_free(self: &Arc<Self>, bytes: u64) -> Result<Option<Reservation>, SendError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(SendError::Closed);
         }
-        let mut inner = self.lock();
-        if inner.state.extents.could_hold(bytes) {
-            return Ok(());
-        }
-        inner.stats.dropped_too_large += 1;
-        self.memory.header().dropped_too_large.store(inner.stats.dropped_too_large, Ordering::Relaxed);
-        Err(SendError::TooLarge { bytes, arena: self.arena })
-    }
-
-    fn make_room(&self, bytes: u64, effort: Effort) {
-        self.with(|inner| match effort {
-            Effort::Free if inner.fresh < COLLECT_AFTER => {}
-            Effort::Free => {
+        let place = self.with(|inner| {
+            if !inner.state.extents.could_hold(bytes) {
+                return Err(SendError::TooLarge { bytes, arena: self.arena });
+            }
+            if inner.fresh >= COLLECT_AFTER {
                 inner.fresh = 0;
                 inner.state.collect(&self.memory);
+                if inner.state.has_dropped() {
+                    // Let the memory that they kept come back first.
+                    return Ok(None);
+                }
             }
-            Effort::Collect => {
-                self.reap(inner);
-                inner.state.collect(&self.memory);
-            }
-            Effort::Evict => {
-                inner.state.evict_for_bytes(&self.memory, bytes);
-            }
-        });
+            Ok(if bytes == 0 { None } else { inner.state.extents.reserve(bytes) })
+        })?;
+        if bytes == 0 {
+            return Ok(Some(Reservation::new(self.clone(), None, layout::ARENA_OFFSET, 0)));
+        }
+        let place = place.or_else(|| self.lock().state.extents.reserve(bytes));
+        Ok(place.map(|(id, offset)| Reservation::new(self.clone(), Some(id), offset, bytes)))
+    }
+
+    /// Frames below this may go to make room: all under `drop-oldest`, else those that everybody has read.
+    fn expendable(&self, inner: &mut Inner) -> u64 {
+        match self.settings.policy {
+            FullPolicy::DropOldest => inner.state.next(),
+            FullPolicy::DropNewest | FullPolicy::Block { .. } => inner.state.read_by_all(&self.memory),
+        }
     }
 
     /// Room for `bytes` as the policy has it: under `block` this waits.
     pub(super) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, SendError> {
-        let result = self.retry(bytes, || self.try_reserve(bytes));
-        if matches!(result, Err(SendError::Full { .. } | SendError::TimedOut { .. })) {
-            self.count_dropped_newest();
+        let result = self.reserve_uncounted(bytes);
+        match result {
+            Err(SendError::Full { .. } | SendError::TimedOut { .. }) => self.count_dropped_newest(),
+            Err(SendError::TooLarge { .. }) => self.count_too_large(),
+            _ => {}
         }
         result
+    }
+
+    /// As [`reserve`](Self::reserve) for what is not a frame.
+    pub(super) fn reserve_uncounted(self: &Arc<Self>, bytes: u64) -> Result<Reservation, SendError> {
+        self.retry(bytes, || self.try_reserve(bytes))
+    }
+
+    fn count_too_large(&self) {
+        let mut inner = self.lock();
+        inner.stats.dropped_too_large += 1;
+        self.memory.header().dropped_too_large.store(inner.stats.dropped_too_large, Ordering::Relaxed);
     }
 
     pub(super) fn count_dropped_newest(&self) {
@@ -167,25 +190,31 @@ impl Shared {
 
     /// Repeats `attempt` while it finds no room, sleeping in between, if the policy is to block.
     fn retry<T>(&self, bytes: u64, mut attempt: impl FnMut() -> Result<T, SendError>) -> Result<T, SendError> {
-        let FullPolicy::Block { timeout } = self.settings.policy else { return attempt() };
-        let deadline = timeout.map(|t| Instant::now() + t);
+        let first = attempt();
+        let FullPolicy::Block { timeout } = self.settings.policy else { return first };
+        if !matches!(first, Err(SendError::Full { .. })) {
+            return first;
+        }
+        let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
         loop {
-            match attempt() {
-                Err(SendError::Full { .. }) => {}
-                other => return other,
-            }
-            let (page, expected) = self.announce_need();
-            let second = attempt();
-            let settled = !matches!(second, Err(SendError::Full { .. }));
-            if !settled && !self.cancelled.load(Ordering::Acquire) {
-                wait_shared(&self.memory.page(page).room, expected, ROOM_SLICE);
-            }
-            self.memory.header().producer_waits.store(0, Ordering::Relaxed);
-            if settled {
-                return second;
-            }
             if self.cancelled.load(Ordering::Acquire) {
                 return Err(SendError::Cancelled);
+            }
+            if self.has_backlog() {
+                // So many frames wait that no consumer runs dry: let it make room for more than one.
+                std::thread::sleep(BACKLOG_NAP);
+            }
+            let expected = self.rooms();
+            protocol::announce_need(&self.memory.header().producer_waits);
+            let again = attempt();
+            let settled = !matches!(again, Err(SendError::Full { .. }));
+            let hopeless = expected.is_empty();
+            if !settled && !hopeless {
+                wait_shared(&expected, ROOM_SLICE);
+            }
+            self.memory.header().producer_waits.store(0, Ordering::Relaxed);
+            if settled || hopeless {
+                return again;
             }
             if deadline.is_some_and(|d| Instant::now() >= d) {
                 return Err(SendError::TimedOut { bytes });
@@ -193,17 +222,27 @@ impl Shared {
         }
     }
 
-    /// The page of the consumer to wait for, and the value of its word before the need was announced.
-    fn announce_need(&self) -> (usize, u32) {
-        let page = self.lock().state.slowest(&self.memory).map_or(0, |(page, _)| page);
-        let expected = self.memory.page(page).room.load(Ordering::Acquire);
-        protocol::announce_need(&self.memory.header().producer_waits);
-        (page, expected)
+    /// The words on which those who can make room are heard, with their values; none when nobody can.
+    fn rooms(&self) -> Vec<(&AtomicU32, u32)> {
+        let mut inner = self.lock();
+        let active = |page: &layout::Page| page.claimed.load(Ordering::Acquire) != 2;
+        let words = inner.state.pages(&self.memory).filter(|(_, page)| active(page)).map(|(_, page)| &page.room);
+        words.map(|word| (word, word.load(Ordering::Acquire))).collect()
+    }
+
+    fn has_backlog(&self) -> bool {
+        let mut inner = self.lock();
+        let next = inner.state.next();
+        next - inner.state.read_by_all(&self.memory) >= BACKLOG
     }
 
     /// Makes the blocking calls of this producer return `Cancelled` until it is undone.
     pub(super) fn set_cancelled(&self, cancelled: bool) {
         self.cancelled.store(cancelled, Ordering::Release);
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
     }
 
     /// Publishes one item: waits for a ring cell as the policy has it, fills the cell, wakes who sleeps.
@@ -237,11 +276,12 @@ impl Shared {
         }
         inner.state.collect(&self.memory);
         if !inner.state.has_cell() {
-            self.reap(inner);
+            self.reap_before_drop(inner);
             inner.state.collect(&self.memory);
         }
-        if !inner.state.has_cell() && self.settings.policy == FullPolicy::DropOldest {
-            inner.state.evict_for_cell(&self.memory);
+        if !inner.state.has_cell() {
+            let limit = self.expendable(inner);
+            inner.state.evict_for_cell(&self.memory, limit);
         }
     }
 
@@ -310,6 +350,15 @@ impl Shared {
         header.beacon_sequence.store((number | 1).wrapping_add(1), Ordering::Release);
     }
 
+    /// As [`reap`](Self::reap), but at most once a millisecond: a full arena must not cost system calls for every frame.
+    fn reap_before_drop(&self, inner: &mut Inner) {
+        let now = backend::monotonic_ns();
+        if now.saturating_sub(inner.last_probe) >= REAP_EVERY_NS {
+            inner.last_probe = now;
+            self.reap(inner);
+        }
+    }
+
     /// Ends what dead consumers held, and sees whether snapshot consumers are there. Returns living leasing consumers.
     pub(super) fn reap(&self, inner: &mut Inner) -> usize {
         let mut alive = 0;
@@ -332,18 +381,48 @@ impl Shared {
 
     /// Frees one use of a reservation's extent.
     pub(super) fn release(&self, id: ExtentId) {
-        self.lock().state.extents.release(id);
+        if self.memory.is_here() {
+            self.lock().state.extents.release(id);
+        }
     }
 
     /// Tells consumers that this life of the region is over and gives its name up. Only the first call does anything.
-    pub(super) fn close(&self) {
-        if self.closed.swap(true, Ordering::AcqRel) {
+    pub(super) fn close(self: &Arc<Self>) {
+        if !self.memory.is_here() || self.closed.swap(true, Ordering::AcqRel) {
             return;
         }
         self.memory.header().state.store(layout::STATE_CLOSED, Ordering::Release);
+        crate::sync::fence(Ordering::SeqCst);
         self.region.remove_name();
+        self.region.end_life();
         self.wake();
         self.region.stir();
         self.event.signal();
+        if !self.is_finished() {
+            self.linger();
+        }
+    }
+
+    /// After the end: whether nothing that user code attached to frames is needed any more.
+    fn is_finished(&self) -> bool {
+        self.with(|inner| {
+            self.reap(inner);
+            inner.state.collect_all(&self.memory);
+            !inner.state.keeps_anything()
+        })
+    }
+
+    /// Frames that somebody still reads or holds may have memory that upstream would write again: what keeps it from
+    /// that is dropped when the last consumer is through, by a thread of its own.
+    fn linger(self: &Arc<Self>) {
+        let shared = self.clone();
+        let wait = move || {
+            while !shared.is_finished() {
+                let seen = shared.event.value();
+                shared.event.wait(seen, Some(LINGER_EVERY));
+            }
+        };
+        // Without a thread the region stays as it is until the process ends, which is safe.
+        let _ = std::thread::Builder::new().name("shm2-linger".into()).spawn(wait);
     }
 }

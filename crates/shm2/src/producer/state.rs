@@ -23,6 +23,12 @@ pub(crate) struct Record {
     pub(crate) keep: Option<Keep>,
 }
 
+impl Record {
+    fn extents(&self) -> impl Iterator<Item = ExtentId> + use<> {
+        [self.payload, self.caps, self.meta].into_iter().flatten()
+    }
+}
+
 /// Frames retired at once when the ring is full and consumers lag: one look at the pages for many frames.
 const BATCH: u64 = 64;
 
@@ -83,6 +89,11 @@ impl State {
         std::mem::take(&mut self.dropped)
     }
 
+    /// Whether [`take_dropped`](Self::take_dropped) would return anything.
+    pub(crate) fn has_dropped(&self) -> bool {
+        !self.dropped.is_empty()
+    }
+
     /// Books a frame whose cell is about to be filled.
     pub(crate) fn push(&mut self, record: Record) {
         debug_assert!(record.sequence == self.next && self.has_cell());
@@ -116,45 +127,70 @@ impl State {
     pub(crate) fn collect(&mut self, memory: &Memory) {
         let grace = if self.snapshots { self.history.max(2) } else { self.history };
         let keep_from = self.next.saturating_sub(grace);
-        let read = self.slowest(memory).map_or(self.next, |(_, cursor)| cursor);
+        let read = self.read_by_all(memory);
         self.retire(memory, keep_from.min(read));
     }
 
-    /// Frees a ring cell at the cost of the oldest frames.
-    pub(crate) fn evict_for_cell(&mut self, memory: &Memory) {
-        self.evict(memory, self.oldest + BATCH.min(self.next - self.oldest));
+    /// After the end: nothing is kept for those who come later.
+    pub(crate) fn collect_all(&mut self, memory: &Memory) {
+        self.history = 0;
+        let to = if self.snapshots { self.oldest } else { self.read_by_all(memory) };
+        self.retire(memory, to);
     }
 
-    /// Drops as many of the oldest frames as it takes to make room for `bytes`, and none if that cannot do it.
-    pub(crate) fn evict_for_bytes(&mut self, memory: &Memory, bytes: u64) -> bool {
-        let freed = self.extents_freed_by_eviction(memory);
-        let Some(count) = self.extents.needed_for(bytes, &freed.iter().map(|f| f.1).collect::<Vec<_>>()) else {
-            return false;
-        };
-        if let Some(&(sequence, _)) = count.checked_sub(1).and_then(|last| freed.get(last)) {
-            self.evict(memory, sequence + 1);
+    /// Whether user code attached something to a frame that is not over.
+    pub(crate) fn keeps_anything(&self) -> bool {
+        self.ring.iter().chain(&self.limbo).any(|record| record.keep.is_some())
+    }
+
+    /// Every frame below this was read by every attached consumer.
+    pub(crate) fn read_by_all(&mut self, memory: &Memory) -> u64 {
+        self.slowest(memory).map_or(self.next, |(_, cursor)| cursor)
+    }
+
+    /// Frees a ring cell at the cost of the oldest frames below `limit`.
+    pub(crate) fn evict_for_cell(&mut self, memory: &Memory, limit: u64) {
+        self.evict(memory, (self.oldest + BATCH).min(limit));
+    }
+
+    /// Drops as many of the oldest frames below `limit` as it takes to make room for `bytes`, and none if that cannot
+    /// do it. True when there should be room now.
+    pub(crate) fn evict_for_bytes(&mut self, memory: &Memory, bytes: u64, limit: u64) -> bool {
+        if self.extents.fits(bytes) {
+            return true;
         }
+        let Some(last) = self.last_to_evict(memory, bytes, limit) else { return false };
+        // Many small frames go at once, so that the search is not made anew for each new one.
+        let batch = self.oldest + BATCH.min(self.ring.len() as u64 / 16);
+        self.evict(memory, (last + 1).max(batch.min(limit)));
         true
     }
 
-    /// Every extent in the order in which retiring frames, oldest first, would free it.
-    fn extents_freed_by_eviction(&mut self, memory: &Memory) -> Vec<(u64, Option<ExtentId>)> {
+    /// The frame with which, if all up to it were retired, there would be room for `bytes`.
+    fn last_to_evict(&mut self, memory: &Memory, bytes: u64, limit: u64) -> Option<u64> {
         let holds = self.holds(memory);
+        let mut outlook = self.extents.outlook();
         let mut users: HashMap<ExtentId, u32> = HashMap::new();
-        let mut freed = Vec::new();
-        for record in &self.ring {
+        for record in self.ring.iter().take_while(|r| r.sequence < limit) {
             if holds.binary_search(&record.sequence).is_ok() {
                 continue;
             }
-            for id in [record.payload, record.caps, record.meta].into_iter().flatten() {
+            for id in record.extents() {
                 let left = users.entry(id).or_insert_with(|| self.extents.users(id));
-                // What is kept with the frame holds the reservation: it ends together with the frame.
-                let ends = if record.keep.is_some() && Some(id) == record.payload { 2 } else { 1 };
-                *left = left.saturating_sub(ends);
-                freed.push((record.sequence, (*left == 0).then_some(id)));
+                if *left == 0 {
+                    continue;
+                }
+                *left -= 1;
+                // What is kept with the frame may be the reservation's last owner.
+                if *left == 1 && record.keep.is_some() && record.payload == Some(id) {
+                    *left = 0;
+                }
+                if *left == 0 && self.extents.would_fit(&mut outlook, id, bytes) {
+                    return Some(record.sequence);
+                }
             }
         }
-        freed
+        None
     }
 
     fn evict(&mut self, memory: &Memory, to: u64) {
@@ -186,7 +222,7 @@ impl State {
             if holds.binary_search(&record.sequence).is_ok() {
                 return true;
             }
-            for id in [record.payload, record.caps, record.meta].into_iter().flatten() {
+            for id in record.extents() {
                 extents.release(id);
             }
             dropped.extend(record.keep.take());
@@ -199,6 +235,10 @@ impl State {
         let most = self.max_leases;
         let mut holds = Vec::new();
         for (_, page) in self.pages(memory) {
+            // A free page holds nothing, whatever its entries say; a claimer leaves that state before its first lease.
+            if page.claimed.load(Ordering::Acquire) == 2 {
+                continue;
+            }
             // Relaxed: written before the entries that it counts, and those are ordered by the lease's fence.
             let count = (page.lease_count.load(Ordering::Relaxed) as usize).min(most);
             holds.extend(page.leases[..count].iter().map(|l| protocol::held(&l.sequence)).filter(|&s| s != 0));
@@ -210,12 +250,11 @@ impl State {
     /// Whether anybody sleeps who has not been woken since. Comes after the frame is visible.
     pub(crate) fn must_wake(&mut self, memory: &Memory) -> bool {
         protocol::before_wake();
-        let mut answered = self.answered;
+        let pages = self.pages(memory);
         let mut any = self.snapshots;
-        for (index, page) in self.pages(memory) {
-            any |= protocol::must_wake(&page.ticket, &mut answered[index]);
+        for (index, page) in pages {
+            any |= protocol::must_wake(&page.ticket, &mut self.answered[index]);
         }
-        self.answered = answered;
         any
     }
 }

@@ -1,12 +1,13 @@
 //! Making a region: built without a name, then put at its path in one step, so that nobody ever sees half of one.
 //!
-//! * Nothing at the path: the finished file is linked there; whoever comes second gets `EEXIST`.
 //! * A dead producer's file at the path: its *takeover* byte is locked, the path is seen to lead to that very file
-//!   still, and the new file is renamed over it while the lock is held. A second taker either finds the byte locked or
-//!   finds that the path leads elsewhere by now.
+//!   still, and the name is removed while the lock is held. This comes first, so that its memory is free again before
+//!   the new region's is reserved.
+//! * Nothing at the path: the finished file is linked there; whoever comes second gets `EEXIST`.
 //! * A live producer's file: refused.
 //!
-//! The same lock guards the removal of the name at close.
+//! Every removal of a region's name holds that region's takeover lock, the one at close too, so nobody removes a name
+//! that leads to another region by now.
 
 use super::fork::{Guard, keep_from_children};
 use super::lock::{self, Byte, Kind};
@@ -15,17 +16,18 @@ use super::open::{Identity, identity_at, not_a_file, stir};
 use super::room;
 use crate::error::CreateError;
 use crate::layout;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, fchmod, fstat, linkat, open, rename, statat, unlink};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fchmod, fstat, linkat, open, unlink};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A region that this process produces. The name is given up by [`OwnedRegion::remove_name`] or at drop.
+/// A region that this process produces. The name is given up by [`OwnedRegion::remove_name`].
 pub(crate) struct OwnedRegion {
-    fd: OwnedFd,
+    // Before the descriptor: its number must be forgotten before it can be another file's.
     _guard: Guard,
+    fd: OwnedFd,
     path: PathBuf,
     identity: Identity,
 }
@@ -38,27 +40,11 @@ impl OwnedRegion {
         perms: u32,
         fill: impl FnOnce(Mapping) -> T,
     ) -> Result<(Self, T), CreateError> {
-        refuse_early(path)?;
-        let (fd, temporary) = build(path, bytes, perms)?;
-        let installed = Self::adopt(fd, path).and_then(|region| {
-            let filled = fill(region.map(bytes)?);
-            install(&region.fd, path, temporary.as_deref())?;
-            Ok((region, filled))
-        });
-        if let (Err(_), Some(temporary)) = (&installed, &temporary) {
-            let _ = unlink(temporary);
-        }
-        installed
-    }
-
-    fn adopt(fd: OwnedFd, path: &Path) -> Result<Self, CreateError> {
-        let error = |what, source| CreateError::System { what, path: path.into(), source };
-        let guard = keep_from_children(&fd);
-        if !lock::try_lock(&fd, Byte::Liveness, Kind::Write).map_err(|e| error("lock", e))? {
-            return Err(CreateError::Busy { path: path.into() });
-        }
-        let stat = fstat(&fd).map_err(|e| error("look at", e.into()))?;
-        Ok(Self { fd, _guard: guard, path: path.into(), identity: Identity::of(&stat) })
+        clear_name(path)?;
+        let draft = Draft::new(path, bytes, perms)?;
+        let mapping = draft.region.map(bytes)?;
+        let filled = fill(mapping);
+        Ok((draft.install()?, filled))
     }
 
     fn map(&self, bytes: u64) -> Result<Mapping, CreateError> {
@@ -106,6 +92,11 @@ impl OwnedRegion {
         }
         lock::unlock(&self.fd, Byte::Takeover);
     }
+
+    /// Shows everybody that this producer is no more.
+    pub(crate) fn end_life(&self) {
+        lock::unlock(&self.fd, Byte::Liveness);
+    }
 }
 
 impl AsRawFd for OwnedRegion {
@@ -114,41 +105,59 @@ impl AsRawFd for OwnedRegion {
     }
 }
 
-/// Finds what can be found before any memory is taken.
-fn refuse_early(path: &Path) -> Result<(), CreateError> {
-    match statat(CWD, path, AtFlags::empty()) {
-        Ok(stat) => match not_a_file(&stat) {
-            Some(what) => Err(CreateError::Foreign { path: path.into(), what }),
-            None => Ok(()),
-        },
-        Err(Errno::NOENT) => Ok(()),
-        Err(e) => Err(create_error("look at", path, e)),
+/// A finished file on its way to its name: without one where the file system can do that, else under a temporary one.
+struct Draft {
+    region: OwnedRegion,
+    temporary: Option<Temporary>,
+}
+
+impl Draft {
+    /// A locked file with its memory reserved and its permissions set.
+    fn new(path: &Path, bytes: u64, perms: u32) -> Result<Self, CreateError> {
+        let needed = reserved_ranges(bytes).map(|(_, n)| n).sum();
+        if let Some(headroom) = room::cgroup_headroom().filter(|h| *h < needed) {
+            return Err(CreateError::ControlGroup { path: path.into(), needed, headroom });
+        }
+        let (fd, temporary) = unnamed(path)?;
+        let guard = keep_from_children(&fd);
+        let identity = fstat(&fd).map(|s| Identity::of(&s)).map_err(|e| create_error("look at", path, e))?;
+        let region = OwnedRegion { _guard: guard, fd, path: path.into(), identity };
+        let draft = Self { region, temporary };
+        let fd = &draft.region.fd;
+        if !locked(lock::try_lock(fd, Byte::Liveness, Kind::Write), path)? {
+            return Err(CreateError::Busy { path: path.into() });
+        }
+        room::reserve(fd, bytes, reserved_ranges(bytes)).map_err(|e| match e {
+            Errno::NOSPC | Errno::DQUOT | Errno::FBIG => {
+                CreateError::NoRoom { path: path.into(), needed, free: room::free_bytes(directory(path)) }
+            }
+            e => create_error("reserve memory for", path, e),
+        })?;
+        fchmod(fd, Mode::from_raw_mode(perms)).map_err(|e| create_error("set the permissions of", path, e))?;
+        Ok(draft)
+    }
+
+    /// Puts the file at its path.
+    fn install(self) -> Result<OwnedRegion, CreateError> {
+        let path = self.region.path.clone();
+        loop {
+            match link(&self.region.fd, &path, self.temporary.as_ref()) {
+                Ok(()) => break,
+                // Somebody else was faster, and lives, or died at once.
+                Err(Errno::EXIST) => clear_name(&path)?,
+                Err(e) => return Err(create_error("name", &path, e)),
+            }
+        }
+        Ok(self.region)
     }
 }
 
-/// A locked-away file with its memory reserved: without a name where the file system can do that, else under a
-/// temporary one, which is returned.
-fn build(path: &Path, bytes: u64, perms: u32) -> Result<(OwnedFd, Option<PathBuf>), CreateError> {
-    let needed = reserved_ranges(bytes).map(|(_, n)| n).sum();
-    if let Some(headroom) = room::cgroup_headroom().filter(|h| *h < needed) {
-        return Err(CreateError::ControlGroup { path: path.into(), needed, headroom });
-    }
-    let (fd, temporary) = unnamed(path)?;
-    let reserved = room::reserve(&fd, bytes, reserved_ranges(bytes)).map_err(|e| match e {
-        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => {
-            CreateError::NoRoom { path: path.into(), needed, free: room::free_bytes(directory(path)) }
-        }
-        e => create_error("reserve memory for", path, e),
-    });
-    let mode = fchmod(&fd, Mode::from_raw_mode(perms)).map_err(|e| create_error("set the permissions of", path, e));
-    match (reserved.and(mode), temporary) {
-        (Ok(()), temporary) => Ok((fd, temporary)),
-        (Err(e), temporary) => {
-            if let Some(name) = temporary {
-                let _ = unlink(name);
-            }
-            Err(e)
-        }
+/// A name that goes away with its value; the file stays under its other names.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = unlink(&self.0);
     }
 }
 
@@ -159,7 +168,7 @@ fn reserved_ranges(bytes: u64) -> impl Iterator<Item = (u64, u64)> {
     ends.into_iter().chain(pages)
 }
 
-fn unnamed(path: &Path) -> Result<(OwnedFd, Option<PathBuf>), CreateError> {
+fn unnamed(path: &Path) -> Result<(OwnedFd, Option<Temporary>), CreateError> {
     let mode = Mode::RUSR | Mode::WUSR;
     match open(directory(path), OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode) {
         Ok(fd) => Ok((fd, None)),
@@ -167,58 +176,67 @@ fn unnamed(path: &Path) -> Result<(OwnedFd, Option<PathBuf>), CreateError> {
             let name = temporary_name(path);
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             let fd = open(&name, flags, mode).map_err(|e| create_error("create", path, e))?;
-            Ok((fd, Some(name)))
+            Ok((fd, Some(Temporary(name))))
         }
         Err(e) => Err(create_error("create", path, e)),
     }
 }
 
-/// Puts the finished file at its path.
-fn install(fd: &OwnedFd, path: &Path, temporary: Option<&Path>) -> Result<(), CreateError> {
+/// Removes a dead producer's file from the path. Fails when a producer lives there or it is no region.
+fn clear_name(path: &Path) -> Result<(), CreateError> {
     for _ in 0..100 {
-        match link(fd, path, temporary) {
-            Ok(()) => {
-                if let Some(temporary) = temporary {
-                    let _ = unlink(temporary);
-                }
-                return Ok(());
-            }
-            Err(Errno::EXIST) => {}
-            Err(e) => return Err(create_error("name", path, e)),
-        }
-        if take_over(fd, path, temporary)? {
+        if is_clear(path)? {
             return Ok(());
         }
-        // Another producer is in the middle of taking this name: its liveness lock decides at the next turn.
+        // Another producer is in the middle of removing this name.
         std::thread::sleep(Duration::from_millis(5));
     }
-    Err(CreateError::Busy { path: path.into() })
+    Err(CreateError::TakeoverBlocked { path: path.into() })
 }
 
-/// Replaces a dead producer's file. False means that the world changed meanwhile: look again.
-fn take_over(fd: &OwnedFd, path: &Path, temporary: Option<&Path>) -> Result<bool, CreateError> {
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let old = match open(path, flags, Mode::empty()) {
-        Ok(old) => old,
-        Err(Errno::NOENT) => return Ok(false),
-        Err(e) => return Err(create_error("open", path, e)),
-    };
+/// False means that somebody else holds the takeover lock: look again.
+fn is_clear(path: &Path) -> Result<bool, CreateError> {
+    let Some(old) = open_leftover(path)? else { return Ok(true) };
+    let _guard = keep_from_children(&old);
     let stat = fstat(&old).map_err(|e| create_error("look at", path, e))?;
     if let Some(what) = not_a_file(&stat) {
         return Err(CreateError::Foreign { path: path.into(), what });
     }
-    let probe =
-        |r: io::Result<bool>| r.map_err(|source| CreateError::System { what: "lock", path: path.into(), source });
-    if probe(lock::is_locked(&old, Byte::Liveness, Kind::Read))? {
+    if locked(lock::is_locked(&old, Byte::Liveness, Kind::Read), path)? {
         return Err(CreateError::Busy { path: path.into() });
     }
     refuse_foreign(&old, path, stat.st_size as u64)?;
-    if !probe(lock::try_lock(&old, Byte::Takeover, Kind::Write))? || identity_at(path) != Some(Identity::of(&stat)) {
+    if !locked(lock::try_lock(&old, Byte::Takeover, Kind::Write), path)? {
         return Ok(false);
     }
-    replace(fd, path, temporary)?;
-    stir(&old);
+    if identity_at(path) != Some(Identity::of(&stat)) {
+        return Ok(false);
+    }
+    unlink(path).map_err(|e| match e {
+        Errno::PERM | Errno::ACCESS => CreateError::OthersLeftover { path: path.into() },
+        e => create_error("remove the leftover at", path, e),
+    })?;
     Ok(true)
+}
+
+fn open_leftover(path: &Path) -> Result<Option<OwnedFd>, CreateError> {
+    let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    match open(path, flags | OFlags::RDWR, Mode::empty()) {
+        Ok(old) => Ok(Some(old)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(Errno::ACCESS) => match open(path, flags | OFlags::RDONLY, Mode::empty()) {
+            Ok(old) if locked(lock::is_locked(&old, Byte::Liveness, Kind::Read), path)? => {
+                Err(CreateError::Busy { path: path.into() })
+            }
+            Ok(_) => Err(CreateError::OthersLeftover { path: path.into() }),
+            Err(e) => Err(create_error("open", path, e)),
+        },
+        Err(e) => Err(create_error("open", path, e)),
+    }
+}
+
+fn locked(result: io::Result<bool>, path: &Path) -> Result<bool, CreateError> {
+    result.map_err(|source| CreateError::System { what: "lock", path: path.into(), source })
 }
 
 /// An empty file is taken for a place that somebody prepared; anything else must have been a region.
@@ -231,27 +249,9 @@ fn refuse_foreign(old: &OwnedFd, path: &Path, bytes: u64) -> Result<(), CreateEr
     Err(CreateError::Foreign { path: path.into(), what: "not an shm2 region" })
 }
 
-fn replace(fd: &OwnedFd, path: &Path, temporary: Option<&Path>) -> Result<(), CreateError> {
-    let name = match temporary {
-        Some(name) => name.to_path_buf(),
-        None => {
-            let name = temporary_name(path);
-            link(fd, &name, None).map_err(|e| create_error("name", path, e))?;
-            name
-        }
-    };
-    rename(&name, path).map_err(|e| {
-        let _ = unlink(&name);
-        match e {
-            Errno::PERM | Errno::ACCESS => CreateError::OthersLeftover { path: path.into() },
-            e => create_error("replace", path, e),
-        }
-    })
-}
-
-fn link(fd: &OwnedFd, to: &Path, temporary: Option<&Path>) -> Result<(), Errno> {
+fn link(fd: &OwnedFd, to: &Path, temporary: Option<&Temporary>) -> Result<(), Errno> {
     match temporary {
-        Some(from) => linkat(CWD, from, CWD, to, AtFlags::empty()),
+        Some(Temporary(from)) => linkat(CWD, from, CWD, to, AtFlags::empty()),
         None => {
             let from = format!("/proc/self/fd/{}", fd.as_raw_fd());
             linkat(CWD, from, CWD, to, AtFlags::SYMLINK_FOLLOW)

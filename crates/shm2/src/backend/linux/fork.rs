@@ -3,7 +3,8 @@
 //!
 //! Descriptors are close-on-exec; for children that fork without exec, a handler puts a descriptor of `/dev/null` in
 //! place of each region descriptor, which gives up the child's share of the locks and keeps the numbers valid for
-//! whatever still owns them. Mappings are marked `MADV_DONTFORK` where they are made.
+//! whatever still owns them. Mappings are marked `MADV_DONTFORK` where they are made, so a child's copies of our values
+//! own nothing: their destructors ask [`is_same_process`] first.
 //!
 //! # Safety
 //! The handler calls only `dup3`, which is async-signal-safe, on numbers kept in atomics.
@@ -12,12 +13,24 @@
 
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 const MOST: usize = 1024;
 static DESCRIPTORS: [AtomicI32; MOST] = [const { AtomicI32::new(-1) }; MOST];
 static NULL: AtomicI32 = AtomicI32::new(-1);
 static INSTALLED: OnceLock<()> = OnceLock::new();
+/// Grows in every forked child.
+static DEPTH: AtomicUsize = AtomicUsize::new(0);
+
+/// How many forks lie between the first process and this one.
+pub(crate) fn depth() -> usize {
+    DEPTH.load(Ordering::Relaxed)
+}
+
+/// Whether a value made at `depth` belongs to this process, not to the one that it was forked from.
+pub(crate) fn is_same_process(made_at: usize) -> bool {
+    made_at == depth()
+}
 
 /// Registers a descriptor until the guard is dropped. Beyond 1024 at one time the rest are only close-on-exec.
 #[derive(Debug)]
@@ -48,11 +61,12 @@ fn install() {
 }
 
 extern "C" fn in_child() {
+    DEPTH.fetch_add(1, Ordering::Relaxed);
     let null: RawFd = NULL.load(Ordering::Relaxed);
     for slot in &DESCRIPTORS {
         let fd = slot.load(Ordering::Relaxed);
         if fd >= 0 {
-            // SAFETY: both are plain numbers; a stale one makes the call fail and changes nothing of ours.
+            // SAFETY: both are plain numbers; the guards see to it that each is a region's descriptor still.
             unsafe { libc::dup3(null, fd, libc::O_CLOEXEC) };
         }
     }

@@ -69,8 +69,22 @@ pub(crate) fn wait_any(
     }
 }
 
-/// Sleeps on one shared word of mapped memory.
-pub(crate) fn wait_shared(word: &AtomicU32, expected: u32, timeout: Duration) -> Wake {
+/// Sleeps until one of the shared words differs from its expected value. At most 64 words are looked at; older kernels
+/// sleep on the first alone.
+pub(crate) fn wait_shared(words: &[(&AtomicU32, u32)], timeout: Duration) -> Wake {
+    let waiters: Vec<_> = words
+        .iter()
+        .take(64)
+        .map(|(word, expected)| waiter(std::ptr::from_ref(*word).cast_mut(), *expected, WaitFlags::SIZE_U32))
+        .collect();
+    match (futex::waitv(&waiters, WaitvFlags::empty(), deadline(Some(timeout)).as_ref(), ClockId::Monotonic), words) {
+        (Err(Errno::NOSYS | Errno::PERM), [(word, expected), ..]) => wait_word(word, *expected, timeout),
+        (Err(Errno::INVAL), []) => Wake::Timeout,
+        (other, _) => outcome(other),
+    }
+}
+
+fn wait_word(word: &AtomicU32, expected: u32, timeout: Duration) -> Wake {
     outcome(futex::wait(word, Flags::empty(), expected, timespec(Some(timeout)).as_ref()).map(|()| 0))
 }
 
@@ -83,7 +97,7 @@ fn wait_one(word: NonNull<AtomicU32>, expected: u32, timeout: Option<Duration>) 
     let slice = timeout.map_or(SLICE, |t| t.min(SLICE));
     // SAFETY: the reference is handed to the kernel as an address and never read from here.
     let word = unsafe { word.as_ref() };
-    match wait_shared(word, expected, slice) {
+    match wait_word(word, expected, slice) {
         Wake::Timeout if slice == SLICE => Wake::Signal,
         other => other,
     }

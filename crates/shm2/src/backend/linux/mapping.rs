@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+use super::fork;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use std::ffi::c_void;
 use std::io;
@@ -17,6 +18,7 @@ use std::ptr::NonNull;
 pub(crate) struct Mapping {
     base: NonNull<u8>,
     bytes: usize,
+    made_at: usize,
 }
 
 // SAFETY: the struct is an address and a length; all access goes through `crate::memory`, which uses atomics and copies.
@@ -34,7 +36,7 @@ impl Mapping {
         // SAFETY: a fresh shared mapping at an address of the kernel's choice replaces nothing.
         let base = unsafe { mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, fd, offset)? };
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        let mapping = Self { base, bytes };
+        let mapping = Self { base, bytes, made_at: fork::depth() };
         mapping.advise(Advice::LinuxDontFork)?;
         Ok(mapping)
     }
@@ -54,6 +56,11 @@ impl Mapping {
         Ok(unsafe { madvise(self.base.as_ptr().cast::<c_void>(), self.bytes, advice)? })
     }
 
+    /// False in a forked child, where the bytes are not mapped.
+    pub(crate) fn is_here(&self) -> bool {
+        fork::is_same_process(self.made_at)
+    }
+
     /// First byte.
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base
@@ -67,6 +74,9 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if !self.is_here() {
+            return;
+        }
         // SAFETY: mapped in `new`, unmapped here only; every user keeps the `Mapping` alive while it uses the bytes.
         let _ = unsafe { munmap(self.base.as_ptr().cast::<c_void>(), self.bytes) };
     }

@@ -28,11 +28,12 @@ pub(crate) fn identity_at(path: &Path) -> Option<Identity> {
 /// A region file opened by a consumer. Dropping it gives up every lock held through it.
 #[derive(Debug)]
 pub(crate) struct OpenRegion {
-    fd: OwnedFd,
+    // Before the descriptor: its number must be forgotten before it can be another file's.
     _guard: Guard,
+    fd: OwnedFd,
     path: PathBuf,
     bytes: u64,
-    identity: Identity,
+    backed_bytes: u64,
 }
 
 impl OpenRegion {
@@ -46,7 +47,8 @@ impl OpenRegion {
             return Err(AttachError::NotAFile { path: path.into(), what });
         }
         let guard = keep_from_children(&fd);
-        Ok(Self { fd, _guard: guard, path: path.into(), bytes: stat.st_size as u64, identity: Identity::of(&stat) })
+        let (bytes, backed_bytes) = (stat.st_size as u64, stat.st_blocks as u64 * 512);
+        Ok(Self { _guard: guard, fd, path: path.into(), bytes, backed_bytes })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -58,8 +60,9 @@ impl OpenRegion {
         self.bytes
     }
 
-    pub(crate) fn identity(&self) -> Identity {
-        self.identity
+    /// Bytes of it that take memory; a region's arena is reserved, so less than that is a lie about its size.
+    pub(crate) fn backed_bytes(&self) -> u64 {
+        self.backed_bytes
     }
 
     /// Whether the region's producer lives. A failing probe counts as life: the next one tells.

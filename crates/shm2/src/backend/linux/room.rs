@@ -7,18 +7,27 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::path::Path;
 
+/// tmpfs undoes a whole call that a signal interrupts: small calls get on under a stream of signals.
+const PIECE: u64 = 16 << 20;
+
 /// Sets the file's size and reserves the given ranges of it.
 pub(crate) fn reserve(fd: impl AsFd, bytes: u64, ranges: impl Iterator<Item = (u64, u64)>) -> Result<(), Errno> {
     ftruncate(&fd, bytes)?;
     for (offset, length) in ranges {
-        loop {
-            match fallocate(&fd, FallocateFlags::empty(), offset, length) {
-                Err(Errno::INTR) => continue,
-                other => break other?,
-            }
+        for piece in (0..length).step_by(PIECE as usize) {
+            reserve_piece(&fd, offset + piece, PIECE.min(length - piece))?;
         }
     }
     Ok(())
+}
+
+fn reserve_piece(fd: impl AsFd, offset: u64, length: u64) -> Result<(), Errno> {
+    loop {
+        match fallocate(&fd, FallocateFlags::empty(), offset, length) {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
 }
 
 /// Free bytes of the file system that holds `path`.
@@ -53,5 +62,29 @@ fn ancestors(path: &str) -> impl Iterator<Item = &str> {
 
 fn headroom(group: &str, limit: &str, usage: &str) -> Option<u64> {
     let number = |file: &str| fs::read_to_string(format!("{group}/{file}")).ok()?.trim().parse::<u64>().ok();
-    Some(number(limit)?.saturating_sub(number(usage)?))
+    // The kernel gives up cached files before it kills anybody.
+    let cache = fs::read_to_string(format!("{group}/memory.stat")).map_or(0, |stat| file_cache(&stat));
+    Some(number(limit)?.saturating_sub(number(usage)?.saturating_sub(cache)))
+}
+
+fn file_cache(stat: &str) -> u64 {
+    let counted = |name: &str| matches!(name, "inactive_file" | "active_file");
+    stat.lines()
+        .filter_map(|l| l.split_once(' '))
+        .filter(|(n, _)| counted(n))
+        .filter_map(|(_, v)| v.parse::<u64>().ok())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_other_controllers_have_no_say() {
+        assert_eq!(headroom_of_line("3:cpu,cpuacct:/x"), None);
+        assert_eq!(headroom_of_line("nonsense"), None);
+        assert_eq!(file_cache("anon 5\ninactive_file 7\nactive_file 8\nfile_mapped 9\n"), 15);
+        assert_eq!(ancestors("/a/b").collect::<Vec<_>>(), ["/a/b", "/a", ""]);
+    }
 }

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 struct Watcher {
@@ -20,7 +21,13 @@ struct Watcher {
 #[derive(Default)]
 struct Table {
     next: u64,
-    listeners: HashMap<i32, Vec<(u64, Arc<Event>)>>,
+    listeners: HashMap<i32, Vec<Listener>>,
+}
+
+struct Listener {
+    id: u64,
+    event: Arc<Event>,
+    alive: Arc<AtomicBool>,
 }
 
 /// Ends the watch when dropped.
@@ -28,6 +35,14 @@ struct Table {
 pub(crate) struct Watch {
     descriptor: i32,
     id: u64,
+    alive: Arc<AtomicBool>,
+}
+
+impl Watch {
+    /// False once the kernel ended it: the directory was removed, say.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Acquire)
+    }
 }
 
 /// Signals `event` each time any process closes the region file, or its links change.
@@ -38,7 +53,7 @@ pub(crate) fn watch_region(fd: &impl AsRawFd, event: &Arc<Event>) -> Option<Watc
 
 /// Signals `event` each time a name appears in the directory.
 pub(crate) fn watch_directory(path: &Path, event: &Arc<Event>) -> Option<Watch> {
-    add(path, WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR, event)
+    add(path, WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR, event)
 }
 
 fn add(path: &Path, flags: WatchFlags, event: &Arc<Event>) -> Option<Watch> {
@@ -47,8 +62,10 @@ fn add(path: &Path, flags: WatchFlags, event: &Arc<Event>) -> Option<Watch> {
     let descriptor = inotify::add_watch(&watcher.inotify, path, flags).ok()?;
     table.next += 1;
     let id = table.next;
-    table.listeners.entry(descriptor).or_default().push((id, event.clone()));
-    Some(Watch { descriptor, id })
+    let alive = Arc::new(AtomicBool::new(true));
+    let listener = Listener { id, event: event.clone(), alive: alive.clone() };
+    table.listeners.entry(descriptor).or_default().push(listener);
+    Some(Watch { descriptor, id, alive })
 }
 
 impl Drop for Watch {
@@ -56,7 +73,7 @@ impl Drop for Watch {
         let Some(watcher) = watcher() else { return };
         let mut table = watcher.table();
         let Some(listeners) = table.listeners.get_mut(&self.descriptor) else { return };
-        listeners.retain(|(id, _)| *id != self.id);
+        listeners.retain(|listener| listener.id != self.id);
         if listeners.is_empty() {
             table.listeners.remove(&self.descriptor);
             let _ = inotify::remove_watch(&watcher.inotify, self.descriptor);
@@ -86,7 +103,7 @@ fn listen(watcher: &'static Watcher) {
             Ok(event) if event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW) => watcher.tell_all(),
             Ok(event) => watcher.tell(event.wd(), event.events()),
             Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return watcher.tell_all(),
+            Err(_) => return watcher.end(),
         }
     }
 }
@@ -98,18 +115,27 @@ impl Watcher {
 
     fn tell(&self, descriptor: i32, events: inotify::ReadFlags) {
         let mut table = self.table();
-        for (_, event) in table.listeners.get(&descriptor).into_iter().flatten() {
-            event.signal();
+        let ended = events.contains(inotify::ReadFlags::IGNORED);
+        for listener in table.listeners.get(&descriptor).into_iter().flatten() {
+            listener.alive.fetch_and(!ended, Ordering::Release);
+            listener.event.signal();
         }
-        if events.contains(inotify::ReadFlags::IGNORED) {
-            // The kernel ended this watch; the number may be used again for another inode.
+        if ended {
+            // The number may be used again for another inode.
             table.listeners.remove(&descriptor);
         }
     }
 
     fn tell_all(&self) {
-        for (_, event) in self.table().listeners.values().flatten() {
-            event.signal();
+        for listener in self.table().listeners.values().flatten() {
+            listener.event.signal();
+        }
+    }
+
+    fn end(&self) {
+        for listener in self.table().listeners.values().flatten() {
+            listener.alive.store(false, Ordering::Release);
+            listener.event.signal();
         }
     }
 }
