@@ -1,1 +1,48 @@
-fn main() {}
+//! The project's tasks: `cargo xtask setup | demo | test | lint | models | bench`.
+
+#![forbid(unsafe_code)]
+
+mod demo;
+mod run;
+mod setup;
+mod tests;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask TASK
+
+  setup                 install the system packages that are missing (Debian and Ubuntu)
+  demo [--input FILE]   show the main job: live video to several processes, with kills and restarts
+  test                  set up, then run every test
+  lint                  formatting, clippy and documentation
+  models                the loom models of the protocol
+  bench                 cost of handing a frame over, beside raw limits of the machine";
+
+type Outcome = Result<(), String>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let words: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let outcome = match &words[..] {
+        ["setup"] => setup::setup(),
+        ["demo"] => demo::demo(None),
+        ["demo", "--input", file] => demo::demo(Some(file)),
+        ["test"] => tests::test(),
+        ["lint"] => tests::lint(),
+        ["models"] => tests::models(),
+        ["bench"] => tests::bench(),
+        [] | ["help" | "-h" | "--help"] => {
+            println!("{HELP}");
+            Ok(())
+        }
+        other => Err(format!("{:?} is no task\n\n{HELP}", other.join(" "))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Running other programs.
+
+use crate::Outcome;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// The workspace's root.
+pub fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map(PathBuf::from).unwrap_or(here)
+}
+
+/// Where cargo puts what it builds.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// A command that runs in the workspace's root. `line` is split at blanks.
+pub fn command(line: &str) -> Command {
+    let mut words = line.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or("true"));
+    command.args(words).current_dir(root());
+    command
+}
+
+/// Runs a command and shows it; an exit code other than 0 is an error.
+pub fn run(line: &str) -> Outcome {
+    run_command(command(line), line)
+}
+
+/// As [`run`], for a command with more to it; `name` is what to call it.
+pub fn run_command(mut command: Command, name: &str) -> Outcome {
+    println!("\n==> {name}");
+    let status = command.status().map_err(|e| format!("cannot run {name:?}: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{name:?} failed: {status}")) }
+}
+
+/// Whether a command can be run and succeeds; says nothing.
+pub fn succeeds(line: &str) -> bool {
+    let mut command = command(line);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}

@@ -1,0 +1,61 @@
+//! System packages.
+
+use crate::Outcome;
+use crate::run::{command, run_command, succeeds};
+
+/// What building and testing takes on Debian 12 or Ubuntu 24.04 and later.
+const PACKAGES: &[&str] = &[
+    "gcc",
+    "libc6-dev",
+    "pkg-config",
+    "libgstreamer1.0-dev",
+    "libgstreamer-plugins-base1.0-dev",
+    "gstreamer1.0-tools",
+    "gstreamer1.0-plugins-base",
+    "gstreamer1.0-plugins-base-apps",
+    "gstreamer1.0-plugins-good",
+    "gstreamer1.0-plugins-bad",
+    "gstreamer1.0-plugins-ugly",
+    "gstreamer1.0-libav",
+];
+
+/// Installs what is missing.
+pub fn setup() -> Outcome {
+    if !succeeds("dpkg-query --version") {
+        return without_packages();
+    }
+    let missing: Vec<_> = PACKAGES.iter().copied().filter(|package| !is_installed(package)).collect();
+    if missing.is_empty() {
+        println!("setup: all system packages are there");
+        return Ok(());
+    }
+    println!("setup: installing {}", missing.join(" "));
+    apt(&["update", "-q"])?;
+    let mut arguments = vec!["install", "-q", "-y", "--no-install-recommends"];
+    arguments.extend(missing);
+    apt(&arguments)
+}
+
+fn is_installed(package: &str) -> bool {
+    let output = command("dpkg-query -W -f=${Status}").arg(package).output();
+    output.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).ends_with("ok installed"))
+}
+
+fn apt(arguments: &[&str]) -> Outcome {
+    let is_root = command("id -u").output().is_ok_and(|o| o.stdout.trim_ascii() == b"0");
+    let mut apt = if is_root { command("env") } else { command("sudo env") };
+    apt.arg("DEBIAN_FRONTEND=noninteractive").arg("apt-get").args(arguments);
+    run_command(apt, &format!("apt-get {}", arguments.join(" ")))
+}
+
+/// Other systems: say what is needed if it is not there.
+fn without_packages() -> Outcome {
+    if succeeds("pkg-config --atleast-version=1.22 gstreamer-1.0 gstreamer-video-1.0") {
+        println!("setup: no dpkg here; GStreamer's development files are there");
+        return Ok(());
+    }
+    Err(format!(
+        "no dpkg here: install GStreamer 1.22 or newer with its development files; on Debian that is {}",
+        PACKAGES.join(" ")
+    ))
+}

@@ -1,0 +1,40 @@
+//! Tests, lints, models, benchmarks.
+
+use crate::run::{command, run, run_command, succeeds, target};
+use crate::{Outcome, setup};
+
+/// Sets up and runs every test.
+pub fn test() -> Outcome {
+    setup::setup()?;
+    run("cargo build --workspace --bins --lib --examples")?;
+    if succeeds("cargo nextest --version") {
+        run("cargo nextest run --workspace")?;
+        run("cargo test --workspace --doc")?;
+    } else {
+        run("cargo test --workspace")?;
+    }
+    models()
+}
+
+/// Runs the loom models, each also with its fences weakened.
+pub fn models() -> Outcome {
+    let mut models = command("cargo test -p shm2 --lib --release models");
+    let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+    models.env("RUSTFLAGS", format!("{flags} --cfg loom")).env("CARGO_TARGET_DIR", target().join("loom"));
+    run_command(models, "cargo test -p shm2 --lib --release models (with --cfg loom)")
+}
+
+/// Formatting, clippy, documentation.
+pub fn lint() -> Outcome {
+    setup::setup()?;
+    run("cargo fmt --all --check")?;
+    run("cargo clippy --workspace --all-targets -- -D warnings")?;
+    let mut doc = command("cargo doc --workspace --no-deps --quiet");
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    run_command(doc, "cargo doc --workspace --no-deps")
+}
+
+/// Cost of handing over a frame, beside raw limits.
+pub fn bench() -> Outcome {
+    run("cargo run --release -p shm2-benches --bin handover")
+}
