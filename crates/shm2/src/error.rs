@@ -90,6 +90,19 @@ pub enum CreateError {
         /// Bytes left in the group.
         headroom: u64,
     },
+    /// The machine's memory is too small or too full.
+    #[error(
+        "no room for {path:?}: it needs {needed} bytes of memory and the machine has {available} available; choose a \
+         smaller size"
+    )]
+    NoMemory {
+        /// Where.
+        path: PathBuf,
+        /// Bytes to reserve.
+        needed: u64,
+        /// Bytes available.
+        available: u64,
+    },
     /// Somebody produces there.
     #[error("{path:?} has a live producer already: stop it or choose another name")]
     Busy {

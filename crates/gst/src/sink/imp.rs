@@ -398,7 +398,7 @@ fn video_pool(allocator: &ArenaAllocator, caps: Option<&gst::Caps>, info: &gst_v
 fn create_error(error: &CreateError) -> gst::ErrorMessage {
     match error {
         CreateError::Busy { .. } => gst::error_msg!(gst::ResourceError::Busy, ("{error}")),
-        CreateError::NoRoom { .. } | CreateError::ControlGroup { .. } => {
+        CreateError::NoRoom { .. } | CreateError::NoMemory { .. } | CreateError::ControlGroup { .. } => {
             gst::error_msg!(gst::ResourceError::NoSpaceLeft, ("{error}"))
         }
         CreateError::Denied { .. } | CreateError::OthersLeftover { .. } => {

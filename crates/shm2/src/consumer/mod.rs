@@ -241,7 +241,7 @@ impl Canceller {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConsumerStats {
-    /// Items taken: frames and ends of stream.
+    /// Frames taken.
     pub received: u64,
     /// Frames that were gone before they could be taken.
     pub missed: u64,

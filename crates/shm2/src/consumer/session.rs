@@ -173,7 +173,7 @@ impl Session {
     ) -> Step {
         position.skipped += sequence - position.next;
         position.next = sequence + 1;
-        position.received += 1;
+        position.received += u64::from(!description.end_of_stream);
         let page = self.page.words();
         page.received.store(position.received, Ordering::Relaxed);
         page.skipped.store(position.skipped, Ordering::Relaxed);

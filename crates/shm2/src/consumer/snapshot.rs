@@ -119,8 +119,8 @@ impl Snapshot {
         }
         position.skipped += sequence - position.next;
         position.next = sequence + 1;
-        position.received += 1;
-        position.copied += 1;
+        position.received += u64::from(!description.end_of_stream);
+        position.copied += u64::from(!description.end_of_stream);
         if description.end_of_stream {
             return Ok(Step::EndOfStream);
         }

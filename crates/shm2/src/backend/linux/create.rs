@@ -115,9 +115,7 @@ impl Draft {
     /// A locked file with its memory reserved and its permissions set.
     fn new(path: &Path, bytes: u64, perms: u32) -> Result<Self, CreateError> {
         let needed = reserved_ranges(bytes).map(|(_, n)| n).sum();
-        if let Some(headroom) = room::cgroup_headroom().filter(|h| *h < needed) {
-            return Err(CreateError::ControlGroup { path: path.into(), needed, headroom });
-        }
+        refuse_too_large(path, needed)?;
         let (fd, temporary) = unnamed(path)?;
         let guard = keep_from_children(&fd);
         let identity = fstat(&fd).map(|s| Identity::of(&s)).map_err(|e| create_error("look at", path, e))?;
@@ -128,9 +126,11 @@ impl Draft {
             return Err(CreateError::Busy { path: path.into() });
         }
         room::reserve(fd, bytes, reserved_ranges(bytes)).map_err(|e| match e {
-            Errno::NOSPC | Errno::DQUOT | Errno::FBIG => {
-                CreateError::NoRoom { path: path.into(), needed, free: room::free_bytes(directory(path)) }
-            }
+            Errno::NOSPC | Errno::DQUOT | Errno::FBIG => CreateError::NoRoom {
+                path: path.into(),
+                needed,
+                free: room::free_bytes(directory(path)).unwrap_or_default(),
+            },
             e => create_error("reserve memory for", path, e),
         })?;
         fchmod(fd, Mode::from_raw_mode(perms)).map_err(|e| create_error("set the permissions of", path, e))?;
@@ -158,6 +158,23 @@ struct Temporary(PathBuf);
 impl Drop for Temporary {
     fn drop(&mut self) {
         let _ = unlink(&self.0);
+    }
+}
+
+/// A machine that runs out of memory ends processes: what cannot work is not tried.
+fn refuse_too_large(path: &Path, needed: u64) -> Result<(), CreateError> {
+    if let Some(free) = room::free_bytes(directory(path)).filter(|free| *free < needed) {
+        return Err(CreateError::NoRoom { path: path.into(), needed, free });
+    }
+    if !room::is_memory(directory(path)) {
+        return Ok(());
+    }
+    if let Some(headroom) = room::cgroup_headroom().filter(|h| *h < needed) {
+        return Err(CreateError::ControlGroup { path: path.into(), needed, headroom });
+    }
+    match room::available_memory().filter(|available| *available < needed) {
+        Some(available) => Err(CreateError::NoMemory { path: path.into(), needed, available }),
+        None => Ok(()),
     }
 }
 

@@ -7,6 +7,9 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::path::Path;
 
+/// File system type of tmpfs, as `statfs` gives it (`linux/magic.h`).
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+
 /// tmpfs undoes a whole call that a signal interrupts: small calls get on under a stream of signals.
 const PIECE: u64 = 16 << 20;
 
@@ -30,9 +33,24 @@ fn reserve_piece(fd: impl AsFd, offset: u64, length: u64) -> Result<(), Errno> {
     }
 }
 
-/// Free bytes of the file system that holds `path`.
-pub(crate) fn free_bytes(path: &Path) -> u64 {
-    rustix::fs::statvfs(path).map_or(0, |s| s.f_bavail.saturating_mul(s.f_frsize))
+/// Free bytes of the file system that holds `path`; `None` if it does not say.
+pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
+    rustix::fs::statvfs(path).ok().map(|s| s.f_bavail.saturating_mul(s.f_frsize))
+}
+
+/// Whether files at `path` are memory.
+pub(crate) fn is_memory(path: &Path) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|s| s.f_type as u64 == TMPFS_MAGIC)
+}
+
+/// Bytes of memory and swap that the machine can give without ending a process; `None` if it does not say.
+pub(crate) fn available_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let field = |name: &str| {
+        let line = text.lines().find_map(|l| l.strip_prefix(name))?;
+        line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().ok()
+    };
+    Some((field("MemAvailable")? + field("SwapFree").unwrap_or(0)) * 1024)
 }
 
 /// Bytes that this process's memory cgroup still allows, or `None` without a limit.
