@@ -1,0 +1,277 @@
+//! Real processes and real kills: the tools against each other, and against this process.
+
+use shm2::{Consumer, FrameInfo, Producer, ReceiveError, Start};
+use std::ops::Deref;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const LONG: Option<Duration> = Some(LIMIT);
+
+/// A region name that no other test uses; whatever is left there goes away with it.
+struct Name(String);
+
+impl Name {
+    fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        Self(format!("/dev/shm/shm2-cli-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A tool that is killed if the test ends before it.
+struct Tool(Child);
+
+impl Tool {
+    fn start(program: &str, arguments: &str) -> Self {
+        let mut command = Command::new(program);
+        command.args(arguments.split_whitespace()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(command.spawn().unwrap())
+    }
+
+    fn producer(arguments: &str) -> Self {
+        Self::start(env!("CARGO_BIN_EXE_shm2_producer"), arguments)
+    }
+
+    fn consumer(arguments: &str) -> Self {
+        Self::start(env!("CARGO_BIN_EXE_shm2_consumer"), arguments)
+    }
+
+    /// Waits for its end; its exit code and what it printed.
+    fn end(mut self) -> (ExitStatus, String) {
+        let deadline = Instant::now() + LIMIT;
+        while self.0.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "a tool does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let read = |pipe: &mut dyn std::io::Read| {
+            let mut text = String::new();
+            pipe.read_to_string(&mut text).map(|_| text).unwrap_or_default()
+        };
+        let text = read(self.0.stdout.as_mut().unwrap()) + &read(self.0.stderr.as_mut().unwrap());
+        (self.0.wait().unwrap(), text)
+    }
+
+    fn succeed(self) -> String {
+        let (status, text) = self.end();
+        assert!(status.success(), "{status}: {text}");
+        text
+    }
+
+    fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    fn signal(&self, signal: i32) {
+        // SAFETY: a signal to a child that was not waited for yet.
+        #[allow(unsafe_code)]
+        let result = unsafe { libc::kill(self.0.id() as i32, signal) };
+        assert_eq!(result, 0);
+    }
+}
+
+impl Drop for Tool {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn number(json: &str, key: &str) -> u64 {
+    let rest = json.split(&format!("\"{key}\":")).nth(1).unwrap_or_else(|| panic!("no {key} in {json}"));
+    rest.split([',', '}', '.']).next().unwrap().parse().unwrap()
+}
+
+fn until(what: &str, condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    let mut condition = condition;
+    while !condition() {
+        assert!(begun.elapsed() < LIMIT, "{what}: not in time");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn the_tools_work_in_any_start_order_and_lose_nothing() {
+    for consumer_first in [true, false] {
+        let name = Name::new();
+        let path = &*name;
+        let produce = || Tool::producer(&format!("{path} 2000 -q"));
+        let consume = || Tool::consumer(&format!("shm://{path} 2000 --json"));
+        let first = if consumer_first { consume() } else { produce() };
+        std::thread::sleep(Duration::from_millis(200));
+        let second = if consumer_first { produce() } else { consume() };
+        let (consumer, producer) = if consumer_first { (first, second) } else { (second, first) };
+        let json = consumer.succeed();
+        assert_eq!((number(&json, "frames"), number(&json, "missed"), number(&json, "mismatches")), (2000, 0, 0));
+        producer.succeed();
+        assert!(!std::path::Path::new(path).exists());
+    }
+}
+
+#[test]
+fn many_consumers_of_both_kinds_get_every_frame_or_know_what_they_missed() {
+    let name = Name::new();
+    let path = &*name;
+    let leasing = (0..4).map(|_| Tool::consumer(&format!("{path} 240 --json --check sampled --access lease --hold 2")));
+    let snapshot = (0..4).map(|_| Tool::consumer(&format!("{path} 240 --json --check sampled --access snapshot")));
+    let consumers: Vec<_> = leasing.chain(snapshot).collect();
+    std::thread::sleep(Duration::from_millis(300));
+    let producer =
+        Tool::producer(&format!("{path} 240 -q --frame-size 3110400 --rate 120 --full-policy drop-oldest --history 1"));
+    for consumer in consumers {
+        let json = consumer.succeed();
+        assert_eq!(number(&json, "mismatches"), 0, "{json}");
+        let (frames, missed) = (number(&json, "frames"), number(&json, "missed"));
+        assert!(frames + missed <= 241 && frames > 0, "{json}");
+    }
+    producer.succeed();
+}
+
+#[test]
+fn frames_of_a_killed_consumer_are_recycled_within_a_second() {
+    let name = Name::new();
+    let mut producer = Producer::builder(&name).unwrap().create().unwrap();
+    let handle = producer.handle();
+    let consumer = Tool::consumer(&format!("{} 1000 --hold 8 --check none", &*name));
+    until("the consumer", || handle.consumers() == 1);
+    until("held frames", || {
+        producer.send(&[7; 100_000], &FrameInfo::new()).unwrap();
+        handle.consumers();
+        handle.stats().held >= 8
+    });
+    let free = handle.stats().free_bytes;
+    consumer.kill();
+    let killed = Instant::now();
+    until("recycling", || handle.consumers() == 0 && handle.stats().held == 0);
+    assert!(killed.elapsed() < Duration::from_secs(1), "{:?}", killed.elapsed());
+    assert!(handle.stats().free_bytes >= free + 7 * 100_000);
+}
+
+#[test]
+fn a_killed_producers_consumers_go_on_with_the_next() {
+    let name = Name::new();
+    let mut consumer = Consumer::new(&name).unwrap();
+    for size in ["64M", "64M", "16M", "128M"] {
+        let producer = Tool::producer(&format!("{} 100000 -q --rate 200 --size {size} --history 1", &*name));
+        let started = Instant::now();
+        let generation = consumer.generation();
+        while consumer.generation() == generation || !consumer.is_attached() {
+            consumer.next(LONG).unwrap();
+        }
+        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+        let last = (0..20).map(|_| consumer.next(LONG).unwrap()).last().unwrap();
+        producer.kill();
+        let (held, sequence) = (last.to_vec(), last.sequence());
+        assert!(sequence > 0);
+        assert!(matches!(consumer.next(Some(Duration::from_millis(300))), Err(ReceiveError::TimedOut) | Ok(_)));
+        assert_eq!(last.to_vec(), held, "a held frame outlives its killed producer");
+    }
+    assert_eq!(consumer.stats().attaches, 4);
+}
+
+#[test]
+fn a_stopped_consumer_stops_nobody() {
+    let name = Name::new();
+    let mut producer = Producer::builder(&name).unwrap().size(8 << 20).create().unwrap();
+    let handle = producer.handle();
+    let stopped = Tool::consumer(&format!("{} 100000 --hold 4 --check full --json", &*name));
+    until("the consumer", || handle.consumers() == 1);
+    let mut reader = Consumer::builder(&name).unwrap().attach(LONG).unwrap();
+    let mut sent = 0u64;
+    let mut frame = || {
+        sent += 1;
+        producer.send(&sent.to_le_bytes().repeat(20_000), &FrameInfo::new()).unwrap();
+        sent
+    };
+    for _ in 0..20 {
+        frame();
+        reader.next(LONG).unwrap();
+    }
+    stopped.signal(libc::SIGSTOP);
+    for _ in 0..2000 {
+        let sent = frame();
+        let received = reader.next(LONG).unwrap();
+        assert_eq!((received.missed(), received.to_vec()), (0, sent.to_le_bytes().repeat(20_000)));
+    }
+    assert_eq!(handle.consumers(), 2, "a stopped consumer is alive");
+    stopped.signal(libc::SIGCONT);
+    for _ in 0..50 {
+        frame();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    stopped.signal(libc::SIGTERM);
+    let json = stopped.succeed();
+    assert_eq!(number(&json, "mismatches"), 0, "{json}");
+    assert!(number(&json, "missed") > 1000, "it knows what it missed: {json}");
+}
+
+#[test]
+fn killed_at_random_moments_nothing_is_lost_for_good() {
+    let name = Name::new();
+    let mut producer = Producer::builder(&name).unwrap().size(16 << 20).create().unwrap();
+    let handle = producer.handle();
+    for round in 0..30u64 {
+        let consumers: Vec<_> =
+            (0..3).map(|_| Tool::consumer(&format!("{} 100000 --hold 3 --check none -q", &*name))).collect();
+        until("consumers", || {
+            producer.send(&[1; 60_000], &FrameInfo::new()).unwrap();
+            handle.consumers() == 3
+        });
+        for _ in 0..(round * 7 % 40) {
+            producer.send(&[1; 60_000], &FrameInfo::new()).unwrap();
+        }
+        consumers.into_iter().for_each(Tool::kill);
+        until("recycling", || handle.consumers() == 0 && handle.stats().held == 0);
+    }
+    producer.send(b"x", &FrameInfo::new()).unwrap();
+    handle.consumers();
+    let stats = handle.stats();
+    assert_eq!(stats.free_bytes + stats.used_bytes, stats.arena_bytes);
+    assert_eq!((stats.used_bytes, stats.dropped_newest), (64, 0));
+}
+
+#[test]
+fn a_killed_producer_leaves_a_name_that_the_next_one_takes() {
+    let name = Name::new();
+    for _ in 0..10 {
+        let producer = Tool::producer(&format!("{} 100000 -q --wait 0 --rate 100", &*name));
+        let mut consumer = Consumer::builder(&name).unwrap().start(Start::Oldest).build();
+        consumer.next(LONG).unwrap();
+        producer.kill();
+        assert!(std::path::Path::new(&*name).exists());
+    }
+    drop(Producer::create(&name).unwrap());
+}
+
+#[test]
+fn bad_arguments_have_clear_errors() {
+    for (arguments, expected) in [
+        ("http://x 5", "is not known"),
+        ("shm:///dev/shm/shm2-cli-test-none 5 --size 1", "out of range"),
+        ("relative 5", "is not an absolute path"),
+        ("/dev/shm/shm2-cli-test-none five", "invalid"),
+        ("/dev/shm/shm2-cli-test-none 5 --size 6Q", "is not a number of bytes"),
+        ("/dev/shm/shm2-cli-test-none 5 --rate 0", "frames per second above 0"),
+        ("/dev/shm 5", "is a directory"),
+    ] {
+        let (status, text) = Tool::producer(arguments).end();
+        assert!(!status.success() && text.contains(expected), "{arguments}: {status}: {text}");
+    }
+    let (status, text) = Tool::consumer("/dev/shm/shm2-cli-test-none 5 --timeout 0.1").end();
+    assert!(!status.success() && text.contains("no frame"), "{text}");
+}
