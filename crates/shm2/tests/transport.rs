@@ -241,6 +241,22 @@ fn a_sleeping_consumer_is_woken_and_can_be_cancelled() {
 }
 
 #[test]
+fn a_snapshot_consumer_is_woken_by_the_first_frame_after_a_long_silence() {
+    let name = Name::new();
+    let mut producer = Producer::create(&name).unwrap();
+    producer.send(b"before", &FrameInfo::new()).unwrap();
+    let builder = Consumer::builder(&name).unwrap().access(Access::Snapshot).start(Start::Next);
+    let mut consumer = builder.attach(LONG).unwrap();
+    let sleeper = std::thread::spawn(move || consumer.next(LONG).map(|frame| frame.to_vec()));
+    // Longer than it looks by the clock.
+    std::thread::sleep(Duration::from_millis(900));
+    let sent = Instant::now();
+    producer.send(b"after", &FrameInfo::new()).unwrap();
+    assert_eq!(sleeper.join().unwrap().unwrap(), b"after");
+    assert!(sent.elapsed() < Duration::from_secs(5), "it slept on");
+}
+
+#[test]
 fn a_consumer_may_come_first_and_follows_its_producers() {
     let name = Name::new();
     let mut consumer = Consumer::builder(&name).unwrap().build();

@@ -275,6 +275,9 @@ impl Liveness {
 
     /// Whether it is time to probe; plans the next time.
     fn is_due(&mut self, seen: u32) -> bool {
+        if seen == self.seen && self.next.is_none() {
+            return false;
+        }
         let now = Instant::now();
         if seen != self.seen {
             self.seen = seen;
@@ -363,6 +366,29 @@ impl Consumer {
             if let Some(frame) = self.next_attached(deadline)? {
                 return Ok(frame);
             }
+        }
+    }
+
+    /// The next frame if it is there now; never waits. For programs that poll: a call costs some nanoseconds.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next); with [`OnProducerExit::Reconnect`] a missing producer is no error.
+    pub fn try_next(&mut self) -> Result<Option<Frame>, ReceiveError> {
+        if let Some(frame) = self.take()? {
+            return Ok(Some(frame));
+        }
+        let seen = self.shared.event.value();
+        match self.attached.as_mut().map(|attached| attached.is_gone(seen)) {
+            Some(false) => Ok(None),
+            Some(true) => match self.take()? {
+                None => self.producer_gone(),
+                frame => Ok(frame),
+            },
+            None => match self.try_attach() {
+                Ok(()) => self.take(),
+                Err(error) if error.is_absence() => Ok(None),
+                Err(error) => Err(error.into()),
+            },
         }
     }
 

@@ -294,16 +294,21 @@ impl Shared {
             record.caps = caps.extent;
             caps.extent.into_iter().for_each(|id| inner.state.extents.retain(id));
         }
-        inner.state.push(record);
-        inner.fresh += description.payload.length;
         let cell = self.memory.cell(sequence);
         description.store(cell);
         protocol::publish(&cell.words[layout::W_SEQUENCE], sequence);
         // SYNC: frame-published
         self.memory.header().head.store(sequence, Ordering::Release);
-        self.look_around(inner, description.published_ns);
-        if inner.state.must_wake(&self.memory) {
+        inner.state.push(record);
+        inner.fresh += description.payload.length;
+        let told = inner.state.must_wake(&self.memory);
+        if told {
             inner.stats.wakes += 1;
+            self.wake();
+        }
+        self.look_around(inner, description.published_ns);
+        if inner.state.snapshots && !told {
+            // Snapshot consumers that came since the last look may sleep already.
             self.wake();
         }
         sequence

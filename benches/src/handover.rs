@@ -1,0 +1,268 @@
+//! Cost of handing a frame from one process to another, from `publish` to a held lease, beside what the machine itself
+//! needs for a signal between two CPUs. All figures are medians over alternating runs.
+//!
+//! Two processes play ping-pong through two regions; nobody touches the payload. Memory for the next frame is reserved
+//! while this one is under way. The raw figures come from two threads:
+//! a pair of atomics that both spin on, and a pair of shared futex words that both sleep on.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::disallowed_types)] // The raw figures are made of plain atomics; no loom model runs here.
+
+use rustix::thread::futex::{self, Flags};
+use shm2::{Consumer, Frame, FrameInfo, FullPolicy, Producer, Start};
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const ROUNDS: usize = 7;
+const POLLED: u32 = 20_000;
+const WOKEN: u32 = 2_000;
+const SIZES: [(usize, &str); 3] = [(1 << 10, "1 KiB"), (3 << 20, "3 MiB"), (132 << 20, "132 MiB")];
+const STREAM: u64 = 3_000_000;
+
+fn main() -> Result<()> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => report(),
+        ["answer", name, size, polled] => answer(name, size.parse()?, polled == "polled"),
+        ["read", name] => read(name),
+        _ => Err("run it without arguments".into()),
+    }
+}
+
+fn report() -> Result<()> {
+    println!("hand-over, one way, microseconds (half a round trip), median of {ROUNDS} alternating runs\n");
+    let mut table: Vec<Vec<f64>> = vec![Vec::new(); 2 * (SIZES.len() + 1)];
+    for round in 0..ROUNDS {
+        eprint!("\rrun {} of {ROUNDS}", round + 1);
+        table[0].push(raw_spin());
+        table[1].push(raw_futex());
+        for (index, (size, _)) in SIZES.iter().enumerate() {
+            table[2 + 2 * index].push(ping_pong(*size, true)?);
+            table[3 + 2 * index].push(ping_pong(*size, false)?);
+        }
+    }
+    eprintln!();
+    let medians: Vec<f64> = table.into_iter().map(median).collect();
+    println!("{:<28}{:>10}{:>10}{:>10}{:>10}", "", "polled", "x raw", "woken", "x raw");
+    println!("{:<28}{:>10.3}{:>10}{:>10.2}{:>10}", "raw atomics / raw futex", medians[0], "1.00", medians[1], "1.00");
+    for (index, (_, label)) in SIZES.iter().enumerate() {
+        let (polled, woken) = (medians[2 + 2 * index], medians[3 + 2 * index]);
+        let name = format!("shm2, frames of {label}");
+        println!("{name:<28}{polled:>10.3}{:>10.2}{woken:>10.2}{:>10.2}", polled / medians[0], woken / medians[1]);
+    }
+    println!("\nstream of 64-byte frames, polled, between two processes: {:.2} M frames/s", streams()?);
+    println!("\nproducer's time per frame with consumers that keep up:");
+    for (size, label) in [(64, "64 B"), (3 << 20, "3 MiB")] {
+        let costs = [0usize, 1, 4, 16, 64].map(|consumers| added_cost(size, consumers).map(|ns| (consumers, ns)));
+        let costs = costs.into_iter().collect::<Result<Vec<_>>>()?;
+        let cells: Vec<_> = costs.iter().map(|(consumers, ns)| format!("{consumers}: {ns:.0} ns")).collect();
+        println!("  frames of {label:<6} {}", cells.join("   "));
+    }
+    Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn one_way_us(begun: Instant, round_trips: u32) -> f64 {
+    begun.elapsed().as_secs_f64() * 1e6 / f64::from(round_trips) / 2.0
+}
+
+/// One word on its own cache lines.
+#[repr(align(128))]
+struct Word(AtomicU32);
+
+fn raw_spin() -> f64 {
+    let (ping, pong) = (Word(AtomicU32::new(0)), Word(AtomicU32::new(0)));
+    let follow = |word: &AtomicU32, value| {
+        while word.load(Ordering::Acquire) != value {
+            std::hint::spin_loop();
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for value in 1..=POLLED {
+                follow(&ping.0, value);
+                pong.0.store(value, Ordering::Release);
+            }
+        });
+        let begun = Instant::now();
+        for value in 1..=POLLED {
+            ping.0.store(value, Ordering::Release);
+            follow(&pong.0, value);
+        }
+        one_way_us(begun, POLLED)
+    })
+}
+
+fn raw_futex() -> f64 {
+    let (ping, pong) = (Word(AtomicU32::new(0)), Word(AtomicU32::new(0)));
+    let tell = |word: &AtomicU32, value| {
+        word.store(value, Ordering::Release);
+        let _ = futex::wake(word, Flags::empty(), 1);
+    };
+    let follow = |word: &AtomicU32, value: u32| {
+        while word.load(Ordering::Acquire) != value {
+            let _ = futex::wait(word, Flags::empty(), value - 1, None);
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for value in 1..=WOKEN {
+                follow(&ping.0, value);
+                tell(&pong.0, value);
+            }
+        });
+        let begun = Instant::now();
+        for value in 1..=WOKEN {
+            tell(&ping.0, value);
+            follow(&pong.0, value);
+        }
+        one_way_us(begun, WOKEN)
+    })
+}
+
+/// A region name of this run; removed with what a failed run leaves there.
+struct Name(String);
+
+impl Name {
+    fn new(what: &str) -> Self {
+        Self(format!("/dev/shm/shm2-bench-{}-{what}", std::process::id()))
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The other process; ended with this value.
+struct Peer(Child);
+
+impl Peer {
+    fn start(arguments: &[&str]) -> Result<Self> {
+        Ok(Self(Command::new(std::env::current_exe()?).args(arguments).spawn()?))
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn region(name: &str, frame: usize) -> Result<Producer> {
+    Ok(Producer::builder(name)?.arena(6 * frame as u64 + (1 << 20)).create()?)
+}
+
+fn take(consumer: &mut Consumer, polled: bool) -> Result<Frame> {
+    if !polled {
+        return Ok(consumer.next(Some(Duration::from_secs(20)))?);
+    }
+    loop {
+        if let Some(frame) = consumer.try_next()? {
+            return Ok(frame);
+        }
+        std::hint::spin_loop();
+    }
+}
+
+fn publish(producer: &mut Producer, size: usize) -> Result<()> {
+    let slot = producer.reserve(size)?;
+    producer.publish(slot, &FrameInfo::new())?;
+    Ok(())
+}
+
+fn ping_pong(size: usize, polled: bool) -> Result<f64> {
+    let (ping, pong) = (Name::new("ping"), Name::new("pong"));
+    let mut producer = region(&ping.0, size)?;
+    let mode = if polled { "polled" } else { "woken" };
+    let _peer = Peer::start(&["answer", &ping.0, &size.to_string(), mode])?;
+    let mut consumer = Consumer::builder(&pong.0)?.start(Start::Oldest).attach(Some(Duration::from_secs(20)))?;
+    while producer.consumers() == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let rounds = if polled { POLLED } else { WOKEN };
+    let (mut slot, mut held) = (producer.reserve(size)?, None);
+    let mut begun = Instant::now();
+    for round in 0..rounds + rounds / 10 {
+        if round == rounds / 10 {
+            begun = Instant::now();
+        }
+        producer.publish(slot, &FrameInfo::new())?;
+        slot = producer.reserve(size)?;
+        // Held while the answer is on its way, given back after it came: both are no part of a hand-over.
+        let frame = take(&mut consumer, polled)?;
+        drop(std::mem::replace(&mut held, Some(frame)));
+    }
+    Ok(one_way_us(begun, rounds))
+}
+
+/// The other side of [`ping_pong`].
+fn answer(name: &str, size: usize, polled: bool) -> Result<()> {
+    let mut producer = region(&name.replace("ping", "pong"), size)?;
+    let mut consumer = Consumer::builder(name)?.start(Start::Next).attach(Some(Duration::from_secs(20)))?;
+    let mut held = None;
+    loop {
+        let slot = producer.reserve(size)?;
+        let frame = take(&mut consumer, polled)?;
+        producer.publish(slot, &FrameInfo::new())?;
+        drop(std::mem::replace(&mut held, Some(frame)));
+    }
+}
+
+fn streams() -> Result<f64> {
+    (0..5).map(|_| stream()).collect::<Result<Vec<_>>>().map(median)
+}
+
+fn stream() -> Result<f64> {
+    let name = Name::new("stream");
+    let mut producer = Producer::builder(&name.0)?.full_policy(FullPolicy::Block { timeout: None }).create()?;
+    let _peer = Peer::start(&["read", &name.0])?;
+    while producer.consumers() == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let begun = Instant::now();
+    for _ in 0..STREAM {
+        publish(&mut producer, 64)?;
+    }
+    producer.drain(Duration::from_secs(20));
+    Ok(STREAM as f64 / begun.elapsed().as_secs_f64() / 1e6)
+}
+
+/// The other side of [`stream`].
+fn read(name: &str) -> Result<()> {
+    let mut consumer = Consumer::builder(name)?.start(Start::Next).attach(Some(Duration::from_secs(20)))?;
+    loop {
+        drop(take(&mut consumer, true)?);
+    }
+}
+
+/// Nanoseconds of `reserve` and `publish` with this many attached consumers that read everything.
+fn added_cost(size: usize, consumers: usize) -> Result<f64> {
+    let name = Name::new("many");
+    let mut producer = region(&name.0, size)?;
+    let attach = || Ok(Consumer::builder(&name.0)?.start(Start::Next).attach(Some(Duration::from_secs(20)))?);
+    let mut readers = (0..consumers).map(|_| attach()).collect::<Result<Vec<_>>>()?;
+    let batch = if size < 4096 { 1024 } else { 1 };
+    let frames = if size < 4096 { 200_000 } else { 5_000 };
+    let mut spent = Duration::ZERO;
+    for _ in 0..frames / batch {
+        let begun = Instant::now();
+        for _ in 0..batch {
+            publish(&mut producer, size)?;
+        }
+        spent += begun.elapsed();
+        for reader in &mut readers {
+            while reader.try_next()?.is_some() {}
+        }
+    }
+    Ok(spent.as_nanos() as f64 / frames as f64)
+}
