@@ -6,7 +6,6 @@
 //! a pair of atomics that both spin on, and a pair of shared futex words that both sleep on.
 
 #![forbid(unsafe_code)]
-#![allow(clippy::disallowed_types)] // The raw figures are made of plain atomics; no loom model runs here.
 
 use rustix::thread::futex::{self, Flags};
 use shm2::{Consumer, Frame, FrameInfo, FullPolicy, Producer, Start};
@@ -200,7 +199,7 @@ fn ping_pong(size: usize, polled: bool) -> Result<f64> {
         slot = producer.reserve(size)?;
         // Held while the answer is on its way, given back after it came: both are no part of a hand-over.
         let frame = take(&mut consumer, polled)?;
-        drop(std::mem::replace(&mut held, Some(frame)));
+        drop(held.replace(frame));
     }
     Ok(one_way_us(begun, rounds))
 }
@@ -214,7 +213,7 @@ fn answer(name: &str, size: usize, polled: bool) -> Result<()> {
         let slot = producer.reserve(size)?;
         let frame = take(&mut consumer, polled)?;
         producer.publish(slot, &FrameInfo::new())?;
-        drop(std::mem::replace(&mut held, Some(frame)));
+        drop(held.replace(frame));
     }
 }
 

@@ -29,6 +29,7 @@ pub fn lint() -> Outcome {
     setup::setup()?;
     run("cargo fmt --all --check")?;
     run("cargo clippy --workspace --all-targets -- -D warnings")?;
+    check_atomics()?;
     let mut doc = command("cargo doc --workspace --no-deps --quiet");
     doc.env("RUSTDOCFLAGS", "-D warnings");
     run_command(doc, "cargo doc --workspace --no-deps")
@@ -37,4 +38,15 @@ pub fn lint() -> Outcome {
 /// Cost of handing over a frame, beside raw limits.
 pub fn bench() -> Outcome {
     run("cargo run --release -p shm2-benches --bin handover")
+}
+
+/// Shared words go through `crate::sync`, so that the loom models run the product's code.
+fn check_atomics() -> Outcome {
+    let listed = command("git grep -nE std::sync::atomic.*Atomic(U32|U64) -- crates/shm2/src").output();
+    let listed = listed.map_err(|e| format!("cannot run git: {e}"))?;
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    match text.lines().find(|line| !line.starts_with("crates/shm2/src/sync.rs:")) {
+        None => Ok(()),
+        Some(line) => Err(format!("atomics must come from crate::sync: {line}")),
+    }
 }

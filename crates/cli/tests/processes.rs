@@ -1,5 +1,7 @@
 //! Real processes and real kills: the tools against each other, and against this process.
 
+#![allow(clippy::unwrap_used)]
+
 use shm2::{Consumer, FrameInfo, Producer, ReceiveError, Start};
 use std::ops::Deref;
 use std::process::{Child, Command, ExitStatus, Stdio};

@@ -1,5 +1,7 @@
 //! What the elements promise besides zero-copy: caps, times, flags, any start order, restarts, clean stops.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{LIMIT, Name, Pipeline, have, until};

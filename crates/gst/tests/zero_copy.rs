@@ -1,5 +1,7 @@
 //! That frames really pass without a copy, counted by both elements, also when the arena is small and full.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{Name, Pipeline, have};

@@ -1,7 +1,5 @@
 //! The one door to atomics: `std` in the product, `loom` when a model runs (`--cfg loom`).
 
-#![allow(clippy::disallowed_types)]
-
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
 #[cfg(not(loom))]

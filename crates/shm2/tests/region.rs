@@ -1,5 +1,7 @@
 //! Making, taking over and leaving regions: who wins, what is refused, and in which words.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::Name;

@@ -1,5 +1,7 @@
 //! One process, both ends: what the transport promises about order, loss, holding, policies and waking.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::Name;

@@ -88,6 +88,8 @@ impl Position {
     }
 }
 
+// A frame is moved out at once: a box would cost more than the copy.
+#[allow(clippy::large_enum_variant)]
 enum Step {
     Frame(Frame),
     EndOfStream,

@@ -53,7 +53,8 @@ impl Mapping {
 
     fn advise(&self, advice: Advice) -> io::Result<()> {
         // SAFETY: the range is exactly this mapping.
-        Ok(unsafe { madvise(self.base.as_ptr().cast::<c_void>(), self.bytes, advice)? })
+        unsafe { madvise(self.base.as_ptr().cast::<c_void>(), self.bytes, advice)? };
+        Ok(())
     }
 
     /// False in a forked child, where the bytes are not mapped.
