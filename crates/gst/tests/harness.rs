@@ -1,0 +1,156 @@
+//! Single buffers through each element, with the other end played by the core library.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{LIMIT, Name};
+use gst::prelude::*;
+use gst_check::Harness;
+use shm2::{Consumer, FrameInfo, Producer, Start};
+
+fn sink(name: &Name, properties: &str) -> Harness {
+    common::init();
+    let line = format!("shm2sink sync=false shm-path={} {properties}", &**name);
+    let element = gst::parse::launch(&line).unwrap();
+    let mut harness = Harness::with_element(&element, Some("sink"), None);
+    harness.set_src_caps_str("application/x-test");
+    harness.play();
+    harness
+}
+
+fn src(name: &Name, properties: &str) -> Harness {
+    common::init();
+    let element = gst::parse::launch(&format!("shm2src shm-path={} {properties}", &**name)).unwrap();
+    let mut harness = Harness::with_element(&element, None, Some("src"));
+    harness.use_systemclock();
+    harness
+}
+
+fn consumer(name: &Name) -> Consumer {
+    Consumer::builder(name).unwrap().start(Start::Oldest).attach(Some(LIMIT)).unwrap()
+}
+
+#[test]
+fn several_memories_are_gathered_and_everything_else_travels() {
+    let name = Name::new();
+    let mut harness = sink(&name, "");
+    let mut consumer = consumer(&name);
+    let mut buffer = gst::Buffer::from_slice(vec![1u8; 100]);
+    {
+        let buffer = buffer.get_mut().unwrap();
+        buffer.append_memory(gst::Memory::from_slice(vec![2u8; 50]));
+        buffer.append_memory(gst::Memory::from_slice(vec![3u8; 7]));
+        buffer.set_pts(gst::ClockTime::from_mseconds(40));
+        buffer.set_dts(gst::ClockTime::from_mseconds(30));
+        buffer.set_duration(gst::ClockTime::from_mseconds(10));
+        buffer.set_offset(5);
+        buffer.set_offset_end(6);
+        buffer.set_flags(gst::BufferFlags::DELTA_UNIT | gst::BufferFlags::MARKER);
+    }
+    harness.push(buffer).unwrap();
+    let frame = consumer.next(Some(LIMIT)).unwrap();
+    assert_eq!(frame.to_vec(), [vec![1; 100], vec![2; 50], vec![3; 7]].concat());
+    assert_eq!(frame.caps(), Some((1, &b"application/x-test"[..])));
+    let info = frame.info();
+    assert_eq!((info.pts, info.dts, info.duration), (Some(40_000_000), Some(30_000_000), Some(10_000_000)));
+    assert_eq!((info.offset, info.offset_end), (Some(5), Some(6)));
+    let flags = gst::BufferFlags::from_bits_retain(info.flags);
+    assert!(flags.contains(gst::BufferFlags::DELTA_UNIT | gst::BufferFlags::MARKER));
+}
+
+#[test]
+fn empty_and_single_byte_buffers_travel() {
+    let name = Name::new();
+    let mut harness = sink(&name, "");
+    let mut consumer = consumer(&name);
+    for length in [0usize, 1, 0, 4097] {
+        harness.push(gst::Buffer::from_slice(vec![9u8; length])).unwrap();
+        assert_eq!(consumer.next(Some(LIMIT)).unwrap().to_vec(), vec![9u8; length]);
+    }
+}
+
+#[test]
+fn end_of_stream_travels() {
+    let name = Name::new();
+    let mut harness = sink(&name, "");
+    let mut consumer = consumer(&name);
+    harness.push(gst::Buffer::from_slice([1u8])).unwrap();
+    harness.push_event(gst::event::Eos::new());
+    consumer.next(Some(LIMIT)).unwrap();
+    assert!(matches!(consumer.next(Some(LIMIT)), Err(shm2::ReceiveError::EndOfStream)));
+}
+
+#[test]
+fn memory_that_is_not_the_systems_is_refused() {
+    let name = Name::new();
+    let harness = sink(&name, "");
+    let pad = harness.element().unwrap().static_pad("sink").unwrap();
+    let accepts = |caps: &str| pad.query_accept_caps(&caps.parse().unwrap());
+    assert!(accepts("video/x-raw,format=NV12"));
+    assert!(accepts("video/x-raw(memory:SystemMemory),format=NV12"));
+    assert!(!accepts("video/x-raw(memory:DMABuf),format=NV12"));
+    assert!(!accepts("video/x-raw(memory:GLMemory),format=RGBA"));
+}
+
+#[test]
+fn the_source_waits_for_a_keyframe_and_marks_breaks() {
+    let name = Name::new();
+    let mut producer = Producer::builder(&name).unwrap().history(10).create().unwrap();
+    producer.set_caps(b"video/x-test, width=(int)5").unwrap();
+    let delta = gst::BufferFlags::DELTA_UNIT.bits();
+    for (number, flags) in [delta, delta, 0, delta].into_iter().enumerate() {
+        let mut info = FrameInfo::new().with_pts(number as u64);
+        info.flags = flags;
+        producer.send(&[number as u8; 10], &info).unwrap();
+    }
+    let mut harness = src(&name, "live-only=false");
+    harness.play();
+    for number in [2u8, 3] {
+        let buffer = harness.pull().unwrap();
+        assert_eq!(buffer.map_readable().unwrap().as_slice(), [number; 10]);
+        assert_eq!(buffer.pts(), Some(gst::ClockTime::from_nseconds(number.into())));
+        assert!(!buffer.peek_memory(0).flags().is_empty(), "the memory is read-only");
+    }
+    let caps = harness.sinkpad().unwrap().current_caps().unwrap();
+    assert_eq!(caps.to_string(), "video/x-test, width=(int)5");
+}
+
+#[test]
+fn a_lent_buffer_is_copied_before_it_is_written() {
+    let name = Name::new();
+    let mut producer = Producer::create(&name).unwrap();
+    producer.set_caps(b"application/x-test").unwrap();
+    producer.send(&[7; 1000], &FrameInfo::new()).unwrap();
+    let mut harness = src(&name, "");
+    harness.play();
+    let mut buffer = harness.pull().unwrap();
+    buffer.make_mut().map_writable().unwrap().fill(1);
+    let mut other = consumer(&name);
+    assert_eq!(other.next(Some(LIMIT)).unwrap().to_vec(), [7; 1000]);
+}
+
+#[test]
+fn latency_is_the_producers_and_the_deadline() {
+    let name = Name::new();
+    let mut producer = Producer::create(&name).unwrap();
+    producer.set_caps(b"application/x-test").unwrap();
+    let mut info = FrameInfo::new();
+    info.latency = 30_000_000;
+    producer.send(&[7; 10], &info).unwrap();
+    let mut harness = src(&name, "processing-deadline=5000000");
+    harness.play();
+    harness.pull().unwrap();
+    assert_eq!(harness.query_latency(), Some(gst::ClockTime::from_mseconds(35)));
+}
+
+#[test]
+fn caps_that_are_not_caps_are_an_error() {
+    let name = Name::new();
+    let mut producer = Producer::create(&name).unwrap();
+    producer.set_caps(b"\xff\xfe no caps at all").unwrap();
+    producer.send(&[7; 10], &FrameInfo::new()).unwrap();
+    let pipeline = common::Pipeline::playing(&format!("shm2src shm-path={} ! fakesink", &*name));
+    let error = pipeline.error().expect("an error");
+    assert!(error.contains("are not caps"), "{error}");
+}
