@@ -102,8 +102,9 @@ fn producer_pipeline(regions: &Regions, input: Option<&str>, megabytes: u64) -> 
             sink("sink", &regions.video, megabytes)
         ),
         Some(file) => format!(
-            "filesrc location=\"{file}\" ! decodebin name=d d. ! queue ! videoconvert ! video/x-raw,format=NV12 ! {} \
-             d. ! queue ! audioconvert ! audioresample ! audio/x-raw,format=S16LE ! {}",
+            "filesrc location=\"{file}\" ! decodebin name=d \
+             d. ! queue ! videoconvert ! video/x-raw,format=NV12 ! {} async=false \
+             d. ! queue ! audioconvert ! audioresample ! audio/x-raw,format=S16LE ! {} async=false",
             sink("sink", &regions.video, megabytes),
             sink("audio", &regions.audio, 16)
         ),

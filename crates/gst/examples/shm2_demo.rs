@@ -122,15 +122,11 @@ impl Seen {
         let percentile = |p: usize| sorted.get(sorted.len().saturating_sub(1) * p / 100).copied().unwrap_or_default();
         let seconds = self.first.zip(self.last).map_or(0.0, |(a, b)| (b - a).as_secs_f64());
         let rate = if seconds > 0.0 { self.frames.saturating_sub(1) as f64 / seconds } else { 0.0 };
+        let latency =
+            if self.stamped > 0 { format!("p50={} p99={}", percentile(50), percentile(99)) } else { String::new() };
         format!(
-            "frames={} stamped={} corrupt={} disordered={} breaks={} rate={rate:.1} p50={} p99={}",
-            self.frames,
-            self.stamped,
-            self.corrupt,
-            self.disordered,
-            self.breaks,
-            percentile(50),
-            percentile(99)
+            "frames={} stamped={} corrupt={} disordered={} breaks={} rate={rate:.1} {latency}",
+            self.frames, self.stamped, self.corrupt, self.disordered, self.breaks,
         )
     }
 }
@@ -147,6 +143,14 @@ fn hash(bytes: &[u8]) -> u64 {
     sums.iter().fold(bytes.len() as u64, |all, sum| all.rotate_left(7) ^ sum)
 }
 
+/// Plays a file from its beginning, to a segment's end instead of the stream's, so that it can go round and round.
+fn repeat(pipeline: &gst::Pipeline, flags: gst::SeekFlags) {
+    let mut query = gst::query::Seeking::new(gst::Format::Time);
+    if pipeline.query(&mut query) && query.result().0 {
+        let _ = pipeline.seek_simple(flags | gst::SeekFlags::SEGMENT, gst::ClockTime::ZERO);
+    }
+}
+
 /// Plays until standard input ends, the stream ends, or an error; prints a line twice a second.
 fn run(pipeline: &gst::Pipeline, line: impl Fn() -> String) -> Result<(), Box<dyn Error>> {
     let bus = pipeline.bus().ok_or("no bus")?;
@@ -155,14 +159,19 @@ fn run(pipeline: &gst::Pipeline, line: impl Fn() -> String) -> Result<(), Box<dy
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         let _ = stop.post(gst::message::Application::new(gst::Structure::new_empty("stop")));
     });
+    pipeline.set_state(gst::State::Paused)?;
+    let _ = pipeline.state(gst::ClockTime::from_seconds(5));
+    repeat(pipeline, gst::SeekFlags::FLUSH);
     pipeline.set_state(gst::State::Playing)?;
-    let kinds = [gst::MessageType::Eos, gst::MessageType::Error, gst::MessageType::Application];
+    let kinds =
+        [gst::MessageType::Eos, gst::MessageType::Error, gst::MessageType::Application, gst::MessageType::SegmentDone];
     let mut next = Instant::now();
     let result = loop {
         let message = bus.timed_pop_filtered(gst::ClockTime::from_mseconds(100), &kinds);
         match message.as_ref().map(|m| m.view()) {
             None => {}
             Some(gst::MessageView::Error(e)) => break Err(format!("{}: {:?}", e.error(), e.debug()).into()),
+            Some(gst::MessageView::SegmentDone(_)) => repeat(pipeline, gst::SeekFlags::empty()),
             Some(_) => break Ok(()),
         }
         if Instant::now() >= next {
