@@ -243,9 +243,8 @@ fn print_table(rows: &[(&'static str, Counts)]) {
         }
         println!();
     }
-    println!(
-        "(latency: from the stamp before the sink to the source's pad; a killed program's row is its last report)"
-    );
+    println!("(latency: from the stamp before the sink to the source's pad; with a file that includes the sink's wait");
+    println!(" until the frame is due. A killed program's row is its last report.)");
 }
 
 fn judge(rows: &[(&'static str, Counts)], before: [f64; 2], after: [f64; 2]) -> Outcome {
