@@ -5,6 +5,7 @@ use crate::run::{run, target};
 use crate::{Outcome, setup};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,23 +34,43 @@ impl Drop for Regions {
     }
 }
 
+/// What a media file holds.
+struct Input<'a> {
+    file: &'a str,
+    video: bool,
+    audio: bool,
+}
+
+impl<'a> Input<'a> {
+    fn discover(file: &'a str) -> Result<Self, String> {
+        let output = Command::new("gst-discoverer-1.0").arg(file).stdin(Stdio::null()).output();
+        let output = output.map_err(|e| format!("cannot run gst-discoverer-1.0: {e}"))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let has = |kind: &str| text.lines().any(|line| line.trim_start().starts_with(kind));
+        let input = Self { file, video: has("video"), audio: has("audio") };
+        if input.video || input.audio {
+            return Ok(input);
+        }
+        Err(format!("--input {file:?} holds no video and no audio that GStreamer can read"))
+    }
+}
+
 /// Shows everything; fails when a frame was corrupt or a stream did not come back.
-pub fn demo(input: Option<&str>) -> Outcome {
-    setup::setup()?;
-    run("cargo build --workspace --lib --bins --examples")?;
-    if let Some(file) = input
-        && !std::path::Path::new(file).is_file()
-    {
+pub fn demo(file: Option<&str>) -> Outcome {
+    if let Some(file) = file.filter(|file| !std::path::Path::new(file).is_file()) {
         return Err(format!("--input {file:?} is not a file"));
     }
+    setup::setup()?;
+    let input = file.map(Input::discover).transpose()?;
+    run("cargo build --workspace --lib --bins --examples")?;
     let id = std::process::id();
     let regions =
         Regions { video: format!("/dev/shm/shm2-demo-{id}"), audio: format!("/dev/shm/shm2-demo-{id}-audio") };
     let _ = std::fs::create_dir_all(target().join("demo"));
-    show(&regions, input)
+    show(&regions, input.as_ref())
 }
 
-fn show(regions: &Regions, input: Option<&str>) -> Outcome {
+fn show(regions: &Regions, input: Option<&Input>) -> Outcome {
     let begun = Instant::now();
     let say = |text: &str| println!("[{:5.1} s] {text}", begun.elapsed().as_secs_f64());
     println!();
@@ -57,7 +78,8 @@ fn show(regions: &Regions, input: Option<&str>) -> Outcome {
     let producer = Program::start("producer", "produce", &producer_pipeline(regions, input, 64))?;
     let fast = Program::start("fast consumer", "consume", &consumer_pipeline(regions, false))?;
     let slow = Program::start("slow consumer", "consume", &consumer_pipeline(regions, true))?;
-    let audio = input.map(|_| Program::start("audio consumer", "consume", &audio_pipeline(regions))).transpose()?;
+    let both = input.filter(|input| input.video && input.audio);
+    let audio = both.map(|_| Program::start("audio consumer", "consume", &audio_pipeline(regions))).transpose()?;
     pause(&[&producer, &fast, &slow], 4);
 
     say("kill -9 of the fast consumer; the others go on");
@@ -67,8 +89,11 @@ fn show(regions: &Regions, input: Option<&str>) -> Outcome {
     let fast = Program::start("fast consumer, again", "consume", &consumer_pipeline(regions, false))?;
     pause(&[&producer, &fast, &slow], 3);
 
-    say("a third consumer takes one picture: target/demo/frame.png");
-    take_picture(regions)?;
+    let has_video = input.is_none_or(|input| input.video);
+    if has_video {
+        say("a third consumer takes one picture: target/demo/frame.png");
+        take_picture(regions)?;
+    }
 
     let before = [fast.count("frames"), slow.count("frames")];
     say("kill -9 of the producer; the consumers wait");
@@ -89,26 +114,29 @@ fn show(regions: &Regions, input: Option<&str>) -> Outcome {
         rows.push(program.stop()?);
     }
     print_table(&rows);
-    println!("\npicture: {}", target().join("demo/frame.png").display());
+    if has_video {
+        println!("\npicture: {}", target().join("demo/frame.png").display());
+    }
     judge(&rows, before, after)
 }
 
-fn producer_pipeline(regions: &Regions, input: Option<&str>, megabytes: u64) -> String {
+fn producer_pipeline(regions: &Regions, input: Option<&Input>, megabytes: u64) -> String {
     let sink =
         |name: &str, path: &str, size: u64| format!("shm2sink name={name} shm-path={path} shm-size={}", size << 20);
-    match input {
-        None => format!(
-            "videotestsrc is-live=true pattern=ball ! video/x-raw,format=NV12,width=1280,height=720,framerate=60/1 ! {}",
-            sink("sink", &regions.video, megabytes)
-        ),
-        Some(file) => format!(
-            "filesrc location=\"{file}\" ! decodebin name=d \
-             d. ! queue ! videoconvert ! video/x-raw,format=NV12 ! {} async=false \
-             d. ! queue ! audioconvert ! audioresample ! audio/x-raw,format=S16LE ! {} async=false",
-            sink("sink", &regions.video, megabytes),
-            sink("audio", &regions.audio, 16)
-        ),
-    }
+    let main = sink("sink", &regions.video, megabytes);
+    let Some(input) = input else {
+        return format!(
+            "videotestsrc is-live=true pattern=ball ! video/x-raw,format=NV12,width=1280,height=720,framerate=60/1 ! {main}"
+        );
+    };
+    let audio = "d. ! queue ! audioconvert ! audioresample ! audio/x-raw,format=S16LE !";
+    let video = "d. ! queue ! videoconvert ! video/x-raw,format=NV12 !";
+    let branches = match (input.video, input.audio) {
+        (true, true) => format!("{video} {main} async=false {audio} {} async=false", sink("audio", &regions.audio, 16)),
+        (true, false) => format!("{video} {main}"),
+        _ => format!("{audio} {main}"),
+    };
+    format!("filesrc location=\"{}\" ! decodebin name=d {branches}", input.file)
 }
 
 fn consumer_pipeline(regions: &Regions, slow: bool) -> String {
@@ -154,6 +182,8 @@ impl Program {
     fn start(name: &'static str, role: &str, pipeline: &str) -> Result<Self, String> {
         let mut command = gstreamer(&target().join("debug/examples/shm2_demo").display().to_string());
         command.args([role, pipeline]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        // A group of its own: Ctrl-C ends this program, the closed pipe then ends the others in an orderly way.
+        command.process_group(0);
         let mut child = command.spawn().map_err(|e| format!("cannot start the {name}: {e}"))?;
         let counts = Arc::new(Mutex::new(Counts::new()));
         if let Some(stdout) = child.stdout.take() {

@@ -28,11 +28,12 @@ fn main() -> ExitCode {
         ["setup"] => setup::setup(),
         ["demo"] => demo::demo(None),
         ["demo", "--input", file] => demo::demo(Some(file)),
+        ["demo", "--input"] => Err("--input needs a file: cargo xtask demo --input FILE".into()),
         ["test"] => tests::test(),
         ["lint"] => tests::lint(),
         ["models"] => tests::models(),
         ["bench"] => tests::bench(),
-        [] | ["help" | "-h" | "--help"] => {
+        [] | [.., "help" | "-h" | "--help"] => {
             println!("{HELP}");
             Ok(())
         }

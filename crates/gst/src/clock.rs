@@ -4,6 +4,11 @@
 use gst::glib::object::ObjectExt;
 use gst::prelude::*;
 
+/// A time as GStreamer takes it; the one value that stands for "none" there is none here, too.
+pub(crate) fn clock_time(nanoseconds: u64) -> Option<gst::ClockTime> {
+    (nanoseconds != u64::MAX).then(|| gst::ClockTime::from_nseconds(nanoseconds))
+}
+
 /// What a pipeline's clock shows, less what the system's monotonic clock shows, in nanoseconds.
 pub(crate) fn offset_from_monotonic(clock: &gst::Clock) -> i64 {
     if is_monotonic(clock) {

@@ -260,7 +260,7 @@ fn a_frame_larger_than_the_arena_is_an_error_that_says_what_would_do() {
     ));
     let _ = producer.0.set_state(gst::State::Playing);
     let error = producer.error().expect("an error");
-    assert!(error.contains("3110400 bytes does not fit") && error.contains("make the region at least"), "{error}");
+    assert!(error.contains("3110400 bytes does not fit") && error.contains("holds four of them"), "{error}");
 }
 
 #[test]

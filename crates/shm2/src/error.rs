@@ -12,7 +12,7 @@ pub enum SpecError {
     #[error("the region name {0:?} is empty: write for example shm:///dev/shm/NAME")]
     Empty(String),
     /// Not one of ours.
-    #[error("the scheme {scheme:?} of {spec:?} is not known: use shm://, winshm:// or ivshmem://, or a plain path")]
+    #[error("the scheme {scheme:?} of {spec:?} is not known: use shm:///dev/shm/NAME or a plain path")]
     UnknownScheme {
         /// What stood before `://`.
         scheme: String,
@@ -284,8 +284,8 @@ impl AttachError {
 #[non_exhaustive]
 pub enum SendError {
     /// It can never fit.
-    #[error("a frame of {bytes} bytes does not fit into an arena of {arena}: make the region at least {region} bytes",
-        region = layout::region_bytes_for_arena(*bytes))]
+    #[error("a frame of {bytes} bytes does not fit into an arena of {arena}: a region of {region} bytes holds four of them",
+        region = layout::region_bytes_for_arena(bytes.saturating_mul(4)))]
     TooLarge {
         /// The frame's bytes.
         bytes: u64,

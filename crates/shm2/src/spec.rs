@@ -58,8 +58,8 @@ fn file(text: &str, path: String) -> Result<Spec, SpecError> {
         return Err(SpecError::BadCharacter(text.into()));
     }
     if !path.starts_with('/') {
-        // shm://name is /name, as in POSIX shared memory names. A plain relative path has no such reading.
-        return if text.contains("://") {
+        // shm://dev/shm/name has one slash too few; a name alone would end up in the root directory.
+        return if text.contains("://") && path.contains('/') {
             Ok(Spec { path: format!("/{path}").into() })
         } else {
             Err(SpecError::NotAbsolute(text.into()))
@@ -125,6 +125,7 @@ mod tests {
         assert!(matches!(error("winshm://Local/x"), SpecError::Unsupported { .. }));
         assert!(matches!(error("http://x"), SpecError::UnknownScheme { .. }));
         assert!(matches!(error("relative"), SpecError::NotAbsolute(_)));
+        assert!(matches!(error("shm://name"), SpecError::NotAbsolute(_)));
         assert!(matches!(error("shm:///a%0"), SpecError::BadCharacter(_)));
         assert!(matches!(error("shm:///a%00"), SpecError::BadCharacter(_)));
         assert!(matches!(error("/a\0b"), SpecError::BadCharacter(_)));

@@ -65,13 +65,17 @@ enum AccessMode {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments) {
-        Ok(summary) => {
+        Ok((summary, end)) => {
+            let taken = summary.frames + summary.missed + summary.skipped;
+            if taken < arguments.count {
+                eprintln!("shm2_consumer: {end} after {taken} of {} frames", arguments.count);
+            }
             if arguments.json {
                 say!("{}", summary.json())
             } else {
                 say!("{summary}")
             }
-            if summary.mismatches > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+            if summary.mismatches > 0 || end == End::TimedOut { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         }
         Err(error) => {
             eprintln!("shm2_consumer: {error}");
@@ -80,7 +84,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<Summary, Box<dyn std::error::Error>> {
+/// Why no more frames were taken.
+#[derive(PartialEq)]
+enum End {
+    Stream,
+    TimedOut,
+    Stopped,
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Stream => "the stream ended",
+            Self::TimedOut => "no frame came in time,",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(Summary, End), Box<dyn std::error::Error>> {
     let mut consumer = build(arguments)?;
     let canceller = consumer.canceller();
     on_stop_signal(move || canceller.set(true))?;
@@ -91,8 +113,9 @@ fn run(arguments: &Arguments) -> Result<Summary, Box<dyn std::error::Error>> {
         let frame = match consumer.next(arguments.timeout) {
             Ok(frame) => frame,
             Err(ReceiveError::EndOfStream) if arguments.reconnect => continue,
-            Err(ReceiveError::EndOfStream | ReceiveError::Cancelled) => break,
-            Err(ReceiveError::TimedOut) => return Err(format!("no frame of {} came in time", arguments.region).into()),
+            Err(ReceiveError::EndOfStream) => return Ok((summary, End::Stream)),
+            Err(ReceiveError::Cancelled) => return Ok((summary, End::Stopped)),
+            Err(ReceiveError::TimedOut) => return Ok((summary, End::TimedOut)),
             Err(error) => return Err(error.into()),
         };
         let latency = shm2::monotonic_ns().saturating_sub(frame.published_ns());
@@ -112,7 +135,7 @@ fn run(arguments: &Arguments) -> Result<Summary, Box<dyn std::error::Error>> {
                 u64::from(held.pop_front().is_some_and(|f| arguments.hold > 0 && !checker.is_intact(&f)));
         }
     }
-    Ok(summary)
+    Ok((summary, End::Stopped))
 }
 
 fn book(summary: &mut Summary, frame: &Frame, consumer: &Consumer) {

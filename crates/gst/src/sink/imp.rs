@@ -51,6 +51,7 @@ struct Counters {
     copied: u64,
     clients: u32,
     latency: u64,
+    told_of_drops: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -233,7 +234,7 @@ impl BaseSinkImpl for Shm2Sink {
                 // Paused or flushed while waiting: the same frame goes on when the stream does.
                 Err(SendError::Cancelled) => drop(self.obj().wait_preroll()?),
                 Err(error @ (SendError::Full { .. } | SendError::TimedOut { .. })) => {
-                    gst::debug!(CAT, imp = self, "{error}");
+                    self.dropped(&error);
                     return Ok(gst::FlowSuccess::Ok);
                 }
                 Err(SendError::Closed) => return Err(gst::FlowError::Flushing),
@@ -298,6 +299,15 @@ impl Shm2Sink {
                 return Ok(());
             }
             handle.wait_change(seen, Some(LAST_LOOK));
+        }
+    }
+
+    /// A frame found no room: told once to whoever watches the bus, and each time to the log.
+    fn dropped(&self, error: &SendError) {
+        gst::debug!(CAT, imp = self, "{error}");
+        if !std::mem::replace(&mut lock(&self.counters).told_of_drops, true) {
+            let hint = "consumers hold the whole region; raise shm-size (see the stats property for how many follow)";
+            gst::element_imp_warning!(self, gst::ResourceError::NoSpaceLeft, ("{error}"), ["{hint}"]);
         }
     }
 

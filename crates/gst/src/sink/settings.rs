@@ -127,7 +127,7 @@ fn region() -> Vec<glib::ParamSpec> {
             .build(),
         glib::ParamSpecUInt::builder("perms")
             .nick("Permissions")
-            .blurb("Permission bits of the region's file, whatever the umask")
+            .blurb("Permission bits of the region's file, whatever the umask (give it as 0660 for octal)")
             .maximum(0o777)
             .default_value(d.perms)
             .mutable_ready()

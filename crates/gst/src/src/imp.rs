@@ -20,6 +20,9 @@ use std::time::Duration;
 static CAT: LazyLock<gst::DebugCategory> =
     LazyLock::new(|| gst::DebugCategory::new("shm2src", gst::DebugColorFlags::empty(), Some("Shared-memory source")));
 
+/// More latency than this is not believed: an hour, in nanoseconds.
+const MOST_LATENCY: u64 = 3_600_000_000_000;
+
 #[derive(Default)]
 pub struct Shm2Src {
     settings: Mutex<Settings>,
@@ -152,7 +155,8 @@ impl BaseSrcImpl for Shm2Src {
         if let gst::QueryViewMut::Latency(latency) = query.view_mut() {
             let settings = lock(&self.settings).clone();
             let min = lock(&self.counters).latency.saturating_add(settings.processing_deadline);
-            latency.set(settings.is_live, gst::ClockTime::from_nseconds(min), gst::ClockTime::NONE);
+            let min = clock::clock_time(min).unwrap_or(gst::ClockTime::ZERO);
+            latency.set(settings.is_live, min, gst::ClockTime::NONE);
             return true;
         }
         BaseSrcImplExt::parent_query(self, query)
@@ -165,14 +169,14 @@ impl PushSrcImpl for Shm2Src {
         let stream = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
         let frame = self.next_frame(stream)?;
         self.follow_caps(stream, &frame)?;
-        self.follow_latency(frame.info().latency);
+        self.follow_latency(frame.info().latency.min(MOST_LATENCY));
         let times = self.times(stream, &frame);
         let duration = frame.info().duration;
         let mut buffer = lend::buffer(frame);
         if let Some(buffer) = buffer.get_mut() {
-            buffer.set_pts(times.pts.map(gst::ClockTime::from_nseconds));
-            buffer.set_dts(times.dts.map(gst::ClockTime::from_nseconds));
-            buffer.set_duration(duration.map(gst::ClockTime::from_nseconds));
+            buffer.set_pts(times.pts.and_then(clock::clock_time));
+            buffer.set_dts(times.dts.and_then(clock::clock_time));
+            buffer.set_duration(duration.and_then(clock::clock_time));
         }
         gst::trace!(CAT, imp = self, "{buffer:?}");
         Ok(CreateSuccess::NewBuffer(buffer))
@@ -298,11 +302,12 @@ impl Shm2Src {
         }
         let times = timeline::verbatim(frame.info());
         let restarted = frame.is_discontinuity() && frame.missed() == 0;
-        if let Some(first) = times.pts.or(times.dts).filter(|_| restarted || !stream.segment_is_set) {
+        let first = times.pts.or(times.dts).and_then(clock::clock_time);
+        if let Some(first) = first.filter(|_| restarted || !stream.segment_is_set) {
             // The producer's first time is now: a sink that syncs would else wait for the producer's whole age.
             let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
-            segment.set_start(gst::ClockTime::from_nseconds(first));
-            segment.set_time(gst::ClockTime::from_nseconds(first));
+            segment.set_start(first);
+            segment.set_time(first);
             segment.set_base(clock.time().saturating_sub(base));
             stream.segment_is_set = src.new_segment(segment.upcast_ref()).is_ok();
         }

@@ -173,6 +173,7 @@ fn timing() -> Vec<glib::ParamSpec> {
         glib::ParamSpecUInt64::builder("processing-deadline")
             .nick("Processing deadline")
             .blurb("Nanoseconds that hand-over and processing may take, reported as latency on top of the producer's")
+            .maximum(i64::MAX as u64)
             .default_value(d.processing_deadline)
             .mutable_ready()
             .build(),

@@ -330,11 +330,9 @@ pub(super) fn check(region: &OpenRegion) -> Result<Checked, AttachError> {
         // A place that somebody prepared for a producer.
         return Err(AttachError::NotFound { path: path.into() });
     }
-    if region.bytes() < FIXED as u64 {
-        return Err(AttachError::NotARegion { path: path.into(), magic: 0 });
-    }
     let system = |source| AttachError::System { what: "read", path: path.into(), source };
-    region.read_exact(&mut bytes, 0).map_err(system)?;
+    let length = FIXED.min(region.bytes() as usize);
+    region.read_exact(&mut bytes[..length], 0).map_err(system)?;
     Checked::magic(&bytes, path)?;
     // What a dead producer left may be of any version: its successor will replace it.
     if !region.producer_lives() {

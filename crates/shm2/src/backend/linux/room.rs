@@ -35,7 +35,8 @@ fn reserve_piece(fd: impl AsFd, offset: u64, length: u64) -> Result<(), Errno> {
 
 /// Free bytes of the file system that holds `path`; `None` if it does not say.
 pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
-    rustix::fs::statvfs(path).ok().map(|s| s.f_bavail.saturating_mul(s.f_frsize))
+    let stat = rustix::fs::statvfs(path).ok().filter(|s| s.f_blocks > 0)?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// Whether files at `path` are memory.
