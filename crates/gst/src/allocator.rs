@@ -196,7 +196,7 @@ unsafe extern "C" fn is_span(
         let (a, b) = (&*first.cast::<ArenaMemory>(), &*second.cast::<ArenaMemory>());
         if !offset.is_null() {
             let parent = a.memory.parent;
-            *offset = a.memory.offset - if parent.is_null() { 0 } else { (*parent).offset };
+            *offset = a.memory.offset.wrapping_sub(if parent.is_null() { 0 } else { (*parent).offset });
         }
         let end = a.data.wrapping_add(a.memory.offset + a.memory.size);
         (end == b.data.wrapping_add(b.memory.offset)).into_glib()

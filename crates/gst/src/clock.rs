@@ -14,10 +14,14 @@ pub(crate) fn offset_from_monotonic(clock: &gst::Clock) -> i64 {
     if is_monotonic(clock) {
         return 0;
     }
-    let before = shm2::monotonic_ns();
-    let theirs = clock.time().nseconds();
-    let ours = before / 2 + shm2::monotonic_ns() / 2;
-    theirs.wrapping_sub(ours) as i64
+    // The reading that was disturbed least.
+    let read = || {
+        let before = shm2::monotonic_ns();
+        let theirs = clock.time().nseconds();
+        let took = shm2::monotonic_ns() - before;
+        (took, theirs.wrapping_sub(before + took / 2) as i64)
+    };
+    [read(), read(), read()].into_iter().min_by_key(|(took, _)| *took).map_or(0, |(_, offset)| offset)
 }
 
 fn is_monotonic(clock: &gst::Clock) -> bool {

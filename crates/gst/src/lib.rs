@@ -13,6 +13,7 @@
 #![allow(missing_docs)]
 
 mod allocator;
+mod caps;
 mod clock;
 mod flags;
 mod meta;

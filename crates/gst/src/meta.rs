@@ -3,7 +3,7 @@
 //!
 //! Kind 1, video: flags u32, width u32, height u32, number of planes n u32, n offsets u64, n strides i32, format name.
 
-use gst_video::{VideoFormat, VideoFrameFlags, VideoMeta};
+use gst_video::{VideoFormat, VideoFormatFlags, VideoFrameFlags, VideoInfo, VideoMeta};
 
 const KIND_VIDEO: u16 = 1;
 const PLANES: usize = 4;
@@ -17,14 +17,17 @@ pub(crate) fn encode(buffer: &gst::BufferRef) -> Vec<u8> {
     blob
 }
 
-/// Adds to the buffer what the blob holds. What is damaged or does not fit the buffer is left out.
-pub(crate) fn decode(blob: &[u8], buffer: &mut gst::BufferRef) {
+/// Adds to the buffer what the blob holds; `video` is what its caps say. `None` when the blob is damaged, or describes
+/// bytes that the buffer does not have: no element checks that again.
+pub(crate) fn decode(blob: &[u8], buffer: &mut gst::BufferRef, video: Option<&VideoInfo>) -> Option<()> {
     let mut reader = Reader(blob);
-    while let Some((kind, bytes)) = reader.item() {
+    while !reader.0.is_empty() {
+        let (kind, bytes) = reader.item()?;
         if kind == KIND_VIDEO {
-            let _ = add_video(buffer, bytes);
+            add_video(buffer, bytes, video?)?;
         }
     }
+    Some(())
 }
 
 fn item(blob: &mut Vec<u8>, kind: u16, bytes: &[u8]) {
@@ -45,7 +48,7 @@ fn video_bytes(meta: &VideoMeta) -> Vec<u8> {
     bytes
 }
 
-fn add_video(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Option<()> {
+fn add_video(buffer: &mut gst::BufferRef, bytes: &[u8], caps: &VideoInfo) -> Option<()> {
     let mut reader = Reader(bytes);
     let flags = VideoFrameFlags::from_bits_truncate(reader.u32()?);
     let (width, height) = (reader.u32()?, reader.u32()?);
@@ -53,12 +56,34 @@ fn add_video(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Option<()> {
     let offsets = (0..planes).map(|_| reader.u64().map(|o| o as usize)).collect::<Option<Vec<_>>>()?;
     let strides = (0..planes).map(|_| reader.u32().map(|s| s as i32)).collect::<Option<Vec<_>>>()?;
     let format = VideoFormat::from_string(std::str::from_utf8(reader.0).ok()?);
-    let known = gst_video::VideoFormatInfo::from_format(format).n_planes() as usize == planes;
-    let inside = offsets.iter().all(|&o| o <= buffer.size());
-    if format == VideoFormat::Unknown || format == VideoFormat::Encoded || !known || !inside {
+    let agrees = format == caps.format() && width >= caps.width() && height >= caps.height();
+    if !agrees || !fits(caps, width, height, &offsets, &strides, buffer.size()) {
         return None;
     }
     VideoMeta::add_full(buffer, flags, format, width, height, &offsets, &strides).ok().map(drop)
+}
+
+/// Whether every line of every plane lies in `size` bytes.
+fn fits(caps: &VideoInfo, width: u32, height: u32, offsets: &[usize], strides: &[i32], size: usize) -> bool {
+    let format = caps.format_info();
+    if format.n_planes() as usize != offsets.len() {
+        return false;
+    }
+    let special = VideoFormatFlags::COMPLEX | VideoFormatFlags::TILED | VideoFormatFlags::PALETTE;
+    if format.flags().intersects(special) {
+        // No formula for these: only the layout that follows from the caps is taken.
+        return offsets == caps.offset() && strides == caps.stride() && caps.size() <= size && width == caps.width();
+    }
+    (0..format.n_components() as usize).all(|component| {
+        let c = component as u8;
+        let plane = format.plane()[component] as usize;
+        let row = (format.scale_width(c, width) as usize).checked_mul(format.pixel_stride()[component] as usize);
+        let lines = format.scale_height(c, height) as usize;
+        let stride = strides.get(plane).and_then(|s| usize::try_from(*s).ok());
+        let (Some(row), Some(stride), Some(offset)) = (row, stride, offsets.get(plane)) else { return false };
+        let last = lines.saturating_sub(1).checked_mul(stride).and_then(|l| l.checked_add(*offset));
+        stride >= row && last.and_then(|l| l.checked_add(row)).is_some_and(|end| end <= size)
+    })
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -94,29 +119,48 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
+    const SIZE: usize = 64 * 48 * 2;
+
+    fn with_meta(format: VideoFormat, offsets: &[usize], strides: &[i32]) -> Vec<u8> {
+        let mut buffer = gst::Buffer::with_size(1 << 20).unwrap();
+        let flags = VideoFrameFlags::INTERLACED;
+        VideoMeta::add_full(buffer.get_mut().unwrap(), flags, format, 60, 48, offsets, strides).unwrap();
+        encode(&buffer)
+    }
+
+    fn decoded(blob: &[u8], size: usize, caps: &VideoInfo) -> Option<gst::Buffer> {
+        let mut buffer = gst::Buffer::with_size(size).unwrap();
+        decode(blob, buffer.get_mut().unwrap(), Some(caps)).map(|()| buffer)
+    }
+
     #[test]
     fn a_video_meta_travels_and_damaged_ones_do_not() {
         gst::init().unwrap();
-        let mut buffer = gst::Buffer::with_size(64 * 48 * 2).unwrap();
-        let (offsets, strides) = ([0, 64 * 48], [64, 64]);
-        let flags = VideoFrameFlags::INTERLACED;
-        VideoMeta::add_full(buffer.get_mut().unwrap(), flags, VideoFormat::Nv12, 60, 48, &offsets, &strides).unwrap();
-        let blob = encode(&buffer);
-        let mut received = gst::Buffer::with_size(64 * 48 * 2).unwrap();
-        decode(&blob, received.get_mut().unwrap());
+        let caps = VideoInfo::builder(VideoFormat::Nv12, 60, 48).build().unwrap();
+        let blob = with_meta(VideoFormat::Nv12, &[0, 64 * 48], &[64, 64]);
+        let received = decoded(&blob, SIZE, &caps).unwrap();
         let meta = received.meta::<VideoMeta>().unwrap();
-        assert_eq!(
-            (meta.format(), meta.width(), meta.offset(), meta.stride()),
-            (VideoFormat::Nv12, 60, &offsets[..], &strides[..])
-        );
-        assert_eq!(meta.video_frame_flags(), flags);
-        for end in 0..blob.len() {
-            let mut cut = gst::Buffer::with_size(64 * 48 * 2).unwrap();
-            decode(&blob[..end], cut.get_mut().unwrap());
-            assert!(cut.meta::<VideoMeta>().is_none());
+        assert_eq!((meta.format(), meta.width(), meta.height()), (VideoFormat::Nv12, 60, 48));
+        assert_eq!((meta.offset(), meta.stride()), (&[0, 64 * 48][..], &[64, 64][..]));
+        assert_eq!(meta.video_frame_flags(), VideoFrameFlags::INTERLACED);
+        assert!((1..blob.len()).all(|end| decoded(&blob[..end], SIZE, &caps).is_none()));
+        assert!(decoded(&blob, 64 * 48 + 64 * 23 + 59, &caps).is_none(), "one byte short");
+        assert!(decoded(&blob, 64 * 48 + 64 * 23 + 60, &caps).is_some());
+    }
+
+    #[test]
+    fn a_layout_that_reaches_outside_or_contradicts_the_caps_is_refused() {
+        gst::init().unwrap();
+        let caps = VideoInfo::builder(VideoFormat::Nv12, 60, 48).build().unwrap();
+        for (offsets, strides) in
+            [([0, 6143], [64, 64]), ([0, 3072], [64, 1_000_000]), ([0, 3072], [-64, 64]), ([0, 3072], [59, 64])]
+        {
+            let blob = with_meta(VideoFormat::Nv12, &offsets, &strides);
+            assert!(decoded(&blob, SIZE, &caps).is_none(), "{offsets:?} {strides:?}");
         }
-        let mut small = gst::Buffer::with_size(10).unwrap();
-        decode(&blob, small.get_mut().unwrap());
-        assert!(small.meta::<VideoMeta>().is_none());
+        let other = VideoInfo::builder(VideoFormat::Nv21, 60, 48).build().unwrap();
+        let larger = VideoInfo::builder(VideoFormat::Nv12, 62, 48).build().unwrap();
+        let blob = with_meta(VideoFormat::Nv12, &[0, 3072], &[64, 64]);
+        assert!(decoded(&blob, SIZE, &other).is_none() && decoded(&blob, SIZE, &larger).is_none());
     }
 }

@@ -145,9 +145,9 @@ impl BaseSinkImpl for Shm2Sink {
         gst::info!(CAT, imp = self, "opened {} with {settings:?}", settings.shm_path);
         self.reset_counters();
         self.flushing.store(false, Ordering::Release);
-        *lock(&self.stream) = Some(Stream::new(producer));
         let stopping = Arc::new(AtomicBool::new(false));
         let watcher = self.watch(handle.clone(), stopping.clone())?;
+        *lock(&self.stream) = Some(Stream::new(producer));
         let allocator = ArenaAllocator::new(handle.clone());
         *lock(&self.open) = Some(Open { handle, allocator, stopping, watcher: Some(watcher) });
         Ok(())
@@ -180,18 +180,20 @@ impl BaseSinkImpl for Shm2Sink {
     }
 
     fn set_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
-        if !is_system_memory(caps) {
+        if !crate::caps::is_system_memory(caps) {
             return Err(gst::loggable_error!(CAT, "{caps} is not in system memory"));
         }
         gst::debug!(CAT, imp = self, "caps {caps}");
         let mut stream = lock(&self.stream);
-        let Some(stream) = stream.as_mut() else { return Ok(()) };
-        stream.set_caps(caps).map_err(|e| gst::loggable_error!(CAT, "cannot publish caps: {e}"))
+        if let Some(stream) = stream.as_mut() {
+            stream.set_caps(caps);
+        }
+        Ok(())
     }
 
     fn query(&self, query: &mut gst::QueryRef) -> bool {
         if let gst::QueryViewMut::AcceptCaps(accept) = query.view_mut() {
-            let accepted = is_system_memory(accept.caps());
+            let accepted = crate::caps::is_system_memory(accept.caps());
             accept.set_result(accepted);
             return true;
         }
@@ -387,14 +389,6 @@ impl Shm2Sink {
 
 fn clients(handle: &Handle) -> u32 {
     handle.consumers() as u32 + u32::from(handle.has_snapshot_consumers())
-}
-
-fn is_system_memory(caps: &gst::CapsRef) -> bool {
-    let system = gst::CapsFeatures::new([gst::CAPS_FEATURE_MEMORY_SYSTEM_MEMORY]);
-    caps.is_any()
-        || caps
-            .iter_with_features()
-            .all(|(_, features)| features.is_any() || features.is_equal(&system) || features.size() == 0)
 }
 
 fn video_pool(allocator: &ArenaAllocator, caps: Option<&gst::Caps>, info: &gst_video::VideoInfo) -> Option<ArenaPool> {

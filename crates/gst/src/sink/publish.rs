@@ -6,6 +6,8 @@ use shm2::{FrameInfo, Producer, SendError};
 /// The part of the sink that only the streaming thread uses.
 pub(super) struct Stream {
     producer: Producer,
+    /// Caps that go with the next frame; there may be no room for them yet.
+    caps: Option<String>,
     /// Ordinary memory of an exhausted arena, held so that upstream's pool does not use it again but allocates anew.
     _fallback: Option<gst::Buffer>,
 }
@@ -27,11 +29,23 @@ pub(super) enum Path {
 
 impl Stream {
     pub(super) fn new(producer: Producer) -> Self {
-        Self { producer, _fallback: None }
+        Self { producer, caps: None, _fallback: None }
     }
 
-    pub(super) fn set_caps(&mut self, caps: &gst::CapsRef) -> Result<(), SendError> {
-        self.producer.set_caps(caps.to_string().as_bytes())
+    /// Caps for the frames that follow.
+    pub(super) fn set_caps(&mut self, caps: &gst::CapsRef) {
+        self.caps = Some(caps.to_string());
+    }
+
+    fn publish_caps(&mut self) -> Result<(), SendError> {
+        let Some(text) = &self.caps else { return Ok(()) };
+        self.producer.set_caps(text.as_bytes()).inspect_err(|error| {
+            if matches!(error, SendError::Full { .. } | SendError::TimedOut { .. }) {
+                self.producer.handle().count_dropped();
+            }
+        })?;
+        self.caps = None;
+        Ok(())
     }
 
     pub(super) fn end_of_stream(&mut self) -> Result<(), SendError> {
@@ -40,6 +54,7 @@ impl Stream {
 
     /// Publishes a buffer.
     pub(super) fn publish(&mut self, buffer: &gst::Buffer, timing: Timing, latency: u64) -> Result<Path, SendError> {
+        self.publish_caps()?;
         let info = describe(buffer, timing, latency);
         let blob = meta::encode(buffer);
         self._fallback = None;
@@ -83,8 +98,7 @@ impl Stream {
             slot.write_at(offset, &map)?;
             offset += map.size();
         }
-        let part = 0..slot.len();
-        self.producer.publish_part(&slot, part, info, blob, Box::new(())).map(drop)
+        self.producer.publish_with_meta(slot, info, blob).map(drop)
     }
 }
 

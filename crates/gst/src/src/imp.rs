@@ -35,6 +35,10 @@ pub struct Shm2Src {
 struct Stream {
     consumer: Consumer,
     caps: Option<gst::Caps>,
+    /// Producer and number of the caps text that was looked at last.
+    caps_key: Option<(u64, u32)>,
+    /// What the caps say, for raw video.
+    video: Option<gst_video::VideoInfo>,
     /// Nothing can be decoded before a frame that does not depend on another.
     needs_keyframe: bool,
     segment_is_set: bool,
@@ -121,7 +125,14 @@ impl BaseSrcImpl for Shm2Src {
         gst::info!(CAT, imp = self, "reading {} with {settings:?}", settings.shm_path);
         *lock(&self.canceller) = Some(consumer.canceller());
         *lock(&self.counters) = Counters::default();
-        *lock(&self.stream) = Some(Stream { consumer, caps: None, needs_keyframe: true, segment_is_set: false });
+        *lock(&self.stream) = Some(Stream {
+            consumer,
+            caps: None,
+            caps_key: None,
+            video: None,
+            needs_keyframe: true,
+            segment_is_set: false,
+        });
         Ok(())
     }
 
@@ -172,7 +183,14 @@ impl PushSrcImpl for Shm2Src {
         self.follow_latency(frame.info().latency.min(MOST_LATENCY));
         let times = self.times(stream, &frame);
         let duration = frame.info().duration;
-        let mut buffer = lend::buffer(frame);
+        let mut buffer = lend::buffer(frame, stream.video.as_ref()).ok_or_else(|| {
+            gst::element_imp_error!(
+                self,
+                gst::StreamError::Format,
+                ("a frame's layout does not fit its bytes or caps")
+            );
+            gst::FlowError::Error
+        })?;
         if let Some(buffer) = buffer.get_mut() {
             buffer.set_pts(times.pts.and_then(clock::clock_time));
             buffer.set_dts(times.dts.and_then(clock::clock_time));
@@ -199,6 +217,7 @@ impl Shm2Src {
             };
             stream.consumer.set_latest_only(latest_only);
             let waits_for_producer = !stream.consumer.is_attached() && timeout != u64::MAX;
+            let skipped = stream.consumer.stats().skipped;
             let received = stream.consumer.next(waits_for_producer.then(|| Duration::from_nanos(timeout)));
             let frame = match received {
                 Ok(frame) => frame,
@@ -211,7 +230,7 @@ impl Shm2Src {
             counters.consumer = stream.consumer.stats();
             counters.zero_copied += u64::from(frame.is_leased());
             drop(counters);
-            stream.needs_keyframe |= frame.is_discontinuity();
+            stream.needs_keyframe |= frame.is_discontinuity() || stream.consumer.stats().skipped != skipped;
             let is_delta = crate::flags::from_wire(frame.info().flags).contains(gst::BufferFlags::DELTA_UNIT);
             if !(stream.needs_keyframe && is_delta) {
                 stream.needs_keyframe = false;
@@ -265,18 +284,23 @@ impl Shm2Src {
     }
 
     fn follow_caps(&self, stream: &mut Stream, frame: &Frame) -> Result<(), gst::FlowError> {
-        let Some((_, text)) = frame.caps() else { return Ok(()) };
-        let parsed = std::str::from_utf8(text).ok().and_then(|text| text.parse::<gst::Caps>().ok());
-        let Some(caps) = parsed else {
+        let Some((id, text)) = frame.caps() else { return Ok(()) };
+        let key = (stream.consumer.stats().attaches, id);
+        if stream.caps_key == Some(key) {
+            return Ok(());
+        }
+        let Some(caps) = crate::caps::from_text(text) else {
             let text = String::from_utf8_lossy(text);
             gst::element_imp_error!(self, gst::StreamError::Format, ("the producer's caps are not caps: {text:?}"));
             return Err(gst::FlowError::Error);
         };
+        stream.caps_key = Some(key);
         if stream.caps.as_ref() == Some(&caps) {
             return Ok(());
         }
         gst::debug!(CAT, imp = self, "caps {caps}");
         self.obj().set_caps(&caps).map_err(|_| gst::FlowError::NotNegotiated)?;
+        stream.video = gst_video::VideoInfo::from_caps(&caps).ok();
         stream.caps = Some(caps);
         Ok(())
     }

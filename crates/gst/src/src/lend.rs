@@ -20,8 +20,8 @@ impl AsRef<[u8]> for Lent {
     }
 }
 
-/// A buffer over the frame's bytes, with everything but its times.
-pub(super) fn buffer(frame: Frame) -> gst::Buffer {
+/// A buffer over the frame's bytes, with everything but its times; `None` when its metas cannot be true.
+pub(super) fn buffer(frame: Frame, video: Option<&gst_video::VideoInfo>) -> Option<gst::Buffer> {
     let info = *frame.info();
     let blob = frame.meta().to_vec();
     let discontinuity = frame.is_discontinuity();
@@ -33,7 +33,7 @@ pub(super) fn buffer(frame: Frame) -> gst::Buffer {
         }
         buffer.set_offset(info.offset.unwrap_or(gst::ffi::GST_BUFFER_OFFSET_NONE));
         buffer.set_offset_end(info.offset_end.unwrap_or(gst::ffi::GST_BUFFER_OFFSET_NONE));
-        meta::decode(&blob, buffer);
+        meta::decode(&blob, buffer, video)?;
     }
-    buffer
+    Some(buffer)
 }

@@ -50,7 +50,7 @@ impl Checked {
         field("page distance", u32_at(bytes, 76).into(), SECTION)?;
         let leases = u32_at(bytes, 80);
         if !(1..=LEASES as u32).contains(&leases) {
-            field("lease limit", leases.into(), LEASES as u64)?;
+            field("lease limit (1 to 64)", leases.into(), LEASES as u64)?;
         }
         Ok(Self {
             arena_bytes: arena,

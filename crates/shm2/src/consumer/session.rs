@@ -6,7 +6,7 @@ use super::{Position, Start, Step};
 use crate::backend::{self, Event, OpenRegion, Wake, wait_any, wake_shared};
 use crate::description::Description;
 use crate::error::{AttachError, Lie};
-use crate::layout::{self, STATE_CLOSED, STATE_LIVE, W_SEQUENCE};
+use crate::layout::{self, STATE_LIVE, W_SEQUENCE};
 use crate::memory::{Memory, OwnPage};
 use crate::protocol;
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -39,7 +39,7 @@ impl Session {
         let region = OpenRegion::open(path, true)?;
         let checked = check(&region)?;
         let memory = Memory::new(region.map(0, region.bytes() as usize, false)?);
-        if memory.header().state.load(Ordering::Acquire) == STATE_CLOSED {
+        if memory.header().state.load(Ordering::Acquire) != STATE_LIVE {
             return Err(AttachError::NoProducer { path: path.into() });
         }
         let index = claim(&region, &memory)?;

@@ -11,7 +11,7 @@ use super::{Position, Start, Step};
 use crate::backend::{Event, OpenRegion, Wake, wait_any};
 use crate::description::{Description, Range};
 use crate::error::{AttachError, Lie};
-use crate::layout::{self, Header, STATE_CLOSED, STATE_LIVE};
+use crate::layout::{self, Header, STATE_LIVE};
 use crate::memory::WakeWord;
 use crate::sync::{Ordering, fence};
 use std::mem::offset_of;
@@ -54,7 +54,7 @@ impl Snapshot {
         let read = |offset| {
             new.u64_at(offset).map_err(|source| AttachError::System { what: "read", path: path.into(), source })
         };
-        if read(offset_of!(Header, state))? as u32 == STATE_CLOSED {
+        if read(offset_of!(Header, state))? as u32 != STATE_LIVE {
             return Err(AttachError::NoProducer { path: path.into() });
         }
         let (oldest, head) = (read(offset_of!(Header, oldest))?, read(offset_of!(Header, head))?);

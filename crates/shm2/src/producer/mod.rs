@@ -205,10 +205,23 @@ impl Producer {
     /// # Errors
     /// When the ring is full and the policy keeps what is there.
     pub fn publish(&mut self, reservation: Reservation, info: &FrameInfo) -> Result<u64, SendError> {
+        self.publish_with_meta(reservation, info, &[])
+    }
+
+    /// As [`publish`](Self::publish), with an opaque blob that travels along.
+    ///
+    /// # Errors
+    /// Also [`SendError::Description`] when `meta` is longer than 1 MiB.
+    pub fn publish_with_meta(
+        &mut self,
+        reservation: Reservation,
+        info: &FrameInfo,
+        meta: &[u8],
+    ) -> Result<u64, SendError> {
         self.check(&reservation)?;
         let payload = Range { offset: reservation.place().0, length: reservation.len() as u64 };
         let extent = reservation.into_extent();
-        self.send_record(payload, extent, info, &[], None)
+        self.send_record(payload, extent, info, meta, None)
     }
 
     /// Publishes a part of a reservation that stays with the caller, who must not write those bytes again before `keep`
@@ -266,14 +279,15 @@ impl Producer {
         Ok(())
     }
 
-    /// Says that no more frames of this stream come. More may follow; a consumer sees the end between them.
+    /// Says that no more frames of this stream come. More may follow; a consumer sees the end between them. There is
+    /// always room for an end; a second one in a row changes nothing.
     ///
     /// # Errors
-    /// When the ring is full and the policy keeps what is there.
+    /// None at present.
     pub fn end_of_stream(&mut self) -> Result<u64, SendError> {
         self.shared.publish(
             Description { end_of_stream: true, ..description(Range::default(), &FrameInfo::new()) },
-            record(None, None, None),
+            Record { is_end: true, ..record(None, None, None) },
         )
     }
 
@@ -362,7 +376,7 @@ fn description(payload: Range, info: &FrameInfo) -> Description {
 }
 
 fn record(payload: Option<ExtentId>, meta: Option<ExtentId>, keep: Option<Box<dyn Any + Send>>) -> Record {
-    Record { sequence: 0, payload, caps: None, meta, keep }
+    Record { sequence: 0, payload, caps: None, meta, keep, is_end: false }
 }
 
 impl Drop for Producer {

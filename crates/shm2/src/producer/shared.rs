@@ -252,7 +252,11 @@ impl Shared {
         let result = self.retry(bytes, || {
             self.with(|inner| {
                 self.make_cell(inner);
-                if !inner.state.has_cell() {
+                if description.end_of_stream && inner.state.has_ended() {
+                    // One end is enough, and is all that there is always a cell for.
+                    return Ok(inner.state.next() - 1);
+                }
+                if !inner.state.has_cell() && !description.end_of_stream {
                     return Err(SendError::Full { bytes });
                 }
                 description.published_ns = backend::monotonic_ns();

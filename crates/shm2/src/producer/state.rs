@@ -21,6 +21,7 @@ pub(crate) struct Record {
     pub(crate) caps: Option<ExtentId>,
     pub(crate) meta: Option<ExtentId>,
     pub(crate) keep: Option<Keep>,
+    pub(crate) is_end: bool,
 }
 
 impl Record {
@@ -79,9 +80,14 @@ impl State {
         self.limbo.len()
     }
 
-    /// Whether the ring has a cell for one more frame.
+    /// Whether the ring has a cell for one more frame. The last cell is for the end of a stream, which so never waits.
     pub(crate) fn has_cell(&self) -> bool {
-        self.next - self.oldest < CELLS
+        self.next - self.oldest < CELLS - 1
+    }
+
+    /// Whether the newest item is an end of stream.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ring.back().is_some_and(|record| record.is_end)
     }
 
     /// What user code attached to frames that are over now: to be dropped without the mutex.
@@ -96,7 +102,7 @@ impl State {
 
     /// Books a frame whose cell is about to be filled.
     pub(crate) fn push(&mut self, record: Record) {
-        debug_assert!(record.sequence == self.next && self.has_cell());
+        debug_assert!(record.sequence == self.next && self.next - self.oldest < CELLS);
         self.next += 1;
         self.ring.push_back(record);
     }

@@ -1,0 +1,33 @@
+//! Which caps can pass through a region.
+
+/// Whether all structures are of plain memory: a region cannot carry the memory of a device.
+pub(crate) fn is_system_memory(caps: &gst::CapsRef) -> bool {
+    let system = gst::CapsFeatures::new([gst::CAPS_FEATURE_MEMORY_SYSTEM_MEMORY]);
+    let is_plain = |f: &gst::CapsFeaturesRef| f.is_any() || f.size() == 0 || f.is_equal(&system);
+    caps.is_any() || caps.iter_with_features().all(|(_, features)| is_plain(features))
+}
+
+/// Caps from a region's text; `None` unless they are caps that a pad can have.
+pub(crate) fn from_text(text: &[u8]) -> Option<gst::Caps> {
+    let caps = std::str::from_utf8(text).ok()?.parse::<gst::Caps>().ok()?;
+    (caps.is_fixed() && is_system_memory(&caps)).then_some(caps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_fixed_caps_of_plain_memory_come_from_a_region() {
+        gst::init().unwrap();
+        assert!(from_text(b"video/x-raw, format=(string)NV12, width=(int)5").is_some());
+        assert!(from_text(b"video/x-raw(memory:SystemMemory), format=(string)NV12").is_some());
+        for text in
+            ["ANY", "EMPTY", " ", "", "video/x-raw, width=[1,320]", "video/x-raw, format={I420,NV12}", "a/b; c/d"]
+        {
+            assert!(from_text(text.as_bytes()).is_none(), "{text}");
+        }
+        assert!(from_text(b"video/x-raw(memory:GLMemory), format=(string)RGBA").is_none());
+        assert!(from_text(b"\xff").is_none());
+    }
+}
