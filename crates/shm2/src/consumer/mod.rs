@@ -1,15 +1,19 @@
 //! The receiving side: [`Consumer`], its [`Builder`], and the [`Frame`]s that it yields.
 
+mod attached;
+mod builder;
 mod frame;
 mod header;
 mod session;
 mod snapshot;
 
+pub use builder::{Access, Builder, OnProducerExit, Start};
 pub use frame::Frame;
 
-use crate::backend::{Event, OpenRegion, Wake, Watch, watch_directory, watch_region};
+use crate::backend::{Event, Watch, watch_directory, watch_region};
 use crate::error::{AttachError, Lie, ReceiveError, SpecError};
 use crate::spec::Spec;
+use attached::{Attached, Attachment, UNWATCHED_PROBE};
 use session::Session;
 use snapshot::Snapshot;
 use std::fmt;
@@ -17,53 +21,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-/// How a consumer gets at the bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Access {
-    /// Leasing if there is a page and the right to write; else snapshots.
-    #[default]
-    Auto,
-    /// In place, holding each frame: needs the right to write the file and one of 64 pages.
-    Lease,
-    /// A private copy of each frame: needs only the right to read, any number of consumers.
-    Snapshot,
-}
-
-/// Which frame comes first after an attach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Start {
-    /// The producer's `history`: by default the newest frame that is there.
-    #[default]
-    History,
-    /// The oldest that is still there.
-    Oldest,
-    /// The next that comes.
-    Next,
-}
-
-impl Start {
-    fn first(self, oldest: u64, head: u64, history: u64) -> u64 {
-        let next = head.saturating_add(1);
-        match self {
-            Self::History => next.saturating_sub(history).max(oldest),
-            Self::Oldest => oldest,
-            Self::Next => next,
-        }
-    }
-}
-
-/// What to do when the producer is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnProducerExit {
-    /// Wait for the next one at the same name, for ever.
-    #[default]
-    Reconnect,
-    /// Say that the stream is over.
-    EndOfStream,
-    /// Return [`ReceiveError::ProducerGone`].
-    Error,
-}
 
 /// Where a consumer stands in its generation.
 #[derive(Debug, Default, Clone, Copy)]
@@ -94,127 +51,6 @@ enum Step {
     Frame(Frame),
     EndOfStream,
     Nothing,
-}
-
-#[derive(Debug)]
-enum Attachment {
-    Lease(Arc<Session>),
-    Snapshot(Box<Snapshot>),
-}
-
-impl Attachment {
-    fn region(&self) -> &OpenRegion {
-        match self {
-            Self::Lease(session) => session.region(),
-            Self::Snapshot(snapshot) => snapshot.region(),
-        }
-    }
-
-    fn generation(&self) -> u64 {
-        match self {
-            Self::Lease(session) => session.generation(),
-            Self::Snapshot(snapshot) => snapshot.generation(),
-        }
-    }
-
-    fn take(&mut self, position: &mut Position) -> Result<Step, Lie> {
-        match self {
-            Self::Lease(session) => session.take(position),
-            Self::Snapshot(snapshot) => snapshot.take(position),
-        }
-    }
-
-    fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
-        match self {
-            Self::Lease(session) => session.wait(position, event, seen, timeout),
-            Self::Snapshot(snapshot) => snapshot.wait(position, event, seen, timeout),
-        }
-    }
-
-    fn is_closed(&self) -> bool {
-        match self {
-            Self::Lease(session) => session.is_closed(),
-            Self::Snapshot(snapshot) => snapshot.is_closed(),
-        }
-    }
-}
-
-/// Settings of a consumer.
-#[derive(Debug, Clone)]
-pub struct Builder {
-    spec: Spec,
-    access: Access,
-    start: Start,
-    latest_only: bool,
-    max_leases: usize,
-    on_exit: OnProducerExit,
-    spin: Duration,
-}
-
-impl Builder {
-    /// How to get at the bytes; [`Access::Auto`] if not set.
-    pub fn access(mut self, access: Access) -> Self {
-        self.access = access;
-        self
-    }
-
-    /// Which frame comes first; [`Start::History`] if not set.
-    pub fn start(mut self, start: Start) -> Self {
-        self.start = start;
-        self
-    }
-
-    /// Passes over frames that wait: takes the second newest when two or more are there. False if not set.
-    pub fn latest_only(mut self, latest_only: bool) -> Self {
-        self.latest_only = latest_only;
-        self
-    }
-
-    /// Frames held in place at a time, at most what the producer allows; beyond that frames are copied.
-    pub fn max_leases(mut self, frames: usize) -> Self {
-        self.max_leases = frames;
-        self
-    }
-
-    /// What to do when the producer is gone; [`OnProducerExit::Reconnect`] if not set.
-    pub fn on_producer_exit(mut self, action: OnProducerExit) -> Self {
-        self.on_exit = action;
-        self
-    }
-
-    /// How long to look for the next frame before sleeping; not at all if not set.
-    pub fn spin(mut self, time: Duration) -> Self {
-        self.spin = time;
-        self
-    }
-
-    /// A consumer that attaches at its first [`next`](Consumer::next): the producer may come later.
-    pub fn build(self) -> Consumer {
-        let Self { spec, access, start, latest_only, max_leases, on_exit, spin } = self;
-        Consumer {
-            spec,
-            access,
-            start,
-            max_leases,
-            on_exit,
-            spin,
-            latest_only,
-            attached: None,
-            position: Position::default(),
-            totals: ConsumerStats::default(),
-            shared: Arc::default(),
-        }
-    }
-
-    /// A consumer that is attached.
-    ///
-    /// # Errors
-    /// When no producer comes in time (`None`: wait for ever), or the region is not usable.
-    pub fn attach(self, timeout: Option<Duration>) -> Result<Consumer, AttachError> {
-        let mut consumer = self.build();
-        consumer.attach(deadline(timeout))?;
-        Ok(consumer)
-    }
 }
 
 fn deadline(timeout: Option<Duration>) -> Option<Instant> {
@@ -255,59 +91,6 @@ pub struct ConsumerStats {
     pub attaches: u64,
 }
 
-/// Probing for the producer's death: at each change of the region file, and some times after it, because a file's
-/// watch speaks up before the locks are gone.
-#[derive(Debug)]
-struct Liveness {
-    /// The event's value at the last change that was looked into.
-    seen: u32,
-    /// When to probe next without a change, and how long after that again.
-    next: Option<(Instant, Duration)>,
-    watch: Option<Watch>,
-}
-
-const UNWATCHED_PROBE: Duration = Duration::from_millis(250);
-const FIRST_PROBE: Duration = Duration::from_micros(200);
-const LAST_PROBE: Duration = Duration::from_millis(100);
-
-impl Liveness {
-    fn new(seen: u32, watch: Option<Watch>) -> Self {
-        Self { seen, next: Some((Instant::now(), FIRST_PROBE)), watch }
-    }
-
-    /// Whether it is time to probe; plans the next time.
-    fn is_due(&mut self, seen: u32) -> bool {
-        if seen == self.seen && self.next.is_none() {
-            return false;
-        }
-        let now = Instant::now();
-        if seen != self.seen {
-            self.seen = seen;
-            self.next = Some((now + FIRST_PROBE, 2 * FIRST_PROBE));
-            return true;
-        }
-        let Some((_, step)) = self.next.filter(|(due, _)| *due <= now) else { return false };
-        let watched = self.watch.as_ref().is_some_and(Watch::is_alive);
-        self.next = match step {
-            step if step <= LAST_PROBE => Some((now + step, 2 * step)),
-            _ if watched => None,
-            step => Some((now + UNWATCHED_PROBE, step)),
-        };
-        true
-    }
-
-    /// Longest sleep before the next probe.
-    fn sleep(&self) -> Option<Duration> {
-        self.next.map(|(due, _)| due.saturating_duration_since(Instant::now()))
-    }
-}
-
-#[derive(Debug)]
-struct Attached {
-    attachment: Attachment,
-    liveness: Liveness,
-}
-
 /// One receiver of a region's frames. Waits for its producer, and attaches to the next one by itself.
 pub struct Consumer {
     spec: Spec,
@@ -330,6 +113,23 @@ impl Consumer {
     /// When the name is bad.
     pub fn new(spec: &str) -> Result<Self, SpecError> {
         Ok(Self::builder(spec)?.build())
+    }
+
+    fn with(builder: Builder) -> Self {
+        let Builder { spec, access, start, latest_only, max_leases, on_exit, spin } = builder;
+        Self {
+            spec,
+            access,
+            start,
+            max_leases,
+            on_exit,
+            spin,
+            latest_only,
+            attached: None,
+            position: Position::default(),
+            totals: ConsumerStats::default(),
+            shared: Arc::default(),
+        }
     }
 
     /// Settings for a consumer of the region at `spec`.
@@ -496,11 +296,10 @@ impl Consumer {
         let seen = self.shared.event.value();
         let (attachment, position) = self.open(path)?;
         let watch = watch_region(attachment.region(), &self.shared.event);
-        let liveness = Liveness::new(seen, watch);
         let discontinuity = self.totals.attaches > 0;
         self.position = Position { latest_only: self.latest_only, discontinuity, ..position };
         self.totals.attaches += 1;
-        self.attached = Some(Attached { attachment, liveness });
+        self.attached = Some(Attached::new(attachment, seen, watch));
         Ok(())
     }
 
@@ -566,32 +365,6 @@ impl Consumer {
     /// For ending a wait from another thread.
     pub fn canceller(&self) -> Canceller {
         Canceller(self.shared.clone())
-    }
-}
-
-impl Attached {
-    /// Sleeps until there may be something to take; true when the producer is gone.
-    fn wait(&mut self, position: &Position, signals: &Signals, deadline: Option<Instant>) -> Result<bool, Lie> {
-        let seen = signals.event.value();
-        if self.is_gone(seen) {
-            return Ok(true);
-        }
-        if signals.cancelled.load(Ordering::Acquire) {
-            return Ok(false);
-        }
-        let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
-        let timeout = [left, self.liveness.sleep()].into_iter().flatten().min();
-        match self.attachment.wait(position, &signals.event, seen, timeout) {
-            Wake::Fault => Err(Lie::Truncated),
-            Wake::Timeout | Wake::Signal => Ok(false),
-        }
-    }
-
-    fn is_gone(&mut self, seen: u32) -> bool {
-        if self.attachment.is_closed() {
-            return true;
-        }
-        self.liveness.is_due(seen) && !self.attachment.region().producer_lives()
     }
 }
 

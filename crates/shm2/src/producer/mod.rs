@@ -2,13 +2,15 @@
 
 mod allocator;
 mod extents;
+mod handle;
 mod reservation;
 mod shared;
 mod state;
 
+pub use handle::{Handle, ProducerStats};
 pub use reservation::Reservation;
 
-use crate::backend::{self, OwnedRegion, Wake};
+use crate::backend::{self, OwnedRegion};
 use crate::description::{Description, FrameInfo, Range};
 use crate::error::{CreateError, SendError, SpecError};
 use crate::layout;
@@ -317,7 +319,7 @@ impl Producer {
 
     /// A handle for other threads: memory ahead of time, statistics, demand, cancelling.
     pub fn handle(&self) -> Handle {
-        Handle { shared: self.shared.clone() }
+        Handle::new(self.shared.clone())
     }
 
     /// Where the region is.
@@ -388,120 +390,5 @@ impl Drop for Producer {
 impl fmt::Debug for Producer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Producer").field("path", &self.path()).finish_non_exhaustive()
-    }
-}
-
-/// What a producer did so far, and what its memory is doing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ProducerStats {
-    /// Items published: frames and ends of stream.
-    pub published: u64,
-    /// Frames retired before every attached consumer had read them.
-    pub dropped_oldest: u64,
-    /// New frames not taken for lack of room.
-    pub dropped_newest: u64,
-    /// Frames that could never fit.
-    pub dropped_too_large: u64,
-    /// Times that the producer woke sleeping consumers.
-    pub wakes: u64,
-    /// Frames in the ring.
-    pub ready: u64,
-    /// Retired frames that a consumer still holds.
-    pub held: u64,
-    /// Bytes of the arena.
-    pub arena_bytes: u64,
-    /// Bytes that nobody has. Free and used bytes always add up to the arena.
-    pub free_bytes: u64,
-    /// Bytes in reservations and frames, each extent once.
-    pub used_bytes: u64,
-}
-
-/// A part of a producer for other threads. Keeps the region mapped, but does not keep it open.
-#[derive(Clone)]
-pub struct Handle {
-    shared: Arc<Shared>,
-}
-
-impl Handle {
-    /// Arena memory without waiting and without counting a drop.
-    ///
-    /// # Errors
-    /// [`SendError::Full`] when there is none even after the oldest frames went (under `drop-oldest`).
-    pub fn try_reserve(&self, bytes: usize) -> Result<Reservation, SendError> {
-        self.shared.try_reserve(bytes as u64)
-    }
-
-    /// Leasing consumers that are attached now; ends what dead ones held.
-    pub fn consumers(&self) -> usize {
-        self.shared.with(|inner| {
-            let alive = self.shared.reap(inner);
-            inner.state.collect(&self.shared.memory);
-            alive
-        })
-    }
-
-    /// Whether any snapshot consumer is attached now.
-    pub fn has_snapshot_consumers(&self) -> bool {
-        self.shared.region.has_snapshots()
-    }
-
-    /// Whether the producer closed the region.
-    pub fn is_closed(&self) -> bool {
-        self.shared.closed.load(Ordering::Acquire)
-    }
-
-    /// Changes whenever a peer came or went.
-    pub fn changes(&self) -> u32 {
-        self.shared.event.value()
-    }
-
-    /// Waits until [`changes`](Self::changes) differs from `seen`; false when the time is over. Where the system ran
-    /// out of file watches nothing tells, so give a time limit.
-    pub fn wait_change(&self, seen: u32, timeout: Option<Duration>) -> bool {
-        self.shared.event.wait(seen, timeout) != Wake::Timeout
-    }
-
-    /// Ends a [`wait_change`](Self::wait_change) of another thread.
-    pub fn signal(&self) {
-        self.shared.event.signal();
-    }
-
-    /// While true, calls that wait under [`FullPolicy::Block`] return [`SendError::Cancelled`] within 10 ms.
-    pub fn set_cancelled(&self, cancelled: bool) {
-        self.shared.set_cancelled(cancelled);
-    }
-
-    /// Counts one new frame that the caller dropped for lack of room.
-    pub fn count_dropped(&self) {
-        self.shared.count_dropped_newest();
-    }
-
-    /// What happened so far.
-    pub fn stats(&self) -> ProducerStats {
-        let inner = self.shared.lock();
-        ProducerStats {
-            published: inner.state.next() - 1,
-            dropped_oldest: inner.state.dropped_oldest,
-            dropped_newest: inner.stats.dropped_newest,
-            dropped_too_large: inner.stats.dropped_too_large,
-            wakes: inner.stats.wakes,
-            ready: inner.state.next() - inner.state.oldest(),
-            held: inner.state.in_limbo() as u64,
-            arena_bytes: self.shared.arena,
-            free_bytes: inner.state.extents.free_bytes(),
-            used_bytes: inner.state.extents.used_bytes(),
-        }
-    }
-
-    /// Whether a reservation is of this producer.
-    pub fn owns(&self, reservation: &Reservation) -> bool {
-        Arc::ptr_eq(&reservation.shared, &self.shared)
-    }
-}
-
-impl fmt::Debug for Handle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("path", &self.shared.region.path()).finish_non_exhaustive()
     }
 }

@@ -1,0 +1,142 @@
+//! An attachment of either kind, and whether its producer still lives.
+
+use super::session::Session;
+use super::snapshot::Snapshot;
+use super::{Position, Signals, Step};
+use crate::backend::{Event, OpenRegion, Wake, Watch};
+use crate::error::Lie;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+#[derive(Debug)]
+pub(super) enum Attachment {
+    Lease(Arc<Session>),
+    Snapshot(Box<Snapshot>),
+}
+
+impl Attachment {
+    pub(super) fn region(&self) -> &OpenRegion {
+        match self {
+            Self::Lease(session) => session.region(),
+            Self::Snapshot(snapshot) => snapshot.region(),
+        }
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        match self {
+            Self::Lease(session) => session.generation(),
+            Self::Snapshot(snapshot) => snapshot.generation(),
+        }
+    }
+
+    pub(super) fn take(&mut self, position: &mut Position) -> Result<Step, Lie> {
+        match self {
+            Self::Lease(session) => session.take(position),
+            Self::Snapshot(snapshot) => snapshot.take(position),
+        }
+    }
+
+    pub(super) fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
+        match self {
+            Self::Lease(session) => session.wait(position, event, seen, timeout),
+            Self::Snapshot(snapshot) => snapshot.wait(position, event, seen, timeout),
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        match self {
+            Self::Lease(session) => session.is_closed(),
+            Self::Snapshot(snapshot) => snapshot.is_closed(),
+        }
+    }
+}
+
+/// Probing for the producer's death: at each change of the region file, and some times after it, because a file's
+/// watch speaks up before the locks are gone.
+#[derive(Debug)]
+struct Liveness {
+    /// The event's value at the last change that was looked into.
+    seen: u32,
+    /// When to probe next without a change, and how long after that again.
+    next: Option<(Instant, Duration)>,
+    watch: Option<Watch>,
+}
+
+pub(super) const UNWATCHED_PROBE: Duration = Duration::from_millis(250);
+const FIRST_PROBE: Duration = Duration::from_micros(200);
+const LAST_PROBE: Duration = Duration::from_millis(100);
+
+impl Liveness {
+    fn new(seen: u32, watch: Option<Watch>) -> Self {
+        Self { seen, next: Some((Instant::now(), FIRST_PROBE)), watch }
+    }
+
+    /// Whether it is time to probe; plans the next time.
+    fn is_due(&mut self, seen: u32) -> bool {
+        if seen == self.seen && self.next.is_none() {
+            return false;
+        }
+        let now = Instant::now();
+        if seen != self.seen {
+            self.seen = seen;
+            self.next = Some((now + FIRST_PROBE, 2 * FIRST_PROBE));
+            return true;
+        }
+        let Some((_, step)) = self.next.filter(|(due, _)| *due <= now) else { return false };
+        let watched = self.watch.as_ref().is_some_and(Watch::is_alive);
+        self.next = match step {
+            step if step <= LAST_PROBE => Some((now + step, 2 * step)),
+            _ if watched => None,
+            step => Some((now + UNWATCHED_PROBE, step)),
+        };
+        true
+    }
+
+    /// Longest sleep before the next probe.
+    fn sleep(&self) -> Option<Duration> {
+        self.next.map(|(due, _)| due.saturating_duration_since(Instant::now()))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) attachment: Attachment,
+    liveness: Liveness,
+}
+
+impl Attached {
+    /// `seen` is the event's value before the attachment was made.
+    pub(super) fn new(attachment: Attachment, seen: u32, watch: Option<Watch>) -> Self {
+        Self { attachment, liveness: Liveness::new(seen, watch) }
+    }
+
+    /// Sleeps until there may be something to take; true when the producer is gone.
+    pub(super) fn wait(
+        &mut self,
+        position: &Position,
+        signals: &Signals,
+        deadline: Option<Instant>,
+    ) -> Result<bool, Lie> {
+        let seen = signals.event.value();
+        if self.is_gone(seen) {
+            return Ok(true);
+        }
+        if signals.cancelled.load(Ordering::Acquire) {
+            return Ok(false);
+        }
+        let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+        let timeout = [left, self.liveness.sleep()].into_iter().flatten().min();
+        match self.attachment.wait(position, &signals.event, seen, timeout) {
+            Wake::Fault => Err(Lie::Truncated),
+            Wake::Timeout | Wake::Signal => Ok(false),
+        }
+    }
+
+    pub(super) fn is_gone(&mut self, seen: u32) -> bool {
+        if self.attachment.is_closed() {
+            return true;
+        }
+        self.liveness.is_due(seen) && !self.attachment.region().producer_lives()
+    }
+}

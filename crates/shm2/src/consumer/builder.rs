@@ -1,0 +1,118 @@
+//! A consumer's settings.
+
+use super::{Consumer, deadline};
+use crate::error::AttachError;
+use crate::spec::Spec;
+use std::time::Duration;
+
+/// How a consumer gets at the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// Leasing if there is a page and the right to write; else snapshots.
+    #[default]
+    Auto,
+    /// In place, holding each frame: needs the right to write the file and one of 64 pages.
+    Lease,
+    /// A private copy of each frame: needs only the right to read, any number of consumers.
+    Snapshot,
+}
+
+/// Which frame comes first after an attach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// The producer's `history`: by default the newest frame that is there.
+    #[default]
+    History,
+    /// The oldest that is still there.
+    Oldest,
+    /// The next that comes.
+    Next,
+}
+
+impl Start {
+    pub(super) fn first(self, oldest: u64, head: u64, history: u64) -> u64 {
+        let next = head.saturating_add(1);
+        match self {
+            Self::History => next.saturating_sub(history).max(oldest),
+            Self::Oldest => oldest,
+            Self::Next => next,
+        }
+    }
+}
+
+/// What to do when the producer is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnProducerExit {
+    /// Wait for the next one at the same name, for ever.
+    #[default]
+    Reconnect,
+    /// Say that the stream is over.
+    EndOfStream,
+    /// Return [`ReceiveError::ProducerGone`].
+    Error,
+}
+
+/// Settings of a consumer.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    pub(super) spec: Spec,
+    pub(super) access: Access,
+    pub(super) start: Start,
+    pub(super) latest_only: bool,
+    pub(super) max_leases: usize,
+    pub(super) on_exit: OnProducerExit,
+    pub(super) spin: Duration,
+}
+
+impl Builder {
+    /// How to get at the bytes; [`Access::Auto`] if not set.
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// Which frame comes first; [`Start::History`] if not set.
+    pub fn start(mut self, start: Start) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// Passes over frames that wait: takes the second newest when two or more are there. False if not set.
+    pub fn latest_only(mut self, latest_only: bool) -> Self {
+        self.latest_only = latest_only;
+        self
+    }
+
+    /// Frames held in place at a time, at most what the producer allows; beyond that frames are copied.
+    pub fn max_leases(mut self, frames: usize) -> Self {
+        self.max_leases = frames;
+        self
+    }
+
+    /// What to do when the producer is gone; [`OnProducerExit::Reconnect`] if not set.
+    pub fn on_producer_exit(mut self, action: OnProducerExit) -> Self {
+        self.on_exit = action;
+        self
+    }
+
+    /// How long to look for the next frame before sleeping; not at all if not set.
+    pub fn spin(mut self, time: Duration) -> Self {
+        self.spin = time;
+        self
+    }
+
+    /// A consumer that attaches at its first [`next`](Consumer::next): the producer may come later.
+    pub fn build(self) -> Consumer {
+        Consumer::with(self)
+    }
+
+    /// A consumer that is attached.
+    ///
+    /// # Errors
+    /// When no producer comes in time (`None`: wait for ever), or the region is not usable.
+    pub fn attach(self, timeout: Option<Duration>) -> Result<Consumer, AttachError> {
+        let mut consumer = self.build();
+        consumer.attach(deadline(timeout))?;
+        Ok(consumer)
+    }
+}
