@@ -160,6 +160,7 @@ fn frames_of_a_killed_consumer_are_recycled_within_a_second() {
     consumer.kill();
     let killed = Instant::now();
     until("recycling", || handle.consumers() == 0 && handle.stats().held == 0);
+    println!("recycled {:?} after kill -9", killed.elapsed());
     assert!(killed.elapsed() < Duration::from_secs(1), "{:?}", killed.elapsed());
     assert!(handle.stats().free_bytes >= free + 7 * 100_000);
 }
@@ -175,6 +176,7 @@ fn a_killed_producers_consumers_go_on_with_the_next() {
         while consumer.generation() == generation || !consumer.is_attached() {
             consumer.next(LONG).unwrap();
         }
+        println!("first frame {:?} after the start of a producer of {size}", started.elapsed());
         assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
         let last = (0..20).map(|_| consumer.next(LONG).unwrap()).last().unwrap();
         producer.kill();
