@@ -1,24 +1,11 @@
 //! The main job before your eyes: a live producer pipeline, two consumer processes of different speed, one killed and
 //! started again, then the producer killed and started again with another size.
 
+use crate::program::{Counts, Program, gstreamer};
 use crate::run::{run, target};
 use crate::{Outcome, setup};
-use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// Counts that a program printed last.
-type Counts = HashMap<String, f64>;
-
-/// One program of the demonstration.
-struct Program {
-    name: &'static str,
-    child: Child,
-    counts: Arc<Mutex<Counts>>,
-}
 
 /// The names of the regions; removed with whatever a killed program left there.
 struct Regions {
@@ -148,12 +135,6 @@ fn audio_pipeline(regions: &Regions) -> String {
     format!("shm2src name=src shm-path={} ! fakesink sync=false", regions.audio)
 }
 
-fn gstreamer(program: &str) -> Command {
-    let mut command = Command::new(program);
-    command.env("GST_PLUGIN_PATH", target().join("debug")).env("GST_REGISTRY", target().join("demo/registry.bin"));
-    command
-}
-
 fn take_picture(regions: &Regions) -> Outcome {
     let picture = target().join("demo/frame.png");
     let _ = std::fs::remove_file(&picture);
@@ -176,72 +157,6 @@ fn pause(programs: &[&Program], seconds: u64) {
             programs.iter().map(|p| format!("{}: {}", p.name, p.count("frames").max(p.count("published")))).collect();
         println!("          frames: {}", line.join("   "));
     }
-}
-
-impl Program {
-    fn start(name: &'static str, role: &str, pipeline: &str) -> Result<Self, String> {
-        let mut command = gstreamer(&target().join("debug/examples/shm2_demo").display().to_string());
-        command.args([role, pipeline]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        // A group of its own: Ctrl-C ends this program, the closed pipe then ends the others in an orderly way.
-        command.process_group(0);
-        let mut child = command.spawn().map_err(|e| format!("cannot start the {name}: {e}"))?;
-        let counts = Arc::new(Mutex::new(Counts::new()));
-        if let Some(stdout) = child.stdout.take() {
-            let counts = counts.clone();
-            std::thread::spawn(move || {
-                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                    *counts.lock().unwrap_or_else(PoisonError::into_inner) = parse(&line);
-                }
-            });
-        }
-        Ok(Self { name, child, counts })
-    }
-
-    fn count(&self, key: &str) -> f64 {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied().unwrap_or_default()
-    }
-
-    fn result(&self) -> (&'static str, Counts) {
-        (self.name, self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone())
-    }
-
-    /// SIGKILL.
-    fn kill(mut self) -> Result<(&'static str, Counts), String> {
-        self.child
-            .kill()
-            .and_then(|()| self.child.wait())
-            .map_err(|e| format!("cannot kill the {}: {e}", self.name))?;
-        Ok((self.name, self.result().1))
-    }
-
-    /// Closes its standard input and waits for its end.
-    fn stop(mut self) -> Result<(&'static str, Counts), String> {
-        drop(self.child.stdin.take());
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) if status.success() => break,
-                Ok(Some(status)) => return Err(format!("the {} failed: {status}", self.name)),
-                Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
-                _ => return Err(format!("the {} does not end", self.name)),
-            }
-        }
-        // Its last line may still be on the way.
-        std::thread::sleep(Duration::from_millis(50));
-        Ok(self.result())
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn parse(line: &str) -> Counts {
-    let pairs = line.split_whitespace().filter_map(|word| word.split_once('='));
-    pairs.filter_map(|(key, value)| Some((key.to_owned(), value.parse().ok()?))).collect()
 }
 
 fn print_table(rows: &[(&'static str, Counts)]) {

@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod demo;
+mod program;
 mod run;
 mod setup;
 mod tests;
@@ -17,7 +19,7 @@ cargo xtask TASK
   test                  set up, then run every test
   lint                  formatting, clippy and documentation
   models                the loom models of the protocol
-  bench                 cost of handing a frame over, beside raw limits of the machine";
+  bench                 cost of handing a frame over, beside raw limits of the machine and shmsink";
 
 type Outcome = Result<(), String>;
 
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
         ["test"] => tests::test(),
         ["lint"] => tests::lint(),
         ["models"] => tests::models(),
-        ["bench"] => tests::bench(),
+        ["bench"] => bench::bench(),
         [] | [.., "help" | "-h" | "--help"] => {
             println!("{HELP}");
             Ok(())

@@ -35,11 +35,6 @@ pub fn lint() -> Outcome {
     run_command(doc, "cargo doc --workspace --no-deps")
 }
 
-/// Cost of handing over a frame, beside raw limits.
-pub fn bench() -> Outcome {
-    run("cargo run --release -p shm2-benches --bin handover")
-}
-
 /// Shared words go through `crate::sync`, so that the loom models run the product's code.
 fn check_atomics() -> Outcome {
     let listed = command("git grep -nE std::sync::atomic.*Atomic(U32|U64) -- crates/shm2/src").output();
