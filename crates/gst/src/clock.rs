@@ -9,11 +9,22 @@ pub(crate) fn clock_time(nanoseconds: u64) -> Option<gst::ClockTime> {
     (nanoseconds != u64::MAX).then(|| gst::ClockTime::from_nseconds(nanoseconds))
 }
 
-/// What a pipeline's clock shows, less what the system's monotonic clock shows, in nanoseconds.
-pub(crate) fn offset_from_monotonic(clock: &gst::Clock) -> i64 {
-    if is_monotonic(clock) {
-        return 0;
+/// A pipeline's clock and whether it is the system's monotonic clock itself, which is found out once.
+#[derive(Debug, Default)]
+pub(crate) struct Known(Option<(gst::Clock, bool)>);
+
+impl Known {
+    /// See [`offset_from_monotonic`].
+    pub(crate) fn offset(&mut self, clock: &gst::Clock) -> i64 {
+        if self.0.as_ref().is_none_or(|(known, _)| known != clock) {
+            self.0 = Some((clock.clone(), is_monotonic(clock)));
+        }
+        if self.0.as_ref().is_some_and(|(_, monotonic)| *monotonic) { 0 } else { offset_from_monotonic(clock) }
     }
+}
+
+/// What a pipeline's clock shows, less what the system's monotonic clock shows, in nanoseconds.
+fn offset_from_monotonic(clock: &gst::Clock) -> i64 {
     // The reading that was disturbed least.
     let read = || {
         let before = shm2::monotonic_ns();

@@ -8,10 +8,10 @@ use gst_video::{VideoFormat, VideoFormatFlags, VideoFrameFlags, VideoInfo, Video
 const KIND_VIDEO: u16 = 1;
 const PLANES: usize = 4;
 
-/// The blob for a buffer; empty when it has no meta that travels.
-pub(crate) fn encode(buffer: &gst::BufferRef) -> Vec<u8> {
+/// The blob for a buffer; empty when it has no meta that says more than its caps, which `video` describes.
+pub(crate) fn encode(buffer: &gst::BufferRef, video: Option<&VideoInfo>) -> Vec<u8> {
     let mut blob = Vec::new();
-    if let Some(meta) = buffer.meta::<VideoMeta>() {
+    if let Some(meta) = buffer.meta::<VideoMeta>().filter(|meta| !video.is_some_and(|video| follows(meta, video))) {
         item(&mut blob, KIND_VIDEO, &video_bytes(&meta));
     }
     blob
@@ -28,6 +28,17 @@ pub(crate) fn decode(blob: &[u8], buffer: &mut gst::BufferRef, video: Option<&Vi
         }
     }
     Some(())
+}
+
+/// Whether the meta describes just the layout that everybody derives from the caps.
+fn follows(meta: &VideoMeta, video: &VideoInfo) -> bool {
+    let planes = meta.n_planes() as usize;
+    let layout = |video: &VideoInfo| {
+        video.offset().get(..planes) == Some(meta.offset()) && video.stride().get(..planes) == Some(meta.stride())
+    };
+    (meta.format(), meta.width(), meta.height()) == (video.format(), video.width(), video.height())
+        && meta.video_frame_flags().is_empty()
+        && layout(video)
 }
 
 fn item(blob: &mut Vec<u8>, kind: u16, bytes: &[u8]) {
@@ -125,7 +136,7 @@ mod tests {
         let mut buffer = gst::Buffer::with_size(1 << 20).unwrap();
         let flags = VideoFrameFlags::INTERLACED;
         VideoMeta::add_full(buffer.get_mut().unwrap(), flags, format, 60, 48, offsets, strides).unwrap();
-        encode(&buffer)
+        encode(&buffer, None)
     }
 
     fn decoded(blob: &[u8], size: usize, caps: &VideoInfo) -> Option<gst::Buffer> {
@@ -146,6 +157,18 @@ mod tests {
         assert!((1..blob.len()).all(|end| decoded(&blob[..end], SIZE, &caps).is_none()));
         assert!(decoded(&blob, 64 * 48 + 64 * 23 + 59, &caps).is_none(), "one byte short");
         assert!(decoded(&blob, 64 * 48 + 64 * 23 + 60, &caps).is_some());
+    }
+
+    #[test]
+    fn a_meta_that_says_no_more_than_the_caps_stays_at_home() {
+        gst::init().unwrap();
+        let caps = VideoInfo::builder(VideoFormat::I420, 320, 240).build().unwrap();
+        let mut buffer = gst::Buffer::with_size(caps.size()).unwrap();
+        let flags = VideoFrameFlags::empty();
+        VideoMeta::add(buffer.get_mut().unwrap(), flags, VideoFormat::I420, 320, 240).unwrap();
+        assert!(encode(&buffer, Some(&caps)).is_empty());
+        let wider = VideoInfo::builder(VideoFormat::I420, 324, 240).build().unwrap();
+        assert!(!encode(&buffer, Some(&wider)).is_empty() && !encode(&buffer, None).is_empty());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! GObject glue of `shm2sink`.
 //!
-//! Lock order: `stream`, then any one of `settings`, `open`, `counters`. No lock but `stream` is held over a call that
+//! Lock order: `stream`, then any one of `settings`, `open`, `counters`, `clock`. No lock but `stream` is held over a call that
 //! may wait, and `stream` is taken by the streaming thread and by start and stop only.
 
 use super::publish::{Path, Stream, Timing};
@@ -34,6 +34,7 @@ pub struct Shm2Sink {
     stream: Mutex<Option<Stream>>,
     open: Mutex<Option<Open>>,
     counters: Mutex<Counters>,
+    clock: Mutex<clock::Known>,
     flushing: AtomicBool,
 }
 
@@ -284,9 +285,9 @@ impl Shm2Sink {
         };
         let (pts, dts) = (running(buffer.pts()), running(buffer.dts()));
         let clock = sink.clock().zip(sink.base_time());
-        let time = clock.zip(pts.or(dts)).map(|((clock, base), due)| {
-            clock::to_monotonic(due, base.nseconds(), clock::offset_from_monotonic(&clock))
-        });
+        let time = clock
+            .zip(pts.or(dts))
+            .map(|((clock, base), due)| clock::to_monotonic(due, base.nseconds(), lock(&self.clock).offset(&clock)));
         Timing { pts, dts, time }
     }
 

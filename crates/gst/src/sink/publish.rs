@@ -8,6 +8,8 @@ pub(super) struct Stream {
     producer: Producer,
     /// Caps that go with the next frame; there may be no room for them yet.
     caps: Option<String>,
+    /// What the caps say, for raw video.
+    video: Option<gst_video::VideoInfo>,
     /// Ordinary memory of an exhausted arena, held so that upstream's pool does not use it again but allocates anew.
     _fallback: Option<gst::Buffer>,
 }
@@ -29,12 +31,13 @@ pub(super) enum Path {
 
 impl Stream {
     pub(super) fn new(producer: Producer) -> Self {
-        Self { producer, caps: None, _fallback: None }
+        Self { producer, caps: None, video: None, _fallback: None }
     }
 
     /// Caps for the frames that follow.
     pub(super) fn set_caps(&mut self, caps: &gst::CapsRef) {
         self.caps = Some(caps.to_string());
+        self.video = gst_video::VideoInfo::from_caps(caps).ok();
     }
 
     fn publish_caps(&mut self) -> Result<(), SendError> {
@@ -56,7 +59,7 @@ impl Stream {
     pub(super) fn publish(&mut self, buffer: &gst::Buffer, timing: Timing, latency: u64) -> Result<Path, SendError> {
         self.publish_caps()?;
         let info = describe(buffer, timing, latency);
-        let blob = meta::encode(buffer);
+        let blob = meta::encode(buffer, self.video.as_ref());
         self._fallback = None;
         if buffer.n_memory() == 1
             && let Some(memory) = buffer.memory(0)

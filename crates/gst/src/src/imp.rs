@@ -42,6 +42,7 @@ struct Stream {
     /// Nothing can be decoded before a frame that does not depend on another.
     needs_keyframe: bool,
     segment_is_set: bool,
+    clock: clock::Known,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -132,6 +133,7 @@ impl BaseSrcImpl for Shm2Src {
             video: None,
             needs_keyframe: true,
             segment_is_set: false,
+            clock: clock::Known::default(),
         });
         Ok(())
     }
@@ -321,7 +323,7 @@ impl Shm2Src {
             return timeline::verbatim(frame.info());
         };
         if live_only {
-            let offset = clock::offset_from_monotonic(&clock);
+            let offset = stream.clock.offset(&clock);
             return timeline::live(frame.info(), base.nseconds(), offset);
         }
         let times = timeline::verbatim(frame.info());
