@@ -89,7 +89,7 @@ impl Handle {
         self.shared.event.signal();
     }
 
-    /// While true, calls that wait under [`FullPolicy::Block`] return [`SendError::Cancelled`] within 10 ms.
+    /// While true, calls that wait under [`FullPolicy::Block`](super::FullPolicy::Block) return [`SendError::Cancelled`] within 10 ms.
     pub fn set_cancelled(&self, cancelled: bool) {
         self.shared.set_cancelled(cancelled);
     }
