@@ -48,7 +48,7 @@ pub enum OnProducerExit {
     Reconnect,
     /// Say that the stream is over.
     EndOfStream,
-    /// Return [`ReceiveError::ProducerGone`].
+    /// Return [`ReceiveError::ProducerGone`](crate::ReceiveError::ProducerGone).
     Error,
 }
 
