@@ -1,0 +1,64 @@
+//! A forked child must not keep its parent's locks alive, nor fall over what it inherited.
+//!
+//! # Safety
+//! The child makes no call but those of the test and `_exit`; the parent waits for it.
+
+#![allow(clippy::unwrap_used, unsafe_code)]
+
+mod common;
+
+use common::Name;
+use shm2::{Consumer, FrameInfo, Producer, layout};
+use std::time::Duration;
+
+const LONG: Option<Duration> = Some(Duration::from_secs(10));
+
+/// Runs `child` in a forked process and returns its process id.
+fn fork(child: impl FnOnce()) -> i32 {
+    // SAFETY: see the head of this file.
+    let id = unsafe { libc::fork() };
+    assert!(id >= 0);
+    if id == 0 {
+        child();
+        // SAFETY: ends the child without running the parent's exit handlers.
+        unsafe { libc::_exit(7) };
+    }
+    id
+}
+
+fn exit_code(child: i32) -> i32 {
+    let mut status = 0;
+    // SAFETY: waits for a child of ours.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert!(libc::WIFEXITED(status), "the child was ended by signal {}", libc::WTERMSIG(status));
+    libc::WEXITSTATUS(status)
+}
+
+#[test]
+fn a_forked_child_keeps_no_lock_and_may_drop_what_it_inherited() {
+    let name = Name::new();
+    let create = || Producer::builder(&name).unwrap().size(layout::MIN_REGION).create().unwrap();
+    let mut producer = create();
+    let mut consumer = Consumer::builder(&name).unwrap().attach(LONG).unwrap();
+    producer.send(b"before", &FrameInfo::new()).unwrap();
+    let frame = consumer.next(LONG).unwrap();
+
+    // SAFETY: reading from a value that the child may drop while the parent keeps its own copy of the memory.
+    let inherited = unsafe { (std::ptr::read(&producer), std::ptr::read(&consumer), std::ptr::read(&frame)) };
+    let inherited = std::mem::ManuallyDrop::new(inherited);
+    let dropping = fork(|| drop(std::mem::ManuallyDrop::into_inner(inherited)));
+    assert_eq!(exit_code(dropping), 7, "dropping in the child does no harm");
+    producer.send(b"after", &FrameInfo::new()).unwrap();
+    assert_eq!(consumer.next(LONG).unwrap().to_vec(), b"after", "nor to the parent");
+    assert_eq!(frame.to_vec(), b"before");
+
+    let sleeping = fork(|| std::thread::sleep(Duration::from_secs(2)));
+    drop((frame, consumer));
+    assert_eq!(producer.consumers(), 0, "the child does not hold the page");
+    drop(producer);
+    let mut next = create();
+    next.send(b"next", &FrameInfo::new()).unwrap();
+    let mut consumer = Consumer::new(&name).unwrap();
+    assert_eq!(consumer.next(LONG).unwrap().to_vec(), b"next");
+    assert_eq!(exit_code(sleeping), 7);
+}
