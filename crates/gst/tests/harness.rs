@@ -154,3 +154,21 @@ fn caps_that_are_not_caps_are_an_error() {
     let error = pipeline.error().expect("an error");
     assert!(error.contains("are not caps"), "{error}");
 }
+
+#[test]
+fn a_new_producer_is_a_break_even_if_its_frames_do_not_say_so() {
+    let name = Name::new();
+    let mut harness = src(&name, "live-only=false");
+    harness.play();
+    for round in 0..3u64 {
+        let mut producer = Producer::builder(&name).unwrap().history(10).create().unwrap();
+        producer.set_caps(b"application/x-test").unwrap();
+        for number in 0..2 {
+            producer.send(&[1], &FrameInfo::new().with_pts(round * 10 + number)).unwrap();
+            let buffer = harness.pull().unwrap();
+            let is_break = buffer.flags().contains(gst::BufferFlags::DISCONT);
+            // The base class marks the very first buffer by itself.
+            assert_eq!(is_break, number == 0, "frame {number} of producer {round}");
+        }
+    }
+}
