@@ -22,9 +22,15 @@ mod sink;
 mod src;
 
 use gst::glib;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Path of both elements when none is set.
 pub(crate) const DEFAULT_PATH: &str = "/dev/shm/gst-shm2-default";
+
+/// Locks a mutex whose content is valid whenever it is free, also after a panic elsewhere.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     sink::register(plugin)?;

@@ -6,8 +6,8 @@
 use super::publish::{Path, Stream, Timing};
 use super::settings::{self, Settings};
 use crate::allocator::ArenaAllocator;
-use crate::clock;
 use crate::pool::ArenaPool;
+use crate::{clock, lock};
 use gst::glib::{self, subclass::Signal};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -16,7 +16,7 @@ use gst_base::subclass::prelude::*;
 use shm2::producer::Handle;
 use shm2::{CreateError, SendError};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -53,10 +53,6 @@ struct Counters {
     clients: u32,
     latency: u64,
     told_of_drops: bool,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[glib::object_subclass]

@@ -78,7 +78,7 @@ impl Stream {
     /// False when the memory is not of this arena, or somebody still may write it.
     fn publish_in_place(&mut self, memory: &gst::Memory, info: &FrameInfo, blob: &[u8]) -> Result<bool, SendError> {
         let Some((reservation, part)) = allocator::reservation(memory) else { return Ok(false) };
-        if !self.producer.handle().owns(reservation) {
+        if !self.producer.owns(reservation) {
             return Ok(false);
         }
         // The buffer's own reference makes the memory not writable for as long as consumers may read it. GStreamer

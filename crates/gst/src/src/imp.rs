@@ -5,7 +5,7 @@
 
 use super::settings::{self, OnProducerExit, Settings};
 use super::{lend, timeline};
-use crate::clock;
+use crate::{clock, lock};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -14,7 +14,7 @@ use gst_base::subclass::base_src::CreateSuccess;
 use gst_base::subclass::prelude::*;
 use shm2::consumer::{Canceller, ConsumerStats};
 use shm2::{AttachError, Consumer, Frame, ReceiveError};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 static CAT: LazyLock<gst::DebugCategory> =
@@ -50,10 +50,6 @@ struct Counters {
     consumer: ConsumerStats,
     zero_copied: u64,
     latency: u64,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[glib::object_subclass]

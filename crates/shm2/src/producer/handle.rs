@@ -115,11 +115,6 @@ impl Handle {
             used_bytes: inner.state.extents.used_bytes(),
         }
     }
-
-    /// Whether a reservation is of this producer.
-    pub fn owns(&self, reservation: &Reservation) -> bool {
-        Arc::ptr_eq(&reservation.shared, &self.shared)
-    }
 }
 
 impl fmt::Debug for Handle {

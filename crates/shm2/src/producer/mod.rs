@@ -327,8 +327,13 @@ impl Producer {
         self.shared.region.path()
     }
 
+    /// Whether a reservation is of this producer, not of another region.
+    pub fn owns(&self, reservation: &Reservation) -> bool {
+        Arc::ptr_eq(&reservation.shared, &self.shared)
+    }
+
     fn check(&self, reservation: &Reservation) -> Result<(), SendError> {
-        if Arc::ptr_eq(&reservation.shared, &self.shared) { Ok(()) } else { Err(SendError::ForeignReservation) }
+        if self.owns(reservation) { Ok(()) } else { Err(SendError::ForeignReservation) }
     }
 
     fn send_record(
