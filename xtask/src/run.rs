@@ -6,7 +6,9 @@ use std::process::{Command, Stdio};
 
 /// The workspace's root.
 pub fn root() -> PathBuf {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    // At run time: the same target directory may serve several copies of the project.
+    let here =
+        PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()));
     here.parent().map(PathBuf::from).unwrap_or(here)
 }
 

@@ -243,14 +243,6 @@ pub enum AttachError {
         /// Where.
         path: PathBuf,
     },
-    /// Another program stopped in the middle of its attach.
-    #[error("{path:?}: the program that attaches to consumer page {page} does not get on; it may be stopped")]
-    Stalled {
-        /// Where.
-        path: PathBuf,
-        /// Its page.
-        page: usize,
-    },
     /// The time limit passed.
     #[error("no producer came to {path:?} in time")]
     TimedOut {

@@ -63,6 +63,15 @@ pub const STATE_LIVE: u32 = 1;
 /// [`Header::state`]: the producer closed the region in an orderly way.
 pub const STATE_CLOSED: u32 = 2;
 
+/// [`Page::claimed`]: no consumer ever came as far as this page.
+pub const NEVER_CLAIMED: u32 = 0;
+/// [`Page::claimed`]: a consumer reads.
+pub const READING: u32 = 1;
+/// [`Page::claimed`]: used before, and free now.
+pub const FREE: u32 = 2;
+/// [`Page::claimed`]: the consumer reads no more, but frames that it handed out are still held.
+pub const HOLDING: u32 = 3;
+
 /// Words that only the producer writes. One kilobyte; words that change with frames stand 128 bytes apart, so that
 /// neither they nor the line that a CPU fetches along with them are shared.
 #[repr(C, align(128))]
@@ -200,7 +209,7 @@ pub struct Page {
     pub cursor: AtomicU64,
     /// Lease entries in use stand below this index.
     pub lease_count: AtomicU32,
-    /// 0 never claimed, 1 reading, 2 claimed once and now free, 3 no longer reading but holding frames.
+    /// [`NEVER_CLAIMED`], [`READING`], [`FREE`] or [`HOLDING`].
     pub claimed: AtomicU32,
     pad0: [u64; 2],
     /// Holds on frames; the first shares the cursor's cache line.

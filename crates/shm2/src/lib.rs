@@ -52,6 +52,11 @@ pub mod layout;
 mod memory;
 #[cfg(all(loom, test))]
 mod models;
+#[cfg(all(not(loom), feature = "kill-points"))]
+#[doc(hidden)]
+pub mod points;
+#[cfg(all(not(loom), not(feature = "kill-points")))]
+mod points;
 #[cfg(not(loom))]
 pub mod producer;
 mod protocol;

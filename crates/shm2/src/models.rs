@@ -188,32 +188,137 @@ fn room_model() {
     consumer.join().expect("consumer");
 }
 
-/// Two pages. The scan must read both each time: a list of live pages that was made before the lease fails.
-fn two_pages(cached: bool) {
-    let claimed = Arc::new([AtomicU32::new(1), AtomicU32::new(0)]);
-    let entries = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
-    let oldest = Arc::new(AtomicU64::new(1));
-    let bytes = Arc::new(UnsafeCell::new(1u64));
+/// What can be left out or done wrong in the models of pages.
+#[derive(Clone, Copy, PartialEq)]
+enum Slip {
+    None,
+    /// The producer scans the pages that it saw before it retired.
+    CachedPages,
+    /// A claimer passes a page that shows "never claimed".
+    Unmarked,
+    /// The producer clears a page without its lock.
+    UnlockedReap,
+}
+
+/// Two consumer pages with their locks, and one frame whose bytes the producer wants back.
+struct Pages {
+    claimed: [AtomicU32; 2],
+    entries: [AtomicU64; 2],
+    locks: [AtomicU32; 2],
+    oldest: AtomicU64,
+    bytes: UnsafeCell<u64>,
+}
+
+fn pages() -> Arc<Pages> {
+    Arc::new(Pages {
+        claimed: [AtomicU32::new(0), AtomicU32::new(0)],
+        entries: [AtomicU64::new(0), AtomicU64::new(0)],
+        locks: [AtomicU32::new(0), AtomicU32::new(0)],
+        oldest: AtomicU64::new(1),
+        bytes: UnsafeCell::new(1),
+    })
+}
+
+/// A file lock, as the kernel gives it.
+fn try_lock(lock: &AtomicU32) -> bool {
+    lock.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire).is_ok()
+}
+
+/// Claims the first free page as `Session::open` does, reads the frame if it is still there, and leaves.
+fn claim_and_read(p: &Pages, slip: Slip) {
+    for index in 0..2 {
+        if slip != Slip::Unmarked && !is_used(&p.claimed[index]) {
+            mark_used(&p.claimed[index]);
+        }
+        if !try_lock(&p.locks[index]) {
+            continue;
+        }
+        release(&p.entries[index]);
+        enter(&p.claimed[index]);
+        if hold(&p.entries[index], &p.oldest, 1) {
+            // SAFETY: loom checks that the producer does not write meanwhile.
+            assert_eq!(p.bytes.with(|b| unsafe { *b }), 1, "a held frame changed");
+            release(&p.entries[index]);
+        }
+        p.claimed[index].store(crate::layout::FREE, Ordering::Release);
+        p.locks[index].store(0, Ordering::Release);
+        return;
+    }
+}
+
+/// Retires the frame and writes over it if nobody holds it.
+fn take_back(p: &Pages, slip: Slip) {
+    let used = || p.claimed.iter().take_while(|c| is_used(c)).count();
+    let before = used();
+    retire(&p.oldest, 2);
+    let now = used();
+    let scanned = if slip == Slip::CachedPages { before } else { now };
+    if p.entries.iter().take(scanned).all(|e| held(e) != 1) {
+        // SAFETY: loom checks that no consumer reads meanwhile.
+        p.bytes.with_mut(|b| unsafe { *b = 2 });
+    }
+}
+
+/// Two consumers claim at the same time while the producer takes the frame back.
+fn claim_model(slip: Slip) {
+    let p = pages();
+    let consumer = |p: Arc<Pages>| thread::spawn(move || claim_and_read(&p, slip));
+    let consumers = [consumer(p.clone()), consumer(p.clone())];
+    take_back(&p, slip);
+    for c in consumers {
+        c.join().expect("consumer");
+    }
+}
+
+/// A page of a dead consumer is cleared while the next one claims it.
+fn reap_model(slip: Slip) {
+    let p = pages();
+    p.claimed[0].store(crate::layout::READING, Ordering::Relaxed);
     let consumer = {
-        let (claimed, entries, oldest, bytes) = (claimed.clone(), entries.clone(), oldest.clone(), bytes.clone());
+        let p = p.clone();
+        thread::spawn(move || claim_and_read(&p, slip))
+    };
+    let is_free = p.claimed[0].load(Ordering::Acquire) == crate::layout::FREE;
+    let locked = !is_free && try_lock(&p.locks[0]);
+    if locked || (!is_free && slip == Slip::UnlockedReap) {
+        release(&p.entries[0]);
+        p.claimed[0].store(crate::layout::FREE, Ordering::Release);
+    }
+    if locked {
+        p.locks[0].store(0, Ordering::Release);
+    }
+    take_back(&p, slip);
+    consumer.join().expect("consumer");
+}
+
+/// A consumer that attaches while the producer closes must not go to sleep on the last value of the wake word.
+fn close_model() {
+    use crate::layout::STATE_LIVE;
+    let words = Arc::new([AtomicU32::new(STATE_LIVE), AtomicU32::new(0), AtomicU32::new(0)]);
+    let producer = {
+        let words = words.clone();
         thread::spawn(move || {
-            claimed[1].store(1, Ordering::Release);
-            if hold(&entries[1], &oldest, 1) {
-                // SAFETY: loom checks that the producer does not write meanwhile.
-                assert_eq!(bytes.with(|p| unsafe { *p }), 1);
-                release(&entries[1]);
-            }
+            let [state, wake, _] = &*words;
+            close(state);
+            wake.fetch_add(1, Ordering::Relaxed);
         })
     };
-    let live_before = claimed.iter().take_while(|c| c.load(Ordering::Acquire) != 0).count();
-    retire(&oldest, 2);
-    let live_now = claimed.iter().take_while(|c| c.load(Ordering::Acquire) != 0).count();
-    let scanned = if cached { live_before } else { live_now };
-    if entries.iter().take(scanned).all(|e| held(e) != 1) {
-        // SAFETY: loom checks that no consumer reads meanwhile.
-        bytes.with_mut(|p| unsafe { *p = 2 });
-    }
-    consumer.join().expect("consumer");
+    let [state, wake, ticket] = &*words;
+    let expected = wake.load(Ordering::Acquire);
+    announce_sleep(ticket);
+    let sleeps = state.load(Ordering::Acquire) == STATE_LIVE;
+    producer.join().expect("producer");
+    assert!(!sleeps || wake.load(Ordering::Relaxed) != expected, "it sleeps, and nothing will wake it");
+}
+
+fn slips(slip: Slip, model: fn(Slip)) {
+    let outcome = std::panic::catch_unwind(|| {
+        WEAKENED.set(None);
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(move || model(slip));
+    });
+    assert_eq!(outcome.is_ok(), slip == Slip::None, "the model must pass as it is and fail with each slip");
 }
 
 #[test]
@@ -238,8 +343,20 @@ fn a_blocked_producer_is_woken() {
 }
 
 #[test]
-fn every_claimed_page_is_scanned() {
-    run(None, || two_pages(false));
-    let cached = std::panic::catch_unwind(|| run(None, || two_pages(true)));
-    assert!(cached.is_err(), "the model passes with a cached list of pages: it proves nothing");
+fn pages_are_claimed_by_two_at_once() {
+    slips(Slip::None, claim_model);
+    slips(Slip::CachedPages, claim_model);
+    slips(Slip::Unmarked, claim_model);
+}
+
+#[test]
+fn a_dead_consumers_page_is_claimed_anew() {
+    slips(Slip::None, reap_model);
+    slips(Slip::UnlockedReap, reap_model);
+}
+
+#[test]
+fn no_consumer_sleeps_through_the_close() {
+    run(None, close_model);
+    fails(Site::Close, close_model);
 }

@@ -17,6 +17,7 @@
 //! **Room.** The same with the roles exchanged, for a producer that blocks: it raises `producer_waits`, fences, looks
 //! at the pages once more; a consumer releases, fences, and looks at `producer_waits`.
 
+use crate::layout::{FREE, NEVER_CLAIMED, READING, STATE_CLOSED};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// The full fences that carry the protocol, named so that a model can leave one out and be seen to fail.
@@ -29,6 +30,8 @@ pub(crate) enum Site {
     Publish,
     NeedRoom,
     MadeRoom,
+    Close,
+    Enter,
 }
 
 #[cfg(not(all(loom, test)))]
@@ -63,6 +66,26 @@ pub(crate) fn hold(entry: &AtomicU64, oldest: &AtomicU64, sequence: u64) -> bool
 pub(crate) fn release(entry: &AtomicU64) {
     // SYNC: lease-released
     entry.store(0, Ordering::Release);
+}
+
+/// Consumer on its way to a free page: whether this one was ever used.
+#[inline]
+pub(crate) fn is_used(claimed: &AtomicU32) -> bool {
+    // SYNC: page-claimed
+    claimed.load(Ordering::Acquire) != NEVER_CLAIMED
+}
+
+/// Consumer on its way to a free page: makes scans go beyond this one. Whoever does it first, the page stays free.
+pub(crate) fn mark_used(claimed: &AtomicU32) {
+    // SYNC: page-claimed
+    let _ = claimed.compare_exchange(NEVER_CLAIMED, FREE, Ordering::AcqRel, Ordering::Acquire);
+}
+
+/// Consumer: shows its page, which it has made valid. Comes before its first lease.
+pub(crate) fn enter(claimed: &AtomicU32) {
+    // SYNC: page-claimed
+    claimed.store(READING, Ordering::Release);
+    full_fence(Site::Enter);
 }
 
 /// Producer: no new lease below `to` from here on. Precedes every store into those cells and every scan of pages.
@@ -117,6 +140,12 @@ pub(crate) fn must_wake(ticket: &AtomicU32, answered: &mut u32) -> bool {
     let new = shown != *answered;
     *answered = shown;
     new
+}
+
+/// Producer: says that no more comes. Precedes the wake, so that whoever sees the wake sees this.
+pub(crate) fn close(state: &AtomicU32) {
+    state.store(STATE_CLOSED, Ordering::Release);
+    full_fence(Site::Close);
 }
 
 /// Producer: says that it will sleep until somebody makes room. It must look at the pages after this.

@@ -310,7 +310,7 @@ impl Consumer {
             Access::Lease => lease(),
             Access::Snapshot => snapshot(),
             Access::Auto => match lease() {
-                Err(AttachError::Denied { .. } | AttachError::Full { .. } | AttachError::Stalled { .. }) => snapshot(),
+                Err(AttachError::Denied { .. } | AttachError::Full { .. }) => snapshot(),
                 other => other,
             },
         }

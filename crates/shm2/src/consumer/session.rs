@@ -8,15 +8,13 @@ use crate::description::Description;
 use crate::error::{AttachError, Lie};
 use crate::layout::{self, STATE_LIVE, W_SEQUENCE};
 use crate::memory::{Memory, OwnPage};
+use crate::points::point;
 use crate::protocol;
 use crate::sync::{AtomicU64, Ordering, fence};
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How long to wait for another program that is in the middle of its attach.
-const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
+use std::time::Duration;
 
 /// Times that a consumer lets itself be lapped before it looks around.
 pub(super) const LAPS: u32 = 64;
@@ -37,16 +35,18 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn open(path: &Path, max_leases: usize, start: Start) -> Result<(Arc<Self>, Position), AttachError> {
         let region = OpenRegion::open(path, true)?;
+        point!("attach.opened");
         let checked = check(&region)?;
         let memory = Memory::new(region.map(0, region.bytes() as usize, false)?);
         if memory.header().state.load(Ordering::Acquire) != STATE_LIVE {
             return Err(AttachError::NoProducer { path: path.into() });
         }
-        let index = claim(&region, &memory)?;
-        let page = OwnPage::new(region.map(layout::page_offset(index), layout::PAGE_USED as usize, true)?, index);
+        let page = claim(&region, &memory)?;
+        point!("attach.claimed");
         let budget = max_leases.min(checked.max_leases);
         let session = Self { memory, page, region, checked, in_use: AtomicU64::new(0), budget, caps: Mutex::default() };
         let position = session.enter(start);
+        point!("attach.entered");
         session.region.stir();
         Ok((Arc::new(session), position))
     }
@@ -69,9 +69,7 @@ impl Session {
         let head = header.head.load(Ordering::Acquire);
         let next = start.first(oldest, head, self.checked.history);
         page.cursor.store(next, relaxed);
-        // SYNC: page-claimed
-        page.claimed.store(1, Ordering::Release);
-        fence(Ordering::SeqCst);
+        protocol::enter(&page.claimed);
         // What was retired before the page was seen is not missed: this consumer was not there yet.
         let next = next.max(header.oldest.load(Ordering::Acquire));
         page.cursor.store(next, Ordering::Release);
@@ -122,6 +120,7 @@ impl Session {
     /// Leases or copies the frame; `None` when it was retired meanwhile.
     fn read(self: &Arc<Self>, position: &mut Position, sequence: u64, words: &[u64; 16]) -> Result<Option<Step>, Lie> {
         let Some(slot) = self.acquire_slot() else { return self.read_copy(position, sequence, words) };
+        point!("lease.slot");
         let lease = &self.page.words().leases[slot];
         // Relaxed: the lease's fence orders them before any scan that could matter.
         lease.offset.store(words[layout::W_OFFSET], Ordering::Relaxed);
@@ -130,6 +129,7 @@ impl Session {
         if !protocol::hold(&lease.sequence, &self.memory.header().oldest, sequence) {
             return Ok(None);
         }
+        point!("lease.held");
         let description = Description::check(words, sequence, self.checked.arena_bytes)?;
         let (caps, meta) = (self.caps(&description), self.meta(&description));
         let address = self.memory.pointer(description.payload.offset, description.payload.length);
@@ -178,6 +178,7 @@ impl Session {
         page.received.store(position.received, Ordering::Relaxed);
         page.skipped.store(position.skipped, Ordering::Relaxed);
         page.cursor.store(position.next, Ordering::Release);
+        point!("lease.cursor");
         self.tell_room();
         if description.end_of_stream {
             return Step::EndOfStream;
@@ -279,7 +280,8 @@ impl Session {
         }
         let page = self.page.words();
         page.cursor.store(u64::MAX, Ordering::Release);
-        page.claimed.store(3, Ordering::Release);
+        page.claimed.store(layout::HOLDING, Ordering::Release);
+        point!("detach.stopped");
         self.tell_room();
         self.region.stir();
     }
@@ -291,7 +293,8 @@ impl Drop for Session {
             return;
         }
         // SYNC: page-claimed
-        self.page.words().claimed.store(2, Ordering::Release);
+        self.page.words().claimed.store(layout::FREE, Ordering::Release);
+        point!("detach.freed");
         self.tell_room();
         self.region.unclaim(self.page.index());
     }
@@ -317,6 +320,7 @@ impl Drop for Hold {
             return;
         }
         protocol::release(&session.page.words().leases[self.slot].sequence);
+        point!("release.cleared");
         session.in_use.fetch_and(!(1 << self.slot), Ordering::Release);
         session.tell_room();
     }
@@ -343,25 +347,26 @@ pub(super) fn check(region: &OpenRegion) -> Result<Checked, AttachError> {
     if backed < needed { Err(AttachError::NotBacked { path: path.into(), backed, needed }) } else { Ok(checked) }
 }
 
-/// Takes the first free page. Pages are claimed in order, and none before its predecessors show that they are claimed:
-/// the producer's scan ends at the first page that was never claimed.
-fn claim(region: &OpenRegion, memory: &Memory) -> Result<usize, AttachError> {
+/// Takes the first free page. Pages come into use in order, because the producer's scan ends at the first that was never
+/// used; so each page on the way is marked as used before anything else, by whoever gets there first. Nobody waits for
+/// anybody.
+fn claim(region: &OpenRegion, memory: &Memory) -> Result<OwnPage, AttachError> {
     let path = region.path();
-    let deadline = Instant::now() + CLAIM_PATIENCE;
     for index in 0..layout::PAGES {
-        loop {
-            let claimed = region.try_claim(index);
-            if claimed.map_err(|source| AttachError::System { what: "lock a page of", path: path.into(), source })? {
-                return Ok(index);
-            }
-            if memory.page(index).claimed.load(Ordering::Acquire) != 0 {
-                break;
-            }
-            if Instant::now() >= deadline {
-                return Err(AttachError::Stalled { path: path.into(), page: index });
-            }
-            std::thread::sleep(Duration::from_millis(1));
+        let mut mapped = None;
+        if !protocol::is_used(&memory.page(index).claimed) {
+            let page = own_page(region, index)?;
+            protocol::mark_used(&page.words().claimed);
+            mapped = Some(page);
+        }
+        let claimed = region.try_claim(index);
+        if claimed.map_err(|source| AttachError::System { what: "lock a page of", path: path.into(), source })? {
+            return mapped.map_or_else(|| own_page(region, index), Ok);
         }
     }
     Err(AttachError::Full { path: path.into() })
+}
+
+fn own_page(region: &OpenRegion, index: usize) -> Result<OwnPage, AttachError> {
+    Ok(OwnPage::new(region.map(layout::page_offset(index), layout::PAGE_USED as usize, true)?, index))
 }

@@ -13,6 +13,7 @@ use crate::description::{Description, Range};
 use crate::error::{AttachError, Lie};
 use crate::layout::{self, Header, STATE_LIVE};
 use crate::memory::WakeWord;
+use crate::points::point;
 use crate::sync::{Ordering, fence};
 use std::mem::offset_of;
 use std::path::Path;
@@ -49,6 +50,7 @@ impl Snapshot {
         let region = OpenRegion::open(path, false)?;
         let checked = check(&region)?;
         region.show_presence().map_err(|source| AttachError::System { what: "lock", path: path.into(), source })?;
+        point!("snapshot.shown");
         let wake = WakeWord::new(region.map(0, WakeWord::BYTES, false)?);
         let new = Self { region, wake, checked, since: Instant::now(), caps: None };
         let read = |offset| {
@@ -110,9 +112,11 @@ impl Snapshot {
         let words: [u64; 16] = std::array::from_fn(|w| u64::from_le_bytes(std::array::from_fn(|i| bytes[w * 8 + i])));
         self.confirm(sequence)?;
         let description = Description::check(&words, sequence, self.checked.arena_bytes).map_err(Failure::Lie)?;
+        point!("snapshot.cell");
         let payload = self.bytes(description.payload, sequence)?;
         let meta = self.bytes(description.meta, sequence)?;
         let caps = self.caps(&description, sequence)?;
+        point!("snapshot.copied");
         if let Err(failure) = self.confirm(sequence) {
             self.caps = None;
             return Err(failure);

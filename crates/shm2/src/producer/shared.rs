@@ -10,6 +10,7 @@ use crate::description::Description;
 use crate::error::SendError;
 use crate::layout;
 use crate::memory::Memory;
+use crate::points::point;
 use crate::protocol;
 use crate::sync::{AtomicU32, Ordering};
 use std::sync::atomic::AtomicBool;
@@ -149,6 +150,7 @@ impl Shared {
             return Ok(Some(Reservation::new(self.clone(), None, layout::ARENA_OFFSET, 0)));
         }
         let place = place.or_else(|| self.lock().state.extents.reserve(bytes));
+        point!("reserve.taken");
         Ok(place.map(|(id, offset)| Reservation::new(self.clone(), Some(id), offset, bytes)))
     }
 
@@ -225,7 +227,7 @@ impl Shared {
     /// The words on which those who can make room are heard, with their values; none when nobody can.
     fn rooms(&self) -> Vec<(&AtomicU32, u32)> {
         let mut inner = self.lock();
-        let active = |page: &layout::Page| page.claimed.load(Ordering::Acquire) != 2;
+        let active = |page: &layout::Page| page.claimed.load(Ordering::Acquire) != layout::FREE;
         let words = inner.state.pages(&self.memory).filter(|(_, page)| active(page)).map(|(_, page)| &page.room);
         words.map(|word| (word, word.load(Ordering::Acquire))).collect()
     }
@@ -300,9 +302,12 @@ impl Shared {
         }
         let cell = self.memory.cell(sequence);
         description.store(cell);
+        point!("publish.cell");
         protocol::publish(&cell.words[layout::W_SEQUENCE], sequence);
+        point!("publish.sequence");
         // SYNC: frame-published
         self.memory.header().head.store(sequence, Ordering::Release);
+        point!("publish.head");
         inner.state.push(record);
         inner.fresh += description.payload.length;
         let told = inner.state.must_wake(&self.memory);
@@ -315,6 +320,7 @@ impl Shared {
             // Snapshot consumers that came since the last look may sleep already.
             self.wake();
         }
+        point!("publish.woken");
         sequence
     }
 
@@ -372,15 +378,17 @@ impl Shared {
     pub(super) fn reap(&self, inner: &mut Inner) -> usize {
         let mut alive = 0;
         for (index, page) in inner.state.pages(&self.memory) {
-            // 1 reads; 3 only holds frames any more; 2 is free. Any other value is a lie and treated as a reader's.
+            // A value that is none of the four is a lie and treated as a reader's.
             let claimed = page.claimed.load(Ordering::Acquire);
-            if claimed == 2 {
+            if claimed == layout::FREE {
                 continue;
             }
             if self.region.try_lock_page(index) {
+                point!("reap.locked");
                 clear_page(page);
+                point!("reap.cleared");
                 self.region.unlock_page(index);
-            } else if claimed != 3 {
+            } else if claimed != layout::HOLDING {
                 alive += 1;
             }
         }
@@ -400,10 +408,12 @@ impl Shared {
         if !self.memory.is_here() || self.closed.swap(true, Ordering::AcqRel) {
             return;
         }
-        self.memory.header().state.store(layout::STATE_CLOSED, Ordering::Release);
-        crate::sync::fence(Ordering::SeqCst);
+        protocol::close(&self.memory.header().state);
+        point!("close.state");
         self.region.remove_name();
+        point!("close.unlinked");
         self.region.end_life();
+        point!("close.unlocked");
         self.wake();
         self.region.stir();
         self.event.signal();

@@ -4,8 +4,9 @@
 //! dropping it may call back: it goes out through [`State::take_dropped`] and is dropped after the mutex is free.
 
 use super::extents::{ExtentId, Extents};
-use crate::layout::{CELLS, LEASES, PAGES, Page};
+use crate::layout::{CELLS, FREE, LEASES, PAGES, Page, READING};
 use crate::memory::Memory;
+use crate::points::point;
 use crate::protocol;
 use crate::sync::Ordering;
 use std::any::Any;
@@ -110,7 +111,7 @@ impl State {
     /// Pages that were ever claimed. Claims go in page order, so the first untouched one ends the list; the list only
     /// grows, and it is read anew for every scan.
     pub(crate) fn pages<'m>(&mut self, memory: &'m Memory) -> impl Iterator<Item = (usize, &'m Page)> + use<'m> {
-        while self.pages_seen < PAGES && memory.page(self.pages_seen).claimed.load(Ordering::Acquire) != 0 {
+        while self.pages_seen < PAGES && protocol::is_used(&memory.page(self.pages_seen).claimed) {
             self.pages_seen += 1;
         }
         (0..self.pages_seen).map(|i| (i, memory.page(i)))
@@ -118,7 +119,7 @@ impl State {
 
     /// Pages whose consumer is attached, by its own word.
     pub(crate) fn attached<'m>(&mut self, memory: &'m Memory) -> impl Iterator<Item = (usize, &'m Page)> + use<'m> {
-        self.pages(memory).filter(|(_, page)| page.claimed.load(Ordering::Acquire) == 1)
+        self.pages(memory).filter(|(_, page)| page.claimed.load(Ordering::Acquire) == READING)
     }
 
     /// Page and cursor of the attached consumer that is furthest behind. A cursor that cannot be is put in range.
@@ -211,6 +212,7 @@ impl State {
     fn retire(&mut self, memory: &Memory, to: u64) {
         if to > self.oldest {
             protocol::retire(&memory.header().oldest, to);
+            point!("recycle.retired");
             self.oldest = to;
             while self.ring.front().is_some_and(|r| r.sequence < to) {
                 self.limbo.extend(self.ring.pop_front());
@@ -223,6 +225,7 @@ impl State {
 
     fn recycle(&mut self, memory: &Memory) {
         let holds = self.holds(memory);
+        point!("recycle.scanned");
         let (extents, dropped) = (&mut self.extents, &mut self.dropped);
         self.limbo.retain_mut(|record| {
             if holds.binary_search(&record.sequence).is_ok() {
@@ -242,7 +245,7 @@ impl State {
         let mut holds = Vec::new();
         for (_, page) in self.pages(memory) {
             // A free page holds nothing, whatever its entries say; a claimer leaves that state before its first lease.
-            if page.claimed.load(Ordering::Acquire) == 2 {
+            if page.claimed.load(Ordering::Acquire) == FREE {
                 continue;
             }
             // Relaxed: written before the entries that it counts, and those are ordered by the lease's fence.
@@ -271,5 +274,5 @@ pub(crate) fn clear_page(page: &Page) {
         protocol::release(&lease.sequence);
     }
     page.lease_count.store(0, Ordering::Relaxed);
-    page.claimed.store(2, Ordering::Release);
+    page.claimed.store(FREE, Ordering::Release);
 }

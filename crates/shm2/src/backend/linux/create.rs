@@ -16,6 +16,7 @@ use super::open::{Identity, identity_at, not_a_file, stir};
 use super::room;
 use crate::error::CreateError;
 use crate::layout;
+use crate::points::point;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, fchmod, fstat, linkat, open, unlink};
 use rustix::io::Errno;
 use std::io;
@@ -42,8 +43,10 @@ impl OwnedRegion {
     ) -> Result<(Self, T), CreateError> {
         clear_name(path)?;
         let draft = Draft::new(path, bytes, perms)?;
+        point!("create.reserved");
         let mapping = draft.region.map(bytes)?;
         let filled = fill(mapping);
+        point!("create.filled");
         Ok((draft.install()?, filled))
     }
 
@@ -148,6 +151,7 @@ impl Draft {
                 Err(e) => return Err(create_error("name", &path, e)),
             }
         }
+        point!("create.linked");
         Ok(self.region)
     }
 }
@@ -226,6 +230,7 @@ fn is_clear(path: &Path) -> Result<bool, CreateError> {
     if !locked(lock::try_lock(&old, Byte::Takeover, Kind::Write), path)? {
         return Ok(false);
     }
+    point!("create.takeover-locked");
     if identity_at(path) != Some(Identity::of(&stat)) {
         return Ok(false);
     }
@@ -233,6 +238,7 @@ fn is_clear(path: &Path) -> Result<bool, CreateError> {
         Errno::PERM | Errno::ACCESS => CreateError::OthersLeftover { path: path.into() },
         e => create_error("remove the leftover at", path, e),
     })?;
+    point!("create.cleared");
     Ok(true)
 }
 

@@ -1,0 +1,325 @@
+//! A producer or consumer that checks every promise it can see: `shm2_peer producer|consumer NAME [KEY=VALUE ...]`.
+//!
+//! Counts go to standard output, `key=value` with blanks between. It stops when its standard input ends, and ends with
+//! code 3 at the first broken promise.
+
+#![forbid(unsafe_code)]
+
+use shm2::consumer::{Access, OnProducerExit, Start};
+use shm2::{AttachError, Consumer, Frame, FrameInfo, FullPolicy, Producer, ReceiveError, SendError};
+use shm2_cli::{Check, pattern};
+use shm2_tests::random::Random;
+use std::collections::{HashMap, VecDeque};
+use std::io::{Read, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+type Outcome = Result<(), String>;
+
+const REPORT_EVERY: Duration = Duration::from_millis(5);
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let [role, name, rest @ ..] = &arguments[..] else {
+        eprintln!("usage: shm2_peer producer|consumer NAME [KEY=VALUE ...]");
+        return ExitCode::from(2);
+    };
+    let options = Options(rest.iter().filter_map(|o| o.split_once('=')).collect());
+    let stop = stop_at_end_of_input();
+    let outcome = match role.as_str() {
+        "producer" => produce(name, &options, &stop),
+        "consumer" => Reader::new(&options).run(name, &options, &stop),
+        other => Err(format!("no role {other:?}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("shm2_peer {role} {name}: {error}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+struct Options<'a>(HashMap<&'a str, &'a str>);
+
+impl Options<'_> {
+    fn number(&self, key: &str, default: u64) -> u64 {
+        self.0.get(key).and_then(|v| v.parse().ok()).unwrap_or(default)
+    }
+
+    fn is(&self, key: &str, value: &str) -> bool {
+        self.0.get(key) == Some(&value)
+    }
+}
+
+fn stop_at_end_of_input() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let ended = stop.clone();
+    std::thread::spawn(move || {
+        let mut rest = [0];
+        while std::io::stdin().read(&mut rest).is_ok_and(|n| n > 0) {}
+        ended.store(true, Ordering::Release);
+    });
+    stop
+}
+
+/// Says how things stand, at most every few milliseconds.
+struct Reports(Instant);
+
+impl Reports {
+    fn is_due(&mut self) -> bool {
+        let due = self.0.elapsed() >= REPORT_EVERY;
+        if due {
+            self.0 = Instant::now();
+        }
+        due
+    }
+}
+
+fn say(line: &str) {
+    // Whoever listened may be gone; the end of input tells.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+fn produce(name: &str, options: &Options, stop: &AtomicBool) -> Outcome {
+    let policy = match options.0.get("policy").copied() {
+        Some("newest") => FullPolicy::DropNewest,
+        Some("block") => FullPolicy::Block { timeout: Some(Duration::from_millis(options.number("timeout", 200))) },
+        _ => FullPolicy::DropOldest,
+    };
+    let builder = Producer::builder(name).map_err(|e| e.to_string())?;
+    let builder = builder.arena(options.number("arena", 1 << 20)).full_policy(policy);
+    let builder = builder.history(options.number("history", 1) as u32).max_leases(options.number("leases", 8) as u32);
+    let mut producer = builder.create().map_err(|e| e.to_string())?;
+    say("created=1");
+    let mut writer = Writer {
+        random: Random::new(options.number("seed", 1)),
+        number: 0,
+        dropped: 0,
+        reports: Reports(Instant::now()),
+    };
+    while !stop.load(Ordering::Acquire) {
+        writer.send(&mut producer, options)?;
+        match options.number("pace", 300) {
+            0 => {}
+            pace => std::thread::sleep(Duration::from_micros(pace)),
+        }
+    }
+    if options.is("drain", "1") {
+        producer.drain(Duration::from_secs(2));
+    }
+    writer.report(&producer)
+}
+
+struct Writer {
+    random: Random,
+    number: u64,
+    dropped: u64,
+    reports: Reports,
+}
+
+impl Writer {
+    fn send(&mut self, producer: &mut Producer, options: &Options) -> Outcome {
+        let (least, most) = (options.number("least", 0), options.number("most", 20_000));
+        let bytes = least + self.random.below(most - least + 1);
+        if options.number("caps", 0) > 0 && self.number % options.number("caps", 0) == 0 {
+            let text = format!("caps-of-{}", self.number);
+            self.dropped += u64::from(counted(producer.set_caps(text.as_bytes()).map(|()| 0))?.is_none());
+        }
+        if options.number("eos", 0) > 0 && self.random.below(options.number("eos", 0)) == 0 {
+            producer.end_of_stream().map_err(|e| e.to_string())?;
+        }
+        let meta = self.number.to_le_bytes();
+        let meta = &meta[..if self.number % 3 == 0 { 8 } else { 0 }];
+        let sent = producer.reserve(bytes as usize).and_then(|mut slot| {
+            pattern::fill(&mut slot, self.number)?;
+            producer.publish_with_meta(slot, &FrameInfo::new().with_pts(self.number), meta)
+        });
+        if counted(sent)?.is_none() {
+            self.dropped += 1;
+        }
+        self.number += 1;
+        if self.reports.is_due() { self.report(producer) } else { Ok(()) }
+    }
+
+    fn report(&self, producer: &Producer) -> Outcome {
+        let s = producer.handle().stats();
+        if s.free_bytes + s.used_bytes != s.arena_bytes {
+            return Err(format!("extents do not add up: {s:?}"));
+        }
+        let consumers = producer.consumers();
+        say(&format!(
+            "published={} dropped={} old={} held={} free={} used={} arena={} consumers={consumers}",
+            s.published, self.dropped, s.dropped_oldest, s.held, s.free_bytes, s.used_bytes, s.arena_bytes
+        ));
+        Ok(())
+    }
+}
+
+/// A drop is part of the life of a producer, anything else is not.
+fn counted(sent: Result<u64, SendError>) -> Result<Option<u64>, String> {
+    match sent {
+        Ok(sequence) => Ok(Some(sequence)),
+        Err(SendError::Full { .. } | SendError::TimedOut { .. } | SendError::TooLarge { .. }) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+struct Reader {
+    random: Random,
+    held: VecDeque<(Frame, u64)>,
+    hold: usize,
+    /// Nothing in the region can be believed: look at the bytes, judge only what must hold all the same.
+    hostile: bool,
+    last: u64,
+    generation: Option<u64>,
+    ends: u64,
+    missed: u64,
+    checked: u64,
+    lies: u64,
+    refused: u64,
+}
+
+impl Reader {
+    fn new(options: &Options) -> Self {
+        Self {
+            random: Random::new(options.number("seed", 2)),
+            held: VecDeque::new(),
+            hold: options.number("hold", 0) as usize,
+            hostile: options.is("hostile", "1"),
+            last: 0,
+            generation: None,
+            ends: 0,
+            missed: 0,
+            checked: 0,
+            lies: 0,
+            refused: 0,
+        }
+    }
+
+    fn run(mut self, name: &str, options: &Options, stop: &AtomicBool) -> Outcome {
+        let access = match options.0.get("access").copied() {
+            Some("lease") => Access::Lease,
+            Some("snapshot") => Access::Snapshot,
+            _ => Access::Auto,
+        };
+        let builder = Consumer::builder(name).map_err(|e| e.to_string())?.access(access);
+        let builder = builder.on_producer_exit(OnProducerExit::Reconnect).start(Start::History);
+        let mut consumer = builder.latest_only(options.is("latest", "1")).build();
+        let mut reports = Reports(Instant::now());
+        say("started=1");
+        while !stop.load(Ordering::Acquire) {
+            let result = consumer.next(Some(Duration::from_millis(20)));
+            self.take(&consumer, result, options)?;
+            if reports.is_due() {
+                self.report(&consumer);
+            }
+            if let pace @ 1.. = options.number("pace", 0) {
+                std::thread::sleep(Duration::from_micros(pace));
+            }
+        }
+        while let Some((frame, number)) = self.held.pop_front() {
+            self.judge(&frame, number)?;
+        }
+        self.report(&consumer);
+        Ok(())
+    }
+
+    fn take(&mut self, consumer: &Consumer, result: Result<Frame, ReceiveError>, options: &Options) -> Outcome {
+        match result {
+            Ok(frame) => self.accept(consumer, frame, options),
+            Err(ReceiveError::TimedOut) => Ok(()),
+            Err(ReceiveError::EndOfStream) => {
+                self.ends += 1;
+                Ok(())
+            }
+            Err(ReceiveError::Misbehaving { lie, .. }) => self.lied(&lie.to_string()),
+            Err(ReceiveError::Attach(AttachError::Full { .. })) => self.pause(),
+            Err(ReceiveError::Attach(error)) => self.lied(&error.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn pause(&mut self) -> Outcome {
+        self.refused += 1;
+        std::thread::sleep(Duration::from_millis(2));
+        Ok(())
+    }
+
+    fn lied(&mut self, text: &str) -> Outcome {
+        if !self.hostile {
+            return Err(text.to_owned());
+        }
+        self.lies += 1;
+        std::thread::sleep(Duration::from_millis(1));
+        Ok(())
+    }
+
+    fn accept(&mut self, consumer: &Consumer, frame: Frame, options: &Options) -> Outcome {
+        self.check_sequence(consumer, &frame, options)?;
+        let number = frame.info().pts.unwrap_or_default();
+        self.judge(&frame, number)?;
+        self.checked += 1;
+        if self.hold > 0 {
+            self.held.push_back((frame, number));
+        }
+        while self.held.len() > self.hold || (!self.held.is_empty() && self.random.below(20) == 0) {
+            let index = self.random.below(self.held.len() as u64) as usize;
+            if let Some((frame, number)) = self.held.remove(index) {
+                self.judge(&frame, number)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Order, and that each sequence is received, missed, or an end of stream.
+    fn check_sequence(&mut self, consumer: &Consumer, frame: &Frame, options: &Options) -> Outcome {
+        let ends = std::mem::take(&mut self.ends);
+        let anew = std::mem::replace(&mut self.generation, consumer.generation()) != consumer.generation();
+        let last = std::mem::replace(&mut self.last, frame.sequence());
+        self.missed += frame.missed();
+        if self.hostile || (anew && last == 0) {
+            return Ok(());
+        }
+        if anew && !frame.is_discontinuity() {
+            return Err(format!("frame {} of a new producer is no discontinuity", frame.sequence()));
+        }
+        let expected = last + 1 + frame.missed() + ends;
+        let skips = options.is("latest", "1");
+        if !anew && (frame.sequence() < expected || (!skips && frame.sequence() != expected)) {
+            let (s, m) = (frame.sequence(), frame.missed());
+            return Err(format!("frame {s} after {last} with {m} missed and {ends} ends"));
+        }
+        Ok(())
+    }
+
+    /// The content is what was sent with this number.
+    fn judge(&self, frame: &Frame, number: u64) -> Outcome {
+        if self.hostile {
+            std::hint::black_box(frame.to_vec());
+            return Ok(());
+        }
+        if let Some(offset) = pattern::mismatch(frame, number, Check::Full) {
+            let sequence = frame.sequence();
+            return Err(format!("frame {sequence} (number {number}) differs at {offset} of {}", frame.len()));
+        }
+        let meta = if number % 3 == 0 { &number.to_le_bytes()[..] } else { &[] };
+        if frame.meta() == meta { Ok(()) } else { Err(format!("frame {number} came with metas {:?}", frame.meta())) }
+    }
+
+    fn report(&self, consumer: &Consumer) {
+        let (s, held) = (consumer.stats(), self.held.len());
+        say(&format!(
+            "checked={} missed={} copied={} attaches={} held={held} lies={} refused={} attached={}",
+            self.checked,
+            self.missed,
+            s.copied,
+            s.attaches,
+            self.lies,
+            self.refused,
+            u8::from(consumer.is_attached())
+        ));
+    }
+}

@@ -1,0 +1,209 @@
+//! Drives real processes that produce and consume (`shm2_peer`), and looks at regions from outside.
+//!
+//! A peer checks every promise that it can see by itself and ends with code 3 at the first that is broken: order and
+//! accounting of sequences, the content of each frame when it comes and again after it was held, extents that add up
+//! to the arena. What is left for a test is to start, end, stop and disturb peers, and to see that all go on.
+
+#![forbid(unsafe_code)]
+
+pub mod random;
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Longest time for anything that must happen.
+pub const LIMIT: Duration = Duration::from_secs(20);
+/// Time in which a peer must work after a fault.
+pub const RECOVERY: Duration = Duration::from_secs(1);
+
+/// A region name that no other test uses; whatever is left there goes away with it.
+pub struct Name(String);
+
+impl Name {
+    /// A fresh one.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self(format!("/dev/shm/shm2-test-fault-{}-{number}", std::process::id()))
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        Path::new(&self.0)
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Numbers that a peer reported last.
+pub type Counts = HashMap<String, u64>;
+
+/// A running `shm2_peer`; killed when dropped.
+pub struct Peer {
+    child: Child,
+    counts: Arc<Mutex<Counts>>,
+}
+
+/// The program, which stands beside or above the running one.
+fn program() -> PathBuf {
+    let here = std::env::current_exe().unwrap_or_default();
+    let directory = here.parent().unwrap_or(Path::new("."));
+    let directory = if directory.ends_with("deps") { directory.parent().unwrap_or(directory) } else { directory };
+    directory.join("shm2_peer")
+}
+
+impl Peer {
+    /// Starts `shm2_peer ARGUMENTS`.
+    pub fn start(arguments: &str) -> Self {
+        Self::start_with(arguments, &[])
+    }
+
+    /// Starts it with an environment.
+    pub fn start_with(arguments: &str, environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(program());
+        command.args(arguments.split_whitespace()).envs(environment.iter().copied());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => panic!("cannot start {:?}: {error}", program()),
+        };
+        let counts = Arc::new(Mutex::new(Counts::new()));
+        if let Some(stdout) = child.stdout.take() {
+            let counts = counts.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                    counts.lock().unwrap_or_else(PoisonError::into_inner).extend(parse(&line));
+                }
+            });
+        }
+        Self { child, counts }
+    }
+
+    /// A producer at `name`.
+    pub fn producer(name: &Name, options: &str) -> Self {
+        Self::start(&format!("producer {} {options}", &**name))
+    }
+
+    /// A consumer at `name`.
+    pub fn consumer(name: &Name, options: &str) -> Self {
+        Self::start(&format!("consumer {} {options}", &**name))
+    }
+
+    /// A count of its last report, 0 if it had none.
+    pub fn count(&self, key: &str) -> u64 {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied().unwrap_or_default()
+    }
+
+    /// Waits until `condition` holds for its counts; how long that took.
+    ///
+    /// # Panics
+    /// When it does not come to that within `limit`, or the peer ends before.
+    pub fn wait(&mut self, what: &str, limit: Duration, condition: impl Fn(&Self) -> bool) -> Duration {
+        let begun = Instant::now();
+        while !condition(self) {
+            if let Some(status) = self.ended() {
+                panic!("waiting for {what:?}: the peer ended: {status}");
+            }
+            assert!(begun.elapsed() < limit, "no {what:?} within {limit:?}: {:?}", self.counts);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        begun.elapsed()
+    }
+
+    /// Waits until a count has grown by `more`.
+    pub fn wait_more(&mut self, key: &str, more: u64, limit: Duration) -> Duration {
+        let before = self.count(key);
+        self.wait(key, limit, |peer| peer.count(key) >= before + more)
+    }
+
+    /// Its end, if it came to that.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn wait_end(&mut self) -> ExitStatus {
+        let begun = Instant::now();
+        loop {
+            match self.ended() {
+                Some(status) => return status,
+                None => assert!(begun.elapsed() < LIMIT, "a peer does not end"),
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal; one that already ended gets none.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Whether it is stopped, as by SIGSTOP.
+    pub fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+    }
+
+    /// SIGKILL, and waits for its end.
+    pub fn kill(mut self) {
+        self.signal(Signal::KILL);
+        self.wait_end();
+    }
+
+    /// Asks it to stop in an orderly way.
+    pub fn ask_to_stop(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    /// Stops it in an orderly way; its last counts.
+    ///
+    /// # Panics
+    /// When it does not end, or saw a broken promise.
+    pub fn stop(mut self) -> Counts {
+        self.ask_to_stop();
+        let status = self.wait_end();
+        assert!(status.success(), "a peer failed: {status}: {:?}", self.counts);
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn parse(line: &str) -> Counts {
+    let pairs = line.split_whitespace().filter_map(|word| word.split_once('='));
+    pairs.filter_map(|(key, value)| Some((key.to_owned(), value.parse().ok()?))).collect()
+}
