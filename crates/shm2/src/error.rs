@@ -322,6 +322,12 @@ pub enum SendError {
         /// The reservation's bytes.
         bytes: u64,
     },
+    /// A peer that may write the file made it shorter.
+    #[error("the file of {path:?} was truncated while in use: close this producer and make a new one")]
+    Truncated {
+        /// Where.
+        path: PathBuf,
+    },
     /// The producer was closed.
     #[error("the region was closed")]
     Closed,

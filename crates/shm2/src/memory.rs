@@ -30,6 +30,12 @@ impl Memory {
         self.0.is_here()
     }
 
+    /// Whether the file was truncated below bytes that were touched since.
+    #[inline]
+    pub(crate) fn is_broken(&self) -> bool {
+        self.0.is_broken()
+    }
+
     pub(crate) fn header(&self) -> &Header {
         // SAFETY: the header stands at offset 0, inside every mapping of `MIN_REGION`, aligned with the page.
         unsafe { self.0.base().cast().as_ref() }
@@ -100,6 +106,12 @@ impl OwnPage {
     pub(crate) fn new(mapping: Mapping, index: usize) -> Self {
         assert!(mapping.len() as u64 >= layout::PAGE_USED);
         Self { mapping, index }
+    }
+
+    /// As [`Memory::is_broken`].
+    #[inline]
+    pub(crate) fn is_broken(&self) -> bool {
+        self.mapping.is_broken()
     }
 
     pub(crate) fn index(&self) -> usize {

@@ -106,14 +106,18 @@ impl Frame {
         matches!(self.payload, Payload::Leased { .. })
     }
 
-    /// Copies `to.len()` bytes from the given place; false when the frame is not that long.
+    /// Copies `to.len()` bytes from the given place; false when the frame is not that long, or the region's file was
+    /// truncated and bytes of it are gone.
     #[must_use]
     pub fn read_at(&self, offset: usize, to: &mut [u8]) -> bool {
         if offset.checked_add(to.len()).is_none_or(|end| end > self.len()) {
             return false;
         }
         match &self.payload {
-            Payload::Leased { hold, .. } => hold.memory().copy_out(self.description.payload.offset + offset as u64, to),
+            Payload::Leased { hold, .. } => {
+                hold.memory().copy_out(self.description.payload.offset + offset as u64, to)
+                    && !hold.memory().is_broken()
+            }
             Payload::Owned(bytes) => {
                 to.copy_from_slice(&bytes[offset..offset + to.len()]);
                 true
@@ -121,7 +125,7 @@ impl Frame {
         }
     }
 
-    /// A private copy of the payload.
+    /// A private copy of the payload. Bytes that are gone because the region's file was truncated are zeros in it.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut bytes = vec![0; self.len()];
         // The range is the whole frame, so it is there.

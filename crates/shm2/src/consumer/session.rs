@@ -86,6 +86,16 @@ impl Session {
 
     /// The next frame, if it is there.
     pub(super) fn take(self: &Arc<Self>, position: &mut Position) -> Result<Step, Lie> {
+        let step = self.take_mapped(position);
+        if self.is_broken() { Err(Lie::Truncated) } else { step }
+    }
+
+    /// Whether a part of the file that was looked at is gone.
+    fn is_broken(&self) -> bool {
+        self.memory.is_broken() || self.page.is_broken()
+    }
+
+    fn take_mapped(self: &Arc<Self>, position: &mut Position) -> Result<Step, Lie> {
         for _ in 0..LAPS {
             let sequence = self.target(position);
             if sequence > layout::MAX_SEQUENCE {

@@ -129,9 +129,7 @@ impl Shared {
 
     /// The usual case: there is room. Now and then retires what was read, so that its memory is used while it is warm.
     fn reserve_free(self: &Arc<Self>, bytes: u64) -> Result<Option<Reservation>, SendError> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(SendError::Closed);
-        }
+        self.check()?;
         let place = self.with(|inner| {
             if !inner.state.extents.could_hold(bytes) {
                 return Err(SendError::TooLarge { bytes, arena: self.arena });
@@ -176,6 +174,14 @@ impl Shared {
     /// As [`reserve`](Self::reserve) for what is not a frame.
     pub(super) fn reserve_uncounted(self: &Arc<Self>, bytes: u64) -> Result<Reservation, SendError> {
         self.retry(bytes, || self.try_reserve(bytes))
+    }
+
+    /// Whether this producer can still do anything.
+    fn check(&self) -> Result<(), SendError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(SendError::Closed);
+        }
+        if self.memory.is_broken() { Err(SendError::Truncated { path: self.region.path().into() }) } else { Ok(()) }
     }
 
     fn count_too_large(&self) {
@@ -267,6 +273,7 @@ impl Shared {
                 Ok(self.fill(inner, &mut description, record))
             })
         });
+        let result = result.and_then(|sequence| self.check().map(|()| sequence));
         if let (Err(error), Some(record)) = (&result, record) {
             self.give_up(record);
             if !matches!(error, SendError::Cancelled) {

@@ -6,7 +6,7 @@
 
 #![allow(unsafe_code)]
 
-use super::fork;
+use super::{bus, fork};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use std::ffi::c_void;
 use std::io;
@@ -19,6 +19,7 @@ pub(crate) struct Mapping {
     base: NonNull<u8>,
     bytes: usize,
     made_at: usize,
+    guard: bus::Guard,
 }
 
 // SAFETY: the struct is an address and a length; all access goes through `crate::memory`, which uses atomics and copies.
@@ -36,7 +37,8 @@ impl Mapping {
         // SAFETY: a fresh shared mapping at an address of the kernel's choice replaces nothing.
         let base = unsafe { mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, fd, offset)? };
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        let mapping = Self { base, bytes, made_at: fork::depth() };
+        let guard = bus::Guard::new(base.as_ptr() as usize, bytes);
+        let mapping = Self { base, bytes, made_at: fork::depth(), guard };
         mapping.advise(Advice::LinuxDontFork)?;
         Ok(mapping)
     }
@@ -62,6 +64,11 @@ impl Mapping {
         fork::is_same_process(self.made_at)
     }
 
+    /// Whether the file lost pages that were touched through this mapping; they read as zeros now.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.guard.is_broken()
+    }
+
     /// First byte.
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base
@@ -75,6 +82,7 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        self.guard.end();
         if !self.is_here() {
             return;
         }

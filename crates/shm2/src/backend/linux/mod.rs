@@ -1,5 +1,6 @@
 //! Linux: a region is a file on tmpfs; peers are alive while they hold byte-range locks on it; waiting is a futex.
 
+mod bus;
 mod create;
 mod fork;
 mod futex;
