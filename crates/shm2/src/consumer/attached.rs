@@ -44,6 +44,13 @@ impl Attachment {
         }
     }
 
+    pub(super) fn check_idle(&self, position: &Position) -> Result<(), Lie> {
+        match self {
+            Self::Lease(session) => session.check_idle(position),
+            Self::Snapshot(snapshot) => snapshot.check_idle(position),
+        }
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         match self {
             Self::Lease(session) => session.is_closed(),
@@ -125,6 +132,7 @@ impl Attached {
         if signals.cancelled.load(Ordering::Acquire) {
             return Ok(false);
         }
+        self.attachment.check_idle(position)?;
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
         let timeout = [left, self.liveness.sleep()].into_iter().flatten().min();
         match self.attachment.wait(position, &signals.event, seen, timeout) {

@@ -33,7 +33,12 @@ struct Position {
     skipped: u64,
     copied: u64,
     discontinuity: bool,
+    /// Looks of a polling consumer that found nothing.
+    idle: u32,
 }
+
+/// A polling consumer looks this often in vain before it doubts what it sees.
+const IDLE_CHECK: u32 = 1024;
 
 impl Position {
     /// Frames below `oldest` are gone.
@@ -181,7 +186,7 @@ impl Consumer {
         }
         let seen = self.shared.event.value();
         match self.attached.as_mut().map(|attached| attached.is_gone(seen)) {
-            Some(false) => Ok(None),
+            Some(false) => self.idle(),
             Some(true) => match self.take()? {
                 None => self.producer_gone(),
                 frame => Ok(frame),
@@ -191,6 +196,18 @@ impl Consumer {
                 Err(error) if error.is_absence() => Ok(None),
                 Err(error) => Err(error.into()),
             },
+        }
+    }
+
+    /// Nothing there: now and then a look whether that can be.
+    fn idle(&mut self) -> Result<Option<Frame>, ReceiveError> {
+        self.position.idle = self.position.idle.wrapping_add(1);
+        if !self.position.idle.is_multiple_of(IDLE_CHECK) {
+            return Ok(None);
+        }
+        match self.attached.as_ref().map(|attached| attached.attachment.check_idle(&self.position)) {
+            Some(Err(lie)) => Err(self.misbehaving(lie)),
+            _ => Ok(None),
         }
     }
 

@@ -212,6 +212,16 @@ impl Session {
         Ok(())
     }
 
+    /// To be asked when nothing is there: the newest sequence is stored after its cell, so a cell that lags behind it is
+    /// a lie, and one for which this consumer would wait in vain.
+    pub(super) fn check_idle(&self, position: &Position) -> Result<(), Lie> {
+        let sequence = self.target(position);
+        // SYNC: frame-published
+        let head = self.memory.header().head.load(Ordering::Acquire);
+        let lags = head >= sequence && protocol::published(&self.memory.cell(sequence).words[W_SEQUENCE]) < sequence;
+        if lags { Err(self.contradiction(sequence)) } else { Ok(()) }
+    }
+
     fn contradiction(&self, expected: u64) -> Lie {
         let header = self.memory.header();
         let (oldest, head) = (header.oldest.load(Ordering::Acquire), header.head.load(Ordering::Acquire));

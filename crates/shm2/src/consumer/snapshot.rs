@@ -187,6 +187,19 @@ impl Snapshot {
         }
     }
 
+    /// As `Session::check_idle`.
+    pub(super) fn check_idle(&self, position: &Position) -> Result<(), Lie> {
+        let read = |offset| self.u64_at(offset).map_err(|_| Lie::Truncated);
+        let sequence = self.target(position).map_err(|_| Lie::Truncated)?;
+        let head = read(offset_of!(Header, head))?;
+        // SYNC: frame-published
+        fence(Ordering::Acquire);
+        if head >= sequence && read(layout::cell_offset(sequence) as usize)? < sequence {
+            return Err(Lie::Ring { oldest: read(offset_of!(Header, oldest))?, head, expected: sequence });
+        }
+        Ok(())
+    }
+
     fn has_news(&self, position: &Position) -> std::io::Result<bool> {
         let sequence = self.target(position)?;
         Ok(self.sequence_at(sequence)? >= sequence || self.is_closed())
