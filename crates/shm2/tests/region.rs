@@ -157,19 +157,6 @@ fn a_full_file_system_is_an_error_at_the_start() {
 }
 
 #[test]
-fn a_truncated_file_is_an_error_for_a_snapshot_consumer() {
-    let name = Name::new();
-    let mut producer = create(&name).unwrap();
-    let mut consumer = Consumer::builder(&name).unwrap().access(Access::Snapshot).attach(LONG).unwrap();
-    producer.send(b"x", &FrameInfo::new()).unwrap();
-    // Not used again: its own mapping is gone, too.
-    std::mem::forget(producer);
-    fs::OpenOptions::new().write(true).open(name.path()).unwrap().set_len(0).unwrap();
-    let error = consumer.next(LONG).unwrap_err();
-    assert!(matches!(error, ReceiveError::Misbehaving { lie: shm2::Lie::Truncated, .. }), "{error}");
-}
-
-#[test]
 fn a_deleted_region_goes_on_for_those_who_have_it() {
     let name = Name::new();
     let mut producer = create(&name).unwrap();
