@@ -148,8 +148,8 @@ fn info(words: &[u64; 16]) -> FrameInfo {
     }
 }
 
-/// An empty range may stand anywhere.
-fn in_arena(range: Range, arena_bytes: u64) -> bool {
+/// Whether a range that a peer wrote lies in the arena. An empty one may stand anywhere.
+pub(crate) fn in_arena(range: Range, arena_bytes: u64) -> bool {
     range.length == 0
         || (range.offset >= ARENA_OFFSET
             && range.length <= arena_bytes

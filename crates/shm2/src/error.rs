@@ -117,6 +117,12 @@ pub enum CreateError {
         /// What stands there.
         what: &'static str,
     },
+    /// A region that lives on in the same memory, met by a producer that would replace it.
+    #[error("{path:?} is a kept region: set keep-region to go on in it, or remove the file")]
+    Kept {
+        /// Where.
+        path: PathBuf,
+    },
     /// A dead producer's file that belongs to another user.
     #[error(
         "{path:?} was left by a producer of another user and may only be removed by that user (the directory is \
@@ -204,6 +210,14 @@ pub enum AttachError {
         backed: u64,
         /// Bytes of arena.
         needed: u64,
+    },
+    /// A consumer without locks, and a producer that shows no heartbeat.
+    #[error(
+        "{path:?} is not a kept region, so a consumer without locks cannot tell whether its producer lives: set keep-region at the producer"
+    )]
+    NoHeartbeat {
+        /// Where.
+        path: PathBuf,
     },
     /// The file does not begin like a region.
     #[error("{path:?} is not an shm2 region: it begins with {magic:#018x}")]
@@ -435,6 +449,9 @@ pub enum Lie {
         /// Bytes.
         length: u64,
     },
+    /// The producer ended this consumer's claim, because its heart did not beat in time.
+    #[error("the producer took this consumer's page away, as it showed no sign of life for the lease time")]
+    Evicted,
     /// The file is shorter than the region that it holds.
     #[error("the file was truncated while in use")]
     Truncated,

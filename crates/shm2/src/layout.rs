@@ -19,7 +19,7 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"SHM2RGN\0");
 /// Protocol version spoken here; another major version is refused.
 pub const VERSION_MAJOR: u16 = 1;
 /// Minor versions only add fields where zeros stood.
-pub const VERSION_MINOR: u16 = 0;
+pub const VERSION_MINOR: u16 = 1;
 
 /// Unit of section offsets: a multiple of every page size in use and of Windows' mapping granularity.
 pub const SECTION: u64 = 65_536;
@@ -71,6 +71,16 @@ pub const READING: u32 = 1;
 pub const FREE: u32 = 2;
 /// [`Page::claimed`]: the consumer reads no more, but frames that it handed out are still held.
 pub const HOLDING: u32 = 3;
+/// [`Page::claimed`]: a consumer is about to fill the page.
+pub const CLAIMING: u32 = 4;
+/// [`Page::claimed`]: added to [`READING`], [`HOLDING`] or [`CLAIMING`] when the owner has no lock and shows its life
+/// by [`Page::heartbeat`]. The upper 16 bits are then a number of the owner's choice.
+pub const BY_HEARTBEAT: u32 = 0x100;
+
+/// What a value of [`Page::claimed`] says about the page, without how its owner shows its life.
+pub const fn claim_state(claimed: u32) -> u32 {
+    claimed & 0xff
+}
 
 /// Words that only the producer writes. One kilobyte; words that change with frames stand 128 bytes apart, so that
 /// neither they nor the line that a CPU fetches along with them are shared.
@@ -110,9 +120,15 @@ pub struct Header {
     pub full_policy: AtomicU32,
     /// Process id of the producer in its own namespace; for people, never for decisions.
     pub producer_pid: AtomicU32,
-    /// Creation, nanoseconds of the real-time clock.
+    /// Start of this life, nanoseconds of the real-time clock.
     pub created_ns: AtomicU64,
-    pad0: [u64; 3],
+    /// Sequence of the first item of this life; 0 stands for 1.
+    pub first_sequence: AtomicU64,
+    /// Time in milliseconds after which a peer without a new heartbeat counts as dead; 0 where locks tell it.
+    pub lease_ms: AtomicU32,
+    /// 1 when the next producer is to go on in this very file, which is never removed.
+    pub kept: AtomicU32,
+    pad0: [u64; 1],
     /// Sequence of the newest published frame, 0 before the first.
     pub head: AtomicU64,
     pad1: [u64; 15],
@@ -135,7 +151,9 @@ pub struct Header {
     pub beacon_realtime_ns: AtomicU64,
     /// Newest sequence at the beacon.
     pub beacon_head: AtomicU64,
-    pad5: [u64; 12],
+    /// Changes several times in each lease time while the producer of a kept region lives; 0 in others.
+    pub heartbeat: AtomicU64,
+    pad5: [u64; 11],
     /// Frames retired before every attached consumer had read them.
     pub dropped_oldest: AtomicU64,
     /// New frames not taken, because the policy keeps the old ones or nothing could make room.
@@ -209,7 +227,7 @@ pub struct Page {
     pub cursor: AtomicU64,
     /// Lease entries in use stand below this index.
     pub lease_count: AtomicU32,
-    /// [`NEVER_CLAIMED`], [`READING`], [`FREE`] or [`HOLDING`].
+    /// [`NEVER_CLAIMED`], [`READING`], [`FREE`], [`HOLDING`] or [`CLAIMING`], perhaps with [`BY_HEARTBEAT`].
     pub claimed: AtomicU32,
     pad0: [u64; 2],
     /// Holds on frames; the first shares the cursor's cache line.
@@ -235,7 +253,9 @@ pub struct Page {
     pub skipped: AtomicU64,
     /// Frames copied because the lease budget was used up.
     pub copied: AtomicU64,
-    pad4: [u64; 2],
+    /// Changes several times in each lease time while an owner without a lock lives.
+    pub heartbeat: AtomicU64,
+    pad4: [u64; 1],
 }
 
 /// Steps of 64 bytes by which a page's words are displaced, so that 64 pages do not fight for one cache set.
@@ -295,6 +315,9 @@ mod assertions {
         Header.full_policy = 88,
         Header.producer_pid = 92,
         Header.created_ns = 96,
+        Header.first_sequence = 104,
+        Header.lease_ms = 112,
+        Header.kept = 116,
         Header.head = 128,
         Header.oldest = 256,
         Header.wake = 384,
@@ -304,6 +327,7 @@ mod assertions {
         Header.beacon_monotonic_ns = 648,
         Header.beacon_realtime_ns = 656,
         Header.beacon_head = 664,
+        Header.heartbeat = 672,
         Header.dropped_oldest = 768,
         Header.dropped_newest = 776,
         Header.dropped_too_large = 784,
@@ -320,6 +344,7 @@ mod assertions {
         Page.missed = 2264,
         Page.skipped = 2272,
         Page.copied = 2280,
+        Page.heartbeat = 2288,
         Lease.sequence = 0,
         Lease.offset = 8,
         Lease.length = 16,

@@ -47,6 +47,8 @@ pub mod consumer;
 mod description;
 #[cfg(not(loom))]
 pub mod error;
+#[cfg(not(loom))]
+mod heartbeat;
 pub mod layout;
 #[cfg(not(loom))]
 mod memory;

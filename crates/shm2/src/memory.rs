@@ -25,6 +25,11 @@ impl Memory {
         Self(mapping)
     }
 
+    /// Size of what is mapped.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.len() as u64
+    }
+
     /// False in a forked child, which must not touch the bytes.
     pub(crate) fn is_here(&self) -> bool {
         self.0.is_here()

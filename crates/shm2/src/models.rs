@@ -234,7 +234,7 @@ fn claim_and_read(p: &Pages, slip: Slip) {
             continue;
         }
         release(&p.entries[index]);
-        enter(&p.claimed[index]);
+        enter(&p.claimed[index], crate::layout::READING);
         if hold(&p.entries[index], &p.oldest, 1) {
             // SAFETY: loom checks that the producer does not write meanwhile.
             assert_eq!(p.bytes.with(|b| unsafe { *b }), 1, "a held frame changed");

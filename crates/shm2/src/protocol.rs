@@ -17,7 +17,7 @@
 //! **Room.** The same with the roles exchanged, for a producer that blocks: it raises `producer_waits`, fences, looks
 //! at the pages once more; a consumer releases, fences, and looks at `producer_waits`.
 
-use crate::layout::{FREE, NEVER_CLAIMED, READING, STATE_CLOSED};
+use crate::layout::{FREE, NEVER_CLAIMED, STATE_CLOSED};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// The full fences that carry the protocol, named so that a model can leave one out and be seen to fail.
@@ -61,6 +61,30 @@ pub(crate) fn hold(entry: &AtomicU64, oldest: &AtomicU64, sequence: u64) -> bool
     false
 }
 
+/// First half of [`hold`] for a consumer without a lock: its page may have been given to another one meanwhile, whose
+/// entries it must not touch. What the entry says besides is written after this, and [`confirm`] comes last.
+pub(crate) fn take_entry(entry: &AtomicU64, sequence: u64) -> bool {
+    // Relaxed: the fence of `confirm` orders it against the load of `oldest`.
+    entry.compare_exchange(0, sequence, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
+/// Second half of [`hold`] for a consumer without a lock.
+pub(crate) fn confirm(entry: &AtomicU64, oldest: &AtomicU64, sequence: u64) -> bool {
+    full_fence(Site::Lease);
+    // SYNC: retired
+    if oldest.load(Ordering::Acquire) <= sequence {
+        return true;
+    }
+    release_if_mine(entry, sequence);
+    false
+}
+
+/// As [`release`], for a consumer without a lock.
+pub(crate) fn release_if_mine(entry: &AtomicU64, sequence: u64) {
+    // SYNC: lease-released
+    let _ = entry.compare_exchange(sequence, 0, Ordering::Release, Ordering::Relaxed);
+}
+
 /// Consumer: gives a frame back; all reads of its bytes come before.
 #[inline]
 pub(crate) fn release(entry: &AtomicU64) {
@@ -81,11 +105,27 @@ pub(crate) fn mark_used(claimed: &AtomicU32) {
     let _ = claimed.compare_exchange(NEVER_CLAIMED, FREE, Ordering::AcqRel, Ordering::Acquire);
 }
 
-/// Consumer: shows its page, which it has made valid. Comes before its first lease.
-pub(crate) fn enter(claimed: &AtomicU32) {
+/// Consumer: takes a free page for itself, before it writes anything into it. False when somebody else did.
+pub(crate) fn take_page(claimed: &AtomicU32, from: u32, to: u32) -> bool {
     // SYNC: page-claimed
-    claimed.store(READING, Ordering::Release);
+    claimed.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+}
+
+/// Consumer: shows its page, which it has made valid. Comes before its first lease.
+pub(crate) fn enter(claimed: &AtomicU32, shown: u32) {
+    // SYNC: page-claimed
+    claimed.store(shown, Ordering::Release);
     full_fence(Site::Enter);
+}
+
+/// Producer: ends all that a dead consumer held. The caller holds its page's lock, or saw its lease time pass.
+#[cfg(not(loom))]
+pub(crate) fn clear_page(page: &crate::layout::Page) {
+    for lease in &page.leases {
+        release(&lease.sequence);
+    }
+    page.lease_count.store(0, Ordering::Relaxed);
+    page.claimed.store(FREE, Ordering::Release);
 }
 
 /// Producer: no new lease below `to` from here on. Precedes every store into those cells and every scan of pages.

@@ -5,8 +5,8 @@
 
 #![forbid(unsafe_code)]
 
-use shm2::consumer::{Access, OnProducerExit, Start};
-use shm2::{AttachError, Consumer, Frame, FrameInfo, FullPolicy, Producer, ReceiveError, SendError};
+use shm2::consumer::{Access, Liveness, OnProducerExit, Start};
+use shm2::{AttachError, Consumer, Frame, FrameInfo, FullPolicy, Lie, Producer, ReceiveError, SendError};
 use shm2_cli::{Check, pattern};
 use shm2_tests::random::Random;
 use std::collections::{HashMap, VecDeque};
@@ -92,6 +92,8 @@ fn produce(name: &str, options: &Options, stop: &AtomicBool) -> Outcome {
     let builder = Producer::builder(name).map_err(|e| e.to_string())?;
     let builder = builder.arena(options.number("arena", 1 << 20)).full_policy(policy);
     let builder = builder.history(options.number("history", 1) as u32).max_leases(options.number("leases", 8) as u32);
+    let lease = Duration::from_millis(options.number("lease_ms", 2000));
+    let builder = builder.keep_region(options.is("keep", "1")).lease_time(lease);
     let mut producer = builder.create().map_err(|e| e.to_string())?;
     say("created=1");
     let mut writer = Writer {
@@ -180,6 +182,7 @@ struct Reader {
     checked: u64,
     lies: u64,
     refused: u64,
+    evicted: u64,
 }
 
 impl Reader {
@@ -196,6 +199,7 @@ impl Reader {
             checked: 0,
             lies: 0,
             refused: 0,
+            evicted: 0,
         }
     }
 
@@ -207,6 +211,8 @@ impl Reader {
         };
         let builder = Consumer::builder(name).map_err(|e| e.to_string())?.access(access);
         let builder = builder.on_producer_exit(OnProducerExit::Reconnect).start(Start::History);
+        let liveness = if options.is("life", "heartbeat") { Liveness::Heartbeat } else { Liveness::Lock };
+        let builder = builder.liveness(liveness);
         let mut consumer = builder.latest_only(options.is("latest", "1")).build();
         let mut reports = Reports(Instant::now());
         say("started=1");
@@ -233,6 +239,12 @@ impl Reader {
             Err(ReceiveError::TimedOut) => Ok(()),
             Err(ReceiveError::EndOfStream) => {
                 self.ends += 1;
+                Ok(())
+            }
+            Err(ReceiveError::Misbehaving { lie: Lie::Evicted, .. }) => {
+                // What was held may have changed.
+                self.held.clear();
+                self.evicted += 1;
                 Ok(())
             }
             Err(ReceiveError::Misbehaving { lie, .. }) => self.lied(&lie.to_string()),
@@ -267,7 +279,7 @@ impl Reader {
         }
         while self.held.len() > self.hold || (!self.held.is_empty() && self.random.below(20) == 0) {
             let index = self.random.below(self.held.len() as u64) as usize;
-            if let Some((frame, number)) = self.held.remove(index) {
+            if let Some((frame, number)) = self.held.remove(index).filter(|_| !options.is("judge", "once")) {
                 self.judge(&frame, number)?;
             }
         }
@@ -312,13 +324,14 @@ impl Reader {
     fn report(&self, consumer: &Consumer) {
         let (s, held) = (consumer.stats(), self.held.len());
         say(&format!(
-            "checked={} missed={} copied={} attaches={} held={held} lies={} refused={} attached={}",
+            "checked={} missed={} copied={} attaches={} held={held} lies={} refused={} evicted={} attached={}",
             self.checked,
             self.missed,
             s.copied,
             s.attaches,
             self.lies,
             self.refused,
+            self.evicted,
             u8::from(consumer.is_attached())
         ));
     }

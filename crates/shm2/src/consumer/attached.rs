@@ -5,6 +5,7 @@ use super::snapshot::Snapshot;
 use super::{Position, Signals, Step};
 use crate::backend::{Event, OpenRegion, Wake, Watch};
 use crate::error::Lie;
+use crate::heartbeat::Observed;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -27,6 +28,22 @@ impl Attachment {
         match self {
             Self::Lease(session) => session.generation(),
             Self::Snapshot(snapshot) => snapshot.generation(),
+        }
+    }
+
+    /// Sequence of this life's first item.
+    pub(super) fn first(&self) -> u64 {
+        match self {
+            Self::Lease(session) => session.first(),
+            Self::Snapshot(snapshot) => snapshot.first(),
+        }
+    }
+
+    /// Where no lock tells of the producer: what its heart shows, and how long it may rest.
+    fn producer_heart(&self) -> Option<(u64, Duration)> {
+        match self {
+            Self::Lease(session) => session.producer_heart(),
+            Self::Snapshot(_) => None,
         }
     }
 
@@ -110,12 +127,16 @@ impl Liveness {
 pub(super) struct Attached {
     pub(super) attachment: Attachment,
     liveness: Liveness,
+    heart: Option<Observed>,
 }
 
 impl Attached {
     /// `seen` is the event's value before the attachment was made.
     pub(super) fn new(attachment: Attachment, seen: u32, watch: Option<Watch>) -> Self {
-        Self { attachment, liveness: Liveness::new(seen, watch) }
+        let heart = attachment.producer_heart();
+        // Without locks only time tells.
+        let watch = watch.filter(|_| heart.is_none());
+        Self { attachment, liveness: Liveness::new(seen, watch), heart: heart.map(|(value, _)| Observed::new(value)) }
     }
 
     /// Sleeps until there may be something to take; true when the producer is gone.
@@ -145,6 +166,13 @@ impl Attached {
         if self.attachment.is_closed() {
             return true;
         }
-        self.liveness.is_due(seen) && !self.attachment.region().producer_lives()
+        self.liveness.is_due(seen) && !self.producer_lives()
+    }
+
+    fn producer_lives(&mut self) -> bool {
+        match (self.attachment.producer_heart(), &mut self.heart) {
+            (Some((value, lease)), Some(heart)) => heart.is_alive(value, lease),
+            _ => self.attachment.region().producer_lives(),
+        }
     }
 }

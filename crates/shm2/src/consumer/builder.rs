@@ -52,52 +52,91 @@ pub enum OnProducerExit {
     Error,
 }
 
-/// Settings of a consumer.
+/// How a consumer and its producer know that the other lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Liveness {
+    /// By file locks, which the kernel ends with their process. At once, and certain.
+    #[default]
+    Lock,
+    /// By heartbeats, for memory that both sides reach but no common kernel watches, as with virtual machines. Only in
+    /// a region made with [`keep_region`](crate::producer::Builder::keep_region). A side that does not beat within the
+    /// region's lease time counts as dead. A consumer that comes back later has lost what it held: its frames may have
+    /// changed in the meantime, and its next step returns [`Lie::Evicted`](crate::Lie::Evicted).
+    Heartbeat,
+}
+
 #[derive(Debug, Clone)]
-pub struct Builder {
-    pub(super) spec: Spec,
+pub(super) struct Settings {
     pub(super) access: Access,
     pub(super) start: Start,
     pub(super) latest_only: bool,
     pub(super) max_leases: usize,
     pub(super) on_exit: OnProducerExit,
     pub(super) spin: Duration,
+    pub(super) liveness: Liveness,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            access: Access::default(),
+            start: Start::default(),
+            latest_only: false,
+            max_leases: crate::layout::LEASES,
+            on_exit: OnProducerExit::default(),
+            spin: Duration::ZERO,
+            liveness: Liveness::default(),
+        }
+    }
+}
+
+/// Settings of a consumer.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    pub(super) spec: Spec,
+    pub(super) settings: Settings,
 }
 
 impl Builder {
     /// How to get at the bytes; [`Access::Auto`] if not set.
     pub fn access(mut self, access: Access) -> Self {
-        self.access = access;
+        self.settings.access = access;
         self
     }
 
     /// Which frame comes first; [`Start::History`] if not set.
     pub fn start(mut self, start: Start) -> Self {
-        self.start = start;
+        self.settings.start = start;
         self
     }
 
     /// Passes over frames that wait: takes the second newest when two or more are there. False if not set.
     pub fn latest_only(mut self, latest_only: bool) -> Self {
-        self.latest_only = latest_only;
+        self.settings.latest_only = latest_only;
         self
     }
 
     /// Frames held in place at a time, at most what the producer allows; beyond that frames are copied.
     pub fn max_leases(mut self, frames: usize) -> Self {
-        self.max_leases = frames;
+        self.settings.max_leases = frames;
         self
     }
 
     /// What to do when the producer is gone; [`OnProducerExit::Reconnect`] if not set.
     pub fn on_producer_exit(mut self, action: OnProducerExit) -> Self {
-        self.on_exit = action;
+        self.settings.on_exit = action;
         self
     }
 
     /// How long to look for the next frame before sleeping; not at all if not set.
     pub fn spin(mut self, time: Duration) -> Self {
-        self.spin = time;
+        self.settings.spin = time;
+        self
+    }
+
+    /// How it and its producer know that the other lives; [`Liveness::Lock`] if not set.
+    pub fn liveness(mut self, liveness: Liveness) -> Self {
+        self.settings.liveness = liveness;
         self
     }
 

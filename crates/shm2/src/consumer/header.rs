@@ -3,6 +3,7 @@
 use crate::error::AttachError;
 use crate::layout::*;
 use std::path::Path;
+use std::time::Duration;
 
 /// What a consumer must know of its region. Offsets are not in here: they follow from the version alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +13,10 @@ pub(crate) struct Checked {
     pub(crate) max_leases: usize,
     pub(crate) history: u64,
     pub(crate) blocks: bool,
+    /// Sequence of this life's first item.
+    pub(crate) first: u64,
+    /// Time without a heartbeat after which a peer without a lock is dead; `None` where there are only locks.
+    pub(crate) lease: Option<Duration>,
 }
 
 /// Bytes of the fixed part.
@@ -58,6 +63,8 @@ impl Checked {
             max_leases: leases as usize,
             history: u64::from(u32_at(bytes, 84)),
             blocks: u32_at(bytes, 88) == 2,
+            first: u64_at(bytes, 104).max(1),
+            lease: (u32_at(bytes, 116) == 1).then(|| Duration::from_millis(u32_at(bytes, 112).max(1).into())),
         })
     }
 }

@@ -7,13 +7,16 @@ mod header;
 mod session;
 mod snapshot;
 
-pub use builder::{Access, Builder, OnProducerExit, Start};
+pub use builder::{Access, Builder, Liveness, OnProducerExit, Start};
 pub use frame::Frame;
 
-use crate::backend::{Event, Watch, watch_directory, watch_region};
+use crate::backend::{Event, Identity, Watch, watch_directory, watch_region, watch_revival};
 use crate::error::{AttachError, Lie, ReceiveError, SpecError};
+use crate::layout::{self, Header};
 use crate::spec::Spec;
 use attached::{Attached, Attachment, UNWATCHED_PROBE};
+use builder::Settings;
+use header::Checked;
 use session::Session;
 use snapshot::Snapshot;
 use std::fmt;
@@ -47,6 +50,33 @@ impl Position {
         self.missed = self.missed.saturating_add(gone);
         self.missed_before_next = self.missed_before_next.saturating_add(gone);
         self.next = self.next.max(oldest);
+    }
+}
+
+/// Where a consumer stood when it was attached last.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    file: Identity,
+    generation: u64,
+    next: u64,
+    missed_before_next: u64,
+}
+
+/// What a consumer without locks saw of a region's heart: it attaches only after it saw a beat.
+#[derive(Debug, Default)]
+struct Pulse(Option<(u64, u64)>);
+
+impl Pulse {
+    fn must_beat(&mut self, header: &Header, checked: &Checked, path: &Path) -> Result<(), AttachError> {
+        if checked.lease.is_none() {
+            return Err(AttachError::NoHeartbeat { path: path.into() });
+        }
+        // Relaxed: only its change counts.
+        let now = (checked.generation, header.heartbeat.load(crate::sync::Ordering::Relaxed));
+        match self.0.replace(now) {
+            Some((generation, beat)) if generation == now.0 && beat != now.1 => Ok(()),
+            _ => Err(AttachError::NoProducer { path: path.into() }),
+        }
     }
 }
 
@@ -99,13 +129,10 @@ pub struct ConsumerStats {
 /// One receiver of a region's frames. Waits for its producer, and attaches to the next one by itself.
 pub struct Consumer {
     spec: Spec,
-    access: Access,
-    start: Start,
-    max_leases: usize,
-    on_exit: OnProducerExit,
-    spin: Duration,
-    latest_only: bool,
+    settings: Settings,
     attached: Option<Attached>,
+    pulse: Pulse,
+    last: Option<Last>,
     position: Position,
     totals: ConsumerStats,
     shared: Arc<Signals>,
@@ -121,16 +148,13 @@ impl Consumer {
     }
 
     fn with(builder: Builder) -> Self {
-        let Builder { spec, access, start, latest_only, max_leases, on_exit, spin } = builder;
+        let Builder { spec, settings } = builder;
         Self {
             spec,
-            access,
-            start,
-            max_leases,
-            on_exit,
-            spin,
-            latest_only,
+            settings,
             attached: None,
+            pulse: Pulse::default(),
+            last: None,
             position: Position::default(),
             totals: ConsumerStats::default(),
             shared: Arc::default(),
@@ -142,15 +166,7 @@ impl Consumer {
     /// # Errors
     /// When the name is bad.
     pub fn builder(spec: &str) -> Result<Builder, SpecError> {
-        Ok(Builder {
-            spec: spec.parse()?,
-            access: Access::default(),
-            start: Start::default(),
-            latest_only: false,
-            max_leases: crate::layout::LEASES,
-            on_exit: OnProducerExit::default(),
-            spin: Duration::ZERO,
-        })
+        Ok(Builder { spec: spec.parse()?, settings: Settings::default() })
     }
 
     /// The next frame; waits up to `timeout`, `None` for ever.
@@ -214,7 +230,7 @@ impl Consumer {
     /// `None` when the producer is gone and the next one is to be waited for.
     fn next_attached(&mut self, deadline: Option<Instant>) -> Result<Option<Frame>, ReceiveError> {
         let mut gone = false;
-        let mut spin_until = (!self.spin.is_zero()).then(|| Instant::now() + self.spin);
+        let mut spin_until = (!self.settings.spin.is_zero()).then(|| Instant::now() + self.settings.spin);
         loop {
             if let Some(frame) = self.take()? {
                 return Ok(Some(frame));
@@ -263,7 +279,7 @@ impl Consumer {
 
     fn producer_gone(&mut self) -> Result<Option<Frame>, ReceiveError> {
         self.detach();
-        match self.on_exit {
+        match self.settings.on_exit {
             OnProducerExit::Reconnect => Ok(None),
             OnProducerExit::EndOfStream => Err(ReceiveError::EndOfStream),
             OnProducerExit::Error => Err(ReceiveError::ProducerGone { path: self.spec.path().into() }),
@@ -275,13 +291,21 @@ impl Consumer {
         if self.attached.is_some() {
             return Ok(());
         }
-        let mut watch: Option<Watch> = None;
+        let (mut watch, mut file_watch): (Option<Watch>, Option<Watch>) = (None, None);
         loop {
             let seen = self.shared.event.value();
             let watched = watch.as_ref().is_some_and(Watch::is_alive);
-            match self.try_attach() {
-                Err(e) if e.is_absence() => {}
+            let absence = match self.try_attach() {
+                Err(e) if e.is_absence() => e,
                 other => return other,
+            };
+            let is_there = matches!(absence, AttachError::NoProducer { .. });
+            if is_there && !file_watch.as_ref().is_some_and(Watch::is_alive) {
+                // A producer may begin a new life in this very file.
+                file_watch = watch_revival(self.spec.path(), &self.shared.event);
+                if file_watch.is_some() {
+                    continue;
+                }
             }
             if !watched {
                 // Watch first, then look once more: a producer may have come in between.
@@ -291,7 +315,8 @@ impl Consumer {
                     continue;
                 }
             }
-            self.wait_for_name(seen, deadline, watch.is_some())?;
+            let told = watch.is_some() && file_watch.is_some() >= is_there && self.settings.liveness == Liveness::Lock;
+            self.wait_for_name(seen, deadline, told)?;
         }
     }
 
@@ -309,21 +334,36 @@ impl Consumer {
     }
 
     fn try_attach(&mut self) -> Result<(), AttachError> {
-        let path = self.spec.path();
         let seen = self.shared.event.value();
-        let (attachment, position) = self.open(path)?;
+        let (attachment, position) = self.open()?;
         let watch = watch_region(attachment.region(), &self.shared.event);
         let discontinuity = self.totals.attaches > 0;
-        self.position = Position { latest_only: self.latest_only, discontinuity, ..position };
+        self.position = Position { latest_only: self.settings.latest_only, discontinuity, ..position };
+        self.go_on(&attachment);
         self.totals.attaches += 1;
         self.attached = Some(Attached::new(attachment, seen, watch));
         Ok(())
     }
 
-    fn open(&self, path: &Path) -> Result<(Attachment, Position), AttachError> {
-        let lease = || Session::open(path, self.max_leases, self.start).map(|(s, p)| (Attachment::Lease(s), p));
-        let snapshot = || Snapshot::open(path, self.start).map(|(s, p)| (Attachment::Snapshot(Box::new(s)), p));
-        match self.access {
+    /// In the same memory sequences go on: no frame comes twice, and those of the last life that were not taken are
+    /// missed, as are those that passed in this life while the consumer was away.
+    fn go_on(&mut self, attachment: &Attachment) {
+        let Some(last) = self.last.filter(|last| last.file == attachment.region().identity()) else { return };
+        let position = &mut self.position;
+        if last.generation != attachment.generation() {
+            position.missed = attachment.first().saturating_sub(last.next);
+        } else if last.next <= position.next.saturating_add(layout::CELLS) {
+            position.missed = position.next.saturating_sub(last.next);
+            position.next = position.next.max(last.next);
+        }
+        position.missed_before_next = position.missed + last.missed_before_next;
+    }
+
+    fn open(&mut self) -> Result<(Attachment, Position), AttachError> {
+        let (path, settings, pulse) = (self.spec.path(), &self.settings, &mut self.pulse);
+        let mut lease = || Session::open(path, settings, pulse).map(|(s, p)| (Attachment::Lease(s), p));
+        let snapshot = || Snapshot::open(path, settings.start).map(|(s, p)| (Attachment::Snapshot(Box::new(s)), p));
+        match settings.access {
             Access::Lease => lease(),
             Access::Snapshot => snapshot(),
             Access::Auto => match lease() {
@@ -336,6 +376,11 @@ impl Consumer {
     fn detach(&mut self) {
         if let Some(attached) = self.attached.take() {
             self.totals = self.stats();
+            let attachment = &attached.attachment;
+            let (file, generation) = (attachment.region().identity(), attachment.generation());
+            let Position { next, missed_before_next, .. } = self.position;
+            self.last = Some(Last { file, generation, next, missed_before_next });
+            self.pulse = Pulse::default();
             self.position = Position::default();
             if let Attachment::Lease(session) = &attached.attachment {
                 session.stop_reading();
@@ -375,7 +420,7 @@ impl Consumer {
 
     /// Switches between reading in order and latest-only.
     pub fn set_latest_only(&mut self, latest_only: bool) {
-        self.latest_only = latest_only;
+        self.settings.latest_only = latest_only;
         self.position.latest_only = latest_only;
     }
 

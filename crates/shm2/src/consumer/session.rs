@@ -1,19 +1,21 @@
 //! One attachment to one generation of a region with the right to lease: frames are read in place.
 
+use super::builder::{Liveness, Settings, Start};
 use super::frame::{Frame, Payload};
 use super::header::{Checked, FIXED};
-use super::{Position, Start, Step};
+use super::{Position, Pulse, Step};
 use crate::backend::{self, Event, OpenRegion, Wake, wait_any, wake_shared};
 use crate::description::Description;
 use crate::error::{AttachError, Lie};
+use crate::heartbeat::{self, Beat};
 use crate::layout::{self, STATE_LIVE, W_SEQUENCE};
 use crate::memory::{Memory, OwnPage};
 use crate::points::point;
 use crate::protocol;
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 /// Times that a consumer lets itself be lapped before it looks around.
@@ -30,25 +32,40 @@ pub(super) struct Session {
     in_use: AtomicU64,
     budget: usize,
     caps: Mutex<Option<(u32, Arc<[u8]>)>>,
+    /// What the page's `claimed` shows, as long as the page is this session's.
+    shown: AtomicU32,
 }
 
 impl Session {
-    pub(super) fn open(path: &Path, max_leases: usize, start: Start) -> Result<(Arc<Self>, Position), AttachError> {
+    pub(super) fn open(
+        path: &Path,
+        settings: &Settings,
+        pulse: &mut Pulse,
+    ) -> Result<(Arc<Self>, Position), AttachError> {
         let region = OpenRegion::open(path, true)?;
         point!("attach.opened");
-        let checked = check(&region)?;
+        let checked = check(&region, settings.liveness)?;
         let memory = Memory::new(region.map(0, region.bytes() as usize, false)?);
         if memory.header().state.load(Ordering::Acquire) != STATE_LIVE {
             return Err(AttachError::NoProducer { path: path.into() });
         }
-        let page = claim(&region, &memory)?;
+        if settings.liveness == Liveness::Heartbeat {
+            pulse.must_beat(memory.header(), &checked, path)?;
+        }
+        let (page, shown) = claim(&region, &memory, settings.liveness)?;
         point!("attach.claimed");
-        let budget = max_leases.min(checked.max_leases);
-        let session = Self { memory, page, region, checked, in_use: AtomicU64::new(0), budget, caps: Mutex::default() };
-        let position = session.enter(start);
+        let budget = settings.max_leases.min(checked.max_leases);
+        let (in_use, shown) = (AtomicU64::new(0), AtomicU32::new(shown));
+        let session = Self { memory, page, region, checked, in_use, budget, caps: Mutex::default(), shown };
+        let position = session.enter(settings.start);
         point!("attach.entered");
         session.region.stir();
-        Ok((Arc::new(session), position))
+        let session = Arc::new(session);
+        if let (true, Some(lease)) = (session.is_by_heartbeat(), session.checked.lease) {
+            let heart: Weak<Self> = Arc::downgrade(&session);
+            heartbeat::keep_beating(heart, lease);
+        }
+        Ok((session, position))
     }
 
     /// Makes the claimed page valid, and only then visible.
@@ -69,7 +86,10 @@ impl Session {
         let head = header.head.load(Ordering::Acquire);
         let next = start.first(oldest, head, self.checked.history);
         page.cursor.store(next, relaxed);
-        protocol::enter(&page.claimed);
+        heartbeat::advance(&page.heartbeat);
+        let shown = self.shown.load(Ordering::Relaxed) - layout::CLAIMING + layout::READING;
+        self.shown.store(shown, Ordering::Relaxed);
+        protocol::enter(&page.claimed, shown);
         // What was retired before the page was seen is not missed: this consumer was not there yet.
         let next = next.max(header.oldest.load(Ordering::Acquire));
         page.cursor.store(next, Ordering::Release);
@@ -86,8 +106,55 @@ impl Session {
 
     /// The next frame, if it is there.
     pub(super) fn take(self: &Arc<Self>, position: &mut Position) -> Result<Step, Lie> {
+        if !self.owns_page() {
+            return Err(Lie::Evicted);
+        }
         let step = self.take_mapped(position);
-        if self.is_broken() { Err(Lie::Truncated) } else { step }
+        match () {
+            () if self.is_broken() => Err(Lie::Truncated),
+            () if !self.owns_page() && !matches!(step, Ok(Step::Frame(_) | Step::EndOfStream)) => Err(Lie::Evicted),
+            () => step,
+        }
+    }
+
+    fn is_by_heartbeat(&self) -> bool {
+        self.shown.load(Ordering::Relaxed) & layout::BY_HEARTBEAT != 0
+    }
+
+    /// Whether the page is still this session's: with a lock always, without one as long as the heart beat in time.
+    fn owns_page(&self) -> bool {
+        !self.is_by_heartbeat()
+            || self.page.words().claimed.load(Ordering::Acquire) == self.shown.load(Ordering::Relaxed)
+    }
+
+    /// Shows another state of the page.
+    fn show(&self, state: u32) {
+        let shown = self.shown.load(Ordering::Relaxed);
+        let next = if state == layout::FREE { state } else { shown - layout::claim_state(shown) + state };
+        let claimed = &self.page.words().claimed;
+        if !self.is_by_heartbeat() {
+            // SYNC: page-claimed
+            claimed.store(next, Ordering::Release);
+        } else if protocol::take_page(claimed, shown, next) {
+            self.shown.store(next, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a new life began in this very memory.
+    fn is_other_life(&self) -> bool {
+        // Relaxed: asked after the full fence of a lease, which orders it; elsewhere the next look will tell.
+        self.memory.header().generation.load(Ordering::Relaxed) != self.checked.generation
+    }
+
+    /// Sequence of this life's first item.
+    pub(super) fn first(&self) -> u64 {
+        self.checked.first
+    }
+
+    /// For a session without locks: what its producer's heart shows, and how long it may rest.
+    pub(super) fn producer_heart(&self) -> Option<(u64, Duration)> {
+        let lease = self.checked.lease.filter(|_| self.is_by_heartbeat())?;
+        Some((self.memory.header().heartbeat.load(Ordering::Relaxed), lease))
     }
 
     /// Whether a part of the file that was looked at is gone.
@@ -112,6 +179,9 @@ impl Session {
                     return Ok(step);
                 }
             }
+            if self.is_other_life() {
+                return Ok(Step::Nothing);
+            }
             self.lapped(position, sequence)?;
         }
         // Lapped all the time: the caller looks whether it was cancelled and comes back.
@@ -132,11 +202,24 @@ impl Session {
         let Some(slot) = self.acquire_slot() else { return self.read_copy(position, sequence, words) };
         point!("lease.slot");
         let lease = &self.page.words().leases[slot];
-        // Relaxed: the lease's fence orders them before any scan that could matter.
-        lease.offset.store(words[layout::W_OFFSET], Ordering::Relaxed);
-        lease.length.store(words[layout::W_LENGTH], Ordering::Relaxed);
-        let hold = Hold { session: self.clone(), slot };
-        if !protocol::hold(&lease.sequence, &self.memory.header().oldest, sequence) {
+        let describe = || {
+            // Relaxed: the lease's fence orders them before any scan that could matter.
+            lease.offset.store(words[layout::W_OFFSET], Ordering::Relaxed);
+            lease.length.store(words[layout::W_LENGTH], Ordering::Relaxed);
+        };
+        let oldest = &self.memory.header().oldest;
+        let hold = Hold { session: self.clone(), slot, sequence };
+        let held = if self.is_by_heartbeat() {
+            let taken = protocol::take_entry(&lease.sequence, sequence);
+            if taken {
+                describe();
+            }
+            taken && protocol::confirm(&lease.sequence, oldest, sequence) && self.owns_page()
+        } else {
+            describe();
+            protocol::hold(&lease.sequence, oldest, sequence)
+        };
+        if !held || self.is_other_life() {
             return Ok(None);
         }
         point!("lease.held");
@@ -169,7 +252,7 @@ impl Session {
     /// Everything read before this was true of the frame if the answer is no.
     fn is_retired(&self, sequence: u64) -> bool {
         fence(Ordering::SeqCst);
-        self.memory.header().oldest.load(Ordering::Acquire) > sequence
+        self.memory.header().oldest.load(Ordering::Acquire) > sequence || self.is_other_life()
     }
 
     fn step(
@@ -219,7 +302,7 @@ impl Session {
         // SYNC: frame-published
         let head = self.memory.header().head.load(Ordering::Acquire);
         let lags = head >= sequence && protocol::published(&self.memory.cell(sequence).words[W_SEQUENCE]) < sequence;
-        if lags { Err(self.contradiction(sequence)) } else { Ok(()) }
+        if lags && !self.is_other_life() { Err(self.contradiction(sequence)) } else { Ok(()) }
     }
 
     fn contradiction(&self, expected: u64) -> Lie {
@@ -288,22 +371,30 @@ impl Session {
         protocol::published(&self.memory.cell(sequence).words[W_SEQUENCE]) >= sequence || self.is_closed()
     }
 
-    /// Whether the producer said that it closes. Any state that cannot be counts as closed.
+    /// Whether the producer said that it closes, or another one lives in this memory. Any state that cannot be counts as
+    /// closed.
     pub(super) fn is_closed(&self) -> bool {
-        self.memory.header().state.load(Ordering::Acquire) != STATE_LIVE
+        self.memory.header().state.load(Ordering::Acquire) != STATE_LIVE || self.is_other_life()
     }
 
     /// The consumer itself is gone: frames that it handed out may live on, but nothing waits for its reading.
     pub(super) fn stop_reading(&self) {
-        if !self.memory.is_here() {
+        if !self.memory.is_here() || !self.owns_page() {
             return;
         }
-        let page = self.page.words();
-        page.cursor.store(u64::MAX, Ordering::Release);
-        page.claimed.store(layout::HOLDING, Ordering::Release);
+        self.page.words().cursor.store(u64::MAX, Ordering::Release);
+        self.show(layout::HOLDING);
         point!("detach.stopped");
         self.tell_room();
         self.region.stir();
+    }
+}
+
+impl Beat for Session {
+    fn beat(&self) {
+        if self.memory.is_here() && self.owns_page() {
+            heartbeat::advance(&self.page.words().heartbeat);
+        }
     }
 }
 
@@ -312,11 +403,12 @@ impl Drop for Session {
         if !self.memory.is_here() {
             return;
         }
-        // SYNC: page-claimed
-        self.page.words().claimed.store(layout::FREE, Ordering::Release);
+        self.show(layout::FREE);
         point!("detach.freed");
         self.tell_room();
-        self.region.unclaim(self.page.index());
+        if !self.is_by_heartbeat() {
+            self.region.unclaim(self.page.index());
+        }
     }
 }
 
@@ -325,6 +417,7 @@ impl Drop for Session {
 pub(super) struct Hold {
     session: Arc<Session>,
     slot: usize,
+    sequence: u64,
 }
 
 impl Hold {
@@ -339,15 +432,19 @@ impl Drop for Hold {
         if !session.memory.is_here() {
             return;
         }
-        protocol::release(&session.page.words().leases[self.slot].sequence);
+        let entry = &session.page.words().leases[self.slot].sequence;
+        match session.is_by_heartbeat() {
+            true => protocol::release_if_mine(entry, self.sequence),
+            false => protocol::release(entry),
+        }
         point!("release.cleared");
         session.in_use.fetch_and(!(1 << self.slot), Ordering::Release);
         session.tell_room();
     }
 }
 
-/// Reads and checks the header, and that the region has a producer.
-pub(super) fn check(region: &OpenRegion) -> Result<Checked, AttachError> {
+/// Reads and checks the header, and that the region has a producer, as far as locks can tell.
+pub(super) fn check(region: &OpenRegion, liveness: Liveness) -> Result<Checked, AttachError> {
     let path = region.path();
     let mut bytes = [0; FIXED];
     if region.bytes() == 0 {
@@ -359,7 +456,7 @@ pub(super) fn check(region: &OpenRegion) -> Result<Checked, AttachError> {
     region.read_exact(&mut bytes[..length], 0).map_err(system)?;
     Checked::magic(&bytes, path)?;
     // What a dead producer left may be of any version: its successor will replace it.
-    if !region.producer_lives() {
+    if liveness == Liveness::Lock && !region.producer_lives() {
         return Err(AttachError::NoProducer { path: path.into() });
     }
     let checked = Checked::from_bytes(&bytes, region.bytes(), path)?;
@@ -367,24 +464,45 @@ pub(super) fn check(region: &OpenRegion) -> Result<Checked, AttachError> {
     if backed < needed { Err(AttachError::NotBacked { path: path.into(), backed, needed }) } else { Ok(checked) }
 }
 
-/// Takes the first free page. Pages come into use in order, because the producer's scan ends at the first that was never
-/// used; so each page on the way is marked as used before anything else, by whoever gets there first. Nobody waits for
-/// anybody.
-fn claim(region: &OpenRegion, memory: &Memory) -> Result<OwnPage, AttachError> {
-    let path = region.path();
+/// Takes the first free page; returns it and what its `claimed` shows now. Pages come into use in order, because the
+/// producer's scan ends at the first that was never used; so each page on the way is marked as used before anything
+/// else, by whoever gets there first. Nobody waits for anybody.
+fn claim(region: &OpenRegion, memory: &Memory, liveness: Liveness) -> Result<(OwnPage, u32), AttachError> {
     for index in 0..layout::PAGES {
-        let mut mapped = None;
-        if !protocol::is_used(&memory.page(index).claimed) {
-            let page = own_page(region, index)?;
-            protocol::mark_used(&page.words().claimed);
-            mapped = Some(page);
+        let claimed = &memory.page(index).claimed;
+        if !protocol::is_used(claimed) {
+            protocol::mark_used(&own_page(region, index)?.words().claimed);
         }
-        let claimed = region.try_claim(index);
-        if claimed.map_err(|source| AttachError::System { what: "lock a page of", path: path.into(), source })? {
-            return mapped.map_or_else(|| own_page(region, index), Ok);
+        let taken = match liveness {
+            Liveness::Lock => claim_by_lock(region, index)?,
+            Liveness::Heartbeat if claimed.load(Ordering::Acquire) != layout::FREE => None,
+            Liveness::Heartbeat => {
+                let page = own_page(region, index)?;
+                let shown = layout::CLAIMING | layout::BY_HEARTBEAT | (backend::random_nonzero() as u32) << 16;
+                protocol::take_page(&page.words().claimed, layout::FREE, shown).then_some((page, shown))
+            }
+        };
+        if let Some(taken) = taken {
+            return Ok(taken);
         }
     }
-    Err(AttachError::Full { path: path.into() })
+    Err(AttachError::Full { path: region.path().into() })
+}
+
+/// With its lock a page may be free, or a dead consumer's; or one's without a lock, who lives as long as its heart beats.
+fn claim_by_lock(region: &OpenRegion, index: usize) -> Result<Option<(OwnPage, u32)>, AttachError> {
+    let system = |source| AttachError::System { what: "lock a page of", path: region.path().into(), source };
+    if !region.try_claim(index).map_err(system)? {
+        return Ok(None);
+    }
+    let page = own_page(region, index)?;
+    let claimed = &page.words().claimed;
+    let found = claimed.load(Ordering::Acquire);
+    if found & layout::BY_HEARTBEAT == 0 && protocol::take_page(claimed, found, layout::CLAIMING) {
+        return Ok(Some((page, layout::CLAIMING)));
+    }
+    region.unclaim(index);
+    Ok(None)
 }
 
 fn own_page(region: &OpenRegion, index: usize) -> Result<OwnPage, AttachError> {

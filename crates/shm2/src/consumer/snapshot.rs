@@ -4,10 +4,11 @@
 //! A cell is read twice: once for its sequence, then whole, so that no word is older than the sequence; then `oldest`
 //! is read, so that no word is newer. The same look at `oldest` after the payload confirms the payload.
 
+use super::builder::{Liveness, Start};
 use super::frame::{Frame, Payload};
 use super::header::Checked;
 use super::session::{LAPS, check};
-use super::{Position, Start, Step};
+use super::{Position, Step};
 use crate::backend::{Event, OpenRegion, Wake, wait_any};
 use crate::description::{Description, Range};
 use crate::error::{AttachError, Lie};
@@ -36,6 +37,8 @@ pub(super) struct Snapshot {
 /// A frame was retired while it was read, or the file is too short.
 enum Failure {
     Retired,
+    /// A new life began in this very file.
+    OtherLife,
     Lie(Lie),
 }
 
@@ -48,7 +51,7 @@ impl From<std::io::Error> for Failure {
 impl Snapshot {
     pub(super) fn open(path: &Path, start: Start) -> Result<(Self, Position), AttachError> {
         let region = OpenRegion::open(path, false)?;
-        let checked = check(&region)?;
+        let checked = check(&region, Liveness::Lock)?;
         region.show_presence().map_err(|source| AttachError::System { what: "lock", path: path.into(), source })?;
         point!("snapshot.shown");
         let wake = WakeWord::new(region.map(0, WakeWord::BYTES, false)?);
@@ -79,6 +82,8 @@ impl Snapshot {
             match self.try_take(position, sequence) {
                 Ok(step) => return Ok(step),
                 Err(Failure::Lie(lie)) => return Err(lie),
+                Err(Failure::OtherLife) => return Ok(Step::Nothing),
+                Err(Failure::Retired) if self.is_other_life() => return Ok(Step::Nothing),
                 Err(Failure::Retired) => self.lapped(position, sequence, lap)?,
             }
         }
@@ -134,7 +139,15 @@ impl Snapshot {
     /// What was read so far belongs to `sequence`, or it was retired.
     fn confirm(&self, sequence: u64) -> Result<(), Failure> {
         fence(Ordering::SeqCst);
-        if self.u64_at(offset_of!(Header, oldest))? <= sequence { Ok(()) } else { Err(Failure::Retired) }
+        const FROM: usize = offset_of!(Header, generation);
+        const TO: usize = offset_of!(Header, oldest) + 8;
+        let mut bytes = [0; TO - FROM];
+        self.region.read_exact(&mut bytes, FROM as u64)?;
+        let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at - FROM + i]));
+        if word(FROM) != self.checked.generation {
+            return Err(Failure::OtherLife);
+        }
+        if word(TO - 8) <= sequence { Ok(()) } else { Err(Failure::Retired) }
     }
 
     fn bytes(&self, range: Range, sequence: u64) -> Result<Vec<u8>, Failure> {
@@ -194,7 +207,7 @@ impl Snapshot {
         let head = read(offset_of!(Header, head))?;
         // SYNC: frame-published
         fence(Ordering::Acquire);
-        if head >= sequence && read(layout::cell_offset(sequence) as usize)? < sequence {
+        if head >= sequence && !self.is_other_life() && read(layout::cell_offset(sequence) as usize)? < sequence {
             return Err(Lie::Ring { oldest: read(offset_of!(Header, oldest))?, head, expected: sequence });
         }
         Ok(())
@@ -206,7 +219,16 @@ impl Snapshot {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.u64_at(offset_of!(Header, state)).is_ok_and(|word| word as u32 != STATE_LIVE)
+        self.u64_at(offset_of!(Header, state)).is_ok_and(|word| word as u32 != STATE_LIVE) || self.is_other_life()
+    }
+
+    fn is_other_life(&self) -> bool {
+        self.u64_at(offset_of!(Header, generation)).is_ok_and(|word| word != self.checked.generation)
+    }
+
+    /// Sequence of this life's first item.
+    pub(super) fn first(&self) -> u64 {
+        self.checked.first
     }
 
     fn sequence_at(&self, sequence: u64) -> std::io::Result<u64> {

@@ -37,6 +37,20 @@ impl Allocator {
         new
     }
 
+    /// Takes a range that is still part of one free range, as at the start of a life.
+    pub(crate) fn take(&mut self, offset: u64, length: u64) {
+        let Some((&start, &whole)) = self.by_offset.range(..=offset).next_back() else { return };
+        debug_assert!(offset + length <= start + whole);
+        self.remove(start, whole);
+        if offset > start {
+            self.insert(start, offset - start);
+        }
+        if offset + length < start + whole {
+            self.insert(offset + length, start + whole - offset - length);
+        }
+        self.free -= length;
+    }
+
     /// Bytes that nobody has.
     pub(crate) fn free_bytes(&self) -> u64 {
         self.free

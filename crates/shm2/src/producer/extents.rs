@@ -1,7 +1,8 @@
 //! Extents in use, with a count of those who need each: a reservation, and every frame that points into it.
 
 use super::allocator::{Allocator, Outlook, rounded};
-use crate::layout::ARENA_OFFSET;
+use crate::description::Range;
+use crate::layout::{ARENA_OFFSET, GRANULE};
 
 /// Names an extent in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,6 +23,18 @@ pub(crate) struct Extents {
     arena: u64,
 }
 
+impl Extent {
+    fn end(&self) -> u64 {
+        self.start + self.length
+    }
+}
+
+/// First granule and the one after the last, as offsets in the arena, of a range that lies in it.
+fn granules(range: &Range, arena: u64) -> (u64, u64) {
+    let start = range.offset - ARENA_OFFSET;
+    (start / GRANULE * GRANULE, (start + range.length).next_multiple_of(GRANULE).min(arena))
+}
+
 impl Extents {
     pub(crate) fn new(arena: u64) -> Self {
         Self { allocator: Allocator::new(arena), table: Vec::new(), spare: Vec::new(), arena }
@@ -36,7 +49,10 @@ impl Extents {
     pub(crate) fn reserve(&mut self, bytes: u64) -> Option<(ExtentId, u64)> {
         let length = rounded(bytes)?;
         let start = self.allocator.allocate(length)?;
-        let extent = Extent { start, length, users: 1 };
+        Some((self.add(Extent { start, length, users: 1 }), ARENA_OFFSET + start))
+    }
+
+    fn add(&mut self, extent: Extent) -> ExtentId {
         let id = match self.spare.pop() {
             Some(id) => {
                 self.table[id as usize] = extent;
@@ -47,7 +63,32 @@ impl Extents {
                 self.table.len() as u32 - 1
             }
         };
-        Some((ExtentId(id), ARENA_OFFSET + start))
+        ExtentId(id)
+    }
+
+    /// Takes given bytes of the region, before anything was reserved: what consumers of an earlier life hold. Ranges
+    /// that touch the same granule become one extent, with a user for each of them. Returns the extent of each range.
+    pub(crate) fn adopt(&mut self, ranges: &[Range]) -> Vec<ExtentId> {
+        let mut order: Vec<_> = ranges.iter().enumerate().map(|(i, r)| (granules(r, self.arena), i)).collect();
+        order.sort_unstable();
+        let mut ids = vec![ExtentId(0); ranges.len()];
+        let mut last: Option<ExtentId> = None;
+        for ((start, end), index) in order {
+            let id = match last.filter(|id| start < self.table[id.0 as usize].end()) {
+                Some(id) => {
+                    self.retain(id);
+                    id
+                }
+                None => self.add(Extent { start, length: 0, users: 1 }),
+            };
+            let extent = &mut self.table[id.0 as usize];
+            extent.length = extent.length.max(end - extent.start);
+            (ids[index], last) = (id, Some(id));
+        }
+        for extent in &self.table {
+            self.allocator.take(extent.start, extent.length);
+        }
+        ids
     }
 
     /// One more user.

@@ -58,7 +58,9 @@ impl Handle {
     pub fn consumers(&self) -> usize {
         self.shared.with(|inner| {
             let alive = self.shared.reap(inner);
-            inner.state.collect(&self.shared.memory);
+            if !self.shared.is_over() {
+                inner.state.collect(&self.shared.memory);
+            }
             alive
         })
     }

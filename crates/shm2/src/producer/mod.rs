@@ -1,8 +1,10 @@
 //! The sending side: [`Producer`], its [`Builder`], and a [`Handle`] for other threads.
 
+mod adopt;
 mod allocator;
 mod extents;
 mod handle;
+mod hearts;
 mod reservation;
 mod shared;
 mod state;
@@ -13,10 +15,12 @@ pub use reservation::Reservation;
 use crate::backend::{self, OwnedRegion};
 use crate::description::{Description, FrameInfo, Range};
 use crate::error::{CreateError, SendError, SpecError};
+use crate::heartbeat;
 use crate::layout;
 use crate::memory::Memory;
 use crate::spec::Spec;
 use crate::sync::Ordering;
+use adopt::Past;
 use extents::ExtentId;
 use shared::{CurrentCaps, Shared};
 use state::{Record, State};
@@ -58,6 +62,8 @@ struct Settings {
     history: u32,
     max_leases: u32,
     beacon: Duration,
+    keep_region: bool,
+    lease_time: Duration,
 }
 
 /// Settings of a region to be made.
@@ -110,27 +116,49 @@ impl Builder {
         self
     }
 
+    /// For memory that cannot be replaced, such as the backing file of a virtual machine's device: a file that is there
+    /// is used as it is, with its own size and permissions, and is never removed. Frames that consumers hold over the
+    /// change of producers stay as they are. All producers of such a region must say so. False if not set.
+    pub fn keep_region(mut self, keep: bool) -> Self {
+        self.settings.keep_region = keep;
+        self
+    }
+
+    /// Time without a heartbeat after which a consumer that has no lock counts as dead
+    /// ([`Liveness::Heartbeat`](crate::consumer::Liveness::Heartbeat)); 100 ms to an hour, 2 s if not set. Only kept
+    /// regions have such consumers.
+    pub fn lease_time(mut self, time: Duration) -> Self {
+        self.settings.lease_time = time;
+        self
+    }
+
     /// Makes the region and puts it at its name.
     ///
     /// # Errors
     /// Each [`CreateError`] names the value and the remedy.
     pub fn create(self) -> Result<Producer, CreateError> {
-        let Settings { bytes, perms, history, max_leases, .. } = self.settings;
-        let arena = layout::arena_bytes(bytes).ok_or(CreateError::Size { bytes })?;
+        let Settings { bytes, perms, history, max_leases, keep_region, lease_time, .. } = self.settings;
+        layout::arena_bytes(bytes).ok_or(CreateError::Size { bytes })?;
         if !(1..=layout::LEASES as u32).contains(&max_leases) {
             return Err(setting("max-leases", max_leases, "1 to 64"));
         }
         if perms > 0o777 {
             return Err(setting("perms", perms, "permission bits up to 0777"));
         }
-        let fill = |mapping| {
+        if !(LEAST_LEASE_TIME..=MOST_LEASE_TIME).contains(&lease_time) {
+            return Err(setting("lease time in ms", lease_time.as_millis() as u32, "100 to 3600000"));
+        }
+        let mut settings = self.settings;
+        let begin = |mapping, clear_dead: &dyn Fn(&Memory)| {
             let memory = Memory::new(mapping);
-            fill_header(&memory, &self.settings, arena);
-            memory
+            settings.bytes = memory.bytes();
+            let past = begin_life(&memory, &settings, clear_dead);
+            (memory, past)
         };
-        let (region, memory) = OwnedRegion::create(self.spec.path(), bytes, perms, fill)?;
-        let state = State::new(arena, max_leases as usize, u64::from(history));
-        Ok(Producer { shared: Arc::new(Shared::new(memory, region, self.settings, arena, state)) })
+        let (region, (memory, past)) = OwnedRegion::create(self.spec.path(), bytes, perms, keep_region, begin)?;
+        let arena = layout::arena_bytes(settings.bytes).ok_or(CreateError::Size { bytes: settings.bytes })?;
+        let state = State::new(arena, max_leases as usize, u64::from(history), past);
+        Ok(Producer { shared: Shared::start(memory, region, settings, arena, state) })
     }
 }
 
@@ -138,7 +166,35 @@ fn setting(name: &'static str, value: u32, allowed: &'static str) -> CreateError
     CreateError::Setting { name, value: u64::from(value), allowed }
 }
 
-/// Writes everything that stays as it is for the life of the region. Nobody else sees the memory yet.
+const LEAST_LEASE_TIME: Duration = Duration::from_millis(100);
+const MOST_LEASE_TIME: Duration = Duration::from_secs(3600);
+
+/// Ends the life that was in this memory, if any, and writes everything that stays as it is for the life that begins.
+fn begin_life(memory: &Memory, settings: &Settings, clear_dead: &dyn Fn(&Memory)) -> Past {
+    let generation = backend::random_nonzero();
+    let arena = layout::arena_bytes(settings.bytes).unwrap_or_default();
+    let past = match settings.keep_region {
+        true => Past::end(memory, arena, generation, || clear_dead(memory)),
+        false => Past::none(),
+    };
+    let header = memory.header();
+    header.generation.store(generation, Ordering::Relaxed);
+    header.first_sequence.store(past.first, Ordering::Relaxed);
+    header.head.store(past.first - 1, Ordering::Relaxed);
+    header.oldest.store(past.first, Ordering::Relaxed);
+    let lease_ms = if settings.keep_region { settings.lease_time.as_millis() as u32 } else { 0 };
+    header.lease_ms.store(lease_ms, Ordering::Relaxed);
+    header.kept.store(u32::from(settings.keep_region), Ordering::Relaxed);
+    heartbeat::advance(&header.heartbeat);
+    for counter in [&header.dropped_oldest, &header.dropped_newest, &header.dropped_too_large] {
+        counter.store(0, Ordering::Relaxed);
+    }
+    header.producer_waits.store(0, Ordering::Relaxed);
+    fill_header(memory, settings, arena);
+    past
+}
+
+/// The constants, the settings, and last the state.
 fn fill_header(memory: &Memory, settings: &Settings, arena: u64) {
     let header = memory.header();
     let relaxed = Ordering::Relaxed;
@@ -146,7 +202,6 @@ fn fill_header(memory: &Memory, settings: &Settings, arena: u64) {
     header.version.store(u32::from(layout::VERSION_MAJOR) << 16 | u32::from(layout::VERSION_MINOR), relaxed);
     header.header_bytes.store(size_of::<layout::Header>() as u32, relaxed);
     header.region_bytes.store(settings.bytes, relaxed);
-    header.generation.store(backend::random_nonzero(), relaxed);
     header.ring_offset.store(layout::RING_OFFSET, relaxed);
     header.pages_offset.store(layout::PAGES_OFFSET, relaxed);
     header.arena_offset.store(layout::ARENA_OFFSET, relaxed);
@@ -160,7 +215,6 @@ fn fill_header(memory: &Memory, settings: &Settings, arena: u64) {
     header.full_policy.store(settings.policy.code(), relaxed);
     header.producer_pid.store(backend::process_id(), relaxed);
     header.created_ns.store(backend::realtime_ns(), relaxed);
-    header.oldest.store(1, relaxed);
     header.state.store(layout::STATE_LIVE, Ordering::Release);
 }
 
@@ -190,6 +244,8 @@ impl Producer {
             history: 1,
             max_leases: 16,
             beacon: Duration::from_millis(250),
+            keep_region: false,
+            lease_time: Duration::from_secs(2),
         };
         Ok(Builder { spec: spec.parse()?, settings })
     }

@@ -6,6 +6,7 @@ use crate::error::SendError;
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Bytes of the region that belong to this value until they are published; dropped unpublished, they are free again.
 ///
@@ -19,6 +20,9 @@ pub struct Reservation {
 
 impl Reservation {
     pub(super) fn new(shared: Arc<Shared>, extent: Option<ExtentId>, offset: u64, bytes: u64) -> Self {
+        if extent.is_some() {
+            shared.reservations.fetch_add(1, Ordering::Relaxed);
+        }
         Self { shared, extent, offset, bytes }
     }
 
@@ -65,13 +69,21 @@ impl Reservation {
 
     /// Gives the extent's use to the caller.
     pub(super) fn into_extent(mut self) -> Option<ExtentId> {
-        self.extent.take()
+        self.take_extent()
+    }
+
+    fn take_extent(&mut self) -> Option<ExtentId> {
+        let extent = self.extent.take();
+        if extent.is_some() {
+            self.shared.reservations.fetch_sub(1, Ordering::Release);
+        }
+        extent
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if let Some(id) = self.extent.take() {
+        if let Some(id) = self.take_extent() {
             self.shared.release(id);
         }
     }

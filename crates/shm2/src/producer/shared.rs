@@ -2,19 +2,21 @@
 //! make room.
 
 use super::extents::ExtentId;
+use super::hearts::Hearts;
 use super::reservation::Reservation;
-use super::state::{Record, State, clear_page};
+use super::state::{Record, State};
 use super::{FullPolicy, Settings};
 use crate::backend::{self, Event, OwnedRegion, Watch, wait_shared, wake_shared, watch_region};
 use crate::description::Description;
 use crate::error::SendError;
+use crate::heartbeat::{self, Beat};
 use crate::layout;
 use crate::memory::Memory;
 use crate::points::point;
 use crate::protocol;
 use crate::sync::{AtomicU32, Ordering};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// How often locks of consumers are probed when nothing else asks for it.
@@ -40,7 +42,11 @@ pub(crate) struct Shared {
     pub(super) event: Arc<Event>,
     _watch: Option<Watch>,
     pub(super) closed: AtomicBool,
+    /// Nothing in the region may be written any more: it may belong to the next producer.
+    over: AtomicBool,
     cancelled: AtomicBool,
+    /// Extents that upstream owns, and may write.
+    pub(super) reservations: AtomicUsize,
     inner: Mutex<Inner>,
 }
 
@@ -51,6 +57,7 @@ pub(super) struct Inner {
     fresh: u64,
     last_probe: u64,
     last_beacon: u64,
+    hearts: Hearts,
 }
 
 /// The caps that go with every frame until the next change; holds one use of their extent.
@@ -69,11 +76,33 @@ pub(super) struct Counters {
     pub(super) wakes: u64,
 }
 
+impl Beat for Shared {
+    fn beat(&self) {
+        if !self.closed.load(Ordering::Acquire) {
+            heartbeat::advance(&self.memory.header().heartbeat);
+        }
+    }
+}
+
 impl Shared {
-    pub(super) fn new(memory: Memory, region: OwnedRegion, settings: Settings, arena: u64, state: State) -> Self {
-        let inner = Inner { state, caps: None, stats: Counters::default(), fresh: 0, last_probe: 0, last_beacon: 0 };
+    pub(super) fn start(
+        memory: Memory,
+        region: OwnedRegion,
+        settings: Settings,
+        arena: u64,
+        state: State,
+    ) -> Arc<Self> {
+        let inner = Inner {
+            state,
+            caps: None,
+            stats: Counters::default(),
+            fresh: 0,
+            last_probe: 0,
+            last_beacon: 0,
+            hearts: Hearts::default(),
+        };
         let event = Arc::default();
-        Self {
+        let shared = Arc::new(Self {
             _watch: watch_region(&region, &event),
             memory,
             region,
@@ -81,9 +110,19 @@ impl Shared {
             arena,
             event,
             closed: AtomicBool::new(false),
+            over: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
+            reservations: AtomicUsize::new(0),
             inner: Mutex::new(inner),
+        });
+        if shared.settings.keep_region {
+            let heart: Weak<Self> = Arc::downgrade(&shared);
+            heartbeat::keep_beating(heart, shared.settings.lease_time);
+            // Consumers of the last life may sleep, or wait for this one.
+            shared.wake();
+            shared.region.stir();
         }
+        shared
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -193,7 +232,9 @@ impl Shared {
     pub(super) fn count_dropped_newest(&self) {
         let mut inner = self.lock();
         inner.stats.dropped_newest += 1;
-        self.memory.header().dropped_newest.store(inner.stats.dropped_newest, Ordering::Relaxed);
+        if !self.is_over() {
+            self.memory.header().dropped_newest.store(inner.stats.dropped_newest, Ordering::Relaxed);
+        }
     }
 
     /// Repeats `attempt` while it finds no room, sleeping in between, if the policy is to block.
@@ -383,6 +424,9 @@ impl Shared {
 
     /// Ends what dead consumers held, and sees whether snapshot consumers are there. Returns living leasing consumers.
     pub(super) fn reap(&self, inner: &mut Inner) -> usize {
+        if self.is_over() {
+            return 0;
+        }
         let mut alive = 0;
         for (index, page) in inner.state.pages(&self.memory) {
             // A value that is none of the four is a lie and treated as a reader's.
@@ -390,24 +434,66 @@ impl Shared {
             if claimed == layout::FREE {
                 continue;
             }
-            if self.region.try_lock_page(index) {
-                point!("reap.locked");
-                clear_page(page);
-                point!("reap.cleared");
-                self.region.unlock_page(index);
-            } else if claimed != layout::HOLDING {
-                alive += 1;
-            }
+            let lives = match claimed & layout::BY_HEARTBEAT {
+                0 => !self.clear_if_unlocked(index, page),
+                _ => {
+                    inner.hearts.is_alive(index, claimed, page, self.settings.lease_time)
+                        || !self.evict(index, claimed, page)
+                }
+            };
+            alive += usize::from(lives && layout::claim_state(claimed) != layout::HOLDING);
         }
         inner.state.snapshots = self.region.has_snapshots();
         alive
     }
 
+    /// Ends what the owner of a page held if it is dead, which is when it has no lock.
+    fn clear_if_unlocked(&self, index: usize, page: &layout::Page) -> bool {
+        let dead = self.region.try_lock_page(index);
+        if dead {
+            point!("reap.locked");
+            protocol::clear_page(page);
+            point!("reap.cleared");
+            self.region.unlock_page(index);
+        }
+        dead
+    }
+
+    /// Ends what a consumer held that shows no life. The lock keeps those with locks away meanwhile, and the value stored
+    /// first those without. It finds out when it comes back.
+    fn evict(&self, index: usize, claimed: u32, page: &layout::Page) -> bool {
+        let locked = self.region.try_lock_page(index);
+        if locked {
+            if protocol::take_page(&page.claimed, claimed, layout::CLAIMING) {
+                protocol::clear_page(page);
+            }
+            self.region.unlock_page(index);
+        }
+        locked
+    }
+
     /// Frees one use of a reservation's extent.
     pub(super) fn release(&self, id: ExtentId) {
-        if self.memory.is_here() {
-            self.lock().state.extents.release(id);
+        if !self.memory.is_here() {
+            return;
         }
+        self.lock().state.extents.release(id);
+        if self.closed.load(Ordering::Acquire) {
+            self.event.signal();
+        }
+    }
+
+    /// Whether the memory may belong to another producer by now.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// Shows everybody that this producer is no more. In a kept region the next one may write from here on.
+    fn end_life(&self) {
+        self.over.store(true, Ordering::Release);
+        self.region.end_life();
+        point!("close.unlocked");
+        self.region.stir();
     }
 
     /// Tells consumers that this life of the region is over and gives its name up. Only the first call does anything.
@@ -419,18 +505,28 @@ impl Shared {
         point!("close.state");
         self.region.remove_name();
         point!("close.unlinked");
-        self.region.end_life();
-        point!("close.unlocked");
         self.wake();
-        self.region.stir();
         self.event.signal();
-        if !self.is_finished() {
-            self.linger();
+        // Memory of its own may be read for as long as anybody likes; memory that the next producer will use may not.
+        let keep = self.settings.keep_region;
+        if !keep {
+            self.region.end_life();
+            point!("close.unlocked");
+            self.region.stir();
+        }
+        match self.is_finished() {
+            true if keep => self.end_life(),
+            true => {}
+            false => self.linger(),
         }
     }
 
-    /// After the end: whether nothing that user code attached to frames is needed any more.
+    /// After the end: whether nothing that user code attached to frames is needed any more, and in a kept region also
+    /// whether user code has given all memory back.
     fn is_finished(&self) -> bool {
+        if self.settings.keep_region && self.reservations.load(Ordering::Acquire) > 0 {
+            return false;
+        }
         self.with(|inner| {
             self.reap(inner);
             inner.state.collect_all(&self.memory);
@@ -446,6 +542,9 @@ impl Shared {
             while !shared.is_finished() {
                 let seen = shared.event.value();
                 shared.event.wait(seen, Some(LINGER_EVERY));
+            }
+            if shared.settings.keep_region {
+                shared.end_life();
             }
         };
         // Without a thread the region stays as it is until the process ends, which is safe.

@@ -3,8 +3,9 @@
 //! All of it sits behind one mutex. What user code attached to a frame ([`Keep`]) is never dropped in here, because
 //! dropping it may call back: it goes out through [`State::take_dropped`] and is dropped after the mutex is free.
 
+use super::adopt::Past;
 use super::extents::{ExtentId, Extents};
-use crate::layout::{CELLS, FREE, LEASES, PAGES, Page, READING};
+use crate::layout::{CELLS, FREE, LEASES, PAGES, Page, READING, claim_state};
 use crate::memory::Memory;
 use crate::points::point;
 use crate::protocol;
@@ -26,6 +27,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// A frame of an earlier life in the same memory.
+    fn held(sequence: u64, payload: ExtentId) -> Self {
+        Self { sequence, payload: Some(payload), caps: None, meta: None, keep: None, is_end: false }
+    }
+
     fn extents(&self) -> impl Iterator<Item = ExtentId> + use<> {
         [self.payload, self.caps, self.meta].into_iter().flatten()
     }
@@ -50,17 +56,21 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(arena: u64, max_leases: usize, history: u64) -> Self {
+    pub(crate) fn new(arena: u64, max_leases: usize, history: u64, past: Past) -> Self {
+        let mut extents = Extents::new(arena);
+        let ranges: Vec<_> = past.held.iter().map(|(_, range)| *range).collect();
+        let held = extents.adopt(&ranges).into_iter().zip(past.held);
+        let limbo = held.map(|(id, (sequence, _))| Record::held(sequence, id)).collect();
         Self {
-            extents: Extents::new(arena),
+            extents,
             ring: VecDeque::with_capacity(CELLS as usize),
-            limbo: Vec::new(),
+            limbo,
             dropped: Vec::new(),
-            next: 1,
-            oldest: 1,
+            next: past.first,
+            oldest: past.first,
             pages_seen: 0,
             answered: [0; PAGES],
-            max_leases: max_leases.min(LEASES),
+            max_leases: max_leases.max(past.max_leases).min(LEASES),
             history,
             snapshots: false,
             dropped_oldest: 0,
@@ -119,7 +129,7 @@ impl State {
 
     /// Pages whose consumer is attached, by its own word.
     pub(crate) fn attached<'m>(&mut self, memory: &'m Memory) -> impl Iterator<Item = (usize, &'m Page)> + use<'m> {
-        self.pages(memory).filter(|(_, page)| page.claimed.load(Ordering::Acquire) == READING)
+        self.pages(memory).filter(|(_, page)| claim_state(page.claimed.load(Ordering::Acquire)) == READING)
     }
 
     /// Page and cursor of the attached consumer that is furthest behind. A cursor that cannot be is put in range.
@@ -266,13 +276,4 @@ impl State {
         }
         any
     }
-}
-
-/// Producer: ends all that a dead consumer held. Its page's lock is held by the caller.
-pub(crate) fn clear_page(page: &Page) {
-    for lease in &page.leases {
-        protocol::release(&lease.sequence);
-    }
-    page.lease_count.store(0, Ordering::Relaxed);
-    page.claimed.store(FREE, Ordering::Release);
 }

@@ -16,10 +16,16 @@ use super::open::{Identity, identity_at, not_a_file, stir};
 use super::room;
 use crate::error::CreateError;
 use crate::layout;
+use crate::memory::Memory;
 use crate::points::point;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, fchmod, fstat, linkat, open, unlink};
+use crate::protocol;
+use crate::sync::Ordering;
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fchmod, fstat, futimens, linkat, open, unlink,
+};
 use rustix::io::Errno;
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,23 +37,53 @@ pub(crate) struct OwnedRegion {
     fd: OwnedFd,
     path: PathBuf,
     identity: Identity,
+    keep: bool,
 }
 
 impl OwnedRegion {
-    /// Makes the region; `fill` writes its header before anybody can see it, and keeps the mapping.
+    /// Makes the region; `begin` writes its header before anybody can see it, and keeps the mapping. With `keep`, a file
+    /// that is there is used, with its own size; `begin` then clears the pages of dead consumers by the function that it
+    /// gets, when it has come to that.
     pub(crate) fn create<T>(
         path: &Path,
         bytes: u64,
         perms: u32,
-        fill: impl FnOnce(Mapping) -> T,
+        keep: bool,
+        begin: impl FnOnce(Mapping, &dyn Fn(&Memory)) -> T,
     ) -> Result<(Self, T), CreateError> {
+        if keep && let Some((region, bytes)) = adopt(path, bytes)? {
+            let mapping = region.map(bytes)?;
+            let begun = begin(mapping, &|memory| region.clear_dead(memory));
+            region.show_change();
+            return Ok((region, begun));
+        }
         clear_name(path)?;
-        let draft = Draft::new(path, bytes, perms)?;
+        let mut draft = Draft::new(path, bytes, perms)?;
+        draft.region.keep = keep;
         point!("create.reserved");
         let mapping = draft.region.map(bytes)?;
-        let filled = fill(mapping);
+        let begun = begin(mapping, &|_| {});
         point!("create.filled");
-        Ok((draft.install()?, filled))
+        Ok((draft.install()?, begun))
+    }
+
+    /// Frees the pages of consumers that died; those without a lock are left to their lease time.
+    fn clear_dead(&self, memory: &Memory) {
+        let pages = (0..layout::PAGES).map(|index| (index, memory.page(index)));
+        for (index, page) in pages.take_while(|(_, page)| protocol::is_used(&page.claimed)) {
+            let claimed = page.claimed.load(Ordering::Acquire);
+            let by_lock = claimed != layout::FREE && claimed & layout::BY_HEARTBEAT == 0;
+            if by_lock && self.try_lock_page(index) {
+                protocol::clear_page(page);
+                self.unlock_page(index);
+            }
+        }
+    }
+
+    /// Tells those who wait at this file for a producer: its times change, which their watches see.
+    fn show_change(&self) {
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let _ = futimens(&self.fd, &Timestamps { last_access: now, last_modification: now });
     }
 
     fn map(&self, bytes: u64) -> Result<Mapping, CreateError> {
@@ -85,9 +121,9 @@ impl OwnedRegion {
         stir(&self.fd);
     }
 
-    /// Removes the path if it still leads to this region.
+    /// Removes the path if it still leads to this region and is not to be kept.
     pub(crate) fn remove_name(&self) {
-        if !lock::try_lock(&self.fd, Byte::Takeover, Kind::Write).unwrap_or(false) {
+        if self.keep || !lock::try_lock(&self.fd, Byte::Takeover, Kind::Write).unwrap_or(false) {
             return;
         }
         if identity_at(&self.path) == Some(self.identity) {
@@ -122,20 +158,13 @@ impl Draft {
         let (fd, temporary) = unnamed(path)?;
         let guard = keep_from_children(&fd);
         let identity = fstat(&fd).map(|s| Identity::of(&s)).map_err(|e| create_error("look at", path, e))?;
-        let region = OwnedRegion { _guard: guard, fd, path: path.into(), identity };
+        let region = OwnedRegion { _guard: guard, fd, path: path.into(), identity, keep: false };
         let draft = Self { region, temporary };
         let fd = &draft.region.fd;
         if !locked(lock::try_lock(fd, Byte::Liveness, Kind::Write), path)? {
             return Err(CreateError::Busy { path: path.into() });
         }
-        room::reserve(fd, bytes, reserved_ranges(bytes)).map_err(|e| match e {
-            Errno::NOSPC | Errno::DQUOT | Errno::FBIG => CreateError::NoRoom {
-                path: path.into(),
-                needed,
-                free: room::free_bytes(directory(path)).unwrap_or_default(),
-            },
-            e => create_error("reserve memory for", path, e),
-        })?;
+        room::reserve(fd, bytes, reserved_ranges(bytes)).map_err(|e| no_room(e, path, bytes))?;
         fchmod(fd, Mode::from_raw_mode(perms)).map_err(|e| create_error("set the permissions of", path, e))?;
         Ok(draft)
     }
@@ -153,6 +182,17 @@ impl Draft {
         }
         point!("create.linked");
         Ok(self.region)
+    }
+}
+
+fn no_room(errno: Errno, path: &Path, bytes: u64) -> CreateError {
+    match errno {
+        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => CreateError::NoRoom {
+            path: path.into(),
+            needed: reserved_ranges(bytes).map(|(_, n)| n).sum(),
+            free: room::free_bytes(directory(path)).unwrap_or_default(),
+        },
+        e => create_error("reserve memory for", path, e),
     }
 }
 
@@ -234,12 +274,92 @@ fn is_clear(path: &Path) -> Result<bool, CreateError> {
     if identity_at(path) != Some(Identity::of(&stat)) {
         return Ok(false);
     }
+    // In the meantime a producer may have begun a new life in this very file.
+    if locked(lock::is_locked(&old, Byte::Liveness, Kind::Read), path)? {
+        return Err(CreateError::Busy { path: path.into() });
+    }
     unlink(path).map_err(|e| match e {
         Errno::PERM | Errno::ACCESS => CreateError::OthersLeftover { path: path.into() },
         e => create_error("remove the leftover at", path, e),
     })?;
     point!("create.cleared");
     Ok(true)
+}
+
+/// A file that is there and that nobody produces into, for a new life in it; `None` when there is none.
+fn adopt(path: &Path, bytes: u64) -> Result<Option<(OwnedRegion, u64)>, CreateError> {
+    for _ in 0..100 {
+        let Some(fd) = open_leftover(path)? else { return Ok(None) };
+        if let Some(adopted) = try_adopt(fd, path, bytes)? {
+            return Ok(Some(adopted));
+        }
+        // Another producer is in the middle of removing this name.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Err(CreateError::TakeoverBlocked { path: path.into() })
+}
+
+/// `None` means that somebody else holds the takeover lock: look again.
+fn try_adopt(fd: OwnedFd, path: &Path, bytes: u64) -> Result<Option<(OwnedRegion, u64)>, CreateError> {
+    let guard = keep_from_children(&fd);
+    let stat = fstat(&fd).map_err(|e| create_error("look at", path, e))?;
+    if let Some(what) = not_a_file(&stat) {
+        return Err(CreateError::Foreign { path: path.into(), what });
+    }
+    let identity = Identity::of(&stat);
+    if !locked(lock::try_lock(&fd, Byte::Takeover, Kind::Write), path)? || identity_at(path) != Some(identity) {
+        return Ok(None);
+    }
+    if !locked(lock::try_lock(&fd, Byte::Liveness, Kind::Write), path)? {
+        return Err(CreateError::Busy { path: path.into() });
+    }
+    lock::unlock(&fd, Byte::Takeover);
+    let bytes = if stat.st_size == 0 { bytes } else { stat.st_size as u64 };
+    layout::arena_bytes(bytes).ok_or(CreateError::Size { bytes })?;
+    Head::read(&fd, path)?.check_adoptable(path)?;
+    // An error of `EOPNOTSUPP` and the like comes from memory that needs no reservation.
+    match room::reserve(&fd, bytes, reserved_ranges(bytes)) {
+        Err(e @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => return Err(no_room(e, path, bytes)),
+        Err(e) if stat.st_size == 0 => return Err(create_error("reserve memory for", path, e)),
+        _ => {}
+    }
+    Ok(Some((OwnedRegion { _guard: guard, fd, path: path.into(), identity, keep: true }, bytes)))
+}
+
+/// The first bytes of a file at a region's name.
+struct Head([u8; 128]);
+
+impl Head {
+    fn read(fd: &OwnedFd, path: &Path) -> Result<Self, CreateError> {
+        let mut bytes = [0; 128];
+        rustix::io::pread(fd, &mut bytes, 0).map_err(|e| create_error("read", path, e))?;
+        Ok(Self(bytes))
+    }
+
+    fn word(&self, at: usize) -> u32 {
+        u32::from_le_bytes(std::array::from_fn(|i| self.0[at + i]))
+    }
+
+    fn is_region(&self) -> bool {
+        self.0[..8] == layout::MAGIC.to_le_bytes()
+    }
+
+    /// Whether the next producer must go on in this file.
+    fn is_kept(&self) -> bool {
+        self.is_region() && self.word(offset_of!(layout::Header, kept)) == 1
+    }
+
+    /// A region of this version, or memory in which nothing was yet.
+    fn check_adoptable(&self, path: &Path) -> Result<(), CreateError> {
+        let version = (self.word(offset_of!(layout::Header, version)) >> 16) as u16;
+        match () {
+            () if self.0 == [0; 128] || (self.is_region() && version == layout::VERSION_MAJOR) => Ok(()),
+            () if self.is_region() => {
+                Err(CreateError::Foreign { path: path.into(), what: "a region of another protocol version" })
+            }
+            () => Err(CreateError::Foreign { path: path.into(), what: "not an shm2 region" }),
+        }
+    }
 }
 
 fn open_leftover(path: &Path) -> Result<Option<OwnedFd>, CreateError> {
@@ -264,9 +384,11 @@ fn locked(result: io::Result<bool>, path: &Path) -> Result<bool, CreateError> {
 
 /// An empty file is taken for a place that somebody prepared; anything else must have been a region.
 fn refuse_foreign(old: &OwnedFd, path: &Path, bytes: u64) -> Result<(), CreateError> {
-    let mut magic = [0u8; 8];
-    let read = rustix::io::pread(old, &mut magic, 0).map_err(|e| create_error("read", path, e))?;
-    if bytes == 0 || (read == 8 && u64::from_le_bytes(magic) == layout::MAGIC) {
+    let head = Head::read(old, path)?;
+    if head.is_kept() {
+        return Err(CreateError::Kept { path: path.into() });
+    }
+    if bytes == 0 || head.is_region() {
         return Ok(());
     }
     Err(CreateError::Foreign { path: path.into(), what: "not an shm2 region" })

@@ -13,8 +13,8 @@ mod watch;
 pub(crate) use create::OwnedRegion;
 pub(crate) use futex::{Event, Wake, wait_any, wait_shared, wake_shared};
 pub(crate) use mapping::Mapping;
-pub(crate) use open::OpenRegion;
-pub(crate) use watch::{Watch, watch_directory, watch_region};
+pub(crate) use open::{Identity, OpenRegion};
+pub(crate) use watch::{Watch, watch_directory, watch_region, watch_revival};
 
 use rustix::time::{ClockId, clock_gettime};
 

@@ -34,6 +34,7 @@ pub(crate) struct OpenRegion {
     path: PathBuf,
     bytes: u64,
     backed_bytes: u64,
+    identity: Identity,
 }
 
 impl OpenRegion {
@@ -48,11 +49,17 @@ impl OpenRegion {
         }
         let guard = keep_from_children(&fd);
         let (bytes, backed_bytes) = (stat.st_size as u64, stat.st_blocks as u64 * 512);
-        Ok(Self { _guard: guard, fd, path: path.into(), bytes, backed_bytes })
+        let identity = Identity::of(&stat);
+        Ok(Self { _guard: guard, fd, path: path.into(), bytes, backed_bytes, identity })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Which file it is.
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity
     }
 
     /// The file's size when it was opened.

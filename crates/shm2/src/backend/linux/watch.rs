@@ -27,6 +27,8 @@ struct Table {
 struct Listener {
     id: u64,
     event: Arc<Event>,
+    /// What it wants to hear of: several listeners of one file share a watch.
+    flags: WatchFlags,
     alive: Arc<AtomicBool>,
 }
 
@@ -51,6 +53,12 @@ pub(crate) fn watch_region(fd: &impl AsRawFd, event: &Arc<Event>) -> Option<Watc
     add(Path::new(&path), WatchFlags::CLOSE_WRITE | WatchFlags::CLOSE_NOWRITE | WatchFlags::ATTRIB, event)
 }
 
+/// Signals `event` when a producer begins a new life in the file at `path`, which changes the file's times. Opening and
+/// closing it changes nothing.
+pub(crate) fn watch_revival(path: &Path, event: &Arc<Event>) -> Option<Watch> {
+    add(path, WatchFlags::ATTRIB | WatchFlags::MOVE_SELF, event)
+}
+
 /// Signals `event` each time a name appears in the directory.
 pub(crate) fn watch_directory(path: &Path, event: &Arc<Event>) -> Option<Watch> {
     add(path, WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR, event)
@@ -59,11 +67,11 @@ pub(crate) fn watch_directory(path: &Path, event: &Arc<Event>) -> Option<Watch> 
 fn add(path: &Path, flags: WatchFlags, event: &Arc<Event>) -> Option<Watch> {
     let watcher = watcher()?;
     let mut table = watcher.table();
-    let descriptor = inotify::add_watch(&watcher.inotify, path, flags).ok()?;
+    let descriptor = inotify::add_watch(&watcher.inotify, path, flags | WatchFlags::MASK_ADD).ok()?;
     table.next += 1;
     let id = table.next;
     let alive = Arc::new(AtomicBool::new(true));
-    let listener = Listener { id, event: event.clone(), alive: alive.clone() };
+    let listener = Listener { id, event: event.clone(), flags, alive: alive.clone() };
     table.listeners.entry(descriptor).or_default().push(listener);
     Some(Watch { descriptor, id, alive })
 }
@@ -118,7 +126,9 @@ impl Watcher {
         let ended = events.contains(inotify::ReadFlags::IGNORED);
         for listener in table.listeners.get(&descriptor).into_iter().flatten() {
             listener.alive.fetch_and(!ended, Ordering::Release);
-            listener.event.signal();
+            if ended || listener.flags.bits() & events.bits() != 0 {
+                listener.event.signal();
+            }
         }
         if ended {
             // The number may be used again for another inode.

@@ -1,0 +1,116 @@
+//! Signs of life for peers that no kernel watches: the other side of a virtual machine's memory. One thread per process
+//! beats for all of its peers; it ends with the last of them.
+
+use crate::sync::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// Beats in each lease time.
+const BEATS: u32 = 8;
+
+/// Something that shows its life.
+pub(crate) trait Beat: Send + Sync {
+    /// Changes the word that others watch.
+    fn beat(&self);
+}
+
+/// Changes a heartbeat word. It never becomes 0, which means that nobody beats.
+pub(crate) fn advance(word: &AtomicU64) {
+    // Relaxed: only its change counts.
+    let next = word.load(Ordering::Relaxed).wrapping_add(1).max(1);
+    word.store(next, Ordering::Relaxed);
+}
+
+#[derive(Default)]
+struct Hearts {
+    all: Vec<(Weak<dyn Beat>, Duration)>,
+    runs: bool,
+}
+
+static HEARTS: Mutex<Hearts> = Mutex::new(Hearts { all: Vec::new(), runs: false });
+static CHANGED: Condvar = Condvar::new();
+
+fn hearts() -> MutexGuard<'static, Hearts> {
+    HEARTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Beats for `heart` until it is dropped, several times in each `lease`.
+pub(crate) fn keep_beating(heart: Weak<dyn Beat>, lease: Duration) {
+    let mut hearts = hearts();
+    hearts.all.push((heart, lease / BEATS));
+    if !hearts.runs {
+        hearts.runs = std::thread::Builder::new().name("shm2-heartbeat".into()).spawn(run).is_ok();
+    }
+    CHANGED.notify_all();
+}
+
+fn run() {
+    let mut hearts = hearts();
+    loop {
+        hearts.all.retain(|(heart, _)| heart.strong_count() > 0);
+        let Some(pause) = hearts.all.iter().map(|(_, pause)| *pause).min() else {
+            hearts.runs = false;
+            return;
+        };
+        let alive: Vec<_> = hearts.all.iter().filter_map(|(heart, _)| heart.upgrade()).collect();
+        // What ends with its last owner here must not find the list locked.
+        drop(hearts);
+        for heart in alive {
+            heart.beat();
+        }
+        hearts = CHANGED.wait_timeout(self::hearts(), pause).unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
+
+/// What an observer knows of one heart: by its own clock alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Observed {
+    value: u64,
+    since: Instant,
+}
+
+impl Observed {
+    /// Begins to look.
+    pub(crate) fn new(value: u64) -> Self {
+        Self { value, since: Instant::now() }
+    }
+
+    /// Whether the heart, which shows `value` now, has beaten within `lease`.
+    pub(crate) fn is_alive(&mut self, value: u64, lease: Duration) -> bool {
+        if value != self.value {
+            *self = Self::new(value);
+        }
+        self.since.elapsed() < lease
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    struct Heart(AtomicU64);
+
+    impl Beat for Heart {
+        fn beat(&self) {
+            advance(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_heart_beats_until_it_is_dropped() {
+        let heart = Arc::new(Heart(AtomicU64::new(0)));
+        let mut seen = Observed::new(0);
+        let lease = Duration::from_millis(200);
+        let as_beat: Arc<dyn Beat> = heart.clone();
+        keep_beating(Arc::downgrade(&as_beat), lease);
+        drop(as_beat);
+        for _ in 0..10 {
+            std::thread::sleep(lease / 4);
+            assert!(seen.is_alive(heart.0.load(Ordering::Relaxed), lease));
+        }
+        let value = heart.0.load(Ordering::Relaxed);
+        std::thread::sleep(lease * 2);
+        assert!(!seen.is_alive(value, lease), "the same value for two lease times");
+    }
+}
