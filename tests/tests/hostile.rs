@@ -279,6 +279,32 @@ fn a_lie_in_a_consumer_page_costs_the_producer_nothing_but_frames() {
     }
 }
 
+#[test]
+fn a_new_life_begins_in_whatever_stands_there() {
+    let mut random = Random::new(14);
+    let name = Name::new();
+    let builder = || Producer::builder(&name).unwrap().arena(200_000).keep_region(true);
+    drop(builder().create().unwrap());
+    let file = open(&name);
+    for _ in 0..100 {
+        for _ in 0..20 {
+            flip(&file, &HEADER[2..], &mut random);
+        }
+        let mut producer = builder().create().unwrap();
+        let mut consumer = Consumer::builder(&name).unwrap().access(Access::Snapshot).attach(LONG).unwrap();
+        for n in 0..20 {
+            // All memory may be held, as far as the entries tell.
+            let _ = producer.send(&[n; 30_000], &FrameInfo::new());
+            let stats = producer.handle().stats();
+            assert_eq!(stats.free_bytes + stats.used_bytes, stats.arena_bytes);
+        }
+        look(&mut consumer);
+        // The pages belong to nobody, so nothing stays held.
+        producer.consumers();
+        producer.send(&[1; 100_000], &FrameInfo::new()).unwrap();
+    }
+}
+
 /// Most bytes of memory that the process ever had.
 fn peak_bytes(peer: &Peer) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", peer.id())).unwrap();
@@ -334,17 +360,19 @@ fn words_that_change_while_both_sides_run_end_nobody() {
     let moving: Vec<Word> = HEADER.iter().copied().filter(|&(word, at, _)| at >= 128 && word != "state").collect();
     for (what, header) in [("all words", HEADER), ("words that change", &moving)] {
         for policy in ["oldest", "newest", "block"] {
-            println!("{what}, {policy}: {}", weather(seed, policy, header));
+            println!("{what}, {policy}: {}", weather(seed, &format!("policy={policy}"), header));
         }
+        println!("{what}, kept: {}", weather(seed, "keep=1 lease_ms=300", header));
     }
 }
 
-fn weather(seed: u64, policy: &str, header: &[Word]) -> String {
+fn weather(seed: u64, options: &str, header: &[Word]) -> String {
     let name = Name::new();
-    let options = format!("arena=400000 pace=50 policy={policy} timeout=50 caps=20 eos=40");
-    let mut producer = Peer::producer(&name, &options);
+    let by_heartbeat = options.contains("keep=1");
+    let mut producer = Peer::producer(&name, &format!("arena=400000 pace=50 timeout=50 caps=20 eos=40 {options}"));
     producer.wait("its region", LIMIT, |p| p.count("created") == 1);
-    let options = ["access=lease hold=4", "access=lease latest=1", "access=snapshot", "access=snapshot latest=1"];
+    let second = if by_heartbeat { "access=lease hold=4 life=heartbeat" } else { "access=lease latest=1" };
+    let options = ["access=lease hold=4", second, "access=snapshot", "access=snapshot latest=1"];
     let mut consumers = options.map(|o| Peer::consumer(&name, &format!("hostile=1 {o}")));
     for consumer in &mut consumers {
         consumer.wait_more("checked", 2, LIMIT);
@@ -359,10 +387,10 @@ fn weather(seed: u64, policy: &str, header: &[Word]) -> String {
     producer.stop();
     // What the storm left of the file is not a region any more, perhaps.
     let _ = std::fs::remove_file(name.path());
-    let mut next = Peer::producer(&name, "");
+    let mut next = Peer::producer(&name, if by_heartbeat { "keep=1 lease_ms=300" } else { "" });
     next.wait("its region", RECOVERY, |p| p.count("created") == 1);
     for mut consumer in consumers {
-        consumer.wait_more("checked", 2, RECOVERY);
+        consumer.wait_more("checked", 2, RECOVERY * 2);
         consumer.stop();
     }
     next.stop();

@@ -291,7 +291,7 @@ impl Reader {
         let ends = std::mem::take(&mut self.ends);
         let anew = std::mem::replace(&mut self.generation, consumer.generation()) != consumer.generation();
         let last = std::mem::replace(&mut self.last, frame.sequence());
-        self.missed += frame.missed();
+        self.missed = self.missed.saturating_add(frame.missed());
         if self.hostile || (anew && last == 0) {
             return Ok(());
         }

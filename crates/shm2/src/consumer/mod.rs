@@ -356,7 +356,7 @@ impl Consumer {
             position.missed = position.next.saturating_sub(last.next);
             position.next = position.next.max(last.next);
         }
-        position.missed_before_next = position.missed + last.missed_before_next;
+        position.missed_before_next = position.missed.saturating_add(last.missed_before_next);
     }
 
     fn open(&mut self) -> Result<(Attachment, Position), AttachError> {
