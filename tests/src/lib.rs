@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod process;
 pub mod random;
 
 use rustix::process::{Pid, Signal, kill_process};

@@ -5,6 +5,7 @@
 
 use shm2::consumer::Access;
 use shm2::{AttachError, Consumer, FrameInfo, Lie, Producer, ReceiveError, Start, layout};
+use shm2_tests::process::peak_bytes;
 use shm2_tests::random::Random;
 use shm2_tests::{LIMIT, Name, Peer, RECOVERY};
 use std::fs::{File, OpenOptions};
@@ -305,13 +306,6 @@ fn a_new_life_begins_in_whatever_stands_there() {
     }
 }
 
-/// Most bytes of memory that the process ever had.
-fn peak_bytes(peer: &Peer) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", peer.id())).unwrap();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-}
-
 const STORM: Duration = Duration::from_millis(1500);
 
 /// Sets random words for a while, and looks that nobody ends or stands still.
@@ -378,7 +372,7 @@ fn weather(seed: u64, options: &str, header: &[Word]) -> String {
         consumer.wait_more("checked", 2, LIMIT);
     }
     let flips = storm(&name, seed, header, &mut producer, &mut consumers);
-    let peaks: Vec<_> = consumers.iter().chain([&producer]).map(|p| peak_bytes(p) >> 20).collect();
+    let peaks: Vec<_> = consumers.iter().chain([&producer]).map(|p| peak_bytes(p.id()).unwrap() >> 20).collect();
     assert!(peaks.iter().all(|&mib| mib < limit_mib()), "memory in MiB: {peaks:?}");
     let count = |key| consumers.iter().map(|c| c.count(key)).collect::<Vec<_>>();
     let (checked, lies, published) = (count("checked"), count("lies"), producer.count("published"));

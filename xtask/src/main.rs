@@ -1,9 +1,10 @@
-//! The project's tasks: `cargo xtask setup | demo | test | lint | models | bench`.
+//! The project's tasks: `cargo xtask setup | demo | test | lint | models | faults | asan | miri | fuzz | soak | bench`.
 
 #![forbid(unsafe_code)]
 
 mod bench;
 mod demo;
+mod faults;
 mod program;
 mod run;
 mod setup;
@@ -19,6 +20,11 @@ cargo xtask TASK
   test                  set up, then run every test
   lint                  formatting, clippy and documentation
   models                the loom models of the protocol
+  faults                kill points: processes ended and stopped at named places
+  asan                  the core's and the fault tests under AddressSanitizer
+  miri                  the core on heap memory under Miri
+  fuzz [--seconds N]    every fuzz target for N seconds (60)
+  soak [--minutes N]    faults without end, for N minutes (10)
   bench                 cost of handing a frame over, beside raw limits of the machine and shmsink";
 
 type Outcome = Result<(), String>;
@@ -34,6 +40,13 @@ fn main() -> ExitCode {
         ["test"] => tests::test(),
         ["lint"] => tests::lint(),
         ["models"] => tests::models(),
+        ["faults"] => faults::kill_points(),
+        ["asan"] => faults::asan(),
+        ["miri"] => faults::miri(),
+        ["fuzz"] => faults::fuzz("60"),
+        ["fuzz", "--seconds", seconds] => faults::fuzz(seconds),
+        ["soak"] => faults::soak("10"),
+        ["soak", "--minutes", minutes] => faults::soak(minutes),
         ["bench"] => bench::bench(),
         [] | [.., "help" | "-h" | "--help"] => {
             println!("{HELP}");

@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use shm2::consumer::{Access, Liveness, OnProducerExit, Start};
+use shm2::consumer::{Access, Builder, Liveness, OnProducerExit, Start};
 use shm2::{AttachError, Consumer, Frame, FrameInfo, FullPolicy, Lie, Producer, ReceiveError, SendError};
 use shm2_cli::{Check, pattern};
 use shm2_tests::random::Random;
@@ -27,10 +27,15 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let options = Options(rest.iter().filter_map(|o| o.split_once('=')).collect());
-    let stop = stop_at_end_of_input();
+    let stop = Arc::new(AtomicBool::new(false));
+    if !role.starts_with("idle") {
+        stop_at_end_of_input(&stop);
+    }
     let outcome = match role.as_str() {
         "producer" => produce(name, &options, &stop),
         "consumer" => Reader::new(&options).run(name, &options, &stop),
+        "idle-producer" => idle_producer(name, &options),
+        "idle-consumer" => idle_consumer(name, &options),
         other => Err(format!("no role {other:?}")),
     };
     match outcome {
@@ -52,17 +57,30 @@ impl Options<'_> {
     fn is(&self, key: &str, value: &str) -> bool {
         self.0.get(key) == Some(&value)
     }
+
+    fn consumer(&self, name: &str) -> Result<Builder, String> {
+        let access = match self.0.get("access").copied() {
+            Some("lease") => Access::Lease,
+            Some("snapshot") => Access::Snapshot,
+            _ => Access::Auto,
+        };
+        let liveness = if self.is("life", "heartbeat") { Liveness::Heartbeat } else { Liveness::Lock };
+        let builder = Consumer::builder(name).map_err(|e| e.to_string())?.access(access).liveness(liveness);
+        Ok(builder.on_producer_exit(OnProducerExit::Reconnect).start(Start::History))
+    }
 }
 
-fn stop_at_end_of_input() -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
+fn stop_at_end_of_input(stop: &Arc<AtomicBool>) {
     let ended = stop.clone();
     std::thread::spawn(move || {
-        let mut rest = [0];
-        while std::io::stdin().read(&mut rest).is_ok_and(|n| n > 0) {}
+        wait_for_end_of_input();
         ended.store(true, Ordering::Release);
     });
-    stop
+}
+
+fn wait_for_end_of_input() {
+    let mut rest = [0];
+    while std::io::stdin().read(&mut rest).is_ok_and(|n| n > 0) {}
 }
 
 /// Says how things stand, at most every few milliseconds.
@@ -81,6 +99,33 @@ impl Reports {
 fn say(line: &str) {
     // Whoever listened may be gone; the end of input tells.
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// One frame, then nothing until the input ends.
+fn idle_producer(name: &str, options: &Options) -> Outcome {
+    let builder = Producer::builder(name).map_err(|e| e.to_string())?;
+    let mut producer = builder.keep_region(options.is("keep", "1")).create().map_err(|e| e.to_string())?;
+    producer.send(b"the only one", &FrameInfo::new()).map_err(|e| e.to_string())?;
+    say("created=1");
+    wait_for_end_of_input();
+    Ok(())
+}
+
+/// Takes frames without a time limit, until the input ends.
+fn idle_consumer(name: &str, options: &Options) -> Outcome {
+    let builder = options.consumer(name)?;
+    let mut consumer = builder.build();
+    let canceller = consumer.canceller();
+    std::thread::spawn(move || {
+        wait_for_end_of_input();
+        canceller.set(true);
+    });
+    let mut checked = 0;
+    while consumer.next(None).is_ok() {
+        checked += 1;
+        say(&format!("checked={checked}"));
+    }
+    Ok(())
 }
 
 fn produce(name: &str, options: &Options, stop: &AtomicBool) -> Outcome {
@@ -175,6 +220,8 @@ struct Reader {
     hold: usize,
     /// Nothing in the region can be believed: look at the bytes, judge only what must hold all the same.
     hostile: bool,
+    /// Errors of the region are counted, not fatal.
+    lenient: bool,
     last: u64,
     generation: Option<u64>,
     ends: u64,
@@ -192,6 +239,7 @@ impl Reader {
             held: VecDeque::new(),
             hold: options.number("hold", 0) as usize,
             hostile: options.is("hostile", "1"),
+            lenient: options.is("hostile", "1") || options.is("errors", "count"),
             last: 0,
             generation: None,
             ends: 0,
@@ -204,16 +252,7 @@ impl Reader {
     }
 
     fn run(mut self, name: &str, options: &Options, stop: &AtomicBool) -> Outcome {
-        let access = match options.0.get("access").copied() {
-            Some("lease") => Access::Lease,
-            Some("snapshot") => Access::Snapshot,
-            _ => Access::Auto,
-        };
-        let builder = Consumer::builder(name).map_err(|e| e.to_string())?.access(access);
-        let builder = builder.on_producer_exit(OnProducerExit::Reconnect).start(Start::History);
-        let liveness = if options.is("life", "heartbeat") { Liveness::Heartbeat } else { Liveness::Lock };
-        let builder = builder.liveness(liveness);
-        let mut consumer = builder.latest_only(options.is("latest", "1")).build();
+        let mut consumer = options.consumer(name)?.latest_only(options.is("latest", "1")).build();
         let mut reports = Reports(Instant::now());
         say("started=1");
         while !stop.load(Ordering::Acquire) {
@@ -236,7 +275,11 @@ impl Reader {
     fn take(&mut self, consumer: &Consumer, result: Result<Frame, ReceiveError>, options: &Options) -> Outcome {
         match result {
             Ok(frame) => self.accept(consumer, frame, options),
-            Err(ReceiveError::TimedOut) => Ok(()),
+            Err(ReceiveError::TimedOut) => match self.held.pop_front() {
+                // What it holds may be all the memory that there is.
+                Some((frame, number)) if !options.is("judge", "once") => self.judge(&frame, number),
+                _ => Ok(()),
+            },
             Err(ReceiveError::EndOfStream) => {
                 self.ends += 1;
                 Ok(())
@@ -261,7 +304,7 @@ impl Reader {
     }
 
     fn lied(&mut self, text: &str) -> Outcome {
-        if !self.hostile {
+        if !self.lenient {
             return Err(text.to_owned());
         }
         self.lies += 1;
@@ -314,6 +357,10 @@ impl Reader {
             return Ok(());
         }
         if let Some(offset) = pattern::mismatch(frame, number, Check::Full) {
+            if self.lenient && !frame.read_at(0, &mut []) {
+                // The file was truncated, and it says so.
+                return Ok(());
+            }
             let sequence = frame.sequence();
             return Err(format!("frame {sequence} (number {number}) differs at {offset} of {}", frame.len()));
         }

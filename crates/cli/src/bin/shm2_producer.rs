@@ -47,6 +47,9 @@ struct Arguments {
     /// Frames that one consumer may hold in place
     #[arg(long, default_value_t = 16)]
     max_leases: u32,
+    /// Go on in the file that is there and never remove it: for a virtual machine's backing file
+    #[arg(long)]
+    keep_region: bool,
     /// Seconds to wait for a first consumer, and for consumers to finish at the end
     #[arg(long, value_parser = seconds, default_value = "10")]
     wait: Duration,
@@ -124,7 +127,8 @@ fn create(arguments: &Arguments) -> Result<Producer, Box<dyn std::error::Error>>
         .perms(arguments.perms)
         .full_policy(policy)
         .history(arguments.history)
-        .max_leases(arguments.max_leases);
+        .max_leases(arguments.max_leases)
+        .keep_region(arguments.keep_region);
     Ok(builder.create()?)
 }
 

@@ -237,6 +237,10 @@ impl BaseSinkImpl for Shm2Sink {
                     return Ok(gst::FlowSuccess::Ok);
                 }
                 Err(SendError::Closed) => return Err(gst::FlowError::Flushing),
+                Err(error @ SendError::Truncated { .. }) => {
+                    gst::element_imp_error!(self, gst::ResourceError::Write, ("{error}"));
+                    return Err(gst::FlowError::Error);
+                }
                 Err(error) => {
                     gst::element_imp_error!(
                         self,

@@ -29,6 +29,7 @@ pub(crate) struct Settings {
     pub(crate) wait_for_connection: bool,
     pub(crate) history: u32,
     pub(crate) max_leases: u32,
+    pub(crate) keep_region: bool,
 }
 
 impl Default for Settings {
@@ -43,6 +44,7 @@ impl Default for Settings {
             wait_for_connection: false,
             history: 1,
             max_leases: 16,
+            keep_region: false,
         }
     }
 }
@@ -61,6 +63,7 @@ impl Settings {
             .full_policy(policy)
             .history(self.history)
             .max_leases(self.max_leases)
+            .keep_region(self.keep_region)
             .beacon(Duration::from_millis(self.timeline_beacon_ms.into()));
         Ok(builder)
     }
@@ -80,6 +83,7 @@ impl Settings {
             "wait-for-connection" => self.wait_for_connection = value.get().ok()?,
             "history" => self.history = value.get().ok()?,
             "max-leases" => self.max_leases = value.get().ok()?,
+            "keep-region" => self.keep_region = value.get().ok()?,
             _ => return None,
         }
         Some(())
@@ -97,6 +101,7 @@ impl Settings {
             "wait-for-connection" => self.wait_for_connection.to_value(),
             "history" => self.history.to_value(),
             "max-leases" => self.max_leases.to_value(),
+            "keep-region" => self.keep_region.to_value(),
             _ => return None,
         })
     }
@@ -152,6 +157,12 @@ fn region() -> Vec<glib::ParamSpec> {
             .minimum(1)
             .maximum(64)
             .default_value(d.max_leases)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecBoolean::builder("keep-region")
+            .nick("Keep region")
+            .blurb("Go on in the file that is there, with its size, and never remove it: for a virtual machine's backing file")
+            .default_value(d.keep_region)
             .mutable_ready()
             .build(),
     ]

@@ -1,0 +1,56 @@
+//! Faults, sanitizers, fuzzing, endurance.
+
+use crate::Outcome;
+use crate::run::{command, run, run_command, succeeds, target};
+
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
+/// The tests that need the kill points compiled in.
+pub fn kill_points() -> Outcome {
+    // A directory of its own: with and without the points, the library is two different things.
+    let mut test = command("cargo test -p shm2-tests --features kill-points --test kill_points");
+    test.env("CARGO_TARGET_DIR", target().join("points"));
+    run_command(test, "cargo test -p shm2-tests --features kill-points --test kill_points")
+}
+
+/// The core and the fault tests under AddressSanitizer. The stable compiler has it, behind a switch.
+pub fn asan() -> Outcome {
+    if !cfg!(target_arch = "x86_64") {
+        println!("skipped: asan: only set up for {TRIPLE}");
+        return Ok(());
+    }
+    let line = format!("cargo test -p shm2 -p shm2-tests --tests --features shm2-tests/kill-points --target {TRIPLE}");
+    let mut test = command(&line);
+    test.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address").env("SHM2_SANITIZED", "1");
+    test.env("CARGO_TARGET_DIR", target().join("asan"));
+    run_command(test, &format!("{line} (with -Zsanitizer=address)"))
+}
+
+/// The core under Miri, which comes with a nightly toolchain.
+pub fn miri() -> Outcome {
+    if !succeeds("cargo +nightly miri --version") && !install_miri() {
+        println!("skipped: miri: no nightly toolchain with miri can be had (rustup toolchain install nightly -c miri)");
+        return Ok(());
+    }
+    let line = "cargo +nightly miri test -p shm2 --lib";
+    let mut test = command(line);
+    test.env("CARGO_TARGET_DIR", target().join("miri")).env("MIRIFLAGS", "-Zmiri-disable-isolation");
+    run_command(test, line)
+}
+
+fn install_miri() -> bool {
+    succeeds("rustup toolchain install nightly --profile minimal --component miri --component rust-src")
+        && succeeds("cargo +nightly miri --version")
+}
+
+/// Runs every fuzz target for some seconds.
+pub fn fuzz(_seconds: &str) -> Outcome {
+    Err("not there yet".into())
+}
+
+/// Faults without end.
+pub fn soak(minutes: &str) -> Outcome {
+    run("cargo build --release -p shm2-tests --bins")?;
+    let program = target().join("release/shm2_soak");
+    run(&format!("{} {minutes}", program.display()))
+}
