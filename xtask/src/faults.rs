@@ -32,20 +32,16 @@ pub fn miri() -> Outcome {
         println!("skipped: miri: no nightly toolchain with miri can be had (rustup toolchain install nightly -c miri)");
         return Ok(());
     }
-    let line = "cargo +nightly miri test -p shm2 --lib";
+    let line = "cargo +nightly miri test -p shm2 --lib --test heap";
     let mut test = command(line);
     test.env("CARGO_TARGET_DIR", target().join("miri")).env("MIRIFLAGS", "-Zmiri-disable-isolation");
+    test.env("PROPTEST_CASES", "3");
     run_command(test, line)
 }
 
 fn install_miri() -> bool {
     succeeds("rustup toolchain install nightly --profile minimal --component miri --component rust-src")
         && succeeds("cargo +nightly miri --version")
-}
-
-/// Runs every fuzz target for some seconds.
-pub fn fuzz(_seconds: &str) -> Outcome {
-    Err("not there yet".into())
 }
 
 /// Faults without end.

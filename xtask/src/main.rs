@@ -5,6 +5,7 @@
 mod bench;
 mod demo;
 mod faults;
+mod fuzz;
 mod program;
 mod run;
 mod setup;
@@ -43,8 +44,8 @@ fn main() -> ExitCode {
         ["faults"] => faults::kill_points(),
         ["asan"] => faults::asan(),
         ["miri"] => faults::miri(),
-        ["fuzz"] => faults::fuzz("60"),
-        ["fuzz", "--seconds", seconds] => faults::fuzz(seconds),
+        ["fuzz"] => fuzz::fuzz("60"),
+        ["fuzz", "--seconds", seconds] => fuzz::fuzz(seconds),
         ["soak"] => faults::soak("10"),
         ["soak", "--minutes", minutes] => faults::soak(minutes),
         ["bench"] => bench::bench(),

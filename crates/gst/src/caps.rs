@@ -9,8 +9,13 @@ pub(crate) fn is_system_memory(caps: &gst::CapsRef) -> bool {
 
 /// Caps from a region's text; `None` unless they are caps that a pad can have.
 pub(crate) fn from_text(text: &[u8]) -> Option<gst::Caps> {
-    let caps = std::str::from_utf8(text).ok()?.parse::<gst::Caps>().ok()?;
+    let caps = plain_text(text)?.parse::<gst::Caps>().ok()?;
     (caps.is_fixed() && is_system_memory(&caps)).then_some(caps)
+}
+
+/// Text that a peer wrote: UTF-8 without a zero byte, which GLib's strings cannot hold.
+pub(crate) fn plain_text(text: &[u8]) -> Option<&str> {
+    std::str::from_utf8(text).ok().filter(|text| !text.contains('\0'))
 }
 
 #[cfg(test)]
@@ -29,5 +34,6 @@ mod tests {
         }
         assert!(from_text(b"video/x-raw(memory:GLMemory), format=(string)RGBA").is_none());
         assert!(from_text(b"\xff").is_none());
+        assert!(from_text(b"video/x-raw\0, format=(string)NV12").is_none());
     }
 }

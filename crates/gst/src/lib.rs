@@ -16,6 +16,8 @@ mod allocator;
 mod caps;
 mod clock;
 mod flags;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod meta;
 mod pool;
 mod sink;

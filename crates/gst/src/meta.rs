@@ -66,7 +66,7 @@ fn add_video(buffer: &mut gst::BufferRef, bytes: &[u8], caps: &VideoInfo) -> Opt
     let planes = Some(reader.u32()? as usize).filter(|n| (1..=PLANES).contains(n))?;
     let offsets = (0..planes).map(|_| reader.u64().map(|o| o as usize)).collect::<Option<Vec<_>>>()?;
     let strides = (0..planes).map(|_| reader.u32().map(|s| s as i32)).collect::<Option<Vec<_>>>()?;
-    let format = VideoFormat::from_string(std::str::from_utf8(reader.0).ok()?);
+    let format = VideoFormat::from_string(crate::caps::plain_text(reader.0)?);
     let agrees = format == caps.format() && width >= caps.width() && height >= caps.height();
     if !agrees || !fits(caps, width, height, &offsets, &strides, buffer.size()) {
         return None;
@@ -92,8 +92,9 @@ fn fits(caps: &VideoInfo, width: u32, height: u32, offsets: &[usize], strides: &
         let lines = format.scale_height(c, height) as usize;
         let stride = strides.get(plane).and_then(|s| usize::try_from(*s).ok());
         let (Some(row), Some(stride), Some(offset)) = (row, stride, offsets.get(plane)) else { return false };
-        let last = lines.saturating_sub(1).checked_mul(stride).and_then(|l| l.checked_add(*offset));
-        stride >= row && last.and_then(|l| l.checked_add(row)).is_some_and(|end| end <= size)
+        // The last line with its padding, too: there are bindings that give out whole planes.
+        let end = lines.checked_mul(stride).and_then(|l| l.checked_add(*offset));
+        stride >= row && end.is_some_and(|end| end <= size)
     })
 }
 

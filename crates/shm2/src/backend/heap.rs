@@ -1,0 +1,354 @@
+//! Regions on the heap of one process, for Miri, which knows neither files nor locks of them. Same names as the other
+//! backends; what they promise between processes holds between the values of this one.
+//!
+//! # Safety
+//! A region's memory is one allocation, freed with its last user; addresses handed out lie inside it.
+
+#![allow(unsafe_code)]
+
+use crate::error::{AttachError, CreateError};
+use crate::layout;
+use crate::memory::Memory;
+use crate::sync::AtomicU32;
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+#[derive(Debug)]
+struct File {
+    base: NonNull<u8>,
+    bytes: usize,
+    number: u64,
+    locks: Mutex<Locks>,
+}
+
+#[derive(Debug, Default)]
+struct Locks {
+    producer: bool,
+    snapshots: usize,
+    pages: u64,
+}
+
+// SAFETY: an address and a length; all access goes through `crate::memory`, which uses atomics and copies.
+unsafe impl Send for File {}
+// SAFETY: as above.
+unsafe impl Sync for File {}
+
+static FILES: Mutex<Option<HashMap<PathBuf, Arc<File>>>> = Mutex::new(None);
+static SLEEPERS: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+static NUMBER: AtomicU64 = AtomicU64::new(1);
+
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn with_files<R>(f: impl FnOnce(&mut HashMap<PathBuf, Arc<File>>) -> R) -> R {
+    f(guard(&FILES).get_or_insert_default())
+}
+
+fn layout_of(bytes: usize) -> Layout {
+    // Neither the size nor the alignment of a region overflows.
+    Layout::from_size_align(bytes, 4096).unwrap_or(Layout::new::<u64>())
+}
+
+impl File {
+    fn new(bytes: u64) -> Arc<Self> {
+        // SAFETY: the size is not zero.
+        let base = NonNull::new(unsafe { alloc_zeroed(layout_of(bytes as usize)) });
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let base = base.unwrap_or_else(|| std::process::abort());
+        Arc::new(Self { base, bytes: bytes as usize, number, locks: Mutex::default() })
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with the same layout.
+        unsafe { dealloc(self.base.as_ptr(), layout_of(self.bytes)) };
+    }
+}
+
+/// A view of a region.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    file: Arc<File>,
+    offset: usize,
+    bytes: usize,
+}
+
+impl Mapping {
+    pub(crate) fn is_here(&self) -> bool {
+        true
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        // SAFETY: every mapping lies inside its file.
+        unsafe { self.file.base.add(self.offset) }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// Which region it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity(u64);
+
+/// A region that this process produces.
+pub(crate) struct OwnedRegion {
+    file: Arc<File>,
+    path: PathBuf,
+    keep: bool,
+}
+
+impl OwnedRegion {
+    pub(crate) fn create<T>(
+        path: &Path,
+        bytes: u64,
+        _perms: u32,
+        keep: bool,
+        begin: impl FnOnce(Mapping, &dyn Fn(&Memory)) -> T,
+    ) -> Result<(Self, T), CreateError> {
+        let old = with_files(|files| files.get(path).cloned());
+        if old.as_ref().is_some_and(|file| guard(&file.locks).producer) {
+            return Err(CreateError::Busy { path: path.into() });
+        }
+        let file = old.filter(|_| keep).unwrap_or_else(|| File::new(bytes));
+        guard(&file.locks).producer = true;
+        let mapping = Mapping { bytes: file.bytes, offset: 0, file: file.clone() };
+        let begun = begin(mapping, &|_| {});
+        with_files(|files| files.insert(path.into(), file.clone()));
+        Ok((Self { file, path: path.into(), keep }, begun))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn try_lock_page(&self, index: usize) -> bool {
+        let mut locks = guard(&self.file.locks);
+        let free = locks.pages & (1 << index) == 0;
+        locks.pages |= 1 << index;
+        free
+    }
+
+    pub(crate) fn unlock_page(&self, index: usize) {
+        guard(&self.file.locks).pages &= !(1 << index);
+    }
+
+    pub(crate) fn has_snapshots(&self) -> bool {
+        guard(&self.file.locks).snapshots > 0
+    }
+
+    pub(crate) fn stir(&self) {
+        wake_all();
+    }
+
+    pub(crate) fn remove_name(&self) {
+        with_files(|files| {
+            if !self.keep && files.get(&self.path).is_some_and(|file| Arc::ptr_eq(file, &self.file)) {
+                files.remove(&self.path);
+            }
+        });
+    }
+
+    pub(crate) fn end_life(&self) {
+        guard(&self.file.locks).producer = false;
+    }
+}
+
+/// A region opened by a consumer.
+#[derive(Debug)]
+pub(crate) struct OpenRegion {
+    file: Arc<File>,
+    path: PathBuf,
+    shows_presence: AtomicU64,
+}
+
+impl OpenRegion {
+    pub(crate) fn open(path: &Path, _writable: bool) -> Result<Self, AttachError> {
+        let file = with_files(|files| files.get(path).cloned());
+        let file = file.ok_or_else(|| AttachError::NotFound { path: path.into() })?;
+        Ok(Self { file, path: path.into(), shows_presence: AtomicU64::new(0) })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        Identity(self.file.number)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.file.bytes as u64
+    }
+
+    pub(crate) fn backed_bytes(&self) -> u64 {
+        self.file.bytes as u64
+    }
+
+    pub(crate) fn producer_lives(&self) -> bool {
+        guard(&self.file.locks).producer
+    }
+
+    pub(crate) fn try_claim(&self, index: usize) -> io::Result<bool> {
+        let mut locks = guard(&self.file.locks);
+        let free = locks.pages & (1 << index) == 0;
+        locks.pages |= 1 << index;
+        Ok(free)
+    }
+
+    pub(crate) fn unclaim(&self, index: usize) {
+        guard(&self.file.locks).pages &= !(1 << index);
+    }
+
+    pub(crate) fn show_presence(&self) -> io::Result<bool> {
+        guard(&self.file.locks).snapshots += 1;
+        self.shows_presence.fetch_add(1, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    pub(crate) fn stir(&self) {
+        wake_all();
+    }
+
+    pub(crate) fn map(&self, offset: u64, bytes: usize, _writable: bool) -> Result<Mapping, AttachError> {
+        assert!(offset as usize + bytes <= self.file.bytes);
+        Ok(Mapping { file: self.file.clone(), offset: offset as usize, bytes })
+    }
+
+    pub(crate) fn read_exact(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        if offset as usize + buffer.len() > self.file.bytes {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        // SAFETY: inside the allocation, as was just checked.
+        unsafe {
+            let from = self.file.base.add(offset as usize).as_ptr();
+            std::ptr::copy_nonoverlapping(from, buffer.as_mut_ptr(), buffer.len());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for OpenRegion {
+    fn drop(&mut self) {
+        guard(&self.file.locks).snapshots -= self.shows_presence.load(Ordering::Relaxed) as usize;
+    }
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code)]
+pub(crate) enum Wake {
+    Signal,
+    Timeout,
+    Fault,
+}
+
+/// A word that wakes whoever waits for it.
+#[derive(Debug, Default)]
+pub(crate) struct Event {
+    word: AtomicU32,
+}
+
+impl Event {
+    pub(crate) fn value(&self) -> u32 {
+        self.word.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn signal(&self) {
+        self.word.fetch_add(1, Ordering::Release);
+        wake_all();
+    }
+
+    pub(crate) fn wait(&self, seen: u32, timeout: Option<Duration>) -> Wake {
+        sleep(timeout, || self.value() == seen)
+    }
+}
+
+fn wake_all() {
+    drop(guard(&SLEEPERS.0));
+    SLEEPERS.1.notify_all();
+}
+
+/// Everybody sleeps at one place, and looks every few milliseconds besides.
+fn sleep(timeout: Option<Duration>, still: impl Fn() -> bool) -> Wake {
+    let guard = guard(&SLEEPERS.0);
+    if !still() {
+        return Wake::Signal;
+    }
+    let slice = Duration::from_millis(5);
+    let time = timeout.map_or(slice, |t| t.min(slice));
+    drop(SLEEPERS.1.wait_timeout(guard, time));
+    if timeout == Some(time) { Wake::Timeout } else { Wake::Signal }
+}
+
+pub(crate) fn wait_any(
+    word: NonNull<AtomicU32>,
+    expected: u32,
+    event: &Event,
+    seen: u32,
+    timeout: Option<Duration>,
+) -> Wake {
+    // SAFETY: the caller's mapping keeps the word alive.
+    let word = unsafe { word.as_ref() };
+    sleep(timeout, || word.load(Ordering::Relaxed) == expected && event.value() == seen)
+}
+
+pub(crate) fn wait_shared(words: &[(&AtomicU32, u32)], timeout: Duration) -> Wake {
+    sleep(Some(timeout), || words.iter().all(|(word, expected)| word.load(Ordering::Relaxed) == *expected))
+}
+
+pub(crate) fn wake_shared(_word: &AtomicU32) {
+    wake_all();
+}
+
+/// There is nothing to watch: everybody looks around.
+#[derive(Debug)]
+pub(crate) struct Watch;
+
+impl Watch {
+    pub(crate) fn is_alive(&self) -> bool {
+        false
+    }
+}
+
+pub(crate) fn watch_region<T>(_region: &T, _event: &Arc<Event>) -> Option<Watch> {
+    None
+}
+
+pub(crate) fn watch_directory(_path: &Path, _event: &Arc<Event>) -> Option<Watch> {
+    None
+}
+
+pub(crate) fn watch_revival(_path: &Path, _event: &Arc<Event>) -> Option<Watch> {
+    None
+}
+
+pub(crate) fn monotonic_ns() -> u64 {
+    static START: Mutex<Option<std::time::Instant>> = Mutex::new(None);
+    guard(&START).get_or_insert_with(std::time::Instant::now).elapsed().as_nanos() as u64 + layout::GRANULE
+}
+
+pub(crate) fn realtime_ns() -> u64 {
+    monotonic_ns()
+}
+
+pub(crate) fn random_nonzero() -> u64 {
+    NUMBER.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).max(1)
+}
+
+pub(crate) fn process_id() -> u32 {
+    1
+}
