@@ -34,7 +34,8 @@ pub fn miri() -> Outcome {
     }
     let line = "cargo +nightly miri test -p shm2 --lib --test heap";
     let mut test = command(line);
-    test.env("CARGO_TARGET_DIR", target().join("miri")).env("MIRIFLAGS", "-Zmiri-disable-isolation");
+    test.env("CARGO_TARGET_DIR", target().join("miri"))
+        .env("MIRIFLAGS", "-Zmiri-disable-isolation -Zmiri-ignore-leaks");
     test.env("PROPTEST_CASES", "3");
     run_command(test, line)
 }

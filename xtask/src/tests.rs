@@ -1,7 +1,7 @@
 //! Tests, lints, models, benchmarks.
 
 use crate::run::{command, run, run_command, succeeds, target};
-use crate::{Outcome, setup};
+use crate::{Outcome, faults, setup};
 
 /// Sets up and runs every test.
 pub fn test() -> Outcome {
@@ -13,6 +13,7 @@ pub fn test() -> Outcome {
     } else {
         run("cargo test --workspace")?;
     }
+    faults::kill_points()?;
     models()
 }
 

@@ -1,5 +1,5 @@
 //! The programs of `cargo xtask demo`: one that runs a producer pipeline and stamps its frames, one that runs a consumer
-//! pipeline and checks the stamps. Each prints a line of `key=value` counts twice a second and ends when its standard
+//! pipeline and checks the stamps. Each prints a line of `key=value` counts ten times a second and ends when its standard
 //! input is closed.
 //!
 //! `shm2_demo produce 'videotestsrc ... ! shm2sink name=sink ...'`, `shm2_demo consume 'shm2src name=src ... ! fakesink'`
@@ -190,7 +190,7 @@ fn run(pipeline: &gst::Pipeline, line: impl Fn() -> String) -> Result<(), Box<dy
             Some(_) => break Ok(()),
         }
         if Instant::now() >= next {
-            next += Duration::from_millis(500);
+            next += Duration::from_millis(100);
             writeln!(std::io::stdout(), "{}", line())?;
         }
     };

@@ -156,8 +156,8 @@ mod tests {
         assert_eq!((meta.offset(), meta.stride()), (&[0, 64 * 48][..], &[64, 64][..]));
         assert_eq!(meta.video_frame_flags(), VideoFrameFlags::INTERLACED);
         assert!((1..blob.len()).all(|end| decoded(&blob[..end], SIZE, &caps).is_none()));
-        assert!(decoded(&blob, 64 * 48 + 64 * 23 + 59, &caps).is_none(), "one byte short");
-        assert!(decoded(&blob, 64 * 48 + 64 * 23 + 60, &caps).is_some());
+        assert!(decoded(&blob, 64 * 48 + 64 * 24 - 1, &caps).is_none(), "one byte short");
+        assert!(decoded(&blob, 64 * 48 + 64 * 24, &caps).is_some());
     }
 
     #[test]

@@ -107,4 +107,6 @@ fn producers_follow_each_other_in_the_same_memory() {
         assert!(held.iter().all(|(n, frame)| frame.to_vec() == [*n; 8000]));
     }
     assert!(matches!(consumer.next(NOW), Err(ReceiveError::TimedOut)));
+    // A kept name stays.
+    let _ = std::fs::remove_file(&name);
 }

@@ -2,6 +2,7 @@
 
 mod attached;
 mod builder;
+mod claim;
 mod frame;
 mod header;
 mod session;

@@ -110,6 +110,12 @@ impl Extents {
         self.table[id.0 as usize].users
     }
 
+    /// Every extent in use, and its number of users.
+    pub(crate) fn in_use(&self) -> impl Iterator<Item = (ExtentId, u32)> {
+        let all = self.table.iter().enumerate().map(|(index, extent)| (ExtentId(index as u32), extent.users));
+        all.filter(|(_, users)| *users > 0)
+    }
+
     /// Whether `bytes` could be had now.
     pub(crate) fn fits(&mut self, bytes: u64) -> bool {
         rounded(bytes).is_some_and(|length| self.allocator.fits(length))

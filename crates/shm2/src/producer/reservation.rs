@@ -6,7 +6,6 @@ use crate::error::SendError;
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Bytes of the region that belong to this value until they are published; dropped unpublished, they are free again.
 ///
@@ -20,9 +19,6 @@ pub struct Reservation {
 
 impl Reservation {
     pub(super) fn new(shared: Arc<Shared>, extent: Option<ExtentId>, offset: u64, bytes: u64) -> Self {
-        if extent.is_some() {
-            shared.reservations.fetch_add(1, Ordering::Relaxed);
-        }
         Self { shared, extent, offset, bytes }
     }
 
@@ -69,21 +65,13 @@ impl Reservation {
 
     /// Gives the extent's use to the caller.
     pub(super) fn into_extent(mut self) -> Option<ExtentId> {
-        self.take_extent()
-    }
-
-    fn take_extent(&mut self) -> Option<ExtentId> {
-        let extent = self.extent.take();
-        if extent.is_some() {
-            self.shared.reservations.fetch_sub(1, Ordering::Release);
-        }
-        extent
+        self.extent.take()
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if let Some(id) = self.take_extent() {
+        if let Some(id) = self.extent.take() {
             self.shared.release(id);
         }
     }

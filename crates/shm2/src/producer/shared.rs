@@ -15,7 +15,7 @@ use crate::memory::Memory;
 use crate::points::point;
 use crate::protocol;
 use crate::sync::{AtomicU32, Ordering};
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -29,8 +29,6 @@ const BACKLOG_NAP: Duration = Duration::from_micros(50);
 /// Fresh payload after which read frames are retired before the next reservation: small enough that the memory of
 /// large frames is used again while it is warm, large enough that small frames share the cost.
 const COLLECT_AFTER: u64 = 256 * 1024;
-/// How often a closed producer looks whether its consumers are through, besides when one of them leaves.
-const LINGER_EVERY: Duration = Duration::from_millis(500);
 /// Longest sleep of a blocked producer before it looks around: for consumers other than the one it waits for.
 const ROOM_SLICE: Duration = Duration::from_millis(10);
 
@@ -43,10 +41,8 @@ pub(crate) struct Shared {
     _watch: Option<Watch>,
     pub(super) closed: AtomicBool,
     /// Nothing in the region may be written any more: it may belong to the next producer.
-    over: AtomicBool,
+    pub(super) over: AtomicBool,
     cancelled: AtomicBool,
-    /// Extents that upstream owns, and may write.
-    pub(super) reservations: AtomicUsize,
     inner: Mutex<Inner>,
 }
 
@@ -112,7 +108,6 @@ impl Shared {
             closed: AtomicBool::new(false),
             over: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
-            reservations: AtomicUsize::new(0),
             inner: Mutex::new(inner),
         });
         if shared.settings.keep_region {
@@ -481,73 +476,5 @@ impl Shared {
         if self.closed.load(Ordering::Acquire) {
             self.event.signal();
         }
-    }
-
-    /// Whether the memory may belong to another producer by now.
-    pub(super) fn is_over(&self) -> bool {
-        self.over.load(Ordering::Acquire)
-    }
-
-    /// Shows everybody that this producer is no more. In a kept region the next one may write from here on.
-    fn end_life(&self) {
-        self.over.store(true, Ordering::Release);
-        self.region.end_life();
-        point!("close.unlocked");
-        self.region.stir();
-    }
-
-    /// Tells consumers that this life of the region is over and gives its name up. Only the first call does anything.
-    pub(super) fn close(self: &Arc<Self>) {
-        if !self.memory.is_here() || self.closed.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        protocol::close(&self.memory.header().state);
-        point!("close.state");
-        self.region.remove_name();
-        point!("close.unlinked");
-        self.wake();
-        self.event.signal();
-        // Memory of its own may be read for as long as anybody likes; memory that the next producer will use may not.
-        let keep = self.settings.keep_region;
-        if !keep {
-            self.region.end_life();
-            point!("close.unlocked");
-            self.region.stir();
-        }
-        match self.is_finished() {
-            true if keep => self.end_life(),
-            true => {}
-            false => self.linger(),
-        }
-    }
-
-    /// After the end: whether nothing that user code attached to frames is needed any more, and in a kept region also
-    /// whether user code has given all memory back.
-    fn is_finished(&self) -> bool {
-        if self.settings.keep_region && self.reservations.load(Ordering::Acquire) > 0 {
-            return false;
-        }
-        self.with(|inner| {
-            self.reap(inner);
-            inner.state.collect_all(&self.memory);
-            !inner.state.keeps_anything()
-        })
-    }
-
-    /// Frames that somebody still reads or holds may have memory that upstream would write again: what keeps it from
-    /// that is dropped when the last consumer is through, by a thread of its own.
-    fn linger(self: &Arc<Self>) {
-        let shared = self.clone();
-        let wait = move || {
-            while !shared.is_finished() {
-                let seen = shared.event.value();
-                shared.event.wait(seen, Some(LINGER_EVERY));
-            }
-            if shared.settings.keep_region {
-                shared.end_life();
-            }
-        };
-        // Without a thread the region stays as it is until the process ends, which is safe.
-        let _ = std::thread::Builder::new().name("shm2-linger".into()).spawn(wait);
     }
 }

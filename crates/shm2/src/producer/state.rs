@@ -155,6 +155,33 @@ impl State {
         self.retire(memory, to);
     }
 
+    /// Whether anybody but the frames themselves, and what is kept with them, has memory of the arena. `caps` has one
+    /// use of its extent, too.
+    pub(crate) fn upstream_may_write(&self, caps: Option<ExtentId>) -> bool {
+        let mut known: HashMap<ExtentId, (u32, bool)> = HashMap::new();
+        for record in self.ring.iter().chain(&self.limbo) {
+            for id in record.extents() {
+                let (users, keeps) = known.entry(id).or_default();
+                *users += 1;
+                // What is kept with a frame may be the reservation that it was published from.
+                *keeps |= record.keep.is_some() && record.payload == Some(id);
+            }
+        }
+        caps.into_iter().for_each(|id| known.entry(id).or_default().0 += 1);
+        self.extents.in_use().any(|(id, users)| {
+            let (ours, keeps) = known.get(&id).copied().unwrap_or_default();
+            users > ours + u32::from(keeps)
+        })
+    }
+
+    /// Drops what user code attached to frames that no consumer holds. Writes nothing into the region.
+    pub(crate) fn drop_unheld_keeps(&mut self, memory: &Memory) {
+        let holds = self.holds(memory);
+        let records = self.ring.iter_mut().chain(&mut self.limbo);
+        let unheld = records.filter(|record| holds.binary_search(&record.sequence).is_err());
+        self.dropped.extend(unheld.filter_map(|record| record.keep.take()));
+    }
+
     /// Whether user code attached something to a frame that is not over.
     pub(crate) fn keeps_anything(&self) -> bool {
         self.ring.iter().chain(&self.limbo).any(|record| record.keep.is_some())

@@ -1,0 +1,54 @@
+//! Taking a consumer page.
+
+use super::builder::Liveness;
+use crate::backend::{self, OpenRegion};
+use crate::error::AttachError;
+use crate::layout;
+use crate::memory::{Memory, OwnPage};
+use crate::protocol;
+use crate::sync::Ordering;
+
+/// Takes the first free page; returns it and what its `claimed` shows now. Pages come into use in order, because the
+/// producer's scan ends at the first that was never used; so each page on the way is marked as used before anything
+/// else, by whoever gets there first. Nobody waits for anybody.
+pub(super) fn claim(region: &OpenRegion, memory: &Memory, liveness: Liveness) -> Result<(OwnPage, u32), AttachError> {
+    for index in 0..layout::PAGES {
+        let claimed = &memory.page(index).claimed;
+        if !protocol::is_used(claimed) {
+            protocol::mark_used(&own_page(region, index)?.words().claimed);
+        }
+        let taken = match liveness {
+            Liveness::Lock => claim_by_lock(region, index)?,
+            Liveness::Heartbeat if claimed.load(Ordering::Acquire) != layout::FREE => None,
+            Liveness::Heartbeat => {
+                let page = own_page(region, index)?;
+                let shown = layout::CLAIMING | layout::BY_HEARTBEAT | (backend::random_nonzero() as u32) << 16;
+                protocol::take_page(&page.words().claimed, layout::FREE, shown).then_some((page, shown))
+            }
+        };
+        if let Some(taken) = taken {
+            return Ok(taken);
+        }
+    }
+    Err(AttachError::Full { path: region.path().into() })
+}
+
+/// With its lock a page may be free, or a dead consumer's; or one's without a lock, who lives as long as its heart beats.
+fn claim_by_lock(region: &OpenRegion, index: usize) -> Result<Option<(OwnPage, u32)>, AttachError> {
+    let system = |source| AttachError::System { what: "lock a page of", path: region.path().into(), source };
+    if !region.try_claim(index).map_err(system)? {
+        return Ok(None);
+    }
+    let page = own_page(region, index)?;
+    let claimed = &page.words().claimed;
+    let found = claimed.load(Ordering::Acquire);
+    if found & layout::BY_HEARTBEAT == 0 && protocol::take_page(claimed, found, layout::CLAIMING) {
+        return Ok(Some((page, layout::CLAIMING)));
+    }
+    region.unclaim(index);
+    Ok(None)
+}
+
+fn own_page(region: &OpenRegion, index: usize) -> Result<OwnPage, AttachError> {
+    Ok(OwnPage::new(region.map(layout::page_offset(index), layout::PAGE_USED as usize, true)?, index))
+}

@@ -1,0 +1,90 @@
+//! The end of a producer's life: consumers are told, the name is given up, and what upstream must not write again is
+//! kept from it as long as somebody reads it.
+//!
+//! Memory of its own stays as it is for as long as anybody likes. Memory that the next producer will use (a kept region)
+//! is given up, by giving up the liveness lock, as soon as upstream cannot write into it any more. From then on nothing
+//! in it is written here.
+
+use super::shared::{Inner, Shared};
+use crate::points::point;
+use crate::protocol;
+use crate::sync::Ordering;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a closed producer looks whether its consumers are through, besides when one of them leaves.
+const LINGER_EVERY: Duration = Duration::from_millis(500);
+
+impl Shared {
+    /// Whether the memory may belong to another producer by now.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// Tells consumers that this life of the region is over and gives its name up. Only the first call does anything.
+    pub(super) fn close(self: &Arc<Self>) {
+        if !self.memory.is_here() || self.closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        protocol::close(&self.memory.header().state);
+        point!("close.state");
+        self.region.remove_name();
+        point!("close.unlinked");
+        self.wake();
+        self.event.signal();
+        if !self.settings.keep_region {
+            self.end_life();
+        }
+        if !self.is_finished() {
+            self.linger();
+        }
+    }
+
+    /// Shows everybody that this producer is no more. In a kept region the next one may write from here on.
+    fn end_life(&self) {
+        self.over.store(self.settings.keep_region, Ordering::Release);
+        self.region.end_life();
+        point!("close.unlocked");
+        self.region.stir();
+    }
+
+    /// Whether nothing that user code attached to frames is needed any more. In a kept region, ends the life when
+    /// upstream has given back its memory.
+    fn is_finished(&self) -> bool {
+        self.with(|inner| {
+            if self.settings.keep_region {
+                if !self.is_over() && !self.upstream_may_write(inner) {
+                    self.end_life();
+                }
+                if self.is_over() {
+                    inner.state.drop_unheld_keeps(&self.memory);
+                }
+                return self.is_over() && !inner.state.keeps_anything();
+            }
+            self.reap(inner);
+            inner.state.collect_all(&self.memory);
+            !inner.state.keeps_anything()
+        })
+    }
+
+    fn upstream_may_write(&self, inner: &Inner) -> bool {
+        inner.state.upstream_may_write(inner.caps.and_then(|caps| caps.extent))
+    }
+
+    /// Frames that somebody still reads or holds may have memory that upstream would write again: what keeps it from
+    /// that is dropped when the last consumer is through, by a thread of its own.
+    fn linger(self: &Arc<Self>) {
+        let shared = self.clone();
+        let wait = move || {
+            loop {
+                let seen = shared.event.value();
+                if shared.is_finished() {
+                    return;
+                }
+                shared.event.wait(seen, Some(LINGER_EVERY));
+            }
+        };
+        // Without a thread the region stays as it is until the process ends, which is safe.
+        let _ = std::thread::Builder::new().name("shm2-linger".into()).spawn(wait);
+    }
+}
