@@ -80,7 +80,18 @@ impl Peer {
 
     /// Starts it with an environment.
     pub fn start_with(arguments: &str, environment: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(program());
+        Self::spawn(Command::new(program()), arguments, environment)
+    }
+
+    /// Starts it by another program, which ends with it and passes its input on.
+    pub fn start_under(wrapper: &str, arguments: &str) -> Self {
+        let mut words = wrapper.split_whitespace();
+        let mut command = Command::new(words.next().unwrap_or("env"));
+        command.args(words).arg(program());
+        Self::spawn(command, arguments, &[])
+    }
+
+    fn spawn(mut command: Command, arguments: &str, environment: &[(&str, &str)]) -> Self {
         command.args(arguments.split_whitespace()).envs(environment.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = match command.spawn() {

@@ -171,7 +171,7 @@ impl Writer {
     fn send(&mut self, producer: &mut Producer, options: &Options) -> Outcome {
         let (least, most) = (options.number("least", 0), options.number("most", 20_000));
         let bytes = least + self.random.below(most - least + 1);
-        if options.number("caps", 0) > 0 && self.number % options.number("caps", 0) == 0 {
+        if options.number("caps", 0) > 0 && self.number.is_multiple_of(options.number("caps", 0)) {
             let text = format!("caps-of-{}", self.number);
             self.dropped += u64::from(counted(producer.set_caps(text.as_bytes()).map(|()| 0))?.is_none());
         }
@@ -179,7 +179,7 @@ impl Writer {
             producer.end_of_stream().map_err(|e| e.to_string())?;
         }
         let meta = self.number.to_le_bytes();
-        let meta = &meta[..if self.number % 3 == 0 { 8 } else { 0 }];
+        let meta = &meta[..if self.number.is_multiple_of(3) { 8 } else { 0 }];
         let sent = producer.reserve(bytes as usize).and_then(|mut slot| {
             pattern::fill(&mut slot, self.number)?;
             producer.publish_with_meta(slot, &FrameInfo::new().with_pts(self.number), meta)
@@ -364,7 +364,7 @@ impl Reader {
             let sequence = frame.sequence();
             return Err(format!("frame {sequence} (number {number}) differs at {offset} of {}", frame.len()));
         }
-        let meta = if number % 3 == 0 { &number.to_le_bytes()[..] } else { &[] };
+        let meta = if number.is_multiple_of(3) { &number.to_le_bytes()[..] } else { &[] };
         if frame.meta() == meta { Ok(()) } else { Err(format!("frame {number} came with metas {:?}", frame.meta())) }
     }
 
