@@ -33,7 +33,8 @@
 //! # What it does not do
 //! Consumers that lease can write the region file and so can corrupt frames if they are malicious; hand programs that
 //! you do not trust a file they can only read, and they become snapshot consumers. A leasing peer can also truncate the
-//! file, which ends the others with SIGBUS; snapshot consumers get an error instead.
+//! file. This is an error for the others, by a handler for SIGBUS that the first region installs; what it cannot guard
+//! against stands in `SECURITY.md`.
 //!
 //! The bytes of a region are described in [`layout`] and in `docs/protocol.md`.
 
