@@ -39,6 +39,9 @@ const HEADER: &[Word] = &[
     ("full_policy", 88, 4),
     ("producer_pid", 92, 4),
     ("created_ns", 96, 8),
+    ("first_sequence", 104, 8),
+    ("lease_ms", 112, 4),
+    ("kept", 116, 4),
     ("head", 128, 8),
     ("oldest", 256, 8),
     ("wake", 384, 4),
@@ -48,6 +51,7 @@ const HEADER: &[Word] = &[
     ("beacon_monotonic_ns", 648, 8),
     ("beacon_realtime_ns", 656, 8),
     ("beacon_head", 664, 8),
+    ("heartbeat", 672, 8),
     ("dropped_oldest", 768, 8),
     ("dropped_newest", 776, 8),
     ("dropped_too_large", 784, 8),
@@ -89,10 +93,12 @@ const PAGE: &[Word] = &[
     ("ticket", 2112, 4),
     ("room", 2176, 4),
     ("pid", 2240, 4),
+    ("claims", 2244, 4),
     ("attached_ns", 2248, 8),
     ("received", 2256, 8),
     ("missed", 2264, 8),
     ("copied", 2280, 8),
+    ("heartbeat", 2288, 8),
 ];
 
 fn open(name: &Name) -> File {

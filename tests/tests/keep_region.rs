@@ -276,3 +276,81 @@ fn without_a_heartbeat_a_consumer_without_locks_is_refused_in_words() {
     assert!(matches!(error, ReceiveError::Attach(AttachError::NoHeartbeat { .. })), "{error}");
     assert!(error.to_string().contains("set keep-region"));
 }
+
+#[test]
+fn an_evicted_owner_takes_nothing_from_the_next_one() {
+    let name = Name::new();
+    let mut producer = kept(&name).lease_time(Duration::from_millis(100)).create().unwrap();
+    let sleeper = Peer::consumer(&name, "access=lease life=heartbeat hold=1 judge=once release=never");
+    while producer.consumers() == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let slot = filled(&mut producer, 7);
+    producer.publish(slot, &FrameInfo::new().with_pts(7)).unwrap();
+    let mut sleeper = sleeper;
+    sleeper.wait("the frame", LIMIT, |c| c.count("held") == 1);
+    sleeper.signal(Signal::STOP);
+    while producer.consumers() == 1 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // The next owner of its page takes the same frame, by the same entry.
+    let builder = Consumer::builder(&name).unwrap().access(Access::Lease).liveness(Liveness::Heartbeat);
+    let mut next = builder.attach(LONG).unwrap();
+    let held = next.next(LONG).unwrap();
+    let bytes = held.to_vec();
+    sleeper.signal(Signal::CONT);
+    sleeper.wait("its eviction", LIMIT, |c| c.count("evicted") == 1);
+    for n in 0..200u64 {
+        let slot = filled(&mut producer, n);
+        producer.publish(slot, &FrameInfo::new().with_pts(n)).unwrap();
+    }
+    assert_eq!(held.to_vec(), bytes, "a held frame changed");
+    assert!(next.next(LONG).is_ok(), "and its owner was not evicted");
+    sleeper.stop();
+}
+
+/// A frame that a peer accepts as number `number`.
+fn filled(producer: &mut Producer, number: u64) -> shm2::Reservation {
+    let mut slot = producer.reserve(20_000).unwrap();
+    shm2_cli::pattern::fill(&mut slot, number).unwrap();
+    slot
+}
+
+#[test]
+fn what_was_held_under_a_larger_budget_is_held_over_lives_with_smaller_ones() {
+    let name = Name::new();
+    let mut consumer = Consumer::builder(&name).unwrap().access(Access::Lease).build();
+    let mut producer = kept(&name).max_leases(16).create().unwrap();
+    let held: Vec<_> = (0..6u8)
+        .map(|n| {
+            producer.send(&[n; 9000], &FrameInfo::new()).unwrap();
+            consumer.next(LONG).unwrap()
+        })
+        .collect();
+    for leases in [2, 1, 3] {
+        drop(producer);
+        producer = kept(&name).max_leases(leases).create().unwrap();
+        for n in 0..200u8 {
+            producer.send(&[n ^ 0x55; 9000], &FrameInfo::new()).unwrap();
+        }
+        for (n, frame) in (0u8..).zip(&held) {
+            assert_eq!(frame.to_vec(), [n; 9000], "with a budget of {leases}");
+        }
+    }
+}
+
+#[test]
+fn a_consumer_may_wait_at_a_prepared_file() {
+    for bytes in [0, 5 << 20] {
+        for access in [Access::Lease, Access::Snapshot] {
+            let name = Name::new();
+            fs::write(name.path(), vec![0; bytes]).unwrap();
+            let mut consumer = Consumer::builder(&name).unwrap().access(access).build();
+            let waiting = std::thread::spawn(move || consumer.next(LONG).unwrap().to_vec());
+            std::thread::sleep(Duration::from_millis(50));
+            let mut producer = kept(&name).create().unwrap();
+            producer.send(b"first", &FrameInfo::new()).unwrap();
+            assert_eq!(waiting.join().unwrap(), b"first");
+        }
+    }
+}

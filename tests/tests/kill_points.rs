@@ -190,3 +190,39 @@ fn a_consumer_killed_at_any_point_is_not_missed() {
 fn a_consumer_stopped_at_any_point_goes_on() {
     run(Fault::Stop, &[Role::Lease, Role::Snapshot]);
 }
+
+/// Consumers without locks, stopped for longer than their lease time at each point: what others hold and read in the
+/// same page meanwhile stays theirs, and the one that slept comes back.
+#[test]
+fn a_consumer_without_locks_that_sleeps_at_any_point_takes_nothing_from_others() {
+    const HEARTBEAT: &str = "access=lease life=heartbeat hold=4";
+    let points: Vec<_> = ALL.iter().copied().filter(|point| role(point) == Role::Lease).collect();
+    for point in points {
+        let name = Name::new();
+        let mut producer = Peer::producer(&name, &format!("{PRODUCER} keep=1 lease_ms=100"));
+        producer.wait("its region", LIMIT, |p| p.count("created") == 1);
+        let mut victim = start(point, Fault::Stop, &format!("consumer {} {HEARTBEAT} judge=once", &*name));
+        if point.starts_with("detach.") {
+            victim.wait_more("checked", 5, LIMIT);
+            victim.ask_to_stop();
+        }
+        wait_for_fault(point, Fault::Stop, &mut victim);
+        std::thread::sleep(Duration::from_millis(400));
+        let mut others = [HEARTBEAT, LEASE].map(|options| Peer::consumer(&name, options));
+        for other in &mut others {
+            other.wait_more("checked", 20, RECOVERY);
+        }
+        victim.signal(Signal::CONT);
+        if point.starts_with("detach.") {
+            assert!(victim.wait_end().success(), "{point}");
+        } else {
+            victim.wait_more("checked", 20, RECOVERY * 2);
+            victim.stop();
+        }
+        for other in &mut others {
+            other.wait_more("checked", 20, RECOVERY);
+            assert_eq!(other.count("evicted"), 0, "{point}");
+        }
+        finish(producer, others.into());
+    }
+}

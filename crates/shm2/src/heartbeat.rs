@@ -1,6 +1,7 @@
 //! Signs of life for peers that no kernel watches: the other side of a virtual machine's memory. One thread per process
 //! beats for all of its peers; it ends with the last of them.
 
+use crate::backend;
 use crate::sync::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -24,10 +25,11 @@ pub(crate) fn advance(word: &AtomicU64) {
 #[derive(Default)]
 struct Hearts {
     all: Vec<(Weak<dyn Beat>, Duration)>,
-    runs: bool,
+    /// The process whose thread beats; a forked child has none of it.
+    runs_in: Option<u32>,
 }
 
-static HEARTS: Mutex<Hearts> = Mutex::new(Hearts { all: Vec::new(), runs: false });
+static HEARTS: Mutex<Hearts> = Mutex::new(Hearts { all: Vec::new(), runs_in: None });
 static CHANGED: Condvar = Condvar::new();
 
 fn hearts() -> MutexGuard<'static, Hearts> {
@@ -38,8 +40,10 @@ fn hearts() -> MutexGuard<'static, Hearts> {
 pub(crate) fn keep_beating(heart: Weak<dyn Beat>, lease: Duration) {
     let mut hearts = hearts();
     hearts.all.push((heart, lease / BEATS));
-    if !hearts.runs {
-        hearts.runs = std::thread::Builder::new().name("shm2-heartbeat".into()).spawn(run).is_ok();
+    let here = backend::process_id();
+    if hearts.runs_in != Some(here) {
+        let thread = std::thread::Builder::new().name("shm2-heartbeat".into()).spawn(run);
+        hearts.runs_in = thread.is_ok().then_some(here);
     }
     CHANGED.notify_all();
 }
@@ -49,7 +53,7 @@ fn run() {
     loop {
         hearts.all.retain(|(heart, _)| heart.strong_count() > 0);
         let Some(pause) = hearts.all.iter().map(|(_, pause)| *pause).min() else {
-            hearts.runs = false;
+            hearts.runs_in = None;
             return;
         };
         let alive: Vec<_> = hearts.all.iter().filter_map(|(heart, _)| heart.upgrade()).collect();
@@ -66,21 +70,27 @@ fn run() {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Observed {
     value: u64,
-    since: Instant,
+    looked: Instant,
+    silent: Duration,
 }
 
 impl Observed {
     /// Begins to look.
     pub(crate) fn new(value: u64) -> Self {
-        Self { value, since: Instant::now() }
+        Self { value, looked: Instant::now(), silent: Duration::ZERO }
     }
 
     /// Whether the heart, which shows `value` now, has beaten within `lease`.
     pub(crate) fn is_alive(&mut self, value: u64, lease: Duration) -> bool {
         if value != self.value {
             *self = Self::new(value);
+            return true;
         }
-        self.since.elapsed() < lease
+        let now = Instant::now();
+        // A long time between two looks may be a pause of the observer, in which its peer was paused, too.
+        self.silent += now.duration_since(self.looked).min(lease / 2);
+        self.looked = now;
+        self.silent < lease
     }
 }
 
@@ -111,6 +121,10 @@ mod tests {
         }
         let value = heart.0.load(Ordering::Relaxed);
         std::thread::sleep(lease * 2);
-        assert!(!seen.is_alive(value, lease), "the same value for two lease times");
+        seen.is_alive(value, lease);
+        std::thread::sleep(lease);
+        seen.is_alive(value, lease);
+        std::thread::sleep(lease);
+        assert!(!seen.is_alive(value, lease), "the same value for several lease times");
     }
 }

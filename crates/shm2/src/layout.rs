@@ -74,7 +74,7 @@ pub const HOLDING: u32 = 3;
 /// [`Page::claimed`]: a consumer is about to fill the page.
 pub const CLAIMING: u32 = 4;
 /// [`Page::claimed`]: added to [`READING`], [`HOLDING`] or [`CLAIMING`] when the owner has no lock and shows its life
-/// by [`Page::heartbeat`]. The upper 16 bits are then a number of the owner's choice.
+/// by [`Page::heartbeat`]. The upper 16 bits are then the owner's number, from [`Page::claims`].
 pub const BY_HEARTBEAT: u32 = 0x100;
 
 /// What a value of [`Page::claimed`] says about the page, without how its owner shows its life.
@@ -151,7 +151,7 @@ pub struct Header {
     pub beacon_realtime_ns: AtomicU64,
     /// Newest sequence at the beacon.
     pub beacon_head: AtomicU64,
-    /// Changes several times in each lease time while the producer of a kept region lives; 0 in others.
+    /// Changes several times in each lease time while the producer of a kept region lives.
     pub heartbeat: AtomicU64,
     pad5: [u64; 11],
     /// Frames retired before every attached consumer had read them.
@@ -241,8 +241,8 @@ pub struct Page {
     pad3: [u32; 15],
     /// Process id in its own namespace, for people.
     pub pid: AtomicU32,
-    /// Zero; kept for a later version.
-    pub reserved: AtomicU32,
+    /// Counts the claims without a lock: each takes the next number.
+    pub claims: AtomicU32,
     /// Consumer's monotonic clock at attach.
     pub attached_ns: AtomicU64,
     /// Frames taken.
@@ -338,7 +338,7 @@ mod assertions {
         Page.ticket = 2112,
         Page.room = 2176,
         Page.pid = 2240,
-        Page.reserved = 2244,
+        Page.claims = 2244,
         Page.attached_ns = 2248,
         Page.received = 2256,
         Page.missed = 2264,

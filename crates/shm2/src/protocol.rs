@@ -63,26 +63,47 @@ pub(crate) fn hold(entry: &AtomicU64, oldest: &AtomicU64, sequence: u64) -> bool
 
 /// First half of [`hold`] for a consumer without a lock: its page may have been given to another one meanwhile, whose
 /// entries it must not touch. What the entry says besides is written after this, and [`confirm`] comes last.
-pub(crate) fn take_entry(entry: &AtomicU64, sequence: u64) -> bool {
+/// `signed` is the sequence with its owner's number, see [`signed`].
+pub(crate) fn take_entry(entry: &AtomicU64, signed: u64) -> bool {
     // Relaxed: the fence of `confirm` orders it against the load of `oldest`.
-    entry.compare_exchange(0, sequence, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    entry.compare_exchange(0, signed, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
+/// Bits of a lease entry that hold the sequence, in a page whose owner has no lock; its number stands above them. So an
+/// owner that lost its page cannot take another's hold for its own.
+const SIGNED_BITS: u32 = 48;
+
+/// What an owner without a lock writes into a lease entry.
+pub(crate) fn signed(sequence: u64, owner: u32) -> u64 {
+    (sequence & ((1 << SIGNED_BITS) - 1)) | u64::from(owner & 0xffff) << SIGNED_BITS
+}
+
+/// The sequence in a signed entry: the one below `next` with the same lower bits. 0 for none.
+pub(crate) fn unsigned(entry: u64, next: u64) -> u64 {
+    let low = entry & ((1 << SIGNED_BITS) - 1);
+    let above = next >> SIGNED_BITS << SIGNED_BITS;
+    match above | low {
+        _ if entry == 0 => 0,
+        sequence if sequence >= next => sequence.saturating_sub(1 << SIGNED_BITS),
+        sequence => sequence,
+    }
 }
 
 /// Second half of [`hold`] for a consumer without a lock.
-pub(crate) fn confirm(entry: &AtomicU64, oldest: &AtomicU64, sequence: u64) -> bool {
+pub(crate) fn confirm(entry: &AtomicU64, oldest: &AtomicU64, sequence: u64, signed: u64) -> bool {
     full_fence(Site::Lease);
     // SYNC: retired
     if oldest.load(Ordering::Acquire) <= sequence {
         return true;
     }
-    release_if_mine(entry, sequence);
+    release_if_mine(entry, signed);
     false
 }
 
 /// As [`release`], for a consumer without a lock.
-pub(crate) fn release_if_mine(entry: &AtomicU64, sequence: u64) {
+pub(crate) fn release_if_mine(entry: &AtomicU64, signed: u64) {
     // SYNC: lease-released
-    let _ = entry.compare_exchange(sequence, 0, Ordering::Release, Ordering::Relaxed);
+    let _ = entry.compare_exchange(signed, 0, Ordering::Release, Ordering::Relaxed);
 }
 
 /// Consumer: gives a frame back; all reads of its bytes come before.
@@ -119,13 +140,26 @@ pub(crate) fn enter(claimed: &AtomicU32, shown: u32) {
 }
 
 /// Producer: ends all that a dead consumer held. The caller holds its page's lock, or saw its lease time pass.
+/// False when the page shows something else by now than `seen`: then it has another owner.
 #[cfg(not(loom))]
-pub(crate) fn clear_page(page: &crate::layout::Page) {
+pub(crate) fn clear_page(page: &crate::layout::Page, seen: u32) -> bool {
+    // Nobody takes a page that is being claimed, except by its lock, which the caller holds.
+    if !take_page(&page.claimed, seen, crate::layout::CLAIMING) {
+        return false;
+    }
     for lease in &page.leases {
         release(&lease.sequence);
     }
     page.lease_count.store(0, Ordering::Relaxed);
     page.claimed.store(FREE, Ordering::Release);
+    true
+}
+
+/// Consumer without a lock: as [`enter`], but false when the page was taken away in the meantime.
+pub(crate) fn enter_if_mine(claimed: &AtomicU32, claiming: u32, shown: u32) -> bool {
+    let mine = take_page(claimed, claiming, shown);
+    full_fence(Site::Enter);
+    mine
 }
 
 /// Producer: no new lease below `to` from here on. Precedes every store into those cells and every scan of pages.
@@ -141,6 +175,16 @@ pub(crate) fn retire(oldest: &AtomicU64, to: u64) {
 pub(crate) fn held(entry: &AtomicU64) -> u64 {
     // SYNC: lease-released
     entry.load(Ordering::Acquire)
+}
+
+/// Producer: the sequence that an entry of a page holds, 0 for none. `next` is the one that no frame had yet.
+#[cfg(not(loom))]
+#[inline]
+pub(crate) fn held_in(page: &crate::layout::Page, entry: &AtomicU64, next: u64) -> u64 {
+    let held = held(entry);
+    // Relaxed: the page was seen as claimed with Acquire before; another owner has cleared entries.
+    let by_heartbeat = held != 0 && page.claimed.load(Ordering::Relaxed) & crate::layout::BY_HEARTBEAT != 0;
+    if by_heartbeat { unsigned(held, next) } else { held }
 }
 
 /// Producer: makes a filled cell visible.

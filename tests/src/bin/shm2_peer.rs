@@ -275,6 +275,7 @@ impl Reader {
     fn take(&mut self, consumer: &Consumer, result: Result<Frame, ReceiveError>, options: &Options) -> Outcome {
         match result {
             Ok(frame) => self.accept(consumer, frame, options),
+            Err(ReceiveError::TimedOut) if options.is("release", "never") => Ok(()),
             Err(ReceiveError::TimedOut) => match self.held.pop_front() {
                 // What it holds may be all the memory that there is.
                 Some((frame, number)) if !options.is("judge", "once") => self.judge(&frame, number),

@@ -153,12 +153,13 @@ impl OwnedRegion {
         wake_all();
     }
 
-    pub(crate) fn remove_name(&self) {
+    pub(crate) fn remove_name(&self) -> bool {
         with_files(|files| {
             if !self.keep && files.get(&self.path).is_some_and(|file| Arc::ptr_eq(file, &self.file)) {
                 files.remove(&self.path);
             }
         });
+        !self.keep
     }
 
     pub(crate) fn end_life(&self) {

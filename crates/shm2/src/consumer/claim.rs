@@ -1,12 +1,12 @@
 //! Taking a consumer page.
 
 use super::builder::Liveness;
-use crate::backend::{self, OpenRegion};
+use crate::backend::OpenRegion;
 use crate::error::AttachError;
 use crate::layout;
 use crate::memory::{Memory, OwnPage};
 use crate::protocol;
-use crate::sync::Ordering;
+use crate::sync::{AtomicU32, Ordering};
 
 /// Takes the first free page; returns it and what its `claimed` shows now. Pages come into use in order, because the
 /// producer's scan ends at the first that was never used; so each page on the way is marked as used before anything
@@ -22,7 +22,7 @@ pub(super) fn claim(region: &OpenRegion, memory: &Memory, liveness: Liveness) ->
             Liveness::Heartbeat if claimed.load(Ordering::Acquire) != layout::FREE => None,
             Liveness::Heartbeat => {
                 let page = own_page(region, index)?;
-                let shown = layout::CLAIMING | layout::BY_HEARTBEAT | (backend::random_nonzero() as u32) << 16;
+                let shown = layout::CLAIMING | layout::BY_HEARTBEAT | owner_number(&page.words().claims) << 16;
                 protocol::take_page(&page.words().claimed, layout::FREE, shown).then_some((page, shown))
             }
         };
@@ -31,6 +31,12 @@ pub(super) fn claim(region: &OpenRegion, memory: &Memory, liveness: Liveness) ->
         }
     }
     Err(AttachError::Full { path: region.path().into() })
+}
+
+/// Another one than each of the 65,534 before it; not 0, which stands for an owner with a lock.
+fn owner_number(claims: &AtomicU32) -> u32 {
+    // Relaxed: only that it is new counts.
+    claims.fetch_add(1, Ordering::Relaxed) % 0xffff + 1
 }
 
 /// With its lock a page may be free, or a dead consumer's; or one's without a lock, who lives as long as its heart beats.

@@ -45,6 +45,13 @@ struct Position {
 const IDLE_CHECK: u32 = 1024;
 
 impl Position {
+    /// A frame that was taken last was not received after all.
+    fn lose(&mut self, frame: &Frame) {
+        self.received -= 1;
+        self.missed = self.missed.saturating_add(1);
+        self.missed_before_next = self.missed_before_next.saturating_add(frame.missed() + 1);
+    }
+
     /// Frames below `oldest` are gone.
     fn pass_over(&mut self, oldest: u64) {
         let gone = oldest.saturating_sub(self.next);
@@ -296,11 +303,11 @@ impl Consumer {
         loop {
             let seen = self.shared.event.value();
             let watched = watch.as_ref().is_some_and(Watch::is_alive);
-            let absence = match self.try_attach() {
-                Err(e) if e.is_absence() => e,
+            match self.try_attach() {
+                Err(e) if e.is_absence() => {}
                 other => return other,
-            };
-            let is_there = matches!(absence, AttachError::NoProducer { .. });
+            }
+            let is_there = self.spec.path().exists();
             if is_there && !file_watch.as_ref().is_some_and(Watch::is_alive) {
                 // A producer may begin a new life in this very file.
                 file_watch = watch_revival(self.spec.path(), &self.shared.event);

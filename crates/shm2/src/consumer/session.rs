@@ -45,10 +45,17 @@ impl Session {
     ) -> Result<(Arc<Self>, Position), AttachError> {
         let region = OpenRegion::open(path, true)?;
         point!("attach.opened");
-        let checked = check(&region, settings.liveness)?;
+        check(&region, settings.liveness)?;
         let memory = Memory::new(region.map(0, region.bytes() as usize, false)?);
-        if memory.header().state.load(Ordering::Acquire) != STATE_LIVE {
-            return Err(AttachError::NoProducer { path: path.into() });
+        let lives = || memory.header().state.load(Ordering::Acquire) == STATE_LIVE;
+        let absent = || AttachError::NoProducer { path: path.into() };
+        if !lives() {
+            return Err(absent());
+        }
+        // Once more: what was read at first may be of the life before, or of two.
+        let checked = check(&region, settings.liveness)?;
+        if memory.header().generation.load(Ordering::Acquire) != checked.generation || !lives() {
+            return Err(absent());
         }
         if settings.liveness == Liveness::Heartbeat {
             pulse.must_beat(memory.header(), &checked, path)?;
@@ -58,7 +65,8 @@ impl Session {
         let budget = settings.max_leases.min(checked.max_leases);
         let (in_use, shown) = (AtomicU64::new(0), AtomicU32::new(shown));
         let session = Self { memory, page, region, checked, in_use, budget, caps: Mutex::default(), shown };
-        let position = session.enter(settings.start);
+        // Paused for longer than the lease time in the middle of its attach: it is as if it had not begun.
+        let position = session.enter(settings.start).ok_or_else(|| AttachError::NoProducer { path: path.into() })?;
         point!("attach.entered");
         session.region.stir();
         let session = Arc::new(session);
@@ -70,13 +78,17 @@ impl Session {
     }
 
     /// Makes the claimed page valid, and only then visible.
-    fn enter(&self, start: Start) -> Position {
+    /// `None` when the page was taken away meanwhile.
+    fn enter(&self, start: Start) -> Option<Position> {
         let page = self.page.words();
-        for lease in &page.leases {
-            protocol::release(&lease.sequence);
-        }
         let relaxed = Ordering::Relaxed;
-        page.lease_count.store(0, relaxed);
+        if !self.is_by_heartbeat() {
+            // A page that is free is clear; one of a dead owner may not be.
+            for lease in &page.leases {
+                protocol::release(&lease.sequence);
+            }
+            page.lease_count.store(0, relaxed);
+        }
         for counter in [&page.received, &page.missed, &page.skipped, &page.copied] {
             counter.store(0, relaxed);
         }
@@ -88,13 +100,18 @@ impl Session {
         let next = start.first(oldest, head, self.checked.history);
         page.cursor.store(next, relaxed);
         heartbeat::advance(&page.heartbeat);
-        let shown = self.shown.load(Ordering::Relaxed) - layout::CLAIMING + layout::READING;
-        self.shown.store(shown, Ordering::Relaxed);
-        protocol::enter(&page.claimed, shown);
+        let claiming = self.shown.load(relaxed);
+        let shown = claiming - layout::CLAIMING + layout::READING;
+        self.shown.store(shown, relaxed);
+        match self.is_by_heartbeat() {
+            true if !protocol::enter_if_mine(&page.claimed, claiming, shown) => return None,
+            true => {}
+            false => protocol::enter(&page.claimed, shown),
+        }
         // What was retired before the page was seen is not missed: this consumer was not there yet.
         let next = next.max(header.oldest.load(Ordering::Acquire));
         page.cursor.store(next, Ordering::Release);
-        Position { next, ..Position::default() }
+        Some(Position { next, ..Position::default() })
     }
 
     pub(super) fn region(&self) -> &OpenRegion {
@@ -113,8 +130,16 @@ impl Session {
         let step = self.take_mapped(position);
         match () {
             () if self.is_broken() => Err(Lie::Truncated),
-            () if !self.owns_page() && !matches!(step, Ok(Step::Frame(_) | Step::EndOfStream)) => Err(Lie::Evicted),
-            () => step,
+            // What looked like a lie was the next life.
+            () if step.is_err() && self.is_other_life() => Ok(Step::Nothing),
+            () if self.owns_page() => step,
+            () => {
+                if let Ok(Step::Frame(frame)) = step {
+                    // Taken, but lost before it could be given out.
+                    position.lose(&frame);
+                }
+                Err(Lie::Evicted)
+            }
         }
     }
 
@@ -126,6 +151,11 @@ impl Session {
     fn owns_page(&self) -> bool {
         !self.is_by_heartbeat()
             || self.page.words().claimed.load(Ordering::Acquire) == self.shown.load(Ordering::Relaxed)
+    }
+
+    /// A sequence with this owner's number.
+    fn signed(&self, sequence: u64) -> u64 {
+        protocol::signed(sequence, self.shown.load(Ordering::Relaxed) >> 16)
     }
 
     /// Shows another state of the page.
@@ -211,11 +241,15 @@ impl Session {
         let oldest = &self.memory.header().oldest;
         let hold = Hold { session: self.clone(), slot, sequence };
         let held = if self.is_by_heartbeat() {
-            let taken = protocol::take_entry(&lease.sequence, sequence);
+            let signed = self.signed(sequence);
+            let taken = protocol::take_entry(&lease.sequence, signed);
             if taken {
                 describe();
+            } else if self.owns_page() {
+                // One that lost this page wrote there, and will take it back when it sees that. Until then: a copy.
+                return self.read_copy(position, sequence, words);
             }
-            taken && protocol::confirm(&lease.sequence, oldest, sequence) && self.owns_page()
+            taken && protocol::confirm(&lease.sequence, oldest, sequence, signed) && self.owns_page()
         } else {
             describe();
             protocol::hold(&lease.sequence, oldest, sequence)
@@ -303,6 +337,7 @@ impl Session {
         // SYNC: frame-published
         let head = self.memory.header().head.load(Ordering::Acquire);
         let lags = head >= sequence && protocol::published(&self.memory.cell(sequence).words[W_SEQUENCE]) < sequence;
+        // Asked last: a new life empties the cells.
         if lags && !self.is_other_life() { Err(self.contradiction(sequence)) } else { Ok(()) }
     }
 
@@ -341,7 +376,8 @@ impl Session {
         self.in_use.fetch_or(1 << slot, Ordering::Acquire);
         let count = &self.page.words().lease_count;
         if count.load(Ordering::Relaxed) as usize <= slot {
-            count.store(slot as u32 + 1, Ordering::Relaxed);
+            // Never less: without a lock it may be another's page by now.
+            count.fetch_max(slot as u32 + 1, Ordering::Relaxed);
         }
         Some(slot)
     }
@@ -435,7 +471,7 @@ impl Drop for Hold {
         }
         let entry = &session.page.words().leases[self.slot].sequence;
         match session.is_by_heartbeat() {
-            true => protocol::release_if_mine(entry, self.sequence),
+            true => protocol::release_if_mine(entry, session.signed(self.sequence)),
             false => protocol::release(entry),
         }
         point!("release.cleared");
@@ -455,6 +491,10 @@ pub(super) fn check(region: &OpenRegion, liveness: Liveness) -> Result<Checked, 
     let system = |source| AttachError::System { what: "read", path: path.into(), source };
     let length = FIXED.min(region.bytes() as usize);
     region.read_exact(&mut bytes[..length], 0).map_err(system)?;
+    if bytes == [0; FIXED] {
+        // Memory in which nothing was yet.
+        return Err(AttachError::NoProducer { path: path.into() });
+    }
     Checked::magic(&bytes, path)?;
     // What a dead producer left may be of any version: its successor will replace it.
     if liveness == Liveness::Lock && !region.producer_lives() {

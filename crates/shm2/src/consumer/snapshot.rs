@@ -51,19 +51,29 @@ impl From<std::io::Error> for Failure {
 impl Snapshot {
     pub(super) fn open(path: &Path, start: Start) -> Result<(Self, Position), AttachError> {
         let region = OpenRegion::open(path, false)?;
-        let checked = check(&region, Liveness::Lock)?;
+        check(&region, Liveness::Lock)?;
         region.show_presence().map_err(|source| AttachError::System { what: "lock", path: path.into(), source })?;
         point!("snapshot.shown");
         let wake = WakeWord::new(region.map(0, WakeWord::BYTES, false)?);
-        let new = Self { region, wake, checked, since: Instant::now(), caps: None };
+        let absent = || AttachError::NoProducer { path: path.into() };
+        let mut new =
+            Self { checked: check(&region, Liveness::Lock)?, region, wake, since: Instant::now(), caps: None };
+        if new.is_closed() {
+            return Err(absent());
+        }
+        // Once more: what was read at first may be of the life before, or of two.
+        new.checked = check(&new.region, Liveness::Lock)?;
         let read = |offset| {
             new.u64_at(offset).map_err(|source| AttachError::System { what: "read", path: path.into(), source })
         };
         if read(offset_of!(Header, state))? as u32 != STATE_LIVE {
-            return Err(AttachError::NoProducer { path: path.into() });
+            return Err(absent());
+        }
+        if new.is_other_life() {
+            return Err(absent());
         }
         let (oldest, head) = (read(offset_of!(Header, oldest))?, read(offset_of!(Header, head))?);
-        let position = Position { next: start.first(oldest, head, checked.history), ..Position::default() };
+        let position = Position { next: start.first(oldest, head, new.checked.history), ..Position::default() };
         new.region.stir();
         Ok((new, position))
     }
@@ -81,10 +91,14 @@ impl Snapshot {
             let sequence = self.target(position).map_err(|_| Lie::Truncated)?;
             match self.try_take(position, sequence) {
                 Ok(step) => return Ok(step),
+                Err(Failure::Lie(_)) if self.is_other_life() => return Ok(Step::Nothing),
                 Err(Failure::Lie(lie)) => return Err(lie),
                 Err(Failure::OtherLife) => return Ok(Step::Nothing),
                 Err(Failure::Retired) if self.is_other_life() => return Ok(Step::Nothing),
-                Err(Failure::Retired) => self.lapped(position, sequence, lap)?,
+                Err(Failure::Retired) => match self.lapped(position, sequence, lap) {
+                    Err(_) if self.is_other_life() => return Ok(Step::Nothing),
+                    outcome => outcome?,
+                },
             }
         }
         Ok(Step::Nothing)
@@ -207,7 +221,8 @@ impl Snapshot {
         let head = read(offset_of!(Header, head))?;
         // SYNC: frame-published
         fence(Ordering::Acquire);
-        if head >= sequence && !self.is_other_life() && read(layout::cell_offset(sequence) as usize)? < sequence {
+        // The life asked last: a new one empties the cells.
+        if head >= sequence && read(layout::cell_offset(sequence) as usize)? < sequence && !self.is_other_life() {
             return Err(Lie::Ring { oldest: read(offset_of!(Header, oldest))?, head, expected: sequence });
         }
         Ok(())

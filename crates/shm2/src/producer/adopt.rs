@@ -14,26 +14,28 @@
 //! consumer compares after it wrote its lease entry, protects from a mix-up.
 
 use crate::description::{Range, in_arena};
-use crate::layout::{self, CELLS, LEASES, MAX_SEQUENCE, PAGES, W_SEQUENCE};
+use crate::layout::{self, CELLS, MAX_SEQUENCE, PAGES, W_SEQUENCE};
 use crate::memory::Memory;
 use crate::protocol;
 use crate::sync::Ordering;
+use std::time::Duration;
 
 /// What a new life must know of those before it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Past {
     /// The sequence that the first item gets.
     pub(super) first: u64,
     /// Frames that consumers still hold: sequence and bytes.
     pub(super) held: Vec<(u64, Range)>,
-    /// Lease entries in each page that the last producer honoured.
-    pub(super) max_leases: usize,
+    /// Their lease time, and what each page showed.
+    pub(super) lease: Duration,
+    pub(super) claims: [u32; PAGES],
 }
 
 impl Past {
     /// Nobody was there before.
     pub(super) fn none() -> Self {
-        Self { first: 1, ..Self::default() }
+        Self { first: 1, held: Vec::new(), lease: Duration::ZERO, claims: [0; PAGES] }
     }
 
     /// Ends the last life in `memory`. `clear_dead` frees the pages of consumers that are no more.
@@ -50,8 +52,9 @@ impl Past {
             memory.cell(cell).words[W_SEQUENCE].store(0, Ordering::Release);
         }
         clear_dead();
-        let max_leases = (header.max_leases.load(Ordering::Relaxed) as usize).clamp(1, LEASES);
-        Self { first, held: held(memory, arena, max_leases), max_leases }
+        let lease = Duration::from_millis(header.lease_ms.load(Ordering::Relaxed).into()).min(super::MOST_LEASE_TIME);
+        let claims = std::array::from_fn(|index| memory.page(index).claimed.load(Ordering::Acquire));
+        Self { first, held: held(memory, arena, first), lease, claims }
     }
 }
 
@@ -72,13 +75,13 @@ fn first_sequence(memory: &Memory) -> u64 {
 }
 
 /// Every lease entry whose bytes lie in the arena; the others are lies and hold nothing.
-fn held(memory: &Memory, arena: u64, max_leases: usize) -> Vec<(u64, Range)> {
+fn held(memory: &Memory, arena: u64, first: u64) -> Vec<(u64, Range)> {
     let pages = (0..PAGES).map(|index| memory.page(index)).take_while(|page| protocol::is_used(&page.claimed));
     let mut held: Vec<_> = pages
         .filter(|page| page.claimed.load(Ordering::Acquire) != layout::FREE)
-        .flat_map(|page| &page.leases[..max_leases])
-        .filter_map(|lease| {
-            let sequence = protocol::held(&lease.sequence);
+        .flat_map(|page| page.leases.iter().map(move |lease| (page, lease)))
+        .filter_map(|(page, lease)| {
+            let sequence = protocol::held_in(page, &lease.sequence, first);
             let range =
                 Range { offset: lease.offset.load(Ordering::Relaxed), length: lease.length.load(Ordering::Relaxed) };
             (sequence != 0 && range.length > 0 && in_arena(range, arena)).then_some((sequence, range))

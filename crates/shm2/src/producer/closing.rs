@@ -28,11 +28,13 @@ impl Shared {
         }
         protocol::close(&self.memory.header().state);
         point!("close.state");
-        self.region.remove_name();
+        // Who still leads to this file may begin a life in it: then nothing may be written here after this one's end.
+        let may_be_found = !self.region.remove_name();
+        self.shared_memory.store(may_be_found, Ordering::Release);
         point!("close.unlinked");
         self.wake();
         self.event.signal();
-        if !self.settings.keep_region {
+        if !may_be_found {
             self.end_life();
         }
         if !self.is_finished() {
@@ -42,7 +44,7 @@ impl Shared {
 
     /// Shows everybody that this producer is no more. In a kept region the next one may write from here on.
     fn end_life(&self) {
-        self.over.store(self.settings.keep_region, Ordering::Release);
+        self.over.store(self.may_be_found(), Ordering::Release);
         self.region.end_life();
         point!("close.unlocked");
         self.region.stir();
@@ -52,7 +54,7 @@ impl Shared {
     /// upstream has given back its memory.
     fn is_finished(&self) -> bool {
         self.with(|inner| {
-            if self.settings.keep_region {
+            if self.may_be_found() {
                 if !self.is_over() && !self.upstream_may_write(inner) {
                     self.end_life();
                 }
@@ -65,6 +67,10 @@ impl Shared {
             inner.state.collect_all(&self.memory);
             !inner.state.keeps_anything()
         })
+    }
+
+    fn may_be_found(&self) -> bool {
+        self.shared_memory.load(Ordering::Acquire)
     }
 
     fn upstream_may_write(&self, inner: &Inner) -> bool {

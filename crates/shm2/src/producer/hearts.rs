@@ -7,24 +7,31 @@ use crate::sync::Ordering;
 use std::time::Duration;
 
 /// What is known of each page's heart, and of which claim it is.
-pub(super) struct Hearts([Option<(u32, Observed)>; PAGES]);
-
-impl Default for Hearts {
-    fn default() -> Self {
-        Self([None; PAGES])
-    }
+pub(super) struct Hearts {
+    known: [Option<(u32, Observed)>; PAGES],
+    /// The lease time of the life before: those who attached then beat at its pace.
+    inherited: Duration,
+    /// What their pages showed.
+    claims: [u32; PAGES],
 }
 
 impl Hearts {
+    /// With nothing known yet, but for claims of the life before and their lease time.
+    pub(super) fn new(inherited: Duration, claims: [u32; PAGES]) -> Self {
+        Self { known: [None; PAGES], inherited, claims }
+    }
+
     /// Whether the owner of a page has beaten within `lease`. `claimed` is what the page showed just now: another number
     /// in it is another owner.
     pub(super) fn is_alive(&mut self, index: usize, claimed: u32, page: &Page, lease: Duration) -> bool {
         // Relaxed: only its change counts.
         let value = page.heartbeat.load(Ordering::Relaxed);
-        let known = self.0[index].take().filter(|(claim, _)| claim >> 16 == claimed >> 16);
+        let known = self.known[index].take().filter(|(claim, _)| claim >> 16 == claimed >> 16);
         let (_, mut observed) = known.unwrap_or((claimed, Observed::new(value)));
+        let old = self.claims[index] >> 16 == claimed >> 16 && self.claims[index] != 0;
+        let lease = if old { lease.max(self.inherited) } else { lease };
         let alive = observed.is_alive(value, lease);
-        self.0[index] = alive.then_some((claimed, observed));
+        self.known[index] = alive.then_some((claimed, observed));
         alive
     }
 }

@@ -23,6 +23,7 @@ use crate::spec::Spec;
 use crate::sync::Ordering;
 use adopt::Past;
 use extents::ExtentId;
+use hearts::Hearts;
 use shared::{CurrentCaps, Shared};
 use state::{Record, State};
 use std::any::Any;
@@ -161,8 +162,9 @@ impl Builder {
         };
         let (region, (memory, past)) = OwnedRegion::create(self.spec.path(), bytes, perms, keep_region, begin)?;
         let arena = layout::arena_bytes(settings.bytes).ok_or(CreateError::Size { bytes: settings.bytes })?;
+        let hearts = Hearts::new(past.lease, past.claims);
         let state = State::new(arena, max_leases as usize, u64::from(history), past);
-        Ok(Producer { shared: Shared::start(memory, region, settings, arena, state) })
+        Ok(Producer { shared: Shared::start(memory, region, settings, arena, state, hearts) })
     }
 }
 

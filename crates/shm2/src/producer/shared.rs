@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(super) closed: AtomicBool,
     /// Nothing in the region may be written any more: it may belong to the next producer.
     pub(super) over: AtomicBool,
+    /// After the end: the next producer may use this memory.
+    pub(super) shared_memory: AtomicBool,
     cancelled: AtomicBool,
     inner: Mutex<Inner>,
 }
@@ -87,16 +89,10 @@ impl Shared {
         settings: Settings,
         arena: u64,
         state: State,
+        hearts: Hearts,
     ) -> Arc<Self> {
-        let inner = Inner {
-            state,
-            caps: None,
-            stats: Counters::default(),
-            fresh: 0,
-            last_probe: 0,
-            last_beacon: 0,
-            hearts: Hearts::default(),
-        };
+        let inner =
+            Inner { state, caps: None, stats: Counters::default(), fresh: 0, last_probe: 0, last_beacon: 0, hearts };
         let event = Arc::default();
         let shared = Arc::new(Self {
             _watch: watch_region(&region, &event),
@@ -107,6 +103,7 @@ impl Shared {
             event,
             closed: AtomicBool::new(false),
             over: AtomicBool::new(false),
+            shared_memory: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             inner: Mutex::new(inner),
         });
@@ -122,6 +119,12 @@ impl Shared {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same as long as this producer is not closed: what is reserved under the mutex before that is waited for.
+    fn lock_open(&self) -> Result<MutexGuard<'_, Inner>, SendError> {
+        let inner = self.lock();
+        self.check().map(|()| inner)
     }
 
     /// Runs with the mutex held, then drops what user code attached to frames that ended meanwhile.
@@ -143,6 +146,10 @@ impl Shared {
         // give room. Consumers may take a lease in between: then the last step is tried again.
         for step in 0..6 {
             let hopeful = self.with(|inner| {
+                // In a kept region the next producer may write from the end of this one on.
+                if self.closed.load(Ordering::Acquire) {
+                    return false;
+                }
                 self.reap_before_drop(inner);
                 if step == 0 {
                     inner.state.collect(&self.memory);
@@ -154,7 +161,7 @@ impl Shared {
             if !hopeful {
                 break;
             }
-            if let Some((id, offset)) = self.lock().state.extents.reserve(bytes) {
+            if let Some((id, offset)) = self.lock_open()?.state.extents.reserve(bytes) {
                 return Ok(Reservation::new(self.clone(), Some(id), offset, bytes));
             }
         }
@@ -163,8 +170,8 @@ impl Shared {
 
     /// The usual case: there is room. Now and then retires what was read, so that its memory is used while it is warm.
     fn reserve_free(self: &Arc<Self>, bytes: u64) -> Result<Option<Reservation>, SendError> {
-        self.check()?;
         let place = self.with(|inner| {
+            self.check()?;
             if !inner.state.extents.could_hold(bytes) {
                 return Err(SendError::TooLarge { bytes, arena: self.arena });
             }
@@ -181,7 +188,10 @@ impl Shared {
         if bytes == 0 {
             return Ok(Some(Reservation::new(self.clone(), None, layout::ARENA_OFFSET, 0)));
         }
-        let place = place.or_else(|| self.lock().state.extents.reserve(bytes));
+        let place = match place {
+            None => self.lock_open()?.state.extents.reserve(bytes),
+            place => place,
+        };
         point!("reserve.taken");
         Ok(place.map(|(id, offset)| Reservation::new(self.clone(), Some(id), offset, bytes)))
     }
@@ -430,7 +440,7 @@ impl Shared {
                 continue;
             }
             let lives = match claimed & layout::BY_HEARTBEAT {
-                0 => !self.clear_if_unlocked(index, page),
+                0 => !self.clear_if_unlocked(index, claimed, page),
                 _ => {
                     inner.hearts.is_alive(index, claimed, page, self.settings.lease_time)
                         || !self.evict(index, claimed, page)
@@ -443,11 +453,12 @@ impl Shared {
     }
 
     /// Ends what the owner of a page held if it is dead, which is when it has no lock.
-    fn clear_if_unlocked(&self, index: usize, page: &layout::Page) -> bool {
+    fn clear_if_unlocked(&self, index: usize, claimed: u32, page: &layout::Page) -> bool {
         let dead = self.region.try_lock_page(index);
         if dead {
             point!("reap.locked");
-            protocol::clear_page(page);
+            // Its owner may have left a moment ago, and one without a lock have come.
+            protocol::clear_page(page, claimed);
             point!("reap.cleared");
             self.region.unlock_page(index);
         }
@@ -459,9 +470,7 @@ impl Shared {
     fn evict(&self, index: usize, claimed: u32, page: &layout::Page) -> bool {
         let locked = self.region.try_lock_page(index);
         if locked {
-            if protocol::take_page(&page.claimed, claimed, layout::CLAIMING) {
-                protocol::clear_page(page);
-            }
+            protocol::clear_page(page, claimed);
             self.region.unlock_page(index);
         }
         locked

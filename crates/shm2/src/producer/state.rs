@@ -50,6 +50,7 @@ pub(crate) struct State {
     pages_seen: usize,
     answered: [u32; PAGES],
     max_leases: usize,
+    first: u64,
     history: u64,
     pub(crate) snapshots: bool,
     pub(crate) dropped_oldest: u64,
@@ -70,7 +71,8 @@ impl State {
             oldest: past.first,
             pages_seen: 0,
             answered: [0; PAGES],
-            max_leases: max_leases.max(past.max_leases).min(LEASES),
+            max_leases: max_leases.min(LEASES),
+            first: past.first,
             history,
             snapshots: false,
             dropped_oldest: 0,
@@ -276,9 +278,11 @@ impl State {
         });
     }
 
-    /// Sorted sequences that consumers hold now, of each page no more than its budget.
+    /// Sorted sequences that consumers hold now, of each page no more than its budget; frames of an earlier life in the
+    /// same memory may have been held under another budget.
     fn holds(&mut self, memory: &Memory) -> Vec<u64> {
-        let most = self.max_leases;
+        let (most, first, next) = (self.max_leases, self.first, self.next);
+        let looked_at = if first > 1 { LEASES } else { most };
         let mut holds = Vec::new();
         for (_, page) in self.pages(memory) {
             // A free page holds nothing, whatever its entries say; a claimer leaves that state before its first lease.
@@ -286,8 +290,10 @@ impl State {
                 continue;
             }
             // Relaxed: written before the entries that it counts, and those are ordered by the lease's fence.
-            let count = (page.lease_count.load(Ordering::Relaxed) as usize).min(most);
-            holds.extend(page.leases[..count].iter().map(|l| protocol::held(&l.sequence)).filter(|&s| s != 0));
+            let count = (page.lease_count.load(Ordering::Relaxed) as usize).min(looked_at);
+            let entries = page.leases[..count].iter().map(|lease| protocol::held_in(page, &lease.sequence, next));
+            let honoured = |&(index, sequence): &(usize, u64)| sequence != 0 && (index < most || sequence < first);
+            holds.extend(entries.enumerate().filter(honoured).map(|(_, sequence)| sequence));
         }
         holds.sort_unstable();
         holds

@@ -85,8 +85,9 @@ extern "C" fn on_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, cont
     // SAFETY: the kernel passes a valid `siginfo_t`; `errno` of the interrupted code is kept.
     unsafe {
         let errno = *libc::__errno_location();
-        let address = (*info).si_addr() as usize;
-        if !replace(address) {
+        // Only the kernel's own say which address; `kill` does not.
+        let is_fault = (*info).si_code > 0;
+        if !is_fault || !replace((*info).si_addr() as usize) {
             pass_on(signal, info, context);
         }
         *libc::__errno_location() = errno;
@@ -120,11 +121,19 @@ unsafe fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut
     let Some(previous) = PREVIOUS.get() else { return };
     match previous.sa_sigaction {
         libc::SIG_DFL | libc::SIG_IGN => {
-            // SAFETY: plain data; the access is repeated on return and then ends the process as it would have.
+            // SAFETY: plain data. A faulting access is repeated on return and then ends the process as it would have; a
+            // signal that a program sent is ignored as before, or sent again.
             unsafe {
+                let is_fault = (*info).si_code > 0;
+                if !is_fault && previous.sa_sigaction == libc::SIG_IGN {
+                    return;
+                }
                 let mut default: libc::sigaction = std::mem::zeroed();
                 default.sa_sigaction = libc::SIG_DFL;
                 libc::sigaction(signal, &default, null_mut());
+                if !is_fault {
+                    libc::raise(signal);
+                }
             }
         }
         handler if previous.sa_flags & libc::SA_SIGINFO != 0 => {

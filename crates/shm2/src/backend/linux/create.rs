@@ -74,7 +74,7 @@ impl OwnedRegion {
             let claimed = page.claimed.load(Ordering::Acquire);
             let by_lock = claimed != layout::FREE && claimed & layout::BY_HEARTBEAT == 0;
             if by_lock && self.try_lock_page(index) {
-                protocol::clear_page(page);
+                protocol::clear_page(page, claimed);
                 self.unlock_page(index);
             }
         }
@@ -122,14 +122,14 @@ impl OwnedRegion {
     }
 
     /// Removes the path if it still leads to this region and is not to be kept.
-    pub(crate) fn remove_name(&self) {
+    /// False when it may lead there still.
+    pub(crate) fn remove_name(&self) -> bool {
         if self.keep || !lock::try_lock(&self.fd, Byte::Takeover, Kind::Write).unwrap_or(false) {
-            return;
+            return false;
         }
-        if identity_at(&self.path) == Some(self.identity) {
-            let _ = unlink(&self.path);
-        }
+        let gone = identity_at(&self.path) != Some(self.identity) || unlink(&self.path).is_ok();
         lock::unlock(&self.fd, Byte::Takeover);
+        gone
     }
 
     /// Shows everybody that this producer is no more.
@@ -314,9 +314,15 @@ fn try_adopt(fd: OwnedFd, path: &Path, bytes: u64) -> Result<Option<(OwnedRegion
         return Err(CreateError::Busy { path: path.into() });
     }
     lock::unlock(&fd, Byte::Takeover);
+    // Again: another producer may have made an empty file its own, and ended.
+    let stat = fstat(&fd).map_err(|e| create_error("look at", path, e))?;
     let bytes = if stat.st_size == 0 { bytes } else { stat.st_size as u64 };
     layout::arena_bytes(bytes).ok_or(CreateError::Size { bytes })?;
     Head::read(&fd, path)?.check_adoptable(path)?;
+    let missing = reserved_ranges(bytes).map(|(_, n)| n).sum::<u64>().saturating_sub(stat.st_blocks as u64 * 512);
+    if missing > 0 {
+        refuse_too_large(path, missing)?;
+    }
     // An error of `EOPNOTSUPP` and the like comes from memory that needs no reservation.
     match room::reserve(&fd, bytes, reserved_ranges(bytes)) {
         Err(e @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => return Err(no_room(e, path, bytes)),
