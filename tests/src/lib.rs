@@ -135,7 +135,10 @@ impl Peer {
             if let Some(status) = self.ended() {
                 panic!("waiting for {what:?}: the peer ended: {status}");
             }
-            assert!(begun.elapsed() < limit, "no {what:?} within {limit:?}: {:?}", self.counts);
+            if begun.elapsed() >= limit {
+                let (counts, threads) = (&self.counts, process::threads(self.id()));
+                panic!("no {what:?} within {limit:?}: {counts:?}, threads: {threads}");
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
         begun.elapsed()

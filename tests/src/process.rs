@@ -40,6 +40,20 @@ pub fn peak_bytes(id: u32) -> Option<u64> {
     field(&fs::read_to_string(format!("/proc/{id}/status")).ok()?, "VmHWM").map(|kib| kib * 1024)
 }
 
+/// What each thread of a process is doing, for a message: its name, state, processor time in ticks, and where it waits.
+pub fn threads(id: u32) -> String {
+    let read = |path: std::path::PathBuf| fs::read_to_string(path).unwrap_or_default();
+    let describe = |thread: fs::DirEntry| {
+        let stat = read(thread.path().join("stat"));
+        let fields: Vec<_> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        let field = |index: usize| fields.get(index).copied().unwrap_or("?").to_owned();
+        let (name, place) = (read(thread.path().join("comm")), read(thread.path().join("wchan")));
+        format!("{} {} user {} system {} at {place}", name.trim(), field(0), field(11), field(12))
+    };
+    let threads = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
+    threads.map(describe).collect::<Vec<_>>().join("; ")
+}
+
 /// How often all of its threads were switched to so far.
 pub fn switches(id: u32) -> u64 {
     let threads = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();

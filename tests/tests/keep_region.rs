@@ -94,6 +94,8 @@ fn memory_that_upstream_still_writes_is_not_given_to_the_next_producer() {
     let name = Name::new();
     let mut producer = kept(&name).create().unwrap();
     let slot = producer.reserve(1000).unwrap();
+    let mut shown = producer.reserve(1000).unwrap();
+    producer.publish_part(&shown, 0..10, &FrameInfo::new(), b"", Box::new(())).unwrap();
     drop(producer);
     assert!(matches!(kept(&name).create(), Err(CreateError::Busy { .. })));
     drop(slot);
@@ -106,6 +108,7 @@ fn memory_that_upstream_still_writes_is_not_given_to_the_next_producer() {
         std::thread::sleep(Duration::from_millis(1));
     };
     next.send(b"x", &FrameInfo::new()).unwrap();
+    assert!(matches!(shown.write_at(0, b"y"), Err(shm2::SendError::Closed)), "it is the next one's by now");
 }
 
 #[test]
@@ -146,25 +149,41 @@ fn killed_producers_are_followed_in_the_same_file() {
 
 #[test]
 fn counters_that_cannot_be_true_begin_anew() {
-    let name = Name::new();
     let cell = layout::cell_offset(7);
-    for (at, value) in [(128, u64::MAX), (128, 0), (256, u64::MAX), (256, 1 << 50), (cell, 12345), (cell, u64::MAX)] {
-        let mut producer = kept(&name).create().unwrap();
-        let mut consumer = Consumer::builder(&name).unwrap().access(Access::Lease).attach(LONG).unwrap();
-        producer.send(&[1; 5000], &FrameInfo::new()).unwrap();
-        producer.send(&[2; 5000], &FrameInfo::new()).unwrap();
-        let held = consumer.next(LONG).unwrap();
-        drop(producer);
-        let file = OpenOptions::new().write(true).open(name.path()).unwrap();
-        file.write_all_at(&value.to_le_bytes(), at).unwrap();
-        let mut producer = kept(&name).create().unwrap();
-        for n in 0..300u32 {
-            producer.send(&[n as u8; 5000], &FrameInfo::new()).unwrap();
+    let lies: [(u64, &[u8]); 7] = [
+        (128, &[0xff; 8]),
+        (128, &[0; 8]),
+        (256, &[0xff; 8]),
+        (128, &[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f]),
+        (cell, &[0x39, 0x30, 0, 0, 0, 0, 0, 0]),
+        (cell, &[0xff; 8]),
+        // A header wiped, as by firmware.
+        (0, &[0; 1024]),
+    ];
+    for liveness in [Liveness::Lock, Liveness::Heartbeat] {
+        let name = Name::new();
+        for (at, lie) in lies {
+            let mut producer = kept(&name).max_leases(16).create().unwrap();
+            let builder = Consumer::builder(&name).unwrap().access(Access::Lease).liveness(liveness);
+            let mut consumer = builder.attach(LONG).unwrap();
+            let held = [1, 2, 3, 4].map(|n| {
+                producer.send(&[n; 5000], &FrameInfo::new()).unwrap();
+                consumer.next(LONG).unwrap()
+            });
+            drop(producer);
+            let file = OpenOptions::new().write(true).open(name.path()).unwrap();
+            file.write_all_at(lie, at).unwrap();
+            let mut producer = kept(&name).max_leases(2).create().unwrap();
+            for n in 0..300u32 {
+                producer.send(&[n as u8; 5000], &FrameInfo::new()).unwrap();
+            }
+            for (n, frame) in (1..).zip(&held) {
+                assert_eq!(frame.to_vec(), [n; 5000], "{at}: {lie:?}");
+            }
+            producer.send(b"last", &FrameInfo::new()).unwrap();
+            let frame = (0..4).find_map(|_| consumer.next(LONG).ok().filter(|f| f.to_vec() == b"last"));
+            assert!(frame.is_some(), "{at}: {lie:?}");
         }
-        assert_eq!(held.to_vec(), [1; 5000], "{at} = {value:#x}");
-        producer.send(b"last", &FrameInfo::new()).unwrap();
-        let frame = (0..400).find_map(|_| consumer.next(LONG).ok().filter(|f| f.to_vec() == b"last"));
-        assert!(frame.is_some());
     }
 }
 
@@ -300,7 +319,8 @@ fn an_evicted_owner_takes_nothing_from_the_next_one() {
     let bytes = held.to_vec();
     sleeper.signal(Signal::CONT);
     sleeper.wait("its eviction", LIMIT, |c| c.count("evicted") == 1);
-    for n in 0..200u64 {
+    // Every third number comes with metas; these do not.
+    for n in (0..200u64).map(|n| n * 3 + 1) {
         let slot = filled(&mut producer, n);
         producer.publish(slot, &FrameInfo::new().with_pts(n)).unwrap();
     }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 /// Beats in each lease time.
 const BEATS: u32 = 8;
+/// However long the lease time: an attaching peer waits for a beat.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Something that shows its life.
 pub(crate) trait Beat: Send + Sync {
@@ -22,30 +24,31 @@ pub(crate) fn advance(word: &AtomicU64) {
     word.store(next, Ordering::Relaxed);
 }
 
-#[derive(Default)]
 struct Hearts {
     all: Vec<(Weak<dyn Beat>, Duration)>,
-    /// The process whose thread beats; a forked child has none of it.
-    runs_in: Option<u32>,
+    runs: bool,
 }
 
-static HEARTS: Mutex<Hearts> = Mutex::new(Hearts { all: Vec::new(), runs_in: None });
-static CHANGED: Condvar = Condvar::new();
+/// One for each depth of forking: a child has none of its parent's threads, and a lock that one of them held stays held.
+static HEARTS: [Mutex<Hearts>; 16] = [const { Mutex::new(Hearts { all: Vec::new(), runs: false }) }; 16];
+static CHANGED: [Condvar; 16] = [const { Condvar::new() }; 16];
+
+fn here() -> usize {
+    backend::fork_depth() % HEARTS.len()
+}
 
 fn hearts() -> MutexGuard<'static, Hearts> {
-    HEARTS.lock().unwrap_or_else(PoisonError::into_inner)
+    HEARTS[here()].lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Beats for `heart` until it is dropped, several times in each `lease`.
 pub(crate) fn keep_beating(heart: Weak<dyn Beat>, lease: Duration) {
     let mut hearts = hearts();
-    hearts.all.push((heart, lease / BEATS));
-    let here = backend::process_id();
-    if hearts.runs_in != Some(here) {
-        let thread = std::thread::Builder::new().name("shm2-heartbeat".into()).spawn(run);
-        hearts.runs_in = thread.is_ok().then_some(here);
+    hearts.all.push((heart, (lease / BEATS).min(LONGEST_PAUSE)));
+    if !hearts.runs {
+        hearts.runs = std::thread::Builder::new().name("shm2-heartbeat".into()).spawn(run).is_ok();
     }
-    CHANGED.notify_all();
+    CHANGED[here()].notify_all();
 }
 
 fn run() {
@@ -53,7 +56,7 @@ fn run() {
     loop {
         hearts.all.retain(|(heart, _)| heart.strong_count() > 0);
         let Some(pause) = hearts.all.iter().map(|(_, pause)| *pause).min() else {
-            hearts.runs_in = None;
+            hearts.runs = false;
             return;
         };
         let alive: Vec<_> = hearts.all.iter().filter_map(|(heart, _)| heart.upgrade()).collect();
@@ -62,7 +65,8 @@ fn run() {
         for heart in alive {
             heart.beat();
         }
-        hearts = CHANGED.wait_timeout(self::hearts(), pause).unwrap_or_else(PoisonError::into_inner).0;
+        let changed = CHANGED[here()].wait_timeout(self::hearts(), pause);
+        hearts = changed.unwrap_or_else(PoisonError::into_inner).0;
     }
 }
 

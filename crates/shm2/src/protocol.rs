@@ -78,14 +78,14 @@ pub(crate) fn signed(sequence: u64, owner: u32) -> u64 {
     (sequence & ((1 << SIGNED_BITS) - 1)) | u64::from(owner & 0xffff) << SIGNED_BITS
 }
 
-/// The sequence in a signed entry: the one below `next` with the same lower bits. 0 for none.
+/// The sequence in a signed entry: the one below `next` with the same lower bits, if there is one. 0 for none.
 pub(crate) fn unsigned(entry: u64, next: u64) -> u64 {
     let low = entry & ((1 << SIGNED_BITS) - 1);
     let above = next >> SIGNED_BITS << SIGNED_BITS;
     match above | low {
         _ if entry == 0 => 0,
-        sequence if sequence >= next => sequence.saturating_sub(1 << SIGNED_BITS),
-        sequence => sequence,
+        sequence if sequence >= next && above > 0 => sequence - (1 << SIGNED_BITS),
+        sequence => sequence.max(1),
     }
 }
 

@@ -62,3 +62,32 @@ fn a_forked_child_keeps_no_lock_and_may_drop_what_it_inherited() {
     assert_eq!(consumer.next(LONG).unwrap().to_vec(), b"next");
     assert_eq!(exit_code(sleeping), 7);
 }
+
+#[test]
+fn a_forked_child_lives_its_own_life_beside_its_parents() {
+    let (parents, childs) = (Name::new(), Name::new());
+    let kept = |name: &Name| Producer::builder(name).unwrap().size(40 << 20).keep_region(true).create().unwrap();
+    let mut producer = kept(&parents);
+    let child = fork(|| {
+        // What lies now where the parent's region was is none of its heart's or guard's business.
+        let private = vec![0xaau8; 8 << 20];
+        for _ in 0..3 {
+            let mut producer = kept(&childs);
+            std::thread::sleep(Duration::from_millis(300));
+            std::fs::OpenOptions::new().write(true).open(childs.path()).unwrap().set_len(1 << 20).unwrap();
+            let truncated = (0..50).any(|_| {
+                let error = producer.send(&[1; 1 << 20], &FrameInfo::new());
+                matches!(error, Err(shm2::SendError::Truncated { .. }))
+            });
+            if !truncated || private.iter().any(|byte| *byte != 0xaa) {
+                // SAFETY: as in `fork`.
+                unsafe { libc::_exit(8) };
+            }
+            drop(producer);
+            std::fs::remove_file(childs.path()).unwrap();
+        }
+    });
+    assert_eq!(exit_code(child), 7, "the child's own region is guarded, and nothing else is touched");
+    producer.send(b"after", &FrameInfo::new()).unwrap();
+    assert_eq!(Consumer::new(&parents).unwrap().next(LONG).unwrap().to_vec(), b"after");
+}

@@ -103,6 +103,11 @@ impl Mapping {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity(u64);
 
+/// Which region the path leads to.
+pub(crate) fn identity_at(path: &Path) -> Option<Identity> {
+    with_files(|files| files.get(path).map(|file| Identity(file.number)))
+}
+
 /// A region that this process produces.
 pub(crate) struct OwnedRegion {
     file: Arc<File>,
@@ -351,4 +356,8 @@ pub(crate) fn random_nonzero() -> u64 {
 
 pub(crate) fn process_id() -> u32 {
     1
+}
+
+pub(crate) fn fork_depth() -> usize {
+    0
 }

@@ -64,7 +64,8 @@ impl Checked {
             history: u64::from(u32_at(bytes, 84)),
             blocks: u32_at(bytes, 88) == 2,
             first: u64_at(bytes, 104).max(1),
-            lease: (u32_at(bytes, 116) == 1).then(|| Duration::from_millis(u32_at(bytes, 112).max(1).into())),
+            lease: (u32_at(bytes, 116) == 1)
+                .then(|| Duration::from_millis(u32_at(bytes, 112).clamp(100, 3_600_000).into())),
         })
     }
 }

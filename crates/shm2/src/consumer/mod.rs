@@ -11,7 +11,7 @@ mod snapshot;
 pub use builder::{Access, Builder, Liveness, OnProducerExit, Start};
 pub use frame::Frame;
 
-use crate::backend::{Event, Identity, Watch, watch_directory, watch_region, watch_revival};
+use crate::backend::{Event, Identity, Watch, identity_at, watch_directory, watch_region, watch_revival};
 use crate::error::{AttachError, Lie, ReceiveError, SpecError};
 use crate::layout::{self, Header};
 use crate::spec::Spec;
@@ -299,7 +299,8 @@ impl Consumer {
         if self.attached.is_some() {
             return Ok(());
         }
-        let (mut watch, mut file_watch): (Option<Watch>, Option<Watch>) = (None, None);
+        let mut watch: Option<Watch> = None;
+        let mut file_watch: Option<(Identity, Watch)> = None;
         loop {
             let seen = self.shared.event.value();
             let watched = watch.as_ref().is_some_and(Watch::is_alive);
@@ -307,10 +308,11 @@ impl Consumer {
                 Err(e) if e.is_absence() => {}
                 other => return other,
             }
-            let is_there = self.spec.path().exists();
-            if is_there && !file_watch.as_ref().is_some_and(Watch::is_alive) {
+            let file = identity_at(self.spec.path());
+            let is_watched = file_watch.as_ref().is_some_and(|(of, watch)| Some(*of) == file && watch.is_alive());
+            if let Some(file) = file.filter(|_| !is_watched) {
                 // A producer may begin a new life in this very file.
-                file_watch = watch_revival(self.spec.path(), &self.shared.event);
+                file_watch = watch_revival(self.spec.path(), &self.shared.event).map(|watch| (file, watch));
                 if file_watch.is_some() {
                     continue;
                 }
@@ -323,7 +325,8 @@ impl Consumer {
                     continue;
                 }
             }
-            let told = watch.is_some() && file_watch.is_some() >= is_there && self.settings.liveness == Liveness::Lock;
+            let told = watch.is_some() && file_watch.is_some() >= file.is_some();
+            let told = told && self.settings.liveness == Liveness::Lock;
             self.wait_for_name(seen, deadline, told)?;
         }
     }

@@ -10,23 +10,41 @@
 //! 3. empties the cells, so that none looks as if it came later;
 //! 4. reads the lease entries and keeps those bytes out of its allocator until the entries are cleared.
 //!
-//! Sequences go on growing. Where the old counters cannot be true they start at 1; then only the generation, which every
+//! Sequences go on growing. Where the old counters cannot be true, or were wiped, they start at 1; then only the generation, which every
 //! consumer compares after it wrote its lease entry, protects from a mix-up.
 
 use crate::description::{Range, in_arena};
-use crate::layout::{self, CELLS, MAX_SEQUENCE, PAGES, W_SEQUENCE};
+use crate::layout::{self, CELLS, LEASES, MAX_SEQUENCE, PAGES, W_SEQUENCE};
 use crate::memory::Memory;
 use crate::protocol;
 use crate::sync::Ordering;
 use std::time::Duration;
 
 /// What a new life must know of those before it.
+/// A frame that a consumer took from an earlier life: the lease entry that holds it, what stands there, and the bytes.
+/// As long as the entry shows the same, they are held; which sequence it was does not matter any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    page: usize,
+    entry: usize,
+    value: u64,
+    pub(super) bytes: Range,
+}
+
+impl Held {
+    pub(super) fn is_held(&self, memory: &Memory) -> bool {
+        let page = memory.page(self.page);
+        page.claimed.load(Ordering::Acquire) != layout::FREE
+            && protocol::held(&page.leases[self.entry].sequence) == self.value
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Past {
     /// The sequence that the first item gets.
     pub(super) first: u64,
-    /// Frames that consumers still hold: sequence and bytes.
-    pub(super) held: Vec<(u64, Range)>,
+    /// What consumers still hold.
+    pub(super) held: Vec<Held>,
     /// Their lease time, and what each page showed.
     pub(super) lease: Duration,
     pub(super) claims: [u32; PAGES],
@@ -41,9 +59,6 @@ impl Past {
     /// Ends the last life in `memory`. `clear_dead` frees the pages of consumers that are no more.
     pub(super) fn end(memory: &Memory, arena: u64, generation: u64, clear_dead: impl FnOnce()) -> Self {
         let header = memory.header();
-        if header.magic.load(Ordering::Acquire) != layout::MAGIC {
-            return Self::none();
-        }
         protocol::close(&header.state);
         header.generation.store(generation, Ordering::Release);
         let first = first_sequence(memory);
@@ -54,13 +69,17 @@ impl Past {
         clear_dead();
         let lease = Duration::from_millis(header.lease_ms.load(Ordering::Relaxed).into()).min(super::MOST_LEASE_TIME);
         let claims = std::array::from_fn(|index| memory.page(index).claimed.load(Ordering::Acquire));
-        Self { first, held: held(memory, arena, first), lease, claims }
+        Self { first, held: held(memory, arena), lease, claims }
     }
 }
 
-/// One above every sequence in use; 1 when the counters contradict each other or the cells.
+/// One above every sequence in use; 1 when the counters contradict each other or the cells, when the header was wiped, or
+/// when too few sequences are left.
 fn first_sequence(memory: &Memory) -> u64 {
     let header = memory.header();
+    if header.magic.load(Ordering::Acquire) != layout::MAGIC {
+        return 1;
+    }
     let (head, oldest) = (header.head.load(Ordering::Acquire), header.oldest.load(Ordering::Acquire));
     let in_cells = (0..CELLS).map(|index| (index, protocol::published(&memory.cell(index).words[W_SEQUENCE])));
     let mut newest = head;
@@ -71,23 +90,20 @@ fn first_sequence(memory: &Memory) -> u64 {
         }
         newest = newest.max(sequence);
     }
-    if newest >= MAX_SEQUENCE || oldest > newest + 1 { 1 } else { newest + 1 }
+    if newest >= MAX_SEQUENCE / 2 || oldest > newest + 1 { 1 } else { newest + 1 }
 }
 
-/// Every lease entry whose bytes lie in the arena; the others are lies and hold nothing.
-fn held(memory: &Memory, arena: u64, first: u64) -> Vec<(u64, Range)> {
-    let pages = (0..PAGES).map(|index| memory.page(index)).take_while(|page| protocol::is_used(&page.claimed));
-    let mut held: Vec<_> = pages
-        .filter(|page| page.claimed.load(Ordering::Acquire) != layout::FREE)
-        .flat_map(|page| page.leases.iter().map(move |lease| (page, lease)))
-        .filter_map(|(page, lease)| {
-            let sequence = protocol::held_in(page, &lease.sequence, first);
-            let range =
-                Range { offset: lease.offset.load(Ordering::Relaxed), length: lease.length.load(Ordering::Relaxed) };
-            (sequence != 0 && range.length > 0 && in_arena(range, arena)).then_some((sequence, range))
-        })
-        .collect();
-    held.sort_unstable_by_key(|(sequence, range)| (*sequence, range.offset, range.length));
-    held.dedup();
-    held
+/// Every lease entry whose bytes lie in the arena; the others are lies and hold nothing. All entries of a page count: the
+/// last producer may have allowed more than the next one does.
+fn held(memory: &Memory, arena: u64) -> Vec<Held> {
+    let pages = (0..PAGES).take_while(|index| protocol::is_used(&memory.page(*index).claimed));
+    let entries = pages.flat_map(|page| (0..LEASES).map(move |entry| (page, entry)));
+    let held = entries.map(|(page, entry)| {
+        let lease = &memory.page(page).leases[entry];
+        let value = protocol::held(&lease.sequence);
+        let bytes =
+            Range { offset: lease.offset.load(Ordering::Relaxed), length: lease.length.load(Ordering::Relaxed) };
+        Held { page, entry, value, bytes }
+    });
+    held.filter(|h| h.value != 0 && h.bytes.length > 0 && in_arena(h.bytes, arena) && h.is_held(memory)).collect()
 }

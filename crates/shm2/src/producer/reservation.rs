@@ -35,9 +35,14 @@ impl Reservation {
     /// Copies `bytes` to the given place.
     ///
     /// # Errors
-    /// [`SendError::Range`] when they do not fit there.
+    /// [`SendError::Range`] when they do not fit there; [`SendError::Closed`] when the next producer of a kept region
+    /// may have this memory already.
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) -> Result<(), SendError> {
         let end = (offset as u64).saturating_add(bytes.len() as u64);
+        if self.shared.is_over() {
+            // The next producer's by now.
+            return Err(SendError::Closed);
+        }
         let inside = end <= self.bytes && self.shared.memory.copy_in(self.offset + offset as u64, bytes);
         if inside { Ok(()) } else { Err(SendError::Range { offset: offset as u64, end, bytes: self.bytes }) }
     }

@@ -76,7 +76,7 @@ pub(super) struct Counters {
 
 impl Beat for Shared {
     fn beat(&self) {
-        if !self.closed.load(Ordering::Acquire) {
+        if self.memory.is_here() && !self.closed.load(Ordering::Acquire) {
             heartbeat::advance(&self.memory.header().heartbeat);
         }
     }

@@ -3,7 +3,7 @@
 //! All of it sits behind one mutex. What user code attached to a frame ([`Keep`]) is never dropped in here, because
 //! dropping it may call back: it goes out through [`State::take_dropped`] and is dropped after the mutex is free.
 
-use super::adopt::Past;
+use super::adopt::{Held, Past};
 use super::extents::{ExtentId, Extents};
 use crate::layout::{CELLS, FREE, LEASES, PAGES, Page, READING, claim_state};
 use crate::memory::Memory;
@@ -27,11 +27,6 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// A frame of an earlier life in the same memory.
-    fn held(sequence: u64, payload: ExtentId) -> Self {
-        Self { sequence, payload: Some(payload), caps: None, meta: None, keep: None, is_end: false }
-    }
-
     fn extents(&self) -> impl Iterator<Item = ExtentId> + use<> {
         [self.payload, self.caps, self.meta].into_iter().flatten()
     }
@@ -44,13 +39,14 @@ pub(crate) struct State {
     pub(crate) extents: Extents,
     ring: VecDeque<Record>,
     limbo: Vec<Record>,
+    /// What consumers hold of an earlier life in the same memory.
+    inherited: Vec<(Held, ExtentId)>,
     dropped: Vec<Keep>,
     next: u64,
     oldest: u64,
     pages_seen: usize,
     answered: [u32; PAGES],
     max_leases: usize,
-    first: u64,
     history: u64,
     pub(crate) snapshots: bool,
     pub(crate) dropped_oldest: u64,
@@ -59,20 +55,19 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(arena: u64, max_leases: usize, history: u64, past: Past) -> Self {
         let mut extents = Extents::new(arena);
-        let ranges: Vec<_> = past.held.iter().map(|(_, range)| *range).collect();
-        let held = extents.adopt(&ranges).into_iter().zip(past.held);
-        let limbo = held.map(|(id, (sequence, _))| Record::held(sequence, id)).collect();
+        let ranges: Vec<_> = past.held.iter().map(|held| held.bytes).collect();
+        let inherited = past.held.into_iter().zip(extents.adopt(&ranges)).collect();
         Self {
             extents,
             ring: VecDeque::with_capacity(CELLS as usize),
-            limbo,
+            limbo: Vec::new(),
+            inherited,
             dropped: Vec::new(),
             next: past.first,
             oldest: past.first,
             pages_seen: 0,
             answered: [0; PAGES],
             max_leases: max_leases.min(LEASES),
-            first: past.first,
             history,
             snapshots: false,
             dropped_oldest: 0,
@@ -90,7 +85,7 @@ impl State {
 
     /// Frames retired but still held by a consumer.
     pub(crate) fn in_limbo(&self) -> usize {
-        self.limbo.len()
+        self.limbo.len() + self.inherited.len()
     }
 
     /// Whether the ring has a cell for one more frame. The last cell is for the end of a stream, which so never waits.
@@ -169,7 +164,8 @@ impl State {
                 *keeps |= record.keep.is_some() && record.payload == Some(id);
             }
         }
-        caps.into_iter().for_each(|id| known.entry(id).or_default().0 += 1);
+        let inherited = self.inherited.iter().map(|(_, id)| *id);
+        caps.into_iter().chain(inherited).for_each(|id| known.entry(id).or_default().0 += 1);
         self.extents.in_use().any(|(id, users)| {
             let (ours, keeps) = known.get(&id).copied().unwrap_or_default();
             users > ours + u32::from(keeps)
@@ -260,6 +256,14 @@ impl State {
         if !self.limbo.is_empty() {
             self.recycle(memory);
         }
+        let extents = &mut self.extents;
+        self.inherited.retain(|(held, id)| {
+            let is_held = held.is_held(memory);
+            if !is_held {
+                extents.release(*id);
+            }
+            is_held
+        });
     }
 
     fn recycle(&mut self, memory: &Memory) {
@@ -278,11 +282,9 @@ impl State {
         });
     }
 
-    /// Sorted sequences that consumers hold now, of each page no more than its budget; frames of an earlier life in the
-    /// same memory may have been held under another budget.
+    /// Sorted sequences that consumers hold now, of each page no more than its budget.
     fn holds(&mut self, memory: &Memory) -> Vec<u64> {
-        let (most, first, next) = (self.max_leases, self.first, self.next);
-        let looked_at = if first > 1 { LEASES } else { most };
+        let (most, next) = (self.max_leases, self.next);
         let mut holds = Vec::new();
         for (_, page) in self.pages(memory) {
             // A free page holds nothing, whatever its entries say; a claimer leaves that state before its first lease.
@@ -290,10 +292,9 @@ impl State {
                 continue;
             }
             // Relaxed: written before the entries that it counts, and those are ordered by the lease's fence.
-            let count = (page.lease_count.load(Ordering::Relaxed) as usize).min(looked_at);
+            let count = (page.lease_count.load(Ordering::Relaxed) as usize).min(most);
             let entries = page.leases[..count].iter().map(|lease| protocol::held_in(page, &lease.sequence, next));
-            let honoured = |&(index, sequence): &(usize, u64)| sequence != 0 && (index < most || sequence < first);
-            holds.extend(entries.enumerate().filter(honoured).map(|(_, sequence)| sequence));
+            holds.extend(entries.filter(|sequence| *sequence != 0));
         }
         holds.sort_unstable();
         holds

@@ -97,20 +97,37 @@ extern "C" fn on_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, cont
 /// Puts zero pages from the address to the end of its mapping; false when it is in none of ours.
 fn replace(address: usize) -> bool {
     let used = USED.load(Ordering::Acquire);
-    let hit = |slot: &&Slot| {
-        let start = slot.start.load(Ordering::Acquire);
-        start > 1 && address >= start && address < slot.end.load(Ordering::Relaxed)
+    let Some((slot, end)) = SLOTS[..used].iter().find_map(|slot| Some((slot, end_of(slot, address)?))) else {
+        return false;
     };
-    let Some(slot) = SLOTS[..used].iter().find(hit) else { return false };
     slot.broken.store(true, Ordering::Release);
     // SAFETY: a pure look-up.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
     let first = address & !(page - 1);
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+    // All of it at once; if the system promises no more memory, the touched page alone, and the next at its turn.
+    zero_pages(first, end - first) || zero_pages(first, page)
+}
+
+/// The end of the slot's mapping if it holds the address. A slot may be used anew while it is looked at.
+fn end_of(slot: &Slot, address: usize) -> Option<usize> {
+    let start = slot.start.load(Ordering::Acquire);
+    let end = slot.end.load(Ordering::Acquire);
+    (start > 1 && address >= start && address < end && slot.start.load(Ordering::Acquire) == start).then_some(end)
+}
+
+fn zero_pages(first: usize, bytes: usize) -> bool {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
     let access = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: the range lies inside one mapping of ours, which this signal's own access keeps alive.
-    let mapped = unsafe { libc::mmap(first as *mut _, slot.end.load(Ordering::Relaxed) - first, access, flags, -1, 0) };
+    let mapped = unsafe { libc::mmap(first as *mut _, bytes, access, flags, -1, 0) };
     mapped != libc::MAP_FAILED
+}
+
+/// In a forked child: the mappings are not there, and their addresses may be anything's.
+pub(super) fn forget_all() {
+    for slot in &SLOTS[..USED.load(Ordering::Relaxed)] {
+        slot.start.store(0, Ordering::Relaxed);
+    }
 }
 
 /// Does what would have happened without us.

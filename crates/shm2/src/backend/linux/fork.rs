@@ -7,7 +7,7 @@
 //! own nothing: their destructors ask [`is_same_process`] first.
 //!
 //! # Safety
-//! The handler calls only `dup3`, which is async-signal-safe, on numbers kept in atomics.
+//! The handler calls only `dup3`, which is async-signal-safe, on numbers kept in atomics, and changes atomics.
 
 #![allow(unsafe_code)]
 
@@ -62,6 +62,7 @@ fn install() {
 
 extern "C" fn in_child() {
     DEPTH.fetch_add(1, Ordering::Relaxed);
+    super::bus::forget_all();
     let null: RawFd = NULL.load(Ordering::Relaxed);
     for slot in &DESCRIPTORS {
         let fd = slot.load(Ordering::Relaxed);

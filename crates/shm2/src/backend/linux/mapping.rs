@@ -82,10 +82,10 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        self.guard.end();
         if !self.is_here() {
             return;
         }
+        self.guard.end();
         // SAFETY: mapped in `new`, unmapped here only; every user keeps the `Mapping` alive while it uses the bytes.
         let _ = unsafe { munmap(self.base.as_ptr().cast::<c_void>(), self.bytes) };
     }

@@ -11,9 +11,10 @@ mod room;
 mod watch;
 
 pub(crate) use create::OwnedRegion;
+pub(crate) use fork::depth as fork_depth;
 pub(crate) use futex::{Event, Wake, wait_any, wait_shared, wake_shared};
 pub(crate) use mapping::Mapping;
-pub(crate) use open::{Identity, OpenRegion};
+pub(crate) use open::{Identity, OpenRegion, identity_at};
 pub(crate) use watch::{Watch, watch_directory, watch_region, watch_revival};
 
 use rustix::time::{ClockId, clock_gettime};
