@@ -1,5 +1,7 @@
 //! A private, checked copy of the header's fixed part, read once at attach.
 
+use super::builder::Liveness;
+use crate::backend::OpenRegion;
 use crate::error::AttachError;
 use crate::layout::*;
 use std::path::Path;
@@ -68,6 +70,31 @@ impl Checked {
                 .then(|| Duration::from_millis(u32_at(bytes, 112).clamp(100, 3_600_000).into())),
         })
     }
+}
+
+/// Reads and checks the header, and that the region has a producer, as far as locks can tell.
+pub(super) fn check(region: &OpenRegion, liveness: Liveness) -> Result<Checked, AttachError> {
+    let path = region.path();
+    let mut bytes = [0; FIXED];
+    if region.bytes() == 0 {
+        // A place that somebody prepared for a producer.
+        return Err(AttachError::NotFound { path: path.into() });
+    }
+    let system = |source| AttachError::System { what: "read", path: path.into(), source };
+    let length = FIXED.min(region.bytes() as usize);
+    region.read_exact(&mut bytes[..length], 0).map_err(system)?;
+    if bytes == [0; FIXED] {
+        // Memory in which nothing was yet.
+        return Err(AttachError::NoProducer { path: path.into() });
+    }
+    Checked::magic(&bytes, path)?;
+    // What a dead producer left may be of any version: its successor will replace it.
+    if liveness == Liveness::Lock && !region.producer_lives() {
+        return Err(AttachError::NoProducer { path: path.into() });
+    }
+    let checked = Checked::from_bytes(&bytes, region.bytes(), path)?;
+    let (backed, needed) = (region.backed_bytes(), checked.arena_bytes);
+    if backed < needed { Err(AttachError::NotBacked { path: path.into(), backed, needed }) } else { Ok(checked) }
 }
 
 fn equal(path: &Path, field: &'static str, found: u64, expected: u64) -> Result<(), AttachError> {

@@ -3,7 +3,7 @@
 use super::builder::{Liveness, Settings, Start};
 use super::claim::claim;
 use super::frame::{Frame, Payload};
-use super::header::{Checked, FIXED};
+use super::header::{Checked, check};
 use super::{Position, Pulse, Step};
 use crate::backend::{self, Event, OpenRegion, Wake, wait_any, wake_shared};
 use crate::description::Description;
@@ -479,29 +479,4 @@ impl Drop for Hold {
         session.in_use.fetch_and(!(1 << self.slot), Ordering::Release);
         session.tell_room();
     }
-}
-
-/// Reads and checks the header, and that the region has a producer, as far as locks can tell.
-pub(super) fn check(region: &OpenRegion, liveness: Liveness) -> Result<Checked, AttachError> {
-    let path = region.path();
-    let mut bytes = [0; FIXED];
-    if region.bytes() == 0 {
-        // A place that somebody prepared for a producer.
-        return Err(AttachError::NotFound { path: path.into() });
-    }
-    let system = |source| AttachError::System { what: "read", path: path.into(), source };
-    let length = FIXED.min(region.bytes() as usize);
-    region.read_exact(&mut bytes[..length], 0).map_err(system)?;
-    if bytes == [0; FIXED] {
-        // Memory in which nothing was yet.
-        return Err(AttachError::NoProducer { path: path.into() });
-    }
-    Checked::magic(&bytes, path)?;
-    // What a dead producer left may be of any version: its successor will replace it.
-    if liveness == Liveness::Lock && !region.producer_lives() {
-        return Err(AttachError::NoProducer { path: path.into() });
-    }
-    let checked = Checked::from_bytes(&bytes, region.bytes(), path)?;
-    let (backed, needed) = (region.backed_bytes(), checked.arena_bytes);
-    if backed < needed { Err(AttachError::NotBacked { path: path.into(), backed, needed }) } else { Ok(checked) }
 }

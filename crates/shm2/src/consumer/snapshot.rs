@@ -6,8 +6,8 @@
 
 use super::builder::{Liveness, Start};
 use super::frame::{Frame, Payload};
-use super::header::Checked;
-use super::session::{LAPS, check};
+use super::header::{Checked, check};
+use super::session::LAPS;
 use super::{Position, Step};
 use crate::backend::{Event, OpenRegion, Wake, wait_any};
 use crate::description::{Description, Range};
