@@ -22,6 +22,7 @@ mod meta;
 mod pool;
 mod sink;
 mod src;
+mod uri;
 
 use gst::glib;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -3,11 +3,11 @@
 //! Lock order: `stream`, then any one of `settings`, `open`, `counters`, `clock`. No lock but `stream` is held over a call that
 //! may wait, and `stream` is taken by the streaming thread and by start and stop only.
 
-use super::publish::{Path, Stream, Timing};
+use super::publish::{Path, Sent, Stream, Timing};
 use super::settings::{self, Settings};
 use crate::allocator::ArenaAllocator;
 use crate::pool::ArenaPool;
-use crate::{clock, lock};
+use crate::{clock, lock, uri};
 use gst::glib::{self, subclass::Signal};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -50,6 +50,7 @@ struct Open {
 struct Counters {
     zero_copied: u64,
     copied: u64,
+    metas_left_behind: u64,
     clients: u32,
     latency: u64,
     told_of_drops: bool,
@@ -60,6 +61,25 @@ impl ObjectSubclass for Shm2Sink {
     const NAME: &'static str = "GstShm2Sink";
     type Type = super::Shm2Sink;
     type ParentType = gst_base::BaseSink;
+    type Interfaces = (gst::URIHandler,);
+}
+
+impl URIHandlerImpl for Shm2Sink {
+    const URI_TYPE: gst::URIType = gst::URIType::Sink;
+
+    fn protocols() -> &'static [&'static str] {
+        uri::PROTOCOLS
+    }
+
+    fn uri(&self) -> Option<String> {
+        uri::uri_of(&lock(&self.settings).shm_path)
+    }
+
+    fn set_uri(&self, uri: &str) -> Result<(), glib::Error> {
+        let path = uri::path_of(uri, &*self.obj())?;
+        lock(&self.settings).shm_path = path;
+        Ok(())
+    }
 }
 
 impl ObjectImpl for Shm2Sink {
@@ -225,9 +245,11 @@ impl BaseSinkImpl for Shm2Sink {
     fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
         loop {
             match self.try_render(buffer) {
-                Ok(path) => {
+                Ok(sent) => {
                     let mut counters = lock(&self.counters);
-                    *(if path == Path::ZeroCopy { &mut counters.zero_copied } else { &mut counters.copied }) += 1;
+                    let in_place = sent.path == Path::ZeroCopy;
+                    *(if in_place { &mut counters.zero_copied } else { &mut counters.copied }) += 1;
+                    counters.metas_left_behind += sent.metas_left_behind;
                     return Ok(gst::FlowSuccess::Ok);
                 }
                 // Paused or flushed while waiting: the same frame goes on when the stream does.
@@ -261,7 +283,7 @@ impl Shm2Sink {
         *counters = Counters { latency: counters.latency, ..Counters::default() };
     }
 
-    fn try_render(&self, buffer: &gst::Buffer) -> Result<Path, SendError> {
+    fn try_render(&self, buffer: &gst::Buffer) -> Result<Sent, SendError> {
         if lock(&self.settings).wait_for_connection {
             self.wait_for_client()?;
         }
@@ -375,6 +397,7 @@ impl Shm2Sink {
             .field("published", stats.published)
             .field("zero-copied", counters.zero_copied)
             .field("copied", counters.copied)
+            .field("metas-left-behind", counters.metas_left_behind)
             .field("dropped-oldest", stats.dropped_oldest)
             .field("dropped-newest", stats.dropped_newest)
             .field("dropped-too-large", stats.dropped_too_large)

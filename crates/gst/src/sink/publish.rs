@@ -22,7 +22,15 @@ pub(super) struct Timing {
     pub(super) time: Option<u64>,
 }
 
-/// How a buffer went.
+/// What became of a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) path: Path,
+    /// Metas that did not travel along.
+    pub(super) metas_left_behind: u64,
+}
+
+/// How its bytes went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Path {
     ZeroCopy,
@@ -56,22 +64,27 @@ impl Stream {
     }
 
     /// Publishes a buffer.
-    pub(super) fn publish(&mut self, buffer: &gst::Buffer, timing: Timing, latency: u64) -> Result<Path, SendError> {
+    pub(super) fn publish(&mut self, buffer: &gst::Buffer, timing: Timing, latency: u64) -> Result<Sent, SendError> {
         self.publish_caps()?;
         let info = describe(buffer, timing, latency);
-        let blob = meta::encode(buffer, self.video.as_ref());
+        let metas = meta::encode(buffer, self.video.as_ref());
+        let path = self.publish_bytes(buffer, &info, &metas.bytes)?;
+        Ok(Sent { path, metas_left_behind: metas.left_behind })
+    }
+
+    fn publish_bytes(&mut self, buffer: &gst::Buffer, info: &FrameInfo, blob: &[u8]) -> Result<Path, SendError> {
         self._fallback = None;
         if buffer.n_memory() == 1
             && let Some(memory) = buffer.memory(0)
         {
-            if self.publish_in_place(&memory, &info, &blob)? {
+            if self.publish_in_place(&memory, info, blob)? {
                 return Ok(Path::ZeroCopy);
             }
             if allocator::is_fallback(&memory) {
                 self._fallback = Some(private(memory));
             }
         }
-        self.publish_copy(buffer, &info, &blob)?;
+        self.publish_copy(buffer, info, blob)?;
         Ok(Path::Copy)
     }
 

@@ -5,15 +5,15 @@
 
 use super::settings::{self, OnProducerExit, Settings};
 use super::{lend, timeline};
-use crate::{clock, lock};
+use crate::{clock, lock, uri};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::base_src::CreateSuccess;
 use gst_base::subclass::prelude::*;
-use shm2::consumer::{Canceller, ConsumerStats};
-use shm2::{AttachError, Consumer, Frame, ReceiveError};
+use shm2::consumer::{Canceller, Change, ConsumerStats};
+use shm2::{Access, AttachError, Consumer, Frame, ReceiveError};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
@@ -57,6 +57,25 @@ impl ObjectSubclass for Shm2Src {
     const NAME: &'static str = "GstShm2Src";
     type Type = super::Shm2Src;
     type ParentType = gst_base::PushSrc;
+    type Interfaces = (gst::URIHandler,);
+}
+
+impl URIHandlerImpl for Shm2Src {
+    const URI_TYPE: gst::URIType = gst::URIType::Src;
+
+    fn protocols() -> &'static [&'static str] {
+        uri::PROTOCOLS
+    }
+
+    fn uri(&self) -> Option<String> {
+        uri::uri_of(&lock(&self.settings).shm_path)
+    }
+
+    fn set_uri(&self, uri: &str) -> Result<(), glib::Error> {
+        let path = uri::path_of(uri, &*self.obj())?;
+        lock(&self.settings).shm_path = path;
+        Ok(())
+    }
 }
 
 impl ObjectImpl for Shm2Src {
@@ -118,7 +137,9 @@ impl ElementImpl for Shm2Src {
 impl BaseSrcImpl for Shm2Src {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
-        let consumer = settings.consumer().map_err(|e| gst::error_msg!(gst::ResourceError::Settings, ("{e}")))?;
+        let consumer = settings.consumer();
+        let mut consumer = consumer.map_err(|e| gst::error_msg!(gst::ResourceError::Settings, ("{e}")))?;
+        self.tell_changes(&mut consumer, &settings.shm_path);
         gst::info!(CAT, imp = self, "reading {} with {settings:?}", settings.shm_path);
         *lock(&self.canceller) = Some(consumer.canceller());
         *lock(&self.counters) = Counters::default();
@@ -200,6 +221,25 @@ impl PushSrcImpl for Shm2Src {
 }
 
 impl Shm2Src {
+    /// Each attach and detach becomes an element message, also while the source waits.
+    fn tell_changes(&self, consumer: &mut Consumer, path: &str) {
+        let (src, path) = (self.obj().downgrade(), path.to_owned());
+        consumer.observe(move |change| {
+            let Some(src) = src.upgrade() else { return };
+            let details = match change {
+                Change::Attached { generation, access } => gst::Structure::builder("shm2-attached")
+                    .field("shm-path", &path)
+                    .field("generation", generation)
+                    .field("access", if access == Access::Snapshot { "snapshot" } else { "lease" })
+                    .build(),
+                _ => gst::Structure::builder("shm2-detached").field("shm-path", &path).build(),
+            };
+            gst::info!(CAT, obj = src, "{details}");
+            // Nobody may listen; that is no failure.
+            let _ = src.post_message(gst::message::Element::builder(details).src(&src).build());
+        });
+    }
+
     fn set_flushing(&self, flushing: bool) {
         if let Some(canceller) = lock(&self.canceller).as_ref() {
             canceller.set(flushing);

@@ -17,9 +17,10 @@ use gst::prelude::*;
 glib::wrapper! {
     /// The element.
     pub struct Shm2Src(ObjectSubclass<imp::Shm2Src>)
-        @extends gst_base::PushSrc, gst_base::BaseSrc, gst::Element, gst::Object;
+        @extends gst_base::PushSrc, gst_base::BaseSrc, gst::Element, gst::Object,
+        @implements gst::URIHandler;
 }
 
 pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
-    gst::Element::register(Some(plugin), "shm2src", gst::Rank::NONE, Shm2Src::static_type())
+    gst::Element::register(Some(plugin), "shm2src", gst::Rank::PRIMARY, Shm2Src::static_type())
 }

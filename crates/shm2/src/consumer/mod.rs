@@ -49,7 +49,7 @@ impl Position {
     fn lose(&mut self, frame: &Frame) {
         self.received -= 1;
         self.missed = self.missed.saturating_add(1);
-        self.missed_before_next = self.missed_before_next.saturating_add(frame.missed() + 1);
+        self.missed_before_next = self.missed_before_next.saturating_add(frame.missed()).saturating_add(1);
     }
 
     /// Frames below `oldest` are gone.
@@ -60,6 +60,23 @@ impl Position {
         self.next = self.next.max(oldest);
     }
 }
+
+/// A consumer came to a producer, or lost it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// It is attached now.
+    Attached {
+        /// Random number of the region's life.
+        generation: u64,
+        /// [`Access::Lease`] or [`Access::Snapshot`].
+        access: Access,
+    },
+    /// It is not attached any more: the producer is gone, or misbehaved.
+    Detached,
+}
+
+type Observer = Box<dyn FnMut(Change) + Send>;
 
 /// Where a consumer stood when it was attached last.
 #[derive(Debug, Clone, Copy)]
@@ -139,6 +156,7 @@ pub struct Consumer {
     spec: Spec,
     settings: Settings,
     attached: Option<Attached>,
+    observer: Option<Observer>,
     pulse: Pulse,
     last: Option<Last>,
     position: Position,
@@ -161,6 +179,7 @@ impl Consumer {
             spec,
             settings,
             attached: None,
+            observer: None,
             pulse: Pulse::default(),
             last: None,
             position: Position::default(),
@@ -353,6 +372,9 @@ impl Consumer {
         self.go_on(&attachment);
         self.totals.attaches += 1;
         self.attached = Some(Attached::new(attachment, seen, watch));
+        if let (Some(generation), Some(access)) = (self.generation(), self.access()) {
+            self.tell(Change::Attached { generation, access });
+        }
         Ok(())
     }
 
@@ -396,6 +418,14 @@ impl Consumer {
             if let Attachment::Lease(session) = &attached.attachment {
                 session.stop_reading();
             }
+            drop(attached);
+            self.tell(Change::Detached);
+        }
+    }
+
+    fn tell(&mut self, change: Change) {
+        if let Some(observer) = &mut self.observer {
+            observer(change);
         }
     }
 
@@ -435,6 +465,12 @@ impl Consumer {
         self.position.latest_only = latest_only;
     }
 
+    /// Calls `observer` at each attach and detach, also in the middle of a [`next`](Self::next) that waits, on the thread
+    /// that called it.
+    pub fn observe(&mut self, observer: impl FnMut(Change) + Send + 'static) {
+        self.observer = Some(Box::new(observer));
+    }
+
     /// For ending a wait from another thread.
     pub fn canceller(&self) -> Canceller {
         Canceller(self.shared.clone())
@@ -443,6 +479,7 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
+        self.observer = None;
         self.detach();
     }
 }

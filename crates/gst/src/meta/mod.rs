@@ -1,20 +1,62 @@
 //! Metas that travel with a frame, as a list of items: kind (u16), zero (u16), length (u32), then that many bytes; all
 //! little-endian. Items of an unknown kind are passed over.
 //!
-//! Kind 1, video: flags u32, width u32, height u32, number of planes n u32, n offsets u64, n strides i32, format name.
+//! | kind | meta | module |
+//! |---|---|---|
+//! | 1 | layout of video | `video` |
+//! | 2 | crop rectangle: x, y, width, height u32 | `regions` |
+//! | 3 | region of interest | `regions` |
+//! | 4 | reference timestamp | `text` |
+//! | 5 | custom meta | `text` |
 
-use gst_video::{VideoFormat, VideoFormatFlags, VideoFrameFlags, VideoInfo, VideoMeta};
+mod regions;
+mod text;
+mod video;
 
-const KIND_VIDEO: u16 = 1;
-const PLANES: usize = 4;
+use gst::prelude::*;
+use gst_video::{VideoCropMeta, VideoInfo, VideoMeta, VideoRegionOfInterestMeta};
 
-/// The blob for a buffer; empty when it has no meta that says more than its caps, which `video` describes.
-pub(crate) fn encode(buffer: &gst::BufferRef, video: Option<&VideoInfo>) -> Vec<u8> {
-    let mut blob = Vec::new();
-    if let Some(meta) = buffer.meta::<VideoMeta>().filter(|meta| !video.is_some_and(|video| follows(meta, video))) {
-        item(&mut blob, KIND_VIDEO, &video_bytes(&meta));
+const VIDEO: u16 = 1;
+const CROP: u16 = 2;
+const REGION: u16 = 3;
+const REFERENCE: u16 = 4;
+const CUSTOM: u16 = 5;
+
+/// What a buffer's metas become.
+#[derive(Debug, Default)]
+pub(crate) struct Encoded {
+    pub(crate) bytes: Vec<u8>,
+    /// Metas that cannot travel.
+    pub(crate) left_behind: u64,
+}
+
+/// The blob for a buffer; a layout of video that says no more than the caps, which `video` describes, stays out of it.
+pub(crate) fn encode(buffer: &gst::BufferRef, video: Option<&VideoInfo>) -> Encoded {
+    let mut encoded = Encoded::default();
+    for meta in buffer.iter_meta::<gst::Meta>() {
+        let blob = &mut encoded.bytes;
+        if let Some(meta) = meta.downcast_ref::<VideoMeta>() {
+            if !video.is_some_and(|video| video::follows(meta, video)) {
+                item(blob, VIDEO, &video::bytes(meta));
+            }
+        } else if let Some(meta) = meta.downcast_ref::<VideoCropMeta>() {
+            item(blob, CROP, &regions::crop(meta));
+        } else if let Some(meta) = meta.downcast_ref::<VideoRegionOfInterestMeta>() {
+            item(blob, REGION, &regions::region(meta));
+        } else if let Some(meta) = meta.downcast_ref::<gst::ReferenceTimestampMeta>() {
+            item(blob, REFERENCE, &text::reference(meta));
+        } else if let Some(meta) = meta.try_as_custom_meta() {
+            item(blob, CUSTOM, meta.structure().to_string().as_bytes());
+        } else if !is_local(&meta) {
+            encoded.left_behind += 1;
+        }
     }
-    blob
+    encoded
+}
+
+/// Metas that mean something in the sender's process only.
+fn is_local(meta: &gst::MetaRef<gst::Meta>) -> bool {
+    meta.api() == gst::ParentBufferMeta::meta_api()
 }
 
 /// Adds to the buffer what the blob holds; `video` is what its caps say. `None` when the blob is damaged, or describes
@@ -23,22 +65,16 @@ pub(crate) fn decode(blob: &[u8], buffer: &mut gst::BufferRef, video: Option<&Vi
     let mut reader = Reader(blob);
     while !reader.0.is_empty() {
         let (kind, bytes) = reader.item()?;
-        if kind == KIND_VIDEO {
-            add_video(buffer, bytes, video?)?;
+        match kind {
+            VIDEO => video::add(buffer, bytes, video?)?,
+            CROP => regions::add_crop(buffer, bytes, video)?,
+            REGION => regions::add_region(buffer, bytes, video)?,
+            REFERENCE => text::add_reference(buffer, bytes)?,
+            CUSTOM => text::add_custom(buffer, bytes)?,
+            _ => {}
         }
     }
     Some(())
-}
-
-/// Whether the meta describes just the layout that everybody derives from the caps.
-fn follows(meta: &VideoMeta, video: &VideoInfo) -> bool {
-    let planes = meta.n_planes() as usize;
-    let layout = |video: &VideoInfo| {
-        video.offset().get(..planes) == Some(meta.offset()) && video.stride().get(..planes) == Some(meta.stride())
-    };
-    (meta.format(), meta.width(), meta.height()) == (video.format(), video.width(), video.height())
-        && meta.video_frame_flags().is_empty()
-        && layout(video)
 }
 
 fn item(blob: &mut Vec<u8>, kind: u16, bytes: &[u8]) {
@@ -46,56 +82,6 @@ fn item(blob: &mut Vec<u8>, kind: u16, bytes: &[u8]) {
     blob.extend([0; 2]);
     blob.extend((bytes.len() as u32).to_le_bytes());
     blob.extend(bytes);
-}
-
-fn video_bytes(meta: &VideoMeta) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for word in [meta.video_frame_flags().bits(), meta.width(), meta.height(), meta.n_planes()] {
-        bytes.extend(word.to_le_bytes());
-    }
-    meta.offset().iter().for_each(|o| bytes.extend((*o as u64).to_le_bytes()));
-    meta.stride().iter().for_each(|s| bytes.extend(s.to_le_bytes()));
-    bytes.extend(meta.format().to_str().as_bytes());
-    bytes
-}
-
-fn add_video(buffer: &mut gst::BufferRef, bytes: &[u8], caps: &VideoInfo) -> Option<()> {
-    let mut reader = Reader(bytes);
-    let flags = VideoFrameFlags::from_bits_truncate(reader.u32()?);
-    let (width, height) = (reader.u32()?, reader.u32()?);
-    let planes = Some(reader.u32()? as usize).filter(|n| (1..=PLANES).contains(n))?;
-    let offsets = (0..planes).map(|_| reader.u64().map(|o| o as usize)).collect::<Option<Vec<_>>>()?;
-    let strides = (0..planes).map(|_| reader.u32().map(|s| s as i32)).collect::<Option<Vec<_>>>()?;
-    let format = VideoFormat::from_string(crate::caps::plain_text(reader.0)?);
-    let agrees = format == caps.format() && width >= caps.width() && height >= caps.height();
-    if !agrees || !fits(caps, width, height, &offsets, &strides, buffer.size()) {
-        return None;
-    }
-    VideoMeta::add_full(buffer, flags, format, width, height, &offsets, &strides).ok().map(drop)
-}
-
-/// Whether every line of every plane lies in `size` bytes.
-fn fits(caps: &VideoInfo, width: u32, height: u32, offsets: &[usize], strides: &[i32], size: usize) -> bool {
-    let format = caps.format_info();
-    if format.n_planes() as usize != offsets.len() {
-        return false;
-    }
-    let special = VideoFormatFlags::COMPLEX | VideoFormatFlags::TILED | VideoFormatFlags::PALETTE;
-    if format.flags().intersects(special) {
-        // No formula for these: only the layout that follows from the caps is taken.
-        return offsets == caps.offset() && strides == caps.stride() && caps.size() <= size && width == caps.width();
-    }
-    (0..format.n_components() as usize).all(|component| {
-        let c = component as u8;
-        let plane = format.plane()[component] as usize;
-        let row = (format.scale_width(c, width) as usize).checked_mul(format.pixel_stride()[component] as usize);
-        let lines = format.scale_height(c, height) as usize;
-        let stride = strides.get(plane).and_then(|s| usize::try_from(*s).ok());
-        let (Some(row), Some(stride), Some(offset)) = (row, stride, offsets.get(plane)) else { return false };
-        // The last line with its padding, too: there are bindings that give out whole planes.
-        let end = lines.checked_mul(stride).and_then(|l| l.checked_add(*offset));
-        stride >= row && end.is_some_and(|end| end <= size)
-    })
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -119,6 +105,12 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
+    /// A length (u32), then that many bytes.
+    fn sized(&mut self) -> Option<&'a [u8]> {
+        let length = self.u32()? as usize;
+        self.take(length)
+    }
+
     fn item(&mut self) -> Option<(u16, &'a [u8])> {
         let kind = u16::from_le_bytes(self.array()?);
         let _zero: [u8; 2] = self.array()?;
@@ -130,6 +122,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gst_video::{VideoFormat, VideoFrameFlags};
 
     const SIZE: usize = 64 * 48 * 2;
 
@@ -137,7 +130,7 @@ mod tests {
         let mut buffer = gst::Buffer::with_size(1 << 20).unwrap();
         let flags = VideoFrameFlags::INTERLACED;
         VideoMeta::add_full(buffer.get_mut().unwrap(), flags, format, 60, 48, offsets, strides).unwrap();
-        encode(&buffer, None)
+        encode(&buffer, None).bytes
     }
 
     fn decoded(blob: &[u8], size: usize, caps: &VideoInfo) -> Option<gst::Buffer> {
@@ -167,9 +160,9 @@ mod tests {
         let mut buffer = gst::Buffer::with_size(caps.size()).unwrap();
         let flags = VideoFrameFlags::empty();
         VideoMeta::add(buffer.get_mut().unwrap(), flags, VideoFormat::I420, 320, 240).unwrap();
-        assert!(encode(&buffer, Some(&caps)).is_empty());
+        assert!(encode(&buffer, Some(&caps)).bytes.is_empty());
         let wider = VideoInfo::builder(VideoFormat::I420, 324, 240).build().unwrap();
-        assert!(!encode(&buffer, Some(&wider)).is_empty() && !encode(&buffer, None).is_empty());
+        assert!(!encode(&buffer, Some(&wider)).bytes.is_empty() && !encode(&buffer, None).bytes.is_empty());
     }
 
     #[test]

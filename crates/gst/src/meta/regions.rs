@@ -1,0 +1,71 @@
+//! Rectangles in a picture. Kind 2, what is to be shown: x, y, width, height u32. Kind 3, a region of interest: x, y,
+//! width, height u32, id i32, parent's id i32, length of its type u32, the type, then for each parameter its length u32
+//! and its text.
+
+use super::Reader;
+use crate::caps::plain_text;
+use gst_video::{VideoCropMeta, VideoInfo, VideoRegionOfInterestMeta};
+
+/// Most parameters that a region of interest may come with.
+const PARAMETERS: usize = 64;
+
+pub(super) fn crop(meta: &VideoCropMeta) -> Vec<u8> {
+    rectangle(meta.rect())
+}
+
+fn rectangle((x, y, width, height): (u32, u32, u32, u32)) -> Vec<u8> {
+    [x, y, width, height].into_iter().flat_map(u32::to_le_bytes).collect()
+}
+
+fn text(bytes: &mut Vec<u8>, text: &str) {
+    bytes.extend((text.len() as u32).to_le_bytes());
+    bytes.extend(text.as_bytes());
+}
+
+pub(super) fn region(meta: &VideoRegionOfInterestMeta) -> Vec<u8> {
+    let mut bytes = rectangle(meta.rect());
+    bytes.extend(meta.id().to_le_bytes());
+    bytes.extend(meta.parent_id().to_le_bytes());
+    text(&mut bytes, meta.roi_type());
+    meta.params().take(PARAMETERS).for_each(|parameter| text(&mut bytes, &parameter.to_string()));
+    bytes
+}
+
+/// A rectangle, and whether it lies in the picture: elements cut it out without a further look.
+fn read_rectangle(reader: &mut Reader, video: Option<&VideoInfo>) -> Option<((u32, u32, u32, u32), bool)> {
+    let (x, y, width, height) = (reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?);
+    let ends_in = |start: u32, length: u32, most: u32| start.checked_add(length).is_some_and(|end| end <= most);
+    let inside = video.is_some_and(|v| ends_in(x, width, v.width()) && ends_in(y, height, v.height()));
+    Some(((x, y, width, height), inside))
+}
+
+/// One that reaches outside, or that belongs to no raw picture, is passed over.
+pub(super) fn add_crop(buffer: &mut gst::BufferRef, bytes: &[u8], video: Option<&VideoInfo>) -> Option<()> {
+    let (rectangle, inside) = read_rectangle(&mut Reader(bytes), video)?;
+    if inside {
+        VideoCropMeta::add(buffer, rectangle);
+    }
+    Some(())
+}
+
+/// As [`add_crop`].
+pub(super) fn add_region(buffer: &mut gst::BufferRef, bytes: &[u8], video: Option<&VideoInfo>) -> Option<()> {
+    let mut reader = Reader(bytes);
+    let (rectangle, inside) = read_rectangle(&mut reader, video)?;
+    let (id, parent) = (reader.u32()? as i32, reader.u32()? as i32);
+    let kind = plain_text(reader.sized()?)?;
+    let mut parameters = Vec::new();
+    while !reader.0.is_empty() {
+        if parameters.len() == PARAMETERS {
+            return None;
+        }
+        parameters.push(super::text::structure(reader.sized()?)?);
+    }
+    if inside {
+        let mut meta = VideoRegionOfInterestMeta::add(buffer, kind, rectangle);
+        meta.set_id(id);
+        meta.set_parent_id(parent);
+        parameters.into_iter().for_each(|parameter| meta.add_param(parameter));
+    }
+    Some(())
+}
