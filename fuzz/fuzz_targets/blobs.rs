@@ -15,7 +15,9 @@ enum Caps<'a> {
 
 #[derive(Arbitrary, Debug)]
 enum Item<'a> {
-    Raw { kind: u16, bytes: &'a [u8] },
+    Raw { kind: u8, bytes: &'a [u8] },
+    Rectangle { crop: bool, rectangle: [u16; 4], rest: &'a [u8] },
+    Text { reference: bool, text: &'a str },
     Video { flags: u32, size: [u16; 2], planes: [(u16, i16); 4], count: u8, format: u8, far: Option<u64> },
     Broken(&'a [u8]),
 }
@@ -41,7 +43,20 @@ impl Item<'_> {
         };
         match *self {
             Self::Broken(bytes) => bytes.to_vec(),
-            Self::Raw { kind, bytes } => item(kind, bytes),
+            Self::Raw { kind, bytes } => item(u16::from(kind % 8), bytes),
+            Self::Rectangle { crop, rectangle, rest } => {
+                let mut bytes: Vec<u8> = rectangle.iter().flat_map(|n| u32::from(n % 400).to_le_bytes()).collect();
+                if !crop {
+                    bytes.extend([1; 8]);
+                    bytes.extend((rest.len() as u32 / 2).to_le_bytes());
+                }
+                bytes.extend(rest);
+                item(if crop { 2 } else { 3 }, &bytes)
+            }
+            Self::Text { reference, text } => match reference {
+                true => item(4, &[&[7; 16], text.as_bytes()].concat()),
+                false => item(5, text.as_bytes()),
+            },
             Self::Video { flags, size, planes, count, format, far } => {
                 let count = usize::from(count % 6);
                 let mut bytes = flags.to_le_bytes().to_vec();

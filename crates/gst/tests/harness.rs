@@ -172,3 +172,93 @@ fn a_new_producer_is_a_break_even_if_its_frames_do_not_say_so() {
         }
     }
 }
+
+#[test]
+fn metas_travel_and_those_that_cannot_are_counted() {
+    let name = Name::new();
+    common::init();
+    gst::meta::CustomMeta::register("Shm2TestMeta", &[]);
+    let caps = "video/x-raw,format=GRAY8,width=64,height=48,framerate=30/1";
+    let mut harness = sink(&name, "");
+    harness.set_src_caps_str(caps);
+    let mut source = src(&name, "live-only=false");
+    let reference: gst::Caps = "timestamp/x-ntp".parse().unwrap();
+    let mut buffer = gst::Buffer::from_slice(vec![0u8; 64 * 48]);
+    {
+        let buffer = buffer.get_mut().unwrap();
+        gst_video::VideoCropMeta::add(buffer, (4, 6, 32, 24));
+        // One that reaches outside the picture is passed over.
+        gst_video::VideoRegionOfInterestMeta::add(buffer, "far", (60, 0, 10, 10));
+        let mut region = gst_video::VideoRegionOfInterestMeta::add(buffer, "face", (1, 2, 3, 4));
+        region.set_id(7);
+        region.set_parent_id(5);
+        region.add_param(gst::Structure::builder("detection").field("confidence", 0.5f64).build());
+        let time = gst::ClockTime::from_seconds(12);
+        gst::ReferenceTimestampMeta::add(buffer, &reference, time, gst::ClockTime::from_mseconds(3));
+        let mut custom = gst::meta::CustomMeta::add(buffer, "Shm2TestMeta").unwrap();
+        custom.mut_structure().set("answer", 42i32);
+        gst_video::VideoAFDMeta::add(
+            buffer,
+            0,
+            gst_video::VideoAFDSpec::AtscA53,
+            gst_video::VideoAFDValue::_43Full169Full,
+        );
+    }
+    harness.push(buffer).unwrap();
+    source.play();
+    let received = source.pull().unwrap();
+    assert_eq!(received.meta::<gst_video::VideoCropMeta>().unwrap().rect(), (4, 6, 32, 24));
+    let regions: Vec<_> = received.iter_meta::<gst_video::VideoRegionOfInterestMeta>().collect();
+    let [region] = &regions[..] else { panic!("{} regions", regions.len()) };
+    assert_eq!((region.rect(), region.roi_type(), region.id(), region.parent_id()), ((1, 2, 3, 4), "face", 7, 5));
+    assert_eq!(region.param("detection").unwrap().get::<f64>("confidence"), Ok(0.5));
+    let stamp = received.meta::<gst::ReferenceTimestampMeta>().unwrap();
+    assert_eq!((stamp.reference(), stamp.timestamp()), (reference.as_ref(), gst::ClockTime::from_seconds(12)));
+    assert_eq!(stamp.duration(), Some(gst::ClockTime::from_mseconds(3)));
+    let custom = gst::meta::CustomMeta::from_buffer(&received, "Shm2TestMeta").unwrap();
+    assert_eq!(custom.structure().get::<i32>("answer"), Ok(42));
+    assert_eq!(common::stat(&harness.element().unwrap(), "metas-left-behind"), 1, "the active format description");
+}
+
+#[test]
+fn attach_and_detach_are_element_messages_also_while_the_source_waits() {
+    let name = Name::new();
+    let consumer = common::Pipeline::playing(&format!("shm2src name=src shm-path={} ! fakesink", &*name));
+    let bus = consumer.0.bus().unwrap();
+    let next = || {
+        let message = bus.timed_pop_filtered(gst::ClockTime::try_from(LIMIT).ok(), &[gst::MessageType::Element]);
+        message.and_then(|m| m.structure().map(|s| s.to_owned())).expect("a message")
+    };
+    for _ in 0..2 {
+        let mut producer = Producer::create(&name).unwrap();
+        producer.set_caps(b"application/x-test").unwrap();
+        producer.send(&[1], &FrameInfo::new()).unwrap();
+        let attached = next();
+        assert_eq!(attached.name(), "shm2-attached");
+        assert_eq!(attached.get::<String>("shm-path").as_deref(), Ok(&*name));
+        assert_eq!(attached.get::<String>("access").as_deref(), Ok("lease"));
+        assert!(attached.get::<u64>("generation").is_ok_and(|generation| generation != 0));
+        drop(producer);
+        assert_eq!(next().name(), "shm2-detached");
+    }
+}
+
+#[test]
+fn a_region_is_found_by_its_uri() {
+    let name = Name::new();
+    common::init();
+    let uri = format!("shm://{}", &*name);
+    let src = gst::Element::make_from_uri(gst::URIType::Src, &uri, None).unwrap();
+    assert_eq!(src.property::<String>("shm-path"), uri);
+    let handler = src.dynamic_cast_ref::<gst::URIHandler>().unwrap();
+    assert_eq!(handler.uri().as_deref(), Some(uri.as_str()));
+    let sink = gst::Element::make_from_uri(gst::URIType::Sink, &uri, None).unwrap();
+    assert_eq!(sink.factory().unwrap().name(), "shm2sink");
+    let error = handler.set_uri("shm://").unwrap_err();
+    assert!(error.matches(gst::URIError::BadUri) && error.to_string().contains("is empty"), "{error}");
+    let player = common::Pipeline::playing(&format!("playbin3 uri={uri} video-sink=fakesink"));
+    let caps = "video/x-raw,format=I420,width=64,height=48,framerate=30/1";
+    let _producer = common::Pipeline::playing(&format!("videotestsrc is-live=true ! {caps} ! shm2sink shm-path={uri}"));
+    let (change, state, _) = player.0.state(gst::ClockTime::try_from(LIMIT).ok());
+    assert!(change.is_ok() && state == gst::State::Playing, "{change:?} {state:?}");
+}
