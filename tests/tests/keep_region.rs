@@ -206,9 +206,9 @@ fn what_is_there_decides() {
     let error = Producer::create(&name).unwrap_err();
     assert!(matches!(error, CreateError::Kept { .. }) && error.to_string().contains("set keep-region"));
     fs::write(name.path(), vec![9; 5 << 20]).unwrap();
-    assert!(matches!(kept(&name).create(), Err(CreateError::Foreign { .. })));
+    assert!(matches!(kept(&name).create(), Err(CreateError::NotAdoptable { .. })));
     fs::write(name.path(), vec![0; 5000]).unwrap();
-    assert!(matches!(kept(&name).create(), Err(CreateError::Size { bytes: 5000 })));
+    assert!(matches!(kept(&name).create(), Err(CreateError::FileSize { bytes: 5000, .. })));
 }
 
 const HEARTBEAT: &str = "access=lease life=heartbeat hold=4 judge=once";

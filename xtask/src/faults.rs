@@ -47,6 +47,9 @@ fn install_miri() -> bool {
 
 /// Faults without end.
 pub fn soak(minutes: &str) -> Outcome {
+    if !minutes.parse::<f64>().is_ok_and(|m| m > 0.0) {
+        return Err(format!("--minutes {minutes} is no number of minutes above 0"));
+    }
     run("cargo build --release -p shm2-tests --bins")?;
     let program = target().join("release/shm2_soak");
     run(&format!("{} {minutes}", program.display()))

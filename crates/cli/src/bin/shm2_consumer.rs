@@ -115,6 +115,10 @@ fn run(arguments: &Arguments) -> Result<(Summary, End), Box<dyn std::error::Erro
             Err(ReceiveError::EndOfStream) if arguments.reconnect => continue,
             Err(ReceiveError::EndOfStream) => return Ok((summary, End::Stream)),
             Err(ReceiveError::Cancelled) => return Ok((summary, End::Stopped)),
+            Err(ReceiveError::TimedOut) if consumer.stats().attaches == 0 => {
+                let (region, time) = (&arguments.region, arguments.timeout.unwrap_or_default());
+                return Err(format!("no frame came in time: no producer at {region} within {time:?}").into());
+            }
             Err(ReceiveError::TimedOut) => return Ok((summary, End::TimedOut)),
             Err(error) => return Err(error.into()),
         };

@@ -132,7 +132,9 @@ fn region() -> Vec<glib::ParamSpec> {
             .build(),
         glib::ParamSpecUInt::builder("perms")
             .nick("Permissions")
-            .blurb("Permission bits of the region's file, whatever the umask (give it as 0660 for octal)")
+            .blurb(
+                "Permission bits of the region's file when it is made, whatever the umask (give it as 0660 for octal)",
+            )
             .maximum(0o777)
             .default_value(d.perms)
             .mutable_ready()
@@ -161,7 +163,7 @@ fn region() -> Vec<glib::ParamSpec> {
             .build(),
         glib::ParamSpecBoolean::builder("keep-region")
             .nick("Keep region")
-            .blurb("Go on in the file that is there, with its size, and never remove it: for a virtual machine's backing file")
+            .blurb("Go on in the file that is there, with its own size and permissions, and never remove it")
             .default_value(d.keep_region)
             .mutable_ready()
             .build(),

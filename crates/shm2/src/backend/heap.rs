@@ -233,6 +233,10 @@ impl OpenRegion {
         Ok(Mapping { file: self.file.clone(), offset: offset as usize, bytes })
     }
 
+    pub(crate) fn is_whole(&self) -> bool {
+        true
+    }
+
     pub(crate) fn read_exact(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         if offset as usize + buffer.len() > self.file.bytes {
             return Err(io::ErrorKind::UnexpectedEof.into());

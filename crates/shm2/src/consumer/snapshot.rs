@@ -140,6 +140,10 @@ impl Snapshot {
             self.caps = None;
             return Err(failure);
         }
+        if !self.region.is_whole() {
+            // A read at the same time may have found zeros in place of pages.
+            return Err(Failure::Lie(Lie::Truncated));
+        }
         position.skipped += sequence - position.next;
         position.next = sequence + 1;
         position.received += u64::from(!description.end_of_stream);

@@ -261,7 +261,7 @@ fn is_clear(path: &Path) -> Result<bool, CreateError> {
     let _guard = keep_from_children(&old);
     let stat = fstat(&old).map_err(|e| create_error("look at", path, e))?;
     if let Some(what) = not_a_file(&stat) {
-        return Err(CreateError::Foreign { path: path.into(), what });
+        return Err(CreateError::NotAFile { path: path.into(), what });
     }
     if locked(lock::is_locked(&old, Byte::Liveness, Kind::Read), path)? {
         return Err(CreateError::Busy { path: path.into() });
@@ -304,7 +304,7 @@ fn try_adopt(fd: OwnedFd, path: &Path, bytes: u64) -> Result<Option<(OwnedRegion
     let guard = keep_from_children(&fd);
     let stat = fstat(&fd).map_err(|e| create_error("look at", path, e))?;
     if let Some(what) = not_a_file(&stat) {
-        return Err(CreateError::Foreign { path: path.into(), what });
+        return Err(CreateError::NotAFile { path: path.into(), what });
     }
     let identity = Identity::of(&stat);
     if !locked(lock::try_lock(&fd, Byte::Takeover, Kind::Write), path)? || identity_at(path) != Some(identity) {
@@ -317,7 +317,7 @@ fn try_adopt(fd: OwnedFd, path: &Path, bytes: u64) -> Result<Option<(OwnedRegion
     // Again: another producer may have made an empty file its own, and ended.
     let stat = fstat(&fd).map_err(|e| create_error("look at", path, e))?;
     let bytes = if stat.st_size == 0 { bytes } else { stat.st_size as u64 };
-    layout::arena_bytes(bytes).ok_or(CreateError::Size { bytes })?;
+    layout::arena_bytes(bytes).ok_or_else(|| CreateError::FileSize { path: path.into(), bytes })?;
     Head::read(&fd, path)?.check_adoptable(path)?;
     let missing = reserved_ranges(bytes).map(|(_, n)| n).sum::<u64>().saturating_sub(stat.st_blocks as u64 * 512);
     if missing > 0 {
@@ -361,9 +361,9 @@ impl Head {
         match () {
             () if self.0 == [0; 128] || (self.is_region() && version == layout::VERSION_MAJOR) => Ok(()),
             () if self.is_region() => {
-                Err(CreateError::Foreign { path: path.into(), what: "a region of another protocol version" })
+                Err(CreateError::NotAdoptable { path: path.into(), what: "a region of another protocol version" })
             }
-            () => Err(CreateError::Foreign { path: path.into(), what: "not an shm2 region" }),
+            () => Err(CreateError::NotAdoptable { path: path.into(), what: "something else" }),
         }
     }
 }
@@ -425,8 +425,8 @@ fn create_error(what: &'static str, path: &Path, errno: Errno) -> CreateError {
     match errno {
         Errno::ACCESS | Errno::PERM | Errno::ROFS => CreateError::Denied { path },
         Errno::NOENT | Errno::NOTDIR => CreateError::NoDirectory { path },
-        Errno::ISDIR => CreateError::Foreign { path, what: "a directory" },
-        Errno::LOOP => CreateError::Foreign { path, what: "a symbolic link" },
+        Errno::ISDIR => CreateError::NotAFile { path, what: "a directory" },
+        Errno::LOOP => CreateError::NotAFile { path, what: "a symbolic link" },
         e => CreateError::System { what, path, source: e.into() },
     }
 }

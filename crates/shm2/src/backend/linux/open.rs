@@ -105,6 +105,12 @@ impl OpenRegion {
         })
     }
 
+    /// Whether the file is as long as it was. The system shortens a file first and drops its pages then, so what was read
+    /// before the answer yes was no page that is gone.
+    pub(crate) fn is_whole(&self) -> bool {
+        fstat(&self.fd).is_ok_and(|stat| stat.st_size as u64 >= self.bytes)
+    }
+
     /// Reads exactly `buffer.len()` bytes; a file that ends before is an error, not a signal.
     pub(crate) fn read_exact(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
         while !buffer.is_empty() {
