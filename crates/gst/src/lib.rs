@@ -15,6 +15,7 @@
 mod allocator;
 mod caps;
 mod clock;
+mod device;
 mod flags;
 #[cfg(fuzzing)]
 pub mod fuzz;
@@ -37,7 +38,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     sink::register(plugin)?;
-    src::register(plugin)
+    src::register(plugin)?;
+    device::register(plugin)
 }
 
 gst::plugin_define!(

@@ -327,3 +327,29 @@ fn memory_of_a_stopped_sink_may_outlive_it() {
         assert_eq!(buffer.map_readable().unwrap().len(), 115_200);
     }
 }
+
+#[test]
+fn live_regions_are_listed_as_devices() {
+    let name = Name::new();
+    common::init();
+    let provider = gst::DeviceProviderFactory::by_name("shm2deviceprovider").unwrap();
+    let ours = |devices: gst::glib::List<gst::Device>| {
+        let suffix = name.rsplit('/').next().unwrap().to_owned();
+        devices.into_iter().find(|device| device.display_name() == suffix)
+    };
+    assert!(ours(provider.devices()).is_none());
+    let caps = "video/x-raw,format=I420,width=64,height=48,framerate=30/1";
+    let producer =
+        Pipeline::playing(&format!("videotestsrc is-live=true ! {caps} ! shm2sink name=sink shm-path={}", &*name));
+    until("a frame", || producer.stat("sink", "published") > 0);
+    let device = ours(provider.devices()).expect("the region");
+    assert_eq!(device.device_class(), "Source/Video");
+    assert!(device.caps().unwrap().can_intersect(&caps.parse::<gst::Caps>().unwrap()));
+    let element = device.create_element(Some("mine")).unwrap();
+    assert_eq!(element.property::<String>("shm-path"), format!("shm://{}", &*name));
+    provider.start().unwrap();
+    assert!(ours(provider.devices()).is_some());
+    producer.stop();
+    until("it to go", || ours(provider.devices()).is_none());
+    provider.stop();
+}

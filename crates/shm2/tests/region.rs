@@ -212,3 +212,22 @@ fn attach_and_detach_leak_nothing() {
     assert_eq!(producer.consumers(), 0);
     assert_eq!(producer.handle().stats().held, 0);
 }
+
+#[test]
+fn a_region_can_be_looked_at_without_its_producer_noticing() {
+    use shm2::consumer::Overview;
+    let name = Name::new();
+    assert!(matches!(Overview::of(&name), Err(AttachError::NotFound { .. })));
+    let mut producer = create(&name).unwrap();
+    let empty = Overview::of(&name).unwrap();
+    assert_eq!((empty.newest, empty.caps, empty.frame_bytes), (0, None, None));
+    producer.set_caps(b"some/caps").unwrap();
+    producer.send(&[1; 700], &FrameInfo::new()).unwrap();
+    let seen = Overview::of(&name).unwrap();
+    assert_eq!((seen.newest, seen.caps.as_deref(), seen.frame_bytes), (1, Some(&b"some/caps"[..]), Some(700)));
+    assert_eq!((seen.bytes, seen.producer_pid, seen.is_kept), (layout::MIN_REGION, std::process::id(), false));
+    assert!(Overview::all_in(std::path::Path::new("/dev/shm")).iter().any(|o| o.path == name.path()));
+    assert!(!producer.handle().has_snapshot_consumers() && producer.consumers() == 0);
+    drop(producer);
+    assert!(Overview::of(&name).is_err());
+}

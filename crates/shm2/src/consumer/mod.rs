@@ -5,11 +5,13 @@ mod builder;
 mod claim;
 mod frame;
 mod header;
+mod overview;
 mod session;
 mod snapshot;
 
 pub use builder::{Access, Builder, Liveness, OnProducerExit, Start};
 pub use frame::Frame;
+pub use overview::Overview;
 
 use crate::backend::{Event, Identity, Watch, identity_at, watch_directory, watch_region, watch_revival};
 use crate::error::{AttachError, Lie, ReceiveError, SpecError};

@@ -1,0 +1,114 @@
+//! Looking at a region without attaching to it: its producer notices nothing.
+
+use super::builder::Liveness;
+use super::header::check;
+use crate::backend::OpenRegion;
+use crate::description::Description;
+use crate::error::{AttachError, SpecError};
+use crate::layout::{self, Header, STATE_LIVE};
+use crate::spec::Spec;
+use crate::sync::{Ordering, fence};
+use std::io;
+use std::mem::offset_of;
+use std::path::{Path, PathBuf};
+
+/// What a region shows to everybody who may read it. Counters are its producer's claims, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Overview {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Size of the file.
+    pub bytes: u64,
+    /// Random number of this life.
+    pub generation: u64,
+    /// Process id of the producer, in its own namespace.
+    pub producer_pid: u32,
+    /// Whether producers follow each other in this file.
+    pub is_kept: bool,
+    /// Sequence of the newest item, 0 before the first.
+    pub newest: u64,
+    /// When that was published: nanoseconds of the producer's monotonic clock.
+    pub published_ns: Option<u64>,
+    /// Bytes of its payload.
+    pub frame_bytes: Option<u64>,
+    /// The text that describes the stream, if one was set.
+    pub caps: Option<Vec<u8>>,
+    /// Frames retired before every attached consumer had read them.
+    pub dropped_oldest: u64,
+    /// New frames not taken for lack of room.
+    pub dropped_newest: u64,
+}
+
+impl Overview {
+    /// Looks at the region at `spec`, which must have a live producer.
+    ///
+    /// # Errors
+    /// As for a consumer that attaches with [`Access::Snapshot`](super::Access::Snapshot).
+    pub fn of(spec: &str) -> Result<Self, AttachError> {
+        let spec: Spec = spec.parse().map_err(|e: SpecError| AttachError::Spec(e))?;
+        Self::at(spec.path())
+    }
+
+    /// All regions with a live producer among the files of a directory that this user may read.
+    pub fn all_in(directory: &Path) -> Vec<Self> {
+        let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let mut all: Vec<_> = files.filter_map(|file| Self::at(&file.path()).ok()).collect();
+        all.sort_by(|a, b| a.path.cmp(&b.path));
+        all
+    }
+
+    fn at(path: &Path) -> Result<Self, AttachError> {
+        let region = OpenRegion::open(path, false)?;
+        let checked = check(&region, Liveness::Lock)?;
+        let system = |source| AttachError::System { what: "read", path: path.into(), source };
+        let word = |offset| word(&region, offset).map_err(system);
+        if word(offset_of!(Header, state))? as u32 != STATE_LIVE {
+            return Err(AttachError::NoProducer { path: path.into() });
+        }
+        let newest = word(offset_of!(Header, head))?;
+        let mut overview = Self {
+            path: path.into(),
+            bytes: region.bytes(),
+            generation: checked.generation,
+            producer_pid: word(offset_of!(Header, producer_pid))? as u32,
+            is_kept: checked.lease.is_some(),
+            newest,
+            published_ns: None,
+            frame_bytes: None,
+            caps: None,
+            dropped_oldest: word(offset_of!(Header, dropped_oldest))?,
+            dropped_newest: word(offset_of!(Header, dropped_newest))?,
+        };
+        if let Some((description, caps)) = newest_item(&region, newest, checked.arena_bytes).map_err(system)? {
+            overview.published_ns = Some(description.published_ns);
+            overview.frame_bytes = Some(description.payload.length);
+            overview.caps = caps;
+        }
+        Ok(overview)
+    }
+}
+
+/// The newest item's description and caps; `None` when there is none, or it was retired meanwhile.
+fn newest_item(region: &OpenRegion, newest: u64, arena: u64) -> io::Result<Option<(Description, Option<Vec<u8>>)>> {
+    if newest == 0 || newest > layout::MAX_SEQUENCE {
+        return Ok(None);
+    }
+    let mut bytes = [0; layout::CELL_BYTES as usize];
+    region.read_exact(&mut bytes, layout::cell_offset(newest))?;
+    let words: [u64; 16] = std::array::from_fn(|w| u64::from_le_bytes(std::array::from_fn(|i| bytes[w * 8 + i])));
+    let Ok(description) = Description::check(&words, newest, arena) else { return Ok(None) };
+    let mut caps = vec![0; description.caps.length as usize];
+    if !caps.is_empty() {
+        region.read_exact(&mut caps, description.caps.offset)?;
+    }
+    fence(Ordering::SeqCst);
+    let is_there = words[layout::W_SEQUENCE] == newest && word(region, offset_of!(Header, oldest))? <= newest;
+    Ok(is_there.then_some((description, (description.caps_id != 0).then_some(caps))))
+}
+
+fn word(region: &OpenRegion, offset: usize) -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    region.read_exact(&mut bytes, offset as u64)?;
+    Ok(u64::from_le_bytes(bytes))
+}
