@@ -353,3 +353,30 @@ fn live_regions_are_listed_as_devices() {
     until("it to go", || ours(provider.devices()).is_none());
     provider.stop();
 }
+
+#[test]
+fn a_region_of_size_0_follows_its_caps_and_consumers_follow_it() {
+    let name = Name::new();
+    let path = &*name;
+    let consumer = Pipeline::playing(&format!("shm2src name=src shm-path={path} ! fakesink sync=false"));
+    let producer = Pipeline::playing(&format!(
+        "videotestsrc is-live=true ! capsfilter name=caps caps=video/x-raw,format=NV12,width=320,height=240,framerate=60/1 \
+         ! shm2sink name=sink shm-size=0 shm-path={path}"
+    ));
+    let mut sizes = Vec::new();
+    for (width, height) in [(320, 240), (1920, 1080), (3840, 2160), (640, 480)] {
+        let caps = format!("video/x-raw,format=NV12,width={width},height={height},framerate=60/1");
+        producer.element("caps").set_property_from_str("caps", &caps);
+        let is_there =
+            || caps_of(&consumer, "src").is_some_and(|c| c.structure(0).unwrap().get::<i32>("width") == Ok(width));
+        until("frames of these caps", is_there);
+        let before = consumer.stat("src", "received");
+        until("more of them", || consumer.stat("src", "received") > before + 10);
+        sizes.push(std::fs::metadata(path).unwrap().len());
+        assert!(sizes.last().unwrap() / (width as u64 * height as u64 * 3 / 2) >= 8, "{sizes:?}");
+    }
+    assert!(sizes[0] < sizes[1] && sizes[1] < sizes[2] && sizes[2] == sizes[3], "it grows, and stays: {sizes:?}");
+    assert_eq!(consumer.stat("src", "attaches"), 3);
+    let copied = producer.stat("sink", "copied");
+    assert!(copied <= 6, "{copied} frames were copied: those that were under way at a change");
+}

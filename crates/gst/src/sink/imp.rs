@@ -44,6 +44,8 @@ struct Open {
     allocator: ArenaAllocator,
     stopping: Arc<AtomicBool>,
     watcher: Option<JoinHandle<()>>,
+    /// Bytes that the region was made with.
+    size: u64,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -155,34 +157,14 @@ impl ElementImpl for Shm2Sink {
 
 impl BaseSinkImpl for Shm2Sink {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
-        let settings = lock(&self.settings).clone();
-        let builder = settings.builder().map_err(|e| gst::error_msg!(gst::ResourceError::Settings, ("{e}")))?;
-        let producer = builder.create().map_err(|e| create_error(&e))?;
-        let handle = producer.handle();
-        gst::info!(CAT, imp = self, "opened {} with {settings:?}", settings.shm_path);
         self.reset_counters();
         self.flushing.store(false, Ordering::Release);
-        let stopping = Arc::new(AtomicBool::new(false));
-        let watcher = self.watch(handle.clone(), stopping.clone())?;
-        *lock(&self.stream) = Some(Stream::new(producer));
-        let allocator = ArenaAllocator::new(handle.clone());
-        *lock(&self.open) = Some(Open { handle, allocator, stopping, watcher: Some(watcher) });
-        Ok(())
+        // With 0 the caps will tell.
+        if lock(&self.settings).shm_size == 0 { Ok(()) } else { self.open_region(None) }
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
-        let open = lock(&self.open).take();
-        if let Some(mut open) = open {
-            open.stopping.store(true, Ordering::Release);
-            open.handle.signal();
-            // A signal handler may stop the element from the watching thread itself.
-            if let Some(watcher) = open.watcher.take().filter(|w| w.thread().id() != std::thread::current().id()) {
-                let _ = watcher.join();
-            }
-        }
-        drop(lock(&self.stream).take());
-        lock(&self.counters).clients = 0;
-        gst::info!(CAT, imp = self, "closed");
+        self.close_region();
         Ok(())
     }
 
@@ -201,6 +183,7 @@ impl BaseSinkImpl for Shm2Sink {
             return Err(gst::loggable_error!(CAT, "{caps} is not in system memory"));
         }
         gst::debug!(CAT, imp = self, "caps {caps}");
+        self.fit_region(caps)?;
         let mut stream = lock(&self.stream);
         if let Some(stream) = stream.as_mut() {
             stream.set_caps(caps);
@@ -278,12 +261,60 @@ impl BaseSinkImpl for Shm2Sink {
 }
 
 impl Shm2Sink {
+    fn open_region(&self, caps: Option<&gst::CapsRef>) -> Result<(), gst::ErrorMessage> {
+        let settings = lock(&self.settings).clone();
+        let size = settings.size_for(caps);
+        let builder = settings.builder(size).map_err(|e| gst::error_msg!(gst::ResourceError::Settings, ("{e}")))?;
+        let producer = builder.create().map_err(|e| create_error(&e))?;
+        let handle = producer.handle();
+        gst::info!(CAT, imp = self, "opened {} of {size} bytes with {settings:?}", settings.shm_path);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let watcher = self.watch(handle.clone(), stopping.clone())?;
+        *lock(&self.stream) = Some(Stream::new(producer));
+        let allocator = ArenaAllocator::new(handle.clone());
+        *lock(&self.open) = Some(Open { handle, allocator, stopping, watcher: Some(watcher), size });
+        Ok(())
+    }
+
+    fn close_region(&self) {
+        let open = lock(&self.open).take();
+        if let Some(mut open) = open {
+            open.stopping.store(true, Ordering::Release);
+            open.handle.signal();
+            // A signal handler may stop the element from the watching thread itself.
+            if let Some(watcher) = open.watcher.take().filter(|w| w.thread().id() != std::thread::current().id()) {
+                let _ = watcher.join();
+            }
+        }
+        drop(lock(&self.stream).take());
+        lock(&self.counters).clients = 0;
+        gst::info!(CAT, imp = self, "closed");
+    }
+
+    /// With `shm-size=0`: a region in which frames of these caps have room. A larger one replaces the one that is there,
+    /// and consumers go over to it.
+    fn fit_region(&self, caps: &gst::CapsRef) -> Result<(), gst::LoggableError> {
+        let settings = lock(&self.settings).clone();
+        let size = lock(&self.open).as_ref().map_or(0, |open| open.size);
+        if settings.shm_size != 0 || settings.size_for(Some(caps)) <= size {
+            return Ok(());
+        }
+        self.close_region();
+        self.open_region(Some(caps)).map_err(|error| {
+            self.post_error_message(error);
+            gst::loggable_error!(CAT, "no region for {caps}")
+        })
+    }
+
     fn reset_counters(&self) {
         let mut counters = lock(&self.counters);
         *counters = Counters { latency: counters.latency, ..Counters::default() };
     }
 
     fn try_render(&self, buffer: &gst::Buffer) -> Result<Sent, SendError> {
+        if lock(&self.open).is_none() && lock(&self.settings).shm_size == 0 && self.open_region(None).is_err() {
+            return Err(SendError::Closed);
+        }
         if lock(&self.settings).wait_for_connection {
             self.wait_for_client()?;
         }

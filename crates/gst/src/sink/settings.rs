@@ -49,8 +49,27 @@ impl Default for Settings {
     }
 }
 
+/// `shm-size=0`: frames besides the history, for what flows and what a few consumers hold.
+const SPARE_FRAMES: u64 = 8;
+/// What a pool may add to each frame.
+const PADDING: u64 = 64 * 1024;
+/// A region for frames of unknown size, and the least for others.
+const UNKNOWN: u64 = 64 << 20;
+const LEAST: u64 = 16 << 20;
+
 impl Settings {
-    pub(crate) fn builder(&self) -> Result<shm2::producer::Builder, shm2::SpecError> {
+    /// Size of the region for these caps: what is set, or with 0 so that eight frames and the history fit.
+    pub(crate) fn size_for(&self, caps: Option<&gst::CapsRef>) -> u64 {
+        if self.shm_size != 0 {
+            return self.shm_size;
+        }
+        let video = caps.and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok());
+        let Some(frame) = video.map(|video| video.size() as u64).filter(|bytes| *bytes > 0) else { return UNKNOWN };
+        let frames = SPARE_FRAMES + u64::from(self.history).min(SPARE_FRAMES);
+        shm2::layout::region_bytes_for_arena(frames.saturating_mul(frame + PADDING)).max(LEAST)
+    }
+
+    pub(crate) fn builder(&self, size: u64) -> Result<shm2::producer::Builder, shm2::SpecError> {
         let timeout = (self.block_timeout != u64::MAX).then(|| Duration::from_nanos(self.block_timeout));
         let policy = match self.full_policy {
             FullPolicy::DropOldest => shm2::FullPolicy::DropOldest,
@@ -58,7 +77,7 @@ impl Settings {
             FullPolicy::Block => shm2::FullPolicy::Block { timeout },
         };
         let builder = shm2::Producer::builder(&self.shm_path)?
-            .size(self.shm_size)
+            .size(size)
             .perms(self.perms)
             .full_policy(policy)
             .history(self.history)
@@ -125,8 +144,7 @@ fn region() -> Vec<glib::ParamSpec> {
             .build(),
         glib::ParamSpecUInt64::builder("shm-size")
             .nick("Shared-memory size")
-            .blurb("Size of the whole region in bytes, of which 4784128 are the protocol's own")
-            .minimum(1)
+            .blurb("Size of the whole region in bytes, of which 4784128 are the protocol's own (0 = from the caps, and anew when they grow)")
             .default_value(d.shm_size)
             .mutable_ready()
             .build(),
