@@ -13,6 +13,19 @@ pub(crate) fn from_text(text: &[u8]) -> Option<gst::Caps> {
     (caps.is_fixed() && is_system_memory(&caps)).then_some(caps)
 }
 
+/// What caps say about the bytes of raw media.
+#[derive(Debug, Default)]
+pub(crate) struct Media {
+    pub(crate) video: Option<gst_video::VideoInfo>,
+    pub(crate) audio: Option<gst_audio::AudioInfo>,
+}
+
+impl Media {
+    pub(crate) fn of(caps: &gst::CapsRef) -> Self {
+        Self { video: gst_video::VideoInfo::from_caps(caps).ok(), audio: gst_audio::AudioInfo::from_caps(caps).ok() }
+    }
+}
+
 /// Text that a peer wrote: UTF-8 without a zero byte, which GLib's strings cannot hold.
 pub(crate) fn plain_text(text: &[u8]) -> Option<&str> {
     std::str::from_utf8(text).ok().filter(|text| !text.contains('\0'))

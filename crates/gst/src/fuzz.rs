@@ -10,12 +10,13 @@ pub fn blobs(caps: &[u8], meta: &[u8], size: usize) {
         return;
     }
     let Some(caps) = crate::caps::from_text(caps) else { return };
-    let Some(video) = VideoInfo::from_caps(&caps).ok().filter(VideoInfo::is_valid) else { return };
+    let media = crate::caps::Media::of(&caps);
     let mut buffer = gst::Buffer::from_mut_slice(vec![0u8; size]);
     let Some(buffer) = buffer.get_mut() else { return };
-    if crate::meta::decode(meta, buffer, Some(&video)).is_none() {
+    if crate::meta::decode(meta, buffer, &media).is_none() {
         return;
     }
+    let Some(video) = media.video.filter(VideoInfo::is_valid) else { return };
     if video.format_info().is_tiled() || video.format_info().is_complex() {
         // The bindings themselves take planes of these for longer than they are.
         return;

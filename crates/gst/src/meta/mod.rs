@@ -8,19 +8,24 @@
 //! | 3 | region of interest | `regions` |
 //! | 4 | reference timestamp | `text` |
 //! | 5 | custom meta | `text` |
+//! | 6 | samples of audio | `audio` |
 
+mod audio;
 mod regions;
 mod text;
 mod video;
 
+use crate::caps::Media;
 use gst::prelude::*;
-use gst_video::{VideoCropMeta, VideoInfo, VideoMeta, VideoRegionOfInterestMeta};
+use gst_audio::AudioMeta;
+use gst_video::{VideoCropMeta, VideoMeta, VideoRegionOfInterestMeta};
 
 const VIDEO: u16 = 1;
 const CROP: u16 = 2;
 const REGION: u16 = 3;
 const REFERENCE: u16 = 4;
 const CUSTOM: u16 = 5;
+const AUDIO: u16 = 6;
 
 /// What a buffer's metas become.
 #[derive(Debug, Default)]
@@ -30,13 +35,13 @@ pub(crate) struct Encoded {
     pub(crate) left_behind: u64,
 }
 
-/// The blob for a buffer; a layout of video that says no more than the caps, which `video` describes, stays out of it.
-pub(crate) fn encode(buffer: &gst::BufferRef, video: Option<&VideoInfo>) -> Encoded {
+/// The blob for a buffer; a layout of video that says no more than its caps stays out of it.
+pub(crate) fn encode(buffer: &gst::BufferRef, media: &Media) -> Encoded {
     let mut encoded = Encoded::default();
     for meta in buffer.iter_meta::<gst::Meta>() {
         let blob = &mut encoded.bytes;
         if let Some(meta) = meta.downcast_ref::<VideoMeta>() {
-            if !video.is_some_and(|video| video::follows(meta, video)) {
+            if !media.video.as_ref().is_some_and(|video| video::follows(meta, video)) {
                 item(blob, VIDEO, &video::bytes(meta));
             }
         } else if let Some(meta) = meta.downcast_ref::<VideoCropMeta>() {
@@ -45,6 +50,8 @@ pub(crate) fn encode(buffer: &gst::BufferRef, video: Option<&VideoInfo>) -> Enco
             item(blob, REGION, &regions::region(meta));
         } else if let Some(meta) = meta.downcast_ref::<gst::ReferenceTimestampMeta>() {
             item(blob, REFERENCE, &text::reference(meta));
+        } else if let Some(meta) = meta.downcast_ref::<AudioMeta>().filter(|_| media.audio.is_some()) {
+            item(blob, AUDIO, &audio::bytes(meta));
         } else if let Some(meta) = meta.try_as_custom_meta() {
             item(blob, CUSTOM, meta.structure().to_string().as_bytes());
         } else if !is_local(&meta) {
@@ -59,9 +66,10 @@ fn is_local(meta: &gst::MetaRef<gst::Meta>) -> bool {
     meta.api() == gst::ParentBufferMeta::meta_api()
 }
 
-/// Adds to the buffer what the blob holds; `video` is what its caps say. `None` when the blob is damaged, or describes
+/// Adds to the buffer what the blob holds; `media` is what its caps say. `None` when the blob is damaged, or describes
 /// bytes that the buffer does not have: no element checks that again.
-pub(crate) fn decode(blob: &[u8], buffer: &mut gst::BufferRef, video: Option<&VideoInfo>) -> Option<()> {
+pub(crate) fn decode(blob: &[u8], buffer: &mut gst::BufferRef, media: &Media) -> Option<()> {
+    let video = media.video.as_ref();
     let mut reader = Reader(blob);
     while !reader.0.is_empty() {
         let (kind, bytes) = reader.item()?;
@@ -71,6 +79,7 @@ pub(crate) fn decode(blob: &[u8], buffer: &mut gst::BufferRef, video: Option<&Vi
             REGION => regions::add_region(buffer, bytes, video)?,
             REFERENCE => text::add_reference(buffer, bytes)?,
             CUSTOM => text::add_custom(buffer, bytes)?,
+            AUDIO => audio::add(buffer, bytes, media.audio.as_ref()?)?,
             _ => {}
         }
     }
@@ -122,20 +131,25 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gst_video::VideoInfo;
     use gst_video::{VideoFormat, VideoFrameFlags};
 
     const SIZE: usize = 64 * 48 * 2;
+
+    fn media(video: &VideoInfo) -> Media {
+        Media { video: Some(video.clone()), ..Media::default() }
+    }
 
     fn with_meta(format: VideoFormat, offsets: &[usize], strides: &[i32]) -> Vec<u8> {
         let mut buffer = gst::Buffer::with_size(1 << 20).unwrap();
         let flags = VideoFrameFlags::INTERLACED;
         VideoMeta::add_full(buffer.get_mut().unwrap(), flags, format, 60, 48, offsets, strides).unwrap();
-        encode(&buffer, None).bytes
+        encode(&buffer, &Media::default()).bytes
     }
 
     fn decoded(blob: &[u8], size: usize, caps: &VideoInfo) -> Option<gst::Buffer> {
         let mut buffer = gst::Buffer::with_size(size).unwrap();
-        decode(blob, buffer.get_mut().unwrap(), Some(caps)).map(|()| buffer)
+        decode(blob, buffer.get_mut().unwrap(), &media(caps)).map(|()| buffer)
     }
 
     #[test]
@@ -160,9 +174,11 @@ mod tests {
         let mut buffer = gst::Buffer::with_size(caps.size()).unwrap();
         let flags = VideoFrameFlags::empty();
         VideoMeta::add(buffer.get_mut().unwrap(), flags, VideoFormat::I420, 320, 240).unwrap();
-        assert!(encode(&buffer, Some(&caps)).bytes.is_empty());
+        assert!(encode(&buffer, &media(&caps)).bytes.is_empty());
         let wider = VideoInfo::builder(VideoFormat::I420, 324, 240).build().unwrap();
-        assert!(!encode(&buffer, Some(&wider)).bytes.is_empty() && !encode(&buffer, None).bytes.is_empty());
+        assert!(
+            !encode(&buffer, &media(&wider)).bytes.is_empty() && !encode(&buffer, &Media::default()).bytes.is_empty()
+        );
     }
 
     #[test]
@@ -179,5 +195,26 @@ mod tests {
         let larger = VideoInfo::builder(VideoFormat::Nv12, 62, 48).build().unwrap();
         let blob = with_meta(VideoFormat::Nv12, &[0, 3072], &[64, 64]);
         assert!(decoded(&blob, SIZE, &other).is_none() && decoded(&blob, SIZE, &larger).is_none());
+    }
+
+    #[test]
+    fn samples_of_audio_travel_and_must_lie_in_the_buffer() {
+        gst::init().unwrap();
+        let builder = gst_audio::AudioInfo::builder(gst_audio::AudioFormat::F32le, 48_000, 2);
+        let planar = builder.layout(gst_audio::AudioLayout::NonInterleaved).build().unwrap();
+        let media = Media { audio: Some(planar.clone()), ..Media::default() };
+        let mut buffer = gst::Buffer::with_size(8192).unwrap();
+        AudioMeta::add(buffer.get_mut().unwrap(), &planar, 1000, &[0, 4096]).unwrap();
+        let blob = encode(&buffer, &media).bytes;
+        let decoded = |size| {
+            let mut buffer = gst::Buffer::with_size(size).unwrap();
+            decode(&blob, buffer.get_mut().unwrap(), &media).map(|()| buffer)
+        };
+        let received = decoded(8192).unwrap();
+        let meta = received.meta::<AudioMeta>().unwrap();
+        assert_eq!((meta.samples(), meta.offsets()), (1000, &[0, 4096][..]));
+        assert!(decoded(4096 + 4000).is_some() && decoded(4096 + 3999).is_none());
+        let mut buffer = gst::Buffer::with_size(8192).unwrap();
+        assert!(decode(&blob, buffer.get_mut().unwrap(), &Media::default()).is_none(), "no audio by its caps");
     }
 }

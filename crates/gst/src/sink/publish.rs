@@ -1,5 +1,6 @@
 //! From a buffer to a frame: in place when its memory is the arena's, by one copy when it is not.
 
+use crate::caps::Media;
 use crate::{allocator, flags, meta};
 use shm2::{FrameInfo, Producer, SendError};
 
@@ -8,8 +9,8 @@ pub(super) struct Stream {
     producer: Producer,
     /// Caps that go with the next frame; there may be no room for them yet.
     caps: Option<String>,
-    /// What the caps say, for raw video.
-    video: Option<gst_video::VideoInfo>,
+    /// What the caps say.
+    media: Media,
     /// Ordinary memory of an exhausted arena, held so that upstream's pool does not use it again but allocates anew.
     _fallback: Option<gst::Buffer>,
 }
@@ -39,13 +40,13 @@ pub(super) enum Path {
 
 impl Stream {
     pub(super) fn new(producer: Producer) -> Self {
-        Self { producer, caps: None, video: None, _fallback: None }
+        Self { producer, caps: None, media: Media::default(), _fallback: None }
     }
 
     /// Caps for the frames that follow.
     pub(super) fn set_caps(&mut self, caps: &gst::CapsRef) {
         self.caps = Some(caps.to_string());
-        self.video = gst_video::VideoInfo::from_caps(caps).ok();
+        self.media = Media::of(caps);
     }
 
     fn publish_caps(&mut self) -> Result<(), SendError> {
@@ -67,7 +68,7 @@ impl Stream {
     pub(super) fn publish(&mut self, buffer: &gst::Buffer, timing: Timing, latency: u64) -> Result<Sent, SendError> {
         self.publish_caps()?;
         let info = describe(buffer, timing, latency);
-        let metas = meta::encode(buffer, self.video.as_ref());
+        let metas = meta::encode(buffer, &self.media);
         let path = self.publish_bytes(buffer, &info, &metas.bytes)?;
         Ok(Sent { path, metas_left_behind: metas.left_behind })
     }

@@ -5,6 +5,7 @@
 
 use super::settings::{self, OnProducerExit, Settings};
 use super::{lend, timeline};
+use crate::caps::Media;
 use crate::{clock, lock, uri};
 use gst::glib;
 use gst::prelude::*;
@@ -37,8 +38,8 @@ struct Stream {
     caps: Option<gst::Caps>,
     /// Producer and number of the caps text that was looked at last.
     caps_key: Option<(u64, u32)>,
-    /// What the caps say, for raw video.
-    video: Option<gst_video::VideoInfo>,
+    /// What the caps say.
+    media: Media,
     /// Nothing can be decoded before a frame that does not depend on another.
     needs_keyframe: bool,
     segment_is_set: bool,
@@ -147,7 +148,7 @@ impl BaseSrcImpl for Shm2Src {
             consumer,
             caps: None,
             caps_key: None,
-            video: None,
+            media: Media::default(),
             needs_keyframe: true,
             segment_is_set: false,
             clock: clock::Known::default(),
@@ -202,7 +203,7 @@ impl PushSrcImpl for Shm2Src {
         self.follow_latency(frame.info().latency.min(MOST_LATENCY));
         let times = self.times(stream, &frame);
         let duration = frame.info().duration;
-        let mut buffer = lend::buffer(frame, stream.video.as_ref()).ok_or_else(|| {
+        let mut buffer = lend::buffer(frame, &stream.media).ok_or_else(|| {
             gst::element_imp_error!(
                 self,
                 gst::StreamError::Format,
@@ -338,7 +339,7 @@ impl Shm2Src {
         }
         gst::debug!(CAT, imp = self, "caps {caps}");
         self.obj().set_caps(&caps).map_err(|_| gst::FlowError::NotNegotiated)?;
-        stream.video = gst_video::VideoInfo::from_caps(&caps).ok();
+        stream.media = Media::of(&caps);
         stream.caps = Some(caps);
         Ok(())
     }

@@ -8,6 +8,7 @@
 
 #![allow(unsafe_code)]
 
+use crate::caps::Media;
 use crate::{flags, meta};
 use shm2::Frame;
 
@@ -21,7 +22,7 @@ impl AsRef<[u8]> for Lent {
 }
 
 /// A buffer over the frame's bytes, with everything but its times; `None` when its metas cannot be true.
-pub(super) fn buffer(frame: Frame, video: Option<&gst_video::VideoInfo>) -> Option<gst::Buffer> {
+pub(super) fn buffer(frame: Frame, media: &Media) -> Option<gst::Buffer> {
     let info = *frame.info();
     let blob = frame.meta().to_vec();
     let discontinuity = frame.is_discontinuity();
@@ -33,7 +34,7 @@ pub(super) fn buffer(frame: Frame, video: Option<&gst_video::VideoInfo>) -> Opti
         }
         buffer.set_offset(info.offset.unwrap_or(gst::ffi::GST_BUFFER_OFFSET_NONE));
         buffer.set_offset_end(info.offset_end.unwrap_or(gst::ffi::GST_BUFFER_OFFSET_NONE));
-        meta::decode(&blob, buffer, video)?;
+        meta::decode(&blob, buffer, media)?;
     }
     Some(buffer)
 }
