@@ -262,3 +262,16 @@ fn a_region_is_found_by_its_uri() {
     let (change, state, _) = player.0.state(gst::ClockTime::try_from(LIMIT).ok());
     assert!(change.is_ok() && state == gst::State::Playing, "{change:?} {state:?}");
 }
+
+#[test]
+fn drops_are_an_element_message() {
+    let name = Name::new();
+    let line = format!("shm2sink name=sink sync=false full-policy=drop-newest shm-size=4849664 shm-path={}", &*name);
+    let producer = common::Pipeline::playing(&format!("fakesrc sizetype=fixed sizemax=30000 num-buffers=100 ! {line}"));
+    // Reads nothing, so that the region fills.
+    let _consumer = consumer(&name);
+    let bus = producer.0.bus().unwrap();
+    let dropped = bus.iter_timed_filtered(gst::ClockTime::try_from(LIMIT).ok(), &[gst::MessageType::Element]);
+    let details = dropped.filter_map(|m| m.structure().map(|s| s.to_owned())).find(|s| s.name() == "shm2-dropped");
+    assert!(details.unwrap().get::<u64>("dropped-newest").unwrap() > 0);
+}

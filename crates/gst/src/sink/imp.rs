@@ -56,7 +56,11 @@ struct Counters {
     clients: u32,
     latency: u64,
     told_of_drops: bool,
+    told_drops_ns: u64,
 }
+
+/// How often drops become a message.
+const DROPS_EVERY_NS: u64 = 1_000_000_000;
 
 #[glib::object_subclass]
 impl ObjectSubclass for Shm2Sink {
@@ -276,6 +280,25 @@ impl Shm2Sink {
         Ok(())
     }
 
+    /// An element message with the drops so far, at most once a second.
+    fn tell_drops(&self) {
+        let now = shm2::monotonic_ns();
+        let last = std::mem::replace(&mut lock(&self.counters).told_drops_ns, now);
+        if now.saturating_sub(last) < DROPS_EVERY_NS {
+            lock(&self.counters).told_drops_ns = last;
+            return;
+        }
+        let stats = lock(&self.open).as_ref().map(|open| open.handle.stats()).unwrap_or_default();
+        let details = gst::Structure::builder("shm2-dropped")
+            .field("shm-path", &lock(&self.settings).shm_path)
+            .field("dropped-oldest", stats.dropped_oldest)
+            .field("dropped-newest", stats.dropped_newest)
+            .field("dropped-too-large", stats.dropped_too_large)
+            .build();
+        // Nobody may listen; that is no failure.
+        let _ = self.obj().post_message(gst::message::Element::builder(details).src(&*self.obj()).build());
+    }
+
     fn close_region(&self) {
         let open = lock(&self.open).take();
         if let Some(mut open) = open {
@@ -361,6 +384,7 @@ impl Shm2Sink {
     /// A frame found no room: told once to whoever watches the bus, and each time to the log.
     fn dropped(&self, error: &SendError) {
         gst::debug!(CAT, imp = self, "{error}");
+        self.tell_drops();
         if !std::mem::replace(&mut lock(&self.counters).told_of_drops, true) {
             let hint = "consumers hold the whole region; raise shm-size (see the stats property for how many follow)";
             gst::element_imp_warning!(self, gst::ResourceError::NoSpaceLeft, ("{error}"), ["{hint}"]);

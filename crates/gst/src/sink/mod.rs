@@ -4,6 +4,9 @@
 //! gst-launch-1.0 videotestsrc is-live=true ! video/x-raw,width=1280,height=720 ! shm2sink shm-path=/dev/shm/cam
 //! ```
 //!
+//! Element messages: `shm2-dropped`, at most once a second while frames are dropped, with `shm-path` and the totals by
+//! reason. Signals: `client-connected` and `client-disconnected`, with the number of clients now.
+//!
 //! Since: 0.1.0
 
 mod imp;

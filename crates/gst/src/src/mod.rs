@@ -4,6 +4,9 @@
 //! gst-launch-1.0 shm2src shm-path=/dev/shm/cam ! queue ! videoconvert ! autovideosink
 //! ```
 //!
+//! Element messages: `shm2-attached`, with `shm-path`, `generation` and `access` (`lease` or `snapshot`), and
+//! `shm2-detached`, with `shm-path`; another `shm2-attached` is a producer that came anew.
+//!
 //! Since: 0.1.0
 
 mod imp;
