@@ -9,7 +9,7 @@ use std::path::Path;
 /// Where regions are looked for.
 const DIRECTORY: &str = "/dev/shm";
 
-mod device {
+mod region {
     use super::*;
 
     #[derive(Default)]
@@ -39,7 +39,7 @@ mod device {
 
 glib::wrapper! {
     /// One live region.
-    pub struct Device(ObjectSubclass<device::Device>) @extends gst::Device, gst::Object;
+    pub struct Device(ObjectSubclass<region::Device>) @extends gst::Device, gst::Object;
 }
 
 impl Device {
