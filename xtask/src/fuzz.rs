@@ -25,7 +25,10 @@ pub fn fuzz(seconds: &str) -> Outcome {
     for pair in TARGETS.chunks(2) {
         let running = pair.iter().map(|name| start(name, seconds, &corpus)).collect::<Result<Vec<_>, _>>()?;
         for (name, mut child, log) in running {
-            let status = child.wait().map_err(|e| format!("cannot wait for {name}: {e}"))?;
+            let status = child.wait().map_err(|e| format!("cannot wait for {name}: {e}"));
+            // The target ended without cleaning up, if it made a region at all.
+            let _ = fs::remove_file(region(name));
+            let status = status?;
             let text = fs::read_to_string(&log).unwrap_or_default();
             if !status.success() {
                 println!("{text}");
@@ -36,6 +39,11 @@ pub fn fuzz(seconds: &str) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// The region of a target's run.
+fn region(name: &str) -> String {
+    format!("/dev/shm/shm2-fuzz-{}-{name}", std::process::id())
 }
 
 /// The sanitizer and the coverage of the stable compiler are behind a switch.
@@ -55,6 +63,7 @@ fn start(name: &'static str, seconds: &str, corpus: &Path) -> Result<(&'static s
     let errors = output.try_clone().map_err(|e| e.to_string())?;
     let limits = format!("-max_total_time={seconds} -timeout=20 -rss_limit_mb=3000 -print_final_stats=1");
     let mut fuzz = cargo_fuzz(&format!("run {name} {} -- {limits}", directory.display()));
+    fuzz.env("SHM2_FUZZ_NAME", region(name));
     println!("==> cargo fuzz run {name} for {seconds} s");
     let child = fuzz.stdout(output).stderr(errors).spawn().map_err(|e| format!("cannot start {name}: {e}"))?;
     Ok((name, child, log))
