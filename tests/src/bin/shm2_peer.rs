@@ -205,6 +205,11 @@ impl Writer {
     }
 }
 
+fn is_evicted(consumer: &mut Consumer) -> bool {
+    let next = consumer.next(Some(Duration::ZERO));
+    matches!(next, Err(ReceiveError::Misbehaving { lie: Lie::Evicted, .. }))
+}
+
 /// A drop is part of the life of a producer, anything else is not.
 fn counted(sent: Result<u64, SendError>) -> Result<Option<u64>, String> {
     match sent {
@@ -257,7 +262,7 @@ impl Reader {
         say("started=1");
         while !stop.load(Ordering::Acquire) {
             let result = consumer.next(Some(Duration::from_millis(20)));
-            self.take(&consumer, result, options)?;
+            self.take(&mut consumer, result, options)?;
             if reports.is_due() {
                 self.report(&consumer);
             }
@@ -272,7 +277,7 @@ impl Reader {
         Ok(())
     }
 
-    fn take(&mut self, consumer: &Consumer, result: Result<Frame, ReceiveError>, options: &Options) -> Outcome {
+    fn take(&mut self, consumer: &mut Consumer, result: Result<Frame, ReceiveError>, options: &Options) -> Outcome {
         match result {
             Ok(frame) => self.accept(consumer, frame, options),
             Err(ReceiveError::TimedOut) if options.is("release", "never") => Ok(()),
@@ -313,10 +318,16 @@ impl Reader {
         Ok(())
     }
 
-    fn accept(&mut self, consumer: &Consumer, frame: Frame, options: &Options) -> Outcome {
+    fn accept(&mut self, consumer: &mut Consumer, frame: Frame, options: &Options) -> Outcome {
         self.check_sequence(consumer, &frame, options)?;
         let number = frame.info().pts.unwrap_or_default();
-        self.judge(&frame, number)?;
+        if let Err(error) = self.judge(&frame, number) {
+            // Without a lock, one that slept in the middle of this may have lost the frame; the next step tells.
+            let evicted = options.is("judge", "once") && is_evicted(consumer);
+            self.evicted += u64::from(evicted);
+            self.held.clear();
+            return if evicted { Ok(()) } else { Err(error) };
+        }
         self.checked += 1;
         if self.hold > 0 {
             self.held.push_back((frame, number));
