@@ -45,7 +45,7 @@ glib::wrapper! {
 impl Device {
     fn new(region: &Overview) -> Self {
         let caps = region.caps.as_deref().and_then(crate::caps::from_text).unwrap_or_else(gst::Caps::new_any);
-        let uri = format!("shm://{}", region.path.display());
+        let uri = uri(region);
         let properties = gst::Structure::builder("shm2-region")
             .field("shm-path", &uri)
             .field("shm2.bytes", region.bytes)
@@ -67,6 +67,11 @@ impl Device {
     fn path(&self) -> &str {
         self.imp().path.get().map_or("", String::as_str)
     }
+}
+
+/// The region's name as the elements write it.
+fn uri(region: &Overview) -> String {
+    crate::uri::uri_of(&region.path.to_string_lossy()).unwrap_or_default()
 }
 
 fn class(caps: &gst::Caps) -> &'static str {
@@ -148,11 +153,11 @@ mod provider {
     /// Tells what came and went since `known`; returns what is there now.
     fn follow(provider: &super::Provider, known: Vec<Device>) -> Vec<Device> {
         let regions = live();
-        let is_live = |device: &Device| regions.iter().any(|r| device.path() == format!("shm://{}", r.path.display()));
+        let is_live = |device: &Device| regions.iter().any(|r| device.path() == uri(r));
         let (mut still, gone): (Vec<_>, Vec<_>) = known.into_iter().partition(is_live);
         gone.iter().for_each(|device| provider.device_remove(device));
         for region in &regions {
-            let uri = format!("shm://{}", region.path.display());
+            let uri = uri(region);
             if !still.iter().any(|device| device.path() == uri) {
                 let device = Device::new(region);
                 provider.device_add(&device);
