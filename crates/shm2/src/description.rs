@@ -47,12 +47,41 @@ pub(crate) struct Range {
     pub(crate) length: u64,
 }
 
+/// What a cell stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Frame,
+    End,
+    Event,
+}
+
+impl Kind {
+    fn code(self) -> u32 {
+        match self {
+            Self::Frame => KIND_FRAME,
+            Self::End => KIND_END,
+            Self::Event => KIND_EVENT,
+        }
+    }
+
+    /// Of a cell's word for flags and kind.
+    pub(crate) fn of(word: u64) -> Option<Self> {
+        Self::from_code((word >> 32) as u32)
+    }
+
+    pub(crate) fn from_code(code: u32) -> Option<Self> {
+        [Self::Frame, Self::End, Self::Event].into_iter().find(|kind| kind.code() == code)
+    }
+}
+
 /// A cell's content. From a peer it is made only by [`Description::check`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Description {
-    pub(crate) end_of_stream: bool,
+    pub(crate) kind: Kind,
     pub(crate) payload: Range,
     pub(crate) caps: Range,
+    /// Bytes of the stream's blob, which follow the caps.
+    pub(crate) stream: u64,
     /// Number of the caps, 0 for none.
     pub(crate) caps_id: u32,
     pub(crate) meta: Range,
@@ -71,11 +100,10 @@ fn option(word: u64) -> Option<u64> {
 impl Description {
     /// The cell's words; the sequence is left 0 for the caller to store last.
     fn words(&self) -> [u64; 16] {
-        let kind = if self.end_of_stream { KIND_END } else { KIND_FRAME };
         let mut words = [0; 16];
         words[W_OFFSET] = self.payload.offset;
         words[W_LENGTH] = self.payload.length;
-        words[W_FLAGS_KIND] = u64::from(self.info.flags) | u64::from(kind) << 32;
+        words[W_FLAGS_KIND] = u64::from(self.info.flags) | u64::from(self.kind.code()) << 32;
         words[W_PTS] = word(self.info.pts);
         words[W_PUBLISHED] = self.published_ns;
         words[W_TIME] = word(self.info.time);
@@ -86,7 +114,7 @@ impl Description {
         words[W_CAPS_OFFSET] = self.caps.offset;
         words[W_CAPS_LENGTH_ID] = self.caps.length | u64::from(self.caps_id) << 32;
         words[W_META_OFFSET] = self.meta.offset;
-        words[W_META_LENGTH] = self.meta.length;
+        words[W_META_LENGTH] = self.meta.length | self.stream << 32;
         words[W_LATENCY] = self.info.latency;
         words
     }
@@ -107,26 +135,27 @@ impl Description {
 
     /// Checks a private copy of a cell's words against an arena of `arena_bytes`.
     pub(crate) fn check(words: &[u64; 16], sequence: u64, arena_bytes: u64) -> Result<Self, Lie> {
-        let kind = (words[W_FLAGS_KIND] >> 32) as u32;
-        if kind != KIND_FRAME && kind != KIND_END {
-            return Err(Lie::Kind { sequence, kind });
-        }
+        let code = (words[W_FLAGS_KIND] >> 32) as u32;
+        let kind = Kind::from_code(code).ok_or(Lie::Kind { sequence, kind: code })?;
         let payload = Range { offset: words[W_OFFSET], length: words[W_LENGTH] };
         if !in_arena(payload, arena_bytes) {
             return Err(Lie::Payload { sequence, offset: payload.offset, length: payload.length });
         }
         let caps = Range { offset: words[W_CAPS_OFFSET], length: words[W_CAPS_LENGTH_ID] & 0xffff_ffff };
-        if caps.length > MAX_CAPS || !in_arena(caps, arena_bytes) {
+        let stream = words[W_META_LENGTH] >> 32;
+        let described = Range { length: caps.length + stream, ..caps };
+        if caps.length > MAX_CAPS || stream > MAX_META || !in_arena(described, arena_bytes) {
             return Err(Lie::Caps { sequence, offset: caps.offset, length: caps.length });
         }
-        let meta = Range { offset: words[W_META_OFFSET], length: words[W_META_LENGTH] };
+        let meta = Range { offset: words[W_META_OFFSET], length: words[W_META_LENGTH] & 0xffff_ffff };
         if meta.length > MAX_META || !in_arena(meta, arena_bytes) {
             return Err(Lie::Meta { sequence, offset: meta.offset, length: meta.length });
         }
         Ok(Self {
-            end_of_stream: kind == KIND_END,
+            kind,
             payload,
             caps,
+            stream,
             caps_id: (words[W_CAPS_LENGTH_ID] >> 32) as u32,
             meta,
             published_ns: words[W_PUBLISHED],
@@ -168,7 +197,8 @@ mod tests {
         ) {
             let words = if small { words.map(|w| w % (2 * arena)) } else { words };
             if let Ok(d) = Description::check(&words, 1, arena) {
-                for range in [d.payload, d.caps, d.meta] {
+                let described = Range { length: d.caps.length + d.stream, ..d.caps };
+                for range in [d.payload, described, d.meta] {
                     prop_assert!(range.length == 0
                         || (range.offset >= ARENA_OFFSET && range.offset + range.length <= ARENA_OFFSET + arena));
                 }
@@ -181,7 +211,7 @@ mod tests {
         ) {
             let range = Range { offset: ARENA_OFFSET + 64, length };
             let sent = Description {
-                end_of_stream: flags & 1 == 1, payload: range, caps: range, caps_id, meta: range, published_ns: 5,
+                kind: Kind::from_code(flags % 3).unwrap(), payload: range, caps: range, stream: length / 2, caps_id, meta: range, published_ns: 5,
                 info: FrameInfo { pts, flags, latency: 7, time: pts, ..FrameInfo::new() },
             };
             prop_assert_eq!(Description::check(&sent.words(), 1, 1 << 20), Ok(sent));

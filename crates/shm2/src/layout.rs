@@ -19,7 +19,7 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"SHM2RGN\0");
 /// Protocol version spoken here; another major version is refused.
 pub const VERSION_MAJOR: u16 = 1;
 /// Minor versions only add fields where zeros stood.
-pub const VERSION_MINOR: u16 = 1;
+pub const VERSION_MINOR: u16 = 2;
 
 /// Unit of section offsets: a multiple of every page size in use and of Windows' mapping granularity.
 pub const SECTION: u64 = 65_536;
@@ -128,7 +128,8 @@ pub struct Header {
     pub lease_ms: AtomicU32,
     /// 1 when the next producer is to go on in this very file, which is never removed.
     pub kept: AtomicU32,
-    pad0: [u64; 1],
+    /// Names the producer's monotonic clock: who reads the same has the same clock. 0 where nobody can tell.
+    pub clock: AtomicU64,
     /// Sequence of the newest published frame, 0 before the first.
     pub head: AtomicU64,
     pad1: [u64; 15],
@@ -198,7 +199,7 @@ pub const W_CAPS_OFFSET: usize = 11;
 pub const W_CAPS_LENGTH_ID: usize = 12;
 /// Meta blob: offset in the region.
 pub const W_META_OFFSET: usize = 13;
-/// Meta blob: low 32 bits length; high 32 bits zero.
+/// Low 32 bits length of the meta blob; high 32 bits length of the stream's blob, which follows the caps text.
 pub const W_META_LENGTH: usize = 14;
 /// Latency of the producer's pipeline in nanoseconds.
 pub const W_LATENCY: usize = 15;
@@ -207,6 +208,8 @@ pub const W_LATENCY: usize = 15;
 pub const KIND_FRAME: u32 = 0;
 /// Kind of a ring item: no more frames of this stream.
 pub const KIND_END: u32 = 1;
+/// Kind of a ring item: something that stands between frames, said by times and meta blob; it has no payload.
+pub const KIND_EVENT: u32 = 2;
 
 /// A hold on one frame. `sequence` is the hold; zero means free.
 #[repr(C)]
@@ -318,6 +321,7 @@ mod assertions {
         Header.first_sequence = 104,
         Header.lease_ms = 112,
         Header.kept = 116,
+        Header.clock = 120,
         Header.head = 128,
         Header.oldest = 256,
         Header.wake = 384,

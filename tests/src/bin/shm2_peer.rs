@@ -235,6 +235,8 @@ struct Reader {
     lies: u64,
     refused: u64,
     evicted: u64,
+    /// How long ago the frame was published, when it came, in microseconds of this process's clock.
+    age_us: u64,
 }
 
 impl Reader {
@@ -253,6 +255,7 @@ impl Reader {
             lies: 0,
             refused: 0,
             evicted: 0,
+            age_us: 0,
         }
     }
 
@@ -320,6 +323,7 @@ impl Reader {
 
     fn accept(&mut self, consumer: &mut Consumer, frame: Frame, options: &Options) -> Outcome {
         self.check_sequence(consumer, &frame, options)?;
+        self.age_us = shm2::monotonic_ns().abs_diff(consumer.to_local(frame.published_ns())) / 1000;
         let number = frame.info().pts.unwrap_or_default();
         if let Err(error) = self.judge(&frame, number) {
             // Without a lock, one that slept in the middle of this may have lost the frame; the next step tells.
@@ -383,7 +387,7 @@ impl Reader {
     fn report(&self, consumer: &Consumer) {
         let (s, held) = (consumer.stats(), self.held.len());
         say(&format!(
-            "checked={} missed={} copied={} attaches={} held={held} lies={} refused={} evicted={} attached={}",
+            "checked={} missed={} copied={} attaches={} held={held} lies={} refused={} evicted={} age_us={} attached={}",
             self.checked,
             self.missed,
             s.copied,
@@ -391,6 +395,7 @@ impl Reader {
             self.lies,
             self.refused,
             self.evicted,
+            self.age_us,
             u8::from(consumer.is_attached())
         ));
     }

@@ -1,9 +1,11 @@
 //! An attachment of either kind, and whether its producer still lives.
 
+use super::frame::Frame;
 use super::session::Session;
 use super::snapshot::Snapshot;
+use super::timeline::Timeline;
 use super::{Position, Signals, Step};
-use crate::backend::{Event, OpenRegion, Wake, Watch};
+use crate::backend::{self, Event, OpenRegion, Wake, Watch};
 use crate::error::Lie;
 use crate::heartbeat::Observed;
 use std::sync::Arc;
@@ -36,6 +38,21 @@ impl Attachment {
         match self {
             Self::Lease(session) => session.first(),
             Self::Snapshot(snapshot) => snapshot.first(),
+        }
+    }
+
+    fn has_other_clock(&self) -> bool {
+        match self {
+            Self::Lease(session) => session.checked().has_other_clock,
+            Self::Snapshot(snapshot) => snapshot.checked().has_other_clock,
+        }
+    }
+
+    /// The producer's beacon: its number, and what the producer's clock showed. `None` while it is written.
+    fn beacon(&self) -> Option<(u64, u64)> {
+        match self {
+            Self::Lease(session) => session.beacon(),
+            Self::Snapshot(snapshot) => snapshot.beacon(),
         }
     }
 
@@ -128,6 +145,8 @@ pub(super) struct Attached {
     pub(super) attachment: Attachment,
     liveness: Liveness,
     heart: Option<Observed>,
+    /// Where the producer's clock is another one: what is known of it, and the last beacon seen.
+    timeline: Option<(Timeline, u64)>,
 }
 
 impl Attached {
@@ -136,7 +155,25 @@ impl Attached {
         let heart = attachment.producer_heart();
         // Without locks only time tells.
         let watch = watch.filter(|_| heart.is_none());
-        Self { attachment, liveness: Liveness::new(seen, watch), heart: heart.map(|(value, _)| Observed::new(value)) }
+        let timeline = attachment.has_other_clock().then(Default::default);
+        let heart = heart.map(|(value, _)| Observed::new(value));
+        Self { attachment, liveness: Liveness::new(seen, watch), heart, timeline }
+    }
+
+    /// Learns about the producer's clock from a frame that was just taken.
+    pub(super) fn observe_clock(&mut self, frame: &Frame) {
+        let Some((timeline, last)) = &mut self.timeline else { return };
+        let now = backend::monotonic_ns();
+        timeline.add(frame.published_ns(), now);
+        // A consumer that lags sees frames late, but the newest beacon is as fresh for it as for any other.
+        if let Some((number, time)) = self.attachment.beacon().filter(|(number, _)| number != last) {
+            *last = number;
+            timeline.add(time, now);
+        }
+    }
+
+    pub(super) fn to_local(&self, time: u64) -> u64 {
+        self.timeline.as_ref().map_or(time, |(timeline, _)| timeline.to_local(time))
     }
 
     /// Sleeps until there may be something to take; true when the producer is gone.

@@ -1,7 +1,9 @@
 //! A consumer's settings.
 
 use super::{Consumer, deadline};
+use crate::description::Kind;
 use crate::error::AttachError;
+use crate::layout::CELLS;
 use crate::spec::Spec;
 use std::time::Duration;
 
@@ -30,10 +32,18 @@ pub enum Start {
 }
 
 impl Start {
-    pub(super) fn first(self, oldest: u64, head: u64, history: u64) -> u64 {
+    /// `kind_of` reads the kind in the cell of a sequence, which may be another's by now: no harm, it only decides where
+    /// to begin.
+    pub(super) fn first(self, oldest: u64, head: u64, history: u64, kind_of: impl Fn(u64) -> Option<Kind>) -> u64 {
         let next = head.saturating_add(1);
         match self {
-            Self::History => next.saturating_sub(history).max(oldest),
+            Self::History if history == 0 => next,
+            Self::History => {
+                // What is no frame does not count, but comes along.
+                let there = next.saturating_sub(CELLS).max(oldest).max(1)..next;
+                let is_frame = |sequence: &u64| kind_of(*sequence).is_none_or(|kind| kind == Kind::Frame);
+                there.clone().rev().filter(is_frame).nth(history.min(CELLS) as usize - 1).unwrap_or(there.start)
+            }
             Self::Oldest => oldest,
             Self::Next => next,
         }
@@ -74,6 +84,7 @@ pub(super) struct Settings {
     pub(super) on_exit: OnProducerExit,
     pub(super) spin: Duration,
     pub(super) liveness: Liveness,
+    pub(super) events: bool,
 }
 
 impl Default for Settings {
@@ -86,6 +97,7 @@ impl Default for Settings {
             on_exit: OnProducerExit::default(),
             spin: Duration::ZERO,
             liveness: Liveness::default(),
+            events: false,
         }
     }
 }
@@ -137,6 +149,14 @@ impl Builder {
     /// How it and its producer know that the other lives; [`Liveness::Lock`] if not set.
     pub fn liveness(mut self, liveness: Liveness) -> Self {
         self.settings.liveness = liveness;
+        self
+    }
+
+    /// Whether events between frames ([`Producer::send_event`](crate::Producer::send_event)) come as frames without
+    /// bytes ([`Frame::is_event`](super::Frame::is_event)), or are passed over; the latter if not set. Under
+    /// [`latest_only`](Self::latest_only) one that is not the newest may be passed over all the same.
+    pub fn events(mut self, events: bool) -> Self {
+        self.settings.events = events;
         self
     }
 

@@ -2,7 +2,7 @@
 
 use super::Position;
 use super::session::Hold;
-use crate::description::{Description, FrameInfo};
+use crate::description::{Description, FrameInfo, Kind};
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -48,8 +48,14 @@ impl Frame {
         meta: Vec<u8>,
         position: &mut Position,
     ) -> Self {
-        let missed = std::mem::take(&mut position.missed_before_next);
-        let discontinuity = std::mem::take(&mut position.discontinuity) || missed > 0;
+        // What was missed before an event is told by the frame that follows.
+        let (missed, discontinuity) = match description.kind {
+            Kind::Frame => {
+                let missed = std::mem::take(&mut position.missed_before_next);
+                (missed, std::mem::take(&mut position.discontinuity) || missed > 0)
+            }
+            _ => (0, false),
+        };
         Self { sequence, missed, discontinuity, description, payload, caps, meta }
     }
 
@@ -80,7 +86,23 @@ impl Frame {
 
     /// The text that describes the stream from this frame on, and its number, which changes with the text.
     pub fn caps(&self) -> Option<(u32, &[u8])> {
-        self.caps.as_deref().map(|text| (self.description.caps_id, text))
+        self.caps.as_deref().map(|text| (self.description.caps_id, self.split(text).0))
+    }
+
+    /// The opaque blob that belongs to the stream from this frame on, changing together with the number of the caps;
+    /// empty if there is none.
+    pub fn stream_blob(&self) -> &[u8] {
+        self.caps.as_deref().map_or(&[], |text| self.split(text).1)
+    }
+
+    fn split<'a>(&self, text: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        // A text from a cell with the same number may be shorter, if the producer lies.
+        text.split_at(text.len().min(self.description.caps.length as usize))
+    }
+
+    /// Whether this is an event between frames: no bytes, said by [`info`](Self::info) and [`meta`](Self::meta).
+    pub fn is_event(&self) -> bool {
+        self.description.kind == Kind::Event
     }
 
     /// The opaque blob that the sender attached; empty if there is none.

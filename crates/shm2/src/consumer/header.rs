@@ -1,7 +1,7 @@
 //! A private, checked copy of the header's fixed part, read once at attach.
 
 use super::builder::Liveness;
-use crate::backend::OpenRegion;
+use crate::backend::{self, OpenRegion};
 use crate::error::AttachError;
 use crate::layout::*;
 use std::path::Path;
@@ -19,6 +19,8 @@ pub(crate) struct Checked {
     pub(crate) first: u64,
     /// Time without a heartbeat after which a peer without a lock is dead; `None` where there are only locks.
     pub(crate) lease: Option<Duration>,
+    /// The producer's monotonic clock is not this process's.
+    pub(crate) has_other_clock: bool,
 }
 
 /// Bytes of the fixed part.
@@ -66,10 +68,16 @@ impl Checked {
             history: u64::from(u32_at(bytes, 84)),
             blocks: u32_at(bytes, 88) == 2,
             first: u64_at(bytes, 104).max(1),
+            has_other_clock: is_other_clock(u64_at(bytes, 120), backend::clock_name()),
             lease: (u32_at(bytes, 116) == 1)
                 .then(|| Duration::from_millis(u32_at(bytes, 112).clamp(100, 3_600_000).into())),
         })
     }
+}
+
+/// Where one of them is not known, the clocks count as the same: most are.
+fn is_other_clock(theirs: u64, ours: u64) -> bool {
+    theirs != 0 && ours != 0 && theirs != ours
 }
 
 /// Reads and checks the header, and that the region has a producer, as far as locks can tell.

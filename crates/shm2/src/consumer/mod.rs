@@ -6,8 +6,10 @@ mod claim;
 mod frame;
 mod header;
 mod overview;
+mod pulse;
 mod session;
 mod snapshot;
+mod timeline;
 
 pub use builder::{Access, Builder, Liveness, OnProducerExit, Start};
 pub use frame::Frame;
@@ -15,11 +17,11 @@ pub use overview::Overview;
 
 use crate::backend::{Event, Identity, Watch, identity_at, watch_directory, watch_region, watch_revival};
 use crate::error::{AttachError, Lie, ReceiveError, SpecError};
-use crate::layout::{self, Header};
+use crate::layout;
 use crate::spec::Spec;
 use attached::{Attached, Attachment, UNWATCHED_PROBE};
 use builder::Settings;
-use header::Checked;
+use pulse::Pulse;
 use session::Session;
 use snapshot::Snapshot;
 use std::fmt;
@@ -87,24 +89,6 @@ struct Last {
     generation: u64,
     next: u64,
     missed_before_next: u64,
-}
-
-/// What a consumer without locks saw of a region's heart: it attaches only after it saw a beat.
-#[derive(Debug, Default)]
-struct Pulse(Option<(u64, u64)>);
-
-impl Pulse {
-    fn must_beat(&mut self, header: &Header, checked: &Checked, path: &Path) -> Result<(), AttachError> {
-        if checked.lease.is_none() {
-            return Err(AttachError::NoHeartbeat { path: path.into() });
-        }
-        // Relaxed: only its change counts.
-        let now = (checked.generation, header.heartbeat.load(crate::sync::Ordering::Relaxed));
-        match self.0.replace(now) {
-            Some((generation, beat)) if generation == now.0 && beat != now.1 => Ok(()),
-            _ => Err(AttachError::NoProducer { path: path.into() }),
-        }
-    }
 }
 
 // A frame is moved out at once: a box would cost more than the copy.
@@ -292,12 +276,18 @@ impl Consumer {
 
     /// The next frame if it is there.
     fn take(&mut self) -> Result<Option<Frame>, ReceiveError> {
-        let Some(attached) = &mut self.attached else { return Ok(None) };
-        match attached.attachment.take(&mut self.position) {
-            Ok(Step::Frame(frame)) => Ok(Some(frame)),
-            Ok(Step::EndOfStream) => Err(ReceiveError::EndOfStream),
-            Ok(Step::Nothing) => Ok(None),
-            Err(lie) => Err(self.misbehaving(lie)),
+        loop {
+            let Some(attached) = &mut self.attached else { return Ok(None) };
+            return match attached.attachment.take(&mut self.position) {
+                Ok(Step::Frame(frame)) if frame.is_event() && !self.settings.events => continue,
+                Ok(Step::Frame(frame)) => {
+                    attached.observe_clock(&frame);
+                    Ok(Some(frame))
+                }
+                Ok(Step::EndOfStream) => Err(ReceiveError::EndOfStream),
+                Ok(Step::Nothing) => Ok(None),
+                Err(lie) => Err(self.misbehaving(lie)),
+            };
         }
     }
 
@@ -459,6 +449,14 @@ impl Consumer {
             Attachment::Lease(_) => Access::Lease,
             Attachment::Snapshot(_) => Access::Snapshot,
         })
+    }
+
+    /// A time of the producer's monotonic clock ([`FrameInfo::time`](crate::FrameInfo::time),
+    /// [`Frame::published_ns`]) on this program's. On one machine both are the same clock. On another kernel, as in a
+    /// virtual machine, or in a time namespace, the difference is estimated from when frames were published and seen:
+    /// it includes the shortest time that a frame took.
+    pub fn to_local(&self, time: u64) -> u64 {
+        self.attached.as_ref().map_or(time, |attached| attached.to_local(time))
     }
 
     /// Switches between reading in order and latest-only.

@@ -4,9 +4,10 @@ use super::builder::{Liveness, Settings, Start};
 use super::claim::claim;
 use super::frame::{Frame, Payload};
 use super::header::{Checked, check};
-use super::{Position, Pulse, Step};
+use super::pulse::Pulse;
+use super::{Position, Step};
 use crate::backend::{self, Event, OpenRegion, Wake, wait_any, wake_shared};
-use crate::description::Description;
+use crate::description::{Description, Kind};
 use crate::error::{AttachError, Lie};
 use crate::heartbeat::{self, Beat};
 use crate::layout::{self, STATE_LIVE, W_SEQUENCE};
@@ -97,7 +98,10 @@ impl Session {
         let header = self.memory.header();
         let oldest = header.oldest.load(Ordering::Acquire);
         let head = header.head.load(Ordering::Acquire);
-        let next = start.first(oldest, head, self.checked.history);
+        let next = start.first(oldest, head, self.checked.history, |sequence| {
+            // Relaxed: see `first`.
+            Kind::of(self.memory.cell(sequence).words[layout::W_FLAGS_KIND].load(relaxed))
+        });
         page.cursor.store(next, relaxed);
         heartbeat::advance(&page.heartbeat);
         let claiming = self.shown.load(relaxed);
@@ -120,6 +124,20 @@ impl Session {
 
     pub(super) fn generation(&self) -> u64 {
         self.checked.generation
+    }
+
+    pub(super) fn checked(&self) -> &Checked {
+        &self.checked
+    }
+
+    /// Number and time of the producer's beacon; `None` before the first, and while one is written.
+    pub(super) fn beacon(&self) -> Option<(u64, u64)> {
+        let header = self.memory.header();
+        let number = header.beacon_sequence.load(Ordering::Acquire);
+        let time = header.beacon_monotonic_ns.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        let again = header.beacon_sequence.load(Ordering::Relaxed);
+        (number == again && number != 0 && number.is_multiple_of(2)).then_some((number, time))
     }
 
     /// The next frame, if it is there.
@@ -280,7 +298,7 @@ impl Session {
             self.caps.lock().unwrap_or_else(PoisonError::into_inner).take();
             return Ok(None);
         }
-        position.copied += 1;
+        position.copied += u64::from(description.kind == Kind::Frame);
         self.page.words().copied.store(position.copied, Ordering::Relaxed);
         Ok(Some(self.step(position, sequence, description, Payload::Owned(payload), caps, meta)))
     }
@@ -302,14 +320,14 @@ impl Session {
     ) -> Step {
         position.skipped += sequence - position.next;
         position.next = sequence + 1;
-        position.received += u64::from(!description.end_of_stream);
+        position.received += u64::from(description.kind == Kind::Frame);
         let page = self.page.words();
         page.received.store(position.received, Ordering::Relaxed);
         page.skipped.store(position.skipped, Ordering::Relaxed);
         page.cursor.store(position.next, Ordering::Release);
         point!("lease.cursor");
         self.tell_room();
-        if description.end_of_stream {
+        if description.kind == Kind::End {
             return Step::EndOfStream;
         }
         Step::Frame(Frame::new(sequence, description, payload, caps, meta, position))
@@ -354,7 +372,8 @@ impl Session {
         }
         let mut cached = self.caps.lock().unwrap_or_else(PoisonError::into_inner);
         if cached.as_ref().is_none_or(|(id, _)| *id != description.caps_id) {
-            let text = self.memory.copy_to_vec(description.caps.offset, description.caps.length)?;
+            let length = description.caps.length + description.stream;
+            let text = self.memory.copy_to_vec(description.caps.offset, length)?;
             *cached = Some((description.caps_id, text.into()));
         }
         cached.as_ref().map(|(_, text)| text.clone())

@@ -10,7 +10,7 @@ use super::header::{Checked, check};
 use super::session::LAPS;
 use super::{Position, Step};
 use crate::backend::{Event, OpenRegion, Wake, wait_any};
-use crate::description::{Description, Range};
+use crate::description::{Description, Kind, Range};
 use crate::error::{AttachError, Lie};
 use crate::layout::{self, Header, STATE_LIVE};
 use crate::memory::WakeWord;
@@ -73,7 +73,12 @@ impl Snapshot {
             return Err(absent());
         }
         let (oldest, head) = (read(offset_of!(Header, oldest))?, read(offset_of!(Header, head))?);
-        let position = Position { next: start.first(oldest, head, new.checked.history), ..Position::default() };
+        let kind_of = |sequence| {
+            let kind = layout::cell_offset(sequence) as usize + layout::W_FLAGS_KIND * 8;
+            new.u64_at(kind).ok().and_then(Kind::of)
+        };
+        let next = start.first(oldest, head, new.checked.history, kind_of);
+        let position = Position { next, ..Position::default() };
         new.region.stir();
         Ok((new, position))
     }
@@ -84,6 +89,21 @@ impl Snapshot {
 
     pub(super) fn generation(&self) -> u64 {
         self.checked.generation
+    }
+
+    pub(super) fn checked(&self) -> &Checked {
+        &self.checked
+    }
+
+    /// As `Session::beacon`.
+    pub(super) fn beacon(&self) -> Option<(u64, u64)> {
+        let read = |offset| self.u64_at(offset).ok();
+        let number = read(offset_of!(Header, beacon_sequence))?;
+        fence(Ordering::Acquire);
+        let time = read(offset_of!(Header, beacon_monotonic_ns))?;
+        fence(Ordering::Acquire);
+        let again = read(offset_of!(Header, beacon_sequence))?;
+        (number == again && number != 0 && number.is_multiple_of(2)).then_some((number, time))
     }
 
     pub(super) fn take(&mut self, position: &mut Position) -> Result<Step, Lie> {
@@ -146,9 +166,9 @@ impl Snapshot {
         }
         position.skipped += sequence - position.next;
         position.next = sequence + 1;
-        position.received += u64::from(!description.end_of_stream);
-        position.copied += u64::from(!description.end_of_stream);
-        if description.end_of_stream {
+        position.received += u64::from(description.kind == Kind::Frame);
+        position.copied += u64::from(description.kind == Kind::Frame);
+        if description.kind == Kind::End {
             return Ok(Step::EndOfStream);
         }
         Ok(Step::Frame(Frame::new(sequence, description, Payload::Owned(payload), caps, meta, position)))
@@ -184,7 +204,9 @@ impl Snapshot {
             return Ok(None);
         }
         if self.caps.as_ref().is_none_or(|(id, _)| *id != description.caps_id) {
-            self.caps = Some((description.caps_id, self.bytes(description.caps, sequence)?.into()));
+            let length = description.caps.length + description.stream;
+            let whole = Range { length, ..description.caps };
+            self.caps = Some((description.caps_id, self.bytes(whole, sequence)?.into()));
         }
         Ok(self.caps.as_ref().map(|(_, text)| text.clone()))
     }

@@ -14,7 +14,7 @@ pub use handle::{Handle, ProducerStats};
 pub use reservation::Reservation;
 
 use crate::backend::{self, OwnedRegion};
-use crate::description::{Description, FrameInfo, Range};
+use crate::description::{Description, FrameInfo, Kind, Range};
 use crate::error::{CreateError, SendError, SpecError};
 use crate::heartbeat;
 use crate::layout;
@@ -220,6 +220,7 @@ fn fill_header(memory: &Memory, settings: &Settings, arena: u64) {
     header.history.store(settings.history, relaxed);
     header.full_policy.store(settings.policy.code(), relaxed);
     header.producer_pid.store(backend::process_id(), relaxed);
+    header.clock.store(backend::clock_name(), relaxed);
     header.created_ns.store(backend::realtime_ns(), relaxed);
     header.state.store(layout::STATE_LIVE, Ordering::Release);
 }
@@ -327,17 +328,29 @@ impl Producer {
     /// # Errors
     /// When it is too long or there is no room for it.
     pub fn set_caps(&mut self, caps: &[u8]) -> Result<(), SendError> {
-        let (bytes, limit) = (caps.len() as u64, layout::MAX_CAPS);
-        if bytes > limit {
-            return Err(SendError::Description { what: "caps", bytes, limit });
+        self.set_stream(caps, &[])
+    }
+
+    /// As [`set_caps`](Self::set_caps), with an opaque blob of at most 1 MiB that belongs to the stream, not to one
+    /// frame: whoever comes later gets it, too.
+    ///
+    /// # Errors
+    /// When one of them is too long or there is no room.
+    pub fn set_stream(&mut self, caps: &[u8], blob: &[u8]) -> Result<(), SendError> {
+        let (length, stream) = (caps.len() as u64, blob.len() as u64);
+        for (what, bytes, limit) in [("caps", length, layout::MAX_CAPS), ("stream blob", stream, layout::MAX_META)] {
+            if bytes > limit {
+                return Err(SendError::Description { what, bytes, limit });
+            }
         }
-        let mut reservation = self.shared.reserve_uncounted(bytes)?;
+        let mut reservation = self.shared.reserve_uncounted(length + stream)?;
         reservation.write_at(0, caps)?;
+        reservation.write_at(caps.len(), blob)?;
         let (offset, extent) = reservation.place();
         let _ = reservation.into_extent();
         self.shared.with(|inner| {
             let id = inner.caps.map_or(1, |old| old.id.wrapping_add(1).max(1));
-            let old = inner.caps.replace(CurrentCaps { id, extent, offset, length: bytes });
+            let old = inner.caps.replace(CurrentCaps { id, extent, offset, length, stream });
             old.and_then(|old| old.extent).into_iter().for_each(|id| inner.state.extents.release(id));
         });
         Ok(())
@@ -350,8 +363,21 @@ impl Producer {
     /// None at present.
     pub fn end_of_stream(&mut self) -> Result<u64, SendError> {
         self.shared.publish(
-            Description { end_of_stream: true, ..description(Range::default(), &FrameInfo::new()) },
-            Record { is_end: true, ..record(None, None, None) },
+            Description { kind: Kind::End, ..description(Range::default(), &FrameInfo::new()) },
+            Record { kind: Kind::End, ..record(None, None, None) },
+        )
+    }
+
+    /// Says something between two frames: its times are in `info`, what it is in the opaque blob `meta`. Only consumers
+    /// that ask for events ([`events`](crate::consumer::Builder::events)) see it.
+    ///
+    /// # Errors
+    /// As for a frame; what finds no room is not counted as a dropped frame.
+    pub fn send_event(&mut self, info: &FrameInfo, meta: &[u8]) -> Result<u64, SendError> {
+        let (range, extent) = self.meta_blob(meta, Shared::reserve_uncounted)?;
+        self.shared.publish(
+            Description { kind: Kind::Event, meta: range, ..description(Range::default(), info) },
+            Record { kind: Kind::Event, ..record(None, extent, None) },
         )
     }
 
@@ -406,7 +432,7 @@ impl Producer {
         meta: &[u8],
         keep: Option<Box<dyn Any + Send>>,
     ) -> Result<u64, SendError> {
-        let blob = self.meta_blob(meta);
+        let blob = self.meta_blob(meta, Shared::reserve);
         let (meta_range, meta_extent) = match blob {
             Ok(blob) => blob,
             Err(error) => {
@@ -418,7 +444,11 @@ impl Producer {
         self.shared.publish(description, record(extent, meta_extent, keep))
     }
 
-    fn meta_blob(&mut self, meta: &[u8]) -> Result<(Range, Option<ExtentId>), SendError> {
+    fn meta_blob(
+        &mut self,
+        meta: &[u8],
+        reserve: fn(&Arc<Shared>, u64) -> Result<Reservation, SendError>,
+    ) -> Result<(Range, Option<ExtentId>), SendError> {
         let (bytes, limit) = (meta.len() as u64, layout::MAX_META);
         if bytes > limit {
             return Err(SendError::Description { what: "metas", bytes, limit });
@@ -426,7 +456,7 @@ impl Producer {
         if meta.is_empty() {
             return Ok((Range::default(), None));
         }
-        let mut reservation = self.reserve(meta.len())?;
+        let mut reservation = reserve(&self.shared, bytes)?;
         reservation.write_at(0, meta)?;
         Ok((Range { offset: reservation.place().0, length: bytes }, reservation.into_extent()))
     }
@@ -434,9 +464,10 @@ impl Producer {
 
 fn description(payload: Range, info: &FrameInfo) -> Description {
     Description {
-        end_of_stream: false,
+        kind: Kind::Frame,
         payload,
         caps: Range::default(),
+        stream: 0,
         caps_id: 0,
         meta: Range::default(),
         published_ns: 0,
@@ -445,7 +476,7 @@ fn description(payload: Range, info: &FrameInfo) -> Description {
 }
 
 fn record(payload: Option<ExtentId>, meta: Option<ExtentId>, keep: Option<Box<dyn Any + Send>>) -> Record {
-    Record { sequence: 0, payload, caps: None, meta, keep, is_end: false }
+    Record { sequence: 0, payload, caps: None, meta, keep, kind: Kind::Frame }
 }
 
 impl Drop for Producer {

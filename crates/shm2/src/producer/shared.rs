@@ -7,7 +7,7 @@ use super::reservation::Reservation;
 use super::state::{Record, State};
 use super::{FullPolicy, Settings};
 use crate::backend::{self, Event, OwnedRegion, Watch, wait_shared, wake_shared, watch_region};
-use crate::description::Description;
+use crate::description::{Description, Kind};
 use crate::error::SendError;
 use crate::heartbeat::{self, Beat};
 use crate::layout;
@@ -65,6 +65,8 @@ pub(super) struct CurrentCaps {
     pub(super) extent: Option<ExtentId>,
     pub(super) offset: u64,
     pub(super) length: u64,
+    /// Bytes of the stream's blob after them.
+    pub(super) stream: u64,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -302,15 +304,16 @@ impl Shared {
     /// Publishes one item: waits for a ring cell as the policy has it, fills the cell, wakes who sleeps.
     pub(super) fn publish(&self, mut description: Description, record: Record) -> Result<u64, SendError> {
         let bytes = description.payload.length;
+        let is_end = description.kind == Kind::End;
         let mut record = Some(record);
         let result = self.retry(bytes, || {
             self.with(|inner| {
                 self.make_cell(inner);
-                if description.end_of_stream && inner.state.has_ended() {
+                if is_end && inner.state.has_ended() {
                     // One end is enough, and is all that there is always a cell for.
                     return Ok(inner.state.next() - 1);
                 }
-                if !inner.state.has_cell() && !description.end_of_stream {
+                if !inner.state.has_cell() && !is_end {
                     return Err(SendError::Full { bytes });
                 }
                 description.published_ns = backend::monotonic_ns();
@@ -322,7 +325,7 @@ impl Shared {
         let result = result.and_then(|sequence| self.check().map(|()| sequence));
         if let (Err(error), Some(record)) = (&result, record) {
             self.give_up(record);
-            if !matches!(error, SendError::Cancelled) {
+            if !matches!(error, SendError::Cancelled) && description.kind == Kind::Frame {
                 self.count_dropped_newest();
             }
         }
@@ -349,6 +352,7 @@ impl Shared {
         record.sequence = sequence;
         if let Some(caps) = inner.caps {
             description.caps = crate::description::Range { offset: caps.offset, length: caps.length };
+            description.stream = caps.stream;
             description.caps_id = caps.id;
             record.caps = caps.extent;
             caps.extent.into_iter().for_each(|id| inner.state.extents.retain(id));

@@ -5,6 +5,7 @@
 
 use super::adopt::{Held, Past};
 use super::extents::{ExtentId, Extents};
+use crate::description::Kind;
 use crate::layout::{CELLS, FREE, LEASES, PAGES, Page, READING, claim_state};
 use crate::memory::Memory;
 use crate::points::point;
@@ -23,7 +24,7 @@ pub(crate) struct Record {
     pub(crate) caps: Option<ExtentId>,
     pub(crate) meta: Option<ExtentId>,
     pub(crate) keep: Option<Keep>,
-    pub(crate) is_end: bool,
+    pub(crate) kind: Kind,
 }
 
 impl Record {
@@ -38,6 +39,8 @@ const BATCH: u64 = 64;
 pub(crate) struct State {
     pub(crate) extents: Extents,
     ring: VecDeque<Record>,
+    /// Items of the ring that are no frames.
+    others: u64,
     limbo: Vec<Record>,
     /// What consumers hold of an earlier life in the same memory.
     inherited: Vec<(Held, ExtentId)>,
@@ -60,6 +63,7 @@ impl State {
         Self {
             extents,
             ring: VecDeque::with_capacity(CELLS as usize),
+            others: 0,
             limbo: Vec::new(),
             inherited,
             dropped: Vec::new(),
@@ -95,7 +99,7 @@ impl State {
 
     /// Whether the newest item is an end of stream.
     pub(crate) fn has_ended(&self) -> bool {
-        self.ring.back().is_some_and(|record| record.is_end)
+        self.ring.back().is_some_and(|record| record.kind == Kind::End)
     }
 
     /// What user code attached to frames that are over now: to be dropped without the mutex.
@@ -112,6 +116,7 @@ impl State {
     pub(crate) fn push(&mut self, record: Record) {
         debug_assert!(record.sequence == self.next && self.next - self.oldest < CELLS);
         self.next += 1;
+        self.others += u64::from(record.kind != Kind::Frame);
         self.ring.push_back(record);
     }
 
@@ -140,9 +145,18 @@ impl State {
     /// recycles what nobody holds.
     pub(crate) fn collect(&mut self, memory: &Memory) {
         let grace = if self.snapshots { self.history.max(2) } else { self.history };
-        let keep_from = self.next.saturating_sub(grace);
+        let keep_from = self.newest_frames(grace);
         let read = self.read_by_all(memory);
         self.retire(memory, keep_from.min(read));
+    }
+
+    /// The sequence from which on there are so many frames.
+    fn newest_frames(&self, count: u64) -> u64 {
+        if self.others == 0 || count == 0 {
+            return self.next.saturating_sub(count);
+        }
+        let mut frames = self.ring.iter().rev().filter(|record| record.kind == Kind::Frame);
+        frames.nth(count as usize - 1).map_or(self.oldest, |record| record.sequence)
     }
 
     /// After the end: nothing is kept for those who come later.
@@ -250,7 +264,9 @@ impl State {
             point!("recycle.retired");
             self.oldest = to;
             while self.ring.front().is_some_and(|r| r.sequence < to) {
-                self.limbo.extend(self.ring.pop_front());
+                let Some(record) = self.ring.pop_front() else { break };
+                self.others -= u64::from(record.kind != Kind::Frame);
+                self.limbo.push(record);
             }
         }
         if !self.limbo.is_empty() {

@@ -18,10 +18,27 @@ pub(crate) use open::{Identity, OpenRegion, identity_at};
 pub(crate) use watch::{Watch, watch_directory, watch_region, watch_revival};
 
 use rustix::time::{ClockId, clock_gettime};
+use std::sync::OnceLock;
 
 /// Nanoseconds of the monotonic clock, the one that every process on this kernel shares.
 pub(crate) fn monotonic_ns() -> u64 {
     nanoseconds(ClockId::Monotonic)
+}
+
+/// Names the monotonic clock of this process: one for each boot of a kernel and each time namespace in it. 0 if that
+/// cannot be found out.
+pub(crate) fn clock_name() -> u64 {
+    static NAME: OnceLock<u64> = OnceLock::new();
+    *NAME.get_or_init(|| {
+        let Ok(boot) = std::fs::read("/proc/sys/kernel/random/boot_id") else { return 0 };
+        // Kernels before 5.6 have no time namespaces.
+        let namespace = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();
+        // FNV-1a, 64 bits.
+        let bytes = boot.iter().chain(namespace.as_os_str().as_encoded_bytes());
+        bytes
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+            .max(1)
+    })
 }
 
 /// Nanoseconds since 1970.
