@@ -16,9 +16,11 @@ mod allocator;
 mod caps;
 mod clock;
 mod device;
+mod events;
 mod flags;
 #[cfg(fuzzing)]
 pub mod fuzz;
+mod items;
 mod meta;
 mod pool;
 mod sink;
@@ -34,6 +36,21 @@ pub(crate) const DEFAULT_PATH: &str = "/dev/shm/gst-shm2-default";
 /// Locks a mutex whose content is valid whenever it is free, also after a panic elsewhere.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Says at most once a second that it is time to tell something.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Pace(u64);
+
+impl Pace {
+    pub(crate) fn is_due(&mut self) -> bool {
+        let now = shm2::monotonic_ns();
+        let is_due = now.saturating_sub(self.0) >= 1_000_000_000;
+        if is_due {
+            self.0 = now;
+        }
+        is_due
+    }
 }
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {

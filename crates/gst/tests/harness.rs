@@ -203,6 +203,16 @@ fn metas_travel_and_those_that_cannot_are_counted() {
             gst_video::VideoAFDSpec::AtscA53,
             gst_video::VideoAFDValue::_43Full169Full,
         );
+        gst_video::VideoBarMeta::add(buffer, 1, true, 12, 34);
+        gst_video::VideoCaptionMeta::add(buffer, gst_video::VideoCaptionType::Cea708Cdp, b"captions");
+        let rate = gst::Fraction::new(30000, 1001);
+        let jam = gst::glib::DateTime::from_iso8601("2026-02-03T04:05:06.5+02:00", None).unwrap();
+        let drop_frame = gst_video::VideoTimeCodeFlags::DROP_FRAME;
+        let code = gst_video::ValidVideoTimeCode::new(rate, Some(&jam), drop_frame, 1, 2, 3, 4, 1).unwrap();
+        gst_video::VideoTimeCodeMeta::add(buffer, &code);
+        let samples = gst::format::Default::from_u64;
+        gst_audio::AudioClippingMeta::add(buffer, samples(312), samples(7));
+        gst_video::VideoAffineTransformationMeta::add(buffer, None);
     }
     harness.push(buffer).unwrap();
     source.play();
@@ -217,7 +227,22 @@ fn metas_travel_and_those_that_cannot_are_counted() {
     assert_eq!(stamp.duration(), Some(gst::ClockTime::from_mseconds(3)));
     let custom = gst::meta::CustomMeta::from_buffer(&received, "Shm2TestMeta").unwrap();
     assert_eq!(custom.structure().get::<i32>("answer"), Ok(42));
-    assert_eq!(common::stat(&harness.element().unwrap(), "metas-left-behind"), 1, "the active format description");
+    let format = received.meta::<gst_video::VideoAFDMeta>().unwrap();
+    assert_eq!(
+        (format.spec(), format.afd()),
+        (gst_video::VideoAFDSpec::AtscA53, gst_video::VideoAFDValue::_43Full169Full)
+    );
+    let bars = received.meta::<gst_video::VideoBarMeta>().unwrap();
+    assert_eq!((bars.field(), bars.is_letterbox(), bars.bar_data1(), bars.bar_data2()), (1, true, 12, 34));
+    let caption = received.meta::<gst_video::VideoCaptionMeta>().unwrap();
+    assert_eq!((caption.caption_type(), caption.data()), (gst_video::VideoCaptionType::Cea708Cdp, &b"captions"[..]));
+    let code = received.meta::<gst_video::VideoTimeCodeMeta>().unwrap().tc();
+    assert_eq!((code.to_string().as_str(), code.field_count()), ("01:02:03;04", 1));
+    let jam = code.latest_daily_jam().unwrap().to_utc().unwrap();
+    assert_eq!(jam.format("%Y-%m-%d %H:%M:%S.%f").unwrap(), "2026-02-03 02:05:06.500000");
+    let clipping = received.meta::<gst_audio::AudioClippingMeta>().unwrap();
+    assert_eq!((clipping.start().value(), clipping.end().value()), (312, 7));
+    assert_eq!(common::stat(&harness.element().unwrap(), "metas-left-behind"), 1, "the affine transformation");
 }
 
 #[test]
@@ -266,7 +291,10 @@ fn a_region_is_found_by_its_uri() {
 #[test]
 fn drops_are_an_element_message() {
     let name = Name::new();
-    let line = format!("shm2sink name=sink sync=false full-policy=drop-newest shm-size=4849664 shm-path={}", &*name);
+    let line = format!(
+        "shm2sink name=sink sync=false wait-for-connection=true full-policy=drop-newest shm-size=4849664 shm-path={}",
+        &*name
+    );
     let producer = common::Pipeline::playing(&format!("fakesrc sizetype=fixed sizemax=30000 num-buffers=100 ! {line}"));
     // Reads nothing, so that the region fills.
     let _consumer = consumer(&name);

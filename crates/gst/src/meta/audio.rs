@@ -1,8 +1,10 @@
 //! Kind 6, where the samples of raw audio stand: samples u64, then, for audio whose channels are apart, for each channel
-//! the offset u64 of its first sample.
+//! the offset u64 of its first sample. Kind 7, what is to be cut off at the beginning and the end: 0 for nanoseconds or
+//! 1 for samples u32, the two amounts u64.
 
-use super::Reader;
-use gst_audio::{AudioInfo, AudioLayout, AudioMeta};
+use crate::items::Reader;
+use gst::format::{Default as Samples, GenericFormattedValue};
+use gst_audio::{AudioClippingMeta, AudioInfo, AudioLayout, AudioMeta};
 
 pub(super) fn bytes(meta: &AudioMeta) -> Vec<u8> {
     let mut bytes = (meta.samples() as u64).to_le_bytes().to_vec();
@@ -15,14 +17,44 @@ pub(super) fn add(buffer: &mut gst::BufferRef, bytes: &[u8], audio: &AudioInfo) 
     let mut reader = Reader(bytes);
     let samples = reader.u64()?;
     let mut offsets = Vec::new();
-    while !reader.0.is_empty() && offsets.len() < audio.channels() as usize {
+    while !reader.is_empty() && offsets.len() < audio.channels() as usize {
         offsets.push(reader.u64()?);
     }
-    if !reader.0.is_empty() || !fits(audio, samples, &offsets, buffer.size() as u64) {
+    if !reader.is_empty() || !fits(audio, samples, &offsets, buffer.size() as u64) {
         return None;
     }
     let offsets: Vec<_> = offsets.into_iter().map(|offset| offset as usize).collect();
     AudioMeta::add(buffer, audio, samples as usize, &offsets).ok().map(drop)
+}
+
+/// `None` for a clipping in units that no decoder uses.
+pub(super) fn clipping(meta: &AudioClippingMeta) -> Option<Vec<u8>> {
+    let format: u32 = match meta.start().format() {
+        gst::Format::Time => 0,
+        gst::Format::Default => 1,
+        _ => return None,
+    };
+    let amount = |value: GenericFormattedValue| u64::try_from(value.value()).ok();
+    let mut bytes = format.to_le_bytes().to_vec();
+    bytes.extend(amount(meta.start())?.to_le_bytes());
+    bytes.extend(amount(meta.end())?.to_le_bytes());
+    Some(bytes)
+}
+
+pub(super) fn add_clipping(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Option<()> {
+    let mut reader = Reader(bytes);
+    let (format, start, end) = (reader.u32()?, reader.u64()?, reader.u64()?);
+    match format {
+        0 => {
+            let (start, end) = (gst::ClockTime::try_from(start).ok()?, gst::ClockTime::try_from(end).ok()?);
+            AudioClippingMeta::add(buffer, start, end);
+        }
+        1 => {
+            AudioClippingMeta::add(buffer, Samples::try_from(start).ok()?, Samples::try_from(end).ok()?);
+        }
+        _ => return None,
+    }
+    Some(())
 }
 
 fn fits(audio: &AudioInfo, samples: u64, offsets: &[u64], size: u64) -> bool {

@@ -1,5 +1,4 @@
-//! Metas that travel with a frame, as a list of items: kind (u16), zero (u16), length (u32), then that many bytes; all
-//! little-endian. Items of an unknown kind are passed over.
+//! Metas that travel with a frame, as a list of [items](crate::items).
 //!
 //! | kind | meta | module |
 //! |---|---|---|
@@ -9,16 +8,28 @@
 //! | 4 | reference timestamp | `text` |
 //! | 5 | custom meta | `text` |
 //! | 6 | samples of audio | `audio` |
+//! | 7 | audio that is to be cut off | `audio` |
+//! | 8 | closed captions | `broadcast` |
+//! | 9 | time code | `broadcast` |
+//! | 10 | active format | `broadcast` |
+//! | 11 | bars | `broadcast` |
+//! | 12 | any other that GStreamer can serialize (1.24 and later) | `serialized` |
 
 mod audio;
+mod broadcast;
 mod regions;
-mod text;
+mod serialized;
+pub(crate) mod text;
 mod video;
 
 use crate::caps::Media;
+use crate::items::{Reader, item};
 use gst::prelude::*;
-use gst_audio::AudioMeta;
-use gst_video::{VideoCropMeta, VideoMeta, VideoRegionOfInterestMeta};
+use gst_audio::{AudioClippingMeta, AudioMeta};
+use gst_video::{
+    VideoAFDMeta, VideoBarMeta, VideoCaptionMeta, VideoCropMeta, VideoMeta, VideoRegionOfInterestMeta,
+    VideoTimeCodeMeta,
+};
 
 const VIDEO: u16 = 1;
 const CROP: u16 = 2;
@@ -26,6 +37,12 @@ const REGION: u16 = 3;
 const REFERENCE: u16 = 4;
 const CUSTOM: u16 = 5;
 const AUDIO: u16 = 6;
+const CLIPPING: u16 = 7;
+const CAPTION: u16 = 8;
+const TIME_CODE: u16 = 9;
+const ACTIVE_FORMAT: u16 = 10;
+const BARS: u16 = 11;
+const SERIALIZED: u16 = 12;
 
 /// What a buffer's metas become.
 #[derive(Debug, Default)]
@@ -39,26 +56,49 @@ pub(crate) struct Encoded {
 pub(crate) fn encode(buffer: &gst::BufferRef, media: &Media) -> Encoded {
     let mut encoded = Encoded::default();
     for meta in buffer.iter_meta::<gst::Meta>() {
-        let blob = &mut encoded.bytes;
-        if let Some(meta) = meta.downcast_ref::<VideoMeta>() {
-            if !media.video.as_ref().is_some_and(|video| video::follows(meta, video)) {
-                item(blob, VIDEO, &video::bytes(meta));
-            }
-        } else if let Some(meta) = meta.downcast_ref::<VideoCropMeta>() {
-            item(blob, CROP, &regions::crop(meta));
-        } else if let Some(meta) = meta.downcast_ref::<VideoRegionOfInterestMeta>() {
-            item(blob, REGION, &regions::region(meta));
-        } else if let Some(meta) = meta.downcast_ref::<gst::ReferenceTimestampMeta>() {
-            item(blob, REFERENCE, &text::reference(meta));
-        } else if let Some(meta) = meta.downcast_ref::<AudioMeta>().filter(|_| media.audio.is_some()) {
-            item(blob, AUDIO, &audio::bytes(meta));
-        } else if let Some(meta) = meta.try_as_custom_meta() {
-            item(blob, CUSTOM, meta.structure().to_string().as_bytes());
-        } else if !is_local(&meta) {
-            encoded.left_behind += 1;
+        if meta.downcast_ref::<VideoMeta>().is_some_and(|layout| is_told_by_caps(layout, media)) || is_local(&meta) {
+            continue;
+        }
+        match own_form(&meta, media).or_else(|| serialized::bytes(&meta).map(|bytes| (SERIALIZED, bytes))) {
+            Some((kind, bytes)) => item(&mut encoded.bytes, kind, &bytes),
+            None => encoded.left_behind += 1,
         }
     }
     encoded
+}
+
+fn is_told_by_caps(layout: &VideoMeta, media: &Media) -> bool {
+    media.video.as_ref().is_some_and(|video| video::follows(layout, video))
+}
+
+/// Kind and bytes of a meta that this file's table names.
+fn own_form(meta: &gst::MetaRef<gst::Meta>, media: &Media) -> Option<(u16, Vec<u8>)> {
+    macro_rules! forms {
+        ($($meta:ty => $kind:expr, $bytes:expr;)*) => {
+            $(if let Some(meta) = meta.downcast_ref::<$meta>() {
+                return Some(($kind, $bytes(meta)));
+            })*
+        };
+    }
+    forms! {
+        VideoMeta => VIDEO, video::bytes;
+        VideoCropMeta => CROP, regions::crop;
+        VideoRegionOfInterestMeta => REGION, regions::region;
+        gst::ReferenceTimestampMeta => REFERENCE, text::reference;
+        VideoTimeCodeMeta => TIME_CODE, broadcast::time_code;
+        VideoAFDMeta => ACTIVE_FORMAT, broadcast::active_format;
+        VideoBarMeta => BARS, broadcast::bars;
+    }
+    if let Some(meta) = meta.downcast_ref::<AudioMeta>() {
+        return media.audio.is_some().then(|| (AUDIO, audio::bytes(meta)));
+    }
+    if let Some(meta) = meta.downcast_ref::<AudioClippingMeta>() {
+        return audio::clipping(meta).map(|bytes| (CLIPPING, bytes));
+    }
+    if let Some(meta) = meta.downcast_ref::<VideoCaptionMeta>() {
+        return Some((CAPTION, broadcast::caption(meta)));
+    }
+    meta.try_as_custom_meta().map(|meta| (CUSTOM, meta.structure().to_string().into_bytes()))
 }
 
 /// Metas that mean something in the sender's process only.
@@ -71,7 +111,7 @@ fn is_local(meta: &gst::MetaRef<gst::Meta>) -> bool {
 pub(crate) fn decode(blob: &[u8], buffer: &mut gst::BufferRef, media: &Media) -> Option<()> {
     let video = media.video.as_ref();
     let mut reader = Reader(blob);
-    while !reader.0.is_empty() {
+    while !reader.is_empty() {
         let (kind, bytes) = reader.item()?;
         match kind {
             VIDEO => video::add(buffer, bytes, video?)?,
@@ -80,52 +120,16 @@ pub(crate) fn decode(blob: &[u8], buffer: &mut gst::BufferRef, media: &Media) ->
             REFERENCE => text::add_reference(buffer, bytes)?,
             CUSTOM => text::add_custom(buffer, bytes)?,
             AUDIO => audio::add(buffer, bytes, media.audio.as_ref()?)?,
+            CLIPPING => audio::add_clipping(buffer, bytes)?,
+            CAPTION => broadcast::add_caption(buffer, bytes)?,
+            TIME_CODE => broadcast::add_time_code(buffer, bytes)?,
+            ACTIVE_FORMAT => broadcast::add_active_format(buffer, bytes)?,
+            BARS => broadcast::add_bars(buffer, bytes)?,
+            SERIALIZED => serialized::add(buffer, bytes)?,
             _ => {}
         }
     }
     Some(())
-}
-
-fn item(blob: &mut Vec<u8>, kind: u16, bytes: &[u8]) {
-    blob.extend(kind.to_le_bytes());
-    blob.extend([0; 2]);
-    blob.extend((bytes.len() as u32).to_le_bytes());
-    blob.extend(bytes);
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    /// A length (u32), then that many bytes.
-    fn sized(&mut self) -> Option<&'a [u8]> {
-        let length = self.u32()? as usize;
-        self.take(length)
-    }
-
-    fn item(&mut self) -> Option<(u16, &'a [u8])> {
-        let kind = u16::from_le_bytes(self.array()?);
-        let _zero: [u8; 2] = self.array()?;
-        let length = self.u32()? as usize;
-        Some((kind, self.take(length)?))
-    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //! width, height u32, id i32, parent's id i32, length of its type u32, the type, then for each parameter its length u32
 //! and its text.
 
-use super::Reader;
 use crate::caps::plain_text;
+use crate::items::Reader;
 use gst_video::{VideoCropMeta, VideoInfo, VideoRegionOfInterestMeta};
 
 /// Most parameters that a region of interest may come with.
@@ -55,11 +55,12 @@ pub(super) fn add_region(buffer: &mut gst::BufferRef, bytes: &[u8], video: Optio
     let (id, parent) = (reader.u32()? as i32, reader.u32()? as i32);
     let kind = plain_text(reader.sized()?)?;
     let mut parameters = Vec::new();
-    while !reader.0.is_empty() {
+    while !reader.is_empty() {
         if parameters.len() == PARAMETERS {
             return None;
         }
-        parameters.push(super::text::structure(reader.sized()?)?);
+        // What is not plain data has no text that can be read back.
+        parameters.extend(super::text::structure(reader.sized()?));
     }
     if inside {
         let mut meta = VideoRegionOfInterestMeta::add(buffer, kind, rectangle);

@@ -1,7 +1,7 @@
 //! Item kind 1, the layout of video: flags u32, width u32, height u32, number of planes n u32, n offsets u64, n strides
 //! i32, format name.
 
-use super::Reader;
+use crate::items::Reader;
 use gst_video::{VideoFormat, VideoFormatFlags, VideoFrameFlags, VideoInfo, VideoMeta};
 
 const PLANES: usize = 4;

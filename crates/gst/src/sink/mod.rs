@@ -11,6 +11,8 @@
 
 mod imp;
 mod publish;
+mod region;
+mod report;
 mod settings;
 
 use gst::glib;

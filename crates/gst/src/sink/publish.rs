@@ -7,8 +7,11 @@ use shm2::{FrameInfo, Producer, SendError};
 /// The part of the sink that only the streaming thread uses.
 pub(super) struct Stream {
     producer: Producer,
-    /// Caps that go with the next frame; there may be no room for them yet.
-    caps: Option<String>,
+    caps: String,
+    /// What describes the stream besides.
+    blob: Vec<u8>,
+    /// They go with the next frame; there may be no room for them yet.
+    is_new: bool,
     /// What the caps say.
     media: Media,
     /// Ordinary memory of an exhausted arena, held so that upstream's pool does not use it again but allocates anew.
@@ -29,6 +32,8 @@ pub(super) struct Sent {
     pub(super) path: Path,
     /// Metas that did not travel along.
     pub(super) metas_left_behind: u64,
+    /// Whether the stream's description was too large for the region.
+    pub(super) description_left_behind: bool,
 }
 
 /// How its bytes went.
@@ -39,25 +44,44 @@ pub(super) enum Path {
 }
 
 impl Stream {
-    pub(super) fn new(producer: Producer) -> Self {
-        Self { producer, caps: None, media: Media::default(), _fallback: None }
+    /// `blob` describes the stream, see [`set_blob`](Self::set_blob).
+    pub(super) fn new(producer: Producer, blob: Vec<u8>) -> Self {
+        let is_new = !blob.is_empty();
+        Self { producer, caps: String::new(), blob, is_new, media: Media::default(), _fallback: None }
     }
 
     /// Caps for the frames that follow.
     pub(super) fn set_caps(&mut self, caps: &gst::CapsRef) {
-        self.caps = Some(caps.to_string());
+        self.caps = caps.to_string();
+        self.is_new = true;
         self.media = Media::of(caps);
     }
 
-    fn publish_caps(&mut self) -> Result<(), SendError> {
-        let Some(text) = &self.caps else { return Ok(()) };
-        self.producer.set_caps(text.as_bytes()).inspect_err(|error| {
-            if matches!(error, SendError::Full { .. } | SendError::TimedOut { .. }) {
-                self.producer.handle().count_dropped();
-            }
-        })?;
-        self.caps = None;
-        Ok(())
+    /// What describes the frames that follow besides their caps.
+    pub(super) fn set_blob(&mut self, blob: Vec<u8>) {
+        self.is_new |= self.blob != blob;
+        self.blob = blob;
+    }
+
+    /// False when the region is too small for the description besides the caps.
+    fn publish_stream(&mut self) -> Result<bool, SendError> {
+        if !self.is_new {
+            return Ok(true);
+        }
+        let mut outcome = self.producer.set_stream(self.caps.as_bytes(), &self.blob);
+        let is_too_large = matches!(outcome, Err(SendError::TooLarge { .. })) && !self.blob.is_empty();
+        if is_too_large {
+            outcome = self.producer.set_caps(self.caps.as_bytes());
+        }
+        outcome?;
+        self.is_new = false;
+        Ok(!is_too_large)
+    }
+
+    /// Publishes an event that stands between two frames.
+    pub(super) fn publish_event(&mut self, info: &FrameInfo, list: &[u8]) -> Result<(), SendError> {
+        self.publish_stream()?;
+        self.producer.send_event(info, list).map(drop)
     }
 
     pub(super) fn end_of_stream(&mut self) -> Result<(), SendError> {
@@ -66,11 +90,15 @@ impl Stream {
 
     /// Publishes a buffer.
     pub(super) fn publish(&mut self, buffer: &gst::Buffer, timing: Timing, latency: u64) -> Result<Sent, SendError> {
-        self.publish_caps()?;
+        let described = self.publish_stream().inspect_err(|error| {
+            if matches!(error, SendError::Full { .. } | SendError::TimedOut { .. }) {
+                self.producer.handle().count_dropped();
+            }
+        })?;
         let info = describe(buffer, timing, latency);
         let metas = meta::encode(buffer, &self.media);
         let path = self.publish_bytes(buffer, &info, &metas.bytes)?;
-        Ok(Sent { path, metas_left_behind: metas.left_behind })
+        Ok(Sent { path, metas_left_behind: metas.left_behind, description_left_behind: !described })
     }
 
     fn publish_bytes(&mut self, buffer: &gst::Buffer, info: &FrameInfo, blob: &[u8]) -> Result<Path, SendError> {

@@ -3,10 +3,10 @@
 //! Lock order: `stream`, then any one of `settings`, `canceller`, `counters`. No lock but `stream` is held over a call
 //! that may wait, and `stream` is taken by the streaming thread and by start and stop only.
 
+use super::follow::Followed;
 use super::settings::{self, OnProducerExit, Settings};
 use super::{lend, timeline};
-use crate::caps::Media;
-use crate::{clock, lock, uri};
+use crate::{Pace, clock, lock, uri};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -15,10 +15,11 @@ use gst_base::subclass::base_src::CreateSuccess;
 use gst_base::subclass::prelude::*;
 use shm2::consumer::{Canceller, Change, ConsumerStats};
 use shm2::{Access, AttachError, Consumer, Frame, ReceiveError};
+use std::sync::atomic::AtomicBool;
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
-static CAT: LazyLock<gst::DebugCategory> =
+pub(super) static CAT: LazyLock<gst::DebugCategory> =
     LazyLock::new(|| gst::DebugCategory::new("shm2src", gst::DebugColorFlags::empty(), Some("Shared-memory source")));
 
 /// More latency than this is not believed: an hour, in nanoseconds.
@@ -29,17 +30,17 @@ pub struct Shm2Src {
     settings: Mutex<Settings>,
     stream: Mutex<Option<Stream>>,
     canceller: Mutex<Option<Canceller>>,
-    counters: Mutex<Counters>,
+    pub(super) counters: Mutex<Counters>,
+    /// While true a stream's beginning passes.
+    pub(super) begins: AtomicBool,
 }
 
 /// What only the streaming thread uses.
-struct Stream {
-    consumer: Consumer,
-    caps: Option<gst::Caps>,
-    /// Producer and number of the caps text that was looked at last.
-    caps_key: Option<(u64, u32)>,
-    /// What the caps say.
-    media: Media,
+pub(super) struct Stream {
+    pub(super) consumer: Consumer,
+    pub(super) followed: Followed,
+    /// A buffer was handed on.
+    pub(super) has_begun: bool,
     /// Nothing can be decoded before a frame that does not depend on another.
     needs_keyframe: bool,
     segment_is_set: bool,
@@ -47,10 +48,11 @@ struct Stream {
 }
 
 #[derive(Default, Clone, Copy)]
-struct Counters {
+pub(super) struct Counters {
     consumer: ConsumerStats,
     zero_copied: u64,
-    latency: u64,
+    pub(super) latency: u64,
+    stats: Pace,
 }
 
 #[glib::object_subclass]
@@ -89,6 +91,7 @@ impl ObjectImpl for Shm2Src {
         let src = self.obj();
         src.set_format(gst::Format::Time);
         src.set_live(Settings::default().is_live);
+        self.hold_back_stream_start();
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
@@ -146,9 +149,8 @@ impl BaseSrcImpl for Shm2Src {
         *lock(&self.counters) = Counters::default();
         *lock(&self.stream) = Some(Stream {
             consumer,
-            caps: None,
-            caps_key: None,
-            media: Media::default(),
+            followed: Followed::default(),
+            has_begun: false,
             needs_keyframe: true,
             segment_is_set: false,
             clock: clock::Known::default(),
@@ -198,12 +200,20 @@ impl PushSrcImpl for Shm2Src {
     fn create(&self, _buffer: Option<&mut gst::BufferRef>) -> Result<CreateSuccess, gst::FlowError> {
         let mut guard = lock(&self.stream);
         let stream = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
-        let frame = self.next_frame(stream)?;
-        self.follow_caps(stream, &frame)?;
+        let (frame, times) = loop {
+            let frame = self.next_frame(stream)?;
+            self.follow_stream(stream, &frame)?;
+            let times = self.times(stream, &frame);
+            if !frame.is_event() {
+                break (frame, times);
+            }
+            self.pass_between(stream, &frame, times);
+        };
         self.follow_latency(frame.info().latency.min(MOST_LATENCY));
-        let times = self.times(stream, &frame);
+        self.notify_stats();
+        stream.has_begun = true;
         let duration = frame.info().duration;
-        let mut buffer = lend::buffer(frame, &stream.media).ok_or_else(|| {
+        let mut buffer = lend::buffer(frame, &stream.followed.media).ok_or_else(|| {
             gst::element_imp_error!(
                 self,
                 gst::StreamError::Format,
@@ -265,6 +275,9 @@ impl Shm2Src {
                     continue;
                 }
             };
+            if frame.is_event() {
+                return Ok(frame);
+            }
             let mut counters = lock(&self.counters);
             counters.consumer = stream.consumer.stats();
             counters.zero_copied += u64::from(frame.is_leased());
@@ -322,46 +335,20 @@ impl Shm2Src {
         Err(gst::FlowError::Error)
     }
 
-    fn follow_caps(&self, stream: &mut Stream, frame: &Frame) -> Result<(), gst::FlowError> {
-        let Some((id, text)) = frame.caps() else { return Ok(()) };
-        let key = (stream.consumer.stats().attaches, id);
-        if stream.caps_key == Some(key) {
-            return Ok(());
-        }
-        let Some(caps) = crate::caps::from_text(text) else {
-            let text = String::from_utf8_lossy(text);
-            gst::element_imp_error!(self, gst::StreamError::Format, ("the producer's caps are not caps: {text:?}"));
-            return Err(gst::FlowError::Error);
-        };
-        stream.caps_key = Some(key);
-        if stream.caps.as_ref() == Some(&caps) {
-            return Ok(());
-        }
-        gst::debug!(CAT, imp = self, "caps {caps}");
-        self.obj().set_caps(&caps).map_err(|_| gst::FlowError::NotNegotiated)?;
-        stream.media = Media::of(&caps);
-        stream.caps = Some(caps);
-        Ok(())
-    }
-
-    /// Tells the pipeline when the producer's latency changed.
-    fn follow_latency(&self, latency: u64) {
-        let before = std::mem::replace(&mut lock(&self.counters).latency, latency);
-        if before != latency {
-            let src = self.obj();
-            let _ = src.post_message(gst::message::Latency::builder().src(&*src).build());
-        }
-    }
-
     fn times(&self, stream: &mut Stream, frame: &Frame) -> timeline::Times {
         let src = self.obj();
+        if src.does_timestamp() {
+            // The base class puts the time of arrival where there is none.
+            return timeline::Times::default();
+        }
         let live_only = lock(&self.settings).live_only;
         let (Some(clock), Some(base)) = (src.clock(), src.base_time()) else {
             return timeline::verbatim(frame.info());
         };
         if live_only {
             let offset = stream.clock.offset(&clock);
-            return timeline::live(frame.info(), base.nseconds(), offset);
+            let time = frame.info().time.map(|time| stream.consumer.to_local(time));
+            return timeline::live(frame.info(), time, base.nseconds(), offset);
         }
         let times = timeline::verbatim(frame.info());
         let restarted = frame.is_discontinuity() && frame.missed() == 0;
@@ -375,6 +362,13 @@ impl Shm2Src {
             stream.segment_is_set = src.new_segment(segment.upcast_ref()).is_ok();
         }
         times
+    }
+
+    /// Once a second while frames flow. On a thread of GStreamer's own, so that a handler may do what it likes.
+    fn notify_stats(&self) {
+        if lock(&self.counters).stats.is_due() {
+            self.obj().call_async(|src| src.notify("stats"));
+        }
     }
 
     fn stats(&self) -> gst::Structure {

@@ -9,6 +9,7 @@
 //!
 //! Since: 0.1.0
 
+mod follow;
 mod imp;
 mod lend;
 mod settings;

@@ -71,6 +71,7 @@ impl Settings {
             .access(access)
             .latest_only(self.latest_only)
             .max_leases(self.max_leases as usize)
+            .events(true)
             .on_producer_exit(shm2::OnProducerExit::Error);
         Ok(builder.build())
     }

@@ -4,15 +4,15 @@ use crate::clock;
 use shm2::FrameInfo;
 
 /// A frame's times for its buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Times {
     pub(super) pts: Option<u64>,
     pub(super) dts: Option<u64>,
 }
 
-/// `live-only`: the frame's absolute time, on the consumer's own running time.
-pub(super) fn live(info: &FrameInfo, base: u64, offset: i64) -> Times {
-    let Some(time) = info.time else { return Times { pts: None, dts: None } };
+/// `live-only`: the frame's absolute time, already on this program's monotonic clock, on the consumer's running time.
+pub(super) fn live(info: &FrameInfo, time: Option<u64>, base: u64, offset: i64) -> Times {
+    let Some(time) = time else { return Times::default() };
     // The absolute time belongs to the presentation time, or to the decoding time where there is no other.
     let running = |own: u64, reference: u64| {
         let absolute =
@@ -36,10 +36,9 @@ mod tests {
     #[test]
     fn live_times_follow_the_absolute_time() {
         let mut info = FrameInfo::new().with_pts(3_600_000_000_100);
-        (info.dts, info.time) = (Some(3_600_000_000_060), Some(2_000));
-        assert_eq!(live(&info, 500, 0), Times { pts: Some(1_500), dts: Some(1_460) });
-        assert_eq!(live(&info, 500, 70), Times { pts: Some(1_570), dts: Some(1_530) });
-        info.time = None;
-        assert_eq!(live(&info, 500, 0), Times { pts: None, dts: None });
+        info.dts = Some(3_600_000_000_060);
+        assert_eq!(live(&info, Some(2_000), 500, 0), Times { pts: Some(1_500), dts: Some(1_460) });
+        assert_eq!(live(&info, Some(2_000), 500, 70), Times { pts: Some(1_570), dts: Some(1_530) });
+        assert_eq!(live(&info, None, 500, 0), Times::default());
     }
 }

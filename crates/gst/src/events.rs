@@ -1,0 +1,285 @@
+//! Events that travel, as [items](crate::items). Those that describe the stream stand in its blob, so that whoever comes
+//! late has them too; the others stand between the frames.
+//!
+//! | kind | event | bytes |
+//! |---|---|---|
+//! | 64 | stream-start | flags u32, then the stream's id |
+//! | 65 | tags | scope u32 (0 stream, 1 global), then a structure as text: for each tag an array of its values |
+//! | 66 | custom downstream, sticky | its structure as text |
+//! | 67 | gap | none: its time and duration are the item's |
+//! | 68 | custom downstream | its structure as text |
+
+use crate::caps::plain_text;
+use crate::items::{Reader, item};
+use crate::meta::text::structure;
+use gst::prelude::*;
+use std::collections::BTreeMap;
+
+const STREAM_START: u16 = 64;
+const TAGS: u16 = 65;
+const STICKY: u16 = 66;
+const GAP: u16 = 67;
+const CUSTOM: u16 = 68;
+
+/// Structures of events that mean something in one process only: probes of tracers, and requests to encoders by the
+/// producer's own time.
+const LOCAL: &[&str] = &["latency_probe.id", "sub_latency_probe.id", "GstForceKeyUnit"];
+
+/// Most bytes that a stream's blob may have.
+const MOST: usize = shm2::layout::MAX_META as usize;
+
+/// What describes a stream as a whole, besides its caps.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Stream {
+    /// Flags and id.
+    start: Option<(u32, String)>,
+    /// By scope.
+    tags: BTreeMap<u32, String>,
+    /// Sticky custom events by name.
+    custom: BTreeMap<String, String>,
+}
+
+/// What becomes of an event.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Passage {
+    /// It is none that other processes care for.
+    Local,
+    /// It became part of the stream's description.
+    Described,
+    /// It is to be sent between the frames, with these bytes.
+    Between(Vec<u8>),
+    /// It cannot travel.
+    LeftBehind,
+}
+
+impl Stream {
+    /// Takes in an event. Segments, caps and the end of the stream have their own ways.
+    pub(crate) fn take(&mut self, event: &gst::EventRef) -> Passage {
+        match event.view() {
+            gst::EventView::StreamStart(start) => self.begin(start),
+            gst::EventView::Tag(tags) => self.tag(tags.tag()),
+            gst::EventView::CustomDownstreamSticky(custom) => match custom.structure().and_then(text_of) {
+                Some(text) => {
+                    let name = custom.structure().map(|s| s.name().to_string()).unwrap_or_default();
+                    self.keep(|stream| stream.custom.insert(name, text))
+                }
+                None => left_behind_unless_local(event),
+            },
+            gst::EventView::Gap(_) => Passage::Between(single(GAP, &[])),
+            gst::EventView::CustomDownstream(custom) => match custom.structure().and_then(text_of) {
+                Some(text) => Passage::Between(single(CUSTOM, text.as_bytes())),
+                None => left_behind_unless_local(event),
+            },
+            gst::EventView::CustomDownstreamOob(_) => left_behind_unless_local(event),
+            gst::EventView::Toc(_) | gst::EventView::Protection(_) => Passage::LeftBehind,
+            _ => Passage::Local,
+        }
+    }
+
+    fn begin(&mut self, start: &gst::event::StreamStart) -> Passage {
+        let start = Some((start.stream_flags().bits(), start.stream_id().to_owned()));
+        if self.start != start {
+            // What was said of another stream is not true of this one.
+            *self = Self { start, ..Self::default() };
+        }
+        Passage::Described
+    }
+
+    fn tag(&mut self, tags: &gst::TagListRef) -> Passage {
+        let scope = u32::from(tags.scope() == gst::TagScope::Global);
+        let mut all = gst::Structure::new_empty("tags");
+        for (name, values) in tags.iter_generic() {
+            all.set_value(name, gst::Array::new(values.cloned()).to_send_value());
+        }
+        match text_of(&all) {
+            Some(text) => self.keep(|stream| stream.tags.insert(scope, text)),
+            None => Passage::LeftBehind,
+        }
+    }
+
+    /// Makes a change unless the whole would be too large then.
+    fn keep<T>(&mut self, change: impl FnOnce(&mut Self) -> T) -> Passage {
+        let before = self.clone();
+        change(self);
+        if self.bytes().len() <= MOST {
+            return Passage::Described;
+        }
+        *self = before;
+        Passage::LeftBehind
+    }
+
+    /// The stream's blob.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut blob = Vec::new();
+        if let Some((flags, id)) = &self.start {
+            item(&mut blob, STREAM_START, &[&flags.to_le_bytes()[..], id.as_bytes()].concat());
+        }
+        for (scope, text) in &self.tags {
+            item(&mut blob, TAGS, &[&scope.to_le_bytes()[..], text.as_bytes()].concat());
+        }
+        self.custom.values().for_each(|text| item(&mut blob, STICKY, text.as_bytes()));
+        blob
+    }
+}
+
+fn single(kind: u16, bytes: &[u8]) -> Vec<u8> {
+    let mut list = Vec::new();
+    item(&mut list, kind, bytes);
+    list
+}
+
+fn left_behind_unless_local(event: &gst::EventRef) -> Passage {
+    let is_local = event.structure().is_some_and(|s| LOCAL.contains(&s.name().as_str()));
+    if is_local { Passage::Local } else { Passage::LeftBehind }
+}
+
+/// The text from which another process gets the same structure; `None` if there is none, as with objects and pointers.
+fn text_of(plain: &gst::StructureRef) -> Option<String> {
+    let text = plain.to_string();
+    let is_local = LOCAL.contains(&plain.name().as_str());
+    (!is_local && structure(text.as_bytes()).as_deref() == Some(plain)).then_some(text)
+}
+
+/// A stream's blob, read. What cannot be true is left out.
+#[derive(Debug, Default)]
+pub(crate) struct Description {
+    /// Flags and id.
+    pub(crate) start: Option<(gst::StreamFlags, String)>,
+    /// The other sticky events, each with the bytes that it was read from.
+    pub(crate) events: Vec<(Vec<u8>, gst::Event)>,
+}
+
+impl Description {
+    pub(crate) fn of(blob: &[u8]) -> Self {
+        let mut description = Self::default();
+        let mut reader = Reader(blob);
+        while let Some((kind, bytes)) = reader.item() {
+            match kind {
+                STREAM_START => description.start = stream_start(bytes),
+                TAGS => description.keep(bytes, tags(bytes)),
+                STICKY => description.keep(bytes, custom(bytes).map(gst::event::CustomDownstreamSticky::new)),
+                _ => {}
+            }
+        }
+        description
+    }
+
+    fn keep(&mut self, bytes: &[u8], event: Option<gst::Event>) {
+        self.events.extend(event.map(|event| (bytes.to_vec(), event)));
+    }
+}
+
+/// An event that came between frames, at a time of the consumer's own.
+pub(crate) fn between(
+    list: &[u8],
+    time: Option<gst::ClockTime>,
+    duration: Option<gst::ClockTime>,
+) -> Option<gst::Event> {
+    match Reader(list).item()? {
+        (GAP, _) => Some(gst::event::Gap::builder(time?).duration(duration).build()),
+        (CUSTOM, bytes) => custom(bytes).map(gst::event::CustomDownstream::new),
+        _ => None,
+    }
+}
+
+fn stream_start(bytes: &[u8]) -> Option<(gst::StreamFlags, String)> {
+    let mut reader = Reader(bytes);
+    let flags = gst::StreamFlags::from_bits_truncate(reader.u32()?);
+    let id = plain_text(reader.0).filter(|id| !id.is_empty())?;
+    Some((flags, id.to_owned()))
+}
+
+fn custom(bytes: &[u8]) -> Option<gst::Structure> {
+    structure(bytes).filter(|s| !LOCAL.contains(&s.name().as_str()))
+}
+
+fn tags(bytes: &[u8]) -> Option<gst::Event> {
+    let mut reader = Reader(bytes);
+    let is_global = reader.u32()? != 0;
+    // Asking for the type of a tag that this process does not know would be a critical warning.
+    let all = structure(reader.0)?;
+    let mut tags = gst::TagList::new();
+    let list = tags.get_mut()?;
+    list.set_scope(if is_global { gst::TagScope::Global } else { gst::TagScope::Stream });
+    for (name, values) in all.iter().filter(|(name, _)| gst::tag_exists(*name)) {
+        let Ok(values) = values.get::<gst::ArrayRef>() else { continue };
+        for value in values.iter().filter(|value| value.get::<&str>() != Ok("")) {
+            // A value of a type that is not this tag's is left out.
+            let _ = list.add_value(name, value, gst::TagMergeMode::Append);
+        }
+    }
+    Some(gst::event::Tag::new(tags))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tag_event(tags: &[(&str, &str)]) -> gst::Event {
+        let mut list = gst::TagList::new();
+        for (name, value) in tags {
+            list.get_mut().unwrap().add_generic(*name, *value, gst::TagMergeMode::Append).unwrap();
+        }
+        gst::event::Tag::new(list)
+    }
+
+    #[test]
+    fn what_describes_a_stream_comes_back() {
+        gst::init().unwrap();
+        let mut stream = Stream::default();
+        let start = gst::event::StreamStart::builder("camera/1").flags(gst::StreamFlags::SPARSE).build();
+        assert_eq!(stream.take(&start), Passage::Described);
+        assert_eq!(
+            stream.take(&tag_event(&[("title", "a \"b\" c"), ("artist", "x"), ("artist", "y")])),
+            Passage::Described
+        );
+        let sticky = gst::Structure::builder("note").field("n", 5i32).build();
+        assert_eq!(stream.take(&gst::event::CustomDownstreamSticky::new(sticky.clone())), Passage::Described);
+        let back = Description::of(&stream.bytes());
+        assert_eq!(back.start, Some((gst::StreamFlags::SPARSE, "camera/1".into())));
+        let [(_, tags), (_, note)] = &back.events[..] else { panic!("{:?}", back.events) };
+        let gst::EventView::Tag(tags) = tags.view() else { panic!("{tags:?}") };
+        assert_eq!(tags.tag().get::<gst::tags::Title>().unwrap().get(), "a \"b\" c");
+        assert_eq!(tags.tag().size_by_name("artist"), 2);
+        assert_eq!(note.structure(), Some(&*sticky));
+        // The same stream goes on; another one begins with nothing.
+        assert_eq!(stream.take(&start), Passage::Described);
+        assert_eq!(stream.tags.len(), 1);
+        stream.take(&gst::event::StreamStart::new("camera/2"));
+        assert!(stream.tags.is_empty() && stream.custom.is_empty());
+    }
+
+    #[test]
+    fn what_has_no_text_is_left_behind_and_probes_are_nobodys_business() {
+        gst::init().unwrap();
+        let mut stream = Stream::default();
+        let object = gst::Structure::builder("thing").field("clock", gst::SystemClock::obtain()).build();
+        assert_eq!(stream.take(&gst::event::CustomDownstream::new(object.clone())), Passage::LeftBehind);
+        assert_eq!(stream.take(&gst::event::CustomDownstreamSticky::new(object)), Passage::LeftBehind);
+        let probe = gst::Structure::builder("latency_probe.id").field("n", 1i32).build();
+        assert_eq!(stream.take(&gst::event::CustomDownstream::new(probe)), Passage::Local);
+        let long = "x".repeat(600_000);
+        assert_eq!(stream.take(&tag_event(&[("title", &long)])), Passage::Described);
+        assert_eq!(stream.take(&tag_event(&[("title", &long), ("artist", &long)])), Passage::LeftBehind);
+        assert_eq!(Description::of(&stream.bytes()).events.len(), 1, "the one before stays");
+        assert_eq!(stream.take(&gst::event::FlushStart::new()), Passage::Local);
+    }
+
+    #[test]
+    fn what_a_peer_wrote_is_taken_as_far_as_it_can_be_true() {
+        gst::init().unwrap();
+        let mut blob = Vec::new();
+        item(&mut blob, TAGS, b"\0\0\0\0tags, title=< (int)5 >, no-such=< x >, artist=(string)z;");
+        item(&mut blob, TAGS, b"\0\0\0\0no structure (");
+        item(&mut blob, STREAM_START, b"\xff\xff\xff\xff");
+        item(&mut blob, STICKY, b"latency_probe.id;");
+        item(&mut blob, 999, b"?");
+        blob.extend(b"the rest is no item");
+        let read = Description::of(&blob);
+        assert_eq!((read.start, read.events.len()), (None, 1));
+        let gst::EventView::Tag(tags) = read.events[0].1.view() else { panic!() };
+        assert!(tags.tag().n_tags() == 0);
+        assert!(between(&single(GAP, &[]), None, None).is_none());
+        assert!(between(b"\0", None, None).is_none() && between(&single(CUSTOM, b"\xff"), None, None).is_none());
+    }
+}

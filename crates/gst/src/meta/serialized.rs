@@ -1,0 +1,104 @@
+//! Kind 12, any other meta, in the form that GStreamer itself gives it from 1.24 on: length of the whole u32, length of
+//! the name u32, the name, a zero byte, version u8, content (the documentation of `gst_meta_serialize`).
+//!
+//! The two functions are looked up when they are first needed, so that one build works with older versions, too.
+//!
+//! # Safety
+//! The signatures are those of GStreamer's stable interface. The functions stay where they are as long as GStreamer is
+//! loaded, which is until the process ends.
+
+#![allow(unsafe_code)]
+
+use crate::items::Reader;
+use gst::ffi;
+use gst::glib;
+use std::sync::OnceLock;
+
+type Serialize = unsafe extern "C" fn(*const ffi::GstMeta, *mut glib::ffi::GByteArray) -> glib::ffi::gboolean;
+type Deserialize = unsafe extern "C" fn(*mut ffi::GstBuffer, *const u8, usize, *mut u32) -> *mut ffi::GstMeta;
+
+/// Metas with bounds that elements do not check again: they come in our own form, which is checked, or not at all.
+const OURS: &[&str] = &[
+    "GstVideoMeta",
+    "GstVideoCropMeta",
+    "GstVideoRegionOfInterestMeta",
+    "GstAudioMeta",
+    "GstParentBufferMeta",
+    "GstVideoTimeCodeMeta",
+    "GstVideoCaptionMeta",
+];
+
+fn functions() -> Option<(Serialize, Deserialize)> {
+    static FUNCTIONS: OnceLock<Option<(Serialize, Deserialize)>> = OnceLock::new();
+    *FUNCTIONS.get_or_init(|| {
+        let this = libloading::os::unix::Library::this();
+        // SAFETY: see the head of this file.
+        unsafe {
+            let serialize = this.get::<Serialize>(c"gst_meta_serialize_simple").ok()?;
+            let deserialize = this.get::<Deserialize>(c"gst_meta_deserialize").ok()?;
+            Some((*serialize, *deserialize))
+        }
+    })
+}
+
+/// The meta's bytes; `None` if this version of GStreamer, or this meta, has no such form.
+pub(super) fn bytes(meta: &gst::MetaRef<gst::Meta>) -> Option<Vec<u8>> {
+    let (serialize, _) = functions()?;
+    // SAFETY: the meta is borrowed; the array is made and freed here, and its bytes are copied before that.
+    unsafe {
+        let array = glib::ffi::g_byte_array_new();
+        let written = serialize(meta.as_ptr().cast(), array) != glib::ffi::GFALSE;
+        let (data, length) = ((*array).data, (*array).len as usize);
+        let bytes = written && !data.is_null();
+        let bytes = bytes.then(|| std::slice::from_raw_parts(data, length).to_vec());
+        glib::ffi::g_byte_array_unref(array);
+        bytes
+    }
+}
+
+/// Adds the meta if this process knows it; `None` when the bytes are not such a form, or of a meta that must not come
+/// this way.
+pub(super) fn add(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Option<()> {
+    let name = name(bytes)?;
+    if OURS.contains(&name) {
+        return None;
+    }
+    let Some((_, deserialize)) = functions() else { return Some(()) };
+    let mut consumed = 0;
+    // SAFETY: the buffer is writable; `name` checked that the lengths in the head are those of the bytes.
+    unsafe { deserialize(buffer.as_mut_ptr(), bytes.as_ptr(), bytes.len(), &mut consumed) };
+    Some(())
+}
+
+fn name(bytes: &[u8]) -> Option<&str> {
+    let mut reader = Reader(bytes);
+    let whole = reader.u32()?;
+    let name = crate::caps::plain_text(reader.sized()?)?;
+    let [0, _version] = reader.take(2)? else { return None };
+    (whole as usize == bytes.len() && !name.is_empty()).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_form_of_a_meta_without_bounds_is_looked_at() {
+        gst::init().unwrap();
+        let form = |name: &str, whole: u32| {
+            let length = (name.len() as u32).to_le_bytes();
+            [&whole.to_le_bytes()[..], &length, name.as_bytes(), &[0, 0], b"content"].concat()
+        };
+        let whole = |name: &str| 8 + name.len() as u32 + 2 + 7;
+        let mut buffer = gst::Buffer::with_size(10).unwrap();
+        let buffer = buffer.get_mut().unwrap();
+        let name = "Shm2UnknownMeta";
+        assert!(add(buffer, &form(name, whole(name))).is_some());
+        assert!(add(buffer, &form(name, whole(name) + 1)).is_none());
+        assert!(add(buffer, &form(name, u32::MAX)).is_none());
+        assert!(add(buffer, &form("GstVideoMeta", whole("GstVideoMeta"))).is_none());
+        let mut long = form(name, whole(name));
+        long[4..8].fill(0xff);
+        assert!(add(buffer, &long).is_none());
+    }
+}

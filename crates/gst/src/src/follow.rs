@@ -1,0 +1,123 @@
+//! What the producer says of its stream, handed on downstream: its beginning, caps, tags, events, latency.
+
+use super::imp::{CAT, Shm2Src, Stream};
+use super::timeline::Times;
+use crate::caps::Media;
+use crate::{clock, events, lock};
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_base::prelude::*;
+use shm2::Frame;
+use std::sync::atomic::Ordering;
+
+/// What was handed on so far.
+#[derive(Default)]
+pub(super) struct Followed {
+    /// Producer and number of the description that was looked at last.
+    key: Option<(u64, u32)>,
+    /// Flags and id of the stream, if the producer gave any.
+    start: Option<(gst::StreamFlags, String)>,
+    has_started: bool,
+    caps: Option<gst::Caps>,
+    /// What caps say.
+    pub(super) media: Media,
+    /// The sticky events that downstream has, as the bytes that they came from.
+    sticky: Vec<Vec<u8>>,
+}
+
+impl Shm2Src {
+    /// The base class begins a stream of its own before it knows the producer's. That one is held back.
+    pub(super) fn hold_back_stream_start(&self) {
+        let src = self.obj().downgrade();
+        let pad = self.obj().static_pad("src");
+        pad.iter().for_each(|pad| {
+            let src = src.clone();
+            pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+                let is_start = info.event().is_some_and(|event| event.type_() == gst::EventType::StreamStart);
+                let passes = src.upgrade().is_none_or(|src| src.imp().begins.load(Ordering::Relaxed));
+                if is_start && !passes { gst::PadProbeReturn::Handled } else { gst::PadProbeReturn::Ok }
+            });
+        });
+    }
+
+    /// Before each frame: what changed since the last one.
+    pub(super) fn follow_stream(&self, stream: &mut Stream, frame: &Frame) -> Result<(), gst::FlowError> {
+        let caps = frame.caps();
+        let key = (stream.consumer.stats().attaches, caps.map_or(0, |(id, _)| id));
+        if stream.followed.key == Some(key) {
+            return Ok(());
+        }
+        let description = events::Description::of(frame.stream_blob());
+        self.follow_start(&mut stream.followed, description.start);
+        self.follow_caps(&mut stream.followed, caps.map_or(&[], |(_, text)| text))?;
+        let (bytes, events): (Vec<_>, Vec<_>) = description.events.into_iter().unzip();
+        let sent = std::mem::replace(&mut stream.followed.sticky, bytes);
+        let new = stream.followed.sticky.iter().zip(events).filter(|(bytes, _)| !sent.contains(bytes));
+        new.for_each(|(_, event)| self.push(event));
+        stream.followed.key = Some(key);
+        Ok(())
+    }
+
+    fn follow_start(&self, followed: &mut Followed, start: Option<(gst::StreamFlags, String)>) {
+        if followed.has_started && (start.is_none() || start == followed.start) {
+            return;
+        }
+        let src = self.obj();
+        let (flags, id) = start.clone().unwrap_or_else(|| {
+            let id = src.static_pad("src").map(|pad| pad.create_stream_id(&*src, None));
+            (gst::StreamFlags::empty(), id.map_or_else(String::new, |id| id.to_string()))
+        });
+        gst::debug!(CAT, imp = self, "stream {id}");
+        let event = gst::event::StreamStart::builder(&id).flags(flags).group_id(gst::GroupId::next()).build();
+        self.begins.store(true, Ordering::Relaxed);
+        self.push(event);
+        self.begins.store(false, Ordering::Relaxed);
+        (followed.start, followed.has_started) = (start, true);
+    }
+
+    fn follow_caps(&self, followed: &mut Followed, text: &[u8]) -> Result<(), gst::FlowError> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let Some(caps) = crate::caps::from_text(text) else {
+            let text = String::from_utf8_lossy(text);
+            gst::element_imp_error!(self, gst::StreamError::Format, ("the producer's caps are not caps: {text:?}"));
+            return Err(gst::FlowError::Error);
+        };
+        if followed.caps.as_ref() == Some(&caps) {
+            return Ok(());
+        }
+        gst::debug!(CAT, imp = self, "caps {caps}");
+        self.obj().set_caps(&caps).map_err(|_| gst::FlowError::NotNegotiated)?;
+        followed.media = Media::of(&caps);
+        followed.caps = Some(caps);
+        Ok(())
+    }
+
+    /// Tells the pipeline when the producer's latency changed.
+    pub(super) fn follow_latency(&self, latency: u64) {
+        let before = std::mem::replace(&mut lock(&self.counters).latency, latency);
+        if before != latency {
+            let src = self.obj();
+            // Without a bus there is nobody to tell.
+            let _ = src.post_message(gst::message::Latency::builder().src(&*src).build());
+        }
+    }
+
+    /// Hands on an event that came between frames.
+    pub(super) fn pass_between(&self, stream: &mut Stream, frame: &Frame, times: Times) {
+        let time = |time: Option<u64>| time.and_then(clock::clock_time);
+        let Some(event) = events::between(frame.meta(), time(times.pts), time(frame.info().duration)) else { return };
+        if !stream.has_begun {
+            // The base class sends the segment with the first buffer only.
+            self.push(gst::event::Segment::new(&self.obj().segment()));
+        }
+        self.push(event);
+    }
+
+    fn push(&self, event: gst::Event) {
+        gst::debug!(CAT, imp = self, "{event:?}");
+        // Nobody downstream may want it; that is no failure.
+        let _ = self.obj().static_pad("src").is_some_and(|pad| pad.push_event(event));
+    }
+}
