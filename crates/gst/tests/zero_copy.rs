@@ -120,3 +120,103 @@ fn an_exhausted_arena_gives_ordinary_memory_and_comes_back() {
     drop(held);
     assert!(zero > 0);
 }
+
+#[test]
+fn one_still_picture_is_published_over_and_over_without_a_copy() {
+    let pipeline = format!("videotestsrc num-buffers=1 ! {SMALL} ! imagefreeze num-buffers=50 ! SINK");
+    assert_eq!(counts(&pipeline, ""), (50, 0));
+}
+
+#[test]
+fn decoders_with_padding_and_odd_sizes_write_into_the_arena_and_the_picture_is_right() {
+    let cases =
+        [("openh264enc ! h264parse", "openh264dec"), ("vp8enc deadline=1", "vp8dec"), ("theoraenc", "theoradec")];
+    for (encoder, decoder) in cases {
+        if !have(&[encoder.split(' ').next().unwrap(), decoder]) {
+            continue;
+        }
+        let name = Name::new();
+        // Encoded once: not every encoder does the same twice.
+        let source = "videotestsrc num-buffers=30 ! video/x-raw,format=I420,width=322,height=242";
+        let file = common::Recording::of(&format!("{source} ! {encoder} ! matroskamux ! filesink location=FILE"));
+        let line = |decoder: &str, sink: &str| {
+            let parser = if decoder == "openh264dec" { "h264parse !" } else { "" };
+            format!("filesrc location={} ! matroskademux ! {parser} {decoder} ! {sink}", &*file)
+        };
+        let direct = Pipeline::new(&line(decoder, "fakesink name=out"));
+        let expected = common::pictures(&direct.element("out"), "sink");
+        direct.0.set_state(gst::State::Playing).unwrap();
+        direct.run_to_end();
+        let consumer = Pipeline::new(&format!("shm2src name=src shm-path={} ! fakesink sync=false", &*name));
+        let received = common::pictures(&consumer.element("src"), "src");
+        consumer.0.set_state(gst::State::Playing).unwrap();
+        let sink =
+            format!("shm2sink name=sink sync=false full-policy=block wait-for-connection=true shm-path={}", &*name);
+        let producer = Pipeline::playing(&line(decoder, &sink));
+        producer.run_to_end();
+        consumer.run_to_end();
+        assert_eq!((producer.stat("sink", "zero-copied"), producer.stat("sink", "copied")), (30, 0), "{decoder}");
+        assert_eq!(*received.lock().unwrap(), *expected.lock().unwrap(), "{decoder}");
+    }
+}
+
+#[test]
+fn an_encoder_that_holds_many_frames_gets_copies_beyond_its_budget_and_loses_none() {
+    if !have(&["x264enc"]) {
+        return;
+    }
+    let name = Name::new();
+    let consumer = Pipeline::playing(&format!(
+        "shm2src name=src max-leases=4 shm-path={} ! x264enc rc-lookahead=30 ! fakesink sync=false",
+        &*name
+    ));
+    let sink = format!("shm2sink name=sink full-policy=block wait-for-connection=true shm-path={}", &*name);
+    let source =
+        "videotestsrc is-live=true num-buffers=90 ! video/x-raw,format=I420,width=320,height=240,framerate=60/1";
+    let producer = Pipeline::playing(&format!("{source} ! {sink}"));
+    producer.run_to_end();
+    consumer.run_to_end();
+    let (leased, copied) = (consumer.stat("src", "zero-copied"), consumer.stat("src", "copied"));
+    println!("the encoder had {leased} frames in place and {copied} as copies");
+    assert_eq!((leased + copied, consumer.stat("src", "missed")), (90, 0));
+    assert!(leased > 0 && copied > 0 && producer.stat("sink", "copied") == 0);
+}
+
+#[test]
+fn behind_a_tee_each_sink_copies_once_and_a_reader_of_one_region_serves_instead() {
+    let (first, second) = (Name::new(), Name::new());
+    let sink = |name: &str, path: &str| format!("queue ! shm2sink name={name} sync=false shm-path={path}");
+    let source = format!("videotestsrc num-buffers=30 ! {SMALL} ! tee name=t");
+    let pipeline = Pipeline::playing(&format!("{source} t. ! {} t. ! {}", sink("a", &first), sink("b", &second)));
+    pipeline.run_to_end();
+    // GStreamer's tee drops the offers of memory.
+    for name in ["a", "b"] {
+        assert_eq!((pipeline.stat(name, "zero-copied"), pipeline.stat(name, "copied")), (0, 30));
+    }
+}
+
+#[test]
+fn a_transform_in_place_behind_the_source_writes_into_its_own_copy() {
+    let name = Name::new();
+    let sink = format!("shm2sink name=sink full-policy=block wait-for-connection=true shm-path={}", &*name);
+    let grey = "videotestsrc is-live=true num-buffers=60 pattern=solid-color foreground-color=0xff404040";
+    let mut witness = shm2::Consumer::builder(&name).unwrap().build();
+    let brighter = Pipeline::playing(&format!(
+        "shm2src name=src shm-path={} ! videobalance brightness=0.5 ! fakesink name=out sync=false",
+        &*name
+    ));
+    let producer = Pipeline::playing(&format!("{grey} ! {SMALL},framerate=60/1 ! {sink}"));
+    let mut seen = 0;
+    while let Ok(frame) = witness.next(Some(common::LIMIT)) {
+        let bytes = frame.to_vec();
+        let level = bytes[0];
+        assert!(bytes[..320 * 240].iter().all(|byte| *byte == level) && level < 0x60, "{level}");
+        seen += 1;
+    }
+    producer.run_to_end();
+    brighter.run_to_end();
+    assert!(seen > 30);
+    let sample = brighter.element("out").property::<Option<gst::Sample>>("last-sample").unwrap();
+    assert!(sample.buffer().unwrap().map_readable().unwrap()[0] > 0x90);
+    assert_eq!(brighter.stat("src", "copied"), 0);
+}

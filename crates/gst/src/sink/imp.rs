@@ -42,6 +42,7 @@ pub(super) struct Counters {
     pub(super) events_left_behind: u64,
     pub(super) clients: u32,
     latency: u64,
+    pub(super) dropped_oldest: u64,
     pub(super) told_of_drops: bool,
     pub(super) drops: Pace,
     pub(super) stats: Pace,

@@ -30,8 +30,13 @@ impl Shm2Sink {
 
     /// Once a second while frames flow. On a thread of GStreamer's own, so that a handler may do what it likes.
     pub(super) fn notify_stats(&self) {
-        if lock(&self.counters).stats.is_due() {
-            self.obj().call_async(|sink| sink.notify("stats"));
+        if !lock(&self.counters).stats.is_due() {
+            return;
+        }
+        self.obj().call_async(|sink| sink.notify("stats"));
+        let dropped = lock(&self.open).as_ref().map_or(0, |open| open.handle.stats().dropped_oldest);
+        if std::mem::replace(&mut lock(&self.counters).dropped_oldest, dropped) < dropped {
+            self.tell_drops();
         }
     }
 

@@ -341,12 +341,9 @@ impl Shm2Src {
             // The base class puts the time of arrival where there is none.
             return timeline::Times::default();
         }
-        let live_only = lock(&self.settings).live_only;
-        let (Some(clock), Some(base)) = (src.clock(), src.base_time()) else {
-            return timeline::verbatim(frame.info());
-        };
-        if live_only {
-            let offset = stream.clock.offset(&clock);
+        let clock = src.clock().zip(src.base_time());
+        if let Some((clock, base)) = clock.as_ref().filter(|_| lock(&self.settings).is_mapped()) {
+            let offset = stream.clock.offset(clock);
             let time = frame.info().time.map(|time| stream.consumer.to_local(time));
             return timeline::live(frame.info(), time, base.nseconds(), offset);
         }
@@ -358,7 +355,8 @@ impl Shm2Src {
             let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
             segment.set_start(first);
             segment.set_time(first);
-            segment.set_base(clock.time().saturating_sub(base));
+            // A pipeline that is still to start has neither clock nor running time.
+            segment.set_base(clock.map_or(gst::ClockTime::ZERO, |(clock, base)| clock.time().saturating_sub(base)));
             stream.segment_is_set = src.new_segment(segment.upcast_ref()).is_ok();
         }
         times

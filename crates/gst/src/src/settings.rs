@@ -76,6 +76,12 @@ impl Settings {
         Ok(builder.build())
     }
 
+    /// Whether times are mapped to the pipeline's running time. One that is not live starts when its first frame is there,
+    /// so it takes the producer's times as they are.
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.live_only && self.is_live
+    }
+
     /// Sets the property `name`; a value of the wrong type cannot come, GObject checks it first.
     pub(crate) fn set(&mut self, name: &str, value: &glib::Value) -> Option<()> {
         match name {

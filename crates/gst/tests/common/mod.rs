@@ -3,9 +3,12 @@
 #![allow(dead_code)]
 
 use gst::prelude::*;
+use gst_video::prelude::*;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
-use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
 /// Longest time for anything in a test.
@@ -40,6 +43,33 @@ impl Deref for Name {
 }
 
 impl Drop for Name {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A file that goes away when dropped, written by a pipeline; `FILE` in its description stands for where.
+pub struct Recording(String);
+
+impl Recording {
+    pub fn of(description: &str) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let file = std::env::temp_dir().join(format!("shm2-gst-test-{}-{number}", std::process::id()));
+        let new = Self(file.to_str().expect("a plain name").to_owned());
+        Pipeline::playing(&description.replace("FILE", &new.0)).run_to_end();
+        new
+    }
+}
+
+impl Deref for Recording {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Recording {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
@@ -101,6 +131,38 @@ impl Drop for Pipeline {
     fn drop(&mut self) {
         let _ = self.0.set_state(gst::State::Null);
     }
+}
+
+/// What passes a pad: for each picture a hash of what is to be seen of it, for anything else one of its bytes.
+pub fn pictures(element: &gst::Element, pad: &str) -> Arc<Mutex<Vec<u64>>> {
+    let hashes = Arc::new(Mutex::new(Vec::new()));
+    let list = hashes.clone();
+    let pad = element.static_pad(pad).expect("a pad");
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        let caps = pad.current_caps().expect("caps before buffers");
+        list.lock().expect("no panic").extend(info.buffer().map(|buffer| hash(buffer, &caps)));
+        gst::PadProbeReturn::Ok
+    });
+    hashes
+}
+
+fn hash(buffer: &gst::BufferRef, caps: &gst::CapsRef) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let Ok(info) = gst_video::VideoInfo::from_caps(caps) else {
+        buffer.map_readable().expect("readable").hash(&mut hasher);
+        return hasher.finish();
+    };
+    let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).expect("a picture");
+    for component in 0..frame.n_components() {
+        let (plane, stride) = (frame.comp_plane(component), frame.comp_stride(component) as usize);
+        let (width, height) = (frame.comp_width(component) as usize, frame.comp_height(component) as usize);
+        let (step, offset) = (frame.comp_pstride(component) as usize, frame.comp_poffset(component) as usize);
+        let data = frame.plane_data(plane).expect("a plane");
+        for line in data.chunks(stride).take(height) {
+            line[offset..].iter().step_by(step).take(width).for_each(|byte| byte.hash(&mut hasher));
+        }
+    }
+    hasher.finish()
 }
 
 pub fn stat(element: &gst::Element, field: &str) -> u64 {

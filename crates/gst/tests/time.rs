@@ -1,0 +1,208 @@
+//! When buffers are due at the consumer: on any clock, after pauses, for two regions at once, and how old they may be.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "common/clock.rs"]
+mod clock;
+mod common;
+
+use clock::Card;
+use common::{Name, Pipeline, until};
+use gst::prelude::*;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Times in nanoseconds by the buffers' first 8 bytes or offsets.
+type Times = Arc<Mutex<HashMap<u64, u64>>>;
+
+const VIDEO: &str = "videotestsrc is-live=true ! video/x-raw,format=GRAY8,width=64,height=48,framerate=50/1";
+
+/// Collects each buffer's time, which is its running time on the pipeline's clock plus the base time.
+fn due(pipeline: &Pipeline, element: &str, pad: &str) -> Times {
+    let times = Times::default();
+    let (list, owner) = (times.clone(), pipeline.element(element));
+    let pad = pipeline.element(element).static_pad(pad).unwrap();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        let buffer = info.buffer().unwrap();
+        let segment = pad.sticky_event::<gst::event::Segment>(0).unwrap();
+        let segment = segment.segment().downcast_ref::<gst::ClockTime>().unwrap().clone();
+        let running = segment.to_running_time(buffer.pts());
+        if let Some((running, base)) = running.zip(owner.base_time()) {
+            list.lock().unwrap().insert(buffer.offset(), (running + base).nseconds());
+        }
+        gst::PadProbeReturn::Ok
+    });
+    times
+}
+
+/// For each buffer that both saw: consumer's and producer's time.
+fn both(producer: &Times, consumer: &Times) -> Vec<(u64, u64)> {
+    let producer = producer.lock().unwrap();
+    let consumer = consumer.lock().unwrap();
+    let mut both: Vec<_> = consumer.iter().filter_map(|(n, at)| Some((*n, *at, *producer.get(n)?))).collect();
+    both.sort_unstable();
+    both.into_iter().map(|(_, consumer, producer)| (consumer, producer)).collect()
+}
+
+fn pair(name: &Name) -> (Pipeline, Pipeline) {
+    let producer = Pipeline::new(&format!("{VIDEO} ! shm2sink name=sink shm-path={}", &**name));
+    let consumer = Pipeline::new(&format!("shm2src name=src shm-path={} ! fakesink sync=true", &**name));
+    (producer, consumer)
+}
+
+/// What was due before the consumer's running time began is due at its beginning; all else when the producer says.
+fn assert_equal_from(consumer: &Pipeline, both: Vec<(u64, u64)>) {
+    let begin = consumer.0.base_time().unwrap().nseconds();
+    assert!(both.iter().filter(|(_, theirs)| *theirs > begin).count() > 10, "{both:?}");
+    for (ours, theirs) in both {
+        assert_eq!(ours, theirs.max(begin));
+    }
+}
+
+#[test]
+fn with_one_clock_and_different_base_times_the_times_are_equal_to_the_nanosecond() {
+    let name = Name::new();
+    let (producer, consumer) = pair(&name);
+    let (sent, received) = (due(&producer, "sink", "sink"), due(&consumer, "src", "src"));
+    producer.0.set_state(gst::State::Playing).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    consumer.0.set_state(gst::State::Playing).unwrap();
+    until("frames", || both(&sent, &received).len() > 30);
+    assert_ne!(producer.0.base_time(), consumer.0.base_time());
+    assert_equal_from(&consumer, both(&sent, &received));
+}
+
+#[test]
+fn a_pause_of_the_consumer_leaves_the_times_right() {
+    let name = Name::new();
+    let (producer, consumer) = pair(&name);
+    let (sent, received) = (due(&producer, "sink", "sink"), due(&consumer, "src", "src"));
+    producer.0.set_state(gst::State::Playing).unwrap();
+    consumer.0.set_state(gst::State::Playing).unwrap();
+    until("frames", || both(&sent, &received).len() > 10);
+    let before = consumer.0.base_time();
+    consumer.0.set_state(gst::State::Paused).unwrap();
+    std::thread::sleep(Duration::from_millis(400));
+    consumer.0.set_state(gst::State::Playing).unwrap();
+    until("the new base time", || consumer.0.base_time() != before);
+    received.lock().unwrap().clear();
+    until("frames", || both(&sent, &received).len() > 40);
+    // A frame that was on its way while the base time changed may carry the old one.
+    assert_equal_from(&consumer, both(&sent, &received).split_off(1));
+}
+
+#[test]
+fn between_different_clocks_the_times_are_right_within_a_millisecond() {
+    for producer_has_card in [true, false] {
+        let name = Name::new();
+        let (producer, consumer) = pair(&name);
+        let (sent, received) = (due(&producer, "sink", "sink"), due(&consumer, "src", "src"));
+        let card = Card::new();
+        let owner = if producer_has_card { &producer } else { &consumer };
+        owner.0.use_clock(Some(&card));
+        producer.0.set_state(gst::State::Playing).unwrap();
+        consumer.0.set_state(gst::State::Playing).unwrap();
+        until("frames", || both(&sent, &received).len() > 150);
+        let mut worst = 0;
+        for (consumer, producer) in both(&sent, &received).into_iter().skip(50) {
+            let (plain, on_card) = if producer_has_card { (consumer, producer) } else { (producer, consumer) };
+            worst = worst.max(card.at(plain).abs_diff(on_card));
+        }
+        println!("producer has the other clock: {producer_has_card}: at most {} us off", worst / 1000);
+        assert!(worst < 1_000_000, "{worst} ns");
+    }
+}
+
+#[test]
+fn sound_and_picture_of_one_producer_stay_together() {
+    let (picture, sound) = (Name::new(), Name::new());
+    let producer = Pipeline::new(&format!(
+        "{VIDEO} ! shm2sink name=v shm-path={} \
+         audiotestsrc is-live=true samplesperbuffer=480 ! audio/x-raw,rate=48000 ! shm2sink name=a shm-path={}",
+        &*picture, &*sound
+    ));
+    let consumer = Pipeline::new(&format!(
+        "shm2src name=v shm-path={} ! fakesink sync=true shm2src name=a shm-path={} ! fakesink sync=true",
+        &*picture, &*sound
+    ));
+    let sent = ["v", "a"].map(|name| due(&producer, name, "sink"));
+    let received = ["v", "a"].map(|name| due(&consumer, name, "src"));
+    producer.0.set_state(gst::State::Playing).unwrap();
+    consumer.0.set_state(gst::State::Playing).unwrap();
+    let shifts = |stream: usize| -> Vec<i64> {
+        let both = both(&sent[stream], &received[stream]);
+        both.into_iter().map(|(consumer, producer)| consumer as i64 - producer as i64).collect()
+    };
+    until("frames of both", || (0..2).all(|stream| shifts(stream).len() > 50));
+    let all: Vec<_> = (0..2).flat_map(shifts).collect();
+    let skew = all.iter().max().unwrap() - all.iter().min().unwrap();
+    println!("skew between sound and picture: {skew} ns");
+    assert!(skew < 1_000_000);
+}
+
+#[test]
+fn do_timestamp_gives_the_time_of_arrival() {
+    let name = Name::new();
+    let producer = Pipeline::playing(&format!("{VIDEO} ! shm2sink name=sink shm-path={}", &*name));
+    until("old frames", || producer.stat("sink", "published") > 10);
+    let consumer = Pipeline::new(&format!("shm2src name=src do-timestamp=true shm-path={} ! fakesink", &*name));
+    let ages = Arc::new(Mutex::new(Vec::new()));
+    let (list, src) = (ages.clone(), consumer.element("src"));
+    src.clone().static_pad("src").unwrap().add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let now = src.current_running_time().unwrap().nseconds();
+        list.lock().unwrap().push(now - info.buffer().unwrap().pts().unwrap().nseconds());
+        gst::PadProbeReturn::Ok
+    });
+    consumer.0.set_state(gst::State::Playing).unwrap();
+    until("frames", || ages.lock().unwrap().len() > 20);
+    let median = {
+        let mut ages = ages.lock().unwrap().clone();
+        ages.sort_unstable();
+        ages[ages.len() / 2]
+    };
+    assert!(median < 5_000_000, "{median}");
+}
+
+#[test]
+fn latest_only_gives_a_slow_consumer_frames_of_the_last_two_periods() {
+    let name = Name::new();
+    let video = VIDEO.replace("50/1", "30/1");
+    let producer = Pipeline::playing(&format!("{video} ! shm2sink name=sink shm-path={}", &*name));
+    let consumer = Pipeline::new(&format!(
+        "shm2src name=src latest-only=true shm-path={} ! identity sleep-time=200000 ! fakesink sync=false",
+        &*name
+    ));
+    let ages = Arc::new(Mutex::new(Vec::new()));
+    let (list, src) = (ages.clone(), consumer.element("src"));
+    src.clone().static_pad("src").unwrap().add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let now = src.current_running_time().unwrap().nseconds();
+        list.lock().unwrap().push(now.saturating_sub(info.buffer().unwrap().pts().unwrap().nseconds()));
+        gst::PadProbeReturn::Ok
+    });
+    consumer.0.set_state(gst::State::Playing).unwrap();
+    until("frames", || ages.lock().unwrap().len() > 15);
+    let ages = ages.lock().unwrap();
+    // The first may be of before the consumer came; the rest: two periods, and what a busy machine adds.
+    let worst = ages.iter().skip(1).max().unwrap() / 1000;
+    println!("oldest frame delivered: {worst} us, skipped {}", consumer.stat("src", "skipped"));
+    assert!(worst < 66_667 + 15_000, "{worst} us: {ages:?}");
+    assert!(consumer.stat("src", "skipped") > 50 && consumer.stat("src", "missed") == 0);
+    assert_eq!(producer.stat("sink", "dropped-newest"), 0);
+}
+
+#[test]
+fn a_source_that_is_not_live_begins_with_what_is_there_however_old_the_producer() {
+    let name = Name::new();
+    let producer = Pipeline::playing(&format!("{VIDEO} ! shm2sink name=sink shm-path={}", &*name));
+    until("an older producer", || producer.stat("sink", "published") > 100);
+    for live_only in [true, false] {
+        let consumer = Pipeline::playing(&format!(
+            "shm2src name=src is-live=false live-only={live_only} shm-path={} ! fakesink sync=true",
+            &*name
+        ));
+        let begun = std::time::Instant::now();
+        until("frames", || consumer.stat("src", "received") > 20);
+        assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    }
+}
