@@ -75,7 +75,8 @@ const CELL: &[Word] = &[
     ("caps_length", 96, 4),
     ("caps_id", 100, 4),
     ("meta_offset", 104, 8),
-    ("meta_length", 112, 8),
+    ("meta_length", 112, 4),
+    ("stream_length", 116, 4),
     ("latency", 120, 8),
 ];
 
@@ -239,6 +240,7 @@ fn a_lie_in_a_cell_is_an_error_with_its_name() {
             ("meta_offset", "meta"),
             ("offset", "payload"),
             ("sequence", "ring"),
+            ("stream_length", "caps"),
         ];
         assert_eq!(named.into_iter().collect::<Vec<_>>(), expected, "{access:?}");
     }

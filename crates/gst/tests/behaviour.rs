@@ -380,3 +380,52 @@ fn a_region_of_size_0_follows_its_caps_and_consumers_follow_it() {
     let copied = producer.stat("sink", "copied");
     assert!(copied <= 6, "{copied} frames were copied: those that were under way at a change");
 }
+
+#[test]
+fn a_player_goes_on_with_the_next_producer() {
+    let name = Name::new();
+    let player = Pipeline::playing(&format!("playbin3 uri=shm://{} video-sink=\"fakesink name=out\"", &*name));
+    let shown = || {
+        let sink = player.0.property::<gst::Element>("video-sink");
+        sink.property::<gst::Structure>("stats").get::<u64>("rendered").unwrap()
+    };
+    for round in 0..3 {
+        let before = shown();
+        let caps = format!("video/x-raw,width=320,height={},framerate=60/1", 200 + 20 * round);
+        let producer = Pipeline::playing(&format!("videotestsrc is-live=true ! {caps} ! shm2sink shm-path={}", &*name));
+        until("pictures of this producer", || shown() > before + 20);
+        producer.stop();
+    }
+}
+
+#[test]
+fn a_consumer_that_stalls_does_not_slow_another() {
+    let name = Name::new();
+    let media = "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=100/1";
+    let producer = Pipeline::playing(&format!("{media} ! shm2sink name=sink shm-size=6291456 shm-path={}", &*name));
+    let stalled = Pipeline::playing(&format!(
+        "shm2src name=src shm-path={} ! queue max-size-buffers=2 ! identity sleep-time=1500000 ! fakesink",
+        &*name
+    ));
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let reader = Pipeline::new(&format!("shm2src name=src shm-path={} ! fakesink sync=false", &*name));
+    let list = times.clone();
+    reader.element("src").static_pad("src").unwrap().add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        list.lock().unwrap().push(std::time::Instant::now());
+        gst::PadProbeReturn::Ok
+    });
+    until("the other stalls", || stalled.stat("src", "received") >= 2);
+    reader.0.set_state(gst::State::Playing).unwrap();
+    until("three seconds of frames", || times.lock().unwrap().len() > 300);
+    assert_eq!((reader.stat("src", "missed"), reader.stat("src", "copied")), (0, 0));
+    assert_eq!((producer.stat("sink", "dropped-newest"), producer.stat("sink", "copied")), (0, 0));
+    let times = times.lock().unwrap();
+    let mut gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    gaps.sort_unstable();
+    println!(
+        "time between frames beside a stalled consumer: median {:?}, longest {:?}",
+        gaps[150],
+        gaps.last().unwrap()
+    );
+    assert!(stalled.stat("src", "received") < 10);
+}

@@ -303,3 +303,66 @@ fn drops_are_an_element_message() {
     let details = dropped.filter_map(|m| m.structure().map(|s| s.to_owned())).find(|s| s.name() == "shm2-dropped");
     assert!(details.unwrap().get::<u64>("dropped-newest").unwrap() > 0);
 }
+
+/// What the sink offers upstream for raw video of 64 x 48.
+fn offer(harness: &mut Harness) -> gst::query::Allocation<gst::Query> {
+    let caps = "video/x-raw,format=GRAY8,width=64,height=48,framerate=30/1".parse::<gst::Caps>().unwrap();
+    harness.set_src_caps(caps.clone());
+    let mut query = gst::query::Allocation::new(Some(&caps), true);
+    assert!(harness.srcpad().unwrap().peer_query(&mut query));
+    query
+}
+
+#[test]
+fn a_pool_with_a_maximum_is_not_starved_by_frames_that_consumers_hold() {
+    let name = Name::new();
+    let mut harness = sink(&name, "");
+    let query = offer(&mut harness);
+    let (pool, size, ..) = query.allocation_pools().next().unwrap();
+    let pool = pool.clone().unwrap();
+    let mut config = pool.config();
+    config.set_params(query.get().0.map(|caps| caps.to_owned()).as_ref(), size, 2, 3);
+    pool.set_config(config).unwrap();
+    pool.set_active(true).unwrap();
+    let mut consumer = consumer(&name);
+    let mut held = std::collections::VecDeque::new();
+    for number in 0..100u8 {
+        let mut buffer = pool.acquire_buffer(None).unwrap();
+        buffer.get_mut().unwrap().map_writable().unwrap().fill(number);
+        harness.push(buffer).unwrap();
+        held.push_back((number, consumer.next(Some(LIMIT)).unwrap()));
+        // Twice the pool's maximum.
+        if held.len() > 6 {
+            let (number, frame) = held.pop_front().unwrap();
+            assert!(frame.to_vec().iter().all(|byte| *byte == number));
+        }
+    }
+    assert_eq!(common::stat(&harness.element().unwrap(), "zero-copied"), 100);
+    pool.set_active(false).unwrap();
+}
+
+#[test]
+fn a_part_of_a_memory_is_published_in_place() {
+    let name = Name::new();
+    let mut harness = sink(&name, "");
+    let query = offer(&mut harness);
+    let (allocator, params) = query.allocation_params().next().unwrap();
+    let mut memory = allocator.unwrap().alloc(1000, Some(&params)).unwrap();
+    let bytes: Vec<_> = (0..1000u32).map(|i| i as u8).collect();
+    memory.get_mut().unwrap().map_writable().unwrap().copy_from_slice(&bytes);
+    let mut consumer = consumer(&name);
+    for (offset, length) in [(100, 500), (0, 1000), (999, 1)] {
+        let mut buffer = gst::Buffer::new();
+        buffer.get_mut().unwrap().append_memory(memory.share(offset..offset + length));
+        harness.push(buffer).unwrap();
+        assert_eq!(consumer.next(Some(LIMIT)).unwrap().to_vec(), bytes[offset..offset + length]);
+    }
+    // Two parts side by side are one span, but two memories: one copy.
+    let mut buffer = gst::Buffer::new();
+    buffer.get_mut().unwrap().append_memory(memory.share(0..10));
+    buffer.get_mut().unwrap().append_memory(memory.share(10..20));
+    harness.push(buffer).unwrap();
+    assert_eq!(consumer.next(Some(LIMIT)).unwrap().to_vec(), bytes[..20]);
+    let sink = harness.element().unwrap();
+    assert_eq!((common::stat(&sink, "zero-copied"), common::stat(&sink, "copied")), (3, 1));
+}

@@ -183,7 +183,7 @@ fn an_encoder_that_holds_many_frames_gets_copies_beyond_its_budget_and_loses_non
 }
 
 #[test]
-fn behind_a_tee_each_sink_copies_once_and_a_reader_of_one_region_serves_instead() {
+fn behind_a_tee_each_sink_copies_once() {
     let (first, second) = (Name::new(), Name::new());
     let sink = |name: &str, path: &str| format!("queue ! shm2sink name={name} sync=false shm-path={path}");
     let source = format!("videotestsrc num-buffers=30 ! {SMALL} ! tee name=t");

@@ -56,7 +56,7 @@ fn caps_change_between_frames() {
 fn held_frames_never_change_and_never_stop_the_producer() {
     let name = Name::new();
     let size = 100_000;
-    let mut producer = Producer::builder(&name).unwrap().arena(1 << 20).create().unwrap();
+    let mut producer = Producer::builder(&name).unwrap().arena(2 << 20).create().unwrap();
     let mut consumer = Consumer::builder(&name).unwrap().attach(LONG).unwrap();
     let mut held = Vec::new();
     for n in 0..5 {
@@ -102,14 +102,43 @@ fn a_consumer_beyond_its_budget_gets_copies() {
 }
 
 #[test]
+fn a_consumer_holds_a_third_of_the_arena_at_most_so_that_others_go_on() {
+    let name = Name::new();
+    let mut producer = Producer::builder(&name).unwrap().arena(6 * 65_536).create().unwrap();
+    let mut consumers = [0; 3].map(|_| Consumer::builder(&name).unwrap().attach(LONG).unwrap());
+    let [stalled, others @ ..] = &mut consumers;
+    let mut held = Vec::new();
+    for n in 0..50 {
+        producer.send(&frame_bytes(n, 65_536), &FrameInfo::new()).unwrap();
+        held.push(stalled.next(LONG).unwrap());
+        for other in &mut *others {
+            let frame = other.next(LONG).unwrap();
+            assert!(frame.is_leased() && frame.missed() == 0);
+        }
+    }
+    assert_eq!(held.iter().filter(|frame| frame.is_leased()).count(), 2);
+    for (n, frame) in held.iter().enumerate() {
+        assert_eq!(frame.to_vec(), frame_bytes(n as u64, 65_536));
+    }
+    drop(held);
+    producer.send(&frame_bytes(0, 65_536), &FrameInfo::new()).unwrap();
+    assert!(stalled.next(LONG).unwrap().is_leased(), "its share is free again");
+    // A frame of which only two fit: nobody may hold one of them.
+    producer.send(&frame_bytes(1, 3 * 65_536), &FrameInfo::new()).unwrap();
+    assert!(!stalled.next(LONG).unwrap().is_leased());
+}
+
+#[test]
 fn all_held_means_the_new_frame_is_dropped_and_counted() {
     let name = Name::new();
     let mut producer = Producer::builder(&name).unwrap().arena(4 * 65_536).create().unwrap();
-    let mut consumer = Consumer::builder(&name).unwrap().attach(LONG).unwrap();
+    // Each may hold a third.
+    let mut consumers: Vec<_> = (0..4).map(|_| Consumer::builder(&name).unwrap().attach(LONG).unwrap()).collect();
     let mut held = Vec::new();
     for n in 0..4 {
         producer.send(&frame_bytes(n, 65_536), &FrameInfo::new()).unwrap();
-        held.push(consumer.next(LONG).unwrap());
+        let frames = consumers.iter_mut().map(|consumer| consumer.next(LONG).unwrap());
+        held.extend(frames.enumerate().filter(|(i, _)| *i as u64 == n).map(|(_, frame)| frame));
     }
     assert!(matches!(producer.send(&[0; 65_536], &FrameInfo::new()), Err(SendError::Full { bytes: 65_536 })));
     assert_eq!(producer.handle().stats().dropped_newest, 1);

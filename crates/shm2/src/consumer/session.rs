@@ -33,6 +33,8 @@ pub(super) struct Session {
     /// Bit i: lease entry i is in use. Frames are dropped on any thread.
     in_use: AtomicU64,
     budget: usize,
+    /// Payload held in place, in bytes.
+    held: AtomicU64,
     caps: Mutex<Option<(u32, Arc<[u8]>)>>,
     /// What the page's `claimed` shows, as long as the page is this session's.
     shown: AtomicU32,
@@ -65,7 +67,8 @@ impl Session {
         point!("attach.claimed");
         let budget = settings.max_leases.min(checked.max_leases);
         let (in_use, shown) = (AtomicU64::new(0), AtomicU32::new(shown));
-        let session = Self { memory, page, region, checked, in_use, budget, caps: Mutex::default(), shown };
+        let (held, caps) = (AtomicU64::new(0), Mutex::default());
+        let session = Self { memory, page, region, checked, in_use, budget, held, caps, shown };
         // Paused for longer than the lease time in the middle of its attach: it is as if it had not begun.
         let position = session.enter(settings.start).ok_or_else(|| AttachError::NoProducer { path: path.into() })?;
         point!("attach.entered");
@@ -249,7 +252,8 @@ impl Session {
 
     /// Leases or copies the frame; `None` when it was retired meanwhile.
     fn read(self: &Arc<Self>, position: &mut Position, sequence: u64, words: &[u64; 16]) -> Result<Option<Step>, Lie> {
-        let Some(slot) = self.acquire_slot() else { return self.read_copy(position, sequence, words) };
+        let bytes = words[layout::W_LENGTH];
+        let Some(slot) = self.acquire_slot(bytes) else { return self.read_copy(position, sequence, words) };
         point!("lease.slot");
         let lease = &self.page.words().leases[slot];
         let describe = || {
@@ -258,7 +262,7 @@ impl Session {
             lease.length.store(words[layout::W_LENGTH], Ordering::Relaxed);
         };
         let oldest = &self.memory.header().oldest;
-        let hold = Hold { session: self.clone(), slot, sequence };
+        let hold = Hold { session: self.clone(), slot, sequence, bytes };
         let held = if self.is_by_heartbeat() {
             let signed = self.signed(sequence);
             let taken = protocol::take_entry(&lease.sequence, signed);
@@ -386,13 +390,20 @@ impl Session {
         self.memory.copy_to_vec(description.meta.offset, description.meta.length).unwrap_or_default()
     }
 
-    /// A free lease entry within the budget.
-    fn acquire_slot(&self) -> Option<usize> {
+    /// A free lease entry within the budget, for a frame of `bytes`. However slow this consumer is, two thirds of the arena
+    /// are left for the others.
+    fn acquire_slot(&self, bytes: u64) -> Option<usize> {
+        // Relaxed: only this thread adds; what a dropped frame takes off a moment later costs one copy.
+        let held = self.held.load(Ordering::Relaxed).saturating_add(bytes);
+        if held > self.checked.arena_bytes / 3 {
+            return None;
+        }
         // Relaxed: only this thread sets bits; a bit that a dropped frame clears a moment later costs one copy.
         let slot = (!self.in_use.load(Ordering::Relaxed)).trailing_zeros() as usize;
         if slot >= self.budget {
             return None;
         }
+        self.held.fetch_add(bytes, Ordering::Relaxed);
         self.in_use.fetch_or(1 << slot, Ordering::Acquire);
         let count = &self.page.words().lease_count;
         if count.load(Ordering::Relaxed) as usize <= slot {
@@ -475,6 +486,8 @@ pub(super) struct Hold {
     session: Arc<Session>,
     slot: usize,
     sequence: u64,
+    /// What it counts of the share; the cell's word, checked or not.
+    bytes: u64,
 }
 
 impl Hold {
@@ -486,6 +499,7 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         let session = &self.session;
+        session.held.fetch_sub(self.bytes, Ordering::Relaxed);
         if !session.memory.is_here() {
             return;
         }

@@ -1,0 +1,74 @@
+//! GStreamer's latency tracer in both programs: each sees its own part, and no probe of the one comes to the other.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{LIMIT, Name};
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+fn launch(name: &Name, pipeline: &str) -> Child {
+    let here = std::env::current_exe().unwrap();
+    let target = here.parent().and_then(|deps| deps.parent()).unwrap();
+    let mut command = Command::new("gst-launch-1.0");
+    command.env("GST_PLUGIN_PATH", target).env("GST_TRACERS", "latency").env("GST_DEBUG", "GST_TRACER:7");
+    command.env("G_DEBUG", "fatal-criticals").env("GST_DEBUG_NO_COLOR", "1");
+    command.args(pipeline.replace("NAME", name).split_whitespace()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn end(child: Child) -> String {
+    let begun = Instant::now();
+    let waiting = std::thread::spawn(move || child.wait_with_output().unwrap());
+    while !waiting.is_finished() {
+        assert!(begun.elapsed() < LIMIT, "a pipeline does not end");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let output = waiting.join().unwrap();
+    assert!(output.status.success(), "{}", output.status);
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Nanoseconds from one element to another, by both names.
+fn latencies(text: &str) -> BTreeMap<(String, String), Vec<u64>> {
+    let mut all = BTreeMap::new();
+    for line in text.lines().filter(|line| line.contains(" latency, ")) {
+        let field = |name: &str| {
+            let rest = line.split_once(&format!(" {name}=("))?.1.split_once(')')?.1;
+            rest.split([',', ';']).next()
+        };
+        // One line tells of the format, and has no number.
+        let time = field("time").and_then(|time| time.parse().ok());
+        if let (Some(from), Some(to), Some(time)) = (field("src-element"), field("sink-element"), time) {
+            let key = (from.to_owned(), to.to_owned());
+            all.entry(key).or_insert_with(Vec::new).push(time);
+        }
+    }
+    all
+}
+
+#[test]
+fn each_program_measures_its_own_part() {
+    let name = Name::new();
+    let consumer =
+        launch(&name, "shm2src name=from shm-path=NAME ! identity sleep-time=2000 ! fakesink name=to sync=false");
+    let media =
+        "videotestsrc name=camera is-live=true num-buffers=60 ! video/x-raw,width=320,height=240,framerate=60/1";
+    let producer = launch(&name, &format!("{media} ! shm2sink name=out wait-for-connection=true shm-path=NAME"));
+    for (child, from, to) in [(producer, "camera", "out"), (consumer, "from", "to")] {
+        let text = end(child);
+        let latencies = latencies(&text);
+        let [((first, last), times)] = &latencies.iter().collect::<Vec<_>>()[..] else {
+            panic!("{latencies:?}\n{text}")
+        };
+        assert_eq!((first.as_str(), last.as_str()), (from, to));
+        assert!(times.len() >= 50, "{} measurements", times.len());
+        let mut times = (*times).clone();
+        times.sort_unstable();
+        let median = times[times.len() / 2];
+        println!("{from} to {to}: median {} us of {}", median / 1000, times.len());
+        assert!((from == "camera" || median >= 2_000_000) && median < 100_000_000, "{median} ns");
+    }
+}
