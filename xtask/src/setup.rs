@@ -17,6 +17,8 @@ const PACKAGES: &[&str] = &[
     "gstreamer1.0-plugins-bad",
     "gstreamer1.0-plugins-ugly",
     "gstreamer1.0-libav",
+    "python3-gst-1.0",
+    "gir1.2-gst-plugins-base-1.0",
 ];
 
 /// Installs what is missing.

@@ -113,7 +113,8 @@ mod provider {
                 std::sync::LazyLock::new(|| {
                     gst::subclass::DeviceProviderMetadata::new(
                         "Shared-memory regions",
-                        "Source",
+                        // Monitors that filter by class ask only providers that name all of it.
+                        "Source/Video/Audio",
                         "Lists the regions in /dev/shm that have a live producer",
                         "The shm2 contributors",
                     )

@@ -1,0 +1,66 @@
+//! What `gst-inspect-1.0` prints is checked in, so that a change of a property, its unit, range or default is seen in
+//! review. `UPDATE=1 cargo test -p gst-plugin-shm2 --test inspection` writes the files anew.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::Name;
+use std::path::Path;
+use std::process::Command;
+
+/// Lines that differ from build to build.
+const VARYING: &[&str] = &["Filename", "Version", "Source release date"];
+
+fn inspect(feature: &str) -> String {
+    let here = std::env::current_exe().unwrap();
+    let target = here.parent().and_then(|deps| deps.parent()).unwrap();
+    let mut command = Command::new("gst-inspect-1.0");
+    let output =
+        command.args(["--no-colors", feature]).env("GST_PLUGIN_PATH", target).env("G_DEBUG", "fatal-criticals");
+    let output = output.output().unwrap();
+    assert!(output.status.success(), "{feature}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines =
+        text.lines().map(str::trim_end).filter(|line| !VARYING.iter().any(|v| line.trim_start().starts_with(v)));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn the_elements_look_as_they_did() {
+    common::init();
+    if (gst::version().0, gst::version().1) != (1, 22) {
+        println!("skipped: {} prints its own classes in another way than 1.22", gst::version_string());
+        return;
+    }
+    for feature in ["shm2sink", "shm2src"] {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+        let file = root.join("docs/elements").join(feature).with_extension("txt");
+        let text = inspect(feature);
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&file, &text).unwrap();
+        }
+        let expected = std::fs::read_to_string(&file).unwrap_or_default();
+        for (number, (was, is)) in expected.lines().zip(text.lines()).enumerate() {
+            assert_eq!(was, is, "{} line {}; write it anew with UPDATE=1", file.display(), number + 1);
+        }
+        assert_eq!(expected.lines().count(), text.lines().count(), "{}", file.display());
+    }
+}
+
+#[test]
+fn a_live_region_is_listed_with_its_caps() {
+    let name = Name::new();
+    let caps = "video/x-raw,format=GRAY8,width=64,height=48,framerate=30/1";
+    let producer = common::Pipeline::playing(&format!(
+        "videotestsrc is-live=true ! {caps} ! shm2sink name=sink shm-path={}",
+        &*name
+    ));
+    common::until("a frame", || producer.stat("sink", "published") > 0);
+    let here = std::env::current_exe().unwrap();
+    let target = here.parent().and_then(|deps| deps.parent()).unwrap();
+    let output = Command::new("gst-device-monitor-1.0").env("GST_PLUGIN_PATH", target).arg("Source/Video").output();
+    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    let uri = format!("shm://{}", &*name);
+    assert!(text.contains(&uri) && text.contains("width=64, height=48"), "{text}");
+}

@@ -1,0 +1,104 @@
+//! Every pipeline of the documentation runs: all `gst-launch-1.0` lines of a block together, each until its sinks have
+//! buffers, without an error. Blocks that need a device, a player or a user's file are not fenced as `sh`.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{LIMIT, Pipeline};
+use gst::prelude::*;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// The text of a page.
+fn page(name: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    std::fs::read_to_string(root.join(name)).unwrap()
+}
+
+/// For each `sh` block its pipelines.
+fn blocks(text: &str) -> Vec<Vec<String>> {
+    let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split_once("\n```"));
+    let pipelines = blocks.map(|(block, _)| {
+        let joined = block.replace("\\\n", " ");
+        let commands = joined.lines().filter_map(|line| line.split_once("gst-launch-1.0 "));
+        commands.map(|(_, pipeline)| pipeline.trim_start_matches("-v ").trim().to_owned()).collect::<Vec<_>>()
+    });
+    pipelines.filter(|pipelines| !pipelines.is_empty()).collect()
+}
+
+/// Counts of buffers that arrive at each sink.
+fn counts(pipeline: &Pipeline) -> Vec<(String, Arc<AtomicU64>)> {
+    let sinks = pipeline.0.iterate_sinks().into_iter().map(Result::unwrap);
+    let count = |sink: gst::Element| {
+        let count = Arc::new(AtomicU64::new(0));
+        let counter = count.clone();
+        sink.static_pad("sink").unwrap().add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            gst::PadProbeReturn::Ok
+        });
+        (sink.name().to_string(), count)
+    };
+    sinks.map(count).collect()
+}
+
+/// Names that nobody else uses, no shell, no screen.
+fn prepare(pipeline: &str) -> String {
+    let own = format!("/dev/shm/shm2-gst-test-{}-page-", std::process::id());
+    let mut line = pipeline.replace("/dev/shm/", &own).replace(['"', '\''], "");
+    for sink in ["autovideosink", "autoaudiosink"] {
+        line = line.replace(sink, "fakesink sync=true");
+    }
+    line
+}
+
+fn run_together(pipelines: &[String]) {
+    println!("{}", pipelines.join("\n"));
+    let running: Vec<_> = pipelines.iter().map(|line| Pipeline::new(&prepare(line))).collect();
+    let counts: Vec<_> = running.iter().flat_map(counts).collect();
+    assert!(!counts.is_empty());
+    for pipeline in &running {
+        pipeline.0.set_state(gst::State::Playing).unwrap();
+    }
+    let begun = Instant::now();
+    while counts.iter().any(|(_, count)| count.load(Ordering::Relaxed) < 10) {
+        for pipeline in &running {
+            let error = pipeline.0.bus().unwrap().pop_filtered(&[gst::MessageType::Error]);
+            assert!(error.is_none(), "{error:?} in {pipelines:#?}");
+        }
+        assert!(begun.elapsed() < LIMIT / 2, "no buffers: {counts:?} in {pipelines:#?}");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    running.iter().rev().for_each(Pipeline::stop);
+}
+
+fn run(name: &str, least: usize) {
+    let blocks = blocks(&page(name));
+    assert!(blocks.len() >= least, "{name}: {} blocks", blocks.len());
+    blocks.iter().for_each(|pipelines| run_together(pipelines));
+}
+
+#[test]
+fn the_page_of_shm2sink_runs() {
+    run("docs/elements/shm2sink.md", 5);
+}
+
+#[test]
+fn the_page_of_shm2src_runs() {
+    run("docs/elements/shm2src.md", 5);
+}
+
+#[test]
+fn what_to_write_instead_of_others_runs() {
+    run("docs/migrating.md", 1);
+}
+
+#[test]
+fn the_pipelines_of_the_readme_run() {
+    // Producer and consumers stand in blocks of their own.
+    let all: Vec<_> = blocks(&page("README.md")).concat();
+    assert!(all.len() >= 4);
+    run_together(&all);
+}
