@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask setup | demo | test | lint | models | faults | asan | miri | fuzz | soak | bench`.
+//! The project's tasks: `cargo xtask setup | demo | test | lint | models | faults | newer | asan | miri | fuzz | soak | bench`.
 
 #![forbid(unsafe_code)]
 
@@ -6,6 +6,7 @@ mod bench;
 mod demo;
 mod faults;
 mod fuzz;
+mod newer;
 mod program;
 mod run;
 mod setup;
@@ -22,6 +23,7 @@ cargo xtask TASK
   lint                  formatting, clippy and documentation
   models                the loom models of the protocol
   faults                kill points: processes ended and stopped at named places
+  newer                 the element tests on GStreamer 1.26 and 1.28, in trees of newer Debian releases
   asan                  the core's and the fault tests under AddressSanitizer
   miri                  the core on heap memory under Miri
   fuzz [--seconds N]    every fuzz target for N seconds (60)
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         ["lint"] => tests::lint(),
         ["models"] => tests::models(),
         ["faults"] => faults::kill_points(),
+        ["newer"] => newer::newer(),
         ["asan"] => faults::asan(),
         ["miri"] => faults::miri(),
         ["fuzz"] => fuzz::fuzz("60"),

@@ -145,7 +145,7 @@ fn text_of(plain: &gst::StructureRef) -> Option<String> {
 pub(crate) struct Description {
     /// Flags and id.
     pub(crate) start: Option<(gst::StreamFlags, String)>,
-    /// The other sticky events, each with the bytes that it was read from.
+    /// The other sticky events, each with the item that it was read from.
     pub(crate) events: Vec<(Vec<u8>, gst::Event)>,
 }
 
@@ -156,17 +156,34 @@ impl Description {
         while let Some((kind, bytes)) = reader.item() {
             match kind {
                 STREAM_START => description.start = stream_start(bytes),
-                TAGS => description.keep(bytes, tags(bytes)),
-                STICKY => description.keep(bytes, custom(bytes).map(gst::event::CustomDownstreamSticky::new)),
+                TAGS => description.keep(kind, bytes, tags(bytes)),
+                STICKY => description.keep(kind, bytes, custom(bytes).map(gst::event::CustomDownstreamSticky::new)),
                 _ => {}
             }
         }
         description
     }
 
-    fn keep(&mut self, bytes: &[u8], event: Option<gst::Event>) {
-        self.events.extend(event.map(|event| (bytes.to_vec(), event)));
+    fn keep(&mut self, kind: u16, bytes: &[u8], event: Option<gst::Event>) {
+        self.events.extend(event.map(|event| (single(kind, bytes), event)));
     }
+}
+
+/// The scope of the tags in an item; `None` if it is another one.
+pub(crate) fn tag_scope(item: &[u8]) -> Option<gst::TagScope> {
+    let (kind, bytes) = Reader(item).item()?;
+    (kind == TAGS).then(|| Reader(bytes).u32().map(scope))?
+}
+
+/// Says that there are no tags.
+pub(crate) fn no_tags(scope: gst::TagScope) -> gst::Event {
+    let mut tags = gst::TagList::new();
+    tags.make_mut().set_scope(scope);
+    gst::event::Tag::new(tags)
+}
+
+fn scope(word: u32) -> gst::TagScope {
+    if word == 0 { gst::TagScope::Stream } else { gst::TagScope::Global }
 }
 
 /// An event that came between frames, at a time of the consumer's own.
@@ -195,12 +212,12 @@ fn custom(bytes: &[u8]) -> Option<gst::Structure> {
 
 fn tags(bytes: &[u8]) -> Option<gst::Event> {
     let mut reader = Reader(bytes);
-    let is_global = reader.u32()? != 0;
+    let scope = scope(reader.u32()?);
     // Asking for the type of a tag that this process does not know would be a critical warning.
     let all = structure(reader.0)?;
     let mut tags = gst::TagList::new();
     let list = tags.get_mut()?;
-    list.set_scope(if is_global { gst::TagScope::Global } else { gst::TagScope::Stream });
+    list.set_scope(scope);
     for (name, values) in all.iter().filter(|(name, _)| gst::tag_exists(*name)) {
         let Ok(values) = values.get::<gst::ArrayRef>() else { continue };
         for value in values.iter().filter(|value| value.get::<&str>() != Ok("")) {

@@ -174,17 +174,28 @@ fn events_that_cannot_travel_are_counted_and_probes_stay_at_home() {
 }
 
 #[test]
-fn a_new_producer_is_a_new_stream_and_the_same_stream_is_not_begun_twice() {
+fn the_stream_begins_once_and_tags_are_those_of_the_producer_that_is_there() {
     let name = Name::new();
     let (consumer, seen) = consumer(&name, "");
     for round in 1..=3 {
         let producer = producer(&name);
+        if round != 2 {
+            send(&producer, title(&format!("producer {round}")));
+        }
         push(&producer, 0);
-        seen.wait(gst::EventType::StreamStart, round);
-        push(&producer, 10);
-        until("two frames", || consumer.stat("src", "received") == 2 * round as u64);
-        assert_eq!(seen.of(gst::EventType::StreamStart).len(), round);
+        until("a frame", || consumer.stat("src", "received") == round);
+        producer.stop();
     }
+    assert_eq!(seen.of(gst::EventType::StreamStart).len(), 1);
+    let tags = seen.wait(gst::EventType::Tag, 3);
+    let sizes: Vec<_> = tags
+        .iter()
+        .map(|event| match event.view() {
+            gst::EventView::Tag(tag) => tag.tag().n_tags(),
+            _ => unreachable!("a tag"),
+        })
+        .collect();
+    assert_eq!((titles(&tags), sizes), (vec!["producer 1".to_owned(), "producer 3".to_owned()], vec![1, 0, 1]));
 }
 
 #[test]

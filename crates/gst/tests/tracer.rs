@@ -49,8 +49,27 @@ fn latencies(text: &str) -> BTreeMap<(String, String), Vec<u64>> {
     all
 }
 
+/// Whether a pipeline without our elements ends under the tracer.
+fn tracer_works() -> bool {
+    let mut plain = launch(&Name::new(), "videotestsrc num-buffers=3 ! fakesink");
+    let begun = Instant::now();
+    while begun.elapsed() < LIMIT / 6 {
+        if let Ok(Some(status)) = plain.try_wait() {
+            return status.success();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let _ = plain.kill();
+    let _ = plain.wait();
+    false
+}
+
 #[test]
 fn each_program_measures_its_own_part() {
+    if !tracer_works() {
+        println!("skipped: the latency tracer of this GStreamer hangs by itself, as that of 1.26.2 does");
+        return;
+    }
     let name = Name::new();
     let consumer =
         launch(&name, "shm2src name=from shm-path=NAME ! identity sleep-time=2000 ! fakesink name=to sync=false");

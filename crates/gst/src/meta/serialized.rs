@@ -83,6 +83,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn gstreamers_own_form_comes_back_where_there_is_one() {
+        gst::init().unwrap();
+        let caps = "timestamp/x-ntp".parse::<gst::Caps>().unwrap();
+        let time = gst::ClockTime::from_seconds(5);
+        let mut buffer = gst::Buffer::with_size(10).unwrap();
+        gst::ReferenceTimestampMeta::add(buffer.get_mut().unwrap(), &caps, time, None);
+        let form = buffer.iter_meta::<gst::Meta>().find_map(|meta| bytes(&meta));
+        assert_eq!(form.is_some(), gst::version() >= (1, 24, 0, 0), "{}", gst::version_string());
+        let Some(form) = form else { return };
+        let mut other = gst::Buffer::with_size(10).unwrap();
+        assert!(add(other.get_mut().unwrap(), &form).is_some());
+        let meta = other.meta::<gst::ReferenceTimestampMeta>().unwrap();
+        assert_eq!((meta.reference(), meta.timestamp()), (&*caps, time));
+        for end in 0..form.len() {
+            assert!(add(other.get_mut().unwrap(), &form[..end]).is_none());
+        }
+    }
+
+    #[test]
     fn only_a_whole_form_of_a_meta_without_bounds_is_looked_at() {
         gst::init().unwrap();
         let form = |name: &str, whole: u32| {

@@ -15,8 +15,6 @@ use std::sync::atomic::Ordering;
 pub(super) struct Followed {
     /// Producer and number of the description that was looked at last.
     key: Option<(u64, u32)>,
-    /// Flags and id of the stream, if the producer gave any.
-    start: Option<(gst::StreamFlags, String)>,
     has_started: bool,
     caps: Option<gst::Caps>,
     /// What caps say.
@@ -52,18 +50,24 @@ impl Shm2Src {
         self.follow_caps(&mut stream.followed, caps.map_or(&[], |(_, text)| text))?;
         let (bytes, events): (Vec<_>, Vec<_>) = description.events.into_iter().unzip();
         let sent = std::mem::replace(&mut stream.followed.sticky, bytes);
-        let new = stream.followed.sticky.iter().zip(events).filter(|(bytes, _)| !sent.contains(bytes));
+        let now = &stream.followed.sticky;
+        let new = now.iter().zip(events).filter(|(bytes, _)| !sent.contains(bytes));
         new.for_each(|(_, event)| self.push(event));
+        // Tags that are not said any more, as after a new producer, would else stay with downstream.
+        let scopes = |all: &[Vec<u8>]| all.iter().filter_map(|bytes| events::tag_scope(bytes)).collect::<Vec<_>>();
+        let gone = scopes(&sent).into_iter().filter(|scope| !scopes(now).contains(scope));
+        gone.for_each(|scope| self.push(events::no_tags(scope)));
         stream.followed.key = Some(key);
         Ok(())
     }
 
+    /// The stream begins once, as that of the first producer: players take another beginning for another file.
     fn follow_start(&self, followed: &mut Followed, start: Option<(gst::StreamFlags, String)>) {
-        if followed.has_started && (start.is_none() || start == followed.start) {
+        if std::mem::replace(&mut followed.has_started, true) {
             return;
         }
         let src = self.obj();
-        let (flags, id) = start.clone().unwrap_or_else(|| {
+        let (flags, id) = start.unwrap_or_else(|| {
             let id = src.static_pad("src").map(|pad| pad.create_stream_id(&*src, None));
             (gst::StreamFlags::empty(), id.map_or_else(String::new, |id| id.to_string()))
         });
@@ -72,7 +76,6 @@ impl Shm2Src {
         self.begins.store(true, Ordering::Relaxed);
         self.push(event);
         self.begins.store(false, Ordering::Relaxed);
-        (followed.start, followed.has_started) = (start, true);
     }
 
     fn follow_caps(&self, followed: &mut Followed, text: &[u8]) -> Result<(), gst::FlowError> {

@@ -1,0 +1,99 @@
+//! The element tests on newer versions of GStreamer: what was built here runs in trees of newer Debian releases.
+
+use crate::Outcome;
+use crate::run::{command, root, run_command, succeeds, target};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const MIRROR: &str = "http://deb.debian.org/debian";
+
+/// Name of a release, the version of GStreamer in it, and the steps that debootstrap takes for it: older ones do not know
+/// newer releases by name.
+const RELEASES: &[(&str, &str, &str)] = &[("trixie", "1.26", "trixie"), ("forky", "1.28", "sid")];
+
+const PACKAGES: &str = "gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-base-apps \
+    gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav";
+
+/// Tests that compile something, which takes much more in the tree.
+const NOT_THERE: &[&str] = &["examples"];
+
+/// Runs the element tests in each release that can be had.
+pub fn newer() -> Outcome {
+    let tests = build()?;
+    for (name, version, script) in RELEASES {
+        match tree(name, script) {
+            Ok(tree) => run_in(&tree, name, version, &tests)?,
+            Err(why) => println!("skipped: GStreamer {version} (Debian {name}): {why}"),
+        }
+    }
+    Ok(())
+}
+
+/// The test programs of the elements, and the plugin.
+fn build() -> Result<Vec<PathBuf>, String> {
+    run_command(command("cargo build -p gst-plugin-shm2 --lib"), "cargo build -p gst-plugin-shm2 --lib")?;
+    let line = "cargo test -p gst-plugin-shm2 --lib --tests --no-run";
+    println!("\n==> {line}");
+    let output = command(line).output().map_err(|e| format!("cannot run {line:?}: {e}"))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        return Err(format!("{line:?} failed: {text}"));
+    }
+    // "Executable tests/x.rs (target/debug/deps/x-0123)"
+    let programs = text.lines().filter(|line| line.trim_start().starts_with("Executable"));
+    let paths = programs.filter_map(|line| line.rsplit_once('(')?.1.strip_suffix(')'));
+    let wanted = paths.filter(|path| !NOT_THERE.iter().any(|not| path.contains(&format!("/{not}-"))));
+    Ok(wanted.map(|path| root().join(path)).collect())
+}
+
+/// A tree of the release, made once. Errors are reasons to go without.
+fn tree(name: &str, script: &str) -> Result<PathBuf, String> {
+    let tree = target().join("trees").join(name);
+    if tree.join("etc/shm2-complete").exists() {
+        return Ok(tree);
+    }
+    if !command("id -u").output().is_ok_and(|o| o.stdout.trim_ascii() == b"0") {
+        return Err("a tree can be made and entered by root only".into());
+    }
+    if !succeeds("debootstrap --version") && !succeeds("apt-get install -q -y --no-install-recommends debootstrap") {
+        return Err("no debootstrap, and it cannot be installed".into());
+    }
+    // What an earlier attempt left.
+    let _ = std::fs::remove_dir_all(&tree);
+    std::fs::create_dir_all(&tree).map_err(|e| format!("{}: {e}", tree.display()))?;
+    let path = tree.display();
+    let script = format!("/usr/share/debootstrap/scripts/{script}");
+    println!("\n==> a tree of Debian {name} in {path} (some minutes)");
+    if !quietly(command(&format!("debootstrap --variant=minbase {name} {path} {MIRROR} {script}"))) {
+        return Err(format!("debootstrap failed; see {path}/debootstrap/debootstrap.log"));
+    }
+    let install = format!("chroot {path} apt-get install -q -y --no-install-recommends {PACKAGES}");
+    if !quietly(command(&install)) {
+        return Err(format!("{install:?} failed"));
+    }
+    std::fs::write(tree.join("etc/shm2-complete"), "").map_err(|e| format!("{path}: {e}"))?;
+    Ok(tree)
+}
+
+fn quietly(mut command: Command) -> bool {
+    command.env("DEBIAN_FRONTEND", "noninteractive").stdout(std::process::Stdio::null());
+    command.env_remove("TMPDIR").status().is_ok_and(|status| status.success())
+}
+
+/// Runs the tests with the tree as root. The mounts are in a namespace of their own and end with it.
+fn run_in(tree: &Path, name: &str, version: &str, tests: &[PathBuf]) -> Outcome {
+    let (root, target) = (absolute(&root())?, absolute(&target())?);
+    let script = r#"set -e
+        tree=$1 root=$2 target=$3; shift 3
+        mount --rbind /dev "$tree/dev"; mount -t proc proc "$tree/proc"; mount -t tmpfs tmpfs "$tree/tmp"
+        for place in "$root" "$target"; do mkdir -p "$tree$place"; mount --bind "$place" "$tree$place"; done
+        exec chroot "$tree" env HOME=/tmp TMPDIR=/tmp PATH=/usr/bin:/bin G_DEBUG=fatal-criticals \
+            sh -c 'gst-inspect-1.0 --version | head -1; for test; do "$test" --show-output || exit 1; done' tests "$@""#;
+    let mut tests_there = command("unshare --mount --fork --kill-child sh -c");
+    tests_there.arg(script).arg("in-tree").arg(tree).arg(root).arg(target).args(tests);
+    run_command(tests_there, &format!("element tests with GStreamer {version} (Debian {name})"))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, String> {
+    path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))
+}
