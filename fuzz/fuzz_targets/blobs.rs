@@ -7,6 +7,9 @@ use libfuzzer_sys::fuzz_target;
 const FORMATS: [&str; 12] =
     ["I420", "NV12", "RGBA", "GRAY8", "Y42B", "v210", "AYUV64", "RGB8P", "NV12_4L4", "P010_10LE", "GBR", "ENCODED"];
 
+/// Kinds of items that end in text, and the bytes before it.
+const TEXTS: [(u16, usize); 8] = [(4, 16), (5, 0), (8, 4), (9, 32), (64, 4), (65, 4), (66, 0), (68, 0)];
+
 #[derive(Arbitrary, Debug)]
 enum Caps<'a> {
     Raw(&'a [u8]),
@@ -17,7 +20,8 @@ enum Caps<'a> {
 enum Item<'a> {
     Raw { kind: u8, bytes: &'a [u8] },
     Rectangle { crop: bool, rectangle: [u16; 4], rest: &'a [u8] },
-    Text { reference: bool, text: &'a str },
+    /// Items that are text, some behind a few words.
+    Text { which: u8, words: [u8; 32], text: &'a str },
     Video { flags: u32, size: [u16; 2], planes: [(u16, i16); 4], count: u8, format: u8, far: Option<u64> },
     Broken(&'a [u8]),
 }
@@ -43,7 +47,7 @@ impl Item<'_> {
         };
         match *self {
             Self::Broken(bytes) => bytes.to_vec(),
-            Self::Raw { kind, bytes } => item(u16::from(kind % 8), bytes),
+            Self::Raw { kind, bytes } => item(u16::from(kind % 14), bytes),
             Self::Rectangle { crop, rectangle, rest } => {
                 let mut bytes: Vec<u8> = rectangle.iter().flat_map(|n| u32::from(n % 400).to_le_bytes()).collect();
                 if !crop {
@@ -53,10 +57,10 @@ impl Item<'_> {
                 bytes.extend(rest);
                 item(if crop { 2 } else { 3 }, &bytes)
             }
-            Self::Text { reference, text } => match reference {
-                true => item(4, &[&[7; 16], text.as_bytes()].concat()),
-                false => item(5, text.as_bytes()),
-            },
+            Self::Text { which, words, text } => {
+                let (kind, head) = TEXTS[usize::from(which) % TEXTS.len()];
+                item(kind, &[&words[..head], text.as_bytes()].concat())
+            }
             Self::Video { flags, size, planes, count, format, far } => {
                 let count = usize::from(count % 6);
                 let mut bytes = flags.to_le_bytes().to_vec();

@@ -24,7 +24,7 @@ cargo xtask TASK
   models                the loom models of the protocol
   faults                kill points: processes ended and stopped at named places
   newer                 the element tests on GStreamer 1.26 and 1.28, in trees of newer Debian releases
-  asan                  the core's and the fault tests under AddressSanitizer
+  asan                  the core's, the fault and the element tests under AddressSanitizer
   miri                  the core on heap memory under Miri
   fuzz [--seconds N]    every fuzz target for N seconds (60)
   soak [--minutes N]    faults without end, for N minutes (10)

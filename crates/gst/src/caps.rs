@@ -9,8 +9,15 @@ pub(crate) fn is_system_memory(caps: &gst::CapsRef) -> bool {
 
 /// Caps from a region's text; `None` unless they are caps that a pad can have.
 pub(crate) fn from_text(text: &[u8]) -> Option<gst::Caps> {
-    let caps = plain_text(text)?.parse::<gst::Caps>().ok()?;
+    let caps = plain_text(text).filter(|text| begins_with_name(text))?.parse::<gst::Caps>().ok()?;
     (caps.is_fixed() && is_system_memory(&caps)).then_some(caps)
+}
+
+/// Whether the text begins as a structure does: GStreamer answers anything else with a critical warning.
+pub(crate) fn begins_with_name(text: &str) -> bool {
+    let name = text.trim_start().split([',', ';', '(']).next().unwrap_or_default().trim_end();
+    name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.:+".contains(c))
 }
 
 /// What caps say about the bytes of raw media.

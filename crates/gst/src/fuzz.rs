@@ -1,14 +1,21 @@
 //! A door for the fuzz targets, which no other build has.
 
+use crate::events::{Description, between};
 use gst_video::prelude::*;
 use gst_video::{VideoFrameRef, VideoInfo};
 
-/// Reads caps text and a meta blob as `shm2src` does, then looks at every byte that the result claims to have.
+/// Reads caps text and a meta blob as `shm2src` does, then looks at every byte that the result claims to have. The blob
+/// is read as one of events, too.
 pub fn blobs(caps: &[u8], meta: &[u8], size: usize) {
     // A second call does nothing.
     if gst::init().is_err() {
         return;
     }
+    // Events go on to elements that believe them: they must not even bring a critical warning.
+    let levels = gst::glib::LogLevels::LEVEL_ERROR;
+    gst::glib::log_set_always_fatal(levels | gst::glib::LogLevels::LEVEL_CRITICAL);
+    events(meta);
+    gst::glib::log_set_always_fatal(levels);
     let Some(caps) = crate::caps::from_text(caps) else { return };
     let media = crate::caps::Media::of(&caps);
     let mut buffer = gst::Buffer::from_mut_slice(vec![0u8; size]);
@@ -26,5 +33,20 @@ pub fn blobs(caps: &[u8], meta: &[u8], size: usize) {
             let sum = frame.plane_data(plane).map_or(0, |data| data.iter().map(|b| u64::from(*b)).sum::<u64>());
             std::hint::black_box(sum);
         }
+    }
+}
+
+/// What players do with events: merge the tags, look at every value.
+fn events(blob: &[u8]) {
+    let between = between(blob, gst::ClockTime::from_nseconds(1).into(), None);
+    let mut all = gst::TagList::new();
+    for event in Description::of(blob).events.into_iter().map(|(_, event)| event).chain(between) {
+        std::hint::black_box(event.structure().map(|structure| structure.to_string()));
+        if let gst::EventView::Tag(tags) = event.view() {
+            all.make_mut().insert(tags.tag(), gst::TagMergeMode::Append);
+        }
+    }
+    for (_, values) in all.iter_generic() {
+        values.for_each(|value| drop(std::hint::black_box(value.serialize())));
     }
 }

@@ -93,14 +93,20 @@ fn valid_time_code(words: [u32; 8], jam: &str) -> Option<ValidVideoTimeCode> {
     ValidVideoTimeCode::new(rate, jam.as_ref(), flags, hours, minutes, seconds, frames, fields).ok()
 }
 
+/// A field's number, if it is one that GStreamer takes.
+fn field(word: u32) -> Option<u8> {
+    u8::try_from(word).ok().filter(|field| *field <= 1)
+}
+
 pub(super) fn active_format(meta: &VideoAFDMeta) -> Vec<u8> {
     words(&[meta.field().into(), meta.spec().into_glib() as u32, meta.afd().into_glib() as u32])
 }
 
 pub(super) fn add_active_format(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Option<()> {
     let mut reader = Reader(bytes);
-    let field = reader.u32()?.try_into().ok()?;
-    if let (Some(standard), Some(format)) = (known(&STANDARDS, reader.u32()?), known(&FORMATS, reader.u32()?)) {
+    let field = field(reader.u32()?);
+    let (standard, format) = (known(&STANDARDS, reader.u32()?), known(&FORMATS, reader.u32()?));
+    if let (Some(field), Some(standard), Some(format)) = (field, standard, format) {
         VideoAFDMeta::add(buffer, field, standard, format);
     }
     Some(())
@@ -112,8 +118,10 @@ pub(super) fn bars(meta: &VideoBarMeta) -> Vec<u8> {
 
 pub(super) fn add_bars(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Option<()> {
     let mut reader = Reader(bytes);
-    let field = reader.u32()?.try_into().ok()?;
-    let is_letterbox = reader.u32()? != 0;
-    VideoBarMeta::add(buffer, field, is_letterbox, reader.u32()?, reader.u32()?);
+    let field = field(reader.u32()?);
+    let (is_letterbox, first, second) = (reader.u32()? != 0, reader.u32()?, reader.u32()?);
+    if let Some(field) = field {
+        VideoBarMeta::add(buffer, field, is_letterbox, first, second);
+    }
     Some(())
 }

@@ -1,7 +1,7 @@
 //! Metas whose content is text. Kind 4, a reference timestamp: time u64, duration u64 (all ones for none), then the
 //! reference's caps. Kind 5, a custom meta: its structure, whose name is the meta's.
 
-use crate::caps::plain_text;
+use crate::caps::{begins_with_name, plain_text};
 use crate::items::Reader;
 use gst::meta::CustomMeta;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,10 @@ pub(super) fn add_reference(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Option
     let mut reader = Reader(bytes);
     let time = gst::ClockTime::try_from(reader.u64()?).ok()?;
     let duration = gst::ClockTime::try_from(reader.u64()?).ok();
-    if let Ok(caps) = plain_text(reader.0)?.parse::<gst::Caps>() {
+    let text = plain_text(reader.0)?;
+    if begins_with_name(text)
+        && let Ok(caps) = text.parse::<gst::Caps>()
+    {
         gst::ReferenceTimestampMeta::add(buffer, &caps, time, duration);
     }
     Some(())
@@ -26,14 +29,14 @@ pub(super) fn add_reference(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Option
 
 /// A structure that a peer wrote. Names and values are its own; types that are not plain data have no text.
 pub(crate) fn structure(bytes: &[u8]) -> Option<gst::Structure> {
-    plain_text(bytes)?.parse().ok()
+    plain_text(bytes).filter(|text| begins_with_name(text))?.parse().ok()
 }
 
 /// Names of custom metas that producers may bring into this process: what is registered stays for ever.
 const NEW_NAMES: usize = 256;
 
-/// One whose text cannot be read back is passed over. Registers the meta's name if this process does not know it yet; it then goes where its buffer goes. A name that cannot
-/// be is passed over.
+/// Registers the meta's name if this process does not know it yet; it then goes where its buffer goes. A name that cannot
+/// be, and a text that cannot be read back, are passed over.
 pub(super) fn add_custom(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Option<()> {
     static BROUGHT: AtomicUsize = AtomicUsize::new(0);
     let Some(structure) = structure(bytes) else { return Some(()) };
