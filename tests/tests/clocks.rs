@@ -13,7 +13,7 @@ fn there_are_time_namespaces() -> bool {
     let there = Command::new(words.next().unwrap_or_default()).args(words).arg("true").status();
     let there = there.is_ok_and(|status| status.success());
     if !there {
-        println!("skipped: time namespaces cannot be made here (unshare --time needs root and Linux 5.6)");
+        shm2_tests::skip("time namespaces cannot be made here (unshare --time needs root and Linux 5.6)");
     }
     there
 }

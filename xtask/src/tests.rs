@@ -2,19 +2,34 @@
 
 use crate::run::{command, run, run_command, succeeds, target};
 use crate::{Outcome, faults, setup};
+use std::path::Path;
 
 /// Sets up and runs every test.
 pub fn test() -> Outcome {
     setup::setup()?;
     run("cargo build --workspace --bins --lib --examples")?;
-    if succeeds("cargo nextest --version") {
-        run("cargo nextest run --workspace")?;
-        run("cargo test --workspace --doc")?;
-    } else {
-        run("cargo test --workspace")?;
-    }
+    let skipped = target().join("skipped.txt");
+    // Of the last run; there may be none.
+    let _ = std::fs::remove_file(&skipped);
+    let outcome = run_tests(&skipped);
+    print!("{}", std::fs::read_to_string(&skipped).unwrap_or_default());
+    outcome?;
     faults::kill_points()?;
     models()
+}
+
+/// Each test that finds that it cannot run here writes a line into `skipped`.
+fn run_tests(skipped: &Path) -> Outcome {
+    let lines = match succeeds("cargo nextest --version") {
+        true => &["cargo nextest run --workspace", "cargo test --workspace --doc"][..],
+        false => &["cargo test --workspace"],
+    };
+    for line in lines {
+        let mut tests = command(line);
+        tests.env("SHM2_SKIPPED", skipped).env("G_DEBUG", "fatal-criticals");
+        run_command(tests, line)?;
+    }
+    Ok(())
 }
 
 /// Runs the loom models, each also with its fences weakened.

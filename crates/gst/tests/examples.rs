@@ -33,7 +33,7 @@ fn python(name: &str) -> Option<Command> {
         Command::new(python).args(["-c", bindings]).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     });
     let Some(interpreter) = interpreter else {
-        println!("skipped: no GStreamer bindings for Python on this machine (package python3-gst-1.0)");
+        common::skip("no GStreamer bindings for Python on this machine (package python3-gst-1.0)");
         return None;
     };
     let mut command = Command::new(interpreter);

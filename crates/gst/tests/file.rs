@@ -16,7 +16,7 @@ fn recording() -> Option<Recording> {
     let aac = ["avenc_aac", "voaacenc", "fdkaacenc"];
     let aac = aac.into_iter().find(|encoder| gst::ElementFactory::find(encoder).is_some());
     let (Some(h264), Some(aac)) = (h264, aac) else {
-        println!("skipped: no encoder for H.264 or AAC on this machine");
+        common::skip("no encoder for H.264 or AAC on this machine");
         return None;
     };
     let video =

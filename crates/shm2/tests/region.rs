@@ -151,7 +151,7 @@ fn a_full_file_system_is_an_error_at_the_start() {
         assert!(Producer::builder(&name).unwrap().size(6 << 20).create().is_ok());
         assert!(mount("umount", &[]));
     } else {
-        println!("skipped: no right to mount a small tmpfs");
+        common::skip("no right to mount a small tmpfs");
     }
     fs::remove_dir(&directory).unwrap();
 }

@@ -122,7 +122,7 @@ fn run(arguments: &Arguments) -> Result<(Summary, End), Box<dyn std::error::Erro
             Err(ReceiveError::TimedOut) => return Ok((summary, End::TimedOut)),
             Err(error) => return Err(error.into()),
         };
-        let latency = shm2::monotonic_ns().saturating_sub(frame.published_ns());
+        let latency = shm2::monotonic_ns().saturating_sub(consumer.to_local(frame.published_ns()));
         summary.frame(frame.len(), latency);
         book(&mut summary, &frame, &consumer);
         summary.mismatches += u64::from(!checker.accept(&frame));

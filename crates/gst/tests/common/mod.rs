@@ -185,7 +185,16 @@ pub fn have(elements: &[&str]) -> bool {
     init();
     let missing: Vec<_> = elements.iter().filter(|e| gst::ElementFactory::find(e).is_none()).collect();
     if !missing.is_empty() {
-        println!("skipped: no element {missing:?} on this machine");
+        skip(&format!("no element {missing:?} on this machine"));
     }
     missing.is_empty()
+}
+
+/// Says that a test is not run, and why: for whoever looks at this test, and in the file that `cargo xtask test` shows.
+pub fn skip(why: &str) {
+    println!("skipped: {why}");
+    if let Some(file) = std::env::var_os("SHM2_SKIPPED") {
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(file);
+        let _ = file.and_then(|mut file| std::io::Write::write_all(&mut file, format!("skipped: {why}\n").as_bytes()));
+    }
 }
