@@ -106,7 +106,10 @@ pub(super) fn add_active_format(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Op
     let mut reader = Reader(bytes);
     let field = field(reader.u32()?);
     let (standard, format) = (known(&STANDARDS, reader.u32()?), known(&FORMATS, reader.u32()?));
-    if let (Some(field), Some(standard), Some(format)) = (field, standard, format) {
+    if let (Some(field), Some(standard), Some(format)) = (field, standard, format)
+        // DVB has no such value.
+        && (standard, format) != (VideoAFDSpec::DvbEtsi, VideoAFDValue::Unavailable)
+    {
         VideoAFDMeta::add(buffer, field, standard, format);
     }
     Some(())
