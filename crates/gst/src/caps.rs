@@ -1,5 +1,7 @@
 //! Which caps can pass through a region.
 
+use crate::plain;
+
 /// Whether all structures are of plain memory: a region cannot carry the memory of a device.
 pub(crate) fn is_system_memory(caps: &gst::CapsRef) -> bool {
     let system = gst::CapsFeatures::new([gst::CAPS_FEATURE_MEMORY_SYSTEM_MEMORY]);
@@ -9,15 +11,8 @@ pub(crate) fn is_system_memory(caps: &gst::CapsRef) -> bool {
 
 /// Caps from a region's text; `None` unless they are caps that a pad can have.
 pub(crate) fn from_text(text: &[u8]) -> Option<gst::Caps> {
-    let caps = plain_text(text).filter(|text| begins_with_name(text))?.parse::<gst::Caps>().ok()?;
+    let caps = plain_text(text).filter(|text| plain::is_plain(text))?.parse::<gst::Caps>().ok()?;
     (caps.is_fixed() && is_system_memory(&caps)).then_some(caps)
-}
-
-/// Whether the text begins as a structure does: GStreamer answers anything else with a critical warning.
-pub(crate) fn begins_with_name(text: &str) -> bool {
-    let name = text.trim_start().split([',', ';', '(']).next().unwrap_or_default().trim_end();
-    name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.:+".contains(c))
 }
 
 /// What caps say about the bytes of raw media.

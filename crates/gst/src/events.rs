@@ -25,6 +25,9 @@ const CUSTOM: u16 = 68;
 /// producer's own time.
 const LOCAL: &[&str] = &["latency_probe.id", "sub_latency_probe.id", "GstForceKeyUnit"];
 
+/// Most sticky events that a description may have: downstream looks through all of them for each.
+const MOST_STICKY: usize = 32;
+
 /// Most bytes that a stream's blob may have.
 const MOST: usize = shm2::layout::MAX_META as usize;
 
@@ -46,6 +49,8 @@ pub(crate) enum Passage {
     Local,
     /// It became part of the stream's description.
     Described,
+    /// The same, without what cannot travel.
+    DescribedInPart,
     /// It is to be sent between the frames, with these bytes.
     Between(Vec<u8>),
     /// It cannot travel.
@@ -88,12 +93,20 @@ impl Stream {
     fn tag(&mut self, tags: &gst::TagListRef) -> Passage {
         let scope = u32::from(tags.scope() == gst::TagScope::Global);
         let mut all = gst::Structure::new_empty("tags");
+        let mut is_whole = true;
         for (name, values) in tags.iter_generic() {
-            all.set_value(name, gst::Array::new(values.cloned()).to_send_value());
+            let values = gst::Array::new(values.cloned()).to_send_value();
+            let mut alone = gst::Structure::new_empty("tags");
+            alone.set_value(name, values.clone());
+            // Pictures, for example, have no plain text.
+            match text_of(&alone) {
+                Some(_) => all.set_value(name, values),
+                None => is_whole = false,
+            }
         }
-        match text_of(&all) {
-            Some(text) => self.keep(|stream| stream.tags.insert(scope, text)),
-            None => Passage::LeftBehind,
+        match self.keep(|stream| stream.tags.insert(scope, all.to_string())) {
+            Passage::Described if !is_whole => Passage::DescribedInPart,
+            passage => passage,
         }
     }
 
@@ -101,7 +114,7 @@ impl Stream {
     fn keep<T>(&mut self, change: impl FnOnce(&mut Self) -> T) -> Passage {
         let before = self.clone();
         change(self);
-        if self.bytes().len() <= MOST {
+        if self.bytes().len() <= MOST && self.tags.len() + self.custom.len() <= MOST_STICKY {
             return Passage::Described;
         }
         *self = before;
@@ -153,7 +166,7 @@ impl Description {
     pub(crate) fn of(blob: &[u8]) -> Self {
         let mut description = Self::default();
         let mut reader = Reader(blob);
-        while let Some((kind, bytes)) = reader.item() {
+        while let Some((kind, bytes)) = reader.item().filter(|_| description.events.len() < MOST_STICKY) {
             match kind {
                 STREAM_START => description.start = stream_start(bytes),
                 TAGS => description.keep(kind, bytes, tags(bytes)),

@@ -11,11 +11,8 @@ pub fn blobs(caps: &[u8], meta: &[u8], size: usize) {
     if gst::init().is_err() {
         return;
     }
-    // Events go on to elements that believe them: they must not even bring a critical warning.
-    let levels = gst::glib::LogLevels::LEVEL_ERROR;
-    gst::glib::log_set_always_fatal(levels | gst::glib::LogLevels::LEVEL_CRITICAL);
+    gst::glib::log_set_always_fatal(gst::glib::LogLevels::LEVEL_ERROR | gst::glib::LogLevels::LEVEL_CRITICAL);
     events(meta);
-    gst::glib::log_set_always_fatal(levels);
     let Some(caps) = crate::caps::from_text(caps) else { return };
     let media = crate::caps::Media::of(&caps);
     let mut buffer = gst::Buffer::from_mut_slice(vec![0u8; size]);

@@ -22,6 +22,7 @@ mod flags;
 pub mod fuzz;
 mod items;
 mod meta;
+mod plain;
 mod pool;
 mod sink;
 mod src;

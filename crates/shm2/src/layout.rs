@@ -1,4 +1,4 @@
-//! The bytes of a region: where everything stands, fixed for protocol version 1.
+//! The bytes of a region: where everything stands, fixed for protocol version 2.
 //!
 //! `docs/protocol.md` holds the same tables in prose; the assertions at the end of this file keep the two equal.
 //! All words are little-endian and naturally aligned. Sections, in order:
@@ -17,9 +17,9 @@ compile_error!("the region is little-endian and is read in place: big-endian mac
 /// First eight bytes of every region: `SHM2RGN` and a zero byte.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SHM2RGN\0");
 /// Protocol version spoken here; another major version is refused.
-pub const VERSION_MAJOR: u16 = 1;
+pub const VERSION_MAJOR: u16 = 2;
 /// Minor versions only add fields where zeros stood.
-pub const VERSION_MINOR: u16 = 2;
+pub const VERSION_MINOR: u16 = 0;
 
 /// Unit of section offsets: a multiple of every page size in use and of Windows' mapping granularity.
 pub const SECTION: u64 = 65_536;

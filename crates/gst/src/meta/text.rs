@@ -1,8 +1,9 @@
 //! Metas whose content is text. Kind 4, a reference timestamp: time u64, duration u64 (all ones for none), then the
 //! reference's caps. Kind 5, a custom meta: its structure, whose name is the meta's.
 
-use crate::caps::{begins_with_name, plain_text};
+use crate::caps::plain_text;
 use crate::items::Reader;
+use crate::plain::is_plain;
 use gst::meta::CustomMeta;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -19,7 +20,7 @@ pub(super) fn add_reference(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Option
     let time = gst::ClockTime::try_from(reader.u64()?).ok()?;
     let duration = gst::ClockTime::try_from(reader.u64()?).ok();
     let text = plain_text(reader.0)?;
-    if begins_with_name(text)
+    if is_plain(text)
         && let Ok(caps) = text.parse::<gst::Caps>()
     {
         gst::ReferenceTimestampMeta::add(buffer, &caps, time, duration);
@@ -29,7 +30,7 @@ pub(super) fn add_reference(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Option
 
 /// A structure that a peer wrote. Names and values are its own; types that are not plain data have no text.
 pub(crate) fn structure(bytes: &[u8]) -> Option<gst::Structure> {
-    plain_text(bytes).filter(|text| begins_with_name(text))?.parse().ok()
+    plain_text(bytes).filter(|text| is_plain(text))?.parse().ok()
 }
 
 /// Names of custom metas that producers may bring into this process: what is registered stays for ever.

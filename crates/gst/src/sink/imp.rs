@@ -18,9 +18,13 @@ use gst_base::subclass::prelude::*;
 use shm2::{FrameInfo, SendError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> =
     LazyLock::new(|| gst::DebugCategory::new("shm2sink", gst::DebugColorFlags::empty(), Some("Shared-memory sink")));
+
+/// Time between two attempts to send an event while the pipeline changes its state.
+const RETRY: Duration = Duration::from_millis(1);
 
 #[derive(Default)]
 pub struct Shm2Sink {
@@ -203,7 +207,9 @@ impl BaseSinkImpl for Shm2Sink {
             gst::EventView::Gap(_) => {
                 // The base class waits until it is due.
                 let handled = self.parent_event(event.clone());
-                self.pass_on(&event);
+                if handled {
+                    self.pass_on(&event);
+                }
                 handled
             }
             _ => {
@@ -290,21 +296,33 @@ impl Shm2Sink {
         let passage = lock(&self.described).take(event);
         let passed = match passage {
             Passage::Local => true,
-            Passage::Described => {
+            Passage::Described | Passage::DescribedInPart => {
                 let blob = lock(&self.described).bytes();
                 lock(&self.stream).iter_mut().for_each(|stream| stream.set_blob(blob.clone()));
-                true
+                passage == Passage::Described
             }
             Passage::Between(list) => {
                 let info = self.event_info(event);
-                let sent = lock(&self.stream).as_mut().map(|stream| stream.publish_event(&info, &list));
-                sent.is_none_or(|sent| sent.is_ok())
+                self.publish_event(&info, &list).is_ok()
             }
             Passage::LeftBehind => false,
         };
         if !passed {
             gst::debug!(CAT, imp = self, "left behind: {event:?}");
             lock(&self.counters).events_left_behind += 1;
+        }
+    }
+
+    /// Under `block` this may wait. A pause in between does not lose the event, a flush does.
+    fn publish_event(&self, info: &FrameInfo, list: &[u8]) -> Result<(), SendError> {
+        loop {
+            let sent = lock(&self.stream).as_mut().map(|stream| stream.publish_event(info, list));
+            let is_flushing =
+                || self.obj().static_pad("sink").is_none_or(|p| p.pad_flags().contains(gst::PadFlags::FLUSHING));
+            match sent {
+                Some(Err(SendError::Cancelled)) if !is_flushing() => std::thread::sleep(RETRY),
+                sent => return sent.unwrap_or(Err(SendError::Closed)),
+            }
         }
     }
 

@@ -85,6 +85,10 @@ impl Stream {
     }
 
     pub(super) fn end_of_stream(&mut self) -> Result<(), SendError> {
+        if self.is_new {
+            // Tags that came last go with an event that says nothing else.
+            self.publish_event(&FrameInfo::new(), &[])?;
+        }
         self.producer.end_of_stream().map(drop)
     }
 

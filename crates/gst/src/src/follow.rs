@@ -8,7 +8,6 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use shm2::Frame;
-use std::sync::atomic::Ordering;
 
 /// What was handed on so far.
 #[derive(Default)]
@@ -31,9 +30,10 @@ impl Shm2Src {
         pad.iter().for_each(|pad| {
             let src = src.clone();
             pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-                let is_start = info.event().is_some_and(|event| event.type_() == gst::EventType::StreamStart);
-                let passes = src.upgrade().is_none_or(|src| src.imp().begins.load(Ordering::Relaxed));
-                if is_start && !passes { gst::PadProbeReturn::Handled } else { gst::PadProbeReturn::Ok }
+                let start = info.event().filter(|event| event.type_() == gst::EventType::StreamStart);
+                let ours = src.upgrade().map(|src| *lock(&src.imp().stream_start));
+                let is_foreign = start.is_some_and(|start| ours.is_some_and(|ours| ours != Some(start.seqnum())));
+                if is_foreign { gst::PadProbeReturn::Handled } else { gst::PadProbeReturn::Ok }
             });
         });
     }
@@ -62,7 +62,7 @@ impl Shm2Src {
     }
 
     /// The stream begins once, as that of the first producer: players take another beginning for another file.
-    fn follow_start(&self, followed: &mut Followed, start: Option<(gst::StreamFlags, String)>) {
+    pub(super) fn follow_start(&self, followed: &mut Followed, start: Option<(gst::StreamFlags, String)>) {
         if std::mem::replace(&mut followed.has_started, true) {
             return;
         }
@@ -73,9 +73,9 @@ impl Shm2Src {
         });
         gst::debug!(CAT, imp = self, "stream {id}");
         let event = gst::event::StreamStart::builder(&id).flags(flags).group_id(gst::GroupId::next()).build();
-        self.begins.store(true, Ordering::Relaxed);
+        // It may be sent once more by itself, when another element is linked.
+        *lock(&self.stream_start) = Some(event.seqnum());
         self.push(event);
-        self.begins.store(false, Ordering::Relaxed);
     }
 
     fn follow_caps(&self, followed: &mut Followed, text: &[u8]) -> Result<(), gst::FlowError> {
@@ -111,8 +111,11 @@ impl Shm2Src {
     pub(super) fn pass_between(&self, stream: &mut Stream, frame: &Frame, times: Times) {
         let time = |time: Option<u64>| time.and_then(clock::clock_time);
         let Some(event) = events::between(frame.meta(), time(times.pts), time(frame.info().duration)) else { return };
-        if !stream.has_begun {
-            // The base class sends the segment with the first buffer only.
+        if event.type_() == gst::EventType::Gap && times.is_before_start {
+            return;
+        }
+        if !std::mem::replace(&mut stream.segment_is_sent, true) {
+            // The base class sends the segment with the next buffer only.
             self.push(gst::event::Segment::new(&self.obj().segment()));
         }
         self.push(event);

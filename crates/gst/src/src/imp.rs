@@ -15,7 +15,6 @@ use gst_base::subclass::base_src::CreateSuccess;
 use gst_base::subclass::prelude::*;
 use shm2::consumer::{Canceller, Change, ConsumerStats};
 use shm2::{Access, AttachError, Consumer, Frame, ReceiveError};
-use std::sync::atomic::AtomicBool;
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
@@ -31,19 +30,20 @@ pub struct Shm2Src {
     stream: Mutex<Option<Stream>>,
     canceller: Mutex<Option<Canceller>>,
     pub(super) counters: Mutex<Counters>,
-    /// While true a stream's beginning passes.
-    pub(super) begins: AtomicBool,
+    /// Names the beginning of the stream that downstream is to see.
+    pub(super) stream_start: Mutex<Option<gst::Seqnum>>,
 }
 
 /// What only the streaming thread uses.
 pub(super) struct Stream {
     pub(super) consumer: Consumer,
     pub(super) followed: Followed,
-    /// A buffer was handed on.
-    pub(super) has_begun: bool,
+    /// Downstream has the segment.
+    pub(super) segment_is_sent: bool,
     /// Nothing can be decoded before a frame that does not depend on another.
     needs_keyframe: bool,
-    segment_is_set: bool,
+    /// Attaches when the segment was made: each producer has its own.
+    segment_of: Option<u64>,
     clock: clock::Known,
 }
 
@@ -150,9 +150,9 @@ impl BaseSrcImpl for Shm2Src {
         *lock(&self.stream) = Some(Stream {
             consumer,
             followed: Followed::default(),
-            has_begun: false,
+            segment_is_sent: false,
             needs_keyframe: true,
-            segment_is_set: false,
+            segment_of: None,
             clock: clock::Known::default(),
         });
         Ok(())
@@ -208,10 +208,13 @@ impl PushSrcImpl for Shm2Src {
                 break (frame, times);
             }
             self.pass_between(stream, &frame, times);
+            if lock(&self.canceller).as_ref().is_none_or(Canceller::is_set) {
+                return Err(gst::FlowError::Flushing);
+            }
         };
         self.follow_latency(frame.info().latency.min(MOST_LATENCY));
         self.notify_stats();
-        stream.has_begun = true;
+        stream.segment_is_sent = true;
         let duration = frame.info().duration;
         let mut buffer = lend::buffer(frame, &stream.followed.media).ok_or_else(|| {
             gst::element_imp_error!(
@@ -275,14 +278,14 @@ impl Shm2Src {
                     continue;
                 }
             };
+            stream.needs_keyframe |= frame.is_discontinuity() || stream.consumer.stats().skipped != skipped;
+            let mut counters = lock(&self.counters);
+            counters.consumer = stream.consumer.stats();
+            counters.zero_copied += u64::from(frame.is_leased() && !frame.is_event());
+            drop(counters);
             if frame.is_event() {
                 return Ok(frame);
             }
-            let mut counters = lock(&self.counters);
-            counters.consumer = stream.consumer.stats();
-            counters.zero_copied += u64::from(frame.is_leased());
-            drop(counters);
-            stream.needs_keyframe |= frame.is_discontinuity() || stream.consumer.stats().skipped != skipped;
             let is_delta = crate::flags::from_wire(frame.info().flags).contains(gst::BufferFlags::DELTA_UNIT);
             if !(stream.needs_keyframe && is_delta) {
                 stream.needs_keyframe = false;
@@ -293,19 +296,24 @@ impl Shm2Src {
     }
 
     /// Goes on with `Ok` if the element is to wait for another frame.
-    fn no_frame(&self, error: &ReceiveError, stream: &Stream) -> Result<(), gst::FlowError> {
+    fn no_frame(&self, error: &ReceiveError, stream: &mut Stream) -> Result<(), gst::FlowError> {
         let on_exit = lock(&self.settings).on_producer_exit;
         match error {
             ReceiveError::Cancelled => Err(gst::FlowError::Flushing),
             ReceiveError::EndOfStream => {
                 gst::info!(CAT, imp = self, "end of stream");
+                // An end needs a beginning, even if nothing came in between.
+                self.follow_start(&mut stream.followed, None);
                 Err(gst::FlowError::Eos)
             }
             ReceiveError::ProducerGone { path } => {
                 gst::info!(CAT, imp = self, "the producer of {path:?} is gone");
                 match on_exit {
                     OnProducerExit::Reconnect => Ok(()),
-                    OnProducerExit::Eos => Err(gst::FlowError::Eos),
+                    OnProducerExit::Eos => {
+                        self.follow_start(&mut stream.followed, None);
+                        Err(gst::FlowError::Eos)
+                    }
                     OnProducerExit::Error => self.fail(error),
                 }
             }
@@ -348,16 +356,18 @@ impl Shm2Src {
             return timeline::live(frame.info(), time, base.nseconds(), offset);
         }
         let times = timeline::verbatim(frame.info());
-        let restarted = frame.is_discontinuity() && frame.missed() == 0;
         let first = times.pts.or(times.dts).and_then(clock::clock_time);
-        if let Some(first) = first.filter(|_| restarted || !stream.segment_is_set) {
+        let attaches = Some(stream.consumer.stats().attaches);
+        if let Some(first) = first.filter(|_| stream.segment_of != attaches) {
             // The producer's first time is now: a sink that syncs would else wait for the producer's whole age.
             let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
             segment.set_start(first);
             segment.set_time(first);
             // A pipeline that is still to start has neither clock nor running time.
             segment.set_base(clock.map_or(gst::ClockTime::ZERO, |(clock, base)| clock.time().saturating_sub(base)));
-            stream.segment_is_set = src.new_segment(segment.upcast_ref()).is_ok();
+            if src.new_segment(segment.upcast_ref()).is_ok() {
+                (stream.segment_of, stream.segment_is_sent) = (attaches, false);
+            }
         }
         times
     }

@@ -8,6 +8,8 @@ use shm2::FrameInfo;
 pub(super) struct Times {
     pub(super) pts: Option<u64>,
     pub(super) dts: Option<u64>,
+    /// It was due before this pipeline's running time began.
+    pub(super) is_before_start: bool,
 }
 
 /// `live-only`: the frame's absolute time, already on this program's monotonic clock, on the consumer's running time.
@@ -21,12 +23,13 @@ pub(super) fn live(info: &FrameInfo, time: Option<u64>, base: u64, offset: i64) 
     };
     let reference = info.pts.or(info.dts);
     let map = |own: Option<u64>| own.zip(reference).map(|(own, reference)| running(own, reference));
-    Times { pts: map(info.pts), dts: map(info.dts) }
+    let is_before_start = time.saturating_add_signed(offset) < base;
+    Times { pts: map(info.pts), dts: map(info.dts), is_before_start }
 }
 
 /// Not `live-only`: the producer's times as they are.
 pub(super) fn verbatim(info: &FrameInfo) -> Times {
-    Times { pts: info.pts, dts: info.dts }
+    Times { pts: info.pts, dts: info.dts, is_before_start: false }
 }
 
 #[cfg(test)]
@@ -37,8 +40,15 @@ mod tests {
     fn live_times_follow_the_absolute_time() {
         let mut info = FrameInfo::new().with_pts(3_600_000_000_100);
         info.dts = Some(3_600_000_000_060);
-        assert_eq!(live(&info, Some(2_000), 500, 0), Times { pts: Some(1_500), dts: Some(1_460) });
-        assert_eq!(live(&info, Some(2_000), 500, 70), Times { pts: Some(1_570), dts: Some(1_530) });
+        assert_eq!(
+            live(&info, Some(2_000), 500, 0),
+            Times { pts: Some(1_500), dts: Some(1_460), is_before_start: false }
+        );
+        assert_eq!(
+            live(&info, Some(2_000), 500, 70),
+            Times { pts: Some(1_570), dts: Some(1_530), is_before_start: false }
+        );
         assert_eq!(live(&info, None, 500, 0), Times::default());
+        assert!(live(&info, Some(499), 500, 0).is_before_start);
     }
 }

@@ -31,6 +31,14 @@ pub enum Start {
     Next,
 }
 
+/// Under latest-only the sequence to take, at least `next`: of what waits the second newest that is no event, with what
+/// follows it. `kind_of` as in [`Start::first`].
+pub(super) fn latest(next: u64, head: u64, kind_of: impl Fn(u64) -> Option<Kind>) -> u64 {
+    let waiting = next.max(head.saturating_sub(CELLS))..head.saturating_add(1);
+    let is_event = |sequence: &u64| kind_of(*sequence) == Some(Kind::Event);
+    waiting.rev().filter(|sequence| !is_event(sequence)).nth(1).unwrap_or(next)
+}
+
 impl Start {
     /// `kind_of` reads the kind in the cell of a sequence, which may be another's by now: no harm, it only decides where
     /// to begin.

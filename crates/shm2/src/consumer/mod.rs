@@ -51,7 +51,7 @@ const IDLE_CHECK: u32 = 1024;
 impl Position {
     /// A frame that was taken last was not received after all.
     fn lose(&mut self, frame: &Frame) {
-        self.received -= 1;
+        self.received -= u64::from(!frame.is_event());
         self.missed = self.missed.saturating_add(1);
         self.missed_before_next = self.missed_before_next.saturating_add(frame.missed()).saturating_add(1);
     }
@@ -119,6 +119,11 @@ impl Canceller {
         self.0.cancelled.store(cancelled, Ordering::Release);
         self.0.event.signal();
     }
+
+    /// Whether calls return at once.
+    pub fn is_set(&self) -> bool {
+        self.0.cancelled.load(Ordering::Acquire)
+    }
 }
 
 /// Counts since the consumer was made, over all producers that it saw.
@@ -127,7 +132,7 @@ impl Canceller {
 pub struct ConsumerStats {
     /// Frames taken.
     pub received: u64,
-    /// Frames that were gone before they could be taken.
+    /// Items that were gone before they could be taken: frames, with the events and ends between them.
     pub missed: u64,
     /// Frames passed over on purpose (latest-only).
     pub skipped: u64,
@@ -276,7 +281,8 @@ impl Consumer {
 
     /// The next frame if it is there.
     fn take(&mut self) -> Result<Option<Frame>, ReceiveError> {
-        loop {
+        // At most a ring of events at once: then the callers look whether they are still to go on.
+        for _ in 0..layout::CELLS {
             let Some(attached) = &mut self.attached else { return Ok(None) };
             return match attached.attachment.take(&mut self.position) {
                 Ok(Step::Frame(frame)) if frame.is_event() && !self.settings.events => continue,
@@ -289,6 +295,7 @@ impl Consumer {
                 Err(lie) => Err(self.misbehaving(lie)),
             };
         }
+        Ok(None)
     }
 
     fn misbehaving(&mut self, lie: Lie) -> ReceiveError {

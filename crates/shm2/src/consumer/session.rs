@@ -1,6 +1,6 @@
 //! One attachment to one generation of a region with the right to lease: frames are read in place.
 
-use super::builder::{Liveness, Settings, Start};
+use super::builder::{Liveness, Settings, Start, latest};
 use super::claim::claim;
 use super::frame::{Frame, Payload};
 use super::header::{Checked, check};
@@ -33,7 +33,7 @@ pub(super) struct Session {
     /// Bit i: lease entry i is in use. Frames are dropped on any thread.
     in_use: AtomicU64,
     budget: usize,
-    /// Payload held in place, in bytes.
+    /// Payload and metas held in place, in bytes.
     held: AtomicU64,
     caps: Mutex<Option<(u32, Arc<[u8]>)>>,
     /// What the page's `claimed` shows, as long as the page is this session's.
@@ -101,10 +101,7 @@ impl Session {
         let header = self.memory.header();
         let oldest = header.oldest.load(Ordering::Acquire);
         let head = header.head.load(Ordering::Acquire);
-        let next = start.first(oldest, head, self.checked.history, |sequence| {
-            // Relaxed: see `first`.
-            Kind::of(self.memory.cell(sequence).words[layout::W_FLAGS_KIND].load(relaxed))
-        });
+        let next = start.first(oldest, head, self.checked.history, |sequence| self.kind_of(sequence));
         page.cursor.store(next, relaxed);
         heartbeat::advance(&page.heartbeat);
         let claiming = self.shown.load(relaxed);
@@ -247,12 +244,18 @@ impl Session {
             return position.next;
         }
         let head = self.memory.header().head.load(Ordering::Acquire);
-        position.next.max(head.saturating_sub(1))
+        latest(position.next, head, |sequence| self.kind_of(sequence))
+    }
+
+    /// What stands in the cell of a sequence, which may be another's by now.
+    fn kind_of(&self, sequence: u64) -> Option<Kind> {
+        // Relaxed: only a hint where to go on.
+        Kind::of(self.memory.cell(sequence).words[layout::W_FLAGS_KIND].load(Ordering::Relaxed))
     }
 
     /// Leases or copies the frame; `None` when it was retired meanwhile.
     fn read(self: &Arc<Self>, position: &mut Position, sequence: u64, words: &[u64; 16]) -> Result<Option<Step>, Lie> {
-        let bytes = words[layout::W_LENGTH];
+        let bytes = words[layout::W_LENGTH].saturating_add(words[layout::W_META_LENGTH] & 0xffff_ffff);
         let Some(slot) = self.acquire_slot(bytes) else { return self.read_copy(position, sequence, words) };
         point!("lease.slot");
         let lease = &self.page.words().leases[slot];
@@ -322,7 +325,8 @@ impl Session {
         caps: Option<Arc<[u8]>>,
         meta: Vec<u8>,
     ) -> Step {
-        position.skipped += sequence - position.next;
+        let passed = (position.next..sequence).rev().take(layout::CELLS as usize);
+        position.skipped += passed.filter(|passed| self.kind_of(*passed) == Some(Kind::Frame)).count() as u64;
         position.next = sequence + 1;
         position.received += u64::from(description.kind == Kind::Frame);
         let page = self.page.words();

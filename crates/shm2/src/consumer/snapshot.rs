@@ -4,7 +4,7 @@
 //! A cell is read twice: once for its sequence, then whole, so that no word is older than the sequence; then `oldest`
 //! is read, so that no word is newer. The same look at `oldest` after the payload confirms the payload.
 
-use super::builder::{Liveness, Start};
+use super::builder::{Liveness, Start, latest};
 use super::frame::{Frame, Payload};
 use super::header::{Checked, check};
 use super::session::LAPS;
@@ -73,11 +73,7 @@ impl Snapshot {
             return Err(absent());
         }
         let (oldest, head) = (read(offset_of!(Header, oldest))?, read(offset_of!(Header, head))?);
-        let kind_of = |sequence| {
-            let kind = layout::cell_offset(sequence) as usize + layout::W_FLAGS_KIND * 8;
-            new.u64_at(kind).ok().and_then(Kind::of)
-        };
-        let next = start.first(oldest, head, new.checked.history, kind_of);
+        let next = start.first(oldest, head, new.checked.history, |sequence| new.kind_of(sequence));
         let position = Position { next, ..Position::default() };
         new.region.stir();
         Ok((new, position))
@@ -129,7 +125,14 @@ impl Snapshot {
         if !position.latest_only {
             return Ok(position.next);
         }
-        Ok(position.next.max(self.u64_at(offset_of!(Header, head))?.saturating_sub(1)))
+        let head = self.u64_at(offset_of!(Header, head))?;
+        Ok(latest(position.next, head, |sequence| self.kind_of(sequence)))
+    }
+
+    /// As `Session::kind_of`.
+    fn kind_of(&self, sequence: u64) -> Option<Kind> {
+        let kind = layout::cell_offset(sequence) as usize + layout::W_FLAGS_KIND * 8;
+        self.u64_at(kind).ok().and_then(Kind::of)
     }
 
     fn try_take(&mut self, position: &mut Position, sequence: u64) -> Result<Step, Failure> {
@@ -164,7 +167,8 @@ impl Snapshot {
             // A read at the same time may have found zeros in place of pages.
             return Err(Failure::Lie(Lie::Truncated));
         }
-        position.skipped += sequence - position.next;
+        let passed = (position.next..sequence).rev().take(layout::CELLS as usize);
+        position.skipped += passed.filter(|passed| self.kind_of(*passed) == Some(Kind::Frame)).count() as u64;
         position.next = sequence + 1;
         position.received += u64::from(description.kind == Kind::Frame);
         position.copied += u64::from(description.kind == Kind::Frame);

@@ -110,7 +110,7 @@ impl Handle {
             dropped_newest: inner.stats.dropped_newest,
             dropped_too_large: inner.stats.dropped_too_large,
             wakes: inner.stats.wakes,
-            ready: inner.state.next() - inner.state.oldest(),
+            ready: inner.state.ready(),
             held: inner.state.in_limbo() as u64,
             arena_bytes: self.shared.arena,
             free_bytes: inner.state.extents.free_bytes(),

@@ -83,8 +83,9 @@ impl State {
         self.next
     }
 
-    pub(crate) fn oldest(&self) -> u64 {
-        self.oldest
+    /// Frames that a consumer can take.
+    pub(crate) fn ready(&self) -> u64 {
+        self.ring.len() as u64 - self.others
     }
 
     /// Frames retired but still held by a consumer.
@@ -251,7 +252,9 @@ impl State {
 
     fn evict(&mut self, memory: &Memory, to: u64) {
         if let Some((_, unread)) = self.slowest(memory) {
-            self.dropped_oldest += to.saturating_sub(unread.max(self.oldest));
+            let gone = self.ring.iter().take_while(|record| record.sequence < to);
+            let unread = gone.filter(|record| record.sequence >= unread && record.kind == Kind::Frame);
+            self.dropped_oldest += unread.count() as u64;
             memory.header().dropped_oldest.store(self.dropped_oldest, Ordering::Relaxed);
         }
         self.retire(memory, to);
