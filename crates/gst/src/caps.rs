@@ -24,7 +24,12 @@ pub(crate) struct Media {
 
 impl Media {
     pub(crate) fn of(caps: &gst::CapsRef) -> Self {
-        Self { video: gst_video::VideoInfo::from_caps(caps).ok(), audio: gst_audio::AudioInfo::from_caps(caps).ok() }
+        // Asked by name: for any other GStreamer logs an error.
+        let name = caps.structure(0).map_or("", |structure| structure.name().as_str());
+        Self {
+            video: (name == "video/x-raw").then(|| gst_video::VideoInfo::from_caps(caps).ok()).flatten(),
+            audio: (name == "audio/x-raw").then(|| gst_audio::AudioInfo::from_caps(caps).ok()).flatten(),
+        }
     }
 }
 

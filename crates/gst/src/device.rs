@@ -154,7 +154,11 @@ mod provider {
     /// Tells what came and went since `known`; returns what is there now.
     fn follow(provider: &super::Provider, known: Vec<Device>) -> Vec<Device> {
         let regions = live();
-        let is_live = |device: &Device| regions.iter().any(|r| device.path() == uri(r));
+        // One whose caps were not known yet comes anew with them.
+        let is_live = |device: &Device| {
+            let region = regions.iter().find(|region| device.path() == uri(region));
+            region.is_some_and(|region| region.caps.is_none() || device.caps().is_some_and(|caps| !caps.is_any()))
+        };
         let (mut still, gone): (Vec<_>, Vec<_>) = known.into_iter().partition(is_live);
         gone.iter().for_each(|device| provider.device_remove(device));
         for region in &regions {

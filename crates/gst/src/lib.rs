@@ -29,6 +29,7 @@ mod src;
 mod uri;
 
 use gst::glib;
+use gst::prelude::*;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Path of both elements when none is set.
@@ -37,6 +38,11 @@ pub(crate) const DEFAULT_PATH: &str = "/dev/shm/gst-shm2-default";
 /// Locks a mutex whose content is valid whenever it is free, also after a panic elsewhere.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a property may be set in the element's state; of those that need a stop nothing would come otherwise.
+pub(crate) fn may_change(element: &impl IsA<gst::Element>, property: &glib::ParamSpec) -> bool {
+    !property.flags().contains(gst::PARAM_FLAG_MUTABLE_READY) || element.current_state() <= gst::State::Ready
 }
 
 /// Says at most once a second that it is time to tell something.

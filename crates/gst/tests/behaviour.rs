@@ -382,6 +382,34 @@ fn a_region_of_size_0_follows_its_caps_and_consumers_follow_it() {
 }
 
 #[test]
+fn a_region_of_size_0_grows_for_frames_that_no_caps_announce_and_counts_go_on() {
+    let name = Name::new();
+    let line = format!("shm2sink name=sink sync=false shm-size=0 wait-for-connection=true shm-path={}", &*name);
+    let consumer = Pipeline::playing(&format!("shm2src name=src shm-path={} ! fakesink", &*name));
+    let producer = Pipeline::playing(&format!("appsrc name=in caps=application/x-test ! {line}"));
+    for bytes in [100usize, 80 << 20, 200] {
+        let buffer = gst::Buffer::with_size(bytes).unwrap();
+        let flow: gst::FlowReturn = producer.element("in").emit_by_name("push-buffer", &[&buffer]);
+        assert_eq!(flow, gst::FlowReturn::Ok);
+        let before = consumer.stat("src", "received");
+        until("it", || consumer.stat("src", "received") > before);
+    }
+    assert_eq!((producer.stat("sink", "published"), producer.stat("sink", "copied")), (3, 3));
+    assert_eq!(consumer.stat("src", "attaches"), 2);
+}
+
+#[test]
+fn what_needs_a_stop_does_not_change_while_it_runs() {
+    let name = Name::new();
+    let pipeline = Pipeline::playing(&format!("shm2src name=src shm-path={} ! fakesink", &*name));
+    let src = pipeline.element("src");
+    src.set_property("shm-path", "/dev/shm/shm2-gst-test-other");
+    assert_eq!(src.property::<String>("shm-path"), *name);
+    src.set_property("latest-only", true);
+    assert!(src.property::<bool>("latest-only"));
+}
+
+#[test]
 fn a_player_goes_on_with_the_next_producer() {
     let name = Name::new();
     let player = Pipeline::playing(&format!("playbin3 uri=shm://{} video-sink=\"fakesink name=out\"", &*name));

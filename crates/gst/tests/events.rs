@@ -147,8 +147,9 @@ fn a_gap_before_any_frame_comes_after_a_segment() {
     let name = Name::new();
     let producer = Pipeline::playing(&format!("{SOURCE} ! shm2sink sync=false history=9 shm-path={}", &*name));
     let (_consumer, seen) = consumer(&name, "");
-    send(&producer, gst::event::Gap::new(gst::ClockTime::ZERO, gst::ClockTime::SECOND));
-    push(&producer, 0);
+    // Later than the consumer's start: what was before it is passed over.
+    send(&producer, gst::event::Gap::new(gst::ClockTime::from_seconds(60), gst::ClockTime::SECOND));
+    push(&producer, 61_000);
     seen.wait(gst::EventType::Gap, 1);
     let order: Vec<_> = seen.0.lock().unwrap().iter().map(|event| event.type_()).collect();
     let place = |kind| order.iter().position(|k| *k == kind).unwrap();
@@ -215,4 +216,40 @@ fn statistics_are_notified_once_a_second() {
         assert!(counts.windows(2).all(|pair| pair[0].1 < pair[1].1), "{counts:?}");
         assert!(counts[2].0 - counts[0].0 > std::time::Duration::from_millis(1500) && LIMIT.as_secs() > 3);
     }
+}
+
+#[test]
+fn tags_that_come_last_arrive_before_the_end() {
+    let name = Name::new();
+    let producer = producer(&name);
+    let (consumer, seen) = consumer(&name, "");
+    push(&producer, 0);
+    until("the first frame", || consumer.stat("src", "received") == 1);
+    send(&producer, title("at last"));
+    let flow: gst::FlowReturn = producer.element("src").emit_by_name("end-of-stream", &[]);
+    assert_eq!(flow, gst::FlowReturn::Ok);
+    consumer.run_to_end();
+    assert_eq!(titles(&seen.of(gst::EventType::Tag)), ["at last"]);
+    let order: Vec<_> = seen.0.lock().unwrap().iter().map(|event| event.type_()).collect();
+    let place = |kind| order.iter().position(|k| *k == kind).unwrap();
+    assert!(place(gst::EventType::Segment) < place(gst::EventType::Tag), "{order:?}");
+}
+
+#[test]
+fn an_element_that_is_linked_later_gets_the_beginning_of_the_stream() {
+    let name = Name::new();
+    let producer = producer(&name);
+    let (consumer, _) = consumer(&name, "");
+    push(&producer, 0);
+    until("the first frame", || consumer.stat("src", "received") == 1);
+    let (src, first) = (consumer.element("src"), consumer.element("out"));
+    src.unlink(&first);
+    let second = gst::ElementFactory::make("fakesink").property("async", false).build().unwrap();
+    consumer.0.add(&second).unwrap();
+    second.sync_state_with_parent().unwrap();
+    src.link(&second).unwrap();
+    push(&producer, 10);
+    let pad = second.static_pad("sink").unwrap();
+    until("the stream's beginning", || pad.sticky_event::<gst::event::Segment>(0).is_some());
+    assert!(pad.sticky_event::<gst::event::StreamStart>(0).is_some());
 }

@@ -51,6 +51,51 @@ fn pair(name: &Name) -> (Pipeline, Pipeline) {
     (producer, consumer)
 }
 
+#[test]
+fn a_live_source_shows_nothing_of_a_pause_and_its_times_never_go_back() {
+    let name = Name::new();
+    let (producer, consumer) = pair(&name);
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let list = times.clone();
+    consumer.element("src").static_pad("src").unwrap().add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let buffer = info.buffer().unwrap();
+        list.lock().unwrap().push((buffer.pts().unwrap(), buffer.flags().contains(gst::BufferFlags::DISCONT)));
+        gst::PadProbeReturn::Ok
+    });
+    producer.0.set_state(gst::State::Playing).unwrap();
+    consumer.0.set_state(gst::State::Playing).unwrap();
+    until("frames", || times.lock().unwrap().len() > 20);
+    consumer.0.set_state(gst::State::Paused).unwrap();
+    std::thread::sleep(Duration::from_millis(900));
+    let before = times.lock().unwrap().len();
+    consumer.0.set_state(gst::State::Playing).unwrap();
+    until("frames", || times.lock().unwrap().len() > before + 20);
+    let times = times.lock().unwrap();
+    assert!(times.windows(2).all(|pair| pair[0].0 < pair[1].0), "{times:?}");
+    // One that was on its way when the pause came may be the first.
+    assert!(times[before..before + 2].iter().any(|(_, is_break)| *is_break), "{times:?}");
+    assert!(consumer.stat("src", "skipped") > 30);
+}
+
+#[test]
+fn a_producer_that_was_paused_is_on_time_again() {
+    let name = Name::new();
+    let producer = Pipeline::playing(&format!("{VIDEO} ! shm2sink name=sink shm-path={}", &*name));
+    let consumer =
+        Pipeline::new(&format!("shm2src name=src live-only=false shm-path={} ! fakesink name=out sync=true", &*name));
+    let received = due(&consumer, "src", "src");
+    consumer.0.set_state(gst::State::Playing).unwrap();
+    until("frames", || received.lock().unwrap().len() > 20);
+    producer.0.set_state(gst::State::Paused).unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    producer.0.set_state(gst::State::Playing).unwrap();
+    let before = received.lock().unwrap().len();
+    until("frames", || received.lock().unwrap().len() > before + 20);
+    let latest = *received.lock().unwrap().values().max().unwrap();
+    let late = shm2::monotonic_ns().saturating_sub(latest);
+    assert!(late < 300_000_000, "{late} ns late");
+}
+
 /// What was due before the consumer's running time began is due at its beginning; all else when the producer says.
 fn assert_equal_from(consumer: &Pipeline, both: Vec<(u64, u64)>) {
     let begin = consumer.0.base_time().unwrap().nseconds();

@@ -32,7 +32,16 @@ impl From<&Spec> for Spec {
 
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "shm://{}", self.path.to_string_lossy().replace('%', "%25"))
+        f.write_str("shm://")?;
+        for byte in self.path.to_string_lossy().bytes() {
+            // Characters of a path in RFC 3986.
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => write!(f, "{}", char::from(byte))?,
+                _ if b"/-._~!$&'()*+,;=:@".contains(&byte) => write!(f, "{}", char::from(byte))?,
+                _ => write!(f, "%{byte:02X}")?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -111,7 +120,8 @@ mod tests {
 
     #[test]
     fn a_name_survives_its_own_text() {
-        let spec: Spec = "/dev/shm/50%25 off".parse().unwrap();
+        let spec: Spec = "/dev/shm/50%25 off?\u{e4}#1".parse().unwrap();
+        assert_eq!(spec.to_string(), "shm:///dev/shm/50%2525%20off%3F%C3%A4%231");
         assert_eq!(spec.to_string().parse::<Spec>().unwrap(), spec);
     }
 

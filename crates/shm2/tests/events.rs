@@ -139,3 +139,75 @@ fn events_that_find_no_room_are_no_dropped_frames() {
     assert!(results.iter().any(Result::is_err));
     assert_eq!(producer.handle().stats().dropped_newest, 0);
 }
+
+#[test]
+fn latest_only_takes_frames_however_many_events_follow_them() {
+    for access in BOTH {
+        for asks in [true, false] {
+            let name = Name::new();
+            let mut producer = Producer::builder(&name).unwrap().history(50).create().unwrap();
+            let builder = Consumer::builder(&name).unwrap().access(access).events(asks).latest_only(true);
+            let mut consumer = builder.attach(LONG).unwrap();
+            let mut frames = Vec::new();
+            for number in 0..30 {
+                send(&mut producer, number);
+                for _ in 0..3 {
+                    producer.send_event(&FrameInfo::new(), b"event").unwrap();
+                }
+                if number % 3 == 2 {
+                    while let Some(item) = consumer.try_next().unwrap() {
+                        frames.extend(item.info().pts.filter(|_| !item.is_event()));
+                    }
+                }
+            }
+            // Of each three the second newest and the newest.
+            let expected: Vec<u64> = (0..30).filter(|number| number % 3 != 0).collect();
+            assert_eq!((frames, consumer.stats().skipped, consumer.stats().missed), (expected, 10, 0));
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_events_holds_nobody_back() {
+    let name = Name::new();
+    let mut producer = Producer::create(&name).unwrap();
+    let mut consumer = consumer(&name, Access::Lease, false);
+    let canceller = consumer.canceller();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = producer.send_event(&FrameInfo::new(), b"event");
+            }
+        });
+        let begun = std::time::Instant::now();
+        assert!(matches!(consumer.next(Some(Duration::from_millis(200))), Err(ReceiveError::TimedOut)));
+        assert!(consumer.try_next().unwrap().is_none());
+        canceller.set(true);
+        assert!(matches!(consumer.next(None), Err(ReceiveError::Cancelled)));
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn only_frames_count_as_dropped_and_metas_count_for_the_share() {
+    let name = Name::new();
+    let mut producer = Producer::builder(&name).unwrap().arena(1 << 20).create().unwrap();
+    let mut consumer = consumer(&name, Access::Lease, false);
+    for number in 0..6000 {
+        producer.send_event(&FrameInfo::new(), b"").unwrap();
+        send(&mut producer, number);
+    }
+    let stats = producer.handle().stats();
+    assert_eq!(stats.dropped_oldest + stats.ready, 6000);
+    while consumer.next(Some(Duration::from_millis(50))).is_ok() {}
+    let blob = vec![3; 100_000];
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        let slot = producer.reserve(5).unwrap();
+        producer.publish_with_meta(slot, &FrameInfo::new(), &blob).unwrap();
+        held.push(next(&mut consumer));
+    }
+    assert_eq!(held.iter().filter(|frame| frame.is_leased()).count(), 3);
+}

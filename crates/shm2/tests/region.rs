@@ -131,7 +131,7 @@ fn what_cannot_be_read_is_refused_in_words() {
         let file = fs::OpenOptions::new().write(true).open(name.path()).unwrap();
         file.write_at(&(9u32 << 16 | 3).to_le_bytes(), 8).unwrap();
         assert!(matches!(attach(access), AttachError::Version { major: 9, minor: 3, .. }));
-        file.write_at(&(1u32 << 16).to_le_bytes(), 8).unwrap();
+        file.write_at(&(u32::from(layout::VERSION_MAJOR) << 16).to_le_bytes(), 8).unwrap();
         file.write_at(&7u64.to_le_bytes(), 40).unwrap();
         assert!(matches!(attach(access), AttachError::Header { field: "pages offset", found: 7, .. }));
     }

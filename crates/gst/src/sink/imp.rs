@@ -5,8 +5,10 @@
 
 use super::publish::{Path, Sent, Stream, Timing};
 use super::region::Open;
+use super::report::Past;
 use super::settings::{self, Settings};
 use crate::allocator::ArenaAllocator;
+use crate::caps::Media;
 use crate::events::{self, Passage};
 use crate::pool::ArenaPool;
 use crate::{Pace, clock, lock, uri};
@@ -48,6 +50,8 @@ pub(super) struct Counters {
     latency: u64,
     pub(super) dropped_oldest: u64,
     pub(super) told_of_drops: bool,
+    /// What regions counted that a larger one replaced.
+    pub(super) past: Past,
     pub(super) drops: Pace,
     pub(super) stats: Pace,
 }
@@ -101,6 +105,10 @@ impl ObjectImpl for Shm2Sink {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        if !crate::may_change(&*self.obj(), pspec) {
+            gst::warning!(CAT, imp = self, "{} can only be changed while stopped; it stays as it is", pspec.name());
+            return;
+        }
         if lock(&self.settings).set(pspec.name(), value).is_none() {
             gst::error!(CAT, imp = self, "cannot set {}", pspec.name());
         }
@@ -155,11 +163,13 @@ impl BaseSinkImpl for Shm2Sink {
         *lock(&self.described) = events::Stream::default();
         self.flushing.store(false, Ordering::Release);
         // With 0 the caps will tell.
-        if lock(&self.settings).shm_size == 0 { Ok(()) } else { self.open_region(None) }
+        let size = lock(&self.settings).shm_size;
+        if size == 0 { Ok(()) } else { self.open_region(size) }
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         self.close_region();
+        lock(&self.counters).clients = 0;
         Ok(())
     }
 
@@ -199,6 +209,7 @@ impl BaseSinkImpl for Shm2Sink {
         match event.view() {
             gst::EventView::Eos(_) => {
                 gst::debug!(CAT, imp = self, "end of stream");
+                self.tell_stats();
                 if let Some(Err(error)) = lock(&self.stream).as_mut().map(Stream::end_of_stream) {
                     gst::warning!(CAT, imp = self, "the end of stream did not get through: {error}");
                 }
@@ -223,7 +234,7 @@ impl BaseSinkImpl for Shm2Sink {
         let allocator = lock(&self.open).as_ref().map(|open| open.allocator.clone());
         let allocator = allocator.ok_or_else(|| gst::loggable_error!(CAT, "not started"))?;
         let (caps, need_pool) = query.get_owned();
-        if let Some(info) = caps.as_deref().and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok()) {
+        if let Some(info) = caps.as_deref().and_then(|caps| Media::of(caps).video) {
             if need_pool {
                 let pool = video_pool(&allocator, caps.as_ref(), &info);
                 query.add_allocation_pool(pool.as_ref(), info.size() as u32, 2, 0);
@@ -254,6 +265,7 @@ impl BaseSinkImpl for Shm2Sink {
                     return Ok(gst::FlowSuccess::Ok);
                 }
                 Err(SendError::Closed) => return Err(gst::FlowError::Flushing),
+                Err(SendError::TooLarge { bytes, .. }) if self.grow_region(bytes) => {}
                 Err(error @ SendError::Truncated { .. }) => {
                     gst::element_imp_error!(self, gst::ResourceError::Write, ("{error}"));
                     return Err(gst::FlowError::Error);
@@ -279,13 +291,14 @@ impl Shm2Sink {
     }
 
     fn try_render(&self, buffer: &gst::Buffer) -> Result<Sent, SendError> {
-        if lock(&self.open).is_none() && lock(&self.settings).shm_size == 0 && self.open_region(None).is_err() {
+        let settings = lock(&self.settings).clone();
+        if lock(&self.open).is_none() && settings.shm_size == 0 && self.open_region(settings.size_for(None)).is_err() {
             return Err(SendError::Closed);
         }
-        if lock(&self.settings).wait_for_connection {
+        if settings.wait_for_connection {
             self.wait_for_client()?;
         }
-        let timing = self.timing(buffer.pts(), buffer.dts());
+        let timing = self.timing(buffer.pts(), buffer.dts(), buffer.duration());
         let latency = lock(&self.counters).latency;
         let mut stream = lock(&self.stream);
         stream.as_mut().ok_or(SendError::Closed)?.publish(buffer, timing, latency)
@@ -330,19 +343,23 @@ impl Shm2Sink {
         let mut info = FrameInfo::new();
         if let gst::EventView::Gap(gap) = event.view() {
             let (time, duration) = gap.get();
-            let timing = self.timing(Some(time), None);
-            (info.pts, info.time) = (timing.pts, timing.time);
-            info.duration = duration.map(|duration| duration.nseconds());
+            let timing = self.timing(Some(time), None, duration);
+            (info.pts, info.time, info.duration) = (timing.pts, timing.time, timing.duration);
         }
         info
     }
 
     /// When the frame is due: in running time, because a segment may begin anywhere, and on the monotonic clock.
-    fn timing(&self, pts: Option<gst::ClockTime>, dts: Option<gst::ClockTime>) -> Timing {
+    fn timing(
+        &self,
+        pts: Option<gst::ClockTime>,
+        dts: Option<gst::ClockTime>,
+        duration: Option<gst::ClockTime>,
+    ) -> Timing {
         let sink = self.obj();
         let raw = |time: Option<gst::ClockTime>| time.map(|t| t.nseconds());
         let Ok(segment) = sink.segment().downcast::<gst::ClockTime>() else {
-            return Timing { pts: raw(pts), dts: raw(dts), time: None };
+            return Timing { pts: raw(pts), dts: raw(dts), time: None, duration: raw(duration) };
         };
         let running = |time: Option<gst::ClockTime>| {
             let running = segment.to_running_time_full(time?)?;
@@ -354,7 +371,10 @@ impl Shm2Sink {
         let time = clock
             .zip(pts.or(dts))
             .map(|((clock, base), due)| clock::to_monotonic(due, base.nseconds(), lock(&self.clock).offset(&clock)));
-        Timing { pts, dts, time }
+        // At twice the rate a buffer lasts half as long.
+        let rate = segment.rate().abs();
+        let duration = duration.map(|d| if rate == 1.0 { d.nseconds() } else { (d.nseconds() as f64 / rate) as u64 });
+        Timing { pts, dts, time, duration }
     }
 
     fn set_flushing(&self, flushing: bool) {

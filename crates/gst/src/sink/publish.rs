@@ -24,6 +24,7 @@ pub(super) struct Timing {
     pub(super) pts: Option<u64>,
     pub(super) dts: Option<u64>,
     pub(super) time: Option<u64>,
+    pub(super) duration: Option<u64>,
 }
 
 /// What became of a buffer.
@@ -163,7 +164,7 @@ fn describe(buffer: &gst::BufferRef, timing: Timing, latency: u64) -> FrameInfo 
     let mut info = FrameInfo::new();
     info.pts = timing.pts;
     info.dts = timing.dts;
-    info.duration = buffer.duration().map(|t| t.nseconds());
+    info.duration = timing.duration;
     info.offset = Some(buffer.offset()).filter(|o| *o != gst::ffi::GST_BUFFER_OFFSET_NONE);
     info.offset_end = Some(buffer.offset_end()).filter(|o| *o != gst::ffi::GST_BUFFER_OFFSET_NONE);
     info.flags = flags::to_wire(buffer.flags());

@@ -29,9 +29,8 @@ pub(super) struct Open {
 }
 
 impl Shm2Sink {
-    pub(super) fn open_region(&self, caps: Option<&gst::CapsRef>) -> Result<(), gst::ErrorMessage> {
+    pub(super) fn open_region(&self, size: u64) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
-        let size = settings.size_for(caps);
         let builder = settings.builder(size).map_err(|e| gst::error_msg!(gst::ResourceError::Settings, ("{e}")))?;
         let producer = builder.create().map_err(|e| create_error(&e))?;
         let handle = producer.handle();
@@ -50,13 +49,13 @@ impl Shm2Sink {
         if let Some(mut open) = open {
             open.stopping.store(true, Ordering::Release);
             open.handle.signal();
+            lock(&self.counters).past.add(&open.handle.stats());
             // A signal handler may stop the element from the watching thread itself.
             if let Some(watcher) = open.watcher.take().filter(|w| w.thread().id() != std::thread::current().id()) {
                 let _ = watcher.join();
             }
         }
         drop(lock(&self.stream).take());
-        lock(&self.counters).clients = 0;
         gst::info!(CAT, imp = self, "closed");
     }
 
@@ -64,15 +63,35 @@ impl Shm2Sink {
     /// and consumers go over to it.
     pub(super) fn fit_region(&self, caps: &gst::CapsRef) -> Result<(), gst::LoggableError> {
         let settings = lock(&self.settings).clone();
-        let size = lock(&self.open).as_ref().map_or(0, |open| open.size);
-        if settings.shm_size != 0 || settings.size_for(Some(caps)) <= size {
+        if settings.shm_size != 0 || self.replace_region(settings.size_for(Some(caps))) {
             return Ok(());
         }
+        Err(gst::loggable_error!(CAT, "no region for {caps}"))
+    }
+
+    /// The same for a frame that its caps did not announce.
+    pub(super) fn grow_region(&self, bytes: u64) -> bool {
+        let settings = lock(&self.settings).clone();
+        let size = settings.size_for_frames(bytes);
+        let before = lock(&self.open).as_ref().map_or(0, |open| open.size);
+        if settings.shm_size != 0 || size <= before || !self.replace_region(size) {
+            return false;
+        }
+        let caps = self.obj().static_pad("sink").and_then(|pad| pad.current_caps());
+        let mut stream = lock(&self.stream);
+        if let (Some(stream), Some(caps)) = (stream.as_mut(), caps) {
+            stream.set_caps(&caps);
+        }
+        true
+    }
+
+    /// True when the region has at least this size now; else an error was posted.
+    fn replace_region(&self, size: u64) -> bool {
+        if size <= lock(&self.open).as_ref().map_or(0, |open| open.size) {
+            return true;
+        }
         self.close_region();
-        self.open_region(Some(caps)).map_err(|error| {
-            self.post_error_message(error);
-            gst::loggable_error!(CAT, "no region for {caps}")
-        })
+        self.open_region(size).map_err(|error| self.post_error_message(error)).is_ok()
     }
 
     pub(super) fn wait_for_client(&self) -> Result<(), SendError> {

@@ -63,10 +63,15 @@ impl Settings {
         if self.shm_size != 0 {
             return self.shm_size;
         }
-        let video = caps.and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok());
+        let video = caps.and_then(|caps| crate::caps::Media::of(caps).video);
         let Some(frame) = video.map(|video| video.size() as u64).filter(|bytes| *bytes > 0) else { return UNKNOWN };
+        self.size_for_frames(frame)
+    }
+
+    /// Size of a region for frames of so many bytes.
+    pub(crate) fn size_for_frames(&self, bytes: u64) -> u64 {
         let frames = SPARE_FRAMES + u64::from(self.history).min(SPARE_FRAMES);
-        shm2::layout::region_bytes_for_arena(frames.saturating_mul(frame + PADDING)).max(LEAST)
+        shm2::layout::region_bytes_for_arena(frames.saturating_mul(bytes.saturating_add(PADDING))).max(LEAST)
     }
 
     pub(crate) fn builder(&self, size: u64) -> Result<shm2::producer::Builder, shm2::SpecError> {

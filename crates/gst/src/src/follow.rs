@@ -38,12 +38,12 @@ impl Shm2Src {
         });
     }
 
-    /// Before each frame: what changed since the last one.
-    pub(super) fn follow_stream(&self, stream: &mut Stream, frame: &Frame) -> Result<(), gst::FlowError> {
+    /// Before each frame: what changed since the last one. Returns the events that come after the segment.
+    pub(super) fn follow_stream(&self, stream: &mut Stream, frame: &Frame) -> Result<Vec<gst::Event>, gst::FlowError> {
         let caps = frame.caps();
         let key = (stream.consumer.stats().attaches, caps.map_or(0, |(id, _)| id));
         if stream.followed.key == Some(key) {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let description = events::Description::of(frame.stream_blob());
         self.follow_start(&mut stream.followed, description.start);
@@ -52,13 +52,13 @@ impl Shm2Src {
         let sent = std::mem::replace(&mut stream.followed.sticky, bytes);
         let now = &stream.followed.sticky;
         let new = now.iter().zip(events).filter(|(bytes, _)| !sent.contains(bytes));
-        new.for_each(|(_, event)| self.push(event));
+        let mut new: Vec<_> = new.map(|(_, event)| event).collect();
         // Tags that are not said any more, as after a new producer, would else stay with downstream.
         let scopes = |all: &[Vec<u8>]| all.iter().filter_map(|bytes| events::tag_scope(bytes)).collect::<Vec<_>>();
         let gone = scopes(&sent).into_iter().filter(|scope| !scopes(now).contains(scope));
-        gone.for_each(|scope| self.push(events::no_tags(scope)));
+        new.extend(gone.map(events::no_tags));
         stream.followed.key = Some(key);
-        Ok(())
+        Ok(new)
     }
 
     /// The stream begins once, as that of the first producer: players take another beginning for another file.
@@ -114,8 +114,12 @@ impl Shm2Src {
         if event.type_() == gst::EventType::Gap && times.is_before_start {
             return;
         }
+        self.push_after_segment(stream, event);
+    }
+
+    /// The base class would send the segment with the next buffer only.
+    pub(super) fn push_after_segment(&self, stream: &mut Stream, event: gst::Event) {
         if !std::mem::replace(&mut stream.segment_is_sent, true) {
-            // The base class sends the segment with the next buffer only.
             self.push(gst::event::Segment::new(&self.obj().segment()));
         }
         self.push(event);

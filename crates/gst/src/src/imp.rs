@@ -21,6 +21,9 @@ use std::time::Duration;
 pub(super) static CAT: LazyLock<gst::DebugCategory> =
     LazyLock::new(|| gst::DebugCategory::new("shm2src", gst::DebugColorFlags::empty(), Some("Shared-memory source")));
 
+/// A shift of a producer's base time, in nanoseconds, that no drift of clocks explains.
+const PAUSE: u64 = 20_000_000;
+
 /// More latency than this is not believed: an hour, in nanoseconds.
 const MOST_LATENCY: u64 = 3_600_000_000_000;
 
@@ -30,6 +33,8 @@ pub struct Shm2Src {
     stream: Mutex<Option<Stream>>,
     canceller: Mutex<Option<Canceller>>,
     pub(super) counters: Mutex<Counters>,
+    /// When this live source went on after a pause, on the monotonic clock.
+    resumed: Mutex<Resumed>,
     /// Names the beginning of the stream that downstream is to see.
     pub(super) stream_start: Mutex<Option<gst::Seqnum>>,
 }
@@ -42,15 +47,36 @@ pub(super) struct Stream {
     pub(super) segment_is_sent: bool,
     /// Nothing can be decoded before a frame that does not depend on another.
     needs_keyframe: bool,
+    /// Frames were passed over since the last buffer.
+    is_broken: bool,
     /// Attaches when the segment was made: each producer has its own.
     segment_of: Option<u64>,
+    /// Base time of the producer's pipeline on the monotonic clock, as its newest frame shows it.
+    producer_base: Option<u64>,
     clock: clock::Known,
+}
+
+/// A pipeline that plays for the first time takes what is there; later only what comes.
+#[derive(Default)]
+struct Resumed {
+    has_played: bool,
+    at: Option<u64>,
+}
+
+impl Resumed {
+    fn plays(&mut self) {
+        if std::mem::replace(&mut self.has_played, true) {
+            self.at = Some(shm2::monotonic_ns());
+        }
+    }
 }
 
 #[derive(Default, Clone, Copy)]
 pub(super) struct Counters {
     consumer: ConsumerStats,
     zero_copied: u64,
+    /// Frames of a pause.
+    stale: u64,
     pub(super) latency: u64,
     stats: Pace,
 }
@@ -95,6 +121,10 @@ impl ObjectImpl for Shm2Src {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        if !crate::may_change(&*self.obj(), pspec) {
+            gst::warning!(CAT, imp = self, "{} can only be changed while stopped; it stays as it is", pspec.name());
+            return;
+        }
         let mut settings = lock(&self.settings);
         if settings.set(pspec.name(), value).is_none() {
             gst::error!(CAT, imp = self, "cannot set {}", pspec.name());
@@ -129,6 +159,13 @@ impl ElementImpl for Shm2Src {
         Some(&*METADATA)
     }
 
+    fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        if transition == gst::StateChange::PausedToPlaying {
+            lock(&self.resumed).plays();
+        }
+        self.parent_change_state(transition)
+    }
+
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
             let any = gst::Caps::new_any();
@@ -145,6 +182,7 @@ impl BaseSrcImpl for Shm2Src {
         let mut consumer = consumer.map_err(|e| gst::error_msg!(gst::ResourceError::Settings, ("{e}")))?;
         self.tell_changes(&mut consumer, &settings.shm_path);
         gst::info!(CAT, imp = self, "reading {} with {settings:?}", settings.shm_path);
+        *lock(&self.resumed) = Resumed::default();
         *lock(&self.canceller) = Some(consumer.canceller());
         *lock(&self.counters) = Counters::default();
         *lock(&self.stream) = Some(Stream {
@@ -152,7 +190,9 @@ impl BaseSrcImpl for Shm2Src {
             followed: Followed::default(),
             segment_is_sent: false,
             needs_keyframe: true,
+            is_broken: false,
             segment_of: None,
+            producer_base: None,
             clock: clock::Known::default(),
         });
         Ok(())
@@ -202,8 +242,15 @@ impl PushSrcImpl for Shm2Src {
         let stream = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
         let (frame, times) = loop {
             let frame = self.next_frame(stream)?;
-            self.follow_stream(stream, &frame)?;
+            let events = self.follow_stream(stream, &frame)?;
             let times = self.times(stream, &frame);
+            events.into_iter().for_each(|event| self.push_after_segment(stream, event));
+            if self.is_stale(stream, &frame) {
+                stream.needs_keyframe = true;
+                stream.is_broken = true;
+                lock(&self.counters).stale += u64::from(!frame.is_event());
+                continue;
+            }
             if !frame.is_event() {
                 break (frame, times);
             }
@@ -225,6 +272,9 @@ impl PushSrcImpl for Shm2Src {
             gst::FlowError::Error
         })?;
         if let Some(buffer) = buffer.get_mut() {
+            if std::mem::take(&mut stream.is_broken) {
+                buffer.set_flags(gst::BufferFlags::DISCONT);
+            }
             buffer.set_pts(times.pts.and_then(clock::clock_time));
             buffer.set_dts(times.dts.and_then(clock::clock_time));
             buffer.set_duration(duration.and_then(clock::clock_time));
@@ -356,9 +406,14 @@ impl Shm2Src {
             return timeline::live(frame.info(), time, base.nseconds(), offset);
         }
         let times = timeline::verbatim(frame.info());
-        let first = times.pts.or(times.dts).and_then(clock::clock_time);
+        let own = times.pts.or(times.dts);
+        let first = own.and_then(clock::clock_time);
+        let producer_base = frame.info().time.zip(own).map(|(time, own)| time.wrapping_sub(own));
+        let before = std::mem::replace(&mut stream.producer_base, producer_base);
+        // A producer that was paused goes on with its own times, but later.
+        let moved = producer_base.zip(before).is_some_and(|(now, before)| now.abs_diff(before) > PAUSE);
         let attaches = Some(stream.consumer.stats().attaches);
-        if let Some(first) = first.filter(|_| stream.segment_of != attaches) {
+        if let Some(first) = first.filter(|_| moved || stream.segment_of != attaches) {
             // The producer's first time is now: a sink that syncs would else wait for the producer's whole age.
             let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
             segment.set_start(first);
@@ -370,6 +425,14 @@ impl Shm2Src {
             }
         }
         times
+    }
+
+    /// Whether a frame was due while this live pipeline was paused: it shows what is, not what was.
+    fn is_stale(&self, stream: &Stream, frame: &Frame) -> bool {
+        let resumed = lock(&self.resumed).at;
+        let due = frame.info().time.map(|time| stream.consumer.to_local(time));
+        let is_stale = resumed.zip(due).is_some_and(|(resumed, due)| due < resumed);
+        is_stale && lock(&self.settings).is_mapped()
     }
 
     /// Once a second while frames flow. On a thread of GStreamer's own, so that a handler may do what it likes.
@@ -387,7 +450,7 @@ impl Shm2Src {
             .field("zero-copied", counters.zero_copied)
             .field("copied", consumer.copied)
             .field("missed", consumer.missed)
-            .field("skipped", consumer.skipped)
+            .field("skipped", consumer.skipped + counters.stale)
             .field("attaches", consumer.attaches)
             .build()
     }
