@@ -42,6 +42,8 @@
 
 #[cfg(not(loom))]
 mod backend;
+#[cfg(all(target_os = "linux", not(loom), not(miri)))]
+pub mod channel;
 #[cfg(not(loom))]
 pub mod consumer;
 #[cfg(not(loom))]
@@ -52,7 +54,9 @@ pub mod error;
 mod heartbeat;
 pub mod layout;
 #[cfg(not(loom))]
-mod memory;
+mod mapped;
+#[cfg(all(target_os = "linux", not(loom), not(miri)))]
+pub mod memory;
 #[cfg(all(loom, test))]
 mod models;
 #[cfg(all(not(loom), feature = "kill-points"))]

@@ -1,156 +1,113 @@
-//! The one window to mapped shared memory.
+//! Memory that is written once and then read by anybody: a blob handed over by its descriptor, without a copy.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let memory = shm2::memory::write_once("greeting", 5, |bytes| bytes.copy_from_slice(b"hello"))?;
+//! // The descriptor goes to another process, by a Unix socket or D-Bus. There:
+//! let blob = shm2::memory::Blob::open(memory)?;
+//! assert_eq!(&blob[..5], b"hello");
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Safety
-//! * Every access is bounds-checked against the mapping, which lives as long as the value that hands it out.
-//! * References are made only to structs of atomics; a peer may change them at any time.
-//! * Payload bytes are moved by raw copies. A peer that breaks the protocol can change them during a copy, which then
-//!   yields a mix of old and new bytes, and nothing worse: no reference to them is ever made here.
+//! A [`Blob`] exists only of memory whose seals forbid every change of its bytes and its size, to everybody and for ever.
+//! So a slice of it is as good as one of private memory.
 
 #![allow(unsafe_code)]
 
-use crate::backend::Mapping;
-use crate::layout::{self, Cell, Header, Page};
-use crate::sync::AtomicU32;
-use std::mem::offset_of;
-use std::ptr::NonNull;
+use crate::backend::{Mapping, Seals, create_memory, demand_seals, memory_bytes, seal};
+use std::io;
+use std::ops::Deref;
+use std::os::fd::{AsFd, OwnedFd};
 
-/// A whole region, or the part of it from its first byte that a snapshot consumer maps.
+/// Memory that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MemoryError {
+    /// The system's.
+    #[error("cannot {what} memory of {bytes} bytes: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// How many bytes.
+        bytes: u64,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The peer's: it could still be changed.
+    #[error("the memory lacks the seals {missing}: its sender could change it")]
+    NotSealed {
+        /// Names of the seals.
+        missing: String,
+    },
+    /// Larger than this program can see.
+    #[error("{bytes} bytes of memory are more than this program can map")]
+    TooLarge {
+        /// How many bytes.
+        bytes: u64,
+    },
+}
+
+fn system(what: &'static str, bytes: u64) -> impl FnOnce(io::Error) -> MemoryError {
+    move |source| MemoryError::System { what, bytes, source }
+}
+
+/// New memory of `bytes` bytes, all zero, that `fill` fills and that nobody can change afterwards. `name` is for people:
+/// it stands in /proc.
+///
+/// # Errors
+/// When the system has no memory.
+pub fn write_once(name: &str, bytes: usize, fill: impl FnOnce(&mut [u8])) -> Result<OwnedFd, MemoryError> {
+    let length = bytes as u64;
+    let (memory, _) = create_memory(name, length, None).map_err(system("make", length))?;
+    if bytes > 0 {
+        let mapping = Mapping::new(&memory, 0, bytes, true).map_err(system("map", length))?;
+        // SAFETY: fresh memory that nobody else has, mapped for so many bytes.
+        fill(unsafe { std::slice::from_raw_parts_mut(mapping.base().as_ptr(), bytes) });
+    } else {
+        fill(&mut []);
+    }
+    seal(&memory, Seals::All).map_err(system("seal", length))?;
+    Ok(memory)
+}
+
+/// Sealed memory, mapped to be read.
 #[derive(Debug)]
-pub(crate) struct Memory(Mapping);
+pub struct Blob {
+    mapping: Option<Mapping>,
+    memory: OwnedFd,
+}
 
-impl Memory {
-    /// Wraps a mapping of a whole region, which is at least [`layout::MIN_REGION`] bytes long.
-    pub(crate) fn new(mapping: Mapping) -> Self {
-        assert!(mapping.len() as u64 >= layout::MIN_REGION, "the backend maps whole regions only");
-        Self(mapping)
-    }
-
-    /// Size of what is mapped.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    /// False in a forked child, which must not touch the bytes.
-    pub(crate) fn is_here(&self) -> bool {
-        self.0.is_here()
-    }
-
-    /// Whether the file was truncated below bytes that were touched since.
-    #[inline]
-    pub(crate) fn is_broken(&self) -> bool {
-        self.0.is_broken()
-    }
-
-    pub(crate) fn header(&self) -> &Header {
-        // SAFETY: the header stands at offset 0, inside every mapping of `MIN_REGION`, aligned with the page.
-        unsafe { self.0.base().cast().as_ref() }
-    }
-
-    pub(crate) fn cell(&self, sequence: u64) -> &Cell {
-        // SAFETY: `cell_offset` is below `PAGES_OFFSET` for every sequence, and a multiple of 128.
-        unsafe { self.0.base().add(layout::cell_offset(sequence) as usize).cast().as_ref() }
-    }
-
-    pub(crate) fn page(&self, index: usize) -> &Page {
-        assert!(index < layout::PAGES);
-        // SAFETY: just checked; the words end before `ARENA_OFFSET` and start at a multiple of 64.
-        unsafe { self.0.base().add(layout::page_words_offset(index) as usize).cast().as_ref() }
-    }
-
-    /// Address of a range, or `None` when it does not lie in the region.
-    pub(crate) fn pointer(&self, offset: u64, length: u64) -> Option<NonNull<u8>> {
-        let end = offset.checked_add(length)?;
-        if end > self.0.len() as u64 {
-            return None;
+impl Blob {
+    /// Maps memory from anybody, after a look at its seals and its real size.
+    ///
+    /// # Errors
+    /// [`MemoryError::NotSealed`] if it could still be changed; others when it cannot be mapped.
+    pub fn open(memory: OwnedFd) -> Result<Self, MemoryError> {
+        if let Some(missing) = demand_seals(&memory, Seals::All).map_err(system("look at", 0))? {
+            return Err(MemoryError::NotSealed { missing });
         }
-        // SAFETY: inside the mapping, or one past its end for an empty range.
-        Some(unsafe { self.0.base().add(offset as usize) })
+        let bytes = memory_bytes(&memory).map_err(system("look at", 0))?;
+        let length = usize::try_from(bytes).ok().filter(|bytes| isize::try_from(*bytes).is_ok());
+        let length = length.ok_or(MemoryError::TooLarge { bytes })?;
+        let map = || Mapping::new(&memory, 0, length, false).map_err(system("map", bytes));
+        let mapping = if length == 0 { None } else { Some(map()?) };
+        Ok(Self { mapping, memory })
     }
 
-    /// Copies bytes out; false when the range is not in the region.
-    #[must_use]
-    pub(crate) fn copy_out(&self, offset: u64, to: &mut [u8]) -> bool {
-        let Some(from) = self.pointer(offset, to.len() as u64) else { return false };
-        // SAFETY: the source range was checked; `to` is private memory, so they do not overlap.
-        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to.as_mut_ptr(), to.len()) };
-        true
-    }
-
-    /// Copies bytes into a fresh vector; `None` when the range is not in the region or memory is short.
-    pub(crate) fn copy_to_vec(&self, offset: u64, length: u64) -> Option<Vec<u8>> {
-        let from = self.pointer(offset, length)?;
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(length as usize).ok()?;
-        // SAFETY: the capacity was just made; all `length` bytes are written before the length is set.
-        unsafe {
-            std::ptr::copy_nonoverlapping(from.as_ptr(), bytes.as_mut_ptr(), length as usize);
-            bytes.set_len(length as usize);
-        }
-        Some(bytes)
-    }
-
-    /// Copies bytes in; false when the range is not in the region. Only for a writable mapping's owner.
-    #[must_use]
-    pub(crate) fn copy_in(&self, offset: u64, from: &[u8]) -> bool {
-        let Some(to) = self.pointer(offset, from.len() as u64) else { return false };
-        // SAFETY: the target range was checked and belongs to an extent that this producer reserved.
-        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to.as_ptr(), from.len()) };
-        true
+    /// The descriptor, to hand it on.
+    pub fn memory(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.memory.as_fd()
     }
 }
 
-/// A consumer's own page, mapped for writing.
-#[derive(Debug)]
-pub(crate) struct OwnPage {
-    mapping: Mapping,
-    index: usize,
-}
+impl Deref for Blob {
+    type Target = [u8];
 
-impl OwnPage {
-    /// Wraps a writable mapping of the first [`layout::PAGE_USED`] bytes of page `index`.
-    pub(crate) fn new(mapping: Mapping, index: usize) -> Self {
-        assert!(mapping.len() as u64 >= layout::PAGE_USED);
-        Self { mapping, index }
-    }
-
-    /// As [`Memory::is_broken`].
-    #[inline]
-    pub(crate) fn is_broken(&self) -> bool {
-        self.mapping.is_broken()
-    }
-
-    pub(crate) fn index(&self) -> usize {
-        self.index
-    }
-
-    pub(crate) fn words(&self) -> &Page {
-        let displaced = layout::page_words_offset(self.index) - layout::page_offset(self.index);
-        // SAFETY: displacement plus size is at most `PAGE_USED` (asserted in `layout`), and a multiple of 64.
-        unsafe { self.mapping.base().add(displaced as usize).cast().as_ref() }
-    }
-}
-
-/// A snapshot consumer's mapping of the header page: only the wake word's address is used, and only by the kernel.
-#[derive(Debug)]
-pub(crate) struct WakeWord(Mapping);
-
-impl WakeWord {
-    /// Bytes to map.
-    pub(crate) const BYTES: usize = 4096;
-
-    pub(crate) fn new(mapping: Mapping) -> Self {
-        assert!(mapping.len() >= Self::BYTES);
-        Self(mapping)
-    }
-
-    /// Offset in the region of the word.
-    pub(crate) const fn offset() -> u64 {
-        offset_of!(Header, wake) as u64
-    }
-
-    /// The word's address, not to be read: its page may be gone.
-    pub(crate) fn address(&self) -> NonNull<AtomicU32> {
-        // SAFETY: inside the mapped header page.
-        unsafe { self.0.base().add(Self::offset() as usize).cast() }
+    fn deref(&self) -> &[u8] {
+        let Some(mapping) = self.mapping.as_ref().filter(|mapping| mapping.is_here()) else { return &[] };
+        // SAFETY: sealed against every change, see the head of this file; mapped as long as `self`.
+        unsafe { std::slice::from_raw_parts(mapping.base().as_ptr(), mapping.len()) }
     }
 }

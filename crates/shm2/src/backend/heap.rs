@@ -8,7 +8,7 @@
 
 use crate::error::{AttachError, CreateError};
 use crate::layout;
-use crate::memory::Memory;
+use crate::mapped::Memory;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::HashMap;
@@ -33,7 +33,7 @@ struct Locks {
     pages: u64,
 }
 
-// SAFETY: an address and a length; all access goes through `crate::memory`, which uses atomics and copies.
+// SAFETY: an address and a length; all access goes through `crate::mapped`, which uses atomics and copies.
 unsafe impl Send for File {}
 // SAFETY: as above.
 unsafe impl Sync for File {}

@@ -4,7 +4,7 @@ use super::builder::Liveness;
 use crate::backend::OpenRegion;
 use crate::error::AttachError;
 use crate::layout;
-use crate::memory::{Memory, OwnPage};
+use crate::mapped::{Memory, OwnPage};
 use crate::protocol;
 use crate::sync::{AtomicU32, Ordering};
 

@@ -11,7 +11,7 @@ use crate::description::{Description, Kind};
 use crate::error::{AttachError, Lie};
 use crate::heartbeat::{self, Beat};
 use crate::layout::{self, STATE_LIVE, W_SEQUENCE};
-use crate::memory::{Memory, OwnPage};
+use crate::mapped::{Memory, OwnPage};
 use crate::points::point;
 use crate::protocol;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};

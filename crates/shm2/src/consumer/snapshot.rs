@@ -13,7 +13,7 @@ use crate::backend::{Event, OpenRegion, Wake, wait_any};
 use crate::description::{Description, Kind, Range};
 use crate::error::{AttachError, Lie};
 use crate::layout::{self, Header, STATE_LIVE};
-use crate::memory::WakeWord;
+use crate::mapped::WakeWord;
 use crate::points::point;
 use crate::sync::{Ordering, fence};
 use std::mem::offset_of;

@@ -15,7 +15,7 @@
 
 use crate::description::{Range, in_arena};
 use crate::layout::{self, CELLS, LEASES, MAX_SEQUENCE, PAGES, W_SEQUENCE};
-use crate::memory::Memory;
+use crate::mapped::Memory;
 use crate::protocol;
 use crate::sync::Ordering;
 use std::time::Duration;

@@ -18,7 +18,7 @@ use crate::description::{Description, FrameInfo, Kind, Range};
 use crate::error::{CreateError, SendError, SpecError};
 use crate::heartbeat;
 use crate::layout;
-use crate::memory::Memory;
+use crate::mapped::Memory;
 use crate::spec::Spec;
 use crate::sync::Ordering;
 use adopt::Past;

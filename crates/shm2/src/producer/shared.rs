@@ -11,7 +11,7 @@ use crate::description::{Description, Kind};
 use crate::error::SendError;
 use crate::heartbeat::{self, Beat};
 use crate::layout;
-use crate::memory::Memory;
+use crate::mapped::Memory;
 use crate::points::point;
 use crate::protocol;
 use crate::sync::{AtomicU32, Ordering};

@@ -7,7 +7,7 @@ use super::adopt::{Held, Past};
 use super::extents::{ExtentId, Extents};
 use crate::description::Kind;
 use crate::layout::{CELLS, FREE, LEASES, PAGES, Page, READING, claim_state};
-use crate::memory::Memory;
+use crate::mapped::Memory;
 use crate::points::point;
 use crate::protocol;
 use crate::sync::Ordering;

@@ -16,7 +16,7 @@ use super::open::{Identity, identity_at, not_a_file, stir};
 use super::room;
 use crate::error::CreateError;
 use crate::layout;
-use crate::memory::Memory;
+use crate::mapped::Memory;
 use crate::points::point;
 use crate::protocol;
 use crate::sync::Ordering;

@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //! A mapping is made only of a range that lies inside the file as it is now; it is unmapped once, at drop. Nothing here
-//! makes a reference to mapped bytes: `crate::memory` does, and only to atomics.
+//! makes a reference to mapped bytes: `crate::mapped` does, and only to atomics.
 
 #![allow(unsafe_code)]
 
@@ -22,7 +22,7 @@ pub(crate) struct Mapping {
     guard: bus::Guard,
 }
 
-// SAFETY: the struct is an address and a length; all access goes through `crate::memory`, which uses atomics and copies.
+// SAFETY: the struct is an address and a length; all access goes through `crate::mapped`, which uses atomics and copies.
 unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
@@ -51,6 +51,12 @@ impl Mapping {
         let advice = if writable { Advice::LinuxPopulateWrite } else { Advice::LinuxPopulateRead };
         // SAFETY: the range lies inside this mapping; populating changes no byte.
         let _ = unsafe { madvise(self.base.as_ptr().add(offset).cast::<c_void>(), bytes, advice) };
+    }
+
+    /// Keeps all of it from being swapped out.
+    pub(crate) fn lock(&self) -> io::Result<()> {
+        // SAFETY: the range is exactly this mapping; locking changes no byte.
+        Ok(unsafe { rustix::mm::mlock(self.base.as_ptr().cast::<c_void>(), self.bytes)? })
     }
 
     fn advise(&self, advice: Advice) -> io::Result<()> {

@@ -6,15 +6,19 @@ mod fork;
 mod futex;
 mod lock;
 mod mapping;
+mod memfd;
 mod open;
 mod room;
+mod signal;
 mod watch;
 
 pub(crate) use create::OwnedRegion;
 pub(crate) use fork::depth as fork_depth;
 pub(crate) use futex::{Event, Wake, wait_any, wait_shared, wake_shared};
 pub(crate) use mapping::Mapping;
+pub(crate) use memfd::{Seals, create_memory, demand_seals, memory_bytes, seal};
 pub(crate) use open::{Identity, OpenRegion, identity_at};
+pub(crate) use signal::{Outcome, Waker, clear, new_event, wait_readable};
 pub(crate) use watch::{Watch, watch_directory, watch_region, watch_revival};
 
 use rustix::time::{ClockId, clock_gettime};

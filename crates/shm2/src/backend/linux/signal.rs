@@ -1,0 +1,83 @@
+//! Waking another process through a descriptor, and waiting for one.
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::{Errno, read, write};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// How a descriptor wakes whoever waits on its other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waker {
+    /// By a number.
+    Event,
+    /// By a byte that does not wait for room: one that is there already does as well.
+    Pipe,
+    /// The same; the flags of the call keep a peer from making it wait.
+    Socket,
+}
+
+impl Waker {
+    /// False when nobody is on the other end any more.
+    pub(crate) fn wake(self, fd: impl AsFd) -> io::Result<bool> {
+        let sent = match self {
+            Self::Event => write(fd, &1u64.to_ne_bytes()),
+            Self::Pipe => write(fd, &[1]),
+            Self::Socket => send(fd, &[1], SendFlags::DONTWAIT | SendFlags::NOSIGNAL),
+        };
+        match sent {
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(true),
+            Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// An event on which nobody waits yet. Neither end ever blocks.
+pub(crate) fn new_event() -> io::Result<OwnedFd> {
+    Ok(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
+}
+
+/// What a wait ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Signal,
+    /// The other end is gone.
+    Gone,
+    TimedOut,
+}
+
+/// Waits until there is a signal, or `peer`, if there is such a descriptor, says that the peer is gone.
+pub(crate) fn wait_readable(
+    signal: BorrowedFd,
+    peer: Option<BorrowedFd>,
+    timeout: Option<Duration>,
+) -> io::Result<Outcome> {
+    let mut fds: Vec<_> =
+        [Some(signal), peer].into_iter().flatten().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    match poll(&mut fds, timeout.as_ref()) {
+        Ok(0) => Ok(Outcome::TimedOut),
+        // A signal that came before the end is looked at first.
+        Ok(_) if fds[0].revents().contains(PollFlags::IN) => Ok(Outcome::Signal),
+        Ok(_) => Ok(Outcome::Gone),
+        Err(Errno::INTR) => Ok(Outcome::Signal),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes signals that are there; false when there will be no more.
+pub(crate) fn clear(fd: impl AsFd, waker: Waker) -> io::Result<bool> {
+    let mut bytes = [0; 64];
+    let taken = match waker {
+        Waker::Socket => recv(fd, &mut bytes[..], RecvFlags::DONTWAIT).map(|(count, _)| count),
+        Waker::Event => read(fd, &mut bytes[..8]),
+        Waker::Pipe => read(fd, &mut bytes[..]),
+    };
+    match taken {
+        Ok(0) | Err(Errno::CONNRESET) => Ok(false),
+        Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,103 @@
+//! What sender and receiver have in common: the memory, made or checked, and waiting.
+//!
+//! # Safety
+//! A ring is attached to a mapping that is at least as large as the ring, was checked against the seals (nobody can make
+//! the memory smaller), and lives longer than the ring: both are fields of the same struct, the ring first.
+
+use super::{ChannelError, HugePages, StepError};
+use crate::backend::{Mapping, Outcome, Seals, create_memory, demand_seals, memory_bytes, seal};
+use crate::channel::Signals;
+use crate::memory::MemoryError;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+/// Mapped memory of a channel, and the bytes of it that the ring has.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) memory: OwnedFd,
+    pub(super) mapping: Mapping,
+    pub(super) bytes: usize,
+}
+
+/// Bytes for a ring of so many elements.
+fn needed<T>(capacity: usize) -> Result<usize, ChannelError> {
+    let element = size_of::<T>();
+    let bytes = shm2_ring::channel_bufsize::<T>(capacity).filter(|bytes| isize::try_from(*bytes).is_ok());
+    bytes.filter(|_| capacity > 0 && element > 0).ok_or(ChannelError::Capacity { capacity, element })
+}
+
+fn system(what: &'static str, bytes: u64) -> impl FnOnce(io::Error) -> ChannelError {
+    move |source| MemoryError::System { what, bytes, source }.into()
+}
+
+impl Shared {
+    pub(super) fn create<T>(capacity: usize, huge: Option<HugePages>) -> Result<Self, ChannelError> {
+        let bytes = needed::<T>(capacity)?;
+        let (memory, whole) = create_memory("shm2-channel", bytes as u64, huge.map(HugePages::log))
+            .map_err(system("make", bytes as u64))?;
+        seal(&memory, Seals::Size).map_err(system("seal", whole))?;
+        let mapping = Mapping::new(&memory, 0, whole as usize, true).map_err(system("map", whole))?;
+        mapping.populate(0, bytes, true);
+        Ok(Self { memory, mapping, bytes })
+    }
+
+    /// Memory from a peer: its seals and its real size are looked at before it is mapped.
+    pub(super) fn open<T>(capacity: usize, memory: OwnedFd) -> Result<Self, ChannelError> {
+        let needed = needed::<T>(capacity)?;
+        if let Some(missing) = demand_seals(&memory, Seals::Size).map_err(system("look at", 0))? {
+            return Err(MemoryError::NotSealed { missing }.into());
+        }
+        let bytes = memory_bytes(&memory).map_err(system("look at", 0))?;
+        if bytes < needed as u64 {
+            return Err(ChannelError::TooSmall { capacity, needed: needed as u64, bytes });
+        }
+        let mapping = Mapping::new(&memory, 0, bytes as usize, true).map_err(system("map", bytes))?;
+        mapping.populate(0, needed, true);
+        Ok(Self { memory, mapping, bytes: needed })
+    }
+
+    pub(super) fn address(&self) -> *mut u8 {
+        self.mapping.base().as_ptr()
+    }
+
+    /// Keeps the memory from being swapped out.
+    pub(super) fn lock(&self) -> Result<(), ChannelError> {
+        self.mapping
+            .lock()
+            .map_err(|source| ChannelError::System { what: "lock the memory (see RLIMIT_MEMLOCK)", source })
+    }
+}
+
+/// Longest sleep before a look at the other side's count without a signal: a hostile peer may send none.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Waits until `ready` says how many there are, at least `count`. The last look comes after the peer's end was seen:
+/// what it left is still to be had.
+pub(super) fn block_until(
+    signals: &Signals,
+    count: usize,
+    timeout: Option<Duration>,
+    mut ready: impl FnMut() -> Result<usize, StepError>,
+) -> Result<usize, StepError> {
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut is_gone = false;
+    loop {
+        let there = ready()?;
+        if there >= count {
+            return Ok(there);
+        }
+        if is_gone {
+            return Err(StepError::PeerGone);
+        }
+        let left = deadline.map_or(LOOK_EVERY, |deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_zero() {
+            return Err(StepError::TimedOut);
+        }
+        is_gone = match signals.wait(Some(left.min(LOOK_EVERY)))? {
+            Outcome::Signal => !signals.clear()?,
+            Outcome::Gone => true,
+            Outcome::TimedOut => false,
+        };
+    }
+}

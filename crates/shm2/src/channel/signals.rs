@@ -1,0 +1,78 @@
+//! Descriptors by which the two sides of a channel wake each other.
+
+use super::ChannelError;
+use crate::backend::{Outcome, Waker, clear, new_event, wait_readable};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// One side's descriptors: what it waits on, and what it wakes the other by.
+#[derive(Debug)]
+pub struct Signals {
+    waker: Waker,
+    wait_on: OwnedFd,
+    /// `None` where one descriptor does both.
+    wake_by: Option<OwnedFd>,
+    peer: Option<OwnedFd>,
+}
+
+impl Signals {
+    /// Two eventfds, for both sides.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn event_pair() -> Result<(Self, Self), ChannelError> {
+        let failed = |source| ChannelError::System { what: "make an eventfd", source };
+        let (a, b) = (new_event().map_err(failed)?, new_event().map_err(failed)?);
+        let copy = |fd: &OwnedFd| fd.try_clone().map_err(failed);
+        Ok((Self::events(copy(&a)?, copy(&b)?), Self::events(b, a)))
+    }
+
+    /// Two eventfds: one that this side waits on, and one that the other does.
+    pub fn events(wait_on: OwnedFd, wake_by: OwnedFd) -> Self {
+        Self { waker: Waker::Event, wait_on, wake_by: Some(wake_by), peer: None }
+    }
+
+    /// Ends of two pipes: one to read from, one to write to. Both are used without waiting and must be set so
+    /// (`O_NONBLOCK`). A process that does not ignore SIGPIPE is ended by it when the peer is gone.
+    pub fn pipes(wait_on: OwnedFd, wake_by: OwnedFd) -> Self {
+        Self { waker: Waker::Pipe, wait_on, wake_by: Some(wake_by), peer: None }
+    }
+
+    /// One end of a connected socket, which serves both ways. Nothing else may be sent on it.
+    pub fn socket(socket: OwnedFd) -> Self {
+        Self { waker: Waker::Socket, wait_on: socket, wake_by: None, peer: None }
+    }
+
+    /// With a descriptor that becomes readable, or hangs up, when the peer dies: a pidfd, or a socket that nothing is sent
+    /// on.
+    #[must_use]
+    pub fn watch(mut self, peer: OwnedFd) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
+    /// The descriptor that this side waits on.
+    pub fn wait_on(&self) -> BorrowedFd<'_> {
+        self.wait_on.as_fd()
+    }
+
+    /// The descriptor by which it wakes the other side.
+    pub fn wake_by(&self) -> BorrowedFd<'_> {
+        self.wake_by.as_ref().unwrap_or(&self.wait_on).as_fd()
+    }
+
+    /// False when nobody is there to be woken.
+    pub(super) fn wake(&self) -> io::Result<bool> {
+        self.waker.wake(self.wake_by())
+    }
+
+    pub(super) fn wait(&self, timeout: Option<Duration>) -> io::Result<Outcome> {
+        wait_readable(self.wait_on(), self.peer.as_ref().map(|peer| peer.as_fd()), timeout)
+    }
+
+    /// False when no more signals will come.
+    pub(super) fn clear(&self) -> io::Result<bool> {
+        clear(self.wait_on(), self.waker)
+    }
+}
