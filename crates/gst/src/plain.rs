@@ -57,7 +57,7 @@ pub(crate) fn is_plain(text: &str) -> bool {
 }
 
 fn fields_are_plain(mut rest: &str) -> bool {
-    while let Some(at) = rest.find(['"', '(', '[', '\\']) {
+    while let Some(at) = rest.find(['"', '(', '[', ';', '\\']) {
         let (found, after) = rest[at..].split_at(1);
         rest = match found {
             "\"" => match after_quote(after) {
@@ -69,6 +69,8 @@ fn fields_are_plain(mut rest: &str) -> bool {
                 Some((kind, after)) if BYTES.contains(&kind.trim()) && begins_with_bytes(after) => after,
                 _ => return false,
             },
+            // Another structure would follow.
+            ";" if after.trim().is_empty() => after,
             _ => return false,
         };
     }
