@@ -48,6 +48,8 @@ pub mod channel;
 pub mod consumer;
 #[cfg(not(loom))]
 mod description;
+#[cfg(all(target_os = "linux", not(loom), not(miri)))]
+pub mod duplex;
 #[cfg(not(loom))]
 pub mod error;
 #[cfg(not(loom))]

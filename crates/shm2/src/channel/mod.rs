@@ -39,7 +39,7 @@
 
 mod receiver;
 mod sender;
-mod shared;
+pub(crate) mod shared;
 mod signals;
 
 pub use receiver::Receiver;

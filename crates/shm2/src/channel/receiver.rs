@@ -47,7 +47,10 @@ impl<T: Element> Receiver<T> {
         // SAFETY: see `shared.rs`. That there is one receiver is what the two sides agreed on; a second one could only
         // spoil elements, which are plain data.
         let ring = unsafe { shm2_ring::Receiver::attach(shared.address(), shared.bytes)? };
-        Ok(Self { ring, shared, signals })
+        let mut receiver = Self { ring, shared, signals };
+        // Asks for a signal from the start: a loop of one's own may not look before one comes.
+        let _ = receiver.ring.peek(1);
+        Ok(receiver)
     }
 
     /// Keeps the memory from being swapped out.

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 /// Mapped memory of a channel, and the bytes of it that the ring has.
 #[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) memory: OwnedFd,
-    pub(super) mapping: Mapping,
-    pub(super) bytes: usize,
+pub(crate) struct Shared {
+    pub(crate) memory: OwnedFd,
+    pub(crate) mapping: Mapping,
+    pub(crate) bytes: usize,
 }
 
 /// Bytes for a ring of so many elements.
@@ -32,8 +32,11 @@ fn system(what: &'static str, bytes: u64) -> impl FnOnce(io::Error) -> ChannelEr
 }
 
 impl Shared {
-    pub(super) fn create<T>(capacity: usize, huge: Option<HugePages>) -> Result<Self, ChannelError> {
-        let bytes = needed::<T>(capacity)?;
+    pub(crate) fn create<T>(capacity: usize, huge: Option<HugePages>) -> Result<Self, ChannelError> {
+        Self::create_bytes(needed::<T>(capacity)?, huge)
+    }
+
+    pub(crate) fn create_bytes(bytes: usize, huge: Option<HugePages>) -> Result<Self, ChannelError> {
         let (memory, whole) = create_memory("shm2-channel", bytes as u64, huge.map(HugePages::log))
             .map_err(system("make", bytes as u64))?;
         seal(&memory, Seals::Size).map_err(system("seal", whole))?;
@@ -42,9 +45,12 @@ impl Shared {
         Ok(Self { memory, mapping, bytes })
     }
 
+    pub(crate) fn open<T>(capacity: usize, memory: OwnedFd) -> Result<Self, ChannelError> {
+        Self::open_bytes(capacity, needed::<T>(capacity)?, memory)
+    }
+
     /// Memory from a peer: its seals and its real size are looked at before it is mapped.
-    pub(super) fn open<T>(capacity: usize, memory: OwnedFd) -> Result<Self, ChannelError> {
-        let needed = needed::<T>(capacity)?;
+    pub(crate) fn open_bytes(capacity: usize, needed: usize, memory: OwnedFd) -> Result<Self, ChannelError> {
         if let Some(missing) = demand_seals(&memory, Seals::Size).map_err(system("look at", 0))? {
             return Err(MemoryError::NotSealed { missing }.into());
         }
@@ -52,17 +58,17 @@ impl Shared {
         if bytes < needed as u64 {
             return Err(ChannelError::TooSmall { capacity, needed: needed as u64, bytes });
         }
-        let mapping = Mapping::new(&memory, 0, bytes as usize, true).map_err(system("map", bytes))?;
+        let mapping = Mapping::new(&memory, 0, needed, true).map_err(system("map", bytes))?;
         mapping.populate(0, needed, true);
         Ok(Self { memory, mapping, bytes: needed })
     }
 
-    pub(super) fn address(&self) -> *mut u8 {
+    pub(crate) fn address(&self) -> *mut u8 {
         self.mapping.base().as_ptr()
     }
 
     /// Keeps the memory from being swapped out.
-    pub(super) fn lock(&self) -> Result<(), ChannelError> {
+    pub(crate) fn lock(&self) -> Result<(), ChannelError> {
         self.mapping
             .lock()
             .map_err(|source| ChannelError::System { what: "lock the memory (see RLIMIT_MEMLOCK)", source })
@@ -74,7 +80,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Waits until `ready` says how many there are, at least `count`. The last look comes after the peer's end was seen:
 /// what it left is still to be had.
-pub(super) fn block_until(
+pub(crate) fn block_until(
     signals: &Signals,
     count: usize,
     timeout: Option<Duration>,

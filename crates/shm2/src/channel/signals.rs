@@ -63,16 +63,16 @@ impl Signals {
     }
 
     /// False when nobody is there to be woken.
-    pub(super) fn wake(&self) -> io::Result<bool> {
+    pub(crate) fn wake(&self) -> io::Result<bool> {
         self.waker.wake(self.wake_by())
     }
 
-    pub(super) fn wait(&self, timeout: Option<Duration>) -> io::Result<Outcome> {
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<Outcome> {
         wait_readable(self.wait_on(), self.peer.as_ref().map(|peer| peer.as_fd()), timeout)
     }
 
     /// False when no more signals will come.
-    pub(super) fn clear(&self) -> io::Result<bool> {
+    pub(crate) fn clear(&self) -> io::Result<bool> {
         clear(self.wait_on(), self.waker)
     }
 }

@@ -56,7 +56,8 @@ impl Mapping {
     /// Keeps all of it from being swapped out.
     pub(crate) fn lock(&self) -> io::Result<()> {
         // SAFETY: the range is exactly this mapping; locking changes no byte.
-        Ok(unsafe { rustix::mm::mlock(self.base.as_ptr().cast::<c_void>(), self.bytes)? })
+        unsafe { rustix::mm::mlock(self.base.as_ptr().cast::<c_void>(), self.bytes)? };
+        Ok(())
     }
 
     fn advise(&self, advice: Advice) -> io::Result<()> {

@@ -10,6 +10,7 @@ mod memfd;
 mod open;
 mod room;
 mod signal;
+mod socket;
 mod watch;
 
 pub(crate) use create::OwnedRegion;
@@ -18,7 +19,8 @@ pub(crate) use futex::{Event, Wake, wait_any, wait_shared, wake_shared};
 pub(crate) use mapping::Mapping;
 pub(crate) use memfd::{Seals, create_memory, demand_seals, memory_bytes, seal};
 pub(crate) use open::{Identity, OpenRegion, identity_at};
-pub(crate) use signal::{Outcome, Waker, clear, new_event, wait_readable};
+pub(crate) use signal::{Outcome, Waker, clear, new_event, wait_any_readable, wait_readable};
+pub(crate) use socket::{Message, accept_one, connect_to, listen_at, peer_of, receive_message, send_message};
 pub(crate) use watch::{Watch, watch_directory, watch_region, watch_revival};
 
 use rustix::time::{ClockId, clock_gettime};

@@ -67,6 +67,16 @@ pub(crate) fn wait_readable(
     }
 }
 
+/// Waits until one of the descriptors is readable or hangs up; tells for each whether it is.
+pub(crate) fn wait_any_readable(fds: &[BorrowedFd], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
+    let mut fds: Vec<_> = fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    match poll(&mut fds, timeout.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => Ok(fds.iter().map(|fd| !fd.revents().is_empty()).collect()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Takes signals that are there; false when there will be no more.
 pub(crate) fn clear(fd: impl AsFd, waker: Waker) -> io::Result<bool> {
     let mut bytes = [0; 64];

@@ -1,0 +1,363 @@
+//! Clients and servers: handshakes, many clients on one thread, kills, lies and floods.
+
+#![allow(clippy::unwrap_used)]
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketType, connect, sendmsg,
+    socket,
+};
+use shm2::channel::StepError;
+use shm2::duplex::{ConnectError, Event, Interface, Listener, Options, Refusal, Server};
+use std::collections::HashMap;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+const LONG: Option<Duration> = Some(Duration::from_secs(20));
+const CAPACITY: usize = 64;
+
+type Packet = [u8; 1500];
+
+/// A socket's path that no other test uses.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self(std::env::temp_dir().join(format!("shm2-test-duplex-{}-{number}", std::process::id())))
+    }
+
+    fn listener<T: shm2::channel::Element>(&self) -> Listener<T> {
+        Listener::bind(&self.0, Options::new(CAPACITY)).unwrap()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn packet(client: u8, number: u64) -> Packet {
+    let mut packet = [client; 1500];
+    packet[..8].copy_from_slice(&number.to_le_bytes());
+    packet[1499] = number as u8;
+    packet
+}
+
+/// Sends packets and checks that each comes back, in order.
+fn echo_client(path: &PathBuf, name: u8, count: u64) -> Result<(), StepError> {
+    let mut client = Interface::<Packet>::connect(path, Options::new(CAPACITY)).unwrap();
+    let (mut sent, mut received) = (0, 0);
+    while received < count {
+        while sent < count && client.xmit(packet(name, sent))? {
+            sent += 1;
+        }
+        client.wait(1, LONG)?;
+        for back in client.recv_vectored(CAPACITY)? {
+            assert!(back == packet(name, received), "client {name}: packet {received}");
+            received += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Sends back what comes, and serves nobody else meanwhile than those that are ready.
+fn echo_server(server: &mut Server<Packet>, mut until: impl FnMut(&Event) -> bool) {
+    let mut waiting: HashMap<_, Vec<Packet>> = HashMap::new();
+    loop {
+        let events = server.wait(LONG).unwrap();
+        assert!(!events.is_empty(), "nothing happens any more");
+        for event in events {
+            let id = match &event {
+                Event::Connected(id) | Event::Ready(id) => *id,
+                Event::Gone(id, _) => {
+                    server.remove(*id);
+                    waiting.remove(id);
+                    if until(&event) {
+                        return;
+                    }
+                    continue;
+                }
+                other => panic!("{other:?}"),
+            };
+            let Some(client) = server.client(id) else { continue };
+            let queue = waiting.entry(id).or_default();
+            // No more than a ring of each client is held: a bounded queue.
+            loop {
+                let sent = queue.iter().take_while(|packet| client.xmit(**packet).unwrap_or(false)).count();
+                queue.drain(..sent);
+                if !queue.is_empty() {
+                    break;
+                }
+                match client.recv_vectored(CAPACITY) {
+                    Ok(packets) if packets.is_empty() => break,
+                    Ok(packets) => *queue = packets,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            if until(&event) {
+                return;
+            }
+        }
+    }
+}
+
+/// Runs as a process of its own when it is asked to.
+#[test]
+fn client_process() {
+    if let Ok(path) = std::env::var("SHM2_TEST_CLIENT") {
+        let _ = echo_client(&path.into(), 9, u64::MAX);
+    }
+}
+
+#[test]
+fn three_clients_on_one_thread_and_one_killed_in_between() {
+    let place = Place::new();
+    let mut server = Server::new(place.listener::<Packet>(), 10);
+    let this = std::env::current_exe().unwrap();
+    let mut victim = Command::new(this);
+    let mut victim = victim.args(["--exact", "client_process"]).env("SHM2_TEST_CLIENT", &place.0).spawn().unwrap();
+    std::thread::scope(|scope| {
+        let clients = [1, 2].map(|name| {
+            scope.spawn({
+                let path = place.0.clone();
+                move || echo_client(&path, name, 100_000)
+            })
+        });
+        let begun = Instant::now();
+        let (mut gone, mut killed) = (0, false);
+        echo_server(&mut server, |event| {
+            if begun.elapsed() > Duration::from_millis(100) && !killed {
+                victim.kill().unwrap();
+                killed = true;
+            }
+            gone += usize::from(matches!(event, Event::Gone(..)));
+            gone == 3
+        });
+        for client in clients {
+            client.join().unwrap().unwrap();
+        }
+        println!("2 x 100,000 packets of 1,500 bytes each way in {:?}, one client killed", begun.elapsed());
+    });
+    assert!(!victim.wait().unwrap().success());
+    assert_eq!(server.clients().count(), 0);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_in_words() {
+    let place = Place::new();
+    let mut listener = place.listener::<u64>();
+    let serving =
+        std::thread::spawn(move || while listener.accept(Some(Duration::from_millis(500))).unwrap().is_none() {});
+    let other = Interface::<u32>::connect(&place.0, Options::new(CAPACITY)).unwrap_err();
+    assert!(matches!(other, ConnectError::Refused(Refusal::Element { bytes: 8, alignment: 8 })), "{other}");
+    let other = Interface::<u64>::connect(&place.0, Options::new(65)).unwrap_err();
+    assert!(matches!(other, ConnectError::Refused(Refusal::Capacity { capacity: 64 })), "{other}");
+    Interface::<u64>::connect(&place.0, Options::new(CAPACITY)).unwrap();
+    serving.join().unwrap();
+    let nobody = Interface::<u64>::connect("/tmp/shm2-test-nobody", Options::new(1)).unwrap_err();
+    assert!(matches!(nobody, ConnectError::NoServer { .. }), "{nobody}");
+}
+
+#[test]
+fn a_listener_takes_over_a_path_that_nobody_listens_at_and_no_other() {
+    let place = Place::new();
+    let first = place.listener::<u8>();
+    assert!(matches!(Listener::<u8>::bind(&place.0, Options::new(1)), Err(ConnectError::Listen { .. })));
+    drop(first);
+    let abandoned = Place::new();
+    // As after a kill: the socket's file stays.
+    drop(std::os::unix::net::UnixListener::bind(&abandoned.0).unwrap());
+    Listener::<u8>::bind(&abandoned.0, Options::new(1)).unwrap();
+    std::fs::write(&abandoned.0, "a file").unwrap();
+    assert!(Listener::<u8>::bind(&abandoned.0, Options::new(1)).is_err());
+    assert_eq!(std::fs::read(&abandoned.0).unwrap(), b"a file");
+}
+
+/// A client that says what it likes.
+fn liar(place: &Place, hello: &[u8], fds: &[&OwnedFd]) -> OwnedFd {
+    let client = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
+    connect(&client, &SocketAddrUnix::new(&place.0).unwrap()).unwrap();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
+    assert!(fds.is_empty() || ancillary.push(SendAncillaryMessage::ScmRights(&fds)));
+    sendmsg(&client, &[IoSlice::new(hello)], &mut ancillary, SendFlags::empty()).unwrap();
+    client
+}
+
+fn memory(bytes: u64, seals: SealFlags) -> OwnedFd {
+    let memory = memfd_create("shm2-test", MemfdFlags::ALLOW_SEALING | MemfdFlags::CLOEXEC).unwrap();
+    ftruncate(&memory, bytes).unwrap();
+    fcntl_add_seals(&memory, seals).unwrap();
+    memory
+}
+
+fn hello(version: u32, element: u32, capacity: u64) -> Vec<u8> {
+    let words = [version, element, element, 0].into_iter().flat_map(u32::to_le_bytes);
+    let mut bytes: Vec<u8> = b"SHM2DUP\0".iter().copied().chain(words).chain(capacity.to_le_bytes()).collect();
+    bytes.resize(64, 0);
+    bytes
+}
+
+#[test]
+fn lies_and_silence_in_the_handshake_keep_nobody_waiting() {
+    let place = Place::new();
+    let mut listener = place.listener::<u64>();
+    let size = SealFlags::SHRINK | SealFlags::GROW;
+    let (good, small, open) = (memory(1 << 16, size), memory(4096, size), memory(1 << 16, SealFlags::empty()));
+    let damaged = memory(1 << 16, size);
+    rustix::io::pwrite(&damaged, &[0xff; 8], 0).unwrap();
+    let file: OwnedFd = std::fs::File::open("/proc/self/exe").unwrap().into();
+    let fine = hello(1, 8, CAPACITY as u64);
+    let mut liars = Vec::new();
+    for (bytes, fds) in [
+        (&fine[..], &[][..]),
+        (&fine[..], &[&small][..]),
+        (&fine[..], &[&open][..]),
+        (&fine[..], &[&file][..]),
+        (&fine[..], &[&damaged][..]),
+        (&fine[..], &[&good, &good][..]),
+        (&fine[..], &[&good; 9][..]),
+        (&fine[..63], &[&good][..]),
+        (&[7; 64][..], &[&good][..]),
+        (&[7; 5000][..], &[&good][..]),
+        (&hello(2, 8, 64)[..], &[&good][..]),
+        (&hello(1, 8, u64::MAX)[..], &[&good][..]),
+    ] {
+        liars.push(liar(&place, bytes, fds));
+    }
+    // Others say nothing at all.
+    for _ in 0..100 {
+        let silent = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
+        connect(&silent, &SocketAddrUnix::new(&place.0).unwrap()).unwrap();
+        liars.push(silent);
+        let none = listener.try_accept().unwrap();
+        assert!(none.is_none(), "a liar was accepted");
+    }
+    let begun = Instant::now();
+    let client = std::thread::spawn({
+        let path = place.0.clone();
+        move || Interface::<u64>::connect(&path, Options::new(CAPACITY)).unwrap()
+    });
+    let mut server = listener.accept(LONG).unwrap().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    let mut client = client.join().unwrap();
+    client.xmit(5).unwrap();
+    assert_eq!((server.wait(1, LONG).unwrap(), server.recv().unwrap()), (1, Some(5)));
+}
+
+#[test]
+fn messages_of_any_length_pass_and_a_length_that_cannot_be_is_an_error() {
+    let place = Place::new();
+    let mut listener = place.listener::<u8>();
+    let connecting = std::thread::spawn({
+        let path = place.0.clone();
+        move || Interface::<u8>::connect(&path, Options::new(CAPACITY)).unwrap()
+    });
+    let mut server = listener.accept(LONG).unwrap().unwrap();
+    let mut client = connecting.join().unwrap();
+    let mut received = Vec::new();
+    for round in 0..2000usize {
+        let message = vec![round as u8; round % 61];
+        assert!(client.xmit_message(&message).unwrap());
+        assert!(server.recv_message(&mut received).unwrap() && received == message);
+        assert!(!server.recv_message(&mut received).unwrap());
+    }
+    assert!(client.xmit_message(&[0; 61]).is_err(), "longer than the ring");
+    while client.xmit_message(b"full").unwrap() {}
+    assert!(server.recv_message(&mut received).unwrap() && client.xmit_message(b"room").unwrap());
+    while server.recv_message(&mut received).unwrap() {}
+    client.xmit_all(&u32::MAX.to_le_bytes()).unwrap();
+    let error = server.recv_message(&mut received).unwrap_err();
+    assert!(matches!(error, StepError::Ring(_)), "{error}");
+}
+
+#[test]
+fn the_filter_sees_who_comes() {
+    let place = Place::new();
+    let me = std::process::id() as i32;
+    let refuse = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let refuses = refuse.clone();
+    let mut listener = place.listener::<u8>().filter(move |who| {
+        assert_eq!(who.pid, me);
+        !refuses.load(Ordering::Relaxed)
+    });
+    std::thread::scope(|scope| {
+        let connecting = || Interface::<u8>::connect(&place.0, Options::new(CAPACITY));
+        let first = scope.spawn(connecting);
+        assert!(listener.accept(Some(Duration::from_millis(300))).unwrap().is_none());
+        assert!(matches!(first.join().unwrap(), Err(ConnectError::Refused(Refusal::NotWanted))));
+        refuse.store(false, Ordering::Relaxed);
+        let second = scope.spawn(connecting);
+        let server = listener.accept(LONG).unwrap().unwrap();
+        assert_eq!(server.credentials().unwrap().pid, me);
+        second.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_client_that_floods_with_signals_or_lies_in_the_ring_leaves_the_others_alone() {
+    let place = Place::new();
+    let mut server = Server::new(place.listener::<Packet>(), 10);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let client = Interface::<Packet>::connect(&place.0, Options::new(CAPACITY)).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                let _ = rustix::net::send(client.wait_on(), &[1], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+            }
+        });
+        let good = scope.spawn(|| echo_client(&place.0, 3, 20_000));
+        let (mut gone, begun) = (0, Instant::now());
+        echo_server(&mut server, |event| {
+            gone += usize::from(matches!(event, Event::Gone(..)));
+            gone == 1 || begun.elapsed() > Duration::from_secs(20)
+        });
+        good.join().unwrap().unwrap();
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_hundred_idle_clients_cost_nothing() {
+    let place = Place::new();
+    let mut server = Server::new(place.listener::<u64>(), 200);
+    let mut clients = Vec::new();
+    std::thread::scope(|scope| {
+        let connecting = scope.spawn(|| {
+            (0..100).map(|_| Interface::<u64>::connect(&place.0, Options::new(CAPACITY)).unwrap()).collect::<Vec<_>>()
+        });
+        while server.clients().count() < 100 {
+            server.wait(LONG).unwrap();
+        }
+        clients = connecting.join().unwrap();
+    });
+    // Whatever the handshakes left.
+    while !server.wait(Some(Duration::from_millis(50))).unwrap().is_empty() {}
+    let own = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let nanoseconds = |t: rustix::time::Timespec| t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64;
+    let before = nanoseconds(own());
+    assert!(server.wait(Some(Duration::from_secs(2))).unwrap().is_empty());
+    let used = nanoseconds(own()) - before;
+    println!("2 s idle with 100 clients: {used} ns of CPU");
+    assert!(used < 2_000_000, "{used} ns");
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.xmit(number as u64).unwrap();
+    }
+    let mut sum = 0;
+    while sum < 4950 {
+        for event in server.wait(LONG).unwrap() {
+            let Event::Ready(id) = event else { panic!("{event:?}") };
+            sum += server.client(id).unwrap().recv_vectored(10).unwrap().iter().sum::<u64>();
+        }
+    }
+    assert_eq!(sum, 4950);
+}
