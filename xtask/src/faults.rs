@@ -42,7 +42,15 @@ pub fn miri() -> Outcome {
         println!("skipped: miri: no nightly toolchain with miri can be had (rustup toolchain install nightly -c miri)");
         return Ok(());
     }
-    let line = "cargo +nightly miri test -p shm2 --lib --test heap";
+    for line in
+        ["cargo +nightly miri test -p shm2 --lib --test heap", "cargo +nightly miri test -p shm2-ring --test ring"]
+    {
+        under_miri(line)?;
+    }
+    Ok(())
+}
+
+fn under_miri(line: &str) -> Outcome {
     let mut test = command(line);
     test.env("CARGO_TARGET_DIR", target().join("miri"))
         .env("MIRIFLAGS", "-Zmiri-disable-isolation -Zmiri-ignore-leaks");

@@ -34,10 +34,11 @@ fn run_tests(skipped: &Path) -> Outcome {
 
 /// Runs the loom models, each also with its fences weakened.
 pub fn models() -> Outcome {
-    let mut models = command("cargo test -p shm2 --lib --release models");
+    let line = "cargo test -p shm2 -p shm2-ring --lib --release models";
+    let mut models = command(line);
     let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
     models.env("RUSTFLAGS", format!("{flags} --cfg loom")).env("CARGO_TARGET_DIR", target().join("loom"));
-    run_command(models, "cargo test -p shm2 --lib --release models (with --cfg loom)")
+    run_command(models, &format!("{line} (with --cfg loom)"))
 }
 
 /// Formatting, clippy, documentation.

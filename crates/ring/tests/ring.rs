@@ -22,6 +22,12 @@ fn bytes<T>(memory: &mut [u64], capacity: usize) -> &mut [u8] {
     &mut memory.as_mut_bytes()[..channel_bufsize::<T>(capacity).unwrap()]
 }
 
+/// Both sides by address, beside which the tests may write into the words.
+fn attach<T: shm2_ring::Element>(address: *mut u8, length: usize) -> (Sender<'static, T>, Receiver<'static, T>) {
+    // SAFETY: the tests keep the memory longer than these, and have one of each at a time.
+    unsafe { (Sender::attach(address, length).unwrap(), Receiver::attach(address, length).unwrap()) }
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     SendAll(usize),
@@ -89,11 +95,7 @@ fn run(capacity: usize, start: u64, steps: &[Step]) {
     memory[..8].copy_from_slice(&start.to_ne_bytes());
     memory[128..136].copy_from_slice(&start.to_ne_bytes());
     let (address, length) = (memory.as_mut_ptr(), memory.len());
-    // SAFETY: the memory outlives both, and there is one of each.
-    let attach = || unsafe {
-        (Sender::<u32>::attach(address, length).unwrap(), Receiver::<u32>::attach(address, length).unwrap())
-    };
-    let (mut sender, mut receiver) = attach();
+    let (mut sender, mut receiver) = attach::<u32>(address, length);
     let mut model = Model::default();
     for step in steps {
         let free = capacity - model.queue.len();
@@ -186,7 +188,7 @@ fn run(capacity: usize, start: u64, steps: &[Step]) {
                 model.taken(n.min(m), status.signal);
                 model.receiver_asked |= filled == n.min(m);
             }
-            Step::Reattach => (sender, receiver) = attach(),
+            Step::Reattach => (sender, receiver) = attach::<u32>(address, length),
             _ => {}
         }
         assert_eq!(sender.writable().unwrap(), capacity - model.queue.len());
@@ -210,7 +212,7 @@ proptest! {
         let mut memory = memory::<u64>(capacity);
         let memory = bytes::<u64>(&mut memory, capacity);
         let (address, length) = (memory.as_mut_ptr(), memory.len());
-        let (mut sender, mut receiver) = channel::<u64>(memory).unwrap();
+        let (mut sender, mut receiver) = attach::<u64>(address, length);
         for (is_written, word, is_small) in words {
             let value = if is_small { word % 20 } else { word };
             let offset = if is_written { 0 } else { 128 };
@@ -230,8 +232,8 @@ proptest! {
 fn a_count_that_cannot_be_is_an_error_with_its_name() {
     let mut memory = memory::<u8>(10);
     let memory = bytes::<u8>(&mut memory, 10);
-    let address = memory.as_mut_ptr();
-    let (mut sender, mut receiver) = channel::<u8>(memory).unwrap();
+    let (address, length) = (memory.as_mut_ptr(), memory.len());
+    let (mut sender, mut receiver) = attach::<u8>(address, length);
     sender.send_all(&[1, 2, 3, 4]).unwrap();
     assert_eq!(receiver.readable(), Ok(4));
     // SAFETY: words of the ring's memory; this is the lying peer.
@@ -297,7 +299,7 @@ fn a_poller_asks_for_no_signal() {
 
 #[test]
 fn two_threads_with_signals_lose_nothing() {
-    const COUNT: u64 = 3_000_000;
+    const COUNT: u64 = if cfg!(miri) { 300 } else { 3_000_000 };
     let mut memory = memory::<u64>(61);
     let (mut sender, mut receiver) = channel::<u64>(bytes::<u64>(&mut memory, 61)).unwrap();
     let [to_receiver, to_sender] = [0; 2].map(|_| (AtomicBool::new(false), std::thread::current()));
