@@ -1,0 +1,25 @@
+//! Sends each line of its input to `duplex_server` and prints what comes back.
+
+use shm2::duplex::{Interface, Options};
+use std::io::BufRead;
+use std::time::Duration;
+
+/// As the server's.
+const CAPACITY: usize = 64 * 1024;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let path = std::env::args().nth(1).unwrap_or_else(|| "/tmp/shm2-duplex".into());
+    let mut server = Interface::<u8>::connect(&path, Options::new(CAPACITY))?;
+    let mut answer = Vec::new();
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        while !server.xmit_message(line.as_bytes())? {
+            server.wait_for_room(line.len() + 4, None)?;
+        }
+        while !server.recv_message(&mut answer)? {
+            server.wait(1, Some(Duration::from_secs(10)))?;
+        }
+        println!("{}", String::from_utf8_lossy(&answer));
+    }
+    Ok(())
+}
