@@ -430,7 +430,7 @@ fn a_player_goes_on_with_the_next_producer() {
 fn a_consumer_that_stalls_does_not_slow_another() {
     let name = Name::new();
     let media = "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=100/1";
-    let producer = Pipeline::playing(&format!("{media} ! shm2sink name=sink shm-size=6291456 shm-path={}", &*name));
+    let producer = Pipeline::playing(&format!("{media} ! shm2sink name=sink shm-path={}", &*name));
     let stalled = Pipeline::playing(&format!(
         "shm2src name=src shm-path={} ! queue max-size-buffers=2 ! identity sleep-time=1500000 ! fakesink",
         &*name

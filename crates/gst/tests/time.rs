@@ -231,7 +231,7 @@ fn latest_only_gives_a_slow_consumer_frames_of_the_last_two_periods() {
     // The first may be of before the consumer came; the rest: two periods, and what a busy machine adds.
     let worst = ages.iter().skip(1).max().unwrap() / 1000;
     println!("oldest frame delivered: {worst} us, skipped {}", consumer.stat("src", "skipped"));
-    assert!(worst < 66_667 + 15_000, "{worst} us: {ages:?}");
+    assert!(worst < 66_667 + 25_000, "{worst} us: {ages:?}");
     assert!(consumer.stat("src", "skipped") > 50 && consumer.stat("src", "missed") == 0);
     assert_eq!(producer.stat("sink", "dropped-newest"), 0);
 }
