@@ -54,7 +54,7 @@ fn under_miri(line: &str) -> Outcome {
     let mut test = command(line);
     test.env("CARGO_TARGET_DIR", target().join("miri"))
         .env("MIRIFLAGS", "-Zmiri-disable-isolation -Zmiri-ignore-leaks");
-    test.env("PROPTEST_CASES", "3");
+    test.env("PROPTEST_CASES", "2");
     run_command(test, line)
 }
 
