@@ -20,10 +20,11 @@ struct Pair {
 /// Medians of a pair: p50 and p99 in us, processor time per frame in us of sender and receiver.
 type Figures = [f64; 4];
 
-/// Runs both benchmarks.
+/// Runs all benchmarks.
 pub fn bench() -> Outcome {
     setup::setup()?;
     run("cargo run --release -p shm2-benches --bin handover")?;
+    run("cargo run --release -p shm2-benches --bin rings")?;
     run("cargo build --release -p gst-plugin-shm2 --lib --examples")?;
     let id = std::process::id();
     let pairs = [

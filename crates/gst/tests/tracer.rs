@@ -3,33 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/launch.rs"]
+mod launch;
 
 use common::{LIMIT, Name};
+use launch::{end, launch};
 use std::collections::BTreeMap;
-use std::process::{Child, Command, Stdio};
 use std::time::Instant;
-
-fn launch(name: &Name, pipeline: &str) -> Child {
-    let here = std::env::current_exe().unwrap();
-    let target = here.parent().and_then(|deps| deps.parent()).unwrap();
-    let mut command = Command::new("gst-launch-1.0");
-    command.env("GST_PLUGIN_PATH", target).env("GST_TRACERS", "latency").env("GST_DEBUG", "GST_TRACER:7");
-    command.env("G_DEBUG", "fatal-criticals").env("GST_DEBUG_NO_COLOR", "1");
-    command.args(pipeline.replace("NAME", name).split_whitespace()).stdout(Stdio::null()).stderr(Stdio::piped());
-    command.spawn().unwrap()
-}
-
-fn end(child: Child) -> String {
-    let begun = Instant::now();
-    let waiting = std::thread::spawn(move || child.wait_with_output().unwrap());
-    while !waiting.is_finished() {
-        assert!(begun.elapsed() < LIMIT, "a pipeline does not end");
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    let output = waiting.join().unwrap();
-    assert!(output.status.success(), "{}", output.status);
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 /// Nanoseconds from one element to another, by both names.
 fn latencies(text: &str) -> BTreeMap<(String, String), Vec<u64>> {
@@ -51,7 +31,7 @@ fn latencies(text: &str) -> BTreeMap<(String, String), Vec<u64>> {
 
 /// Whether a pipeline without our elements ends under the tracer.
 fn tracer_works() -> bool {
-    let mut plain = launch(&Name::new(), "videotestsrc num-buffers=3 ! fakesink");
+    let mut plain = launch("latency", &Name::new(), "videotestsrc num-buffers=3 ! fakesink");
     let begun = Instant::now();
     while begun.elapsed() < LIMIT / 6 {
         if let Ok(Some(status)) = plain.try_wait() {
@@ -71,11 +51,15 @@ fn each_program_measures_its_own_part() {
         return;
     }
     let name = Name::new();
-    let consumer =
-        launch(&name, "shm2src name=from shm-path=NAME ! identity sleep-time=2000 ! fakesink name=to sync=false");
+    let consumer = launch(
+        "latency",
+        &name,
+        "shm2src name=from shm-path=NAME ! identity sleep-time=2000 ! fakesink name=to sync=false",
+    );
     let media =
         "videotestsrc name=camera is-live=true num-buffers=60 ! video/x-raw,width=320,height=240,framerate=60/1";
-    let producer = launch(&name, &format!("{media} ! shm2sink name=out wait-for-connection=true shm-path=NAME"));
+    let producer =
+        launch("latency", &name, &format!("{media} ! shm2sink name=out wait-for-connection=true shm-path=NAME"));
     for (child, from, to) in [(producer, "camera", "out"), (consumer, "from", "to")] {
         let text = end(child);
         let latencies = latencies(&text);
