@@ -1,5 +1,9 @@
 //! One attachment to one generation of a region with the right to lease: frames are read in place.
 
+mod hold;
+
+pub(super) use hold::Hold;
+
 use super::builder::{Liveness, Settings, Start, latest};
 use super::claim::claim;
 use super::frame::{Frame, Payload};
@@ -481,39 +485,5 @@ impl Drop for Session {
         if !self.is_by_heartbeat() {
             self.region.unclaim(self.page.index());
         }
-    }
-}
-
-/// One lease entry in use; ends the lease when dropped, on any thread, without waiting for anything.
-#[derive(Debug)]
-pub(super) struct Hold {
-    session: Arc<Session>,
-    slot: usize,
-    sequence: u64,
-    /// What it counts of the share; the cell's word, checked or not.
-    bytes: u64,
-}
-
-impl Hold {
-    pub(super) fn memory(&self) -> &Memory {
-        &self.session.memory
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        let session = &self.session;
-        session.held.fetch_sub(self.bytes, Ordering::Relaxed);
-        if !session.memory.is_here() {
-            return;
-        }
-        let entry = &session.page.words().leases[self.slot].sequence;
-        match session.is_by_heartbeat() {
-            true => protocol::release_if_mine(entry, session.signed(self.sequence)),
-            false => protocol::release(entry),
-        }
-        point!("release.cleared");
-        session.in_use.fetch_and(!(1 << self.slot), Ordering::Release);
-        session.tell_room();
     }
 }

@@ -1,0 +1,42 @@
+//! The hold on a frame that a consumer reads in place.
+
+use super::Session;
+use crate::mapped::Memory;
+use crate::points::point;
+use crate::protocol;
+use crate::sync::Ordering;
+use std::sync::Arc;
+
+/// One lease entry in use; ends the lease when dropped, on any thread, without waiting for anything.
+#[derive(Debug)]
+pub(in crate::consumer) struct Hold {
+    pub(super) session: Arc<Session>,
+    pub(super) slot: usize,
+    pub(super) sequence: u64,
+    /// What it counts of the share; the cell's word, checked or not.
+    pub(super) bytes: u64,
+}
+
+impl Hold {
+    pub(in crate::consumer) fn memory(&self) -> &Memory {
+        &self.session.memory
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let session = &self.session;
+        session.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        if !session.memory.is_here() {
+            return;
+        }
+        let entry = &session.page.words().leases[self.slot].sequence;
+        match session.is_by_heartbeat() {
+            true => protocol::release_if_mine(entry, session.signed(self.sequence)),
+            false => protocol::release(entry),
+        }
+        point!("release.cleared");
+        session.in_use.fetch_and(!(1 << self.slot), Ordering::Release);
+        session.tell_room();
+    }
+}
