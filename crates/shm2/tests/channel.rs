@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
-use shm2::channel::{ChannelError, Receiver, Sender, Signals, StepError};
+use shm2::channel::{ChannelError, HugePages, Receiver, Sender, Signals, StepError};
 use shm2::memory::{Blob, MemoryError, write_once};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -191,4 +191,23 @@ fn a_blob_of_a_gigabyte_passes_without_a_copy() {
     let took = begun.elapsed();
     assert!(blob.len() == bytes && (0..1024usize).all(|number| blob[number << 20] == number as u8));
     println!("a blob of 1 GiB opened in {took:?}");
+}
+
+#[test]
+fn huge_pages_serve_or_are_refused_in_words() {
+    match Sender::<u8>::with_hugetlb(1000, HugePages::Mib2, signals()) {
+        Ok(mut sender) => {
+            let memory = sender.memory().try_clone_to_owned().unwrap();
+            let mut receiver = Receiver::<u8>::open(1000, memory, signals()).unwrap();
+            sender.send_all(b"huge").unwrap().unwrap();
+            let mut bytes = [0; 4];
+            receiver.recv_all(&mut bytes).unwrap().unwrap();
+            assert_eq!(&bytes, b"huge");
+            println!("huge pages are there");
+        }
+        Err(error) => {
+            println!("{error}");
+            assert!(error.to_string().contains("2097152 bytes"), "{error}");
+        }
+    }
 }

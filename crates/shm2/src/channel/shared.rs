@@ -20,6 +20,9 @@ pub(crate) struct Shared {
     pub(crate) bytes: usize,
 }
 
+/// The largest page that a kernel has.
+const LARGEST_PAGE: u64 = 16 << 30;
+
 /// Bytes for a ring of so many elements.
 fn needed<T>(capacity: usize) -> Result<usize, ChannelError> {
     let element = size_of::<T>();
@@ -58,7 +61,9 @@ impl Shared {
         if bytes < needed as u64 {
             return Err(ChannelError::TooSmall { capacity, needed: needed as u64, bytes });
         }
-        let mapping = Mapping::new(&memory, 0, needed, true).map_err(system("map", bytes))?;
+        // Huge pages can be mapped whole only. What is longer than any of them is not theirs.
+        let length = if bytes - needed as u64 <= LARGEST_PAGE { bytes as usize } else { needed };
+        let mapping = Mapping::new(&memory, 0, length, true).map_err(system("map", bytes))?;
         mapping.populate(0, needed, true);
         Ok(Self { memory, mapping, bytes: needed })
     }
