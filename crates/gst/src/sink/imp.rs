@@ -9,7 +9,7 @@ use super::report::Past;
 use super::settings::{self, Settings};
 use crate::allocator::ArenaAllocator;
 use crate::caps::Media;
-use crate::events::{self, Passage};
+use crate::events;
 use crate::pool::ArenaPool;
 use crate::{Pace, clock, lock, uri};
 use gst::glib::{self, subclass::Signal};
@@ -17,16 +17,12 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
-use shm2::{FrameInfo, SendError};
+use shm2::SendError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex};
-use std::time::Duration;
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> =
     LazyLock::new(|| gst::DebugCategory::new("shm2sink", gst::DebugColorFlags::empty(), Some("Shared-memory sink")));
-
-/// Time between two attempts to send an event while the pipeline changes its state.
-const RETRY: Duration = Duration::from_millis(1);
 
 #[derive(Default)]
 pub struct Shm2Sink {
@@ -304,53 +300,8 @@ impl Shm2Sink {
         stream.as_mut().ok_or(SendError::Closed)?.publish(buffer, timing, latency)
     }
 
-    /// Sends an event to the consumers, if it is one for them.
-    fn pass_on(&self, event: &gst::EventRef) {
-        let passage = lock(&self.described).take(event);
-        let passed = match passage {
-            Passage::Local => true,
-            Passage::Described | Passage::DescribedInPart => {
-                let blob = lock(&self.described).bytes();
-                lock(&self.stream).iter_mut().for_each(|stream| stream.set_blob(blob.clone()));
-                passage == Passage::Described
-            }
-            Passage::Between(list) => {
-                let info = self.event_info(event);
-                self.publish_event(&info, &list).is_ok()
-            }
-            Passage::LeftBehind => false,
-        };
-        if !passed {
-            gst::debug!(CAT, imp = self, "left behind: {event:?}");
-            lock(&self.counters).events_left_behind += 1;
-        }
-    }
-
-    /// Under `block` this may wait. A pause in between does not lose the event, a flush does.
-    fn publish_event(&self, info: &FrameInfo, list: &[u8]) -> Result<(), SendError> {
-        loop {
-            let sent = lock(&self.stream).as_mut().map(|stream| stream.publish_event(info, list));
-            let is_flushing =
-                || self.obj().static_pad("sink").is_none_or(|p| p.pad_flags().contains(gst::PadFlags::FLUSHING));
-            match sent {
-                Some(Err(SendError::Cancelled)) if !is_flushing() => std::thread::sleep(RETRY),
-                sent => return sent.unwrap_or(Err(SendError::Closed)),
-            }
-        }
-    }
-
-    fn event_info(&self, event: &gst::EventRef) -> FrameInfo {
-        let mut info = FrameInfo::new();
-        if let gst::EventView::Gap(gap) = event.view() {
-            let (time, duration) = gap.get();
-            let timing = self.timing(Some(time), None, duration);
-            (info.pts, info.time, info.duration) = (timing.pts, timing.time, timing.duration);
-        }
-        info
-    }
-
     /// When the frame is due: in running time, because a segment may begin anywhere, and on the monotonic clock.
-    fn timing(
+    pub(super) fn timing(
         &self,
         pts: Option<gst::ClockTime>,
         dts: Option<gst::ClockTime>,

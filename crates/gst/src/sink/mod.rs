@@ -10,6 +10,7 @@
 //! Since: 0.1.0
 
 mod imp;
+mod pass;
 mod publish;
 mod region;
 mod report;
