@@ -118,6 +118,9 @@ pub enum StepError {
     /// Nobody is on the other side any more, and nothing is left to read.
     #[error("the other side of the channel is gone")]
     PeerGone,
+    /// The peer's: it goes on passing descriptors that nobody takes.
+    #[error("the other side passed descriptors {0} times and more, and none were taken")]
+    TooManyPassed(usize),
     /// The time is over.
     #[error("the other side did nothing in time")]
     TimedOut,

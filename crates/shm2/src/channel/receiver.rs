@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code)]
 
-use super::shared::{Shared, block_until};
+use super::shared::{Shared, block_until, readable};
 use super::{ChannelError, Element, HugePages, Items, RingError, Signals, Status, StepError};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -152,10 +152,7 @@ impl<T: Element> Receiver<T> {
     /// [`StepError::TimedOut`].
     pub fn block_until_readable(&mut self, count: usize, timeout: Option<Duration>) -> Result<usize, StepError> {
         let Self { ring, signals, .. } = self;
-        block_until(signals, count, timeout, || match ring.peek(count)? {
-            Some(_) => Ok(ring.readable()?),
-            None => Ok(0),
-        })
+        block_until(count, timeout, || readable(ring, count), |left| signals.wait(left))
     }
 
     /// The descriptor to wait on, and how many elements are there now: wait only if there are none.
@@ -163,7 +160,7 @@ impl<T: Element> Receiver<T> {
     /// # Errors
     /// When the peer misbehaves.
     pub fn wait_status(&mut self) -> Result<(BorrowedFd<'_>, usize), StepError> {
-        let there = if self.ring.peek(1)?.is_some() { self.ring.readable()? } else { 0 };
+        let there = readable(&mut self.ring, 1)?;
         Ok((self.signals.wait_on(), there))
     }
 

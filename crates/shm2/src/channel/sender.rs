@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code)]
 
-use super::shared::{Shared, block_until};
+use super::shared::{Shared, block_until, writable};
 use super::{ChannelError, Element, HugePages, RingError, Signals, Slots, Status, StepError};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -148,10 +148,7 @@ impl<T: Element> Sender<T> {
     /// [`StepError::PeerGone`] within a second of the peer's death, if the signals tell of it; [`StepError::TimedOut`].
     pub fn block_until_writable(&mut self, count: usize, timeout: Option<Duration>) -> Result<usize, StepError> {
         let Self { ring, signals, .. } = self;
-        block_until(signals, count, timeout, || match ring.reserve(count)? {
-            Some(_) => Ok(ring.writable()?),
-            None => Ok(0),
-        })
+        block_until(count, timeout, || writable(ring, count), |left| signals.wait(left))
     }
 
     /// The descriptor to wait on, and how many slots are free now: wait only if there are none.
@@ -159,7 +156,7 @@ impl<T: Element> Sender<T> {
     /// # Errors
     /// When the peer misbehaves.
     pub fn wait_status(&mut self) -> Result<(BorrowedFd<'_>, usize), StepError> {
-        let free = if self.ring.reserve(1)?.is_some() { self.ring.writable()? } else { 0 };
+        let free = writable(&mut self.ring, 1)?;
         Ok((self.signals.wait_on(), free))
     }
 

@@ -4,9 +4,8 @@
 //! A ring is attached to a mapping that is at least as large as the ring, was checked against the seals (nobody can make
 //! the memory smaller), and lives longer than the ring: both are fields of the same struct, the ring first.
 
-use super::{ChannelError, HugePages, StepError};
-use crate::backend::{Mapping, Outcome, Seals, create_memory, demand_seals, memory_bytes, seal};
-use crate::channel::Signals;
+use super::{ChannelError, Element, HugePages, StepError};
+use crate::backend::{Mapping, Seals, create_memory, demand_seals, memory_bytes, seal};
 use crate::memory::MemoryError;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -83,32 +82,40 @@ impl Shared {
 /// Longest sleep before a look at the other side's count without a signal: a hostile peer may send none.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Waits until `ready` says how many there are, at least `count`. The last look comes after the peer's end was seen:
-/// what it left is still to be had.
+/// How many elements there are to read: at least `count`, or 0 and the receiver asked for a signal.
+pub(crate) fn readable<T: Element>(ring: &mut shm2_ring::Receiver<'_, T>, count: usize) -> Result<usize, StepError> {
+    let are_there = ring.peek(count)?.is_some();
+    Ok(if are_there { ring.readable()? } else { 0 })
+}
+
+/// How many slots are free: at least `count`, or 0 and the sender asked for a signal.
+pub(crate) fn writable<T: Element>(ring: &mut shm2_ring::Sender<'_, T>, count: usize) -> Result<usize, StepError> {
+    let are_there = ring.reserve(count)?.is_some();
+    Ok(if are_there { ring.writable()? } else { 0 })
+}
+
+/// Waits until `ready` says how many there are, at least `count`. `wait` sleeps for at most so long, and returns whether
+/// the other side's end was seen. The last look comes after that: what it left is still to be had.
 pub(crate) fn block_until(
-    signals: &Signals,
     count: usize,
     timeout: Option<Duration>,
     mut ready: impl FnMut() -> Result<usize, StepError>,
+    mut wait: impl FnMut(Duration) -> Result<bool, StepError>,
 ) -> Result<usize, StepError> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut is_gone = false;
+    let mut is_over = false;
     loop {
         let there = ready()?;
         if there >= count {
             return Ok(there);
         }
-        if is_gone {
+        if is_over {
             return Err(StepError::PeerGone);
         }
         let left = deadline.map_or(LOOK_EVERY, |deadline| deadline.saturating_duration_since(Instant::now()));
         if left.is_zero() {
             return Err(StepError::TimedOut);
         }
-        is_gone = match signals.wait(Some(left.min(LOOK_EVERY)))? {
-            Outcome::Signal => !signals.clear()?,
-            Outcome::Gone => true,
-            Outcome::TimedOut => false,
-        };
+        is_over = wait(left.min(LOOK_EVERY))?;
     }
 }

@@ -1,7 +1,7 @@
 //! Descriptors by which the two sides of a channel wake each other.
 
-use super::ChannelError;
-use crate::backend::{Outcome, Waker, clear, new_event, wait_readable};
+use super::{ChannelError, StepError};
+use crate::backend::{Outcome, Waker, clear, new_event, new_socket_pair, wait_readable};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -39,6 +39,15 @@ impl Signals {
         Self { waker: Waker::Pipe, wait_on, wake_by: Some(wake_by), peer: None }
     }
 
+    /// Two ends of a socket pair, for both sides.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn socket_pair() -> Result<(Self, Self), ChannelError> {
+        let pair = new_socket_pair().map_err(|source| ChannelError::System { what: "make a socket pair", source })?;
+        Ok((Self::socket(pair.0), Self::socket(pair.1)))
+    }
+
     /// One end of a connected socket, which serves both ways. Nothing else may be sent on it.
     pub fn socket(socket: OwnedFd) -> Self {
         Self { waker: Waker::Socket, wait_on: socket, wake_by: None, peer: None }
@@ -63,16 +72,27 @@ impl Signals {
     }
 
     /// False when nobody is there to be woken.
-    pub(crate) fn wake(&self) -> io::Result<bool> {
+    pub(super) fn wake(&self) -> io::Result<bool> {
         self.waker.wake(self.wake_by())
     }
 
-    pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<Outcome> {
-        wait_readable(self.wait_on(), self.peer.as_ref().map(|peer| peer.as_fd()), timeout)
+    /// Sleeps until there is a signal, and takes it. True when there will be no more.
+    pub(super) fn wait(&self, timeout: Duration) -> Result<bool, StepError> {
+        let outcome = wait_readable(self.wait_on(), self.peer(), Some(timeout))?;
+        Ok(match outcome {
+            Outcome::Signal => !self.clear()?,
+            Outcome::Gone => true,
+            Outcome::TimedOut => false,
+        })
+    }
+
+    /// What tells of the peer's death beside the signals themselves.
+    pub(super) fn peer(&self) -> Option<BorrowedFd<'_>> {
+        self.peer.as_ref().map(|peer| peer.as_fd())
     }
 
     /// False when no more signals will come.
-    pub(crate) fn clear(&self) -> io::Result<bool> {
+    pub(super) fn clear(&self) -> io::Result<bool> {
         clear(self.wait_on(), self.waker)
     }
 }

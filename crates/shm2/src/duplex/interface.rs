@@ -5,13 +5,16 @@
 
 #![allow(unsafe_code)]
 
+use super::halves::{Common, Incoming, Outgoing, longest_message};
 use super::handshake::{BYTES, Hello};
-use super::{ConnectError, Credentials, Options};
-use crate::backend::{Message, connect_to, peer_of, receive_message, send_message};
-use crate::channel::shared::{Shared, block_until};
-use crate::channel::{ChannelError, Corrupt, Element, RingError, Signals, Status, StepError};
+use super::link::Link;
+use super::{ConnectError, Credentials, Options, Passed};
+use crate::backend::{Message, connect_to, receive_message, send_message, wait_readable};
+use crate::channel::shared::Shared;
+use crate::channel::{ChannelError, Element, StepError};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The second ring begins at a multiple of this.
@@ -22,11 +25,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Sends and receives elements, both ways at the same time.
 #[derive(Debug)]
 pub struct Interface<T> {
-    sender: shm2_ring::Sender<'static, T>,
-    receiver: shm2_ring::Receiver<'static, T>,
-    /// Keeps the memory mapped; dropped after the rings.
-    _shared: Shared,
-    signals: Signals,
+    pub(super) outgoing: Outgoing<T>,
+    pub(super) incoming: Incoming<T>,
 }
 
 /// Bytes of each ring, and where the second begins.
@@ -54,36 +54,45 @@ impl<T: Element> Interface<T> {
         if !send_message(&socket, &hello, &[shared.memory.as_fd()])? {
             return Err(ConnectError::BrokenOff);
         }
-        let signals = Signals::socket(socket);
-        answer(&signals)?.verdict()?;
-        Ok(Self::attach(shared, signals, options.capacity, true)?)
+        answer(&socket)?.verdict()?;
+        Ok(Self::attach(shared, socket, options.capacity, true)?)
     }
 
     /// The server's end, on memory from a client.
     pub(super) fn serve(socket: OwnedFd, memory: OwnedFd, capacity: usize) -> Result<Self, ChannelError> {
         let (bytes, second) = places::<T>(capacity)?;
         let shared = Shared::open_bytes(capacity, second + bytes, memory)?;
-        Self::attach(shared, Signals::socket(socket), capacity, false)
+        Self::attach(shared, socket, capacity, false)
     }
 
-    fn attach(shared: Shared, signals: Signals, capacity: usize, is_client: bool) -> Result<Self, ChannelError> {
+    fn attach(shared: Shared, socket: OwnedFd, capacity: usize, is_client: bool) -> Result<Self, ChannelError> {
         let (bytes, second) = places::<T>(capacity)?;
         // SAFETY: `second` and `bytes` lie inside the mapping, see the head of this file.
         let places = unsafe { [shared.address(), shared.address().add(second)] };
         let [mine, theirs] = if is_client { places } else { [places[1], places[0]] };
         // SAFETY: valid for so many bytes as long as the mapping; each ring has one sender and one receiver by the
         // handshake, and a peer that does not keep to it can only spoil elements, which are plain data.
-        let (sender, receiver) =
+        let (sender, mut receiver) =
             unsafe { (shm2_ring::Sender::attach(mine, bytes)?, shm2_ring::Receiver::attach(theirs, bytes)?) };
-        let mut interface = Self { sender, receiver, _shared: shared, signals };
         // Asks for a signal from the start: a loop of one's own may not look before one comes.
-        let _ = interface.receiver.peek(1);
-        Ok(interface)
+        let _ = receiver.peek(1);
+        let common = Arc::new(Common { link: Link::new(socket), _shared: shared });
+        let outgoing = Outgoing { ring: sender, common: common.clone() };
+        Ok(Self { outgoing, incoming: Incoming { ring: receiver, common } })
+    }
+
+    fn link(&self) -> &Link {
+        &self.outgoing.common.link
+    }
+
+    /// The two directions, for a thread each.
+    pub fn split(self) -> (Outgoing<T>, Incoming<T>) {
+        (self.outgoing, self.incoming)
     }
 
     /// Elements of each ring.
     pub fn capacity(&self) -> usize {
-        self.sender.capacity()
+        self.outgoing.ring.capacity()
     }
 
     /// Who is on the other end.
@@ -91,163 +100,129 @@ impl<T: Element> Interface<T> {
     /// # Errors
     /// When the system does not tell.
     pub fn credentials(&self) -> Result<Credentials, StepError> {
-        let (pid, uid, gid) = peer_of(self.signals.wait_on())?;
+        let (pid, uid, gid) = self.link().peer()?;
         Ok(Credentials { pid, uid, gid })
     }
 
     /// The descriptor to wait on in a loop of one's own: readable when there may be something to do. Then call
     /// [`clear`](Self::clear), and take all that is there.
     pub fn wait_on(&self) -> BorrowedFd<'_> {
-        self.signals.wait_on()
+        self.link().socket()
     }
 
-    /// Takes the signals that are there.
+    /// Takes the signals that are there: some at a time, so that a peer that floods keeps nobody here.
     ///
     /// # Errors
-    /// [`StepError::PeerGone`]; there may still be elements to receive.
+    /// [`StepError::PeerGone`]; there may still be elements to receive. [`StepError::TooManyPassed`].
     pub fn clear(&mut self) -> Result<(), StepError> {
-        // Some at a time, so that a peer that floods keeps nobody here.
-        if self.signals.clear()? { Ok(()) } else { Err(StepError::PeerGone) }
+        self.link().clear()
     }
 
-    fn signal(&self, status: Status) -> Result<(), StepError> {
-        if status.signal && !self.signals.wake()? { Err(StepError::PeerGone) } else { Ok(()) }
-    }
-
-    /// Sends one element; false when there is no room: then the other side will signal when there is.
+    /// Passes copies of one to four descriptors and a number, beside the elements and in no order with them. False when
+    /// there is no room for them now.
     ///
     /// # Errors
-    /// When the peer is gone or misbehaves.
+    /// When the peer is gone, or there are too many.
+    pub fn pass(&mut self, number: u64, descriptors: &[BorrowedFd]) -> Result<bool, StepError> {
+        Ok(self.link().pass(number, descriptors)?)
+    }
+
+    /// The next descriptors that the other side passed, if they have come: [`clear`](Self::clear) and
+    /// [`wait`](Self::wait) take them from the socket. Of those that nobody takes sixteen sets are kept; then the
+    /// connection fails.
+    pub fn take_passed(&mut self) -> Option<Passed> {
+        self.link().take_passed()
+    }
+
+    /// As [`Outgoing::xmit`].
+    ///
+    /// # Errors
+    /// As there.
     #[inline]
     pub fn xmit(&mut self, value: T) -> Result<bool, StepError> {
-        self.xmit_all(&[value])
+        self.outgoing.xmit(value)
     }
 
-    /// Sends all elements, or none when there is not room for all.
+    /// As [`Outgoing::xmit_all`].
     ///
     /// # Errors
-    /// As [`xmit`](Self::xmit).
+    /// As there.
     #[inline]
     pub fn xmit_all(&mut self, values: &[T]) -> Result<bool, StepError> {
-        let Some(status) = self.sender.send_all(values)? else { return Ok(false) };
-        self.signal(status).map(|()| true)
+        self.outgoing.xmit_all(values)
     }
 
-    /// The next element, if there is one.
+    /// As [`Incoming::recv`].
     ///
     /// # Errors
-    /// When the peer misbehaves. That it is gone is told by [`wait`](Self::wait) and [`clear`](Self::clear), when all
-    /// that it sent is received.
+    /// As there.
     #[inline]
     pub fn recv(&mut self) -> Result<Option<T>, StepError> {
-        let Some(items) = self.receiver.peek(1)? else { return Ok(None) };
-        let value = items.get(0);
-        let status = items.consume(1);
-        self.give_back(status)?;
-        Ok(value)
+        self.incoming.recv()
     }
 
-    /// All elements that are there, at most `most`.
+    /// As [`Incoming::recv_vectored`].
     ///
     /// # Errors
-    /// As [`recv`](Self::recv).
+    /// As there.
     pub fn recv_vectored(&mut self, most: usize) -> Result<Vec<T>, StepError> {
-        let count = self.receiver.readable()?.min(most);
-        let mut values = Vec::with_capacity(count);
-        let status = self.receiver.recv_foreach(count.max(1), |_, value| values.push(value))?;
-        self.give_back(status)?;
-        Ok(values)
+        self.incoming.recv_vectored(most)
     }
 
-    /// Wakes a peer that waits for room. That it is gone is no reason to lose what was received.
-    fn give_back(&self, status: Status) -> Result<(), StepError> {
-        match self.signal(status) {
-            Err(StepError::PeerGone) => Ok(()),
-            other => other,
-        }
-    }
-
-    /// Waits until there are `count` elements to receive; returns how many there are. `None`: for ever.
+    /// As [`Incoming::wait`].
     ///
     /// # Errors
-    /// [`StepError::PeerGone`] when fewer are left, [`StepError::TimedOut`].
+    /// As there.
     pub fn wait(&mut self, count: usize, timeout: Option<Duration>) -> Result<usize, StepError> {
-        let Self { receiver, signals, .. } = self;
-        block_until(signals, count, timeout, || match receiver.peek(count)? {
-            Some(_) => Ok(receiver.readable()?),
-            None => Ok(0),
-        })
+        self.incoming.wait(count, timeout)
     }
 
-    /// Waits until there is room for `count` elements; returns for how many. `None`: for ever.
+    /// As [`Outgoing::wait_for_room`].
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// As there.
     pub fn wait_for_room(&mut self, count: usize, timeout: Option<Duration>) -> Result<usize, StepError> {
-        let Self { sender, signals, .. } = self;
-        block_until(signals, count, timeout, || match sender.reserve(count)? {
-            Some(_) => Ok(sender.writable()?),
-            None => Ok(0),
-        })
+        self.outgoing.wait_for_room(count, timeout)
+    }
+
+    /// As [`Outgoing::finish`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn finish(&mut self) -> Result<bool, StepError> {
+        self.outgoing.finish()
     }
 }
 
-/// Bytes of a message's length.
-const LENGTH: usize = 4;
-
-/// Messages of any length, one behind the other in a ring of bytes: length u32 (little-endian), then the bytes.
 impl Interface<u8> {
-    /// The longest message.
+    /// The longest message, in bytes.
     pub fn longest_message(&self) -> usize {
-        (self.capacity().saturating_sub(LENGTH)).min(u32::MAX as usize)
+        longest_message(self.capacity())
     }
 
-    /// Sends a message; false when there is no room now.
+    /// As [`Outgoing::xmit_message`].
     ///
     /// # Errors
-    /// When it is longer than [`longest_message`](Self::longest_message); else as [`xmit`](Self::xmit).
+    /// As there.
     pub fn xmit_message(&mut self, message: &[u8]) -> Result<bool, StepError> {
-        let longest = self.longest_message();
-        if message.len() > longest {
-            return Err(RingError::TooMany { count: message.len(), available: longest }.into());
-        }
-        let Some(mut slots) = self.sender.reserve(LENGTH + message.len())? else { return Ok(false) };
-        slots.write(0, &(message.len() as u32).to_le_bytes());
-        slots.write(LENGTH, message);
-        let status = slots.commit(LENGTH + message.len());
-        self.signal(status).map(|()| true)
+        self.outgoing.xmit_message(message)
     }
 
-    /// The next message, in place of what `message` holds; false when there is none.
+    /// As [`Incoming::recv_message`].
     ///
     /// # Errors
-    /// When the peer says a length that cannot be.
+    /// As there.
     pub fn recv_message(&mut self, message: &mut Vec<u8>) -> Result<bool, StepError> {
-        let (capacity, read) = (self.capacity(), self.receiver.read_count());
-        let Some(head) = self.receiver.peek(LENGTH)? else { return Ok(false) };
-        let mut length = [0; LENGTH];
-        head.read_into(0, &mut length);
-        let length = u32::from_le_bytes(length) as usize;
-        if length > capacity.saturating_sub(LENGTH) {
-            let written = read.wrapping_add(length as u64);
-            return Err(Corrupt::Written { written, seen: read, read, capacity }.into());
-        }
-        let Some(items) = self.receiver.peek(LENGTH + length)? else { return Ok(false) };
-        message.clear();
-        message.resize(length, 0);
-        items.read_into(LENGTH, message);
-        let status = items.consume(LENGTH + length);
-        self.give_back(status)?;
-        Ok(true)
+        self.incoming.recv_message(message)
     }
 }
 
 /// Waits for the server's answer to a hello.
-fn answer(signals: &Signals) -> Result<Hello, ConnectError> {
+fn answer(socket: &OwnedFd) -> Result<Hello, ConnectError> {
     let deadline = Instant::now() + ANSWER;
     loop {
         let mut bytes = [0; BYTES];
-        match receive_message(signals.wait_on(), &mut bytes)? {
+        match receive_message(socket, &mut bytes)? {
             Message::Bytes { count: BYTES, is_whole: true, .. } => {
                 return Hello::read(&bytes).ok_or(ConnectError::BrokenOff);
             }
@@ -258,6 +233,6 @@ fn answer(signals: &Signals) -> Result<Hello, ConnectError> {
         if left.is_zero() {
             return Err(ConnectError::TimedOut);
         }
-        signals.wait(Some(left))?;
+        wait_readable(socket.as_fd(), None, Some(left))?;
     }
 }

@@ -32,24 +32,32 @@
 //! memory holds the ring from client to server at offset 0 and the other one at the next multiple of 4,096 bytes; it has
 //! the seals against a change of its size. The server looks at all of it and answers with 64 bytes: the same magic,
 //! version, its own element size, alignment, and one word: 0 welcome, 1 another version, 2 other elements, 3 another
-//! capacity, 4 bad memory, 5 not wanted; then its own capacity u64. After that each message of one byte is a signal.
+//! capacity, 4 bad memory, 5 not wanted; then its own capacity u64. After that the first byte of each message says what it
+//! is: 1 a signal, 2 that this side sends no more elements, 3 descriptors, with a number u64. Others mean nothing.
 //!
 //! # Guarantees
 //! * Idle costs nothing: whoever waits sleeps in the kernel until there is something to do.
 //! * A client that dies, stalls, lies, or floods costs the others nothing; what it writes is checked at each step.
 //! * The memory belongs to the client that made it, so no client can use up the server's.
 
+mod halves;
 mod handshake;
 mod interface;
+mod link;
 mod listener;
+mod run;
 mod server;
+// cfg tokio
+// pub mod tokio;
 
+pub use halves::{Incoming, Outgoing};
 pub use interface::Interface;
 pub use listener::Listener;
 pub use server::{ClientId, Event, Server};
 
 use crate::channel::{ChannelError, StepError};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// What both sides must agree on.
@@ -63,6 +71,15 @@ impl Options {
     pub fn new(capacity: usize) -> Self {
         Self { capacity }
     }
+}
+
+/// Descriptors from the other side. What is behind them is the peer's choice: look before it is used.
+#[derive(Debug)]
+pub struct Passed {
+    /// What they are for, as the two sides agreed.
+    pub number: u64,
+    /// One to four.
+    pub fds: Vec<OwnedFd>,
 }
 
 /// Who is on the other end, as the kernel knows it.

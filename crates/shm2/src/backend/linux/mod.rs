@@ -20,7 +20,9 @@ pub(crate) use mapping::Mapping;
 pub(crate) use memfd::{Seals, create_memory, demand_seals, memory_bytes, seal};
 pub(crate) use open::{Identity, OpenRegion, identity_at};
 pub(crate) use signal::{Outcome, Waker, clear, new_event, wait_any_readable, wait_readable};
-pub(crate) use socket::{Message, accept_one, connect_to, listen_at, peer_of, receive_message, send_message};
+pub(crate) use socket::{
+    MOST_DESCRIPTORS, Message, accept_one, connect_to, listen_at, new_socket_pair, peer_of, receive_message, send_message,
+};
 pub(crate) use watch::{Watch, watch_directory, watch_region, watch_revival};
 
 use rustix::time::{ClockId, clock_gettime};

@@ -1,0 +1,167 @@
+//! The socket of a connection: signals, descriptors that are passed, and the end.
+
+use super::Passed;
+use crate::backend::{MOST_DESCRIPTORS, Message, Outcome, Waker, peer_of, receive_message, send_message, wait_readable};
+use crate::channel::StepError;
+use crate::channel::shared::block_until;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// First byte of a message that says that the rings get nothing more from this side. A signal is a 1, see [`Waker`].
+const FINISHED: u8 = 2;
+/// That descriptors come along; a number of eight bytes follows.
+const PASSED: u8 = 3;
+
+/// Messages taken at a time, so that a peer that floods keeps nobody.
+const AT_A_TIME: usize = 16;
+/// Sets of descriptors kept until somebody takes them.
+const MOST_SETS: usize = 16;
+
+/// What both directions of a connection share. One thread at a time looks after the socket for all that wait.
+#[derive(Debug)]
+pub(super) struct Link {
+    socket: OwnedFd,
+    state: Mutex<State>,
+    /// Notified at the end of each round.
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_gone: bool,
+    is_finished: bool,
+    is_watched: bool,
+    /// How often the socket was looked after.
+    rounds: u64,
+    passed: VecDeque<Passed>,
+}
+
+impl Link {
+    pub(super) fn new(socket: OwnedFd) -> Self {
+        Self { socket, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    pub(super) fn peer(&self) -> io::Result<(i32, u32, u32)> {
+        peer_of(&self.socket)
+    }
+
+    /// False when nobody is there to be woken.
+    pub(super) fn wake(&self) -> io::Result<bool> {
+        Waker::Socket.wake(&self.socket)
+    }
+
+    /// Says that this side sends nothing more. False when there is no room for that now.
+    pub(super) fn finish(&self) -> io::Result<bool> {
+        send_message(&self.socket, &[FINISHED], &[])
+    }
+
+    /// Passes descriptors. False when there is no room for them now.
+    pub(super) fn pass(&self, number: u64, fds: &[BorrowedFd]) -> io::Result<bool> {
+        if fds.is_empty() || fds.len() > MOST_DESCRIPTORS {
+            let text = format!("1 to {MOST_DESCRIPTORS} descriptors can be passed at a time, not {}", fds.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let mut bytes = [PASSED; 9];
+        bytes[1..].copy_from_slice(&number.to_le_bytes());
+        send_message(&self.socket, &bytes, fds)
+    }
+
+    pub(super) fn take_passed(&self) -> Option<Passed> {
+        self.lock().passed.pop_front()
+    }
+
+    /// Takes what is there on the socket.
+    pub(super) fn clear(&self) -> Result<(), StepError> {
+        let mut state = self.lock();
+        self.take(&mut state)?;
+        state.rounds += 1;
+        self.changed.notify_all();
+        if state.is_gone { Err(StepError::PeerGone) } else { Ok(()) }
+    }
+
+    /// Waits as [`block_until`] does. One that receives is through when the other side sends nothing more.
+    pub(super) fn block_until(
+        &self,
+        count: usize,
+        timeout: Option<Duration>,
+        receives: bool,
+        mut ready: impl FnMut() -> Result<usize, StepError>,
+    ) -> Result<usize, StepError> {
+        let seen = Cell::new(0);
+        let ready = || {
+            // Before the look into the ring: what comes after that starts another round.
+            seen.set(self.lock().rounds);
+            ready()
+        };
+        block_until(count, timeout, ready, |left| {
+            if !self.is_over(receives) {
+                self.wait_round(seen.get(), left)?;
+            }
+            Ok(self.is_over(receives))
+        })
+    }
+
+    fn is_over(&self, receives: bool) -> bool {
+        let state = self.lock();
+        state.is_gone || receives && state.is_finished
+    }
+
+    /// Sleeps until the socket was looked after once more, by this thread or another.
+    fn wait_round(&self, seen: u64, timeout: Duration) -> Result<(), StepError> {
+        let mut state = self.lock();
+        if state.rounds != seen {
+            return Ok(());
+        }
+        if state.is_watched {
+            drop(self.changed.wait_timeout(state, timeout));
+            return Ok(());
+        }
+        state.is_watched = true;
+        drop(state);
+        let waited = wait_readable(self.socket(), None, Some(timeout));
+        let mut state = self.lock();
+        state.is_watched = false;
+        state.rounds += 1;
+        state.is_gone |= matches!(waited, Ok(Outcome::Gone));
+        let taken = self.take(&mut state);
+        self.changed.notify_all();
+        waited?;
+        taken
+    }
+
+    fn take(&self, state: &mut State) -> Result<(), StepError> {
+        for _ in 0..AT_A_TIME {
+            let mut bytes = [0; 9];
+            match receive_message(&self.socket, &mut bytes)? {
+                Message::Nothing => break,
+                Message::End => {
+                    state.is_gone = true;
+                    break;
+                }
+                Message::Bytes { count: 9, fds, is_whole: true } if bytes[0] == PASSED => {
+                    if state.passed.len() == MOST_SETS {
+                        return Err(StepError::TooManyPassed(MOST_SETS));
+                    }
+                    let [_, number @ ..] = bytes;
+                    state.passed.push_back(Passed { number: u64::from_le_bytes(number), fds });
+                }
+                Message::Bytes { .. } if bytes[0] == FINISHED => state.is_finished = true,
+                // A signal. What else a peer says has no meaning, and what came along is closed.
+                Message::Bytes { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
