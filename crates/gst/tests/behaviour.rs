@@ -35,7 +35,7 @@ fn the_consumer_may_start_first_and_needs_no_capsfilter() {
     let path = &*name;
     let consumer = Pipeline::playing(&format!("shm2src name=src shm-path={path} ! queue ! videoconvert ! fakesink"));
     let producer = Pipeline::playing(&format!(
-        "videotestsrc is-live=true num-buffers=30 ! {SMALL} ! shm2sink shm-path=shm://{path}"
+        "videotestsrc is-live=true num-buffers=30 ! {SMALL} ! shm2sink wait-for-connection=true shm-path=shm://{path}"
     ));
     producer.run_to_end();
     consumer.run_to_end();

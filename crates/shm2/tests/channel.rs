@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
-use shm2::channel::{ChannelError, HugePages, Receiver, Sender, Signals, StepError};
+use shm2::channel::{ChannelError, HugePages, Offer, Receiver, Role, Sender, Signals, StepError};
 use shm2::memory::{Blob, MemoryError, write_once};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -210,4 +210,76 @@ fn huge_pages_serve_or_are_refused_in_words() {
             assert!(error.to_string().contains("2097152 bytes"), "{error}");
         }
     }
+}
+
+#[test]
+fn an_offer_goes_by_any_unix_socket() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (mut sender, offer) = Sender::<u32>::offer(100).unwrap();
+    assert_eq!((offer.role(), offer.capacity()), (Role::Receiver, 100));
+    offer.send(&ours).unwrap();
+    let mut receiver = Offer::receive(&theirs, LONG).unwrap().into_receiver::<u32>().unwrap();
+    sender.send_all(&[1, 2, 3]).unwrap().unwrap();
+    assert_eq!(receiver.block_until_readable(3, LONG).unwrap(), 3);
+    let begun = Instant::now();
+    drop(sender);
+    let mut values = [0; 3];
+    receiver.recv_all(&mut values).unwrap().unwrap();
+    assert!(values == [1, 2, 3] && matches!(receiver.block_until_readable(1, LONG), Err(StepError::PeerGone)));
+    assert!(begun.elapsed() < Duration::from_secs(1));
+
+    let timeout = Some(Duration::from_millis(20));
+    let error = Offer::receive(&theirs, timeout).unwrap_err().to_string();
+    assert!(error.contains("wait for a channel") && error.contains("timed out"), "{error}");
+    drop(ours);
+    let error = Offer::receive(&theirs, LONG).unwrap_err().to_string();
+    assert!(error.contains("end of file"), "{error}");
+}
+
+#[test]
+fn an_offer_that_lies_is_refused_in_words() {
+    let parts = || Receiver::<u64>::offer(10).unwrap().1.into_parts();
+    let reads = |change: &dyn Fn(&mut [u8; 40], &mut Vec<OwnedFd>)| {
+        let (mut bytes, fds) = parts();
+        let mut fds = Vec::from(fds);
+        change(&mut bytes, &mut fds);
+        Offer::from_parts(&bytes, fds).and_then(|offer| offer.into_sender::<u64>()).map(|_| ())
+    };
+    reads(&|_, _| ()).unwrap();
+    let text = |change: &dyn Fn(&mut [u8; 40], &mut Vec<OwnedFd>)| reads(change).unwrap_err().to_string();
+    assert_eq!(text(&|bytes, _| bytes[0] = 0), "40 bytes and 2 descriptors are no offer of a channel");
+    assert_eq!(text(&|_, fds| drop(fds.pop())), "40 bytes and 1 descriptors are no offer of a channel");
+    assert_eq!(text(&|bytes, _| bytes[8] = 7), "the channel is of version 7, this side of version 1");
+    assert_eq!(text(&|bytes, _| bytes[12] = 1), "the channel was offered to a Receiver");
+    assert_eq!(text(&|bytes, _| bytes[12] = 2), "40 bytes and 2 descriptors are no offer of a channel");
+    assert_eq!(
+        text(&|bytes, _| bytes[16] = 4),
+        "the channel's elements have 4 bytes aligned to 8, others were expected"
+    );
+    assert_eq!(text(&|bytes, _| bytes[24] = 11), "a channel of 11 elements needs 600 bytes, its memory has 592");
+    assert!(text(&|bytes, _| bytes[24..32].fill(255)).contains("cannot have 18446744073709551615 elements"));
+    let unsealed = |_: &mut [u8; 40], fds: &mut Vec<OwnedFd>| fds[0] = memory(4096, SealFlags::empty());
+    assert!(text(&unsealed).contains("SHRINK, GROW"), "{}", text(&unsealed));
+    assert!(Offer::from_parts(&[], Vec::new()).is_err());
+    // What should be a socket is none: the first signal says so.
+    let (bytes, [memory, _]) = parts();
+    let file: OwnedFd = std::fs::File::open("/proc/self/exe").unwrap().into();
+    let mut sender = Offer::from_parts(&bytes, vec![memory, file]).unwrap().into_sender::<u64>().unwrap();
+    assert!(matches!(sender.send_all(&[1]), Err(StepError::System(_))));
+}
+
+#[test]
+fn a_loop_that_is_told_of_changes_only_hears_of_the_end() {
+    use rustix::event::epoll::{CreateFlags, EventData, EventFlags, add, create, wait};
+    let (mut receiver, offer) = Receiver::<u8>::offer(8).unwrap();
+    let mut sender = offer.into_sender::<u8>().unwrap();
+    let epoll = create(CreateFlags::CLOEXEC).unwrap();
+    add(&epoll, receiver.signals().wait_on(), EventData::new_u64(0), EventFlags::IN | EventFlags::ET).unwrap();
+    sender.send_all(&[5]).unwrap().unwrap();
+    drop(sender);
+    // A signal and the end came as one event.
+    let mut events = Vec::with_capacity(4);
+    wait(&epoll, rustix::buffer::spare_capacity(&mut events), None).unwrap();
+    assert!(matches!(receiver.wait_clear(), Err(StepError::PeerGone)));
+    assert_eq!(receiver.wait_status().unwrap().1, 1);
 }

@@ -8,7 +8,7 @@ use rustix::net::{
     socket,
 };
 use shm2::channel::StepError;
-use shm2::duplex::{ConnectError, Event, Interface, Listener, Options, Refusal, Server};
+use shm2::duplex::{ConnectError, Event, Incoming, Interface, Listener, Options, Outgoing, Refusal, Server};
 use std::collections::HashMap;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
@@ -360,4 +360,116 @@ fn a_hundred_idle_clients_cost_nothing() {
         }
     }
     assert_eq!(sum, 4950);
+}
+
+/// Both ends of a connection.
+fn connected<T: shm2::channel::Element + Send + 'static>(place: &Place) -> (Interface<T>, Interface<T>) {
+    let mut listener = place.listener::<T>();
+    let path = place.0.clone();
+    let connecting = std::thread::spawn(move || Interface::<T>::connect(&path, Options::new(CAPACITY)).unwrap());
+    let server = listener.accept(LONG).unwrap().unwrap();
+    (server, connecting.join().unwrap())
+}
+
+#[test]
+fn both_directions_have_a_thread_each() {
+    let place = Place::new();
+    let (server, client) = connected::<u64>(&place);
+    const COUNT: u64 = 200_000;
+    let send = |mut outgoing: Outgoing<u64>| {
+        for value in 0..COUNT {
+            while !outgoing.xmit(value).unwrap() {
+                outgoing.wait_for_room(1, LONG).unwrap();
+            }
+        }
+        assert!(outgoing.finish().unwrap());
+        // Kept until the end, so that it is `finish` that ends the other side's waiting.
+        outgoing
+    };
+    let receive = |mut incoming: Incoming<u64>| {
+        let mut expected = 0;
+        loop {
+            match incoming.wait(1, LONG) {
+                Ok(_) => {}
+                Err(StepError::PeerGone) => break,
+                Err(error) => panic!("{error}"),
+            }
+            for value in incoming.recv_vectored(7).unwrap() {
+                assert_eq!(value, expected);
+                expected += 1;
+            }
+        }
+        assert_eq!(expected, COUNT);
+        incoming
+    };
+    std::thread::scope(|scope| {
+        let halves = [server.split(), client.split()];
+        let threads = halves.map(|(to, from)| (scope.spawn(|| send(to)), scope.spawn(|| receive(from))));
+        let _all = threads.map(|(to, from)| (to.join().unwrap(), from.join().unwrap()));
+    });
+}
+
+#[test]
+fn a_connection_runs_between_queues_until_both_have_finished_or_one_is_gone() {
+    use std::sync::mpsc::{channel, sync_channel};
+    for is_killed in [false, true] {
+        let place = Place::new();
+        let (server, client) = connected::<u64>(&place);
+        let (to_client, from_server) = (channel::<u64>(), sync_channel::<u64>(3));
+        let (to_server, from_client) = (sync_channel::<u64>(3), sync_channel::<u64>(3));
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| server.run(to_client.1, from_client.0));
+            let other = (!is_killed).then(|| scope.spawn(|| client.run(to_server.1, from_server.0)));
+            let doubling = scope.spawn(|| {
+                for value in from_client.1 {
+                    to_client.0.send(2 * value).unwrap();
+                }
+                drop(to_client.0);
+            });
+            let sending = scope.spawn(move || {
+                // An error when the other end is dropped, as it is below.
+                (0..10_000).take_while(|value| to_server.0.send(*value).is_ok()).count()
+            });
+            if !is_killed {
+                assert!(from_server.1.iter().eq((0..10_000).map(|value| 2 * value)));
+                other.unwrap().join().unwrap().unwrap();
+            }
+            running.join().unwrap().unwrap();
+            doubling.join().unwrap();
+            drop(sending);
+        });
+    }
+}
+
+#[test]
+fn descriptors_pass_beside_the_elements() {
+    let place = Place::new();
+    let (mut server, mut client) = connected::<u8>(&place);
+    let blob = shm2::memory::write_once("shm2-test", 5, |bytes| bytes.copy_from_slice(b"a far")).unwrap();
+    assert!(client.pass(77, &[blob.as_fd(), blob.as_fd()]).unwrap());
+    client.xmit(1).unwrap();
+    while server.take_passed().is_none_or(|passed| {
+        assert_eq!((passed.number, passed.fds.len()), (77, 2));
+        let blobs = passed.fds.into_iter().map(|fd| shm2::memory::Blob::open(fd).unwrap());
+        assert!(blobs.into_iter().all(|blob| &*blob == b"a far"));
+        false
+    }) {
+        server.clear().unwrap();
+    }
+    for count in [0, 5] {
+        let error = client.pass(0, &vec![blob.as_fd(); count]).unwrap_err();
+        assert!(error.to_string().contains("1 to 4 descriptors"), "{error}");
+    }
+    // A peer that passes without end is an error, and no hoard.
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = open();
+    let error = loop {
+        client.pass(1, &[blob.as_fd()]).unwrap();
+        if let Err(error) = server.clear() {
+            break error;
+        }
+    };
+    assert!(matches!(error, StepError::TooManyPassed(16)), "{error}");
+    assert!(open() <= before + 17);
+    assert_eq!(std::iter::from_fn(|| server.take_passed()).count(), 16);
 }

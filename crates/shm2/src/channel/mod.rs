@@ -32,16 +32,26 @@
 //!   nothing tells of its death unless [`watch`](Signals::watch) is given a descriptor that does (a pidfd, a socket).
 //! * [`Signals::pipes`]: where only pipes are to be had. They tell of the peer's death.
 //!
+//! # Handing over
+//! [`Sender::offer`] and [`Receiver::offer`] make a channel with socket signals and an [`Offer`] of its other side, which
+//! [goes](Offer::send) by a Unix socket, or as bytes and descriptors by anything that passes both.
+//!
 //! # Many channels
 //! [`Receiver::wait_status`] gives the descriptor to wait on and how many elements are there already; wait only if there
 //! are none, and call [`wait_clear`](Receiver::wait_clear) when the descriptor was readable. That is all that a loop with
-//! epoll, mio or tokio needs.
+//! epoll or mio needs. For tokio there is the feature of that name.
 
+mod offer;
+#[cfg(feature = "tokio")]
+pub(crate) mod ready;
 mod receiver;
 mod sender;
 pub(crate) mod shared;
 mod signals;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
+pub use offer::{Offer, Role};
 pub use receiver::Receiver;
 pub use sender::Sender;
 pub use shm2_ring::{Corrupt, Element, Items, RingError, Slots, Status};
@@ -94,6 +104,36 @@ pub enum ChannelError {
         capacity: usize,
         /// Bytes of each.
         element: usize,
+    },
+    /// What came is no channel.
+    #[error("{bytes} bytes and {descriptors} descriptors are no offer of a channel")]
+    NoOffer {
+        /// Length of the description.
+        bytes: usize,
+        /// How many came with it.
+        descriptors: usize,
+    },
+    /// The other side is of another version.
+    #[error("the channel is of version {theirs}, this side of version {ours}")]
+    Version {
+        /// Its.
+        theirs: u32,
+        /// Ours.
+        ours: u32,
+    },
+    /// The offer is for the other role.
+    #[error("the channel was offered to a {offered:?}")]
+    Role {
+        /// What its owner is to be.
+        offered: Role,
+    },
+    /// The elements are others.
+    #[error("the channel's elements have {bytes} bytes aligned to {alignment}, others were expected")]
+    Element {
+        /// Size of the channel's.
+        bytes: u32,
+        /// Alignment of the channel's.
+        alignment: u32,
     },
     /// What stands in the memory is no ring.
     #[error(transparent)]

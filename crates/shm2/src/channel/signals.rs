@@ -1,7 +1,7 @@
 //! Descriptors by which the two sides of a channel wake each other.
 
 use super::{ChannelError, StepError};
-use crate::backend::{Outcome, Waker, clear, new_event, new_socket_pair, wait_readable};
+use crate::backend::{Cleared, Outcome, Waker, clear_all, clear_some, new_event, wait_readable};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -39,15 +39,6 @@ impl Signals {
         Self { waker: Waker::Pipe, wait_on, wake_by: Some(wake_by), peer: None }
     }
 
-    /// Two ends of a socket pair, for both sides.
-    ///
-    /// # Errors
-    /// When the process has no descriptor left.
-    pub fn socket_pair() -> Result<(Self, Self), ChannelError> {
-        let pair = new_socket_pair().map_err(|source| ChannelError::System { what: "make a socket pair", source })?;
-        Ok((Self::socket(pair.0), Self::socket(pair.1)))
-    }
-
     /// One end of a connected socket, which serves both ways. Nothing else may be sent on it.
     pub fn socket(socket: OwnedFd) -> Self {
         Self { waker: Waker::Socket, wait_on: socket, wake_by: None, peer: None }
@@ -80,7 +71,7 @@ impl Signals {
     pub(super) fn wait(&self, timeout: Duration) -> Result<bool, StepError> {
         let outcome = wait_readable(self.wait_on(), self.peer(), Some(timeout))?;
         Ok(match outcome {
-            Outcome::Signal => !self.clear()?,
+            Outcome::Signal => clear_some(self.wait_on(), self.waker)? == Cleared::Over,
             Outcome::Gone => true,
             Outcome::TimedOut => false,
         })
@@ -91,8 +82,8 @@ impl Signals {
         self.peer.as_ref().map(|peer| peer.as_fd())
     }
 
-    /// False when no more signals will come.
+    /// Takes all that is there. False when no more signals will come.
     pub(super) fn clear(&self) -> io::Result<bool> {
-        clear(self.wait_on(), self.waker)
+        clear_all(self.wait_on(), self.waker)
     }
 }

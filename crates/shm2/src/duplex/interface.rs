@@ -85,6 +85,11 @@ impl<T: Element> Interface<T> {
         &self.outgoing.common.link
     }
 
+    #[cfg(feature = "tokio")]
+    pub(super) fn is_over(&self, receives: bool) -> bool {
+        self.link().is_over(receives)
+    }
+
     /// The two directions, for a thread each.
     pub fn split(self) -> (Outgoing<T>, Incoming<T>) {
         (self.outgoing, self.incoming)

@@ -16,8 +16,8 @@ const FINISHED: u8 = 2;
 /// That descriptors come along; a number of eight bytes follows.
 const PASSED: u8 = 3;
 
-/// Messages taken at a time, so that a peer that floods keeps nobody.
-const AT_A_TIME: usize = 16;
+/// More messages than a socket holds at a time, so that a peer that floods keeps nobody for ever.
+const ALL: usize = 512;
 /// Sets of descriptors kept until somebody takes them.
 const MOST_SETS: usize = 16;
 
@@ -81,7 +81,7 @@ impl Link {
     /// Takes what is there on the socket.
     pub(super) fn clear(&self) -> Result<(), StepError> {
         let mut state = self.lock();
-        self.take(&mut state)?;
+        self.take(&mut state, ALL)?;
         state.rounds += 1;
         self.changed.notify_all();
         if state.is_gone { Err(StepError::PeerGone) } else { Ok(()) }
@@ -109,7 +109,8 @@ impl Link {
         })
     }
 
-    fn is_over(&self, receives: bool) -> bool {
+    /// Whether nothing more will come.
+    pub(super) fn is_over(&self, receives: bool) -> bool {
         let state = self.lock();
         state.is_gone || receives && state.is_finished
     }
@@ -131,14 +132,14 @@ impl Link {
         state.is_watched = false;
         state.rounds += 1;
         state.is_gone |= matches!(waited, Ok(Outcome::Gone));
-        let taken = self.take(&mut state);
+        let taken = self.take(&mut state, 1);
         self.changed.notify_all();
         waited?;
         taken
     }
 
-    fn take(&self, state: &mut State) -> Result<(), StepError> {
-        for _ in 0..AT_A_TIME {
+    fn take(&self, state: &mut State, most: usize) -> Result<(), StepError> {
+        for _ in 0..most {
             let mut bytes = [0; 9];
             match receive_message(&self.socket, &mut bytes)? {
                 Message::Nothing => break,

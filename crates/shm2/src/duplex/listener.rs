@@ -2,7 +2,7 @@
 
 use super::handshake::{BAD_MEMORY, BYTES, Hello, NOT_WANTED};
 use super::{ConnectError, Credentials, Interface, Options};
-use crate::backend::{Message, accept_one, listen_at, peer_of, receive_message, send_message, wait_any_readable};
+use crate::backend::{Message, WaitSet, accept_one, listen_at, peer_of, receive_message, send_message, wait_readable};
 use crate::channel::Element;
 use std::fmt;
 use std::io;
@@ -24,6 +24,8 @@ pub struct Listener<T> {
     options: Options,
     filter: Option<Filter>,
     pending: Vec<(OwnedFd, Instant)>,
+    /// The socket, and those who have not said hello.
+    events: WaitSet,
     element: std::marker::PhantomData<fn() -> T>,
 }
 
@@ -43,7 +45,9 @@ impl<T: Element> Listener<T> {
             other => other,
         };
         let socket = socket.map_err(failed)?;
-        Ok(Self { socket, path, options, filter: None, pending: Vec::new(), element: std::marker::PhantomData })
+        let events = WaitSet::new().and_then(|events| events.add(&socket).map(|()| events)).map_err(failed)?;
+        let element = std::marker::PhantomData;
+        Ok(Self { socket, path, options, filter: None, pending: Vec::new(), events, element })
     }
 
     /// Asks `wanted` about each client before anything of it is looked at.
@@ -69,7 +73,7 @@ impl<T: Element> Listener<T> {
             }
             // Those who do not say hello go without being asked.
             let slice = (!self.pending.is_empty()).then_some(HELLO);
-            wait_any_readable(&self.descriptors(), [left, slice].into_iter().flatten().min())?;
+            wait_readable(self.wait_on(), None, [left, slice].into_iter().flatten().min())?;
         }
     }
 
@@ -82,6 +86,7 @@ impl<T: Element> Listener<T> {
             if self.pending.len() == PENDING {
                 self.pending.remove(0);
             }
+            self.events.add(&client)?;
             self.pending.push((client, Instant::now()));
         }
         self.pending.retain(|(_, since)| since.elapsed() < HELLO);
@@ -92,6 +97,7 @@ impl<T: Element> Listener<T> {
                 Ok(Message::Nothing) => at += 1,
                 Ok(Message::Bytes { count, fds, is_whole }) => {
                     let (client, _) = self.pending.remove(at);
+                    self.events.remove(&client);
                     let hello = Hello::read(&bytes[..count]).filter(|_| is_whole);
                     if let Some(interface) = hello.and_then(|hello| self.judge(client, &hello, fds)) {
                         return Ok(Some(interface));
@@ -127,10 +133,9 @@ impl<T: Element> Listener<T> {
         peer_of(client).is_ok_and(|(pid, uid, gid)| filter(&Credentials { pid, uid, gid }))
     }
 
-    /// What to wait on for the next client.
-    pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let pending = self.pending.iter().map(|(client, _)| client.as_fd());
-        std::iter::once(self.socket.as_fd()).chain(pending).collect()
+    /// The descriptor to wait on in a loop of one's own: readable when [`try_accept`](Self::try_accept) may find a client.
+    pub fn wait_on(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
     }
 }
 

@@ -47,8 +47,8 @@ mod link;
 mod listener;
 mod run;
 mod server;
-// cfg tokio
-// pub mod tokio;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 pub use halves::{Incoming, Outgoing};
 pub use interface::Interface;

@@ -55,15 +55,15 @@ impl<T: Element> Server<T> {
     }
 
     fn wait_once(&mut self, timeout: Option<Duration>) -> Result<Vec<Event>, ConnectError> {
-        let has_room = self.clients.len() < self.most;
-        let new = if has_room { self.listener.descriptors() } else { Vec::new() };
-        let count = new.len();
-        let all: Vec<BorrowedFd> = new.into_iter().chain(self.clients.values().map(Interface::wait_on)).collect();
+        let listener = (self.clients.len() < self.most).then(|| self.listener.wait_on());
+        let count = usize::from(listener.is_some());
+        let clients = self.clients.values().map(Interface::wait_on);
+        let all: Vec<BorrowedFd> = listener.into_iter().chain(clients).collect();
         let ready = wait_any_readable(&all, timeout)?;
         let (for_listener, for_clients) = ready.split_at(count);
         let ids = self.clients.keys().copied().zip(for_clients).filter(|(_, ready)| **ready);
         let ids: Vec<_> = ids.map(|(id, _)| id).collect();
-        let listens = for_listener.iter().any(|ready| *ready);
+        let listens = for_listener.contains(&true);
         let mut events: Vec<_> = ids.into_iter().filter_map(|id| self.look(id)).collect();
         while listens && self.clients.len() < self.most {
             let Some(client) = self.listener.try_accept()? else { break };

@@ -1,6 +1,6 @@
 //! Waking another process through a descriptor, and waiting for one.
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 use rustix::io::{Errno, read, write};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use std::io;
@@ -77,17 +77,68 @@ pub(crate) fn wait_any_readable(fds: &[BorrowedFd], timeout: Option<Duration>) -
     }
 }
 
-/// Takes signals that are there; false when there will be no more.
-pub(crate) fn clear(fd: impl AsFd, waker: Waker) -> io::Result<bool> {
-    let mut bytes = [0; 64];
+/// More than a socket or a pipe holds at a time, so that a peer that floods keeps nobody for ever.
+const MOST_SIGNALS: usize = 512;
+
+/// Takes the signals that are there; false when there will be no more. Afterwards, a loop that is told of changes only
+/// (`EPOLLET`) is told of all that comes.
+pub(crate) fn clear_all(fd: impl AsFd, waker: Waker) -> io::Result<bool> {
+    for _ in 0..MOST_SIGNALS {
+        match clear_some(&fd, waker)? {
+            Cleared::Some if waker != Waker::Event => {}
+            cleared => return Ok(cleared != Cleared::Over),
+        }
+    }
+    Ok(true)
+}
+
+/// What taking signals found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cleared {
+    Nothing,
+    Some,
+    /// There will be no more.
+    Over,
+}
+
+/// Takes a signal or more, with one system call.
+pub(crate) fn clear_some(fd: impl AsFd, waker: Waker) -> io::Result<Cleared> {
+    let mut bytes = [0; 512];
     let taken = match waker {
         Waker::Socket => recv(fd, &mut bytes[..], RecvFlags::DONTWAIT).map(|(count, _)| count),
         Waker::Event => read(fd, &mut bytes[..8]),
         Waker::Pipe => read(fd, &mut bytes[..]),
     };
     match taken {
-        Ok(0) | Err(Errno::CONNRESET) => Ok(false),
-        Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(true),
+        Ok(0) | Err(Errno::CONNRESET) => Ok(Cleared::Over),
+        Ok(_) => Ok(Cleared::Some),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(Cleared::Nothing),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Descriptors that are waited for as one: this one is readable when any of them is.
+#[derive(Debug)]
+pub(crate) struct WaitSet(OwnedFd);
+
+impl WaitSet {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self(epoll::create(epoll::CreateFlags::CLOEXEC)?))
+    }
+
+    pub(crate) fn add(&self, fd: impl AsFd) -> io::Result<()> {
+        // Nobody asks which of them it is.
+        Ok(epoll::add(&self.0, fd, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?)
+    }
+
+    pub(crate) fn remove(&self, fd: impl AsFd) {
+        // One that is not in the set is not in it afterwards, either.
+        let _ = epoll::delete(&self.0, fd);
+    }
+}
+
+impl AsFd for WaitSet {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
