@@ -231,3 +231,8 @@ fn parse(line: &str) -> Counts {
     let pairs = line.split_whitespace().filter_map(|word| word.split_once('='));
     pairs.filter_map(|(key, value)| Some((key.to_owned(), value.parse().ok()?))).collect()
 }
+
+/// One more value in a sum that also tells their order.
+pub fn checksum(sum: u64, value: u64) -> u64 {
+    sum.wrapping_mul(31).wrapping_add(value)
+}

@@ -128,7 +128,7 @@ fn three_clients_on_one_thread_and_one_killed_in_between() {
         let clients = [1, 2].map(|name| {
             scope.spawn({
                 let path = place.0.clone();
-                move || echo_client(&path, name, 100_000)
+                move || echo_client(&path, name, 1_000_000)
             })
         });
         let begun = Instant::now();
@@ -144,7 +144,7 @@ fn three_clients_on_one_thread_and_one_killed_in_between() {
         for client in clients {
             client.join().unwrap().unwrap();
         }
-        println!("2 x 100,000 packets of 1,500 bytes each way in {:?}, one client killed", begun.elapsed());
+        println!("2 x 1,000,000 packets of 1,500 bytes each way in {:?}, one client killed", begun.elapsed());
     });
     assert!(!victim.wait().unwrap().success());
     assert_eq!(server.clients().count(), 0);
