@@ -29,8 +29,8 @@ fn shm2_channel(size: usize, count: usize) -> f64 {
     let mut sender = Sender::<u8>::new(CAPACITY, ours).unwrap();
     let memory = sender.memory().try_clone_to_owned().unwrap();
     let mut receiver = Receiver::<u8>::open(CAPACITY, memory, theirs).unwrap();
-    sender.ring().set_polling(true);
-    receiver.ring().set_polling(true);
+    sender.ring().poll_always();
+    receiver.ring().poll_always();
     run(
         count,
         move |count| {

@@ -15,6 +15,7 @@ enum Step {
     RecvAll(u8),
     RecvForeach(u8),
     RecvRaw(u8),
+    /// Of the sender, or of the receiver.
     Polling(bool),
     Reattach,
     Lie { word: u8, value: u64, is_small: bool },
@@ -89,9 +90,11 @@ fuzz_target!(|input: (u8, Vec<Step>)| {
                 };
                 receiver.recv(step).map(drop)
             }
-            Step::Polling(is_polling) => {
-                sender.set_polling(is_polling);
-                receiver.set_polling(is_polling);
+            Step::Polling(of_sender) => {
+                match of_sender {
+                    true => sender.poll_always(),
+                    false => receiver.poll_always(),
+                }
                 Ok(())
             }
             Step::Reattach => {

@@ -9,7 +9,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::protocol::{Site, ask, observe, publish, take_ask, take_back};
+use crate::protocol::{Site, ask, observe, poll, publish, take_back};
 use crate::sync::{AtomicU32, AtomicU64};
 use core::cell::Cell;
 use loom::cell::UnsafeCell;
@@ -42,6 +42,7 @@ struct Ring {
     written: AtomicU64,
     read: AtomicU64,
     waits: AtomicU32,
+    sender_waits: AtomicU32,
     slot: UnsafeCell<u64>,
 }
 
@@ -50,23 +51,27 @@ fn ring() -> Arc<Ring> {
         written: AtomicU64::new(0),
         read: AtomicU64::new(0),
         waits: AtomicU32::new(0),
+        sender_waits: AtomicU32::new(0),
         slot: UnsafeCell::new(0),
     })
 }
 
-/// Three elements through one slot, by two sides that look again and again.
+/// Three elements through one slot, by two sides that look again and again; the sender says so.
 fn exchange() {
     const COUNT: u64 = 3;
     let ring = ring();
     let r = ring.clone();
+    let mut polls = false;
     let sending = thread::spawn(move || {
+        let mut polls = false;
+        poll(&r.sender_waits);
         for written in 0..COUNT {
             while observe(&r.read) < written {
                 thread::yield_now();
             }
             // SAFETY: loom checks that nobody reads the slot meanwhile; that is the point of the model.
             r.slot.with_mut(|p| unsafe { *p = written });
-            publish(&r.written, written + 1);
+            assert!(!publish(&r.written, written + 1, &r.waits, &mut polls));
         }
     });
     for read in 0..COUNT {
@@ -76,7 +81,7 @@ fn exchange() {
         // SAFETY: loom checks that nobody writes the slot meanwhile.
         let value = ring.slot.with(|p| unsafe { *p });
         assert_eq!(value, read);
-        publish(&ring.read, read + 1);
+        assert!(!publish(&ring.read, read + 1, &ring.sender_waits, &mut polls));
     }
     sending.join().unwrap();
 }
@@ -87,12 +92,8 @@ fn wait() {
     let ring = ring();
     let r = ring.clone();
     let moving = thread::spawn(move || {
-        (1..=2u64)
-            .filter(|count| {
-                publish(&r.written, *count);
-                take_ask(&r.waits)
-            })
-            .count()
+        let mut polls = false;
+        (1..=2u64).filter(|count| publish(&r.written, *count, &r.waits, &mut polls)).count()
     });
     let (mut asked, mut sleeps) = (0, false);
     if observe(&ring.written) == 0 {

@@ -20,6 +20,8 @@ pub struct Receiver<'m, T> {
     /// Slot of the next element.
     at: usize,
     is_polling: bool,
+    /// Whether the other side was seen to poll.
+    peer_polls: bool,
 }
 
 // SAFETY: the ring is used through atomics and raw copies, by one receiver at a time.
@@ -39,7 +41,8 @@ impl<'m, T: Element> Receiver<'m, T> {
         let ring = unsafe { Ring::new(address, bytes)? };
         let read = protocol::observe(&ring.words().read);
         let at = (read % ring.capacity as u64) as usize;
-        let mut receiver = Self { ring, read, written: read, at, is_polling: false };
+        protocol::begin(&ring.words().receiver_waits);
+        let mut receiver = Self { ring, read, written: read, at, is_polling: false, peer_polls: false };
         receiver.look()?;
         Ok(receiver)
     }
@@ -54,9 +57,12 @@ impl<'m, T: Element> Receiver<'m, T> {
         self.read
     }
 
-    /// Whether this side looks again and again instead of waiting for a signal: then it asks for none. False at first.
-    pub fn set_polling(&mut self, is_polling: bool) {
-        self.is_polling = is_polling;
+    /// From now on this side looks by itself and never asks for a signal. The other side sees that, and saves a fence with
+    /// each step. There is no way back, neither for this side nor for one that takes its place in the same memory while the
+    /// other goes on.
+    pub fn poll_always(&mut self) {
+        self.is_polling = true;
+        protocol::poll(&self.ring.words().receiver_waits);
     }
 
     /// Elements to read now.
@@ -87,7 +93,7 @@ impl<'m, T: Element> Receiver<'m, T> {
     }
 
     /// The next `count` elements, to be looked at and then [taken](Items::consume). `None` when there are fewer: then the
-    /// receiver has asked for a signal, unless it [polls](Self::set_polling).
+    /// receiver has asked for a signal, unless it [polls](Self::poll_always).
     ///
     /// # Errors
     /// When the sender's count cannot be, or the ring is smaller than that.
@@ -189,8 +195,7 @@ impl<'m, T: Element> Receiver<'m, T> {
             self.read = self.read.wrapping_add(count as u64);
             self.at = self.ring.advance(self.at, count);
             let words = self.ring.words();
-            protocol::publish(&words.read, self.read);
-            signal = protocol::take_ask(&words.sender_waits);
+            signal = protocol::publish(&words.read, self.read, &words.sender_waits, &mut self.peer_polls);
         }
         if self.filled() == 0 {
             // What was taken is taken: a lie that is found now is for the next step to tell.

@@ -20,6 +20,8 @@ pub struct Sender<'m, T> {
     /// Slot of the next element.
     at: usize,
     is_polling: bool,
+    /// Whether the other side was seen to poll.
+    peer_polls: bool,
 }
 
 // SAFETY: the ring is used through atomics and raw copies, by one sender at a time.
@@ -40,7 +42,8 @@ impl<'m, T: Element> Sender<'m, T> {
         let written = protocol::observe(&ring.words().written);
         let at = (written % ring.capacity as u64) as usize;
         let read = written.wrapping_sub(ring.capacity as u64);
-        let mut sender = Self { ring, written, read, at, is_polling: false };
+        protocol::begin(&ring.words().sender_waits);
+        let mut sender = Self { ring, written, read, at, is_polling: false, peer_polls: false };
         sender.look()?;
         Ok(sender)
     }
@@ -55,9 +58,12 @@ impl<'m, T: Element> Sender<'m, T> {
         self.written
     }
 
-    /// Whether this side looks again and again instead of waiting for a signal: then it asks for none. False at first.
-    pub fn set_polling(&mut self, is_polling: bool) {
-        self.is_polling = is_polling;
+    /// From now on this side looks by itself and never asks for a signal. The other side sees that, and saves a fence with
+    /// each step. There is no way back, neither for this side nor for one that takes its place in the same memory while the
+    /// other goes on.
+    pub fn poll_always(&mut self) {
+        self.is_polling = true;
+        protocol::poll(&self.ring.words().sender_waits);
     }
 
     /// Free slots now.
@@ -87,7 +93,7 @@ impl<'m, T: Element> Sender<'m, T> {
     }
 
     /// `count` slots in a row to be filled and then [committed](Slots::commit). `None` when there are fewer: then the
-    /// sender has asked for a signal, unless it [polls](Self::set_polling).
+    /// sender has asked for a signal, unless it [polls](Self::poll_always).
     ///
     /// # Errors
     /// When the receiver's count cannot be, or the ring is smaller than that.
@@ -185,8 +191,7 @@ impl<'m, T: Element> Sender<'m, T> {
             self.written = self.written.wrapping_add(count as u64);
             self.at = self.ring.advance(self.at, count);
             let words = self.ring.words();
-            protocol::publish(&words.written, self.written);
-            signal = protocol::take_ask(&words.receiver_waits);
+            signal = protocol::publish(&words.written, self.written, &words.receiver_waits, &mut self.peer_polls);
         }
         if self.free() == 0 {
             // What was sent is sent: a lie that is found now is for the next step to tell.

@@ -286,8 +286,8 @@ fn both_parts_at_the_wrap_are_one_run() {
 fn a_poller_asks_for_no_signal() {
     let mut memory = memory::<u16>(2);
     let (mut sender, mut receiver) = channel::<u16>(bytes::<u16>(&mut memory, 2)).unwrap();
-    sender.set_polling(true);
-    receiver.set_polling(true);
+    sender.poll_always();
+    receiver.poll_always();
     for value in 0..10 {
         assert!(receiver.recv_all(&mut [0]).unwrap().is_none());
         assert!(!sender.send_all(&[value]).unwrap().unwrap().signal);
@@ -295,6 +295,20 @@ fn a_poller_asks_for_no_signal() {
         assert!(sender.send_all(&[value]).unwrap().is_none());
         assert!(!receiver.recv_all(&mut [0; 2]).unwrap().unwrap().signal);
     }
+    // One that takes its place and asks gets its signals.
+    let (address, length) = (memory.as_mut_ptr().cast::<u8>(), channel_bufsize::<u16>(2).unwrap());
+    // SAFETY: the memory of a ring, whose sides so far are not used any more.
+    let (mut sender, mut receiver) = unsafe {
+        let mut sender = Sender::<u16>::attach(address, length).unwrap();
+        let mut polling = Receiver::<u16>::attach(address, length).unwrap();
+        polling.poll_always();
+        sender.send_all(&[1]).unwrap().unwrap();
+        assert_eq!(polling.recv_foreach(1, |_, _| ()).unwrap().remaining, 0);
+        (sender, Receiver::<u16>::attach(address, length).unwrap())
+    };
+    assert!(receiver.recv_all(&mut [0]).unwrap().is_none());
+    assert!(sender.send_all(&[2]).unwrap().unwrap().signal);
+    assert!(!sender.send_all(&[3]).unwrap().unwrap().signal);
 }
 
 #[test]
