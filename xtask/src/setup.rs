@@ -19,6 +19,8 @@ const PACKAGES: &[&str] = &[
     "gstreamer1.0-libav",
     "python3-gst-1.0",
     "gir1.2-gst-plugins-base-1.0",
+    "strace",
+    "dbus-daemon",
 ];
 
 /// Installs what is missing.

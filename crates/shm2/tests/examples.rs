@@ -1,0 +1,78 @@
+//! The example programs, as a reader would run them.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+fn example(name: &str) -> Command {
+    let this = std::env::current_exe().unwrap();
+    Command::new(this.parent().unwrap().parent().unwrap().join("examples").join(name))
+}
+
+/// A server that has said that it listens. Ends with the test.
+struct Server {
+    child: Child,
+    socket: PathBuf,
+}
+
+impl Server {
+    fn start(name: &str) -> Self {
+        let socket = std::env::temp_dir().join(format!("shm2-test-{name}-{}", std::process::id()));
+        let mut child = example(name).arg(&socket).stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        assert!(line.starts_with("listening at"), "{line}");
+        // What it goes on to say has to be read by somebody.
+        std::thread::spawn(move || output.lines().for_each(drop));
+        Self { child, socket }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+#[test]
+fn a_channel_for_each_client() {
+    let server = Server::start("channel_server");
+    let clients: Vec<_> =
+        (0..3).map(|_| example("channel_client").arg(&server.socket).stdout(Stdio::piped()).spawn().unwrap()).collect();
+    for client in clients {
+        let output = client.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && text.contains("the server says"), "{text}");
+    }
+}
+
+#[test]
+fn messages_from_several_clients() {
+    let server = Server::start("duplex_server");
+    let mut clients: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = example("duplex_client");
+            client.arg(&server.socket).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.stdin.take().unwrap().write_all(format!("client {number}\nsecond line\n").as_bytes()).unwrap();
+    }
+    for (number, client) in clients.into_iter().enumerate() {
+        let output = client.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("CLIENT {number}\nSECOND LINE\n"));
+    }
+}
+
+#[test]
+#[cfg(feature = "tokio")]
+fn a_hundred_channels_in_one_runtime() {
+    let output = example("channels_tokio").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.starts_with("100 channels, 10000 values each: sum"), "{text}");
+}

@@ -1,0 +1,64 @@
+//! Hands a channel to each caller on the session bus, and tells the sums of what comes through it by a signal. Beside it run
+//! `cargo run --bin shm2_dbus_client`, as often as you like.
+
+#![forbid(unsafe_code)]
+
+use shm2::channel::{Receiver, StepError};
+use shm2_example_dbus::{NAME, PATH};
+use std::error::Error;
+use zbus::object_server::SignalEmitter;
+use zbus::wire::OwnedFd;
+use zbus::{connection, fdo, interface};
+
+/// Elements of each channel.
+const CAPACITY: usize = 500_000;
+
+struct Server;
+
+#[interface(name = "org.shm2.Example1")]
+impl Server {
+    async fn setup(
+        &self,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+    ) -> fdo::Result<(Vec<u8>, Vec<OwnedFd>)> {
+        let failed = |error: &dyn Error| fdo::Error::Failed(error.to_string());
+        let (channel, offer) = Receiver::<f64>::offer(CAPACITY).map_err(|e| failed(&e))?;
+        let emitter = emitter.to_owned();
+        let serve = move || match serve(channel, &emitter) {
+            Ok(()) => println!("a client is done"),
+            Err(error) => println!("a client: {error}"),
+        };
+        std::thread::Builder::new().spawn(serve).map_err(|e| failed(&e))?;
+        let (description, descriptors) = offer.into_parts();
+        Ok((description.into(), descriptors.map(OwnedFd::from).into()))
+    }
+
+    #[zbus(signal)]
+    async fn sum(emitter: &SignalEmitter<'_>, count: u64, sum: f64) -> zbus::Result<()>;
+}
+
+/// Until the client is gone.
+fn serve(mut channel: Receiver<f64>, emitter: &SignalEmitter) -> Result<(), Box<dyn Error>> {
+    loop {
+        match channel.block_until_readable(1, None) {
+            Ok(_) => {}
+            Err(StepError::PeerGone) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        let (mut count, mut sum) = (0, 0.0);
+        channel.recv_foreach(CAPACITY, |_, value| {
+            count += 1;
+            sum += value;
+        })?;
+        zbus::block_on(Server::sum(emitter, count, sum))?;
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    zbus::block_on(async {
+        let _connection = connection::Builder::session().name(NAME).serve_at(PATH, Server).build().await?;
+        println!("serving {NAME}");
+        std::future::pending::<()>().await;
+        Ok(())
+    })
+}

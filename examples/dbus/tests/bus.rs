@@ -1,0 +1,46 @@
+//! Server and clients on a bus of their own.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+/// Ends with the test.
+struct Running(Child);
+
+impl Running {
+    fn start(command: &mut Command) -> std::io::Result<(Self, String)> {
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line)?;
+        Ok((Self(child), line.trim().to_string()))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_channel_goes_by_the_bus() {
+    let mut daemon = Command::new("dbus-daemon");
+    let Ok((_bus, address)) = Running::start(daemon.args(["--session", "--nofork", "--print-address"])) else {
+        return shm2_tests::skip("dbus-daemon is missing: no channel is handed over by D-Bus");
+    };
+    let on_bus = |program: &str| {
+        let mut command = Command::new(program);
+        command.env("DBUS_SESSION_BUS_ADDRESS", &address);
+        command
+    };
+    let (_server, line) = Running::start(&mut on_bus(env!("CARGO_BIN_EXE_shm2_dbus_server"))).unwrap();
+    assert_eq!(line, "serving org.shm2.Example");
+    for _ in 0..2 {
+        let output = on_bus(env!("CARGO_BIN_EXE_shm2_dbus_client")).output().unwrap();
+        let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{text}{errors}");
+        assert_eq!(text, "sum 500000500000, the server says 500000500000\n");
+    }
+}
