@@ -1,221 +1,75 @@
-//! What a message costs from one thread to another through each kind of ring and pipe, in one run, alternating: medians
-//! and ratios. Both sides of a shared ring have their own mapping, as two processes would.
+//! What a message costs through each kind of ring, pipe and bus, in one run, alternating: medians and ratios. Both sides of a
+//! shared ring have their own mapping, as two processes would.
 //!
-//! `cargo run --release -p shm2-benches --bin rings`
+//! `cargo run --release -p shm2-benches --bin rings [CHART.svg]`
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::print_stdout)]
 
-use shm2::channel::{Receiver, Sender, Signals};
-use std::hint::{black_box, spin_loop};
-use std::io::{Read, Write};
-use std::time::{Duration, Instant};
+use shm2_benches::stream::{SIZES, WAYS};
+use shm2_benches::{RoundTrip, both_ways, bus::Bus, chart, median, ping_pong};
 
-const CAPACITY: usize = 1 << 20;
 const ROUNDS: usize = 7;
-const SIZES: [usize; 4] = [64, 1024, 4096, 65_536];
 
-/// Runs both sides to the end; returns nanoseconds per message.
-fn run(count: usize, send: impl FnOnce(usize) + Send, receive: impl FnOnce(usize) + Send) -> f64 {
-    let begun = Instant::now();
-    std::thread::scope(|scope| {
-        scope.spawn(|| send(count));
-        receive(count);
-    });
-    begun.elapsed().as_nanos() as f64 / count as f64
-}
-
-fn shm2_channel(size: usize, count: usize) -> f64 {
-    let (ours, theirs) = Signals::event_pair().unwrap();
-    let mut sender = Sender::<u8>::new(CAPACITY, ours).unwrap();
-    let memory = sender.memory().try_clone_to_owned().unwrap();
-    let mut receiver = Receiver::<u8>::open(CAPACITY, memory, theirs).unwrap();
-    sender.ring().poll_always();
-    receiver.ring().poll_always();
-    run(
-        count,
-        move |count| {
-            let message = vec![7u8; size];
-            for _ in 0..count {
-                while sender.ring().send_all(black_box(&message)).unwrap().is_none() {
-                    spin_loop();
-                }
-            }
-        },
-        move |count| {
-            let mut message = vec![0u8; size];
-            for _ in 0..count {
-                while receiver.ring().recv_all(&mut message).unwrap().is_none() {
-                    spin_loop();
-                }
-                black_box(&message);
-            }
-        },
-    )
-}
-
-fn shmem_ipc(size: usize, count: usize) -> f64 {
-    let mut sender = shmem_ipc::sharedring::Sender::<u8>::new(CAPACITY).unwrap();
-    let (memory, empty, full) = (
-        sender.memfd().as_file().try_clone().unwrap(),
-        sender.empty_signal().try_clone().unwrap(),
-        sender.full_signal().try_clone().unwrap(),
-    );
-    let mut receiver = shmem_ipc::sharedring::Receiver::<u8>::open(CAPACITY, memory, empty, full).unwrap();
-    run(
-        count,
-        move |count| {
-            let message = vec![7u8; size];
-            for _ in 0..count {
-                // At the end of its memory a message goes in two steps.
-                let mut sent = 0;
-                while sent < size {
-                    let step = |to: *mut u8, free: usize| {
-                        let part = free.min(size - sent);
-                        copy(black_box(message[sent..].as_ptr()), to, part);
-                        sent += part;
-                        part
-                    };
-                    // The ring without its signals, as both sides look all the time.
-                    sender.sender_mut().send(step).unwrap();
-                }
-            }
-        },
-        move |count| {
-            let mut message = vec![0u8; size];
-            for _ in 0..count {
-                let mut received = 0;
-                while received < size {
-                    let step = |from: *const u8, there: usize| {
-                        let part = there.min(size - received);
-                        copy(from, message[received..].as_mut_ptr(), part);
-                        received += part;
-                        part
-                    };
-                    receiver.receiver_mut().recv(step).unwrap();
-                }
-                black_box(&message);
-            }
-        },
-    )
-}
-
-#[allow(unsafe_code)]
-fn copy(from: *const u8, to: *mut u8, bytes: usize) {
-    // SAFETY: the ring gave, or has, so many bytes in a row, and the vector has them, too.
-    unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) };
-}
-
-fn rtrb(size: usize, count: usize) -> f64 {
-    let (mut producer, mut consumer) = ::rtrb::RingBuffer::<u8>::new(CAPACITY);
-    run(
-        count,
-        move |count| {
-            let message = vec![7u8; size];
-            for _ in 0..count {
-                let mut chunk = loop {
-                    match producer.write_chunk(size) {
-                        Ok(chunk) => break chunk,
-                        Err(_) => spin_loop(),
-                    }
-                };
-                let (first, second) = chunk.as_mut_slices();
-                let (a, b) = black_box(&message).split_at(first.len());
-                first.copy_from_slice(a);
-                second.copy_from_slice(b);
-                chunk.commit_all();
-            }
-        },
-        move |count| {
-            let mut message = vec![0u8; size];
-            for _ in 0..count {
-                let chunk = loop {
-                    match consumer.read_chunk(size) {
-                        Ok(chunk) => break chunk,
-                        Err(_) => spin_loop(),
-                    }
-                };
-                let (first, second) = chunk.as_slices();
-                let (a, b) = message.split_at_mut(first.len());
-                a.copy_from_slice(first);
-                b.copy_from_slice(second);
-                chunk.commit_all();
-                black_box(&message);
-            }
-        },
-    )
-}
-
-fn bytes(size: usize, count: usize, mut to: impl Write + Send, mut from: impl Read + Send) -> f64 {
-    run(
-        count,
-        move |count| {
-            let message = vec![7u8; size];
-            (0..count).for_each(|_| to.write_all(black_box(&message)).unwrap());
-        },
-        move |count| {
-            let mut message = vec![0u8; size];
-            for _ in 0..count {
-                from.read_exact(&mut message).unwrap();
-                black_box(&message);
-            }
-        },
-    )
-}
-
-fn unix_socket(size: usize, count: usize) -> f64 {
-    let (to, from) = std::os::unix::net::UnixStream::pair().unwrap();
-    bytes(size, count, to, from)
-}
-
-fn pipe(size: usize, count: usize) -> f64 {
-    let (from, to) = std::io::pipe().unwrap();
-    bytes(size, count, to, from)
-}
-
-/// One copy into memory and one out of it, by one thread: what the bytes alone cost.
-fn two_copies(size: usize, count: usize) -> f64 {
-    let (message, mut ring, mut back) = (vec![7u8; size], vec![0u8; CAPACITY], vec![0u8; size]);
-    let begun = Instant::now();
-    for number in 0..count {
-        let at = number * size % CAPACITY;
-        ring[at..at + size].copy_from_slice(black_box(&message));
-        back.copy_from_slice(black_box(&ring[at..at + size]));
-        black_box(&back);
+fn main() -> std::io::Result<()> {
+    let chart = std::env::args().nth(1);
+    let (names, figures) = streams();
+    if let Some(path) = chart {
+        let columns = SIZES.map(|size| format!("{size} bytes"));
+        std::fs::write(
+            &path,
+            chart::svg("Nanoseconds per message, shorter is better (logarithmic)", &names, &columns, &figures),
+        )?;
+        println!("chart: {path}");
     }
-    begun.elapsed().as_nanos() as f64 / count as f64
+    trips("polled, 64 bytes there and back", &ping_pong::POLLED, 200_000);
+    trips("signalled, 64 bytes there and back", &ping_pong::SIGNALLED, 10_000);
+    trips("1,500 bytes there and back, many on their way", &both_ways::WAYS, 100_000);
+    Ok(())
 }
 
-type Way = (&'static str, fn(usize, usize) -> f64);
-
-fn main() {
-    let ways: [Way; 6] = [
-        ("shm2 channel", shm2_channel),
-        ("shmem-ipc", shmem_ipc),
-        ("rtrb, in process", rtrb),
-        ("Unix socket", unix_socket),
-        ("pipe", pipe),
-        ("two copies", two_copies),
-    ];
+/// All ways with all sizes.
+fn streams() -> (Vec<&'static str>, Vec<Vec<f64>>) {
     println!("ns per message, median of {ROUNDS} alternating runs, and how many times that of shm2");
     println!("{:<18}{}", "", SIZES.map(|size| format!("{size:>12} B{:>7}", "")).concat());
-    let mut all = vec![[0.0; SIZES.len()]; ways.len()];
-    for (column, size) in SIZES.into_iter().enumerate() {
-        let mut runs = vec![Vec::new(); ways.len()];
+    let bus = Bus::start();
+    let mut names: Vec<_> = WAYS.iter().map(|(name, _)| *name).collect();
+    match bus {
+        Some(_) => names.push("D-Bus call"),
+        None => println!("skipped: D-Bus: no dbus-daemon"),
+    }
+    let mut all = vec![Vec::new(); names.len()];
+    for size in SIZES {
+        let mut runs = vec![Vec::new(); names.len()];
         for _ in 0..ROUNDS {
-            for ((_, way), runs) in ways.iter().zip(&mut runs) {
+            for ((_, way), runs) in WAYS.iter().zip(&mut runs) {
                 // As many as take about a tenth of a second.
                 let guess = way(size, 2000).max(1.0);
-                let count = (Duration::from_millis(100).as_nanos() as f64 / guess).clamp(2000.0, 3e6) as usize;
-                runs.push(way(size, count));
+                runs.push(way(size, (1e8 / guess).clamp(2000.0, 3e6) as usize));
+            }
+            if let Some(bus) = &bus {
+                runs[WAYS.len()].push(bus.calls(size, 300));
             }
         }
-        for (row, mut runs) in runs.into_iter().enumerate() {
-            runs.sort_by(f64::total_cmp);
-            all[row][column] = runs[ROUNDS / 2];
-        }
+        all.iter_mut().zip(runs).for_each(|(row, runs)| row.push(median(runs)));
     }
-    for ((name, _), row) in ways.iter().zip(&all) {
+    for (name, row) in names.iter().zip(&all) {
         let cells = row.iter().zip(&all[0]).map(|(own, ours)| format!("{own:>14.1}{:>6.2}x", own / ours));
         println!("{name:<18}{}", cells.collect::<String>());
+    }
+    (names, all)
+}
+
+/// Round trips, and how many times those of the first.
+fn trips(title: &str, ways: &[(&str, RoundTrip)], count: usize) {
+    let mut runs = vec![Vec::new(); ways.len()];
+    for _ in 0..ROUNDS {
+        for ((_, way), runs) in ways.iter().zip(&mut runs) {
+            runs.push(way(count));
+        }
+    }
+    let medians: Vec<_> = runs.into_iter().map(median).collect();
+    println!("\n{title}: ns per round trip, median of {ROUNDS} alternating runs, and how many times that of the first");
+    for ((name, _), own) in ways.iter().zip(&medians) {
+        println!("{name:<18}{own:>14.1}{:>6.2}x", own / medians[0]);
     }
 }

@@ -111,12 +111,7 @@ fn a_thousand_kills_at_any_moment_leave_nobody_waiting() {
 }
 
 /// Sends what there is room for, and checks what came back; waits when there is nothing to do.
-fn step(
-    to: &mut Sender<u64>,
-    from: &mut Receiver<u64>,
-    sent: &mut u64,
-    expected: &mut u64,
-) -> Result<(), StepError> {
+fn step(to: &mut Sender<u64>, from: &mut Receiver<u64>, sent: &mut u64, expected: &mut u64) -> Result<(), StepError> {
     while to.send_all(&[*sent])?.is_some() {
         *sent += 1;
     }

@@ -1,7 +1,7 @@
 //! Benchmarks: the core's hand-over, and the elements beside GStreamer's own `shmsink` and `shmsrc`.
 
 use crate::program::Program;
-use crate::run::run;
+use crate::run::{run, succeeds};
 use crate::{Outcome, setup};
 use std::time::Duration;
 
@@ -24,7 +24,9 @@ type Figures = [f64; 4];
 pub fn bench() -> Outcome {
     setup::setup()?;
     run("cargo run --release -p shm2-benches --bin handover")?;
-    run("cargo run --release -p shm2-benches --bin rings")?;
+    run("cargo run --release -p shm2-benches --bin rings target/rings.svg")?;
+    run("cargo bench -p shm2-benches --bench rings")?;
+    instructions()?;
     run("cargo build --release -p gst-plugin-shm2 --lib --examples")?;
     let id = std::process::id();
     let pairs = [
@@ -46,6 +48,17 @@ pub fn bench() -> Outcome {
         compare(label, &caps, &pairs)?;
     }
     Ok(())
+}
+
+/// Counted by callgrind, where that is there.
+fn instructions() -> Outcome {
+    for (program, remedy) in [("valgrind", "install valgrind"), ("gungraun-runner", "cargo install gungraun-runner")] {
+        if !succeeds(&format!("{program} --version")) {
+            println!("skipped: instructions are not counted: no {program} ({remedy})");
+            return Ok(());
+        }
+    }
+    run("cargo bench -p shm2-benches --bench instructions")
 }
 
 fn compare(label: &str, caps: &str, pairs: &[Pair; 2]) -> Outcome {

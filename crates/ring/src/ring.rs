@@ -98,7 +98,19 @@ impl<T: Element> Ring<'_, T> {
 }
 
 /// Copies elements into parts, from element `skip` on; those that do not fit are left out. Returns how many went.
+#[inline]
 pub(crate) fn copy_in<T: Element>(parts: &Parts<T>, skip: usize, values: &[T]) -> usize {
+    let (address, length) = parts[0];
+    if skip > length || values.len() > length - skip {
+        return copy_in_both(parts, skip, values);
+    }
+    // SAFETY: the range lies in the first part, which lies in the ring; `values` is private memory.
+    unsafe { address.add(skip).copy_from_nonoverlapping(NonNull::from(values).cast(), values.len()) };
+    values.len()
+}
+
+#[cold]
+fn copy_in_both<T: Element>(parts: &Parts<T>, skip: usize, values: &[T]) -> usize {
     let mut done = 0;
     let mut skip = skip;
     for (address, length) in parts {
@@ -114,7 +126,19 @@ pub(crate) fn copy_in<T: Element>(parts: &Parts<T>, skip: usize, values: &[T]) -
 }
 
 /// Copies elements out of parts, from element `skip` on. Returns how many there were.
+#[inline]
 pub(crate) fn copy_out<T: Element>(parts: &Parts<T>, skip: usize, values: &mut [T]) -> usize {
+    let (address, length) = parts[0];
+    if skip > length || values.len() > length - skip {
+        return copy_out_both(parts, skip, values);
+    }
+    // SAFETY: the range lies in the first part, which lies in the ring; `values` is private memory.
+    unsafe { address.add(skip).copy_to_nonoverlapping(NonNull::from(&mut *values).cast(), values.len()) };
+    values.len()
+}
+
+#[cold]
+fn copy_out_both<T: Element>(parts: &Parts<T>, skip: usize, values: &mut [T]) -> usize {
     let mut done = 0;
     let mut skip = skip;
     for (address, length) in parts {

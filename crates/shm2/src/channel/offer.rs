@@ -86,7 +86,8 @@ impl Offer {
             let (bytes, alignment) = self.element;
             return Err(ChannelError::Element { bytes, alignment });
         }
-        usize::try_from(self.capacity).map_err(|_| ChannelError::Capacity { capacity: usize::MAX, element: size_of::<T>() })
+        usize::try_from(self.capacity)
+            .map_err(|_| ChannelError::Capacity { capacity: usize::MAX, element: size_of::<T>() })
     }
 
     /// The description, and the descriptors in their order.

@@ -1,7 +1,9 @@
 //! The socket of a connection: signals, descriptors that are passed, and the end.
 
 use super::Passed;
-use crate::backend::{MOST_DESCRIPTORS, Message, Outcome, Waker, peer_of, receive_message, send_message, wait_readable};
+use crate::backend::{
+    MOST_DESCRIPTORS, Message, Outcome, Waker, peer_of, receive_message, send_message, wait_readable,
+};
 use crate::channel::StepError;
 use crate::channel::shared::block_until;
 use std::cell::Cell;

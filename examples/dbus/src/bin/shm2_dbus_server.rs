@@ -17,10 +17,7 @@ struct Server;
 
 #[interface(name = "org.shm2.Example1")]
 impl Server {
-    async fn setup(
-        &self,
-        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
-    ) -> fdo::Result<(Vec<u8>, Vec<OwnedFd>)> {
+    async fn setup(&self, #[zbus(signal_emitter)] emitter: SignalEmitter<'_>) -> fdo::Result<(Vec<u8>, Vec<OwnedFd>)> {
         let failed = |error: &dyn Error| fdo::Error::Failed(error.to_string());
         let (channel, offer) = Receiver::<f64>::offer(CAPACITY).map_err(|e| failed(&e))?;
         let emitter = emitter.to_owned();
