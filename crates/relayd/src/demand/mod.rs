@@ -1,0 +1,203 @@
+//! Clients whose connection is demand: as long as one is there, the input is wanted.
+
+mod client;
+mod listener;
+
+pub use listener::{BindError, Listener};
+
+use crate::event::{Event, Events};
+use client::{Client, Turn};
+use mio::{Interest, Poll, Token, Waker};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tracing::{info, warn};
+
+/// Time to send the token.
+const TOKEN_TIME: Duration = Duration::from_secs(5);
+/// Pause after a connection that could not be accepted, for want of descriptors for one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// Listeners have the tokens up to this.
+const MOST_LISTENERS: usize = 1000;
+const WAKE: Token = Token(usize::MAX);
+
+/// Who may come.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// How many at a time.
+    pub most: usize,
+    /// What each must send as its first line.
+    pub token: Option<String>,
+    /// Users that may come to a Unix socket; all if empty.
+    pub allow_uid: Vec<u32>,
+}
+
+/// The thread that looks after the connections. Dropped, all are closed.
+pub struct Demand {
+    is_stopping: Arc<AtomicBool>,
+    waker: Arc<Waker>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Demand {
+    /// Serves these listeners.
+    ///
+    /// # Errors
+    /// When the system has no more descriptors or threads.
+    pub fn start(listeners: Vec<Listener>, rules: Rules, events: Events) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+        let mut listeners = listeners;
+        for (number, listener) in listeners.iter_mut().enumerate() {
+            listener.register(poll.registry(), Token(number))?;
+        }
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        let mut doorman = Doorman {
+            poll,
+            listeners,
+            rules,
+            events,
+            clients: BTreeMap::new(),
+            next: MOST_LISTENERS,
+            told: 0,
+            is_paused: false,
+        };
+        let stopping = is_stopping.clone();
+        let work = move || {
+            if let Err(error) = doorman.work(&stopping) {
+                doorman.events.send(Event::Broken(format!("clients cannot be served: {error}")));
+            }
+        };
+        let thread = Some(std::thread::Builder::new().name("demand".into()).spawn(work)?);
+        Ok(Self { is_stopping, waker, thread })
+    }
+}
+
+impl Drop for Demand {
+    fn drop(&mut self) {
+        self.is_stopping.store(true, Ordering::Release);
+        // A thread that cannot be woken looks by itself soon.
+        let _ = self.waker.wake();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Doorman {
+    poll: Poll,
+    listeners: Vec<Listener>,
+    rules: Rules,
+    events: Events,
+    clients: BTreeMap<usize, Client>,
+    next: usize,
+    told: usize,
+    /// A connection waits that could not be accepted.
+    is_paused: bool,
+}
+
+impl Doorman {
+    fn work(&mut self, is_stopping: &AtomicBool) -> io::Result<()> {
+        let mut events = mio::Events::with_capacity(256);
+        // Clients that had more to say than one turn takes.
+        let mut again = Vec::new();
+        while !is_stopping.load(Ordering::Acquire) {
+            match self.poll.poll(&mut events, self.longest_sleep(!again.is_empty())) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            let ready: Vec<_> = events.iter().map(|event| event.token().0).chain(again.drain(..)).collect();
+            for token in ready {
+                if token < self.listeners.len() {
+                    self.accept(token)?;
+                } else if self.turn(token) {
+                    again.push(token);
+                }
+            }
+            if std::mem::take(&mut self.is_paused) {
+                std::thread::sleep(ACCEPT_PAUSE);
+                (0..self.listeners.len()).try_for_each(|token| self.accept(token))?;
+            }
+            self.close_the_silent();
+            self.tell();
+        }
+        Ok(())
+    }
+
+    fn longest_sleep(&self, has_more: bool) -> Option<Duration> {
+        if has_more {
+            return Some(Duration::ZERO);
+        }
+        let silent = self.clients.values().filter(|client| !client.may_stay).map(|client| client.since).min();
+        silent.map(|since| (since + TOKEN_TIME).saturating_duration_since(Instant::now()))
+    }
+
+    fn accept(&mut self, token: usize) -> io::Result<()> {
+        loop {
+            let (mut stream, name) = match self.listeners[token].accept() {
+                Ok(accepted) => accepted,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => {
+                    continue;
+                }
+                Err(error) => {
+                    warn!("{}: a client could not be accepted: {error}", self.listeners[token]);
+                    self.is_paused = true;
+                    return Ok(());
+                }
+            };
+            if self.clients.len() >= self.rules.most {
+                warn!("{name} is sent away: there are {} clients", self.clients.len());
+                continue;
+            }
+            if let Some(uid) = stream.uid().filter(|uid| !self.rules.allow_uid.is_empty() && !self.rules.allow_uid.contains(uid)) {
+                warn!("{name} is sent away: user {uid} is not wanted");
+                continue;
+            }
+            // Numbers are not used twice: what is left of an event for one that is gone means nobody.
+            self.next += 1;
+            stream.register(self.poll.registry(), Token(self.next))?;
+            info!("{name} came");
+            let may_stay = self.rules.token.is_none();
+            self.clients.insert(self.next, Client::new(stream, name, may_stay));
+        }
+    }
+
+    /// True if the client has more to say.
+    fn turn(&mut self, token: usize) -> bool {
+        let Some(client) = self.clients.get_mut(&token) else { return false };
+        match client.turn(self.rules.token.as_deref()) {
+            Turn::Done => false,
+            Turn::More => true,
+            Turn::Over(why) => {
+                info!("{} {why}", client.name);
+                self.clients.remove(&token);
+                false
+            }
+        }
+    }
+
+    fn close_the_silent(&mut self) {
+        self.clients.retain(|_, client| {
+            let stays = client.may_stay || client.since.elapsed() < TOKEN_TIME;
+            if !stays {
+                warn!("{} is sent away: it did not send the token", client.name);
+            }
+            stays
+        });
+    }
+
+    fn tell(&mut self) {
+        let count = self.clients.values().filter(|client| client.may_stay).count();
+        if count != self.told {
+            self.told = count;
+            self.events.send(Event::Clients(count));
+        }
+    }
+}
+
+/// What a client is waited for.
+const READS: Interest = Interest::READABLE;

@@ -1,0 +1,239 @@
+//! A pipeline that feeds the output: it is made anew for each run, and ended with all its devices.
+
+use crate::event::{Event, Events, Role};
+use crate::forward::{Forward, error_text, parse_text};
+use gst::prelude::*;
+use gst_app::{AppSink, AppSinkCallbacks};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+/// Time for a pipeline to be ready to play.
+const PREROLL: Duration = Duration::from_secs(10);
+/// A look at whether it is still wanted, meanwhile.
+const SLICE: gst::ClockTime = gst::ClockTime::from_mseconds(50);
+
+enum Order {
+    Start(u64, String),
+    Stop,
+}
+
+/// Starts and stops the pipeline of one role, in a thread of its own: a device may take its time for either.
+pub struct Runner {
+    orders: mpsc::Sender<Order>,
+    shared: Arc<Shared>,
+}
+
+/// What the runner's thread and its owner both see.
+struct Shared {
+    role: Role,
+    forward: Arc<Forward>,
+    events: Events,
+    /// Milliseconds since `begun` at which the last buffer came.
+    last: AtomicU64,
+    is_stopping: AtomicBool,
+    begun: Instant,
+}
+
+impl Runner {
+    /// A runner that does nothing yet. `begun` is the zero of [`last`](Self::last).
+    ///
+    /// # Errors
+    /// When there are no more threads.
+    pub fn new(role: Role, forward: Arc<Forward>, events: Events, begun: Instant) -> std::io::Result<Self> {
+        let (last, is_stopping) = (AtomicU64::new(0), AtomicBool::new(false));
+        let shared = Arc::new(Shared { role, forward, events, last, is_stopping, begun });
+        let (orders, next) = mpsc::channel();
+        let own = shared.clone();
+        std::thread::Builder::new().name(format!("{role:?}").to_lowercase()).spawn(move || work(&own, &next))?;
+        Ok(Self { orders, shared })
+    }
+
+    /// Starts a run of this pipeline; what it comes to is an event.
+    pub fn start(&self, run: u64, text: &str) {
+        self.shared.is_stopping.store(false, Ordering::Release);
+        self.shared.forward.begin_run(self.shared.role, run);
+        // The thread ends with its owner only.
+        let _ = self.orders.send(Order::Start(run, text.into()));
+    }
+
+    /// Ends the run; [`Event::Stopped`] says when its devices are closed.
+    pub fn stop(&self) {
+        self.shared.forward.end_run(self.shared.role);
+        self.shared.is_stopping.store(true, Ordering::Release);
+        let _ = self.orders.send(Order::Stop);
+    }
+
+    /// When the last buffer came.
+    pub fn last(&self) -> Duration {
+        Duration::from_millis(self.shared.last.load(Ordering::Relaxed))
+    }
+}
+
+fn work(shared: &Arc<Shared>, orders: &mpsc::Receiver<Order>) {
+    let mut feed: Option<Feed> = None;
+    for order in orders {
+        match order {
+            Order::Start(run, text) => match Feed::start(shared, run, &text) {
+                Ok(started) => feed = started,
+                Err(why) => shared.events.send(Event::Failed(shared.role, run, why)),
+            },
+            Order::Stop => {
+                drop(feed.take());
+                shared.events.send(Event::Stopped(shared.role));
+            }
+        }
+    }
+}
+
+/// Checks that a text is a pipeline that can feed the output.
+///
+/// # Errors
+/// Why not, in words.
+pub fn check(role: Role, text: &str) -> Result<(), String> {
+    build(role, text).map(|_| ())
+}
+
+fn build(role: Role, text: &str) -> Result<(gst::Pipeline, AppSink), String> {
+    let name = format!("{role:?}").to_lowercase();
+    let bin = gst::parse::bin_from_description_with_name(&parse_text(text), true, &name);
+    let bin = bin.map_err(|e| format!("the {name} is no pipeline: {}", e.message()))?;
+    if bin.src_pads().is_empty() {
+        return Err(format!("the {name} has no open end: leave out its sink, the daemon puts its own there"));
+    }
+    let sink = AppSink::builder().sync(true).drop(true).max_buffers(4).enable_last_sample(false).build();
+    let pipeline = gst::Pipeline::with_name(&format!("{name}-pipeline"));
+    let parts = [bin.upcast_ref::<gst::Element>(), sink.upcast_ref()];
+    pipeline.add_many(parts).and_then(|()| gst::Element::link_many(parts)).map_err(|e| format!("the {name}: {e}"))?;
+    Ok((pipeline, sink))
+}
+
+/// A pipeline that runs. Dropped, it is NULL.
+struct Feed {
+    pipeline: gst::Pipeline,
+}
+
+impl Feed {
+    /// `None` if it was stopped before it ran.
+    fn start(shared: &Arc<Shared>, run: u64, text: &str) -> Result<Option<Self>, String> {
+        let (pipeline, sink) = build(shared.role, text)?;
+        let feed = Self { pipeline };
+        forward_queries(&sink, &shared.forward);
+        if let Some(caps) = shared.forward.wanted_caps() {
+            sink.set_caps(Some(&caps));
+        }
+        let clock = gst::SystemClock::obtain();
+        feed.pipeline.use_clock(Some(&clock));
+        feed.pipeline.set_start_time(gst::ClockTime::NONE);
+        watch_bus(&feed.pipeline, shared, run);
+        if !feed.preroll(shared, &sink)? {
+            return Ok(None);
+        }
+        // Of a live source as of a file: the running time begins now.
+        let base_time = clock.time();
+        feed.pipeline.set_base_time(base_time);
+        receive(&sink, shared, run, base_time);
+        let failed = |_| feed.error().unwrap_or_else(|| "it does not play".into());
+        feed.pipeline.set_state(gst::State::Playing).map_err(failed)?;
+        tell_latency(&feed.pipeline, shared);
+        Ok(Some(feed))
+    }
+
+    /// False if it is not wanted any more.
+    fn preroll(&self, shared: &Shared, sink: &AppSink) -> Result<bool, String> {
+        let failed = |_| self.error().unwrap_or_else(|| "it does not start".into());
+        let mut state = self.pipeline.set_state(gst::State::Paused).map_err(failed)?;
+        let deadline = Instant::now() + PREROLL;
+        while state == gst::StateChangeSuccess::Async {
+            if shared.is_stopping.load(Ordering::Acquire) {
+                return Ok(false);
+            }
+            if Instant::now() > deadline {
+                return Err(format!("it is not ready after {} s", PREROLL.as_secs()));
+            }
+            state = self.pipeline.state(SLICE).0.map_err(failed)?;
+        }
+        // A live source comes at its own pace; anything else goes by the clock.
+        sink.set_sync(state != gst::StateChangeSuccess::NoPreroll);
+        Ok(true)
+    }
+
+    fn error(&self) -> Option<String> {
+        self.pipeline.bus()?.pop_filtered(&[gst::MessageType::Error]).map(|message| error_text(&message))
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        if let Some(bus) = self.pipeline.bus() {
+            bus.unset_sync_handler();
+        }
+        // To NULL it always comes.
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+/// The output's answers reach the feed's own elements: they negotiate what it takes, and write into its memory.
+fn forward_queries(sink: &AppSink, forward: &Arc<Forward>) {
+    let Some(pad) = sink.static_pad("sink") else { return };
+    let forward = Arc::downgrade(forward);
+    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, move |_, info| {
+        let (Some(forward), Some(query)) = (forward.upgrade(), info.query_mut()) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let is_for_output = matches!(
+            query.type_(),
+            gst::QueryType::Allocation | gst::QueryType::Caps | gst::QueryType::AcceptCaps
+        );
+        if is_for_output && forward.answer(query) { gst::PadProbeReturn::Handled } else { gst::PadProbeReturn::Ok }
+    });
+}
+
+fn receive(sink: &AppSink, shared: &Arc<Shared>, run: u64, base_time: gst::ClockTime) {
+    let shared = shared.clone();
+    let take = move |sample: Result<gst::Sample, _>| {
+        let sample = sample.map_err(|_| gst::FlowError::Eos)?;
+        let now = shared.begun.elapsed().as_millis() as u64;
+        shared.last.store(now, Ordering::Relaxed);
+        shared.forward.push(shared.role, run, base_time, sample);
+        Ok(gst::FlowSuccess::Ok)
+    };
+    sink.set_callbacks(AppSinkCallbacks::builder().new_sample(move |sink| take(sink.pull_sample())).build());
+}
+
+fn watch_bus(pipeline: &gst::Pipeline, shared: &Arc<Shared>, run: u64) {
+    let Some(bus) = pipeline.bus() else { return };
+    let (weak, shared) = (pipeline.downgrade(), shared.clone());
+    bus.set_sync_handler(move |_, message| {
+        let failed = |why| shared.events.send(Event::Failed(shared.role, run, why));
+        match message.view() {
+            gst::MessageView::Error(_) => {
+                failed(error_text(message));
+                // For whoever starts it just now.
+                return gst::BusSyncReply::Pass;
+            }
+            gst::MessageView::Eos(_) => failed("it came to its end".into()),
+            gst::MessageView::Latency(_) => {
+                if let Some(pipeline) = weak.upgrade() {
+                    tell_latency(&pipeline, &shared);
+                }
+            }
+            _ => {}
+        }
+        gst::BusSyncReply::Drop
+    });
+}
+
+/// Settles the pipeline's latency, and hands it on.
+fn tell_latency(pipeline: &gst::Pipeline, shared: &Arc<Shared>) {
+    let shared = shared.clone();
+    pipeline.call_async(move |pipeline| {
+        // One that cannot be settled now will be told of again.
+        let _ = pipeline.recalculate_latency();
+        let mut query = gst::query::Latency::new();
+        if shared.role == Role::Input && pipeline.query(&mut query) {
+            let (_, min, max) = query.result();
+            shared.forward.set_latency(min, max);
+        }
+    });
+}

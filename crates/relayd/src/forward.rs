@@ -1,0 +1,299 @@
+//! The output pipeline, and the way of buffers into it: by reference, with times that go on over each switch.
+
+use crate::event::{Event, Events, Role};
+use gst::glib;
+use gst::prelude::*;
+use gst_app::AppSrc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Buffers that may wait for the output.
+const MOST_BUFFERS: u64 = 8;
+
+/// Why there is no output.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OutputError {
+    /// The text is no pipeline.
+    #[error("the output is no pipeline: {0}")]
+    Syntax(String),
+    /// It has nothing to put buffers into.
+    #[error("the output has no element named appsrc: begin it with \"appsrc name=appsrc is-live=true format=time ! ...\"")]
+    NoAppsrc,
+    /// That element is something else.
+    #[error("the output's element named appsrc is a {0}, not an appsrc")]
+    OtherElement(String),
+    /// It did not start.
+    #[error("the output does not start: {0}")]
+    Start(String),
+}
+
+/// The output pipeline.
+pub struct Forward {
+    pipeline: gst::Pipeline,
+    appsrc: AppSrc,
+    base_time: gst::ClockTime,
+    state: Mutex<State>,
+    events: Events,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Whose buffers go through.
+    active: Role,
+    /// Buffers of other runs are late.
+    runs: [u64; 2],
+    caps: Option<gst::Caps>,
+    last: Option<gst::ClockTime>,
+    is_first: bool,
+    counts: Counts,
+}
+
+/// What went through.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Buffers of the input.
+    pub input: u64,
+    /// Buffers of the splash.
+    pub splash: u64,
+    /// Buffers whose time was not after the last one's.
+    pub late: u64,
+    /// Changes from one to the other.
+    pub switches: u64,
+}
+
+/// A pipeline's text as it may come from a shell: `\!` is a `!`.
+pub(crate) fn parse_text(text: &str) -> String {
+    text.replace("\\!", "!")
+}
+
+impl Forward {
+    /// The pipeline of a text; it does not run yet.
+    ///
+    /// # Errors
+    /// When it is none, or has no `appsrc name=appsrc`.
+    pub fn new(text: &str, events: Events) -> Result<Self, OutputError> {
+        let parsed = gst::parse::launch(&parse_text(text)).map_err(|e| OutputError::Syntax(e.message().into()))?;
+        let pipeline = parsed.downcast::<gst::Pipeline>().map_err(|_| OutputError::NoAppsrc)?;
+        let element = pipeline.by_name("appsrc").ok_or(OutputError::NoAppsrc)?;
+        let other = |element: gst::Element| {
+            OutputError::OtherElement(element.factory().map(|factory| factory.name().to_string()).unwrap_or_default())
+        };
+        let appsrc = element.downcast::<AppSrc>().map_err(other)?;
+        appsrc.set_format(gst::Format::Time);
+        appsrc.set_is_live(true);
+        appsrc.set_block(false);
+        if appsrc.leaky_type() == gst_app::AppLeakyType::None {
+            appsrc.set_max_buffers(MOST_BUFFERS);
+            appsrc.set_max_bytes(0);
+            appsrc.set_leaky_type(gst_app::AppLeakyType::Downstream);
+        }
+        let clock = gst::SystemClock::obtain();
+        pipeline.use_clock(Some(&clock));
+        pipeline.set_start_time(gst::ClockTime::NONE);
+        let base_time = clock.time();
+        pipeline.set_base_time(base_time);
+        let state = State {
+            active: Role::Splash,
+            runs: [0; 2],
+            caps: None,
+            last: None,
+            is_first: true,
+            counts: Counts::default(),
+        };
+        Ok(Self { pipeline, appsrc, base_time, state: Mutex::new(state), events })
+    }
+
+    /// Lets the pipeline run.
+    ///
+    /// # Errors
+    /// What the pipeline says.
+    pub fn start(&self) -> Result<(), OutputError> {
+        let events = self.events.clone();
+        let bus = self.pipeline.bus().ok_or_else(|| OutputError::Start("it has no bus".into()))?;
+        let started = self.pipeline.set_state(gst::State::Playing);
+        if started.is_err() {
+            let message = bus.pop_filtered(&[gst::MessageType::Error]);
+            return Err(OutputError::Start(message.map_or("no reason was given".into(), |m| error_text(&m))));
+        }
+        let weak = self.pipeline.downgrade();
+        bus.set_sync_handler(move |_, message| {
+            match message.view() {
+                gst::MessageView::Error(_) => events.send(Event::OutputFailed(error_text(message))),
+                gst::MessageView::Eos(_) => events.send(Event::OutputEnded),
+                gst::MessageView::Latency(_) => {
+                    if let Some(pipeline) = weak.upgrade() {
+                        pipeline.call_async(|pipeline| drop(pipeline.recalculate_latency()));
+                    }
+                }
+                _ => {}
+            }
+            gst::BusSyncReply::Drop
+        });
+        // What was said before there was a handler.
+        while let Some(message) = bus.pop_filtered(&[gst::MessageType::Error]) {
+            self.events.send(Event::OutputFailed(error_text(&message)));
+        }
+        Ok(())
+    }
+
+    /// Tells when consumers of a region of the output come and go. False if there is no such region.
+    pub fn watch_consumers(&self) -> bool {
+        let mut sinks = Vec::new();
+        for element in self.pipeline.iterate_recurse().into_iter().flatten() {
+            if element.factory().is_some_and(|factory| factory.name() == "shm2sink") {
+                sinks.push(element.downgrade());
+            }
+        }
+        for sink in sinks.iter().filter_map(glib::WeakRef::upgrade) {
+            let (events, all) = (self.events.clone(), sinks.clone());
+            sink.connect_notify(Some("num-clients"), move |_, _| {
+                let clients = all.iter().filter_map(glib::WeakRef::upgrade).map(|s| s.property::<u32>("num-clients"));
+                events.send(Event::Consumers(clients.sum()));
+            });
+        }
+        !sinks.is_empty()
+    }
+
+
+    /// What `appsrc` was told to take, if anything.
+    pub(crate) fn wanted_caps(&self) -> Option<gst::Caps> {
+        self.appsrc.caps().filter(|_| self.lock().caps.is_none())
+    }
+
+    /// Answers for what comes behind the output's `appsrc`.
+    pub(crate) fn answer(&self, query: &mut gst::QueryRef) -> bool {
+        self.appsrc.static_pad("src").is_some_and(|pad| pad.peer_query(query))
+    }
+
+    /// From now on only buffers of this run pass, of the role.
+    pub(crate) fn begin_run(&self, role: Role, run: u64) {
+        self.lock().runs[role as usize] = run;
+    }
+
+    /// No buffer of this role passes any more; the splash's do, if there is one.
+    pub(crate) fn end_run(&self, role: Role) {
+        let mut state = self.lock();
+        state.runs[role as usize] = 0;
+        if role == Role::Input && state.active == Role::Input {
+            state.active = Role::Splash;
+            state.is_first = true;
+        }
+    }
+
+    /// The input's latency becomes the output's.
+    pub(crate) fn set_latency(&self, min: gst::ClockTime, max: Option<gst::ClockTime>) {
+        if self.appsrc.latency() != (Some(min), max) {
+            self.appsrc.set_latency(min, max);
+            self.pipeline.call_async(|pipeline| drop(pipeline.recalculate_latency()));
+        }
+    }
+
+    /// A buffer of a run, whose running time zero is `base_time` of the clock.
+    pub(crate) fn push(&self, role: Role, run: u64, base_time: gst::ClockTime, sample: gst::Sample) {
+        let mut state = self.lock();
+        if state.runs[role as usize] != run {
+            return;
+        }
+        let Some(mut buffer) = sample.buffer_owned() else { return };
+        if role == Role::Input && state.active == Role::Splash {
+            // A decoder can begin at a keyframe only.
+            if buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) {
+                return;
+            }
+            state.active = Role::Input;
+            state.is_first = true;
+            self.events.send(Event::Delivers(run));
+        }
+        if state.active != role {
+            return;
+        }
+        let segment = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>().cloned());
+        let caps = sample.caps_owned();
+        // So that the buffer has one owner, and its times can be changed without a copy of it.
+        drop(sample);
+        let Some((pts, dts)) = self.times(&buffer, segment.as_ref(), base_time) else { return };
+        let order = dts.unwrap_or(pts);
+        if state.last.is_some_and(|last| order <= last) {
+            state.counts.late += 1;
+            return;
+        }
+        state.last = Some(order);
+        if caps.is_some() && caps != state.caps {
+            self.appsrc.set_caps(caps.as_ref());
+            state.caps = caps;
+        }
+        let is_first = std::mem::take(&mut state.is_first);
+        let metadata = buffer.make_mut();
+        metadata.set_pts(pts);
+        metadata.set_dts(dts);
+        if is_first {
+            metadata.set_flags(gst::BufferFlags::DISCONT);
+            state.counts.switches += 1;
+        }
+        match role {
+            Role::Input => state.counts.input += 1,
+            Role::Splash => state.counts.splash += 1,
+        }
+        // An output that ends or fails says so on its bus.
+        let _ = self.appsrc.push_buffer(buffer);
+    }
+
+    /// Running times in the output. `None` for what lies before its beginning, or outside of the segment.
+    fn times(
+        &self,
+        buffer: &gst::Buffer,
+        segment: Option<&gst::FormattedSegment<gst::ClockTime>>,
+        base_time: gst::ClockTime,
+    ) -> Option<(gst::ClockTime, Option<gst::ClockTime>)> {
+        let here = |time: gst::ClockTime| {
+            let running = segment.map_or(Some(time), |segment| segment.to_running_time(time))?;
+            (base_time + running).checked_sub(self.base_time)
+        };
+        let now = || gst::SystemClock::obtain().time().checked_sub(self.base_time);
+        let pts = match buffer.pts().or(buffer.dts()) {
+            Some(time) => here(time)?,
+            // Something without times is of now.
+            None => now()?,
+        };
+        Some((pts, buffer.dts().and_then(here)))
+    }
+
+    /// What went through.
+    pub fn counts(&self) -> Counts {
+        self.lock().counts
+    }
+
+    /// What the output gets now.
+    pub fn caps(&self) -> Option<gst::Caps> {
+        self.lock().caps.clone()
+    }
+
+    /// Says that nothing more comes; the output answers with [`Event::OutputEnded`].
+    pub fn finish(&self) {
+        // One that is not linked or flushes has ended already.
+        let _ = self.appsrc.end_of_stream();
+    }
+
+    /// Ends the pipeline.
+    pub fn stop(&self) {
+        if let Some(bus) = self.pipeline.bus() {
+            bus.unset_sync_handler();
+        }
+        // To NULL it always comes.
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An error message in one line.
+pub(crate) fn error_text(message: &gst::Message) -> String {
+    let gst::MessageView::Error(error) = message.view() else { return "no error".into() };
+    let from = error.src().map(|src| src.name().to_string()).unwrap_or_default();
+    match error.debug() {
+        Some(debug) => format!("{from}: {} ({})", error.error(), debug.lines().last().unwrap_or_default()),
+        None => format!("{from}: {}", error.error()),
+    }
+}

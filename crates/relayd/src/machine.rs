@@ -1,0 +1,365 @@
+//! When the input and the splash run: a state machine without threads, clocks or pipelines.
+//!
+//! | demand | input | splash |
+//! |---|---|---|
+//! | none | off (after the cool-down) | on |
+//! | there, for less than the start delay | off | on |
+//! | there | on | on until the input's first buffer |
+//! | there, and the input failed | off for the back-off | on |
+
+use std::time::Duration;
+
+/// Times of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// Demand must last so long before the input starts: what only looks in does not switch a camera on.
+    pub start_delay: Duration,
+    /// The input runs on for so long after the last demand: whoever comes back finds it running.
+    pub cool_down: Duration,
+    /// An input that brings no buffer for so long hangs. Zero: it never does.
+    pub frame_timeout: Duration,
+    /// Wait after the first failure; doubled with each further one.
+    pub back_off: Duration,
+    /// The longest wait.
+    pub longest_back_off: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            start_delay: Duration::ZERO,
+            cool_down: Duration::from_secs(2),
+            frame_timeout: Duration::from_secs(10),
+            back_off: Duration::from_millis(500),
+            longest_back_off: Duration::from_secs(30),
+        }
+    }
+}
+
+/// An input that has run for so long without failing begins its back-off anew.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Start the input.
+    StartInput,
+    /// Stop the input.
+    StopInput,
+    /// Start the splash.
+    StartSplash,
+    /// Stop the splash.
+    StopSplash,
+}
+
+/// What the input does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing: nobody wants it.
+    Off,
+    /// It starts at this time, if it is still wanted then.
+    Waiting(Duration),
+    /// It has run since.
+    On(Duration),
+    /// It runs until this time, unless it is wanted again.
+    Cooling(Duration),
+}
+
+/// The machine. All times are since any one moment.
+#[derive(Debug)]
+pub struct Machine {
+    timing: Timing,
+    has_splash: bool,
+    is_wanted: bool,
+    phase: Phase,
+    delivers: bool,
+    started: Duration,
+    failures: u32,
+    /// After a failure, not before this time.
+    not_before: Duration,
+    splash_runs: bool,
+    random: u64,
+}
+
+impl Machine {
+    /// Nobody wants anything yet. `seed` decides about the jitter of the back-off.
+    pub fn new(timing: Timing, has_splash: bool, seed: u64) -> Self {
+        Self {
+            timing,
+            has_splash,
+            is_wanted: false,
+            phase: Phase::Off,
+            delivers: false,
+            started: Duration::ZERO,
+            failures: 0,
+            not_before: Duration::ZERO,
+            splash_runs: false,
+            random: seed,
+        }
+    }
+
+    /// What the input does.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether the input runs.
+    pub fn input_runs(&self) -> bool {
+        matches!(self.phase, Phase::On(_) | Phase::Cooling(_))
+    }
+
+    /// Whether its buffers come.
+    pub fn delivers(&self) -> bool {
+        self.delivers
+    }
+
+    /// Failures since it last ran well.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Other times, from now on.
+    pub fn set_timing(&mut self, timing: Timing) {
+        self.timing = timing;
+    }
+
+    /// Whether there is a splash, from now on. One that runs must have been stopped.
+    pub fn set_splash(&mut self, has_splash: bool) {
+        self.has_splash = has_splash;
+        self.splash_runs = false;
+    }
+
+    /// Whether anybody wants the input.
+    pub fn set_demand(&mut self, is_wanted: bool, now: Duration) {
+        self.is_wanted = is_wanted;
+        self.phase = match (self.phase, is_wanted) {
+            (Phase::Off, true) => Phase::Waiting((now + self.timing.start_delay).max(self.not_before)),
+            (Phase::Waiting(_), false) => Phase::Off,
+            (Phase::On(_), false) => Phase::Cooling(now + self.timing.cool_down),
+            (Phase::Cooling(_), true) => Phase::On(self.started),
+            (phase, _) => phase,
+        };
+    }
+
+    /// The input's first buffer came.
+    pub fn input_delivers(&mut self) {
+        self.delivers = self.input_runs();
+    }
+
+    /// The input failed, ended, or hangs. Returns how long it will be left alone.
+    pub fn input_failed(&mut self, now: Duration) -> Duration {
+        if !self.input_runs() {
+            return Duration::ZERO;
+        }
+        if self.delivers && now.saturating_sub(self.started) >= STEADY {
+            self.failures = 0;
+        }
+        let wait = self.next_back_off();
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = now + wait;
+        self.delivers = false;
+        self.phase = if self.is_wanted { Phase::Waiting(self.not_before) } else { Phase::Off };
+        wait
+    }
+
+    /// Doubled with each failure, up to the longest, less up to a quarter at random: many relays that lost one camera
+    /// do not come back at once.
+    fn next_back_off(&mut self) -> Duration {
+        let doubled = self.timing.back_off.saturating_mul(1 << self.failures.min(20));
+        // Knuth's multiplier for 64 bits (MMIX).
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let share = (self.random >> 32) as f64 / f64::from(u32::MAX);
+        doubled.min(self.timing.longest_back_off).mul_f64(1.0 - share / 4.0)
+    }
+
+    /// Whether the input hangs, when its last buffer came at `last`.
+    pub fn hangs(&self, now: Duration, last: Duration) -> bool {
+        !self.timing.frame_timeout.is_zero() && self.input_runs() && now >= self.hang_time(last)
+    }
+
+    fn hang_time(&self, last: Duration) -> Duration {
+        self.started.max(last) + self.timing.frame_timeout
+    }
+
+    /// When to look again at the latest, if the input's last buffer came at `last`.
+    pub fn deadline(&self, last: Duration) -> Option<Duration> {
+        let hang = (self.input_runs() && !self.timing.frame_timeout.is_zero()).then(|| self.hang_time(last));
+        match self.phase {
+            Phase::Off => None,
+            Phase::Waiting(until) => Some(until),
+            Phase::On(_) => hang,
+            Phase::Cooling(until) => Some(hang.map_or(until, |hang| hang.min(until))),
+        }
+    }
+
+    /// Goes on to this time; returns what is to be done now.
+    pub fn step(&mut self, now: Duration, ran: bool) -> Vec<Command> {
+        let mut commands = Vec::new();
+        match self.phase {
+            Phase::Waiting(until) if now >= until => {
+                self.phase = Phase::On(now);
+                self.started = now;
+                self.delivers = false;
+            }
+            Phase::Cooling(until) if now >= until => {
+                self.phase = Phase::Off;
+                self.delivers = false;
+            }
+            _ => {}
+        }
+        if ran && !self.input_runs() {
+            commands.push(Command::StopInput);
+        }
+        let splash = self.has_splash && !self.delivers;
+        // Before the input starts, so that there is something to see until its first buffer.
+        if splash != self.splash_runs {
+            commands.push(if splash { Command::StartSplash } else { Command::StopSplash });
+            self.splash_runs = splash;
+        }
+        if !ran && self.input_runs() {
+            commands.push(Command::StartInput);
+        }
+        commands
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    /// What a world does to the machine.
+    #[derive(Debug, Clone)]
+    enum Happening {
+        Demand(bool),
+        Delivers,
+        Fails,
+        Time(u64),
+    }
+
+    fn happening() -> impl Strategy<Value = Happening> {
+        prop_oneof![
+            any::<bool>().prop_map(Happening::Demand),
+            Just(Happening::Delivers),
+            Just(Happening::Fails),
+            (0..3000u64).prop_map(Happening::Time),
+        ]
+    }
+
+    /// Carries commands out, and checks that each makes sense.
+    struct World {
+        machine: Machine,
+        now: Duration,
+        input: bool,
+        splash: bool,
+    }
+
+    impl World {
+        fn new(timing: Timing) -> Self {
+            let mut world =
+                Self { machine: Machine::new(timing, true, 7), now: MS(0), input: false, splash: false };
+            world.step();
+            world
+        }
+
+        fn step(&mut self) {
+            for command in self.machine.step(self.now, self.input) {
+                let (what, to) = match command {
+                    Command::StartInput => (&mut self.input, true),
+                    Command::StopInput => (&mut self.input, false),
+                    Command::StartSplash => (&mut self.splash, true),
+                    Command::StopSplash => (&mut self.splash, false),
+                };
+                assert_ne!(*what, to, "{command:?} twice");
+                *what = to;
+            }
+            assert_eq!(self.input, self.machine.input_runs());
+            assert_eq!(self.splash, !self.machine.delivers());
+        }
+
+        fn happens(&mut self, happening: &Happening) {
+            match happening {
+                Happening::Demand(is_wanted) => self.machine.set_demand(*is_wanted, self.now),
+                Happening::Delivers => self.machine.input_delivers(),
+                Happening::Fails => drop(self.machine.input_failed(self.now)),
+                Happening::Time(ms) => self.now += MS(*ms),
+            }
+            self.step();
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn in_the_end_the_input_runs_if_and_only_if_it_is_wanted(
+            happenings in prop::collection::vec(happening(), 0..60),
+            is_wanted: bool,
+            delay in 0..500u64,
+        ) {
+            let timing = Timing { start_delay: MS(delay), ..Timing::default() };
+            let mut world = World::new(timing);
+            happenings.iter().for_each(|happening| world.happens(happening));
+            world.happens(&Happening::Demand(is_wanted));
+            world.happens(&Happening::Time(60_000));
+            prop_assert_eq!(world.input, is_wanted);
+            world.happens(&Happening::Delivers);
+            prop_assert_eq!(world.splash, !is_wanted);
+        }
+    }
+
+    #[test]
+    fn a_short_look_starts_nothing_and_a_short_absence_stops_nothing() {
+        let mut world = World::new(Timing { start_delay: MS(100), ..Timing::default() });
+        for happening in [Happening::Demand(true), Happening::Time(99), Happening::Demand(false), Happening::Time(500)] {
+            world.happens(&happening);
+            assert!(!world.input && world.splash);
+        }
+        world.happens(&Happening::Demand(true));
+        assert_eq!(world.machine.deadline(MS(0)), Some(world.now + MS(100)));
+        world.happens(&Happening::Time(100));
+        assert!(world.input && world.splash, "the splash stays until the input delivers");
+        world.happens(&Happening::Delivers);
+        assert!(world.input && !world.splash);
+        for happening in [Happening::Demand(false), Happening::Time(1999), Happening::Demand(true), Happening::Time(5000)] {
+            world.happens(&happening);
+            assert!(world.input && !world.splash);
+        }
+        world.happens(&Happening::Demand(false));
+        world.happens(&Happening::Time(2000));
+        assert!(!world.input && world.splash);
+    }
+
+    #[test]
+    fn failures_wait_longer_each_time_and_start_anew_after_a_steady_run() {
+        let mut world = World::new(Timing::default());
+        world.happens(&Happening::Demand(true));
+        let mut longest = MS(0);
+        for failures in 0..12u32 {
+            let wait = world.machine.input_failed(world.now);
+            let full = MS(500).saturating_mul(1 << failures).min(MS(30_000));
+            assert!(wait <= full && wait >= full.mul_f64(0.74), "failure {failures}: {wait:?}");
+            world.step();
+            assert!(!world.input && world.splash);
+            world.now += wait;
+            world.step();
+            assert!(world.input);
+            longest = longest.max(wait);
+        }
+        assert!(longest > MS(20_000));
+        world.happens(&Happening::Delivers);
+        world.happens(&Happening::Time(10_000));
+        assert!(world.machine.input_failed(world.now) <= MS(500));
+    }
+
+    #[test]
+    fn an_input_that_brings_nothing_hangs() {
+        let mut world = World::new(Timing::default());
+        world.happens(&Happening::Demand(true));
+        assert_eq!(world.machine.deadline(MS(0)), Some(MS(10_000)));
+        assert!(!world.machine.hangs(MS(9_999), MS(0)) && world.machine.hangs(MS(10_000), MS(0)));
+        assert!(!world.machine.hangs(MS(12_000), MS(2_001)));
+        let patient = World::new(Timing { frame_timeout: MS(0), ..Timing::default() });
+        assert!(!patient.machine.hangs(MS(1 << 40), MS(0)));
+    }
+}

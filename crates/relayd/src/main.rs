@@ -1,0 +1,96 @@
+//! `shm2_relayd`: the command line of the relay.
+
+#![forbid(unsafe_code)]
+
+use clap::Parser;
+use shm2_relay::demand::Listener;
+use shm2_relay::relay::{check_settings, run};
+use shm2_relay::settings::{Given, Settings, SettingsError};
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Runs a camera only while somebody watches.
+///
+/// The output pipeline always runs. The input pipeline runs while clients are connected (or consumers attached to the
+/// output's region, with --activate consumers), the splash pipeline while the input does not. A client is anything that
+/// connects and stays: nc 127.0.0.1 5555.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Arguments {
+    #[command(flatten)]
+    given: Given,
+    /// File with the same settings (TOML); the command line goes first. It is read anew at SIGHUP
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Check all settings, and end
+    #[arg(long)]
+    check: bool,
+    /// Print the state of the daemon that runs, as JSON, and end
+    #[arg(long)]
+    status: bool,
+}
+
+impl Arguments {
+    fn given(&self) -> Result<Given, SettingsError> {
+        let file = self.config.as_deref().map(Given::from_file).transpose()?;
+        Ok(self.given.clone().or(file.unwrap_or_default()))
+    }
+
+    fn settings(&self, has_sockets: bool) -> Result<Settings, SettingsError> {
+        self.given()?.settings(has_sockets)
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match act(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("shm2_relayd: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    if arguments.status {
+        return show_status(arguments);
+    }
+    gst::init()?;
+    // Its elements may be among the plugins of the system as well; then those are taken.
+    gstshm2::plugin_register_static()?;
+    #[cfg(unix)]
+    let sockets = Listener::from_service_manager()?;
+    #[cfg(not(unix))]
+    let sockets = Vec::<Listener>::new();
+    let has_sockets = !sockets.is_empty();
+    let settings = arguments.settings(has_sockets)?;
+    if arguments.check {
+        check_settings(&settings)?;
+        println!("all settings are good");
+        return Ok(());
+    }
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match std::env::var_os("JOURNAL_STREAM") {
+        // The journal has the time and the colours of its own.
+        Some(_) => log.without_time().with_ansi(false).init(),
+        None => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+    }
+    Ok(run(settings, sockets, || arguments.settings(has_sockets))?)
+}
+
+#[cfg(unix)]
+fn show_status(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let path = arguments.given()?.control_path().ok_or("no control socket: name that of the daemon with --control")?;
+    let status = shm2_relay::control::status_at(&path);
+    print!("{}", status.map_err(|e| format!("no daemon answers at {path:?}: {e}"))?);
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn show_status(_: &Arguments) -> Result<(), Box<dyn Error>> {
+    Err("--status needs Unix sockets; use --metrics here".into())
+}

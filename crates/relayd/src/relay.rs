@@ -1,0 +1,446 @@
+//! The supervisor: one thread that hears of everything, asks the machine, and carries out what it says.
+
+use crate::control::{serve_metrics, serve_status};
+use crate::demand::{BindError, Demand, Listener, Rules};
+use crate::event::{Event, Events, Role};
+use crate::feed::{Runner, check};
+use crate::forward::{Forward, OutputError};
+use crate::listen::Address;
+use crate::machine::{Command, Machine, Phase, Timing};
+use crate::manager;
+use crate::settings::{Settings, SettingsError};
+use crate::status::Status;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+use tracing::{error, info, warn};
+
+/// Time for a pipeline to close its devices.
+const STOP_TIME: Duration = Duration::from_secs(10);
+/// Time for all to end when the daemon is told to.
+const DRAIN: Duration = Duration::from_millis(1500);
+/// Until a splash that ended is shown anew.
+const SPLASH_PAUSE: Duration = Duration::from_secs(1);
+/// The longest sleep.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// Why the daemon ends other than by being told to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RelayError {
+    /// A setting.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// An address that is taken, or not allowed.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The output.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The input or the splash is no pipeline.
+    #[error("{0}")]
+    Pipeline(String),
+    /// Consumers of nothing.
+    #[error("--activate consumers: the output has no shm2sink whose consumers could be counted")]
+    NoRegion,
+    /// The output stopped.
+    #[error("the output failed: {0}")]
+    OutputFailed(String),
+    /// The output ended.
+    #[error("the output came to its end")]
+    OutputEnded,
+    /// A device does not let go.
+    #[error("the {0} does not stop")]
+    Stuck(&'static str),
+    /// The control socket.
+    #[error("cannot answer at {path:?}: {source}")]
+    Control {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Metrics.
+    #[error("cannot offer metrics at {address}: {source}")]
+    Metrics {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A part of the daemon.
+    #[error("{0}")]
+    Broken(String),
+    /// The system.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Checks settings as far as that goes without running anything.
+///
+/// # Errors
+/// The first thing that cannot work.
+pub fn check_settings(settings: &Settings) -> Result<(), RelayError> {
+    let (events, _) = Events::new();
+    let forward = Forward::new(&settings.output, events)?;
+    if settings.consumers && !forward.watch_consumers() {
+        return Err(RelayError::NoRegion);
+    }
+    check(Role::Input, &settings.input).map_err(RelayError::Pipeline)?;
+    settings.splash.as_deref().map_or(Ok(()), |text| check(Role::Splash, text)).map_err(RelayError::Pipeline)
+}
+
+/// A daemon that runs.
+pub struct Relay {
+    settings: Settings,
+    forward: Arc<Forward>,
+    input: Runner,
+    splash: Runner,
+    machine: Machine,
+    inbox: mpsc::Receiver<Event>,
+    begun: Instant,
+    /// Number of the input's or splash's latest run.
+    run: u64,
+    splash_run: u64,
+    is_ordered: bool,
+    /// When stopping began that has not been answered.
+    stops: [Option<Duration>; 2],
+    splash_again: Option<Duration>,
+    clients: usize,
+    consumers: u32,
+    starts: u64,
+    failures: u64,
+    last_failure: Option<String>,
+    told: &'static str,
+}
+
+impl Relay {
+    /// Starts the output. Nobody wants anything yet.
+    ///
+    /// # Errors
+    /// When it does not start, or a pipeline is none.
+    pub fn new(settings: Settings) -> Result<(Self, Events), RelayError> {
+        let system = |what| move |source| RelayError::System { what, source };
+        check(Role::Input, &settings.input).map_err(RelayError::Pipeline)?;
+        settings.splash.as_deref().map_or(Ok(()), |text| check(Role::Splash, text)).map_err(RelayError::Pipeline)?;
+        let (events, inbox) = Events::new();
+        let forward = Arc::new(Forward::new(&settings.output, events.clone())?);
+        if settings.consumers && !forward.watch_consumers() {
+            return Err(RelayError::NoRegion);
+        }
+        let begun = Instant::now();
+        let runner = |role| Runner::new(role, forward.clone(), events.clone(), begun).map_err(system("start a thread"));
+        let (input, splash) = (runner(Role::Input)?, runner(Role::Splash)?);
+        forward.start()?;
+        let seed = std::process::id().into();
+        let machine = Machine::new(settings.timing, settings.splash.is_some(), seed);
+        let relay = Self {
+            settings,
+            forward,
+            input,
+            splash,
+            machine,
+            inbox,
+            begun,
+            run: 0,
+            splash_run: 0,
+            is_ordered: false,
+            stops: [None; 2],
+            splash_again: None,
+            clients: 0,
+            consumers: 0,
+            starts: 0,
+            failures: 0,
+            last_failure: None,
+            told: "",
+        };
+        Ok((relay, events))
+    }
+
+    /// Works until it is told to end. `reload` reads the settings anew.
+    ///
+    /// # Errors
+    /// When it cannot go on: the service manager should start it anew.
+    pub fn work(mut self, mut reload: impl FnMut() -> Result<Settings, SettingsError>) -> Result<(), RelayError> {
+        let outcome = self.supervise(&mut reload);
+        manager::stopping();
+        self.drain();
+        outcome
+    }
+
+    fn supervise(&mut self, reload: &mut dyn FnMut() -> Result<Settings, SettingsError>) -> Result<(), RelayError> {
+        let watchdog = manager::watchdog();
+        loop {
+            self.step()?;
+            if watchdog.is_some() {
+                manager::alive();
+            }
+            match self.inbox.recv_timeout(self.sleep(watchdog)) {
+                Ok(Event::Signal(SIGTERM | SIGINT)) => return Ok(()),
+                Ok(Event::Signal(_)) => self.reload(reload()),
+                Ok(event) => self.hear(event)?,
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn sleep(&self, watchdog: Option<Duration>) -> Duration {
+        let stops = self.stops.iter().flatten().map(|since| *since + STOP_TIME);
+        let deadlines = self.machine.deadline(self.input.last()).into_iter().chain(self.splash_again).chain(stops);
+        let now = self.begun.elapsed();
+        let next = deadlines.min().map_or(LONGEST, |deadline| deadline.saturating_sub(now));
+        watchdog.map_or(next, |often| often.min(next))
+    }
+
+    /// What the time brings.
+    fn step(&mut self) -> Result<(), RelayError> {
+        let now = self.begun.elapsed();
+        for (since, name) in self.stops.iter().zip(["input", "splash"]) {
+            if since.is_some_and(|since| now >= since + STOP_TIME) {
+                return Err(RelayError::Stuck(name));
+            }
+        }
+        if self.machine.hangs(now, self.input.last()) {
+            self.input_failed(format!("no buffer for {} ms", self.settings.timing.frame_timeout.as_millis()));
+        }
+        for command in self.machine.step(now, self.is_ordered) {
+            self.carry_out(command);
+        }
+        if self.splash_again.is_some_and(|time| now >= time) {
+            self.splash_again = None;
+            self.start_splash();
+        }
+        let name = self.name();
+        if name != self.told {
+            info!("input {name}");
+            manager::status(&format!("input {name}, {} clients, {} consumers", self.clients, self.consumers));
+            self.told = name;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        let now = self.begun.elapsed();
+        match command {
+            Command::StartInput => {
+                self.run += 1;
+                self.starts += 1;
+                self.is_ordered = true;
+                self.input.start(self.run, &self.settings.input);
+            }
+            Command::StopInput => {
+                self.is_ordered = false;
+                self.input.stop();
+                self.stops[Role::Input as usize].get_or_insert(now);
+            }
+            Command::StartSplash => self.start_splash(),
+            Command::StopSplash => {
+                self.splash_again = None;
+                self.splash.stop();
+                self.stops[Role::Splash as usize].get_or_insert(now);
+            }
+        }
+    }
+
+    fn start_splash(&mut self) {
+        if let Some(text) = &self.settings.splash {
+            self.splash_run += 1;
+            self.splash.start(self.splash_run, text);
+        }
+    }
+
+    fn hear(&mut self, event: Event) -> Result<(), RelayError> {
+        match event {
+            Event::Clients(count) => {
+                self.clients = count;
+                self.demand_changed();
+            }
+            Event::Consumers(count) => {
+                self.consumers = count;
+                self.demand_changed();
+            }
+            Event::Delivers(run) if run == self.run => self.machine.input_delivers(),
+            Event::Failed(Role::Input, run, why) if run == self.run && self.is_ordered => self.input_failed(why),
+            Event::Failed(Role::Splash, run, why) if run == self.splash_run && !self.machine.delivers() => {
+                warn!("the splash: {why}; it is shown anew in {} s", SPLASH_PAUSE.as_secs());
+                self.splash.stop();
+                self.splash_again = Some(self.begun.elapsed() + SPLASH_PAUSE);
+            }
+            Event::Delivers(_) | Event::Failed(..) | Event::Signal(_) => {}
+            Event::Stopped(role) => self.stops[role as usize] = None,
+            Event::OutputFailed(why) => return Err(RelayError::OutputFailed(why)),
+            Event::OutputEnded => return Err(RelayError::OutputEnded),
+            Event::Broken(why) => return Err(RelayError::Broken(why)),
+            Event::Status(answer) => drop(answer.send(self.status())),
+        }
+        Ok(())
+    }
+
+    fn demand_changed(&mut self) {
+        let is_wanted = self.clients > 0 || self.settings.consumers && self.consumers > 0;
+        self.machine.set_demand(is_wanted, self.begun.elapsed());
+    }
+
+    fn input_failed(&mut self, why: String) {
+        let wait = self.machine.input_failed(self.begun.elapsed());
+        warn!("the input: {why}; next try in {} ms", wait.as_millis());
+        self.failures += 1;
+        self.last_failure = Some(why);
+    }
+
+    fn reload(&mut self, settings: Result<Settings, SettingsError>) {
+        let new = match settings {
+            Ok(new) => new,
+            Err(error) => return error!("the configuration stays as it is: {error}"),
+        };
+        let checked = check(Role::Input, &new.input);
+        let checked = checked.and(new.splash.as_deref().map_or(Ok(()), |text| check(Role::Splash, text)));
+        if let Err(error) = checked {
+            return error!("the configuration stays as it is: {error}");
+        }
+        let fixed = |s: &Settings| {
+            Settings { input: String::new(), splash: None, timing: Timing::default(), ..s.clone() }
+        };
+        if fixed(&self.settings) != fixed(&new) {
+            warn!("only input, splash and times are changed while the daemon runs: start it anew for the rest");
+        }
+        info!("the configuration was read anew");
+        let (has_new_input, has_new_splash) =
+            (new.input != self.settings.input, new.splash != self.settings.splash);
+        self.settings = Settings { input: new.input, splash: new.splash, timing: new.timing, ..self.settings.clone() };
+        self.machine.set_timing(new.timing);
+        if has_new_input && self.is_ordered {
+            self.carry_out(Command::StopInput);
+            self.carry_out(Command::StartInput);
+        }
+        if has_new_splash {
+            self.carry_out(Command::StopSplash);
+            self.machine.set_splash(self.settings.splash.is_some());
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self.machine.phase() {
+            Phase::Off => "off",
+            Phase::Waiting(_) => "waiting",
+            Phase::On(_) if !self.machine.delivers() => "starting",
+            Phase::On(_) => "on",
+            Phase::Cooling(_) => "cooling",
+        }
+    }
+
+    fn status(&self) -> Status {
+        let counts = self.forward.counts();
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime: self.begun.elapsed().as_secs_f64(),
+            clients: self.clients,
+            consumers: self.consumers,
+            input: self.name(),
+            input_starts: self.starts,
+            input_failures: self.failures,
+            last_failure: self.last_failure.clone(),
+            splash: self.settings.splash.is_some() && !self.machine.delivers(),
+            input_buffers: counts.input,
+            splash_buffers: counts.splash,
+            late_buffers: counts.late,
+            switches: counts.switches,
+            caps: self.forward.caps().map(|caps| caps.to_string()),
+        }
+    }
+
+    /// Closes all devices, and lets the output end properly, as far as there is time.
+    fn drain(&mut self) {
+        let deadline = Instant::now() + DRAIN;
+        self.input.stop();
+        self.splash.stop();
+        self.forward.finish();
+        let mut left = [Role::Input, Role::Splash].len() + 1;
+        while left > 0 {
+            match self.inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Event::Stopped(_) | Event::OutputEnded | Event::OutputFailed(_)) => left -= 1,
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+        self.forward.stop();
+    }
+}
+
+/// Runs the whole daemon: pipelines, listeners, control, metrics, signals.
+///
+/// # Errors
+/// Whatever keeps it from starting, or from going on.
+pub fn run(
+    settings: Settings,
+    sockets: Vec<Listener>,
+    reload: impl FnMut() -> Result<Settings, SettingsError>,
+) -> Result<(), RelayError> {
+    let system = |what| move |source| RelayError::System { what, source };
+    let mut listeners = sockets;
+    for address in &settings.listen {
+        listeners.push(listen(address)?);
+    }
+    let rules = Rules {
+        most: settings.max_clients,
+        token: settings.token.clone(),
+        allow_uid: settings.allow_uid.clone(),
+    };
+    let (control, metrics) = (settings.control.clone(), settings.metrics);
+    for listener in &listeners {
+        info!("listening at {listener}");
+    }
+    let (relay, events) = Relay::new(settings)?;
+    #[cfg(unix)]
+    let _control = control
+        .map(|path| serve_status(&path, events.clone()).map_err(|source| RelayError::Control { path, source }))
+        .transpose()?;
+    #[cfg(not(unix))]
+    drop(control);
+    if let Some(address) = metrics {
+        let at = serve_metrics(address, events.clone()).map_err(|source| RelayError::Metrics { address, source })?;
+        info!("metrics at http://{at}/metrics");
+    }
+    hear_signals(events.clone()).map_err(system("hear signals"))?;
+    let _demand = Demand::start(listeners, rules, events).map_err(system("serve clients"))?;
+    manager::ready("input off");
+    relay.work(reload)
+}
+
+fn listen(address: &Address) -> Result<Listener, BindError> {
+    if address.is_wide() {
+        warn!("{address} can be reached from other machines: whoever connects switches the input on");
+    }
+    Listener::bind(address)
+}
+
+fn hear_signals(events: Events) -> io::Result<()> {
+    #[cfg(unix)]
+    let all = [SIGTERM, SIGINT, signal_hook::consts::SIGHUP];
+    #[cfg(unix)]
+    {
+        let mut signals = signal_hook::iterator::Signals::new(all)?;
+        let tell = move || signals.forever().for_each(|signal| events.send(Event::Signal(signal)));
+        std::thread::Builder::new().name("signals".into()).spawn(tell)?;
+    }
+    #[cfg(not(unix))]
+    for signal in [SIGTERM, SIGINT] {
+        let flag = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        signal_hook::flag::register(signal, flag.clone())?;
+        let events = events.clone();
+        std::thread::Builder::new().name("signals".into()).spawn(move || {
+            while !flag.load(std::sync::atomic::Ordering::Acquire) {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            events.send(Event::Signal(signal));
+        })?;
+    }
+    Ok(())
+}

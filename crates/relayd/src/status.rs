@@ -1,0 +1,93 @@
+//! How the daemon goes, for people, programs and metrics.
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+use serde::Serialize;
+
+/// What `--status` prints, as JSON.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: &'static str,
+    /// Seconds since its start.
+    pub uptime: f64,
+    /// Clients that are connected, and may be.
+    pub clients: usize,
+    /// Consumers of the output's region.
+    pub consumers: u32,
+    /// `off`, `waiting`, `starting`, `on`, or `cooling`.
+    pub input: &'static str,
+    /// How often the input was started.
+    pub input_starts: u64,
+    /// How often it failed.
+    pub input_failures: u64,
+    /// Why, the last time.
+    pub last_failure: Option<String>,
+    /// Whether the splash runs.
+    pub splash: bool,
+    /// Buffers of the input.
+    pub input_buffers: u64,
+    /// Buffers of the splash.
+    pub splash_buffers: u64,
+    /// Buffers that were dropped because their time was not after the last one's.
+    pub late_buffers: u64,
+    /// Changes between input and splash.
+    pub switches: u64,
+    /// What the output gets.
+    pub caps: Option<String>,
+}
+
+impl Status {
+    /// The same for a scraper, in the OpenMetrics text format.
+    pub fn metrics(&self) -> String {
+        let mut registry = Registry::with_prefix("shm2_relay");
+        let gauges = [
+            ("clients", "Clients that are connected", self.clients as i64),
+            ("consumers", "Consumers of the output's region", i64::from(self.consumers)),
+            ("input_on", "1 while the input runs", i64::from(matches!(self.input, "starting" | "on" | "cooling"))),
+            ("splash_on", "1 while the splash runs", i64::from(self.splash)),
+        ];
+        for (name, help, value) in gauges {
+            registry.register(name, help, ConstGauge::new(value));
+        }
+        let counters = [
+            ("input_starts", "Starts of the input", self.input_starts),
+            ("input_failures", "Failures of the input", self.input_failures),
+            ("input_buffers", "Buffers of the input", self.input_buffers),
+            ("splash_buffers", "Buffers of the splash", self.splash_buffers),
+            ("late_buffers", "Buffers dropped for their time", self.late_buffers),
+            ("switches", "Changes between input and splash", self.switches),
+        ];
+        for (name, help, value) in counters {
+            registry.register(name, help, ConstCounter::new(value));
+        }
+        registry.register_with_unit("uptime", "Time since the start", Unit::Seconds, ConstGauge::new(self.uptime));
+        let mut text = String::new();
+        // Writing into a string does not fail.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_have_names_types_and_values() {
+        let text = Status { clients: 3, input: "on", input_starts: 2, uptime: 1.5, ..Status::default() }.metrics();
+        for line in [
+            "# TYPE shm2_relay_clients gauge",
+            "shm2_relay_clients 3",
+            "shm2_relay_input_on 1",
+            "# TYPE shm2_relay_input_starts counter",
+            "shm2_relay_input_starts_total 2",
+            "shm2_relay_uptime_seconds 1.5",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line:?} in\n{text}");
+        }
+    }
+}
