@@ -96,7 +96,12 @@ pub fn check(role: Role, text: &str) -> Result<(), String> {
 
 fn build(role: Role, text: &str) -> Result<(gst::Pipeline, AppSink), String> {
     let name = format!("{role:?}").to_lowercase();
-    let bin = gst::parse::bin_from_description_with_name(&parse_text(text), true, &name);
+    let mut text = parse_text(text);
+    // Caps are no element: at the end there must be something that they can be a filter before.
+    if ends_with_caps(&text) {
+        text.push_str(" ! identity");
+    }
+    let bin = gst::parse::bin_from_description_with_name(&text, true, &name);
     let bin = bin.map_err(|e| format!("the {name} is no pipeline: {}", e.message()))?;
     if bin.src_pads().is_empty() {
         return Err(format!("the {name} has no open end: leave out its sink, the daemon puts its own there"));
@@ -106,6 +111,15 @@ fn build(role: Role, text: &str) -> Result<(gst::Pipeline, AppSink), String> {
     let parts = [bin.upcast_ref::<gst::Element>(), sink.upcast_ref()];
     pipeline.add_many(parts).and_then(|()| gst::Element::link_many(parts)).map_err(|e| format!("the {name}: {e}"))?;
     Ok((pipeline, sink))
+}
+
+/// Whether the last part is like `video/x-raw, width=64`.
+fn ends_with_caps(text: &str) -> bool {
+    let last = text.rsplit('!').next().unwrap_or_default().trim_start();
+    let media = last.split([',', '(', ' ']).next().unwrap_or_default();
+    media.split_once('/').is_some_and(|(kind, _)| kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+        && !media.starts_with('/')
+        && !media.contains('=')
 }
 
 /// A pipeline that runs. Dropped, it is NULL.
@@ -181,10 +195,8 @@ fn forward_queries(sink: &AppSink, forward: &Arc<Forward>) {
         let (Some(forward), Some(query)) = (forward.upgrade(), info.query_mut()) else {
             return gst::PadProbeReturn::Ok;
         };
-        let is_for_output = matches!(
-            query.type_(),
-            gst::QueryType::Allocation | gst::QueryType::Caps | gst::QueryType::AcceptCaps
-        );
+        let is_for_output =
+            matches!(query.type_(), gst::QueryType::Allocation | gst::QueryType::Caps | gst::QueryType::AcceptCaps);
         if is_for_output && forward.answer(query) { gst::PadProbeReturn::Handled } else { gst::PadProbeReturn::Ok }
     });
 }
@@ -236,4 +248,21 @@ fn tell_latency(pipeline: &gst::Pipeline, shared: &Arc<Shared>) {
             shared.forward.set_latency(min, max);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ends_with_caps;
+
+    #[test]
+    fn caps_at_the_end_are_known_by_their_media_type() {
+        for text in
+            ["a ! video/x-raw", "a ! video/x-raw,width=1", "a ! audio/x-raw(memory:X), rate=1", "video/x-raw, a=b"]
+        {
+            assert!(ends_with_caps(text), "{text}");
+        }
+        for text in ["a ! b", "filesrc location=/a/b", "a ! b location=x/y", "a ! /b/c", ""] {
+            assert!(!ends_with_caps(text), "{text}");
+        }
+    }
 }

@@ -17,7 +17,9 @@ pub enum OutputError {
     #[error("the output is no pipeline: {0}")]
     Syntax(String),
     /// It has nothing to put buffers into.
-    #[error("the output has no element named appsrc: begin it with \"appsrc name=appsrc is-live=true format=time ! ...\"")]
+    #[error(
+        "the output has no element named appsrc: begin it with \"appsrc name=appsrc is-live=true format=time ! ...\""
+    )]
     NoAppsrc,
     /// That element is something else.
     #[error("the output's element named appsrc is a {0}, not an appsrc")]
@@ -153,7 +155,6 @@ impl Forward {
         }
         !sinks.is_empty()
     }
-
 
     /// What `appsrc` was told to take, if anything.
     pub(crate) fn wanted_caps(&self) -> Option<gst::Caps> {

@@ -258,8 +258,7 @@ mod tests {
 
     impl World {
         fn new(timing: Timing) -> Self {
-            let mut world =
-                Self { machine: Machine::new(timing, true, 7), now: MS(0), input: false, splash: false };
+            let mut world = Self { machine: Machine::new(timing, true, 7), now: MS(0), input: false, splash: false };
             world.step();
             world
         }
@@ -311,7 +310,8 @@ mod tests {
     #[test]
     fn a_short_look_starts_nothing_and_a_short_absence_stops_nothing() {
         let mut world = World::new(Timing { start_delay: MS(100), ..Timing::default() });
-        for happening in [Happening::Demand(true), Happening::Time(99), Happening::Demand(false), Happening::Time(500)] {
+        for happening in [Happening::Demand(true), Happening::Time(99), Happening::Demand(false), Happening::Time(500)]
+        {
             world.happens(&happening);
             assert!(!world.input && world.splash);
         }
@@ -321,7 +321,9 @@ mod tests {
         assert!(world.input && world.splash, "the splash stays until the input delivers");
         world.happens(&Happening::Delivers);
         assert!(world.input && !world.splash);
-        for happening in [Happening::Demand(false), Happening::Time(1999), Happening::Demand(true), Happening::Time(5000)] {
+        for happening in
+            [Happening::Demand(false), Happening::Time(1999), Happening::Demand(true), Happening::Time(5000)]
+        {
             world.happens(&happening);
             assert!(world.input && !world.splash);
         }

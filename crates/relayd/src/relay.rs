@@ -89,12 +89,20 @@ pub enum RelayError {
 /// The first thing that cannot work.
 pub fn check_settings(settings: &Settings) -> Result<(), RelayError> {
     let (events, _) = Events::new();
-    let forward = Forward::new(&settings.output, events)?;
+    check_feeds(settings, &Forward::new(&settings.output, events)?)
+}
+
+fn check_feeds(settings: &Settings, forward: &Forward) -> Result<(), RelayError> {
+    check_texts(settings).map_err(RelayError::Pipeline)?;
     if settings.consumers && !forward.watch_consumers() {
         return Err(RelayError::NoRegion);
     }
-    check(Role::Input, &settings.input).map_err(RelayError::Pipeline)?;
-    settings.splash.as_deref().map_or(Ok(()), |text| check(Role::Splash, text)).map_err(RelayError::Pipeline)
+    Ok(())
+}
+
+fn check_texts(settings: &Settings) -> Result<(), String> {
+    check(Role::Input, &settings.input)?;
+    settings.splash.as_deref().map_or(Ok(()), |text| check(Role::Splash, text))
 }
 
 /// A daemon that runs.
@@ -128,13 +136,9 @@ impl Relay {
     /// When it does not start, or a pipeline is none.
     pub fn new(settings: Settings) -> Result<(Self, Events), RelayError> {
         let system = |what| move |source| RelayError::System { what, source };
-        check(Role::Input, &settings.input).map_err(RelayError::Pipeline)?;
-        settings.splash.as_deref().map_or(Ok(()), |text| check(Role::Splash, text)).map_err(RelayError::Pipeline)?;
         let (events, inbox) = Events::new();
         let forward = Arc::new(Forward::new(&settings.output, events.clone())?);
-        if settings.consumers && !forward.watch_consumers() {
-            return Err(RelayError::NoRegion);
-        }
+        check_feeds(&settings, &forward)?;
         let begun = Instant::now();
         let runner = |role| Runner::new(role, forward.clone(), events.clone(), begun).map_err(system("start a thread"));
         let (input, splash) = (runner(Role::Input)?, runner(Role::Splash)?);
@@ -300,20 +304,16 @@ impl Relay {
             Ok(new) => new,
             Err(error) => return error!("the configuration stays as it is: {error}"),
         };
-        let checked = check(Role::Input, &new.input);
-        let checked = checked.and(new.splash.as_deref().map_or(Ok(()), |text| check(Role::Splash, text)));
-        if let Err(error) = checked {
+        if let Err(error) = check_texts(&new) {
             return error!("the configuration stays as it is: {error}");
         }
-        let fixed = |s: &Settings| {
-            Settings { input: String::new(), splash: None, timing: Timing::default(), ..s.clone() }
-        };
+        let fixed =
+            |s: &Settings| Settings { input: String::new(), splash: None, timing: Timing::default(), ..s.clone() };
         if fixed(&self.settings) != fixed(&new) {
             warn!("only input, splash and times are changed while the daemon runs: start it anew for the rest");
         }
         info!("the configuration was read anew");
-        let (has_new_input, has_new_splash) =
-            (new.input != self.settings.input, new.splash != self.settings.splash);
+        let (has_new_input, has_new_splash) = (new.input != self.settings.input, new.splash != self.settings.splash);
         self.settings = Settings { input: new.input, splash: new.splash, timing: new.timing, ..self.settings.clone() };
         self.machine.set_timing(new.timing);
         if has_new_input && self.is_ordered {
@@ -388,16 +388,13 @@ pub fn run(
     for address in &settings.listen {
         listeners.push(listen(address)?);
     }
-    let rules = Rules {
-        most: settings.max_clients,
-        token: settings.token.clone(),
-        allow_uid: settings.allow_uid.clone(),
-    };
+    let rules =
+        Rules { most: settings.max_clients, token: settings.token.clone(), allow_uid: settings.allow_uid.clone() };
     let (control, metrics) = (settings.control.clone(), settings.metrics);
+    let (relay, events) = Relay::new(settings)?;
     for listener in &listeners {
         info!("listening at {listener}");
     }
-    let (relay, events) = Relay::new(settings)?;
     #[cfg(unix)]
     let _control = control
         .map(|path| serve_status(&path, events.clone()).map_err(|source| RelayError::Control { path, source }))

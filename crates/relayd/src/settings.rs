@@ -257,9 +257,36 @@ mod tests {
     #[test]
     fn file_and_command_line_say_the_same() {
         let arguments = from_arguments(&[
-            "--output", "o", "--input", "i", "--splash", "s", "--listen", "tcp://127.0.0.1:1", "--listen", "unix:///x",
-            "--activate", "consumers", "--start-delay", "1", "--cool-down", "2", "--frame-timeout", "3", "--max-clients",
-            "4", "--allow-uid", "5", "--allow-uid", "6", "--control", "/c", "--metrics", "127.0.0.1:9", "--token-file", "/t",
+            "--output",
+            "o",
+            "--input",
+            "i",
+            "--splash",
+            "s",
+            "--listen",
+            "tcp://127.0.0.1:1",
+            "--listen",
+            "unix:///x",
+            "--activate",
+            "consumers",
+            "--start-delay",
+            "1",
+            "--cool-down",
+            "2",
+            "--frame-timeout",
+            "3",
+            "--max-clients",
+            "4",
+            "--allow-uid",
+            "5",
+            "--allow-uid",
+            "6",
+            "--control",
+            "/c",
+            "--metrics",
+            "127.0.0.1:9",
+            "--token-file",
+            "/t",
         ]);
         let file = r#"
             output = "o"
@@ -306,7 +333,10 @@ mod tests {
     #[test]
     fn it_listens_at_loopback_unless_there_is_something_else() {
         let settings = |arguments: &[&str], has_sockets| {
-            from_arguments(&[&["--output", "o", "--input", "i"], arguments].concat()).settings(has_sockets).unwrap().listen
+            from_arguments(&[&["--output", "o", "--input", "i"], arguments].concat())
+                .settings(has_sockets)
+                .unwrap()
+                .listen
         };
         assert_eq!(settings(&[], false), ["tcp://127.0.0.1:5555".parse().unwrap()]);
         assert_eq!(settings(&[], true), []);

@@ -153,7 +153,9 @@ impl Doorman {
                 warn!("{name} is sent away: there are {} clients", self.clients.len());
                 continue;
             }
-            if let Some(uid) = stream.uid().filter(|uid| !self.rules.allow_uid.is_empty() && !self.rules.allow_uid.contains(uid)) {
+            if let Some(uid) =
+                stream.uid().filter(|uid| !self.rules.allow_uid.is_empty() && !self.rules.allow_uid.contains(uid))
+            {
                 warn!("{name} is sent away: user {uid} is not wanted");
                 continue;
             }

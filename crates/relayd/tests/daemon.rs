@@ -1,0 +1,384 @@
+//! The daemon from outside: demand in every way, failing inputs, signals, settings.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Daemon, LIMIT, SMALL, fresh, output, source, until};
+use rustix::process::Signal;
+use shm2::{Access, Consumer};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+const TCP: &str = "tcp://127.0.0.1:0";
+
+#[test]
+fn the_input_runs_while_a_client_is_connected_and_the_splash_otherwise() {
+    let daemon = Daemon::start(&source("ball"), &["--listen", TCP, "--cool-down", "100", "--splash", &source("black")]);
+    let consumer = Consumer::builder(&daemon.region).unwrap().access(Access::Snapshot);
+    let mut consumer = consumer.attach(Some(LIMIT)).unwrap();
+    daemon.waits_for("splash", true);
+    for round in 1..4 {
+        assert_eq!(daemon.status()["input"], "off");
+        let begun = Instant::now();
+        let client = daemon.connect();
+        daemon.waits_for("input", "on");
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        assert_eq!((&daemon.status()["splash"], &daemon.status()["clients"]), (&false.into(), &1.into()));
+        drop(client);
+        daemon.waits_for("input", "off");
+        assert_eq!(daemon.status()["splash"], true);
+        assert_eq!(daemon.status()["input_starts"], round);
+    }
+    // One stream of frames whose times go on over all switches.
+    let (mut last, mut frames) = (None, 0);
+    loop {
+        let pts = consumer.next(Some(LIMIT)).unwrap().info().pts;
+        assert!(pts > last, "{pts:?} after {last:?}");
+        (last, frames) = (pts, frames + 1);
+        if frames == 50 {
+            break;
+        }
+    }
+    assert_eq!(daemon.status()["late_buffers"], 0);
+}
+
+#[test]
+fn without_demand_the_device_is_closed() {
+    let device = fresh("device");
+    std::fs::write(&device, vec![7; 64 * 48 * 3 / 2 * 3000]).unwrap();
+    let input =
+        format!("filesrc location={} ! rawvideoparse format=i420 width=64 height=48 framerate=100/1", device.display());
+    let daemon = Daemon::start(&input, &["--listen", TCP, "--cool-down", "0"]);
+    let name = device.file_name().unwrap().to_str().unwrap().to_string();
+    for _ in 0..3 {
+        assert_eq!(daemon.open_files(&name), 0);
+        let client = daemon.connect();
+        daemon.waits_for("input", "on");
+        assert_eq!(daemon.open_files(&name), 1);
+        drop(client);
+        until("the device is closed", || daemon.open_files(&name) == 0);
+    }
+    std::fs::remove_file(device).unwrap();
+}
+
+#[test]
+fn clients_come_by_several_sockets_and_each_counts() {
+    let path = fresh("socket");
+    // What a killed daemon left.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let unix = format!("unix://{}", path.display());
+    let daemon =
+        Daemon::start(&source("ball"), &["--listen", TCP, "--listen", TCP, "--listen", &unix, "--cool-down", "0"]);
+    let (tcp, local) = (daemon.connect(), UnixStream::connect(&path).unwrap());
+    daemon.waits_for("clients", 2);
+    drop(tcp);
+    daemon.waits_for("clients", 1);
+    daemon.waits_for("input", "on");
+    drop(local);
+    daemon.waits_for("input", "off");
+    let (status, _) = daemon.stop();
+    assert!(status.success() && !path.exists());
+}
+
+#[test]
+fn vsock_clients_count_as_well() {
+    let daemon = common::output(&[
+        "--output",
+        "appsrc name=appsrc ! fakesink",
+        "--input",
+        "x",
+        "--listen",
+        "vsock://local:99999",
+    ]);
+    let text = String::from_utf8_lossy(&daemon.stderr).into_owned();
+    if text.contains("Address family not supported")
+        || text.contains("Cannot assign")
+        || text.contains("No such device")
+    {
+        return shm2_tests::skip("no vsock on this machine: vsock clients are not tried here");
+    }
+    let daemon = Daemon::start(&source("ball"), &["--listen", "vsock://local:45454", "--cool-down", "0"]);
+    let client = vsock::VsockStream::connect_with_cid_port(1, 45454).unwrap();
+    daemon.waits_for("input", "on");
+    drop(client);
+    daemon.waits_for("input", "off");
+}
+
+#[test]
+fn consumers_of_the_region_are_demand() {
+    let daemon = Daemon::start(
+        &source("ball"),
+        &["--activate", "consumers", "--listen", TCP, "--cool-down", "50", "--splash", &source("black")],
+    );
+    for access in [Access::Lease, Access::Snapshot] {
+        let consumer = Consumer::builder(&daemon.region).unwrap().access(access).attach(Some(LIMIT)).unwrap();
+        daemon.waits_for("input", "on");
+        assert_eq!((&daemon.status()["consumers"], &daemon.status()["clients"]), (&1.into(), &0.into()));
+        let client = daemon.connect();
+        daemon.waits_for("clients", 1);
+        drop(consumer);
+        daemon.waits_for("consumers", 0);
+        assert_eq!(daemon.status()["input"], "on");
+        drop(client);
+        daemon.waits_for("input", "off");
+    }
+}
+
+#[test]
+fn ten_thousand_connections_end_in_the_state_that_their_count_says() {
+    let daemon = Daemon::start(&source("ball"), &["--listen", TCP, "--cool-down", "0", "--max-clients", "200"]);
+    let address = daemon.address();
+    for stays in [true, false] {
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let address = address.clone();
+                std::thread::spawn(move || (0..1250).for_each(|_| drop(TcpStream::connect(&address).unwrap())))
+            })
+            .collect();
+        let client = TcpStream::connect(&address).unwrap();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let stays = stays.then_some(client);
+        daemon.waits_for("clients", i32::from(stays.is_some()));
+        daemon.waits_for("input", if stays.is_some() { "on" } else { "off" });
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(daemon.status()["input"], if stays.is_some() { "on" } else { "off" });
+    }
+}
+
+#[test]
+fn short_looks_are_no_demand_and_short_absences_end_none() {
+    let daemon = Daemon::start(&source("ball"), &["--listen", TCP, "--start-delay", "300", "--cool-down", "1000"]);
+    for _ in 0..5 {
+        let client = daemon.connect();
+        daemon.waits_for("clients", 1);
+        drop(client);
+        daemon.waits_for("clients", 0);
+    }
+    assert_eq!((&daemon.status()["input"], &daemon.status()["input_starts"]), (&"off".into(), &0.into()));
+    let client = daemon.connect();
+    daemon.waits_for("input", "on");
+    drop(client);
+    daemon.waits_for("input", "cooling");
+    let _client = daemon.connect();
+    daemon.waits_for("input", "on");
+    assert_eq!(daemon.status()["input_starts"], 1);
+}
+
+#[test]
+fn an_input_that_fails_ends_or_hangs_is_started_anew_with_the_splash_meanwhile() {
+    let failing = format!("{} ! identity error-after=20", source("ball"));
+    let ending = format!("videotestsrc is-live=true num-buffers=20 ! {SMALL}");
+    let hanging = format!("appsrc is-live=true caps={SMALL}");
+    let missing = "filesrc location=/nowhere/camera ! rawvideoparse width=64 height=48".to_string();
+    for (input, why) in [
+        (failing, "Failed after iterations as requested"),
+        (ending, "it came to its end"),
+        (hanging, "no buffer for 300 ms"),
+        (missing, "Resource not found"),
+    ] {
+        let daemon = Daemon::start(&input, &["--listen", TCP, "--frame-timeout", "300", "--splash", &source("black")]);
+        let _client = daemon.connect();
+        until("three failures", || daemon.status()["input_failures"].as_u64() >= Some(3));
+        let status = daemon.status();
+        assert!(status["last_failure"].as_str().unwrap().contains(why), "{status}");
+        assert!(status["input_starts"].as_u64().unwrap() <= 5, "{status}");
+        let before = status["splash_buffers"].as_u64();
+        until("the splash goes on", || daemon.status()["splash_buffers"].as_u64() > before);
+        let (exit, _) = daemon.stop();
+        assert!(exit.success());
+    }
+}
+
+#[test]
+fn an_output_that_fails_ends_the_daemon_for_its_manager() {
+    let mut daemon = Daemon::start_with(
+        "appsrc name=appsrc ! identity error-after=30 ! fakesink",
+        String::new(),
+        &source("ball"),
+        &["--listen", TCP],
+    );
+    let _client = daemon.connect();
+    until("the daemon ends", || daemon.child.try_wait().unwrap().is_some());
+    assert_eq!(daemon.child.wait().unwrap().code(), Some(1));
+    daemon.waits_for_log("the output failed: identity after iterations as requested");
+}
+
+#[test]
+fn it_ends_cleanly_when_it_is_told_to() {
+    for (signal, is_running) in [(Signal::TERM, true), (Signal::TERM, false), (Signal::INT, true)] {
+        let mut daemon = Daemon::start(&source("ball"), &["--listen", TCP, "--splash", &source("black")]);
+        let client = is_running.then(|| daemon.connect());
+        daemon.waits_for("input", if is_running { "on" } else { "off" });
+        let begun = Instant::now();
+        daemon.signal(signal);
+        until("the daemon ends", || daemon.child.try_wait().unwrap().is_some());
+        assert!(daemon.child.wait().unwrap().success());
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert!(!daemon.control.exists() && !std::path::Path::new(&daemon.region).exists());
+        drop(client);
+    }
+}
+
+#[test]
+fn a_client_that_floods_or_says_too_much_at_once_goes_and_the_others_stay() {
+    let daemon = Daemon::start(&source("ball"), &["--listen", TCP, "--max-clients", "3"]);
+    let mut quiet = daemon.connect();
+    quiet.write_all(b"hello\r\n").unwrap();
+    daemon.waits_for_log("says \"hello\"");
+    let mut long = daemon.connect();
+    long.write_all(&[b'x'; 5000]).unwrap();
+    daemon.waits_for_log("its line is longer than 1024 bytes");
+    let mut garbage = daemon.connect();
+    garbage.write_all(&[0xff, 0, b'\n', 0x1b, b'\n']).unwrap();
+    daemon.waits_for("clients", 2);
+    let others: Vec<_> = (0..3).map(|_| daemon.connect()).collect();
+    daemon.waits_for_log("is sent away: there are 3 clients");
+    daemon.waits_for("clients", 3);
+    drop(others);
+    let mut end = [0];
+    assert!(!matches!(long.read(&mut end), Ok(1)));
+    assert_eq!(daemon.status()["input"], "on");
+}
+
+#[test]
+fn with_a_token_only_who_knows_it_is_demand() {
+    let file = fresh("token");
+    std::fs::write(&file, "a secret\n").unwrap();
+    let daemon = Daemon::start(&source("ball"), &["--listen", TCP, "--token-file", file.to_str().unwrap()]);
+    let mut wrong = daemon.connect();
+    wrong.write_all(b"a secret?\n").unwrap();
+    daemon.waits_for_log("its token is wrong");
+    let silent = daemon.connect();
+    let mut right = daemon.connect();
+    right.write_all(b"a sec").unwrap();
+    assert_eq!(daemon.status()["clients"], 0);
+    right.write_all(b"ret\n").unwrap();
+    daemon.waits_for("clients", 1);
+    daemon.waits_for("input", "on");
+    daemon.waits_for_log("it did not send the token");
+    assert!(!daemon.log().contains("secret"));
+    drop(silent);
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn a_unix_socket_may_be_for_some_users_only() {
+    let me = rustix::process::getuid().as_raw();
+    for (allowed, clients) in [(me, 1), (me + 1, 0)] {
+        let path = fresh("users");
+        let listen = format!("unix://{}", path.display());
+        let daemon = Daemon::start(&source("ball"), &["--listen", &listen, "--allow-uid", &allowed.to_string()]);
+        let client = UnixStream::connect(&path).unwrap();
+        daemon
+            .waits_for_log(&format!("unix client of user {me} {}", if clients == 1 { "came" } else { "is sent away" }));
+        daemon.waits_for("clients", clients);
+        drop(client);
+    }
+}
+
+#[test]
+fn metrics_are_there_when_they_are_wanted() {
+    let daemon = Daemon::start(&source("ball"), &["--listen", TCP, "--metrics", "127.0.0.1:0"]);
+    daemon.waits_for_log("metrics at http://");
+    let log = daemon.log();
+    let address = log.split("metrics at http://").nth(1).unwrap().split('/').next().unwrap().to_string();
+    let get = |path: &str| {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    };
+    let text = get("/metrics");
+    assert!(text.starts_with("HTTP/1.1 200 OK") && text.contains("\nshm2_relay_input_on 0\n"), "{text}");
+    assert!(get("/").starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn a_configuration_file_is_as_good_and_is_read_anew() {
+    let (file, region) = (fresh("config"), fresh("region"));
+    let region = format!("/dev/shm/{}", region.file_name().unwrap().to_str().unwrap());
+    let write = |pattern: &str, cool_down: u32| {
+        let text = format!(
+            "output = \"appsrc name=appsrc ! shm2sink shm-path={region}\"\ninput = \"{}\"\nlisten = [\"{TCP}\"]\n\
+             cool_down = {cool_down}\n",
+            source(pattern)
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    write("ball", 60_000);
+    let path = file.to_str().unwrap();
+    let checked = output(&["--config", path, "--check"]);
+    assert_eq!((checked.stdout.as_slice(), checked.status.code()), (b"all settings are good\n".as_slice(), Some(0)));
+    let daemon = Daemon::start_config(path, region.clone());
+    let client = daemon.connect();
+    daemon.waits_for("input", "on");
+    write("smpte", 0);
+    daemon.signal(Signal::HUP);
+    daemon.waits_for_log("the configuration was read anew");
+    daemon.waits_for("input_starts", 2);
+    std::fs::write(&file, "input = 5").unwrap();
+    daemon.signal(Signal::HUP);
+    daemon.waits_for_log("the configuration stays as it is");
+    drop(client);
+    daemon.waits_for("input", "off");
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn each_bad_argument_is_one_clear_line_and_a_failure() {
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let busy = format!("tcp://{}", busy.local_addr().unwrap());
+    let good = ["--output", "appsrc name=appsrc ! fakesink", "--input", "videotestsrc"];
+    for (arguments, text) in [
+        (&[][..], "output is missing: give it as --output or in the configuration file"),
+        (&good[..2], "input is missing"),
+        (
+            &["--output", "fakesrc ! fakesink", "--input", "videotestsrc"],
+            "the output has no element named appsrc: begin it with",
+        ),
+        (&["--output", "fakesrc name=appsrc ! fakesink", "--input", "x"], "named appsrc is a fakesrc, not an appsrc"),
+        (
+            &["--output", "appsrc name=appsrc ! nonsense", "--input", "x"],
+            "the output is no pipeline: no element \"nonsense\"",
+        ),
+        (&["--output", good[1], "--input", "nonsense"], "the input is no pipeline: no element \"nonsense\""),
+        (&["--output", good[1], "--input", "videotestsrc ! fakesink"], "the input has no open end: leave out its sink"),
+        (&[&good[..], &["--splash", "videotestsrc ! fakesink"]].concat(), "the splash has no open end"),
+        (&[&good[..], &["--listen", "5555"]].concat(), "\"5555\" is no address to listen at: it has no scheme"),
+        (&[&good[..], &["--listen", &busy]].concat(), "Address already in use"),
+        (&[&good[..], &["--listen", "tcp://192.0.2.1:1"]].concat(), "cannot listen at tcp://192.0.2.1:1"),
+        (&[&good[..], &["--listen", "unix:///nowhere/x"]].concat(), "cannot listen at unix:///nowhere/x: No such file"),
+        (&[&good[..], &["--activate", "cameras"]].concat(), "--activate \"cameras\" is not known"),
+        (&[&good[..], &["--activate", "consumers"]].concat(), "the output has no shm2sink"),
+        (&[&good[..], &["--shm-path", "/dev/shm/x"]].concat(), "write it there: --output \"appsrc name=appsrc"),
+        (&[&good[..], &["--shm-size", "1"]].concat(), "--shm-size is gone"),
+        (&[&good[..], &["--cool-down", "soon"]].concat(), "invalid value 'soon' for '--cool-down <MS>'"),
+        (&[&good[..], &["--colour", "red"]].concat(), "unexpected argument '--colour'"),
+        (&["--config", "/nowhere"], "cannot read \"/nowhere\""),
+        (&["--status", "--control", "/nowhere"], "no daemon answers at \"/nowhere\""),
+        (&["--status"], "no control socket: name that of the daemon with --control"),
+        (
+            &["--output", "appsrc name=appsrc ! shm2sink shm-path=/nowhere/x", "--input", "videotestsrc"],
+            "the output does not start",
+        ),
+    ] {
+        let output = output(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        println!("{arguments:?}\n    {}", errors.lines().next().unwrap_or_default());
+        assert!(!output.status.success() && errors.contains(text), "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn bangs_and_quoted_caps_may_be_written_as_in_a_shell() {
+    let caps = "capsfilter caps=\"video/x-raw, format=(string)I420, width=64, height=48, framerate=100/1\"";
+    let input = format!(r"videotestsrc is-live=true \! {caps} \! video/x-raw, width=64 ! identity");
+    let daemon = Daemon::start(&input, &["--listen", TCP]);
+    let _client = daemon.connect();
+    daemon.waits_for("input", "on");
+    assert!(daemon.status()["caps"].as_str().unwrap().contains("width=(int)64"));
+}
