@@ -89,8 +89,8 @@ fn shm2(count: usize, is_polled: bool) -> f64 {
     };
     let ((mut to_pong, mut from_ping), (mut to_ping, mut from_pong)) = (pair(), pair());
     if is_polled {
-        [&mut to_pong, &mut to_ping].into_iter().for_each(|sender| sender.ring().poll_always());
-        [&mut from_ping, &mut from_pong].into_iter().for_each(|receiver| receiver.ring().poll_always());
+        [&mut to_pong, &mut to_ping].into_iter().for_each(|sender| sender.poll_always());
+        [&mut from_ping, &mut from_pong].into_iter().for_each(|receiver| receiver.poll_always());
     }
     let send = |sender: &mut Sender<[u8; BYTES]>| assert!(sender.send_all(&[[7; BYTES]]).unwrap().is_some());
     let receive = move |receiver: &mut Receiver<[u8; BYTES]>| {

@@ -39,14 +39,14 @@ pub fn shm2_channel(size: usize, count: usize) -> f64 {
     let mut sender = Sender::<u8>::new(CAPACITY, ours).unwrap();
     let memory = sender.memory().try_clone_to_owned().unwrap();
     let mut receiver = Receiver::<u8>::open(CAPACITY, memory, theirs).unwrap();
-    sender.ring().poll_always();
-    receiver.ring().poll_always();
+    sender.poll_always();
+    receiver.poll_always();
     run(
         count,
         move |count| {
             let message = vec![7u8; size];
             for _ in 0..count {
-                while sender.ring().send_all(black_box(&message)).unwrap().is_none() {
+                while sender.send_all(black_box(&message)).unwrap().is_none() {
                     spin_loop();
                 }
             }
@@ -54,7 +54,7 @@ pub fn shm2_channel(size: usize, count: usize) -> f64 {
         move |count| {
             let mut message = vec![0u8; size];
             for _ in 0..count {
-                while receiver.ring().recv_all(&mut message).unwrap().is_none() {
+                while receiver.recv_all(&mut message).unwrap().is_none() {
                     spin_loop();
                 }
                 black_box(&message);

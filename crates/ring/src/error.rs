@@ -64,7 +64,7 @@ pub enum RingError {
     #[error(transparent)]
     Corrupt(#[from] Corrupt),
     /// The caller's: it used, or asked for, more than there can be.
-    #[error("{count} elements are more than the {available} that there are")]
+    #[error("{count} elements are too many at once: {available} are possible")]
     TooMany {
         /// What it said.
         count: usize,

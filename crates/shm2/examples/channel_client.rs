@@ -4,13 +4,24 @@
 use shm2::channel::Offer;
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
 use std::time::Duration;
 
 const BATCHES: usize = 10;
 const BATCH: usize = 100_000;
 const LONG: Duration = Duration::from_secs(10);
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("channel_client: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::args().nth(1).unwrap_or_else(|| "/tmp/shm2-channel".into());
     let stream = UnixStream::connect(path)?;
     let mut channel = Offer::receive(&stream, Some(LONG))?.into_sender::<f64>()?;

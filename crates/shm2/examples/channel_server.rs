@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::process::ExitCode;
 
 /// Elements of each channel.
 const CAPACITY: usize = 500_000;
@@ -19,8 +20,21 @@ struct Client {
     channel: Receiver<f64>,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("channel_server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).unwrap_or_else(|| "/tmp/shm2-channel".into());
+    if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+        return Err(format!("another server listens at {path}: give another path").into());
+    }
     // Of a server that was killed; there may be none.
     let _ = std::fs::remove_file(&path);
     let mut listener = UnixListener::bind(&path)?;
@@ -36,7 +50,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             if event.token() == LISTENER {
                 while let Some(stream) = accept(&listener)? {
                     let token = tokens.next().unwrap_or(LISTENER);
-                    clients.insert(token, welcome(stream, &poll, token)?);
+                    match welcome(stream, &poll, token) {
+                        Ok(client) => drop(clients.insert(token, client)),
+                        // Gone before it was served, for one.
+                        Err(error) => println!("client {}: {error}", token.0),
+                    }
                 }
             } else if let Some(Err(error)) = clients.get_mut(&event.token()).map(serve) {
                 println!("client {}: {error}", event.token().0);
@@ -64,7 +82,8 @@ fn welcome(stream: UnixStream, poll: &Poll, token: Token) -> Result<Client, Box<
     Ok(Client { stream, channel })
 }
 
-/// Takes all that is there; tells the client the sum when it is gone silent.
+/// Takes all that is there, and tells the client its sum. (A client that never stops sending keeps the loop to itself: a
+/// server for such clients takes a part, and looks at the others in between.)
 fn serve(client: &mut Client) -> Result<(), StepError> {
     // What a client sent before it went is still to be had, so its end is told afterwards.
     let end = client.channel.wait_clear();

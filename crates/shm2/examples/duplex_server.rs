@@ -3,13 +3,26 @@
 
 use shm2::duplex::{ClientId, Event, Listener, Options, Server};
 use std::collections::{HashMap, VecDeque};
+use std::process::ExitCode;
 
 /// Bytes of each ring; also the longest message.
 pub const CAPACITY: usize = 64 * 1024;
 /// Answers kept for a client that does not take them; then nothing more is read from it.
 const MOST_ANSWERS: usize = 100;
+/// Messages taken from a client before the others have their turn.
+const TURN: usize = 100;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("duplex_server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::args().nth(1).unwrap_or_else(|| "/tmp/shm2-duplex".into());
     let mut server = Server::new(Listener::<u8>::bind(&path, Options::new(CAPACITY))?, 100);
     println!("listening at {path}");
@@ -18,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for event in server.wait(None)? {
             let (id, is_gone) = match event {
                 Event::Connected(id) => {
-                    let who = server.client(id).map(|client| client.credentials());
+                    let who = server.client(id).and_then(|client| client.credentials().ok());
                     println!("{id:?} came: {who:?}");
                     (id, false)
                 }
@@ -49,7 +62,7 @@ fn serve(
 ) -> Result<(), shm2::channel::StepError> {
     let Some(client) = server.client(id) else { return Ok(()) };
     let mut message = Vec::new();
-    loop {
+    for _ in 0..TURN {
         while let Some(answer) = answers.front() {
             if !client.xmit_message(answer)? {
                 break;
@@ -62,4 +75,7 @@ fn serve(
         message.make_ascii_uppercase();
         answers.push_back(message.clone());
     }
+    // Not all was taken, so no signal will come for it.
+    server.again(id);
+    Ok(())
 }

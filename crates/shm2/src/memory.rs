@@ -36,13 +36,16 @@ pub enum MemoryError {
         source: io::Error,
     },
     /// The peer's: it could still be changed.
-    #[error("the memory lacks the seals {missing}: its sender could change it")]
+    #[error("the memory lacks the seals {missing}: its sender could change it, or it is no memfd")]
     NotSealed {
         /// Names of the seals.
         missing: String,
     },
-    /// Larger than this program can see.
-    #[error("{bytes} bytes of memory are more than this program can map")]
+    /// The peer's: huge pages can be taken away in spite of all seals, which would end this process.
+    #[error("the memory is made of huge pages: take it by open_hugetlb if its maker is trusted")]
+    HugePages,
+    /// Larger than the caller, or this program, can take.
+    #[error("{bytes} bytes of memory are more than this program takes")]
     TooLarge {
         /// How many bytes.
         bytes: u64,
@@ -62,7 +65,7 @@ pub fn write_once(name: &str, bytes: usize, fill: impl FnOnce(&mut [u8])) -> Res
     let length = bytes as u64;
     let (memory, _) = create_memory(name, length, None).map_err(system("make", length))?;
     if bytes > 0 {
-        let mapping = Mapping::new(&memory, 0, bytes, true).map_err(system("map", length))?;
+        let mapping = Mapping::of_sealed(&memory, bytes, false).map_err(system("map", length))?;
         // SAFETY: fresh memory that nobody else has, mapped for so many bytes.
         fill(unsafe { std::slice::from_raw_parts_mut(mapping.base().as_ptr(), bytes) });
     } else {
@@ -80,18 +83,30 @@ pub struct Blob {
 }
 
 impl Blob {
-    /// Maps memory from anybody, after a look at its seals and its real size.
+    /// Maps memory of any size, after a look at its seals. Pages that its sender never wrote cost memory where they are
+    /// read: from a sender that is not trusted, take [`open_at_most`](Self::open_at_most).
     ///
     /// # Errors
     /// [`MemoryError::NotSealed`] if it could still be changed; others when it cannot be mapped.
     pub fn open(memory: OwnedFd) -> Result<Self, MemoryError> {
+        Self::open_at_most(memory, u64::MAX)
+    }
+
+    /// As [`open`](Self::open), of at most so many bytes.
+    ///
+    /// # Errors
+    /// Also [`MemoryError::TooLarge`].
+    pub fn open_at_most(memory: OwnedFd, most: u64) -> Result<Self, MemoryError> {
         if let Some(missing) = demand_seals(&memory, Seals::All).map_err(system("look at", 0))? {
             return Err(MemoryError::NotSealed { missing });
         }
         let bytes = memory_bytes(&memory).map_err(system("look at", 0))?;
         let length = usize::try_from(bytes).ok().filter(|bytes| isize::try_from(*bytes).is_ok());
         let length = length.ok_or(MemoryError::TooLarge { bytes })?;
-        let map = || Mapping::new(&memory, 0, length, false).map_err(system("map", bytes));
+        if bytes > most {
+            return Err(MemoryError::TooLarge { bytes });
+        }
+        let map = || Mapping::of_sealed(&memory, length, true).map_err(system("map", bytes));
         let mapping = if length == 0 { None } else { Some(map()?) };
         Ok(Self { mapping, memory })
     }
@@ -106,7 +121,7 @@ impl Deref for Blob {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        let Some(mapping) = self.mapping.as_ref().filter(|mapping| mapping.is_here()) else { return &[] };
+        let Some(mapping) = self.mapping.as_ref() else { return &[] };
         // SAFETY: sealed against every change, see the head of this file; mapped as long as `self`.
         unsafe { std::slice::from_raw_parts(mapping.base().as_ptr(), mapping.len()) }
     }

@@ -34,7 +34,7 @@ impl Place {
     }
 
     fn listener<T: shm2::channel::Element>(&self) -> Listener<T> {
-        Listener::bind(&self.0, Options::new(CAPACITY)).unwrap()
+        Listener::bind(&self.0, Options::new(CAPACITY).descriptors(true)).unwrap()
     }
 }
 
@@ -157,9 +157,9 @@ fn what_does_not_fit_is_refused_in_words() {
     let serving =
         std::thread::spawn(move || while listener.accept(Some(Duration::from_millis(500))).unwrap().is_none() {});
     let other = Interface::<u32>::connect(&place.0, Options::new(CAPACITY)).unwrap_err();
-    assert!(matches!(other, ConnectError::Refused(Refusal::Element { bytes: 8, alignment: 8 })), "{other}");
+    assert!(matches!(other, ConnectError::Refused(Refusal::Element { bytes: 8, alignment: 8, ours: 4 })), "{other}");
     let other = Interface::<u64>::connect(&place.0, Options::new(65)).unwrap_err();
-    assert!(matches!(other, ConnectError::Refused(Refusal::Capacity { capacity: 64 })), "{other}");
+    assert!(matches!(other, ConnectError::Refused(Refusal::Capacity { capacity: 64, ours: 65 })), "{other}");
     Interface::<u64>::connect(&place.0, Options::new(CAPACITY)).unwrap();
     serving.join().unwrap();
     let nobody = Interface::<u64>::connect("/tmp/shm2-test-nobody", Options::new(1)).unwrap_err();
@@ -171,7 +171,13 @@ fn a_listener_takes_over_a_path_that_nobody_listens_at_and_no_other() {
     let place = Place::new();
     let first = place.listener::<u8>();
     assert!(matches!(Listener::<u8>::bind(&place.0, Options::new(1)), Err(ConnectError::Listen { .. })));
+    // Another took its place, by force: that one's path stays.
+    std::fs::remove_file(&place.0).unwrap();
+    let second = place.listener::<u8>();
     drop(first);
+    assert!(place.0.exists());
+    drop(second);
+    assert!(!place.0.exists());
     let abandoned = Place::new();
     // As after a kill: the socket's file stays.
     drop(std::os::unix::net::UnixListener::bind(&abandoned.0).unwrap());
@@ -456,6 +462,8 @@ fn descriptors_pass_beside_the_elements() {
     }) {
         server.clear().unwrap();
     }
+    let error = server.pass(0, &[blob.as_fd()]).unwrap_err();
+    println!("a client that takes none: {error}");
     for count in [0, 5] {
         let error = client.pass(0, &vec![blob.as_fd(); count]).unwrap_err();
         assert!(error.to_string().contains("1 to 4 descriptors"), "{error}");
@@ -472,4 +480,134 @@ fn descriptors_pass_beside_the_elements() {
     assert!(matches!(error, StepError::TooManyPassed(16)), "{error}");
     assert!(open() <= before + 17);
     assert_eq!(std::iter::from_fn(|| server.take_passed()).count(), 16);
+}
+
+#[test]
+fn a_full_server_says_so_and_serves_the_next_when_one_has_gone() {
+    let place = Place::new();
+    let mut server = Server::new(place.listener::<u64>(), 1);
+    let connect = || Interface::<u64>::connect(&place.0, Options::new(CAPACITY));
+    let step = |server: &mut Server<u64>| server.wait(Some(Duration::from_millis(50))).unwrap();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(connect);
+        let mut id = None;
+        while id.is_none() {
+            id = step(&mut server).into_iter().find_map(|event| match event {
+                Event::Connected(id) => Some(id),
+                _ => None,
+            });
+        }
+        let first = first.join().unwrap().unwrap();
+        let second = scope.spawn(connect);
+        while !second.is_finished() {
+            assert!(step(&mut server).is_empty());
+        }
+        assert!(matches!(second.join().unwrap(), Err(ConnectError::Refused(Refusal::Full))));
+        // The end of one is told once, also if it is not removed at once.
+        drop(first);
+        let ends: usize = (0..5).map(|_| step(&mut server).len()).sum();
+        assert_eq!(ends, 1);
+        server.remove(id.unwrap()).unwrap();
+        let third = scope.spawn(connect);
+        while server.clients().count() == 0 {
+            step(&mut server);
+        }
+        third.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn whoever_finished_sends_no_more_and_the_other_side_is_told_without_waiting() {
+    let place = Place::new();
+    let (mut server, mut client) = connected::<u8>(&place);
+    client.xmit_message(b"last").unwrap();
+    assert!(client.finish().unwrap());
+    assert!(matches!(client.xmit(1), Err(StepError::Finished)));
+    assert!(matches!(client.xmit_message(b"more"), Err(StepError::Finished)));
+    let now = Some(Duration::ZERO);
+    assert_eq!(server.wait(1, now).unwrap(), 8);
+    let mut message = Vec::new();
+    assert!(server.recv_message(&mut message).unwrap() && message == b"last");
+    assert!(matches!(server.wait(1, now), Err(StepError::PeerGone)) && server.is_finished());
+    // The other direction goes on.
+    assert!(server.xmit_message(b"answer").unwrap());
+    assert_eq!(client.wait_for_either(CAPACITY, 1, LONG).unwrap().1, 10);
+    assert!(client.recv_message(&mut message).unwrap() && message == b"answer");
+}
+
+#[test]
+fn whoever_waits_for_room_or_elements_is_woken_by_either() {
+    let place = Place::new();
+    let (mut server, mut client) = connected::<u64>(&place);
+    while client.xmit(1).unwrap() {}
+    let timed_out = client.wait_for_either(1, 1, Some(Duration::from_millis(20)));
+    assert!(matches!(timed_out, Err(StepError::TimedOut)));
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| client.wait_for_either(1, 1, LONG).unwrap());
+        std::thread::sleep(Duration::from_millis(20));
+        server.xmit(7).unwrap();
+        assert_eq!(waiting.join().unwrap(), (0, 1));
+    });
+    client.recv().unwrap().unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| client.wait_for_either(1, 1, LONG).unwrap());
+        std::thread::sleep(Duration::from_millis(20));
+        server.recv().unwrap().unwrap();
+        assert_eq!(waiting.join().unwrap(), (1, 0));
+    });
+}
+
+#[test]
+fn half_a_message_is_an_error() {
+    let place = Place::new();
+    let (mut server, mut client) = connected::<u8>(&place);
+    client.xmit_all(&[9, 0, 0, 0, 1]).unwrap();
+    let mut message = Vec::new();
+    assert!(matches!(server.recv_message(&mut message), Err(StepError::Ring(_))));
+}
+
+/// A full TCP connection that is closed only when its bytes are through, which they never are: closing the last
+/// descriptor of it waits. Returns the end to be passed, and the one that keeps it so.
+fn lingering() -> (OwnedFd, std::net::TcpStream) {
+    use rustix::net::sockopt::set_socket_linger;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (other, _) = listener.accept().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    while std::io::Write::write(&mut &stream, &[0; 65_536]).is_ok() {}
+    stream.set_nonblocking(false).unwrap();
+    set_socket_linger(&stream, Some(Duration::from_secs(5))).unwrap();
+    (stream.into(), other)
+}
+
+#[test]
+fn descriptors_whose_closing_waits_keep_nobody() {
+    let place = Place::new();
+    let mut listener = place.listener::<u64>();
+    let mut others = Vec::new();
+    // In the handshake, in place of memory.
+    let (fd, other) = lingering();
+    others.push(other);
+    let _client = liar(&place, &[0; 64], &[&fd]);
+    drop(fd);
+    let begun = Instant::now();
+    assert!(listener.accept(Some(Duration::from_millis(100))).unwrap().is_none());
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    // As a signal of a channel.
+    let (mut receiver, offer) = shm2::channel::Receiver::<u8>::offer(8).unwrap();
+    let (_, [_memory, socket]) = offer.into_parts();
+    let (fd, other) = lingering();
+    others.push(other);
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let rights = [fd.as_fd()];
+    assert!(ancillary.push(SendAncillaryMessage::ScmRights(&rights)));
+    let sent = sendmsg(&socket, &[IoSlice::new(&[1])], &mut ancillary, SendFlags::empty());
+    println!("a kernel that knows SO_PASSRIGHTS refuses it: {sent:?}");
+    drop(ancillary);
+    drop(fd);
+    let begun = Instant::now();
+    assert!(matches!(receiver.block_until_readable(1, Some(Duration::from_millis(100))), Err(StepError::TimedOut)));
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    drop(others);
 }

@@ -69,7 +69,7 @@ fn steady_send(count: u64) -> Result<(), Box<dyn Error>> {
     let mark = || rustix::io::write(std::io::stdout(), b"mark\n");
     mark()?;
     for value in 0..count {
-        while sender.ring().writable()? < MARGIN {
+        while sender.writable()? < MARGIN {
             std::hint::spin_loop();
         }
         sender.send_all(&[value])?;
@@ -89,13 +89,13 @@ fn steady_receive(count: u64) -> Result<(), Box<dyn Error>> {
     let mark = || rustix::io::write(std::io::stdout(), b"mark\n");
     mark()?;
     for _ in 0..count {
-        while receiver.ring().readable()? < MARGIN {
+        while receiver.readable()? < MARGIN {
             std::hint::spin_loop();
         }
         receiver.recv_all(&mut [0])?;
     }
     mark()?;
-    while receiver.ring().read_count() < (STEADY / 2) as u64 + count {
+    while receiver.read_count() < (STEADY / 2) as u64 + count {
         receiver.block_until_readable(1, LONG)?;
         receiver.recv_foreach(STEADY, |_, _| ())?;
     }

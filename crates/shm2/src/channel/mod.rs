@@ -28,9 +28,13 @@
 //! # Which signals
 //! * [`Signals::socket`]: one end of a connected socket. It tells of the peer's death, and a hostile peer cannot make this
 //!   side wait. Use it for peers that are not trusted.
-//! * [`Signals::event_pair`], [`Signals::events`]: the cheapest. A hostile peer can make a write to an eventfd wait, and
-//!   nothing tells of its death unless [`watch`](Signals::watch) is given a descriptor that does (a pidfd, a socket).
-//! * [`Signals::pipes`]: where only pipes are to be had. They tell of the peer's death.
+//! * [`Signals::event_pair`], [`Signals::events`]: the cheapest. A hostile peer can make reading and writing an eventfd
+//!   wait (it shares the flag `O_NONBLOCK`), and nothing tells of its death unless [`watch`](Signals::watch) is given a descriptor that does (a pidfd, a socket).
+//! * [`Signals::pipes`]: where only pipes are to be had. They tell of the peer's death; a hostile peer can make them wait, too.
+//!
+//! # The end
+//! [`StepError::PeerGone`] says that nobody is there, not that all was sent: a sender that dies halfway looks like one that is
+//! done. Where that matters, send a count or a last element.
 //!
 //! # Handing over
 //! [`Sender::offer`] and [`Receiver::offer`] make a channel with socket signals and an [`Offer`] of its other side, which
@@ -105,6 +109,12 @@ pub enum ChannelError {
         /// Bytes of each.
         element: usize,
     },
+    /// Nobody offered anything.
+    #[error("no channel was offered in time")]
+    NoOfferInTime,
+    /// The other side closed its socket.
+    #[error("the other side closed the socket before it offered a channel")]
+    PeerGone,
     /// What came is no channel.
     #[error("{bytes} bytes and {descriptors} descriptors are no offer of a channel")]
     NoOffer {
@@ -122,14 +132,18 @@ pub enum ChannelError {
         ours: u32,
     },
     /// The offer is for the other role.
-    #[error("the channel was offered to a {offered:?}")]
+    #[error("the channel was offered to a {}", match offered { Role::Sender => "sender: take it by into_sender", Role::Receiver => "receiver: take it by into_receiver" })]
     Role {
         /// What its owner is to be.
         offered: Role,
     },
     /// The elements are others.
-    #[error("the channel's elements have {bytes} bytes aligned to {alignment}, others were expected")]
+    #[error(
+        "the channel's elements have {bytes} bytes aligned to {alignment}, others were expected, of {wanted} bytes"
+    )]
     Element {
+        /// Size of those that were expected.
+        wanted: usize,
         /// Size of the channel's.
         bytes: u32,
         /// Alignment of the channel's.
@@ -158,6 +172,20 @@ pub enum StepError {
     /// Nobody is on the other side any more, and nothing is left to read.
     #[error("the other side of the channel is gone")]
     PeerGone,
+    /// The caller's: it said before that it sends no more.
+    #[error("nothing can be sent any more: finish was called")]
+    Finished,
+    /// The caller's: so many descriptors cannot be passed.
+    #[error("1 to {most} descriptors can be passed at a time, not {count}")]
+    Descriptors {
+        /// How many were given.
+        count: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// Descriptors came that were lost: this process has no room for more.
+    #[error("descriptors that the other side passed were lost: this process may not open more")]
+    DescriptorsLost,
     /// The peer's: it goes on passing descriptors that nobody takes.
     #[error("the other side passed descriptors {0} times and more, and none were taken")]
     TooManyPassed(usize),

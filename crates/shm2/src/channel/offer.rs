@@ -1,7 +1,10 @@
 //! What one side of a channel hands to the other.
 
 use super::{ChannelError, Element, Receiver, Sender, Signals};
-use crate::backend::{Message, Outcome, new_socket_pair, receive_message, send_message, wait_readable};
+use crate::backend::{
+    Message, Outcome, close_elsewhere, is_memory, is_seqpacket, new_socket_pair, receive_message, send_message,
+    wait_readable,
+};
 use std::array;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -43,6 +46,25 @@ fn element<T>() -> (u32, u32) {
     (size_of::<T>() as u32, align_of::<T>() as u32)
 }
 
+/// Role, element and capacity, as a description says.
+fn read(description: &[u8], descriptors: usize) -> Result<(Role, (u32, u32), u64), ChannelError> {
+    let no = || ChannelError::NoOffer { bytes: description.len(), descriptors };
+    let u32_at = |at: usize| u32::from_le_bytes(array::from_fn(|i| description[at + i]));
+    let u64_at = |at: usize| u64::from_le_bytes(array::from_fn(|i| description[at + i]));
+    if description.len() != BYTES || u64_at(0) != MAGIC {
+        return Err(no());
+    }
+    if u32_at(8) != VERSION {
+        return Err(ChannelError::Version { theirs: u32_at(8), ours: VERSION });
+    }
+    let role = match u32_at(12) {
+        0 => Role::Sender,
+        1 => Role::Receiver,
+        _ => return Err(no()),
+    };
+    Ok((role, (u32_at(16), u32_at(20)), u64_at(24)))
+}
+
 impl Offer {
     fn of<T: Element>(role: Role, capacity: usize, memory: BorrowedFd, signals: OwnedFd) -> Result<Self, ChannelError> {
         let memory = memory.try_clone_to_owned();
@@ -60,7 +82,7 @@ impl Offer {
         self.capacity
     }
 
-    /// Becomes the sender.
+    /// Becomes the sender. Of the elements size and alignment are compared, no more: `f64` and `u64` pass for each other.
     ///
     /// # Errors
     /// When it is meant for a receiver or other elements, or as [`Sender::open`].
@@ -69,7 +91,7 @@ impl Offer {
         Sender::open(capacity, self.memory, Signals::socket(self.signals))
     }
 
-    /// Becomes the receiver.
+    /// Becomes the receiver. Of the elements size and alignment are compared, no more: `f64` and `u64` pass for each other.
     ///
     /// # Errors
     /// When it is meant for a sender or other elements, or as [`Receiver::open`].
@@ -84,7 +106,7 @@ impl Offer {
         }
         if self.element != element::<T>() {
             let (bytes, alignment) = self.element;
-            return Err(ChannelError::Element { bytes, alignment });
+            return Err(ChannelError::Element { bytes, alignment, wanted: size_of::<T>() });
         }
         usize::try_from(self.capacity)
             .map_err(|_| ChannelError::Capacity { capacity: usize::MAX, element: size_of::<T>() })
@@ -114,23 +136,24 @@ impl Offer {
     /// # Errors
     /// When it is none, or one of another version.
     pub fn from_parts(description: &[u8], descriptors: Vec<OwnedFd>) -> Result<Self, ChannelError> {
-        let count = descriptors.len();
-        let no = || ChannelError::NoOffer { bytes: description.len(), descriptors: count };
-        let u32_at = |at: usize| u32::from_le_bytes(array::from_fn(|i| description[at + i]));
-        let u64_at = |at: usize| u64::from_le_bytes(array::from_fn(|i| description[at + i]));
-        if description.len() != BYTES || u64_at(0) != MAGIC {
-            return Err(no());
-        }
-        if u32_at(8) != VERSION {
-            return Err(ChannelError::Version { theirs: u32_at(8), ours: VERSION });
-        }
-        let role = match u32_at(12) {
-            0 => Role::Sender,
-            1 => Role::Receiver,
-            _ => return Err(no()),
+        let (role, element, capacity) = match read(description, descriptors.len()) {
+            Ok(read) => read,
+            Err(error) => {
+                close_elsewhere(descriptors);
+                return Err(error);
+            }
         };
-        let [memory, signals] = <[OwnedFd; 2]>::try_from(descriptors).map_err(|_| no())?;
-        Ok(Self { role, element: (u32_at(16), u32_at(20)), capacity: u64_at(24), memory, signals })
+        // Anything else could make its owner wait or turn without end.
+        let (bytes, count) = (description.len(), descriptors.len());
+        match <[OwnedFd; 2]>::try_from(descriptors) {
+            Ok([memory, signals]) if is_memory(&memory) && is_seqpacket(&signals) => {
+                Ok(Self { role, element, capacity, memory, signals })
+            }
+            other => {
+                close_elsewhere(other.map_or_else(|fds| fds, Vec::from));
+                Err(ChannelError::NoOffer { bytes, descriptors: count })
+            }
+        }
     }
 
     /// Hands the offer over by a connected Unix socket, of any kind.
@@ -144,10 +167,11 @@ impl Offer {
         }
     }
 
-    /// Waits for an offer on a connected Unix socket. `None`: for ever.
+    /// Waits for an offer on a connected Unix socket, of any kind; a child process may have it as its standard input, and
+    /// pass `std::io::stdin()`. `None`: for ever.
     ///
     /// # Errors
-    /// When none comes in time, or something else does.
+    /// [`ChannelError::NoOfferInTime`]; [`ChannelError::PeerGone`]; when something else comes.
     pub fn receive(socket: impl AsFd, timeout: Option<Duration>) -> Result<Self, ChannelError> {
         let failed = |source| ChannelError::System { what: "wait for a channel", source };
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -155,7 +179,7 @@ impl Offer {
         loop {
             match receive_message(&socket, &mut bytes).map_err(failed)? {
                 Message::Bytes { count, fds, .. } => return Self::from_parts(&bytes[..count], fds),
-                Message::End => return Err(failed(io::ErrorKind::UnexpectedEof.into())),
+                Message::End => return Err(ChannelError::PeerGone),
                 Message::Nothing => {}
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -164,7 +188,7 @@ impl Offer {
                 left => wait_readable(socket.as_fd(), None, left).map_err(failed)?,
             };
             if waited == Outcome::TimedOut && left.is_some_and(|left| left.is_zero()) {
-                return Err(failed(io::ErrorKind::TimedOut.into()));
+                return Err(ChannelError::NoOfferInTime);
             }
         }
     }

@@ -40,7 +40,16 @@ impl<T: Element> Receiver<T> {
     /// # Errors
     /// When it is none of so many elements, or could be made smaller by the peer.
     pub fn open(capacity: usize, memory: OwnedFd, signals: Signals) -> Result<Self, ChannelError> {
-        Self::attach(Shared::open::<T>(capacity, memory)?, signals)
+        Self::attach(Shared::open::<T>(capacity, memory, false)?, signals)
+    }
+
+    /// As [`open`](Self::open), also of huge pages: their maker can take them away in spite of all seals, which ends this
+    /// process, so it must be trusted.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_hugetlb(capacity: usize, memory: OwnedFd, signals: Signals) -> Result<Self, ChannelError> {
+        Self::attach(Shared::open::<T>(capacity, memory, true)?, signals)
     }
 
     fn attach(shared: Shared, signals: Signals) -> Result<Self, ChannelError> {
@@ -71,19 +80,34 @@ impl<T: Element> Receiver<T> {
         &self.signals
     }
 
-    /// The ring itself, for steps that signal nobody by themselves: pass on what they return with
-    /// [`signal`](Self::signal).
-    pub fn ring(&mut self) -> &mut shm2_ring::Receiver<'static, T> {
-        &mut self.ring
+    /// Elements of the ring.
+    pub fn capacity(&self) -> usize {
+        self.ring.capacity()
     }
 
-    /// Wakes the other side if this step says so. That nobody is there is no reason to lose what was taken: waiting tells.
+    /// Elements taken since the ring was made.
+    pub fn read_count(&self) -> u64 {
+        self.ring.read_count()
+    }
+
+    /// Elements to read now.
     ///
     /// # Errors
-    /// When signalling fails.
-    pub fn signal(&self, status: Status) -> Result<Status, StepError> {
+    /// When the sender's count cannot be.
+    pub fn readable(&mut self) -> Result<usize, StepError> {
+        Ok(self.ring.readable()?)
+    }
+
+    /// From now on this side looks by itself and never waits: see [`shm2_ring::Receiver::poll_always`].
+    pub fn poll_always(&mut self) {
+        self.ring.poll_always();
+    }
+
+    /// Wakes the other side if this step says so. That nobody is there, or cannot be woken, is no reason to lose what was
+    /// taken: waiting tells, and the other side looks once a second by itself.
+    fn signal(&self, status: Status) -> Result<Status, StepError> {
         if status.signal {
-            self.signals.wake()?;
+            let _ = self.signals.wake();
         }
         Ok(status)
     }
@@ -158,12 +182,16 @@ impl<T: Element> Receiver<T> {
         block_until(count, timeout, || readable(ring, count), |left| signals.wait(left))
     }
 
+    pub(super) fn readable_or_ask(&mut self, count: usize) -> Result<usize, StepError> {
+        readable(&mut self.ring, count)
+    }
+
     /// The descriptor to wait on, and how many elements are there now: wait only if there are none.
     ///
     /// # Errors
     /// When the peer misbehaves.
     pub fn wait_status(&mut self) -> Result<(BorrowedFd<'_>, usize), StepError> {
-        let there = readable(&mut self.ring, 1)?;
+        let there = self.readable_or_ask(1)?;
         Ok((self.signals.wait_on(), there))
     }
 

@@ -40,7 +40,16 @@ impl<T: Element> Sender<T> {
     /// # Errors
     /// When it is none of so many elements, or could be made smaller by the peer.
     pub fn open(capacity: usize, memory: OwnedFd, signals: Signals) -> Result<Self, ChannelError> {
-        Self::attach(Shared::open::<T>(capacity, memory)?, signals)
+        Self::attach(Shared::open::<T>(capacity, memory, false)?, signals)
+    }
+
+    /// As [`open`](Self::open), also of huge pages: their maker can take them away in spite of all seals, which ends this
+    /// process, so it must be trusted.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_hugetlb(capacity: usize, memory: OwnedFd, signals: Signals) -> Result<Self, ChannelError> {
+        Self::attach(Shared::open::<T>(capacity, memory, true)?, signals)
     }
 
     fn attach(shared: Shared, signals: Signals) -> Result<Self, ChannelError> {
@@ -68,17 +77,31 @@ impl<T: Element> Sender<T> {
         &self.signals
     }
 
-    /// The ring itself, for steps that signal nobody by themselves: pass on what they return with
-    /// [`signal`](Self::signal).
-    pub fn ring(&mut self) -> &mut shm2_ring::Sender<'static, T> {
-        &mut self.ring
+    /// Elements of the ring.
+    pub fn capacity(&self) -> usize {
+        self.ring.capacity()
+    }
+
+    /// Elements sent since the ring was made.
+    pub fn write_count(&self) -> u64 {
+        self.ring.write_count()
+    }
+
+    /// Free slots now.
+    ///
+    /// # Errors
+    /// When the receiver's count cannot be.
+    pub fn writable(&mut self) -> Result<usize, StepError> {
+        Ok(self.ring.writable()?)
+    }
+
+    /// From now on this side looks by itself and never waits: see [`shm2_ring::Sender::poll_always`].
+    pub fn poll_always(&mut self) {
+        self.ring.poll_always();
     }
 
     /// Wakes the other side if this step says so.
-    ///
-    /// # Errors
-    /// [`StepError::PeerGone`] when nobody is there; what was sent is sent all the same.
-    pub fn signal(&self, status: Status) -> Result<Status, StepError> {
+    fn signal(&self, status: Status) -> Result<Status, StepError> {
         if status.signal && !self.signals.wake()? { Err(StepError::PeerGone) } else { Ok(status) }
     }
 
@@ -151,12 +174,16 @@ impl<T: Element> Sender<T> {
         block_until(count, timeout, || writable(ring, count), |left| signals.wait(left))
     }
 
+    pub(super) fn writable_or_ask(&mut self, count: usize) -> Result<usize, StepError> {
+        writable(&mut self.ring, count)
+    }
+
     /// The descriptor to wait on, and how many slots are free now: wait only if there are none.
     ///
     /// # Errors
     /// When the peer misbehaves.
     pub fn wait_status(&mut self) -> Result<(BorrowedFd<'_>, usize), StepError> {
-        let free = writable(&mut self.ring, 1)?;
+        let free = self.writable_or_ask(1)?;
         Ok((self.signals.wait_on(), free))
     }
 

@@ -5,7 +5,7 @@
 //! the memory smaller), and lives longer than the ring: both are fields of the same struct, the ring first.
 
 use super::{ChannelError, Element, HugePages, StepError};
-use crate::backend::{Mapping, Seals, create_memory, demand_seals, memory_bytes, seal};
+use crate::backend::{Mapping, Seals, create_memory, demand_seals, huge_pages, memory_bytes, seal};
 use crate::memory::MemoryError;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -18,9 +18,6 @@ pub(crate) struct Shared {
     pub(crate) mapping: Mapping,
     pub(crate) bytes: usize,
 }
-
-/// The largest page that a kernel has.
-const LARGEST_PAGE: u64 = 16 << 30;
 
 /// Bytes for a ring of so many elements.
 fn needed<T>(capacity: usize) -> Result<usize, ChannelError> {
@@ -42,17 +39,23 @@ impl Shared {
         let (memory, whole) = create_memory("shm2-channel", bytes as u64, huge.map(HugePages::log))
             .map_err(system("make", bytes as u64))?;
         seal(&memory, Seals::Size).map_err(system("seal", whole))?;
-        let mapping = Mapping::new(&memory, 0, whole as usize, true).map_err(system("map", whole))?;
+        let mapping = Mapping::of_sealed(&memory, whole as usize, false).map_err(system("map", whole))?;
         mapping.populate(0, bytes, true);
         Ok(Self { memory, mapping, bytes })
     }
 
-    pub(crate) fn open<T>(capacity: usize, memory: OwnedFd) -> Result<Self, ChannelError> {
-        Self::open_bytes(capacity, needed::<T>(capacity)?, memory)
+    pub(crate) fn open<T>(capacity: usize, memory: OwnedFd, allow_huge: bool) -> Result<Self, ChannelError> {
+        Self::open_bytes(capacity, needed::<T>(capacity)?, memory, allow_huge)
     }
 
-    /// Memory from a peer: its seals and its real size are looked at before it is mapped.
-    pub(crate) fn open_bytes(capacity: usize, needed: usize, memory: OwnedFd) -> Result<Self, ChannelError> {
+    /// Memory from a peer: its seals and its real size are looked at before it is mapped. It is not filled with pages:
+    /// those that its maker did not touch would be charged to this process.
+    pub(crate) fn open_bytes(
+        capacity: usize,
+        needed: usize,
+        memory: OwnedFd,
+        allow_huge: bool,
+    ) -> Result<Self, ChannelError> {
         if let Some(missing) = demand_seals(&memory, Seals::Size).map_err(system("look at", 0))? {
             return Err(MemoryError::NotSealed { missing }.into());
         }
@@ -60,10 +63,15 @@ impl Shared {
         if bytes < needed as u64 {
             return Err(ChannelError::TooSmall { capacity, needed: needed as u64, bytes });
         }
-        // Huge pages can be mapped whole only. What is longer than any of them is not theirs.
-        let length = if bytes - needed as u64 <= LARGEST_PAGE { bytes as usize } else { needed };
-        let mapping = Mapping::new(&memory, 0, length, true).map_err(system("map", bytes))?;
-        mapping.populate(0, needed, true);
+        let page = huge_pages(&memory).map_err(system("look at", bytes))?;
+        if page.is_some() && !allow_huge {
+            return Err(MemoryError::HugePages.into());
+        }
+        // Huge pages can be mapped whole only.
+        let length = (needed as u64).checked_next_multiple_of(page.unwrap_or(1)).filter(|length| *length <= bytes);
+        let length = length.and_then(|length| usize::try_from(length).ok());
+        let length = length.ok_or(ChannelError::TooSmall { capacity, needed: needed as u64, bytes })?;
+        let mapping = Mapping::of_sealed(&memory, length, false).map_err(system("map", bytes))?;
         Ok(Self { memory, mapping, bytes: needed })
     }
 
@@ -103,7 +111,7 @@ pub(crate) fn block_until(
     mut wait: impl FnMut(Duration) -> Result<bool, StepError>,
 ) -> Result<usize, StepError> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut is_over = false;
+    let (mut is_over, mut is_late) = (false, false);
     loop {
         let there = ready()?;
         if there >= count {
@@ -112,10 +120,12 @@ pub(crate) fn block_until(
         if is_over {
             return Err(StepError::PeerGone);
         }
-        let left = deadline.map_or(LOOK_EVERY, |deadline| deadline.saturating_duration_since(Instant::now()));
-        if left.is_zero() {
+        if is_late {
             return Err(StepError::TimedOut);
         }
+        let left = deadline.map_or(LOOK_EVERY, |deadline| deadline.saturating_duration_since(Instant::now()));
+        // Without any time left there is one look at what has come, all the same.
+        is_late = left.is_zero();
         is_over = wait(left.min(LOOK_EVERY))?;
     }
 }

@@ -1,7 +1,7 @@
 //! Descriptors by which the two sides of a channel wake each other.
 
 use super::{ChannelError, StepError};
-use crate::backend::{Cleared, Outcome, Waker, clear_all, clear_some, new_event, wait_readable};
+use crate::backend::{Cleared, Outcome, Waker, clear_all, clear_some, new_event, refuse_descriptors, wait_readable};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -41,6 +41,7 @@ impl Signals {
 
     /// One end of a connected socket, which serves both ways. Nothing else may be sent on it.
     pub fn socket(socket: OwnedFd) -> Self {
+        refuse_descriptors(&socket);
         Self { waker: Waker::Socket, wait_on: socket, wake_by: None, peer: None }
     }
 

@@ -1,7 +1,6 @@
 //! Both sides of a channel in a tokio runtime (feature `tokio`). All that waits can be cancelled without a loss.
 
 use super::ready::Ready;
-use super::shared::{readable, writable};
 use super::{Element, Signals, StepError};
 use std::io;
 
@@ -43,7 +42,7 @@ impl<T: Element> Receiver<T> {
     pub async fn readable(&mut self, count: usize) -> Result<usize, StepError> {
         let mut is_over = false;
         loop {
-            let there = readable(self.inner.ring(), count)?;
+            let there = self.inner.readable_or_ask(count)?;
             if there >= count {
                 return Ok(there);
             }
@@ -97,7 +96,7 @@ impl<T: Element> Sender<T> {
     pub async fn writable(&mut self, count: usize) -> Result<usize, StepError> {
         let mut is_over = false;
         loop {
-            let free = writable(self.inner.ring(), count)?;
+            let free = self.inner.writable_or_ask(count)?;
             if free >= count {
                 return Ok(free);
             }

@@ -1,8 +1,10 @@
 //! The two directions of a connection, for a thread each.
 
+use super::Passed;
 use super::link::Link;
 use crate::channel::shared::{Shared, readable, writable};
 use crate::channel::{Corrupt, Element, RingError, Status, StepError};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ pub(super) struct Common {
 #[derive(Debug)]
 pub struct Outgoing<T> {
     pub(super) ring: shm2_ring::Sender<'static, T>,
+    pub(super) is_finished: bool,
     /// Dropped after the ring, which lies in it.
     pub(super) common: Arc<Common>,
 }
@@ -49,6 +52,9 @@ impl<T: Element> Outgoing<T> {
     /// As [`xmit`](Self::xmit).
     #[inline]
     pub fn xmit_all(&mut self, values: &[T]) -> Result<bool, StepError> {
+        if self.is_finished {
+            return Err(StepError::Finished);
+        }
         let Some(status) = self.ring.send_all(values)? else { return Ok(false) };
         self.signal(status).map(|()| true)
     }
@@ -58,7 +64,7 @@ impl<T: Element> Outgoing<T> {
     /// # Errors
     /// [`StepError::PeerGone`], [`StepError::TimedOut`].
     pub fn wait_for_room(&mut self, count: usize, timeout: Option<Duration>) -> Result<usize, StepError> {
-        let Self { ring, common } = self;
+        let Self { ring, common, .. } = self;
         common.link.block_until(count, timeout, false, || writable(ring, count))
     }
 
@@ -68,17 +74,39 @@ impl<T: Element> Outgoing<T> {
     /// # Errors
     /// When the peer is gone.
     pub fn finish(&mut self) -> Result<bool, StepError> {
-        Ok(self.common.link.finish()?)
+        self.is_finished |= self.common.link.finish()?;
+        Ok(self.is_finished)
+    }
+
+    /// Passes copies of one to four descriptors and a number, beside the elements and in no order with them: a message can
+    /// name the number. The other side must have asked for them ([`Options::descriptors`](super::Options::descriptors)).
+    /// False when there is no room for them now.
+    ///
+    /// # Errors
+    /// When the peer is gone or takes none, or there are too many.
+    pub fn pass(&mut self, number: u64, descriptors: &[BorrowedFd]) -> Result<bool, StepError> {
+        self.common.link.pass(number, descriptors)
     }
 }
 
 impl<T: Element> Incoming<T> {
-    /// Wakes a peer that waits for room. That it is gone is no reason to lose what was received.
-    fn give_back(&self, status: Status) -> Result<(), StepError> {
+    /// Wakes a peer that waits for room. That it is gone, or cannot be woken, is no reason to lose what was received: it
+    /// looks once a second by itself.
+    fn give_back(&self, status: Status) {
         if status.signal {
-            self.common.link.wake()?;
+            let _ = self.common.link.wake();
         }
-        Ok(())
+    }
+
+    /// Whether the other side said that it sends no more. What it sent before may still be there.
+    pub fn is_finished(&self) -> bool {
+        self.common.link.is_finished()
+    }
+
+    /// The next descriptors that the other side passed, if they have come: waiting takes them from the socket. Of those that
+    /// nobody takes sixteen sets are kept; then the connection fails.
+    pub fn take_passed(&mut self) -> Option<Passed> {
+        self.common.link.take_passed()
     }
 
     /// The next element, if there is one.
@@ -90,7 +118,7 @@ impl<T: Element> Incoming<T> {
         let Some(items) = self.ring.peek(1)? else { return Ok(None) };
         let value = items.get(0);
         let status = items.consume(1);
-        self.give_back(status)?;
+        self.give_back(status);
         Ok(value)
     }
 
@@ -99,10 +127,13 @@ impl<T: Element> Incoming<T> {
     /// # Errors
     /// As [`recv`](Self::recv).
     pub fn recv_vectored(&mut self, most: usize) -> Result<Vec<T>, StepError> {
+        if most == 0 {
+            return Ok(Vec::new());
+        }
         let count = self.ring.readable()?.min(most);
         let mut values = Vec::with_capacity(count);
         let status = self.ring.recv_foreach(count.max(1), |_, value| values.push(value))?;
-        self.give_back(status)?;
+        self.give_back(status);
         Ok(values)
     }
 
@@ -132,6 +163,9 @@ impl Outgoing<u8> {
     /// When it is longer than any that fits; else as [`xmit`](Self::xmit).
     pub fn xmit_message(&mut self, message: &[u8]) -> Result<bool, StepError> {
         let longest = longest_message(self.ring.capacity());
+        if self.is_finished {
+            return Err(StepError::Finished);
+        }
         if message.len() > longest {
             return Err(RingError::TooMany { count: message.len(), available: longest }.into());
         }
@@ -159,19 +193,21 @@ impl Incoming<u8> {
     pub fn recv_message(&mut self, message: &mut Vec<u8>) -> Result<bool, StepError> {
         let (capacity, read) = (self.ring.capacity(), self.ring.read_count());
         let Some(head) = self.ring.peek(LENGTH)? else { return Ok(false) };
-        let mut length = [0; LENGTH];
-        head.read_into(0, &mut length);
+        // Each byte is read once.
+        let length = std::array::from_fn(|index| head.get(index).unwrap_or_default());
         let length = u32::from_le_bytes(length) as usize;
+        let written = read.wrapping_add((LENGTH as u64).wrapping_add(length as u64));
+        let corrupt = Corrupt::Written { written, seen: read, read, capacity };
         if length > capacity.saturating_sub(LENGTH) {
-            let written = read.wrapping_add(length as u64);
-            return Err(Corrupt::Written { written, seen: read, read, capacity }.into());
+            return Err(corrupt.into());
         }
-        let Some(items) = self.ring.peek(LENGTH + length)? else { return Ok(false) };
+        // Both are shown with one store, so there is no head without its message.
+        let items = self.ring.peek(LENGTH + length)?.ok_or(corrupt)?;
         message.clear();
         message.resize(length, 0);
         items.read_into(LENGTH, message);
         let status = items.consume(LENGTH + length);
-        self.give_back(status)?;
+        self.give_back(status);
         Ok(true)
     }
 }

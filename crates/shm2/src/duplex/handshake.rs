@@ -62,14 +62,16 @@ impl Hello {
     }
 
     /// What a server's answer means.
-    pub(super) fn verdict(&self) -> Result<(), Refusal> {
+    pub(super) fn verdict(&self, ours: &[u8]) -> Result<(), Refusal> {
+        let ours = Self::read(ours).unwrap_or(*self);
         Err(match self.verdict {
             0 => return Ok(()),
             1 => Refusal::Version { theirs: self.version, ours: VERSION },
-            2 => Refusal::Element { bytes: self.element, alignment: self.alignment },
-            3 => Refusal::Capacity { capacity: self.capacity },
+            2 => Refusal::Element { bytes: self.element, alignment: self.alignment, ours: ours.element },
+            3 => Refusal::Capacity { capacity: self.capacity, ours: ours.capacity },
             BAD_MEMORY => Refusal::Memory,
             NOT_WANTED => Refusal::NotWanted,
+            FULL => Refusal::Full,
             other => Refusal::Other(other),
         })
     }
@@ -77,3 +79,4 @@ impl Hello {
 
 pub(super) const BAD_MEMORY: u32 = 4;
 pub(super) const NOT_WANTED: u32 = 5;
+pub(super) const FULL: u32 = 6;

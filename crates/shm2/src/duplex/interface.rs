@@ -9,9 +9,12 @@ use super::halves::{Common, Incoming, Outgoing, longest_message};
 use super::handshake::{BYTES, Hello};
 use super::link::Link;
 use super::{ConnectError, Credentials, Options, Passed};
-use crate::backend::{Message, connect_to, receive_message, send_message, wait_readable};
-use crate::channel::shared::Shared;
+use crate::backend::{
+    Message, close_elsewhere, connect_to, receive_message, refuse_descriptors, send_message, wait_readable,
+};
+use crate::channel::shared::{Shared, readable, writable};
 use crate::channel::{ChannelError, Element, StepError};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -19,8 +22,6 @@ use std::time::{Duration, Instant};
 
 /// The second ring begins at a multiple of this.
 const PAGE: usize = 4096;
-/// Time for the server's answer.
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// Sends and receives elements, both ways at the same time.
 #[derive(Debug)]
@@ -41,32 +42,37 @@ fn places<T: Element>(capacity: usize) -> Result<(usize, usize), ChannelError> {
 }
 
 impl<T: Element> Interface<T> {
-    /// Connects to the [`Listener`](super::Listener) at `path`.
+    /// Connects to the [`Listener`](super::Listener) at `path`, and waits for its welcome as long as the options say: a
+    /// server may be busy. A server that was started anew is another one: connect again.
     ///
     /// # Errors
-    /// When nobody listens there, or the server says no: each reason has its own text.
+    /// When nobody listens there, does not answer in time, or says no: each reason has its own text.
     pub fn connect(path: impl AsRef<Path>, options: Options) -> Result<Self, ConnectError> {
         let path = path.as_ref();
-        let socket = connect_to(path).map_err(|source| ConnectError::NoServer { path: path.into(), source })?;
+        let deadline = Instant::now().checked_add(options.timeout);
         let (bytes, second) = places::<T>(options.capacity)?;
+        let socket = connect_until(path, deadline)?;
+        if !options.descriptors {
+            refuse_descriptors(&socket);
+        }
         let shared = Shared::create_bytes(second + bytes, None)?;
         let hello = Hello::of::<T>(options.capacity).bytes();
         if !send_message(&socket, &hello, &[shared.memory.as_fd()])? {
             return Err(ConnectError::BrokenOff);
         }
-        answer(&socket)?.verdict()?;
-        Ok(Self::attach(shared, socket, options.capacity, true)?)
+        answer(&socket, deadline)?.verdict(&hello)?;
+        Ok(Self::attach(shared, socket, options, true)?)
     }
 
     /// The server's end, on memory from a client.
-    pub(super) fn serve(socket: OwnedFd, memory: OwnedFd, capacity: usize) -> Result<Self, ChannelError> {
-        let (bytes, second) = places::<T>(capacity)?;
-        let shared = Shared::open_bytes(capacity, second + bytes, memory)?;
-        Self::attach(shared, socket, capacity, false)
+    pub(super) fn serve(socket: OwnedFd, memory: OwnedFd, options: Options) -> Result<Self, ChannelError> {
+        let (bytes, second) = places::<T>(options.capacity)?;
+        let shared = Shared::open_bytes(options.capacity, second + bytes, memory, false)?;
+        Self::attach(shared, socket, options, false)
     }
 
-    fn attach(shared: Shared, socket: OwnedFd, capacity: usize, is_client: bool) -> Result<Self, ChannelError> {
-        let (bytes, second) = places::<T>(capacity)?;
+    fn attach(shared: Shared, socket: OwnedFd, options: Options, is_client: bool) -> Result<Self, ChannelError> {
+        let (bytes, second) = places::<T>(options.capacity)?;
         // SAFETY: `second` and `bytes` lie inside the mapping, see the head of this file.
         let places = unsafe { [shared.address(), shared.address().add(second)] };
         let [mine, theirs] = if is_client { places } else { [places[1], places[0]] };
@@ -76,8 +82,8 @@ impl<T: Element> Interface<T> {
             unsafe { (shm2_ring::Sender::attach(mine, bytes)?, shm2_ring::Receiver::attach(theirs, bytes)?) };
         // Asks for a signal from the start: a loop of one's own may not look before one comes.
         let _ = receiver.peek(1);
-        let common = Arc::new(Common { link: Link::new(socket), _shared: shared });
-        let outgoing = Outgoing { ring: sender, common: common.clone() };
+        let common = Arc::new(Common { link: Link::new(socket, options.descriptors), _shared: shared });
+        let outgoing = Outgoing { ring: sender, is_finished: false, common: common.clone() };
         Ok(Self { outgoing, incoming: Incoming { ring: receiver, common } })
     }
 
@@ -109,8 +115,9 @@ impl<T: Element> Interface<T> {
         Ok(Credentials { pid, uid, gid })
     }
 
-    /// The descriptor to wait on in a loop of one's own: readable when there may be something to do. Then call
-    /// [`clear`](Self::clear), and take all that is there.
+    /// The descriptor to wait on in a loop of one's own: readable when the other side signalled. It does so only for a side
+    /// that found nothing: wait after [`recv`](Self::recv) returned nothing, or [`xmit`](Self::xmit) false, not before.
+    /// When it is readable call [`clear`](Self::clear), then take and send until there is nothing to do again.
     pub fn wait_on(&self) -> BorrowedFd<'_> {
         self.link().socket()
     }
@@ -123,20 +130,43 @@ impl<T: Element> Interface<T> {
         self.link().clear()
     }
 
-    /// Passes copies of one to four descriptors and a number, beside the elements and in no order with them. False when
-    /// there is no room for them now.
+    /// As [`Outgoing::pass`].
     ///
     /// # Errors
-    /// When the peer is gone, or there are too many.
+    /// As there.
     pub fn pass(&mut self, number: u64, descriptors: &[BorrowedFd]) -> Result<bool, StepError> {
-        Ok(self.link().pass(number, descriptors)?)
+        self.outgoing.pass(number, descriptors)
     }
 
-    /// The next descriptors that the other side passed, if they have come: [`clear`](Self::clear) and
-    /// [`wait`](Self::wait) take them from the socket. Of those that nobody takes sixteen sets are kept; then the
-    /// connection fails.
+    /// As [`Incoming::take_passed`].
     pub fn take_passed(&mut self) -> Option<Passed> {
-        self.link().take_passed()
+        self.incoming.take_passed()
+    }
+
+    /// As [`Incoming::is_finished`].
+    pub fn is_finished(&self) -> bool {
+        self.incoming.is_finished()
+    }
+
+    /// Waits until there is room for `room` elements, or there are `count` to receive; returns how many of each there are, 0
+    /// if too few. Whoever sends much and waits for room only can wait for a peer that waits for him. `None`: for ever.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_for_either(
+        &mut self,
+        room: usize,
+        count: usize,
+        timeout: Option<Duration>,
+    ) -> Result<(usize, usize), StepError> {
+        let Self { outgoing, incoming } = self;
+        let mut found = (0, 0);
+        let is_finished = incoming.is_finished();
+        outgoing.common.link.block_until(1, timeout, is_finished, || {
+            found = (writable(&mut outgoing.ring, room)?, readable(&mut incoming.ring, count)?);
+            Ok(found.0.max(found.1))
+        })?;
+        Ok(found)
     }
 
     /// As [`Outgoing::xmit`].
@@ -213,6 +243,14 @@ impl Interface<u8> {
         self.outgoing.xmit_message(message)
     }
 
+    /// As [`Outgoing::wait_for_message_room`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn wait_for_message_room(&mut self, bytes: usize, timeout: Option<Duration>) -> Result<(), StepError> {
+        self.outgoing.wait_for_message_room(bytes, timeout)
+    }
+
     /// As [`Incoming::recv_message`].
     ///
     /// # Errors
@@ -222,22 +260,42 @@ impl Interface<u8> {
     }
 }
 
+/// Until the next try at a server that has no place for one more to wait.
+const FULL: Duration = Duration::from_millis(5);
+
+fn left(deadline: Option<Instant>) -> Option<Duration> {
+    deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+}
+
+fn connect_until(path: &Path, deadline: Option<Instant>) -> Result<OwnedFd, ConnectError> {
+    loop {
+        match connect_to(path) {
+            Ok(socket) => return Ok(socket),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                return Err(ConnectError::NoServer { path: path.into(), source: error });
+            }
+            Err(_) if left(deadline).is_some_and(|left| left.is_zero()) => return Err(ConnectError::TimedOut),
+            Err(_) => std::thread::sleep(FULL),
+        }
+    }
+}
+
 /// Waits for the server's answer to a hello.
-fn answer(socket: &OwnedFd) -> Result<Hello, ConnectError> {
-    let deadline = Instant::now() + ANSWER;
+fn answer(socket: &OwnedFd, deadline: Option<Instant>) -> Result<Hello, ConnectError> {
     loop {
         let mut bytes = [0; BYTES];
         match receive_message(socket, &mut bytes)? {
-            Message::Bytes { count: BYTES, is_whole: true, .. } => {
-                return Hello::read(&bytes).ok_or(ConnectError::BrokenOff);
+            Message::Bytes { count, fds, is_whole } => {
+                close_elsewhere(fds);
+                return Hello::read(&bytes[..count]).filter(|_| is_whole).ok_or(ConnectError::BrokenOff);
             }
             Message::Nothing => {}
-            _ => return Err(ConnectError::BrokenOff),
+            Message::End => return Err(ConnectError::BrokenOff),
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let left = left(deadline);
+        if left.is_some_and(|left| left.is_zero()) {
             return Err(ConnectError::TimedOut);
         }
-        wait_readable(socket.as_fd(), None, Some(left))?;
+        wait_readable(socket.as_fd(), None, left)?;
     }
 }

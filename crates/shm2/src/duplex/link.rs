@@ -2,7 +2,8 @@
 
 use super::Passed;
 use crate::backend::{
-    MOST_DESCRIPTORS, Message, Outcome, Waker, peer_of, receive_message, send_message, wait_readable,
+    MOST_DESCRIPTORS, Message, Outcome, Waker, close_elsewhere, peer_of, receive_message, refuse_descriptors,
+    send_message, wait_readable,
 };
 use crate::channel::StepError;
 use crate::channel::shared::block_until;
@@ -27,6 +28,7 @@ const MOST_SETS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Link {
     socket: OwnedFd,
+    takes: bool,
     state: Mutex<State>,
     /// Notified at the end of each round.
     changed: Condvar,
@@ -43,8 +45,12 @@ struct State {
 }
 
 impl Link {
-    pub(super) fn new(socket: OwnedFd) -> Self {
-        Self { socket, state: Mutex::default(), changed: Condvar::new() }
+    /// `takes`: whether the peer may pass descriptors.
+    pub(super) fn new(socket: OwnedFd, takes: bool) -> Self {
+        if !takes {
+            refuse_descriptors(&socket);
+        }
+        Self { socket, takes, state: Mutex::default(), changed: Condvar::new() }
     }
 
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
@@ -61,19 +67,32 @@ impl Link {
     }
 
     /// Says that this side sends nothing more. False when there is no room for that now.
-    pub(super) fn finish(&self) -> io::Result<bool> {
-        send_message(&self.socket, &[FINISHED], &[])
+    pub(super) fn finish(&self) -> Result<bool, StepError> {
+        self.send(&[FINISHED], &[])
     }
 
     /// Passes descriptors. False when there is no room for them now.
-    pub(super) fn pass(&self, number: u64, fds: &[BorrowedFd]) -> io::Result<bool> {
+    pub(super) fn pass(&self, number: u64, fds: &[BorrowedFd]) -> Result<bool, StepError> {
         if fds.is_empty() || fds.len() > MOST_DESCRIPTORS {
-            let text = format!("1 to {MOST_DESCRIPTORS} descriptors can be passed at a time, not {}", fds.len());
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            return Err(StepError::Descriptors { count: fds.len(), most: MOST_DESCRIPTORS });
         }
         let mut bytes = [PASSED; 9];
         bytes[1..].copy_from_slice(&number.to_le_bytes());
-        send_message(&self.socket, &bytes, fds)
+        self.send(&bytes, fds)
+    }
+
+    fn send(&self, bytes: &[u8], fds: &[BorrowedFd]) -> Result<bool, StepError> {
+        send_message(&self.socket, bytes, fds).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected => {
+                StepError::PeerGone
+            }
+            _ => error.into(),
+        })
+    }
+
+    /// Whether the other side said that it sends no more, as far as its messages were taken.
+    pub(super) fn is_finished(&self) -> bool {
+        self.lock().is_finished
     }
 
     pub(super) fn take_passed(&self) -> Option<Passed> {
@@ -83,9 +102,10 @@ impl Link {
     /// Takes what is there on the socket.
     pub(super) fn clear(&self) -> Result<(), StepError> {
         let mut state = self.lock();
-        self.take(&mut state, ALL)?;
+        let taken = self.take(&mut state);
         state.rounds += 1;
         self.changed.notify_all();
+        taken?;
         if state.is_gone { Err(StepError::PeerGone) } else { Ok(()) }
     }
 
@@ -134,14 +154,14 @@ impl Link {
         state.is_watched = false;
         state.rounds += 1;
         state.is_gone |= matches!(waited, Ok(Outcome::Gone));
-        let taken = self.take(&mut state, 1);
+        let taken = self.take(&mut state);
         self.changed.notify_all();
         waited?;
         taken
     }
 
-    fn take(&self, state: &mut State, most: usize) -> Result<(), StepError> {
-        for _ in 0..most {
+    fn take(&self, state: &mut State) -> Result<(), StepError> {
+        for _ in 0..ALL {
             let mut bytes = [0; 9];
             match receive_message(&self.socket, &mut bytes)? {
                 Message::Nothing => break,
@@ -149,19 +169,39 @@ impl Link {
                     state.is_gone = true;
                     break;
                 }
-                Message::Bytes { count: 9, fds, is_whole: true } if bytes[0] == PASSED => {
-                    if state.passed.len() == MOST_SETS {
-                        return Err(StepError::TooManyPassed(MOST_SETS));
-                    }
-                    let [_, number @ ..] = bytes;
-                    state.passed.push_back(Passed { number: u64::from_le_bytes(number), fds });
+                Message::Bytes { count, fds, is_whole } if bytes[0] == PASSED && self.takes => {
+                    self.keep(state, &bytes[..count], fds, is_whole)?;
                 }
-                Message::Bytes { .. } if bytes[0] == FINISHED => state.is_finished = true,
-                // A signal. What else a peer says has no meaning, and what came along is closed.
-                Message::Bytes { .. } => {}
+                // A signal, or the end of the elements. What else a peer says has no meaning.
+                Message::Bytes { fds, .. } => {
+                    state.is_finished |= bytes[0] == FINISHED;
+                    close_elsewhere(fds);
+                }
             }
         }
         Ok(())
+    }
+
+    fn keep(&self, state: &mut State, bytes: &[u8], fds: Vec<OwnedFd>, is_whole: bool) -> Result<(), StepError> {
+        let number = bytes.get(1..).and_then(|number| <[u8; 8]>::try_from(number).ok());
+        match number {
+            Some(_) if !is_whole => {
+                close_elsewhere(fds);
+                Err(StepError::DescriptorsLost)
+            }
+            Some(_) if state.passed.len() == MOST_SETS => {
+                close_elsewhere(fds);
+                Err(StepError::TooManyPassed(MOST_SETS))
+            }
+            Some(number) if !fds.is_empty() => {
+                state.passed.push_back(Passed { number: u64::from_le_bytes(number), fds });
+                Ok(())
+            }
+            _ => {
+                close_elsewhere(fds);
+                Ok(())
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -32,13 +32,16 @@
 //! memory holds the ring from client to server at offset 0 and the other one at the next multiple of 4,096 bytes; it has
 //! the seals against a change of its size. The server looks at all of it and answers with 64 bytes: the same magic,
 //! version, its own element size, alignment, and one word: 0 welcome, 1 another version, 2 other elements, 3 another
-//! capacity, 4 bad memory, 5 not wanted; then its own capacity u64. After that the first byte of each message says what it
+//! capacity, 4 bad memory, 5 not wanted, 6 full; then its own capacity u64. After that the first byte of each message says what it
 //! is: 1 a signal, 2 that this side sends no more elements, 3 descriptors, with a number u64. Others mean nothing.
 //!
 //! # Guarantees
 //! * Idle costs nothing: whoever waits sleeps in the kernel until there is something to do.
 //! * A client that dies, stalls, lies, or floods costs the others nothing; what it writes is checked at each step.
-//! * The memory belongs to the client that made it, so no client can use up the server's.
+//! * The memory is the client's. Pages of it that only the server touches are charged to the server.
+//!
+//! A listener's socket has the rights that the process's umask leaves; whoever may write to it may connect. Use a folder
+//! of its own, or `std::fs::set_permissions`, and [`Listener::filter`].
 
 mod halves;
 mod handshake;
@@ -59,17 +62,36 @@ use crate::channel::{ChannelError, StepError};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
-/// What both sides must agree on.
+/// What a side wants. Both must have the same capacity, and elements of the same size and alignment, which is all that is
+/// compared of them: `f64` and `u64` pass for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     pub(crate) capacity: usize,
+    pub(crate) descriptors: bool,
+    pub(crate) timeout: Duration,
 }
 
 impl Options {
     /// Rings of so many elements in each direction.
     pub fn new(capacity: usize) -> Self {
-        Self { capacity }
+        Self { capacity, descriptors: false, timeout: Duration::from_secs(10) }
+    }
+
+    /// Whether this side takes descriptors beside the elements. False at first: each that comes is one that the peer chose,
+    /// and counts as this process's.
+    #[must_use]
+    pub fn descriptors(mut self, taken: bool) -> Self {
+        self.descriptors = taken;
+        self
+    }
+
+    /// How long a client waits for the server's welcome. 10 s at first.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 }
 
@@ -106,16 +128,20 @@ pub enum Refusal {
         ours: u32,
     },
     /// Their elements differ.
-    #[error("the server's elements have {bytes} bytes aligned to {alignment}, this client's have others")]
+    #[error("the server's elements have {bytes} bytes aligned to {alignment}, this client's have {ours}")]
     Element {
+        /// Size of the client's.
+        ours: u32,
         /// Size of the server's.
         bytes: u32,
         /// Alignment of the server's.
         alignment: u32,
     },
     /// Their rings differ.
-    #[error("the server's rings have {capacity} elements, this client's have another number")]
+    #[error("the server's rings have {capacity} elements, this client's {ours}: connect with Options::new({capacity})")]
     Capacity {
+        /// Elements of the client's.
+        ours: u64,
         /// Elements of the server's.
         capacity: u64,
     },
@@ -125,6 +151,9 @@ pub enum Refusal {
     /// The server does not want this client.
     #[error("the server does not want this client")]
     NotWanted,
+    /// It has as many clients as it serves at a time.
+    #[error("the server has no place for one more client")]
+    Full,
     /// It said something that this version does not know.
     #[error("the server refused for reason {0}, which this client does not know")]
     Other(u32),

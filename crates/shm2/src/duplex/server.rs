@@ -3,7 +3,7 @@
 use super::{ConnectError, Interface, Listener};
 use crate::backend::wait_any_readable;
 use crate::channel::{Element, StepError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
@@ -17,9 +17,11 @@ pub struct ClientId(u64);
 pub enum Event {
     /// A client came.
     Connected(ClientId),
-    /// A client signalled: it sent something, or made room.
+    /// A client signalled: it sent something, made room, passed descriptors, or finished. It signals only to a side that
+    /// found nothing: take until there is nothing, or send until there is no room, else ask to be
+    /// [called again](Server::again).
     Ready(ClientId),
-    /// A client is gone: this is what was left of it. What it sent before can still be received.
+    /// A client is gone, told once: what it sent before can still be received, then [`remove`](Server::remove) it.
     Gone(ClientId, StepError),
 }
 
@@ -28,14 +30,21 @@ pub enum Event {
 pub struct Server<T> {
     listener: Listener<T>,
     clients: BTreeMap<ClientId, Interface<T>>,
+    /// Those that are gone and not removed yet.
+    gone: BTreeSet<ClientId>,
+    /// Those that want to be called without a signal.
+    again: BTreeSet<ClientId>,
     next: u64,
     most: usize,
+    /// An error that came after events which had to be told first.
+    failed: Option<ConnectError>,
 }
 
 impl<T: Element> Server<T> {
-    /// Serves the clients of a listener, `most` of them at a time; others wait to be accepted.
+    /// Serves the clients of a listener, `most` of them at a time; others are told that it is full.
     pub fn new(listener: Listener<T>, most: usize) -> Self {
-        Self { listener, clients: BTreeMap::new(), next: 0, most }
+        let (gone, again) = (BTreeSet::new(), BTreeSet::new());
+        Self { listener, clients: BTreeMap::new(), gone, again, next: 0, most, failed: None }
     }
 
     /// Sleeps until a client has something to say, or comes, or the time is over: then there are no events. `None`: for
@@ -55,30 +64,71 @@ impl<T: Element> Server<T> {
     }
 
     fn wait_once(&mut self, timeout: Option<Duration>) -> Result<Vec<Event>, ConnectError> {
-        let listener = (self.clients.len() < self.most).then(|| self.listener.wait_on());
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let mut events: Vec<_> = std::mem::take(&mut self.again).into_iter().map(Event::Ready).collect();
+        let rest = self.listener.rests();
+        let timeout =
+            if events.is_empty() { [timeout, rest].into_iter().flatten().min() } else { Some(Duration::ZERO) };
+        let ids: Vec<_> = self.clients.keys().copied().filter(|id| !self.gone.contains(id)).collect();
+        let listener = rest.is_none().then(|| self.listener.wait_on());
         let count = usize::from(listener.is_some());
-        let clients = self.clients.values().map(Interface::wait_on);
+        let clients = ids.iter().filter_map(|id| self.clients.get(id)).map(Interface::wait_on);
         let all: Vec<BorrowedFd> = listener.into_iter().chain(clients).collect();
         let ready = wait_any_readable(&all, timeout)?;
         let (for_listener, for_clients) = ready.split_at(count);
-        let ids = self.clients.keys().copied().zip(for_clients).filter(|(_, ready)| **ready);
-        let ids: Vec<_> = ids.map(|(id, _)| id).collect();
-        let listens = for_listener.contains(&true);
-        let mut events: Vec<_> = ids.into_iter().filter_map(|id| self.look(id)).collect();
-        while listens && self.clients.len() < self.most {
-            let Some(client) = self.listener.try_accept()? else { break };
-            let id = ClientId(self.next);
-            self.next += 1;
-            self.clients.insert(id, client);
-            events.push(Event::Connected(id));
+        let listens = for_listener.contains(&true) || rest.is_some();
+        for (id, _) in ids.iter().zip(for_clients).filter(|(_, ready)| **ready) {
+            events.extend(self.look(*id));
         }
-        Ok(events)
+        if listens {
+            self.accept(&mut events);
+        }
+        match self.failed.take() {
+            Some(error) if events.is_empty() => Err(error),
+            failed => {
+                self.failed = failed;
+                Ok(events)
+            }
+        }
+    }
+
+    /// As many as may be waiting at a time, so that those that are there have their turn.
+    fn accept(&mut self, events: &mut Vec<Event>) {
+        for _ in 0..64 {
+            self.listener.set_full(self.clients.len() >= self.most);
+            match self.listener.try_accept() {
+                Ok(Some(client)) => {
+                    let id = ClientId(self.next);
+                    self.next += 1;
+                    self.clients.insert(id, client);
+                    events.push(Event::Connected(id));
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    self.failed = Some(error);
+                    return;
+                }
+            }
+        }
     }
 
     fn look(&mut self, id: ClientId) -> Option<Event> {
         match self.clients.get_mut(&id)?.clear() {
             Ok(()) => Some(Event::Ready(id)),
-            Err(error) => Some(Event::Gone(id, error)),
+            Err(error) => {
+                self.gone.insert(id);
+                Some(Event::Gone(id, error))
+            }
+        }
+    }
+
+    /// Lets the next [`wait`](Self::wait) say [`Event::Ready`] of a client without a signal: for one of which not all was
+    /// taken, so that the others have their turn.
+    pub fn again(&mut self, id: ClientId) {
+        if self.clients.contains_key(&id) {
+            self.again.insert(id);
         }
     }
 
@@ -89,6 +139,8 @@ impl<T: Element> Server<T> {
 
     /// Lets a client go: one that is gone, misbehaves, or is not wanted any more.
     pub fn remove(&mut self, id: ClientId) -> Option<Interface<T>> {
+        self.gone.remove(&id);
+        self.again.remove(&id);
         self.clients.remove(&id)
     }
 

@@ -5,6 +5,7 @@
 use shm2::channel::Offer;
 use shm2_example_dbus::ExampleProxy;
 use std::error::Error;
+use std::process::ExitCode;
 use std::time::Duration;
 use zbus::Connection;
 use zbus::export::futures_core::Stream;
@@ -13,7 +14,17 @@ const BATCHES: usize = 10;
 const BATCH: usize = 100_000;
 const LONG: Duration = Duration::from_secs(10);
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("shm2_dbus_client: {error} (start shm2_dbus_server on the same session bus first)");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     zbus::block_on(async {
         let connection = Connection::session().await?;
         let server = ExampleProxy::new(&connection).await?;

@@ -6,6 +6,8 @@
 use shm2::channel::{Receiver, StepError};
 use shm2_example_dbus::{NAME, PATH};
 use std::error::Error;
+use std::process::ExitCode;
+use zbus::fdo::RequestNameFlags;
 use zbus::object_server::SignalEmitter;
 use zbus::wire::OwnedFd;
 use zbus::{connection, fdo, interface};
@@ -51,9 +53,21 @@ fn serve(mut channel: Receiver<f64>, emitter: &SignalEmitter) -> Result<(), Box<
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("shm2_dbus_server: {error} (is there a session bus? dbus-run-session -- bash makes one)");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     zbus::block_on(async {
-        let _connection = connection::Builder::session().name(NAME).serve_at(PATH, Server).build().await?;
+        let connection = connection::Builder::session().serve_at(PATH, Server).build().await?;
+        // One that has the name keeps it, and this one says so.
+        connection.request_name_with_flags(NAME, RequestNameFlags::DO_NOT_QUEUE).await?;
         println!("serving {NAME}");
         std::future::pending::<()>().await;
         Ok(())

@@ -30,6 +30,9 @@ unsafe impl Sync for Mapping {}
 /// Page tables of mappings up to this size are filled at once, so that streaming takes no page fault.
 const POPULATE_UP_TO: usize = 1 << 30;
 
+/// In place of a depth: forked children have the mapping, too.
+const IN_ANY_PROCESS: usize = usize::MAX;
+
 impl Mapping {
     /// Maps `bytes` of the file from `offset`. The caller has checked that the file is that long.
     pub(crate) fn new(fd: impl AsFd, offset: u64, bytes: usize, writable: bool) -> io::Result<Self> {
@@ -41,6 +44,20 @@ impl Mapping {
         let mapping = Self { base, bytes, made_at: fork::depth(), guard };
         mapping.advise(Advice::LinuxDontFork)?;
         Ok(mapping)
+    }
+
+    /// Maps sealed memory from its beginning: it cannot shrink, so a forked child may keep it. The caller has checked that
+    /// it is that long. `private`: to be read only, and writing is sealed (before Linux 6.7 nothing else is allowed).
+    pub(crate) fn of_sealed(fd: impl AsFd, bytes: usize, private: bool) -> io::Result<Self> {
+        let (protection, flags) = match private {
+            true => (ProtFlags::READ, MapFlags::PRIVATE),
+            false => (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED),
+        };
+        // SAFETY: a fresh mapping at an address of the kernel's choice replaces nothing.
+        let base = unsafe { mmap(std::ptr::null_mut(), bytes, protection, flags, fd, 0)? };
+        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let guard = bus::Guard::new(base.as_ptr() as usize, bytes);
+        Ok(Self { base, bytes, made_at: IN_ANY_PROCESS, guard })
     }
 
     /// Fills the page tables of one range; a kernel that cannot do it takes faults later instead.
@@ -68,7 +85,7 @@ impl Mapping {
 
     /// False in a forked child, where the bytes are not mapped.
     pub(crate) fn is_here(&self) -> bool {
-        fork::is_same_process(self.made_at)
+        self.made_at == IN_ANY_PROCESS || fork::is_same_process(self.made_at)
     }
 
     /// Whether the file lost pages that were touched through this mapping; they read as zeros now.

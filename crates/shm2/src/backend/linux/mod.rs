@@ -11,21 +11,23 @@ mod open;
 mod room;
 mod signal;
 mod socket;
+mod sockopt;
 mod watch;
 
 pub(crate) use create::OwnedRegion;
 pub(crate) use fork::depth as fork_depth;
 pub(crate) use futex::{Event, Wake, wait_any, wait_shared, wake_shared};
 pub(crate) use mapping::Mapping;
-pub(crate) use memfd::{Seals, create_memory, demand_seals, memory_bytes, seal};
+pub(crate) use memfd::{Seals, create_memory, demand_seals, huge_pages, is_memory, memory_bytes, seal};
 pub(crate) use open::{Identity, OpenRegion, identity_at};
 pub(crate) use signal::{
     Cleared, Outcome, WaitSet, Waker, clear_all, clear_some, new_event, wait_any_readable, wait_readable,
 };
 pub(crate) use socket::{
-    MOST_DESCRIPTORS, Message, accept_one, connect_to, listen_at, new_socket_pair, peer_of, receive_message,
-    send_message,
+    MOST_DESCRIPTORS, Message, accept_one, close_elsewhere, connect_to, is_seqpacket, listen_at, new_socket_pair,
+    receive_message, send_message,
 };
+pub(crate) use sockopt::{peer_of, refuse_descriptors};
 pub(crate) use watch::{Watch, watch_directory, watch_region, watch_revival};
 
 use rustix::time::{ClockId, clock_gettime};

@@ -1,8 +1,9 @@
 //! Waking another process through a descriptor, and waiting for one.
 
+use super::socket::{Message, close_elsewhere, receive_message};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 use rustix::io::{Errno, read, write};
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{SendFlags, send};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -105,7 +106,7 @@ pub(crate) enum Cleared {
 pub(crate) fn clear_some(fd: impl AsFd, waker: Waker) -> io::Result<Cleared> {
     let mut bytes = [0; 512];
     let taken = match waker {
-        Waker::Socket => recv(fd, &mut bytes[..], RecvFlags::DONTWAIT).map(|(count, _)| count),
+        Waker::Socket => return clear_socket(fd),
         Waker::Event => read(fd, &mut bytes[..8]),
         Waker::Pipe => read(fd, &mut bytes[..]),
     };
@@ -115,6 +116,17 @@ pub(crate) fn clear_some(fd: impl AsFd, waker: Waker) -> io::Result<Cleared> {
         Err(Errno::AGAIN | Errno::INTR) => Ok(Cleared::Nothing),
         Err(error) => Err(error.into()),
     }
+}
+
+fn clear_socket(fd: impl AsFd) -> io::Result<Cleared> {
+    Ok(match receive_message(fd, &mut [0; 16])? {
+        Message::Nothing => Cleared::Nothing,
+        Message::End => Cleared::Over,
+        Message::Bytes { fds, .. } => {
+            close_elsewhere(fds);
+            Cleared::Some
+        }
+    })
 }
 
 /// Descriptors that are waited for as one: this one is readable when any of them is.

@@ -1,5 +1,6 @@
 //! Unix sockets that keep messages apart, and descriptors that go along with one.
 
+use super::memfd::is_memory;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -10,9 +11,13 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::{OnceLock, mpsc};
 
-/// Most descriptors that one message may bring; more are closed by the kernel.
+/// Most descriptors that one message may bring.
 pub(crate) const MOST_DESCRIPTORS: usize = 4;
+/// Most that the kernel passes with one message (`SCM_MAX_FD`). There is always room for all: those without room would be
+/// closed by the kernel, in this thread.
+const ALL_DESCRIPTORS: usize = 253;
 
 fn socket() -> io::Result<OwnedFd> {
     Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?)
@@ -49,12 +54,6 @@ pub(crate) fn accept_one(listener: impl AsFd) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// Who is on the other end, as the kernel knows it: process, user and group.
-pub(crate) fn peer_of(socket: impl AsFd) -> io::Result<(i32, u32, u32)> {
-    let credentials = sockopt::socket_peercred(socket)?;
-    Ok((credentials.pid.as_raw_nonzero().get(), credentials.uid.as_raw(), credentials.gid.as_raw()))
-}
-
 /// Sends one message; false when there is no room for it now.
 pub(crate) fn send_message(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd]) -> io::Result<bool> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
@@ -85,10 +84,16 @@ pub(crate) enum Message {
 
 /// Takes one message.
 pub(crate) fn receive_message(socket: impl AsFd, bytes: &mut [u8]) -> io::Result<Message> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(ALL_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    let received = match recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut ancillary, flags) {
+    let mut receive = || recvmsg(&socket, &mut [IoSliceMut::new(bytes)], &mut ancillary, flags);
+    let received = match receive() {
+        // A peer that closed with something unread. What it had sent comes after that is told, once.
+        Err(Errno::CONNRESET) => receive(),
+        other => other,
+    };
+    let received = match received {
         Ok(received) => received,
         Err(Errno::AGAIN | Errno::INTR) => return Ok(Message::Nothing),
         Err(Errno::CONNRESET) => return Ok(Message::End),
@@ -101,8 +106,35 @@ pub(crate) fn receive_message(socket: impl AsFd, bytes: &mut [u8]) -> io::Result
         }
     }
     if received.bytes == 0 {
+        close_elsewhere(fds);
         return Ok(Message::End);
     }
-    let is_whole = !received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC);
+    let mut is_whole = !received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC);
+    if fds.len() > MOST_DESCRIPTORS {
+        is_whole = false;
+        close_elsewhere(std::mem::take(&mut fds));
+    }
     Ok(Message::Bytes { count: received.bytes, fds, is_whole })
+}
+
+/// Closes descriptors that a peer chose: that of a socket or of a file system in user space can wait for as long as the
+/// peer likes, so a thread of its own does it. Memory is closed at once.
+pub(crate) fn close_elsewhere(fds: Vec<OwnedFd>) {
+    static CLOSER: OnceLock<Option<mpsc::Sender<OwnedFd>>> = OnceLock::new();
+    let closer = || {
+        let (sender, receiver) = mpsc::channel::<OwnedFd>();
+        let close = move || receiver.into_iter().for_each(drop);
+        std::thread::Builder::new().name("shm2-closer".into()).spawn(close).ok().map(|_| sender)
+    };
+    for fd in fds.into_iter().filter(|fd| !is_memory(fd)) {
+        // Without threads it has to be done here.
+        let _ = CLOSER.get_or_init(closer).as_ref().map(|sender| sender.send(fd));
+    }
+}
+
+/// Whether it is a connected Unix socket that keeps messages apart: anything else can make its reader turn without end.
+pub(crate) fn is_seqpacket(fd: impl AsFd) -> bool {
+    let is_unix = sockopt::socket_domain(&fd).is_ok_and(|domain| domain == AddressFamily::UNIX);
+    let keeps_messages = sockopt::socket_type(&fd).is_ok_and(|kind| kind == SocketType::SEQPACKET);
+    is_unix && keeps_messages && sockopt::socket_acceptconn(&fd).is_ok_and(|listens| !listens)
 }
