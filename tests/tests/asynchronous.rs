@@ -109,7 +109,8 @@ async fn the_end_is_told_after_what_came_before_it() {
 #[tokio::test]
 async fn messages_and_descriptors_pass() {
     let place = Place::new("messages");
-    let mut listener = Listener::new(Blocking::<u8>::bind(&place.0, Options::new(CAPACITY)).unwrap()).unwrap();
+    let options = Options::new(CAPACITY).descriptors(true);
+    let mut listener = Listener::new(Blocking::<u8>::bind(&place.0, options).unwrap()).unwrap();
     let (server, client) = tokio::join!(listener.accept(), Interface::<u8>::connect(&place.0, Options::new(CAPACITY)));
     let (mut server, mut client) = (server.unwrap(), client.unwrap());
     let sending = async {

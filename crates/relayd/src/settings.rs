@@ -218,7 +218,7 @@ impl Given {
             token: self.token_file.as_deref().map(token).transpose()?,
             allow_uid: self.allow_uid.clone(),
             control: self.control_path(),
-            metrics: self.metrics.as_ref().map(metrics).transpose()?,
+            metrics: self.metrics.as_deref().map(metrics).transpose()?,
         })
     }
 
@@ -240,8 +240,8 @@ fn token(path: &Path) -> Result<String, SettingsError> {
     if first.is_empty() { Err(SettingsError::NoToken { path: path.into() }) } else { Ok(first.into()) }
 }
 
-fn metrics(text: &String) -> Result<std::net::SocketAddr, SettingsError> {
-    text.parse().map_err(|source| SettingsError::Metrics { text: text.clone(), source })
+fn metrics(text: &str) -> Result<std::net::SocketAddr, SettingsError> {
+    text.parse().map_err(|source| SettingsError::Metrics { text: text.to_owned(), source })
 }
 
 #[cfg(test)]

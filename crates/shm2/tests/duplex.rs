@@ -604,7 +604,6 @@ fn descriptors_whose_closing_waits_keep_nobody() {
     assert!(ancillary.push(SendAncillaryMessage::ScmRights(&rights)));
     let sent = sendmsg(&socket, &[IoSlice::new(&[1])], &mut ancillary, SendFlags::empty());
     println!("a kernel that knows SO_PASSRIGHTS refuses it: {sent:?}");
-    drop(ancillary);
     drop(fd);
     let begun = Instant::now();
     assert!(matches!(receiver.block_until_readable(1, Some(Duration::from_millis(100))), Err(StepError::TimedOut)));

@@ -3,24 +3,29 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// Ends with the test.
-struct Running(Child);
+struct Running {
+    child: Child,
+    /// Read to the end by nobody, but open as long as the program may write.
+    _output: BufReader<ChildStdout>,
+}
 
 impl Running {
     fn start(command: &mut Command) -> std::io::Result<(Self, String)> {
         let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line)?;
-        Ok((Self(child), line.trim().to_string()))
+        output.read_line(&mut line)?;
+        Ok((Self { child, _output: output }, line.trim().to_string()))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -115,7 +115,7 @@ impl<T: Element> Receiver<T> {
     /// Lets `use_up` look at an address, see [`shm2_ring::Receiver::recv`].
     ///
     /// # Errors
-    /// As there, and as [`signal`](Self::signal).
+    /// As there.
     pub fn receive_raw(&mut self, use_up: impl FnOnce(*const T, usize) -> usize) -> Result<Status, StepError> {
         let status = self.ring.recv(use_up)?;
         self.signal(status)

@@ -108,7 +108,7 @@ impl<T: Element> Sender<T> {
     /// Lets `fill` write at an address, see [`shm2_ring::Sender::send`].
     ///
     /// # Errors
-    /// As there, and as [`signal`](Self::signal).
+    /// As there, and [`StepError::PeerGone`] when nobody is there to be woken; what was sent is sent all the same.
     pub fn send_raw(&mut self, fill: impl FnOnce(*mut T, usize) -> usize) -> Result<Status, StepError> {
         let status = self.ring.send(fill)?;
         self.signal(status)
