@@ -8,13 +8,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+/// Name of the sink that this puts at the end.
+const SINK: &str = "relay-end";
 /// Time for a pipeline to be ready to play.
 const PREROLL: Duration = Duration::from_secs(10);
 /// A look at whether it is still wanted, meanwhile.
 const SLICE: gst::ClockTime = gst::ClockTime::from_mseconds(50);
 
+/// What is done to a pipeline before it starts.
+type Prepare = Box<dyn FnOnce(&gst::Pipeline) + Send>;
+
 enum Order {
-    Start(u64, String),
+    Start(u64, String, Prepare),
     Stop,
 }
 
@@ -51,10 +56,15 @@ impl Runner {
 
     /// Starts a run of this pipeline; what it comes to is an event.
     pub fn start(&self, run: u64, text: &str) {
+        self.start_with(run, text, |_| ());
+    }
+
+    /// As [`start`](Self::start), and lets `prepare` see the pipeline before.
+    pub fn start_with(&self, run: u64, text: &str, prepare: impl FnOnce(&gst::Pipeline) + Send + 'static) {
         self.shared.is_stopping.store(false, Ordering::Release);
         self.shared.forward.begin_run(self.shared.role, run);
         // The thread ends with its owner only.
-        let _ = self.orders.send(Order::Start(run, text.into()));
+        let _ = self.orders.send(Order::Start(run, text.into(), Box::new(prepare)));
     }
 
     /// Ends the run; [`Event::Stopped`] says when its devices are closed.
@@ -74,7 +84,7 @@ fn work(shared: &Arc<Shared>, orders: &mpsc::Receiver<Order>) {
     let mut feed: Option<Feed> = None;
     for order in orders {
         match order {
-            Order::Start(run, text) => match Feed::start(shared, run, &text) {
+            Order::Start(run, text, prepare) => match Feed::start(shared, run, &text, prepare) {
                 Ok(started) => feed = started,
                 Err(why) => shared.events.send(Event::Failed(shared.role, run, why)),
             },
@@ -106,7 +116,7 @@ fn build(role: Role, text: &str) -> Result<(gst::Pipeline, AppSink), String> {
     if bin.src_pads().is_empty() {
         return Err(format!("the {name} has no open end: leave out its sink, the daemon puts its own there"));
     }
-    let sink = AppSink::builder().sync(true).drop(true).max_buffers(4).enable_last_sample(false).build();
+    let sink = AppSink::builder().name(SINK).sync(true).drop(true).max_buffers(4).enable_last_sample(false).build();
     let pipeline = gst::Pipeline::with_name(&format!("{name}-pipeline"));
     let parts = [bin.upcast_ref::<gst::Element>(), sink.upcast_ref()];
     pipeline.add_many(parts).and_then(|()| gst::Element::link_many(parts)).map_err(|e| format!("the {name}: {e}"))?;
@@ -129,8 +139,9 @@ struct Feed {
 
 impl Feed {
     /// `None` if it was stopped before it ran.
-    fn start(shared: &Arc<Shared>, run: u64, text: &str) -> Result<Option<Self>, String> {
+    fn start(shared: &Arc<Shared>, run: u64, text: &str, prepare: Prepare) -> Result<Option<Self>, String> {
         let (pipeline, sink) = build(shared.role, text)?;
+        prepare(&pipeline);
         let feed = Self { pipeline };
         forward_queries(&sink, &shared.forward);
         if let Some(caps) = shared.forward.wanted_caps() {
@@ -243,7 +254,9 @@ fn tell_latency(pipeline: &gst::Pipeline, shared: &Arc<Shared>) {
         // One that cannot be settled now will be told of again.
         let _ = pipeline.recalculate_latency();
         let mut query = gst::query::Latency::new();
-        if shared.role == Role::Input && pipeline.query(&mut query) {
+        // What comes to the end: the sink itself adds nothing, and says 0 if it does not wait for the clock.
+        let end = pipeline.by_name(SINK).and_then(|sink| sink.static_pad("sink"));
+        if shared.role == Role::Input && end.is_some_and(|pad| pad.peer_query(&mut query)) {
             let (_, min, max) = query.result();
             shared.forward.set_latency(min, max);
         }

@@ -105,6 +105,11 @@ impl Forward {
         Ok(Self { pipeline, appsrc, base_time, state: Mutex::new(state), events })
     }
 
+    /// The pipeline itself, to look at.
+    pub fn pipeline(&self) -> &gst::Pipeline {
+        &self.pipeline
+    }
+
     /// Lets the pipeline run.
     ///
     /// # Errors

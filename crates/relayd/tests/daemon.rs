@@ -7,6 +7,7 @@ mod common;
 use common::{Daemon, LIMIT, SMALL, fresh, output, source, until};
 use rustix::process::Signal;
 use shm2::{Access, Consumer};
+use shm2_tests::random::Random;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -381,4 +382,45 @@ fn bangs_and_quoted_caps_may_be_written_as_in_a_shell() {
     let _client = daemon.connect();
     daemon.waits_for("input", "on");
     assert!(daemon.status()["caps"].as_str().unwrap().contains("width=(int)64"));
+}
+
+/// Clients come and go at random; now and then all stand still, and the input must be as their number says.
+/// `SHM2_STORM_SECONDS` makes it longer.
+#[test]
+fn a_storm_of_clients_never_leaves_the_input_in_another_state_than_demand() {
+    let seconds = std::env::var("SHM2_STORM_SECONDS").map_or(5, |text| text.parse().unwrap());
+    let daemon = Daemon::start(
+        &source("ball"),
+        &["--listen", TCP, "--cool-down", "30", "--start-delay", "10", "--splash", &source("black")],
+    );
+    let (mut random, address) = (Random::new(seconds), daemon.address());
+    let mut clients: Vec<TcpStream> = Vec::new();
+    let (mut connects, mut looks, mut slowest) = (0, [0, 0], Duration::ZERO);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(seconds) {
+        for _ in 0..random.below(40) {
+            if random.below(2) == 0 && clients.len() < 60 {
+                clients.push(TcpStream::connect(&address).unwrap());
+                connects += 1;
+            } else if !clients.is_empty() {
+                drop(clients.swap_remove(random.below(clients.len() as u64) as usize));
+            }
+            std::thread::sleep(Duration::from_millis(random.below(4)));
+        }
+        // Nobody at all about every other time.
+        if random.below(2) == 0 {
+            clients.clear();
+        }
+        let wanted = if clients.is_empty() { "off" } else { "on" };
+        let still = Instant::now();
+        daemon.waits_for("input", wanted);
+        slowest = slowest.max(still.elapsed());
+        let status = daemon.status();
+        assert_eq!((&status["input"], &status["clients"]), (&wanted.into(), &clients.len().into()), "{status}");
+        looks[usize::from(wanted == "on")] += 1;
+    }
+    println!(
+        "{seconds} s, {connects} connections, looked {looks:?} times (off, on), 0 mismatches, at most {slowest:?} after"
+    );
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
 }

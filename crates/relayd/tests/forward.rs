@@ -1,0 +1,198 @@
+//! The way of buffers through the relay, in this process: no copy, all metas, one clock.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{LIMIT, SMALL, fresh};
+use gst::prelude::*;
+use shm2_relay::event::{Event, Events, Role};
+use shm2_relay::feed::Runner;
+use shm2_relay::forward::Forward;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+struct Relay {
+    forward: Arc<Forward>,
+    input: Runner,
+    splash: Runner,
+    events: mpsc::Receiver<Event>,
+    begun: Instant,
+}
+
+impl Relay {
+    fn new(output: &str) -> Self {
+        gst::init().unwrap();
+        gstshm2::plugin_register_static().unwrap();
+        let (events, inbox) = Events::new();
+        let forward = Arc::new(Forward::new(output, events.clone()).unwrap());
+        forward.start().unwrap();
+        let begun = Instant::now();
+        let runner = |role| Runner::new(role, forward.clone(), events.clone(), begun).unwrap();
+        let (input, splash) = (runner(Role::Input), runner(Role::Splash));
+        Self { forward, input, splash, events: inbox, begun }
+    }
+
+    fn waits_for(&self, mut is_it: impl FnMut(&Event) -> bool) {
+        loop {
+            let event = self.events.recv_timeout(LIMIT).unwrap();
+            assert!(!matches!(event, Event::OutputFailed(_)), "{event:?}");
+            if is_it(&event) {
+                return;
+            }
+        }
+    }
+
+    /// Lets so many buffers of the input through.
+    fn passes(&self, count: u64) {
+        let before = self.forward.counts().input;
+        common::until("buffers", || self.forward.counts().input >= before + count);
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.input.stop();
+        self.splash.stop();
+        let mut left = 2;
+        while left > 0 {
+            match self.events.recv_timeout(LIMIT) {
+                Ok(Event::Stopped(_)) => left -= 1,
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        self.forward.stop();
+    }
+}
+
+fn region() -> String {
+    format!("/dev/shm/{}", fresh("forward").file_name().unwrap().to_str().unwrap())
+}
+
+#[test]
+fn every_buffer_is_written_straight_into_the_outputs_region() {
+    let region = region();
+    let relay = Relay::new(&format!("appsrc name=appsrc ! queue ! shm2sink name=sink shm-path={region}"));
+    let caps = "video/x-raw,format=NV12,width=640,height=360,framerate=200/1";
+    relay.input.start(1, &format!("videotestsrc is-live=true ! {caps}"));
+    relay.waits_for(|event| matches!(event, Event::Delivers(1)));
+    relay.passes(300);
+    relay.input.stop();
+    relay.waits_for(|event| matches!(event, Event::Stopped(Role::Input)));
+    let sink = relay.forward.pipeline().by_name("sink").unwrap();
+    let passed = relay.forward.counts().input;
+    let stats = || sink.property::<gst::Structure>("stats");
+    common::until("all are out", || stats().get::<u64>("published").unwrap() >= passed);
+    let stats = stats();
+    let count = |name: &str| stats.get::<u64>(name).unwrap();
+    println!("{} of {} buffers without a copy", count("zero-copied"), count("published"));
+    assert!(count("published") >= 300);
+    assert_eq!(count("zero-copied"), count("published"), "{stats}");
+}
+
+/// Buffers at the output's end.
+fn collected(relay: &Relay) -> Arc<std::sync::Mutex<Vec<(gst::Buffer, gst::Caps)>>> {
+    let buffers = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (own, sink) = (buffers.clone(), relay.forward.pipeline().by_name("sink").unwrap());
+    sink.static_pad("sink").unwrap().add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        own.lock().unwrap().push((info.buffer().unwrap().clone(), pad.current_caps().unwrap()));
+        gst::PadProbeReturn::Ok
+    });
+    buffers
+}
+
+#[test]
+fn caps_follow_each_switch_times_go_on_and_metas_stay() {
+    let relay = Relay::new("appsrc name=appsrc ! fakesink name=sink sync=false");
+    let buffers = collected(&relay);
+    let splash = format!("videotestsrc is-live=true pattern=black ! {SMALL}");
+    let large = "video/x-raw,format=NV12,width=320,height=240,framerate=100/1";
+    let input = format!("videotestsrc is-live=true ! {large} ! timecodestamper");
+    let mut run = 0;
+    for _ in 0..5 {
+        run += 1;
+        relay.splash.start(run, &splash);
+        let before = relay.forward.counts().splash;
+        common::until("the splash", || relay.forward.counts().splash > before + 10);
+        relay.input.start(run, &input);
+        relay.waits_for(|event| matches!(event, Event::Delivers(r) if *r == run));
+        relay.splash.stop();
+        relay.passes(20);
+        relay.input.stop();
+        relay.waits_for(|event| matches!(event, Event::Stopped(Role::Input)));
+    }
+    assert_eq!(relay.forward.counts().late, 0);
+    let buffers = buffers.lock().unwrap();
+    let width = |caps: &gst::Caps| caps.structure(0).unwrap().get::<i32>("width").unwrap();
+    let is_timecode =
+        |buffer: &gst::Buffer| buffer.iter_meta::<gst::Meta>().any(|meta| meta.api().name().contains("TimeCode"));
+    let mut switches = 0;
+    for pair in buffers.windows(2) {
+        let [(a, caps_a), (b, caps_b)] = pair else { unreachable!() };
+        assert!(b.pts() > a.pts(), "{:?} after {:?}", b.pts(), a.pts());
+        let is_switch = width(caps_a) != width(caps_b);
+        assert_eq!(is_switch, b.flags().contains(gst::BufferFlags::DISCONT), "{b:?}");
+        // A gap is no longer than the start of a pipeline takes.
+        assert!(b.pts().unwrap() - a.pts().unwrap() < gst::ClockTime::from_mseconds(500));
+        switches += usize::from(is_switch);
+        assert_eq!(is_timecode(b), width(caps_b) == 320);
+        assert_eq!(b.size(), if width(caps_b) == 320 { 115_200 } else { 4608 });
+    }
+    assert_eq!(switches, 9);
+    // The newest buffer is of now, by the output's clock.
+    let now = relay.forward.pipeline().current_running_time().unwrap();
+    let last = buffers.last().unwrap().0.pts().unwrap();
+    assert!(
+        now.saturating_sub(last) < gst::ClockTime::from_seconds(2) && last <= now + gst::ClockTime::from_mseconds(50)
+    );
+    println!("{} buffers, {switches} switches, {} ms", buffers.len(), relay.begun.elapsed().as_millis());
+}
+
+#[test]
+fn an_input_that_is_no_camera_goes_by_the_clock_and_begins_now() {
+    let relay = Relay::new("appsrc name=appsrc ! fakesink name=sink sync=false");
+    let buffers = collected(&relay);
+    std::thread::sleep(Duration::from_millis(300));
+    relay.input.start(1, &format!("videotestsrc num-buffers=60 ! {SMALL}"));
+    let begun = Instant::now();
+    relay.waits_for(|event| matches!(event, Event::Failed(Role::Input, 1, why) if why == "it came to its end"));
+    // 60 buffers at 100 a second.
+    assert!(begun.elapsed() >= Duration::from_millis(500), "{:?}", begun.elapsed());
+    let buffers = buffers.lock().unwrap();
+    assert_eq!(buffers.len(), 60);
+    assert!(buffers[0].0.pts() >= Some(gst::ClockTime::from_mseconds(300)));
+    let gaps = buffers.windows(2).map(|pair| pair[1].0.pts().unwrap() - pair[0].0.pts().unwrap());
+    assert!(gaps.into_iter().all(|gap| gap == gst::ClockTime::from_mseconds(10)));
+}
+
+#[test]
+fn an_encoded_input_begins_at_a_keyframe() {
+    let relay = Relay::new("appsrc name=appsrc ! fakesink name=sink sync=false");
+    let buffers = collected(&relay);
+    let input = format!("videotestsrc is-live=true ! {SMALL} ! vp8enc deadline=1 keyframe-max-dist=20");
+    relay.input.start(1, &input);
+    relay.waits_for(|event| matches!(event, Event::Delivers(1)));
+    relay.passes(5);
+    let buffers = buffers.lock().unwrap();
+    assert!(!buffers[0].0.flags().contains(gst::BufferFlags::DELTA_UNIT));
+    assert!(buffers[1].0.flags().contains(gst::BufferFlags::DELTA_UNIT));
+}
+
+#[test]
+fn the_inputs_latency_becomes_the_outputs() {
+    let relay = Relay::new("appsrc name=appsrc ! fakesink name=sink sync=true");
+    relay.input.start(
+        1,
+        &format!("videotestsrc is-live=true ! {SMALL} ! queue min-threshold-time=40000000 max-size-time=80000000"),
+    );
+    relay.waits_for(|event| matches!(event, Event::Delivers(1)));
+    let sink = relay.forward.pipeline().by_name("sink").unwrap();
+    let latency = || {
+        let mut query = gst::query::Latency::new();
+        sink.query(&mut query).then(|| query.result())
+    };
+    common::until("a latency", || {
+        latency().is_some_and(|(is_live, min, _)| is_live && min >= gst::ClockTime::from_mseconds(40))
+    });
+}
