@@ -21,6 +21,7 @@ const PACKAGES: &[&str] = &[
     "gir1.2-gst-plugins-base-1.0",
     "strace",
     "dbus-daemon",
+    "iproute2",
 ];
 
 /// Installs what is missing.

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use shm2_relay::demand::Listener;
 use shm2_relay::relay::{check_settings, run};
 use shm2_relay::settings::{Given, Settings, SettingsError};
@@ -30,6 +30,9 @@ struct Arguments {
     /// Print the state of the daemon that runs, as JSON, and end
     #[arg(long)]
     status: bool,
+    /// Print the manual page, and end
+    #[arg(long, hide = true)]
+    man: bool,
 }
 
 impl Arguments {
@@ -55,6 +58,9 @@ fn main() -> ExitCode {
 }
 
 fn act(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    if arguments.man {
+        return Ok(clap_mangen::Man::new(Arguments::command()).render(&mut std::io::stdout())?);
+    }
     if arguments.status {
         return show_status(arguments);
     }
