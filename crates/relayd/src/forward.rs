@@ -294,6 +294,13 @@ impl Forward {
     }
 }
 
+impl Drop for Forward {
+    fn drop(&mut self) {
+        // However it ends: no pipeline may be let go while it runs.
+        self.stop();
+    }
+}
+
 /// An error message in one line.
 pub(crate) fn error_text(message: &gst::Message) -> String {
     let gst::MessageView::Error(error) = message.view() else { return "no error".into() };

@@ -17,7 +17,7 @@ use tracing_subscriber::EnvFilter;
 /// output's region, with --activate consumers), the splash pipeline while the input does not. A client is anything that
 /// connects and stays: nc 127.0.0.1 5555.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "shm2_relayd", version, max_term_width = 100)]
 struct Arguments {
     #[command(flatten)]
     given: Given,
@@ -85,12 +85,19 @@ fn act(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Some(_) => log.without_time().with_ansi(false).init(),
         None => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
     }
-    Ok(run(settings, sockets, || arguments.settings(has_sockets))?)
+    let reload = || match arguments.config {
+        Some(_) => arguments.settings(has_sockets).map(Some),
+        None => Ok(None),
+    };
+    Ok(run(settings, sockets, reload)?)
 }
 
 #[cfg(unix)]
 fn show_status(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let path = arguments.given()?.control_path().ok_or("no control socket: name that of the daemon with --control")?;
+    let path = arguments
+        .given()?
+        .control_path()
+        .ok_or("no control socket: name that which the daemon was started with, with --control")?;
     let status = shm2_relay::control::status_at(&path);
     print!("{}", status.map_err(|e| format!("no daemon answers at {path:?}: {e}"))?);
     Ok(())

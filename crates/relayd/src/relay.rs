@@ -172,14 +172,20 @@ impl Relay {
     ///
     /// # Errors
     /// When it cannot go on: the service manager should start it anew.
-    pub fn work(mut self, mut reload: impl FnMut() -> Result<Settings, SettingsError>) -> Result<(), RelayError> {
+    pub fn work(
+        mut self,
+        mut reload: impl FnMut() -> Result<Option<Settings>, SettingsError>,
+    ) -> Result<(), RelayError> {
         let outcome = self.supervise(&mut reload);
         manager::stopping();
         self.drain();
         outcome
     }
 
-    fn supervise(&mut self, reload: &mut dyn FnMut() -> Result<Settings, SettingsError>) -> Result<(), RelayError> {
+    fn supervise(
+        &mut self,
+        reload: &mut dyn FnMut() -> Result<Option<Settings>, SettingsError>,
+    ) -> Result<(), RelayError> {
         let watchdog = manager::watchdog();
         loop {
             self.step()?;
@@ -187,7 +193,10 @@ impl Relay {
                 manager::alive();
             }
             match self.inbox.recv_timeout(self.sleep(watchdog)) {
-                Ok(Event::Signal(SIGTERM | SIGINT)) => return Ok(()),
+                Ok(Event::Signal(SIGTERM | SIGINT)) => {
+                    info!("told to end");
+                    return Ok(());
+                }
                 Ok(Event::Signal(_)) => self.reload(reload()),
                 Ok(event) => self.hear(event)?,
                 Err(_) => {}
@@ -244,8 +253,12 @@ impl Relay {
                 self.input.stop();
                 self.stops[Role::Input as usize].get_or_insert(now);
             }
-            Command::StartSplash => self.start_splash(),
+            Command::StartSplash => {
+                info!("splash on");
+                self.start_splash();
+            }
             Command::StopSplash => {
+                info!("splash off");
                 self.splash_again = None;
                 self.splash.stop();
                 self.stops[Role::Splash as usize].get_or_insert(now);
@@ -267,6 +280,7 @@ impl Relay {
                 self.demand_changed();
             }
             Event::Consumers(count) => {
+                info!("{count} consumers of the output's region");
                 self.consumers = count;
                 self.demand_changed();
             }
@@ -299,9 +313,10 @@ impl Relay {
         self.last_failure = Some(why);
     }
 
-    fn reload(&mut self, settings: Result<Settings, SettingsError>) {
+    fn reload(&mut self, settings: Result<Option<Settings>, SettingsError>) {
         let new = match settings {
-            Ok(new) => new,
+            Ok(Some(new)) => new,
+            Ok(None) => return warn!("there is no configuration file to be read anew: start with --config"),
             Err(error) => return error!("the configuration stays as it is: {error}"),
         };
         if let Err(error) = check_texts(&new) {
@@ -381,7 +396,7 @@ impl Relay {
 pub fn run(
     settings: Settings,
     sockets: Vec<Listener>,
-    reload: impl FnMut() -> Result<Settings, SettingsError>,
+    reload: impl FnMut() -> Result<Option<Settings>, SettingsError>,
 ) -> Result<(), RelayError> {
     let system = |what| move |source| RelayError::System { what, source };
     let mut listeners = sockets;
@@ -391,7 +406,12 @@ pub fn run(
     let rules =
         Rules { most: settings.max_clients, token: settings.token.clone(), allow_uid: settings.allow_uid.clone() };
     let (control, metrics) = (settings.control.clone(), settings.metrics);
+    let consumers = settings.consumers;
     let (relay, events) = Relay::new(settings)?;
+    info!("the output runs");
+    if consumers {
+        info!("consumers of the output's region are demand");
+    }
     for listener in &listeners {
         info!("listening at {listener}");
     }
@@ -402,6 +422,9 @@ pub fn run(
     #[cfg(not(unix))]
     drop(control);
     if let Some(address) = metrics {
+        if !address.ip().is_loopback() {
+            warn!("metrics at {address} can be read from other machines");
+        }
         let at = serve_metrics(address, events.clone()).map_err(|source| RelayError::Metrics { address, source })?;
         info!("metrics at http://{at}/metrics");
     }

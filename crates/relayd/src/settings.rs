@@ -20,14 +20,14 @@ pub struct Given {
     /// Pipeline that is shown while the input does not run
     #[arg(long, value_name = "PIPELINE")]
     pub splash: Option<String>,
-    /// Where clients come to: tcp://HOST:PORT, unix:///PATH, vsock://CID:PORT; may be repeated [default: tcp://127.0.0.1:5555]
+    /// Where clients come to: tcp://HOST:PORT, unix:///PATH, vsock://CID:PORT; may be repeated [default: tcp://127.0.0.1:5555, unless --activate is given]
     #[arg(long, value_name = "ADDRESS")]
     #[serde(default)]
     pub listen: Vec<String>,
     /// What else is demand: "consumers" of the output's region
     #[arg(long, value_name = "WHAT")]
     pub activate: Option<String>,
-    /// Milliseconds that demand must last before the input starts [default: 0]
+    /// Milliseconds that demand must last before the input starts, a number [default: 0]
     #[arg(long, value_name = "MS")]
     pub start_delay: Option<u64>,
     /// Milliseconds that the input runs on without demand [default: 2000]
@@ -54,11 +54,11 @@ pub struct Given {
     pub metrics: Option<String>,
     /// Gone: the region is the output's
     #[arg(long, value_name = "PATH", hide = true)]
-    #[serde(default)]
+    #[serde(skip)]
     pub shm_path: Option<String>,
     /// Gone: the region is the output's
     #[arg(long, value_name = "BYTES", hide = true)]
-    #[serde(default)]
+    #[serde(skip)]
     pub shm_size: Option<String>,
 }
 

@@ -260,6 +260,9 @@ fn with_a_token_only_who_knows_it_is_demand() {
     daemon.waits_for("clients", 1);
     daemon.waits_for("input", "on");
     daemon.waits_for_log("it did not send the token");
+    right.write_all(b"a secret\n").unwrap();
+    right.write_all(b"done\n").unwrap();
+    daemon.waits_for_log("says \"done\"");
     assert!(!daemon.log().contains("secret"));
     drop(silent);
     std::fs::remove_file(file).unwrap();
@@ -361,7 +364,7 @@ fn each_bad_argument_is_one_clear_line_and_a_failure() {
         (&[&good[..], &["--colour", "red"]].concat(), "unexpected argument '--colour'"),
         (&["--config", "/nowhere"], "cannot read \"/nowhere\""),
         (&["--status", "--control", "/nowhere"], "no daemon answers at \"/nowhere\""),
-        (&["--status"], "no control socket: name that of the daemon with --control"),
+        (&["--status"], "no control socket: name that which the daemon was started with"),
         (
             &["--output", "appsrc name=appsrc ! shm2sink shm-path=/nowhere/x", "--input", "videotestsrc"],
             "the output does not start",

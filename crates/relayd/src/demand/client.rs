@@ -73,6 +73,8 @@ impl Client {
                         return Some("is sent away: its token is wrong");
                     }
                 }
+                // Nobody needs to read the secret in a log.
+                Some(token) if bool::from(line.ct_eq(token.as_bytes())) => {}
                 _ => info!("{} says {:?}", self.name, String::from_utf8_lossy(line)),
             }
         }

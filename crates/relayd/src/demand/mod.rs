@@ -18,6 +18,8 @@ use tracing::{info, warn};
 
 /// Time to send the token.
 const TOKEN_TIME: Duration = Duration::from_secs(5);
+/// Clients without their token at a time; the oldest goes when there are more.
+const MOST_STRANGERS: usize = 64;
 /// Pause after a connection that could not be accepted, for want of descriptors for one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Listeners have the tokens up to this.
@@ -149,9 +151,15 @@ impl Doorman {
                     return Ok(());
                 }
             };
-            if self.clients.len() >= self.rules.most {
-                warn!("{name} is sent away: there are {} clients", self.clients.len());
+            let staying = self.clients.values().filter(|client| client.may_stay).count();
+            if staying >= self.rules.most {
+                warn!("{name} is sent away: there are {staying} clients");
                 continue;
+            }
+            // Those that still owe the token take no place of others.
+            if self.clients.len() - staying >= MOST_STRANGERS {
+                let oldest = self.clients.iter().find(|(_, client)| !client.may_stay).map(|(token, _)| *token);
+                oldest.and_then(|token| self.clients.remove(&token));
             }
             if let Some(uid) =
                 stream.uid().filter(|uid| !self.rules.allow_uid.is_empty() && !self.rules.allow_uid.contains(uid))
@@ -175,7 +183,10 @@ impl Doorman {
             Turn::Done => false,
             Turn::More => true,
             Turn::Over(why) => {
-                info!("{} {why}", client.name);
+                match client.may_stay {
+                    true => info!("{} {why}", client.name),
+                    false => warn!("{} {why}", client.name),
+                }
                 self.clients.remove(&token);
                 false
             }
@@ -186,7 +197,7 @@ impl Doorman {
         self.clients.retain(|_, client| {
             let stays = client.may_stay || client.since.elapsed() < TOKEN_TIME;
             if !stays {
-                warn!("{} is sent away: it did not send the token", client.name);
+                warn!("{} is sent away: it did not send the token (a line of its own)", client.name);
             }
             stays
         });
