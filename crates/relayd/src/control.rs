@@ -1,17 +1,21 @@
 //! Questions from outside: `--status` by a Unix socket, metrics by HTTP.
 
 use crate::event::{Event, Events};
+#[cfg(unix)]
+use crate::socket::{self, OwnPath};
 use crate::status::Status;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 #[cfg(unix)]
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Time for an answer, and for whoever asks to say what.
 const ANSWER: Duration = Duration::from_secs(2);
+/// Pause after a connection that could not be accepted, for want of descriptors for one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// The longest request.
 const LONGEST: usize = 8 * 1024;
 
@@ -21,33 +25,23 @@ fn ask(events: &Events) -> Option<Status> {
     receiver.recv_timeout(ANSWER).ok()
 }
 
-/// A socket's file, removed in the end.
-#[derive(Debug)]
-pub struct ControlSocket(PathBuf);
-
-impl Drop for ControlSocket {
-    fn drop(&mut self) {
-        // Gone already: either way there is nothing to do.
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 /// Answers at a path with the status as JSON, for this user alone.
 ///
 /// # Errors
 /// When the path cannot be used, or another daemon answers there.
 #[cfg(unix)]
-pub fn serve_status(path: &Path, events: Events) -> io::Result<ControlSocket> {
+pub fn serve_status(path: &Path, events: Events) -> io::Result<OwnPath> {
     use std::os::unix::fs::PermissionsExt;
-    if UnixStream::connect(path).is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon answers there"));
-    }
-    // Of one that was killed; there may be none.
-    let _ = std::fs::remove_file(path);
-    let listener = UnixListener::bind(path)?;
+    let (listener, own) = socket::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    let listener = std::os::unix::net::UnixListener::from(std::os::fd::OwnedFd::from(listener));
+    listener.set_nonblocking(false)?;
     let answer = move || {
-        for mut stream in listener.incoming().flatten() {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else {
+                std::thread::sleep(ACCEPT_PAUSE);
+                continue;
+            };
             let text = ask(&events).and_then(|status| serde_json::to_string_pretty(&status).ok());
             // Whoever asked may be gone.
             let _ = stream.set_write_timeout(Some(ANSWER));
@@ -55,7 +49,7 @@ pub fn serve_status(path: &Path, events: Events) -> io::Result<ControlSocket> {
         }
     };
     std::thread::Builder::new().name("control".into()).spawn(answer)?;
-    Ok(ControlSocket(path.into()))
+    Ok(own)
 }
 
 /// What the daemon at a path answers.
@@ -79,9 +73,12 @@ pub fn serve_metrics(address: SocketAddr, events: Events) -> io::Result<SocketAd
     let listener = TcpListener::bind(address)?;
     let address = listener.local_addr()?;
     let answer = move || {
-        for mut stream in listener.incoming().flatten() {
-            let timeouts = stream.set_read_timeout(Some(ANSWER)).and(stream.set_write_timeout(Some(ANSWER)));
-            if timeouts.is_ok() {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else {
+                std::thread::sleep(ACCEPT_PAUSE);
+                continue;
+            };
+            if stream.set_write_timeout(Some(ANSWER)).is_ok() {
                 let answer = respond(&request(&mut stream), &events);
                 // Whoever asked may be gone.
                 let _ = stream.write_all(answer.as_bytes());
@@ -92,11 +89,16 @@ pub fn serve_metrics(address: SocketAddr, events: Events) -> io::Result<SocketAd
     Ok(address)
 }
 
-/// The request's first line.
-fn request(stream: &mut impl Read) -> String {
+/// The request's first line. All of it has to come in time.
+fn request(stream: &mut TcpStream) -> String {
+    let deadline = Instant::now() + ANSWER;
     let mut bytes = Vec::new();
     let mut part = [0; 1024];
     while bytes.len() < LONGEST && !bytes.windows(4).any(|end| end == b"\r\n\r\n") {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
+            break;
+        }
         match stream.read(&mut part) {
             Ok(count) if count > 0 => bytes.extend_from_slice(&part[..count]),
             _ => break,

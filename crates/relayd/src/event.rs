@@ -1,5 +1,6 @@
 //! What the supervisor is told.
 
+use crate::settings::{Settings, SettingsError};
 use crate::status::Status;
 use std::sync::mpsc;
 
@@ -17,8 +18,8 @@ pub enum Role {
 pub enum Event {
     /// So many clients are connected, and may be.
     Clients(usize),
-    /// So many consumers are attached to the output's region.
-    Consumers(u32),
+    /// Consumers of the output's region came or went.
+    ConsumersChanged,
     /// The first buffer of this run of the input went through.
     Delivers(u64),
     /// A run failed or ended by itself.
@@ -33,6 +34,8 @@ pub enum Event {
     Broken(String),
     /// A signal of the system.
     Signal(i32),
+    /// The configuration was read anew; `None` if there is none.
+    Settings(Result<Option<Box<Settings>>, SettingsError>),
     /// Somebody asks how it goes.
     Status(mpsc::Sender<Status>),
 }

@@ -4,14 +4,14 @@ use crate::event::{Event, Events, Role};
 use crate::forward::{Forward, error_text, parse_text};
 use gst::prelude::*;
 use gst_app::{AppSink, AppSinkCallbacks};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 /// Name of the sink that this puts at the end.
 const SINK: &str = "relay-end";
 /// Time for a pipeline to be ready to play.
-const PREROLL: Duration = Duration::from_secs(10);
+const PREROLL: Duration = Duration::from_secs(7);
 /// A look at whether it is still wanted, meanwhile.
 const SLICE: gst::ClockTime = gst::ClockTime::from_mseconds(50);
 
@@ -36,7 +36,8 @@ struct Shared {
     events: Events,
     /// Milliseconds since `begun` at which the last buffer came.
     last: AtomicU64,
-    is_stopping: AtomicBool,
+    /// The run that is wanted, 0 if none is: an older one gives up by itself.
+    wanted: AtomicU64,
     begun: Instant,
 }
 
@@ -46,8 +47,8 @@ impl Runner {
     /// # Errors
     /// When there are no more threads.
     pub fn new(role: Role, forward: Arc<Forward>, events: Events, begun: Instant) -> std::io::Result<Self> {
-        let (last, is_stopping) = (AtomicU64::new(0), AtomicBool::new(false));
-        let shared = Arc::new(Shared { role, forward, events, last, is_stopping, begun });
+        let (last, wanted) = (AtomicU64::new(0), AtomicU64::new(0));
+        let shared = Arc::new(Shared { role, forward, events, last, wanted, begun });
         let (orders, next) = mpsc::channel();
         let own = shared.clone();
         std::thread::Builder::new().name(format!("{role:?}").to_lowercase()).spawn(move || work(&own, &next))?;
@@ -61,7 +62,7 @@ impl Runner {
 
     /// As [`start`](Self::start), and lets `prepare` see the pipeline before.
     pub fn start_with(&self, run: u64, text: &str, prepare: impl FnOnce(&gst::Pipeline) + Send + 'static) {
-        self.shared.is_stopping.store(false, Ordering::Release);
+        self.shared.wanted.store(run, Ordering::Release);
         self.shared.forward.begin_run(self.shared.role, run);
         // The thread ends with its owner only.
         let _ = self.orders.send(Order::Start(run, text.into(), Box::new(prepare)));
@@ -70,7 +71,7 @@ impl Runner {
     /// Ends the run; [`Event::Stopped`] says when its devices are closed.
     pub fn stop(&self) {
         self.shared.forward.end_run(self.shared.role);
-        self.shared.is_stopping.store(true, Ordering::Release);
+        self.shared.wanted.store(0, Ordering::Release);
         let _ = self.orders.send(Order::Stop);
     }
 
@@ -80,10 +81,18 @@ impl Runner {
     }
 }
 
+impl Shared {
+    fn is_wanted(&self, run: u64) -> bool {
+        self.wanted.load(Ordering::Acquire) == run
+    }
+}
+
 fn work(shared: &Arc<Shared>, orders: &mpsc::Receiver<Order>) {
     let mut feed: Option<Feed> = None;
     for order in orders {
         match order {
+            // Stopped before its turn came.
+            Order::Start(run, ..) if !shared.is_wanted(run) => {}
             Order::Start(run, text, prepare) => match Feed::start(shared, run, &text, prepare) {
                 Ok(started) => feed = started,
                 Err(why) => shared.events.send(Event::Failed(shared.role, run, why)),
@@ -151,7 +160,7 @@ impl Feed {
         feed.pipeline.use_clock(Some(&clock));
         feed.pipeline.set_start_time(gst::ClockTime::NONE);
         watch_bus(&feed.pipeline, shared, run);
-        if !feed.preroll(shared, &sink)? {
+        if !feed.preroll(shared, run, &sink)? {
             return Ok(None);
         }
         // Of a live source as of a file: the running time begins now.
@@ -165,12 +174,12 @@ impl Feed {
     }
 
     /// False if it is not wanted any more.
-    fn preroll(&self, shared: &Shared, sink: &AppSink) -> Result<bool, String> {
+    fn preroll(&self, shared: &Shared, run: u64, sink: &AppSink) -> Result<bool, String> {
         let failed = |_| self.error().unwrap_or_else(|| "it does not start".into());
         let mut state = self.pipeline.set_state(gst::State::Paused).map_err(failed)?;
         let deadline = Instant::now() + PREROLL;
         while state == gst::StateChangeSuccess::Async {
-            if shared.is_stopping.load(Ordering::Acquire) {
+            if !shared.is_wanted(run) {
                 return Ok(false);
             }
             if Instant::now() > deadline {
@@ -201,13 +210,17 @@ impl Drop for Feed {
 /// The output's answers reach the feed's own elements: they negotiate what it takes, and write into its memory.
 fn forward_queries(sink: &AppSink, forward: &Arc<Forward>) {
     let Some(pad) = sink.static_pad("sink") else { return };
-    let forward = Arc::downgrade(forward);
+    let (forward, has_caps) = (Arc::downgrade(forward), forward.wanted_caps().is_some());
     pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, move |_, info| {
         let (Some(forward), Some(query)) = (forward.upgrade(), info.query_mut()) else {
             return gst::PadProbeReturn::Ok;
         };
-        let is_for_output =
-            matches!(query.type_(), gst::QueryType::Allocation | gst::QueryType::Caps | gst::QueryType::AcceptCaps);
+        // What the output's own text says of caps stands in the sink.
+        let is_for_output = match query.type_() {
+            gst::QueryType::Allocation => true,
+            gst::QueryType::Caps | gst::QueryType::AcceptCaps => !has_caps,
+            _ => false,
+        };
         if is_for_output && forward.answer(query) { gst::PadProbeReturn::Handled } else { gst::PadProbeReturn::Ok }
     });
 }
@@ -216,9 +229,11 @@ fn receive(sink: &AppSink, shared: &Arc<Shared>, run: u64, base_time: gst::Clock
     let shared = shared.clone();
     let take = move |sample: Result<gst::Sample, _>| {
         let sample = sample.map_err(|_| gst::FlowError::Eos)?;
-        let now = shared.begun.elapsed().as_millis() as u64;
-        shared.last.store(now, Ordering::Relaxed);
-        shared.forward.push(shared.role, run, base_time, sample);
+        // One that does not pass is no sign of life.
+        if shared.forward.push(shared.role, run, base_time, sample) {
+            let now = shared.begun.elapsed().as_millis() as u64;
+            shared.last.store(now, Ordering::Relaxed);
+        }
         Ok(gst::FlowSuccess::Ok)
     };
     sink.set_callbacks(AppSinkCallbacks::builder().new_sample(move |sink| take(sink.pull_sample())).build());

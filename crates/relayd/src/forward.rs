@@ -4,10 +4,13 @@ use crate::event::{Event, Events, Role};
 use gst::glib;
 use gst::prelude::*;
 use gst_app::AppSrc;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
 
 /// Buffers that may wait for the output.
 const MOST_BUFFERS: u64 = 8;
+/// How far a buffer's time may be ahead of the clock.
+const MOST_AHEAD: gst::ClockTime = gst::ClockTime::from_seconds(3);
 
 /// Why there is no output.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +37,10 @@ pub struct Forward {
     pipeline: gst::Pipeline,
     appsrc: AppSrc,
     base_time: gst::ClockTime,
+    /// What the text says that `appsrc` takes.
+    wanted: Option<gst::Caps>,
+    /// Sinks whose consumers count.
+    sinks: Mutex<Vec<glib::WeakRef<gst::Element>>>,
     state: Mutex<State>,
     events: Events,
 }
@@ -50,6 +57,25 @@ struct State {
     counts: Counts,
 }
 
+impl State {
+    /// Whether a buffer with these times comes after the last one.
+    fn is_next(&self, (pts, dts): (gst::ClockTime, Option<gst::ClockTime>)) -> bool {
+        self.last.is_none_or(|last| dts.unwrap_or(pts) > last)
+    }
+
+    /// Counts a buffer; returns whether it is the first after a switch.
+    fn passes(&mut self, role: Role, order: gst::ClockTime) -> bool {
+        self.last = Some(order);
+        match role {
+            Role::Input => self.counts.input += 1,
+            Role::Splash => self.counts.splash += 1,
+        }
+        let is_first = std::mem::take(&mut self.is_first);
+        self.counts.switches += u64::from(is_first);
+        is_first
+    }
+}
+
 /// What went through.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
@@ -57,7 +83,7 @@ pub struct Counts {
     pub input: u64,
     /// Buffers of the splash.
     pub splash: u64,
-    /// Buffers whose time was not after the last one's.
+    /// Buffers whose time was not after the last one's, or far ahead of the clock.
     pub late: u64,
     /// Changes from one to the other.
     pub switches: u64,
@@ -102,7 +128,8 @@ impl Forward {
             is_first: true,
             counts: Counts::default(),
         };
-        Ok(Self { pipeline, appsrc, base_time, state: Mutex::new(state), events })
+        let wanted = appsrc.caps();
+        Ok(Self { pipeline, appsrc, base_time, wanted, sinks: Mutex::default(), state: Mutex::new(state), events })
     }
 
     /// The pipeline itself, to look at.
@@ -145,25 +172,26 @@ impl Forward {
 
     /// Tells when consumers of a region of the output come and go. False if there is no such region.
     pub fn watch_consumers(&self) -> bool {
-        let mut sinks = Vec::new();
+        let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
         for element in self.pipeline.iterate_recurse().into_iter().flatten() {
             if element.factory().is_some_and(|factory| factory.name() == "shm2sink") {
+                let events = self.events.clone();
+                element.connect_notify(Some("num-clients"), move |_, _| events.send(Event::ConsumersChanged));
                 sinks.push(element.downgrade());
             }
-        }
-        for sink in sinks.iter().filter_map(glib::WeakRef::upgrade) {
-            let (events, all) = (self.events.clone(), sinks.clone());
-            sink.connect_notify(Some("num-clients"), move |_, _| {
-                let clients = all.iter().filter_map(glib::WeakRef::upgrade).map(|s| s.property::<u32>("num-clients"));
-                events.send(Event::Consumers(clients.sum()));
-            });
         }
         !sinks.is_empty()
     }
 
+    /// How many consumers the output's regions have.
+    pub fn consumers(&self) -> u32 {
+        let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        sinks.iter().filter_map(glib::WeakRef::upgrade).map(|sink| sink.property::<u32>("num-clients")).sum()
+    }
+
     /// What `appsrc` was told to take, if anything.
     pub(crate) fn wanted_caps(&self) -> Option<gst::Caps> {
-        self.appsrc.caps().filter(|_| self.lock().caps.is_none())
+        self.wanted.clone()
     }
 
     /// Answers for what comes behind the output's `appsrc`.
@@ -194,54 +222,42 @@ impl Forward {
         }
     }
 
-    /// A buffer of a run, whose running time zero is `base_time` of the clock.
-    pub(crate) fn push(&self, role: Role, run: u64, base_time: gst::ClockTime, sample: gst::Sample) {
+    /// A buffer of a run, whose running time zero is `base_time` of the clock. Returns whether it passed.
+    pub(crate) fn push(&self, role: Role, run: u64, base_time: gst::ClockTime, sample: gst::Sample) -> bool {
         let mut state = self.lock();
-        if state.runs[role as usize] != run {
-            return;
-        }
-        let Some(mut buffer) = sample.buffer_owned() else { return };
-        if role == Role::Input && state.active == Role::Splash {
-            // A decoder can begin at a keyframe only.
-            if buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) {
-                return;
-            }
-            state.active = Role::Input;
-            state.is_first = true;
-            self.events.send(Event::Delivers(run));
-        }
-        if state.active != role {
-            return;
+        let Some(mut buffer) = sample.buffer_owned().filter(|_| state.runs[role as usize] == run) else { return false };
+        let begins = role == Role::Input && state.active == Role::Splash;
+        // A decoder can begin at a keyframe only.
+        if begins && buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) || !begins && state.active != role {
+            return false;
         }
         let segment = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>().cloned());
         let caps = sample.caps_owned();
         // So that the buffer has one owner, and its times can be changed without a copy of it.
         drop(sample);
-        let Some((pts, dts)) = self.times(&buffer, segment.as_ref(), base_time) else { return };
-        let order = dts.unwrap_or(pts);
-        if state.last.is_some_and(|last| order <= last) {
+        let Some((pts, dts)) = self.times(&buffer, segment.as_ref(), base_time).filter(|times| state.is_next(*times))
+        else {
             state.counts.late += 1;
-            return;
+            return false;
+        };
+        if begins {
+            state.active = Role::Input;
+            state.is_first = true;
+            self.events.send(Event::Delivers(run));
         }
-        state.last = Some(order);
         if caps.is_some() && caps != state.caps {
             self.appsrc.set_caps(caps.as_ref());
             state.caps = caps;
         }
-        let is_first = std::mem::take(&mut state.is_first);
         let metadata = buffer.make_mut();
         metadata.set_pts(pts);
         metadata.set_dts(dts);
-        if is_first {
+        if state.passes(role, dts.unwrap_or(pts)) {
             metadata.set_flags(gst::BufferFlags::DISCONT);
-            state.counts.switches += 1;
-        }
-        match role {
-            Role::Input => state.counts.input += 1,
-            Role::Splash => state.counts.splash += 1,
         }
         // An output that ends or fails says so on its bus.
         let _ = self.appsrc.push_buffer(buffer);
+        true
     }
 
     /// Running times in the output. `None` for what lies before its beginning, or outside of the segment.
@@ -253,15 +269,16 @@ impl Forward {
     ) -> Option<(gst::ClockTime, Option<gst::ClockTime>)> {
         let here = |time: gst::ClockTime| {
             let running = segment.map_or(Some(time), |segment| segment.to_running_time(time))?;
-            (base_time + running).checked_sub(self.base_time)
+            base_time.checked_add(running)?.checked_sub(self.base_time)
         };
-        let now = || gst::SystemClock::obtain().time().checked_sub(self.base_time);
+        let now = gst::SystemClock::obtain().time().checked_sub(self.base_time)?;
         let pts = match buffer.pts().or(buffer.dts()) {
             Some(time) => here(time)?,
             // Something without times is of now.
-            None => now()?,
+            None => now,
         };
-        Some((pts, buffer.dts().and_then(here)))
+        // One that is far ahead would make all that come after it late.
+        (pts <= now + MOST_AHEAD).then(|| (pts, buffer.dts().and_then(here)))
     }
 
     /// What went through.
@@ -291,6 +308,20 @@ impl Forward {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// As [`Forward::stop`], but an output that does not let go is left to itself after the time.
+pub(crate) fn stop_within(forward: &Arc<Forward>, time: Duration) {
+    let (done, stopped) = mpsc::channel();
+    let forward = forward.clone();
+    let stop = move || {
+        forward.stop();
+        // Nobody waits any more when it took too long.
+        let _ = done.send(());
+    };
+    if std::thread::Builder::new().name("stop".into()).spawn(stop).is_ok() {
+        let _ = stopped.recv_timeout(time);
     }
 }
 

@@ -16,4 +16,6 @@ pub mod machine;
 mod manager;
 pub mod relay;
 pub mod settings;
+#[cfg(unix)]
+pub mod socket;
 pub mod status;

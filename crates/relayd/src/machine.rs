@@ -119,8 +119,26 @@ impl Machine {
     }
 
     /// Other times, from now on.
-    pub fn set_timing(&mut self, timing: Timing) {
+    pub fn set_timing(&mut self, timing: Timing, now: Duration) {
         self.timing = timing;
+        if let Phase::Cooling(until) = &mut self.phase {
+            *until = (*until).min(now + timing.cool_down);
+        }
+    }
+
+    /// There is another input: what the last one did is forgotten. One that runs must be started anew.
+    pub fn renew(&mut self, now: Duration) {
+        self.failures = 0;
+        self.not_before = now;
+        self.delivers = false;
+        match &mut self.phase {
+            Phase::Waiting(until) => *until = (*until).min(now + self.timing.start_delay),
+            Phase::On(since) => {
+                *since = now;
+                self.started = now;
+            }
+            _ => {}
+        }
     }
 
     /// Whether there is a splash, from now on. One that runs must have been stopped.

@@ -4,11 +4,12 @@
 
 use clap::{CommandFactory, Parser};
 use shm2_relay::demand::Listener;
-use shm2_relay::relay::{check_settings, run};
+use shm2_relay::relay::{Reload, check_settings, run};
 use shm2_relay::settings::{Given, Settings, SettingsError};
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 
 /// Runs a camera only while somebody watches.
@@ -16,7 +17,7 @@ use tracing_subscriber::EnvFilter;
 /// The output pipeline always runs. The input pipeline runs while clients are connected (or consumers attached to the
 /// output's region, with --activate consumers), the splash pipeline while the input does not. A client is anything that
 /// connects and stays: nc 127.0.0.1 5555.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(name = "shm2_relayd", version, max_term_width = 100)]
 struct Arguments {
     #[command(flatten)]
@@ -79,17 +80,23 @@ fn act(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // Whoever reads the log may go away: that is no reason to stop.
+    let log = tracing_subscriber::fmt()
+        .log_internal_errors(false)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
     match std::env::var_os("JOURNAL_STREAM") {
         // The journal has the time and the colours of its own.
         Some(_) => log.without_time().with_ansi(false).init(),
         None => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
     }
-    let reload = || match arguments.config {
-        Some(_) => arguments.settings(has_sockets).map(Some),
+    let own = arguments.clone();
+    let reload: Reload = Arc::new(move || match own.config {
+        Some(_) => own.settings(has_sockets).map(Some),
         None => Ok(None),
-    };
-    Ok(run(settings, sockets, reload)?)
+    });
+    Ok(run(settings, sockets, &reload)?)
 }
 
 #[cfg(unix)]

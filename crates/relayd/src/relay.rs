@@ -4,13 +4,14 @@ use crate::control::{serve_metrics, serve_status};
 use crate::demand::{BindError, Demand, Listener, Rules};
 use crate::event::{Event, Events, Role};
 use crate::feed::{Runner, check};
-use crate::forward::{Forward, OutputError};
+use crate::forward::{Forward, OutputError, stop_within};
 use crate::listen::Address;
 use crate::machine::{Command, Machine, Phase, Timing};
 use crate::manager;
 use crate::settings::{Settings, SettingsError};
 use crate::status::Status;
 use signal_hook::consts::{SIGINT, SIGTERM};
+use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
@@ -20,7 +21,9 @@ use tracing::{error, info, warn};
 /// Time for a pipeline to close its devices.
 const STOP_TIME: Duration = Duration::from_secs(10);
 /// Time for all to end when the daemon is told to.
-const DRAIN: Duration = Duration::from_millis(1500);
+const DRAIN: Duration = Duration::from_millis(1300);
+/// Time for the output to let go after that.
+const LAST: Duration = Duration::from_millis(500);
 /// Until a splash that ended is shown anew.
 const SPLASH_PAUSE: Duration = Duration::from_secs(1);
 /// The longest sleep.
@@ -118,8 +121,9 @@ pub struct Relay {
     run: u64,
     splash_run: u64,
     is_ordered: bool,
-    /// When stopping began that has not been answered.
-    stops: [Option<Duration>; 2],
+    /// When each stop began that has not been answered, of the input and of the splash.
+    stops: [VecDeque<Duration>; 2],
+    events: Events,
     splash_again: Option<Duration>,
     clients: usize,
     consumers: u32,
@@ -134,9 +138,8 @@ impl Relay {
     ///
     /// # Errors
     /// When it does not start, or a pipeline is none.
-    pub fn new(settings: Settings) -> Result<(Self, Events), RelayError> {
+    pub fn new(settings: Settings, events: &Events, inbox: mpsc::Receiver<Event>) -> Result<Self, RelayError> {
         let system = |what| move |source| RelayError::System { what, source };
-        let (events, inbox) = Events::new();
         let forward = Arc::new(Forward::new(&settings.output, events.clone())?);
         check_feeds(&settings, &forward)?;
         let begun = Instant::now();
@@ -145,7 +148,7 @@ impl Relay {
         forward.start()?;
         let seed = std::process::id().into();
         let machine = Machine::new(settings.timing, settings.splash.is_some(), seed);
-        let relay = Self {
+        Ok(Self {
             settings,
             forward,
             input,
@@ -156,7 +159,8 @@ impl Relay {
             run: 0,
             splash_run: 0,
             is_ordered: false,
-            stops: [None; 2],
+            stops: Default::default(),
+            events: events.clone(),
             splash_again: None,
             clients: 0,
             consumers: 0,
@@ -164,28 +168,21 @@ impl Relay {
             failures: 0,
             last_failure: None,
             told: "",
-        };
-        Ok((relay, events))
+        })
     }
 
     /// Works until it is told to end. `reload` reads the settings anew.
     ///
     /// # Errors
     /// When it cannot go on: the service manager should start it anew.
-    pub fn work(
-        mut self,
-        mut reload: impl FnMut() -> Result<Option<Settings>, SettingsError>,
-    ) -> Result<(), RelayError> {
-        let outcome = self.supervise(&mut reload);
+    pub fn work(mut self, reload: &Reload) -> Result<(), RelayError> {
+        let outcome = self.supervise(reload);
         manager::stopping();
         self.drain();
         outcome
     }
 
-    fn supervise(
-        &mut self,
-        reload: &mut dyn FnMut() -> Result<Option<Settings>, SettingsError>,
-    ) -> Result<(), RelayError> {
+    fn supervise(&mut self, reload: &Reload) -> Result<(), RelayError> {
         let watchdog = manager::watchdog();
         loop {
             self.step()?;
@@ -197,7 +194,7 @@ impl Relay {
                     info!("told to end");
                     return Ok(());
                 }
-                Ok(Event::Signal(_)) => self.reload(reload()),
+                Ok(Event::Signal(_)) => self.read_settings(reload),
                 Ok(event) => self.hear(event)?,
                 Err(_) => {}
             }
@@ -205,7 +202,7 @@ impl Relay {
     }
 
     fn sleep(&self, watchdog: Option<Duration>) -> Duration {
-        let stops = self.stops.iter().flatten().map(|since| *since + STOP_TIME);
+        let stops = self.stops.iter().filter_map(VecDeque::front).map(|since| *since + STOP_TIME);
         let deadlines = self.machine.deadline(self.input.last()).into_iter().chain(self.splash_again).chain(stops);
         let now = self.begun.elapsed();
         let next = deadlines.min().map_or(LONGEST, |deadline| deadline.saturating_sub(now));
@@ -215,8 +212,8 @@ impl Relay {
     /// What the time brings.
     fn step(&mut self) -> Result<(), RelayError> {
         let now = self.begun.elapsed();
-        for (since, name) in self.stops.iter().zip(["input", "splash"]) {
-            if since.is_some_and(|since| now >= since + STOP_TIME) {
+        for (stops, name) in self.stops.iter().zip(["input", "splash"]) {
+            if stops.front().is_some_and(|since| now >= *since + STOP_TIME) {
                 return Err(RelayError::Stuck(name));
             }
         }
@@ -240,7 +237,6 @@ impl Relay {
     }
 
     fn carry_out(&mut self, command: Command) {
-        let now = self.begun.elapsed();
         match command {
             Command::StartInput => {
                 self.run += 1;
@@ -250,8 +246,7 @@ impl Relay {
             }
             Command::StopInput => {
                 self.is_ordered = false;
-                self.input.stop();
-                self.stops[Role::Input as usize].get_or_insert(now);
+                self.stop(Role::Input);
             }
             Command::StartSplash => {
                 info!("splash on");
@@ -260,9 +255,16 @@ impl Relay {
             Command::StopSplash => {
                 info!("splash off");
                 self.splash_again = None;
-                self.splash.stop();
-                self.stops[Role::Splash as usize].get_or_insert(now);
+                self.stop(Role::Splash);
             }
+        }
+    }
+
+    fn stop(&mut self, role: Role) {
+        self.stops[role as usize].push_back(self.begun.elapsed());
+        match role {
+            Role::Input => self.input.stop(),
+            Role::Splash => self.splash.stop(),
         }
     }
 
@@ -279,20 +281,21 @@ impl Relay {
                 self.clients = count;
                 self.demand_changed();
             }
-            Event::Consumers(count) => {
-                info!("{count} consumers of the output's region");
-                self.consumers = count;
+            Event::ConsumersChanged => {
+                self.consumers = self.forward.consumers();
+                info!("{} consumers of the output's region", self.consumers);
                 self.demand_changed();
             }
+            Event::Settings(settings) => self.reload(settings),
             Event::Delivers(run) if run == self.run => self.machine.input_delivers(),
             Event::Failed(Role::Input, run, why) if run == self.run && self.is_ordered => self.input_failed(why),
             Event::Failed(Role::Splash, run, why) if run == self.splash_run && !self.machine.delivers() => {
                 warn!("the splash: {why}; it is shown anew in {} s", SPLASH_PAUSE.as_secs());
-                self.splash.stop();
+                self.stop(Role::Splash);
                 self.splash_again = Some(self.begun.elapsed() + SPLASH_PAUSE);
             }
             Event::Delivers(_) | Event::Failed(..) | Event::Signal(_) => {}
-            Event::Stopped(role) => self.stops[role as usize] = None,
+            Event::Stopped(role) => drop(self.stops[role as usize].pop_front()),
             Event::OutputFailed(why) => return Err(RelayError::OutputFailed(why)),
             Event::OutputEnded => return Err(RelayError::OutputEnded),
             Event::Broken(why) => return Err(RelayError::Broken(why)),
@@ -313,9 +316,18 @@ impl Relay {
         self.last_failure = Some(why);
     }
 
-    fn reload(&mut self, settings: Result<Option<Settings>, SettingsError>) {
+    /// In a thread of its own: a file may keep its reader waiting.
+    fn read_settings(&self, reload: &Reload) {
+        let (reload, events) = (reload.clone(), self.events.clone());
+        let read = move || events.send(Event::Settings(reload().map(|settings| settings.map(Box::new))));
+        if let Err(error) = std::thread::Builder::new().name("reload".into()).spawn(read) {
+            error!("the configuration cannot be read: {error}");
+        }
+    }
+
+    fn reload(&mut self, settings: Result<Option<Box<Settings>>, SettingsError>) {
         let new = match settings {
-            Ok(Some(new)) => new,
+            Ok(Some(new)) => *new,
             Ok(None) => return warn!("there is no configuration file to be read anew: start with --config"),
             Err(error) => return error!("the configuration stays as it is: {error}"),
         };
@@ -330,10 +342,14 @@ impl Relay {
         info!("the configuration was read anew");
         let (has_new_input, has_new_splash) = (new.input != self.settings.input, new.splash != self.settings.splash);
         self.settings = Settings { input: new.input, splash: new.splash, timing: new.timing, ..self.settings.clone() };
-        self.machine.set_timing(new.timing);
-        if has_new_input && self.is_ordered {
-            self.carry_out(Command::StopInput);
-            self.carry_out(Command::StartInput);
+        let now = self.begun.elapsed();
+        self.machine.set_timing(new.timing, now);
+        if has_new_input {
+            self.machine.renew(now);
+            // The next step starts it anew, and shows the splash until then.
+            if self.is_ordered {
+                self.carry_out(Command::StopInput);
+            }
         }
         if has_new_splash {
             self.carry_out(Command::StopSplash);
@@ -374,30 +390,30 @@ impl Relay {
     /// Closes all devices, and lets the output end properly, as far as there is time.
     fn drain(&mut self) {
         let deadline = Instant::now() + DRAIN;
-        self.input.stop();
-        self.splash.stop();
+        self.stop(Role::Input);
+        self.stop(Role::Splash);
         self.forward.finish();
-        let mut left = [Role::Input, Role::Splash].len() + 1;
-        while left > 0 {
+        let mut has_ended = false;
+        while !has_ended || self.stops.iter().any(|stops| !stops.is_empty()) {
             match self.inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Event::Stopped(_) | Event::OutputEnded | Event::OutputFailed(_)) => left -= 1,
+                Ok(Event::Stopped(role)) => drop(self.stops[role as usize].pop_front()),
+                Ok(Event::OutputEnded | Event::OutputFailed(_)) => has_ended = true,
                 Ok(_) => {}
-                Err(_) => return,
+                Err(_) => break,
             }
         }
-        self.forward.stop();
+        stop_within(&self.forward, LAST);
     }
 }
+
+/// Reads the settings anew.
+pub type Reload = Arc<dyn Fn() -> Result<Option<Settings>, SettingsError> + Send + Sync>;
 
 /// Runs the whole daemon: pipelines, listeners, control, metrics, signals.
 ///
 /// # Errors
 /// Whatever keeps it from starting, or from going on.
-pub fn run(
-    settings: Settings,
-    sockets: Vec<Listener>,
-    reload: impl FnMut() -> Result<Option<Settings>, SettingsError>,
-) -> Result<(), RelayError> {
+pub fn run(settings: Settings, sockets: Vec<Listener>, reload: &Reload) -> Result<(), RelayError> {
     let system = |what| move |source| RelayError::System { what, source };
     let mut listeners = sockets;
     for address in &settings.listen {
@@ -406,15 +422,9 @@ pub fn run(
     let rules =
         Rules { most: settings.max_clients, token: settings.token.clone(), allow_uid: settings.allow_uid.clone() };
     let (control, metrics) = (settings.control.clone(), settings.metrics);
-    let consumers = settings.consumers;
-    let (relay, events) = Relay::new(settings)?;
-    info!("the output runs");
-    if consumers {
-        info!("consumers of the output's region are demand");
-    }
-    for listener in &listeners {
-        info!("listening at {listener}");
-    }
+    // All that may be refused comes before the output, which leaves traces.
+    let (events, inbox) = Events::new();
+    hear_signals(events.clone()).map_err(system("hear signals"))?;
     #[cfg(unix)]
     let _control = control
         .map(|path| serve_status(&path, events.clone()).map_err(|source| RelayError::Control { path, source }))
@@ -428,7 +438,15 @@ pub fn run(
         let at = serve_metrics(address, events.clone()).map_err(|source| RelayError::Metrics { address, source })?;
         info!("metrics at http://{at}/metrics");
     }
-    hear_signals(events.clone()).map_err(system("hear signals"))?;
+    let consumers = settings.consumers;
+    let relay = Relay::new(settings, &events, inbox)?;
+    info!("the output runs");
+    if consumers {
+        info!("consumers of the output's region are demand");
+    }
+    for listener in &listeners {
+        info!("listening at {listener}");
+    }
     let _demand = Demand::start(listeners, rules, events).map_err(system("serve clients"))?;
     manager::ready("input off");
     relay.work(reload)

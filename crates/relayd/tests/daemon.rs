@@ -43,7 +43,9 @@ fn the_input_runs_while_a_client_is_connected_and_the_splash_otherwise() {
             break;
         }
     }
-    assert_eq!(daemon.status()["late_buffers"], 0);
+    // One at each switch at most: a camera's first picture may be older than the splash's last.
+    let status = daemon.status();
+    assert!(status["late_buffers"].as_u64() <= status["switches"].as_u64(), "{status}");
 }
 
 #[test]
@@ -248,7 +250,10 @@ fn a_client_that_floods_or_says_too_much_at_once_goes_and_the_others_stay() {
 fn with_a_token_only_who_knows_it_is_demand() {
     let file = fresh("token");
     std::fs::write(&file, "a secret\n").unwrap();
-    let daemon = Daemon::start(&source("ball"), &["--listen", TCP, "--token-file", file.to_str().unwrap()]);
+    let daemon = Daemon::start(
+        &source("ball"),
+        &["--listen", TCP, "--max-clients", "5", "--token-file", file.to_str().unwrap()],
+    );
     let mut wrong = daemon.connect();
     wrong.write_all(b"a secret?\n").unwrap();
     daemon.waits_for_log("its token is wrong");
@@ -264,6 +269,14 @@ fn with_a_token_only_who_knows_it_is_demand() {
     right.write_all(b"done\n").unwrap();
     daemon.waits_for_log("says \"done\"");
     assert!(!daemon.log().contains("secret"));
+    // Many strangers, then all know it: no more than may be are let in.
+    let strangers: Vec<_> = (0..70).map(|_| daemon.connect()).collect();
+    strangers.iter().for_each(|mut stranger| {
+        // Some of them are gone already.
+        let _ = stranger.write_all(b"a secret\n");
+    });
+    daemon.waits_for("clients", 5);
+    daemon.waits_for_log("there is no place left");
     drop(silent);
     std::fs::remove_file(file).unwrap();
 }
@@ -324,6 +337,7 @@ fn a_configuration_file_is_as_good_and_is_read_anew() {
     daemon.signal(Signal::HUP);
     daemon.waits_for_log("the configuration was read anew");
     daemon.waits_for("input_starts", 2);
+    daemon.waits_for("input", "on");
     std::fs::write(&file, "input = 5").unwrap();
     daemon.signal(Signal::HUP);
     daemon.waits_for_log("the configuration stays as it is");
@@ -426,6 +440,53 @@ fn a_storm_of_clients_never_leaves_the_input_in_another_state_than_demand() {
         "{seconds} s, {connects} connections, looked {looks:?} times (off, on), 0 mismatches, at most {slowest:?} after"
     );
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+}
+
+#[test]
+fn a_file_at_the_control_path_stays_what_it_is() {
+    let file = fresh("precious");
+    std::fs::write(&file, "precious").unwrap();
+    let path = file.to_str().unwrap();
+    let refused = output(&["--output", "appsrc name=appsrc ! fakesink", "--input", "videotestsrc", "--control", path]);
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && errors.contains("a file that is no socket stands there"), "{errors}");
+    assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn what_a_browser_sends_is_no_demand() {
+    let daemon = Daemon::start(&source("ball"), &["--listen", TCP, "--start-delay", "200"]);
+    let mut browser = daemon.connect();
+    browser.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    daemon.waits_for_log("it speaks HTTP");
+    daemon.waits_for("clients", 0);
+    assert_eq!(daemon.status()["input_starts"], 0);
+}
+
+#[test]
+fn an_input_that_gets_stuck_does_not_keep_the_daemon_from_ending() {
+    let fifo = fresh("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
+    // Held open for writing, and nothing is written: the input never is ready.
+    let held = std::fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+    let input = format!("filesrc location={} ! rawvideoparse width=64 height=48", fifo.display());
+    let mut daemon = Daemon::start(&input, &["--listen", TCP, "--cool-down", "0", "--frame-timeout", "0"]);
+    for _ in 0..3 {
+        let client = daemon.connect();
+        daemon.waits_for("input", "starting");
+        drop(client);
+        daemon.waits_for("clients", 0);
+    }
+    let _client = daemon.connect();
+    daemon.waits_for("input", "starting");
+    daemon.signal(Signal::TERM);
+    let begun = Instant::now();
+    until("the daemon ends", || daemon.child.try_wait().unwrap().is_some());
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(daemon.child.wait().unwrap().success() && !std::path::Path::new(&daemon.region).exists());
+    drop(held);
+    std::fs::remove_file(fifo).unwrap();
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn caps_follow_each_switch_times_go_on_and_metas_stay() {
         relay.input.stop();
         relay.waits_for(|event| matches!(event, Event::Stopped(Role::Input)));
     }
-    assert_eq!(relay.forward.counts().late, 0);
+    assert!(relay.forward.counts().late <= 9, "{:?}", relay.forward.counts());
     let buffers = buffers.lock().unwrap();
     let width = |caps: &gst::Caps| caps.structure(0).unwrap().get::<i32>("width").unwrap();
     let is_timecode =
@@ -195,4 +195,33 @@ fn the_inputs_latency_becomes_the_outputs() {
     common::until("a latency", || {
         latency().is_some_and(|(is_live, min, _)| is_live && min >= gst::ClockTime::from_mseconds(40))
     });
+}
+
+#[test]
+fn an_input_whose_times_run_ahead_does_not_pass_and_spoils_nothing() {
+    let relay = Relay::new("appsrc name=appsrc ! fakesink name=sink sync=false");
+    relay.splash.start(1, &format!("videotestsrc is-live=true ! {SMALL}"));
+    relay.input.start_with(1, &format!("videotestsrc is-live=true ! {SMALL} ! identity name=end"), |pipeline| {
+        let end = pipeline.by_name("end").unwrap().static_pad("src").unwrap();
+        end.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+            let buffer = info.buffer_mut().unwrap().make_mut();
+            let ahead = buffer.pts().map(|pts| pts + gst::ClockTime::from_seconds(3600));
+            buffer.set_pts(ahead);
+            gst::PadProbeReturn::Ok
+        });
+    });
+    common::until("late buffers", || relay.forward.counts().late > 20);
+    assert_eq!((relay.forward.counts().input, relay.input.last()), (0, Duration::ZERO));
+    let splash = relay.forward.counts().splash;
+    common::until("the splash goes on", || relay.forward.counts().splash > splash + 10);
+}
+
+#[test]
+fn caps_of_the_outputs_appsrc_are_what_the_input_makes() {
+    let relay = Relay::new("appsrc name=appsrc caps=video/x-raw,format=RGB,width=80,height=60 ! fakesink name=sink");
+    let buffers = collected(&relay);
+    relay.input.start(1, "videotestsrc is-live=true");
+    relay.waits_for(|event| matches!(event, Event::Delivers(1)));
+    relay.passes(3);
+    assert_eq!(buffers.lock().unwrap()[0].0.size(), 80 * 60 * 3);
 }

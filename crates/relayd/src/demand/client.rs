@@ -8,6 +8,8 @@ use tracing::info;
 
 /// The longest line, in bytes.
 const LONGEST: usize = 1024;
+/// Lines of one client that are logged.
+const MOST_LINES: usize = 20;
 /// Bytes read in one turn, so that one client that floods keeps no other.
 const TURN: usize = 16 * 1024;
 
@@ -18,6 +20,8 @@ pub(super) struct Client {
     pub(super) may_stay: bool,
     pub(super) since: Instant,
     line: Vec<u8>,
+    /// Lines of it that were logged.
+    lines: usize,
 }
 
 /// What came of a look at a client.
@@ -32,7 +36,7 @@ pub(super) enum Turn {
 
 impl Client {
     pub(super) fn new(stream: Stream, name: String, may_stay: bool) -> Self {
-        Self { stream, name, may_stay, since: Instant::now(), line: Vec::new() }
+        Self { stream, name, may_stay, since: Instant::now(), line: Vec::new(), lines: 0 }
     }
 
     /// Reads what is there.
@@ -75,7 +79,14 @@ impl Client {
                 }
                 // Nobody needs to read the secret in a log.
                 Some(token) if bool::from(line.ct_eq(token.as_bytes())) => {}
-                _ => info!("{} says {:?}", self.name, String::from_utf8_lossy(line)),
+                _ if line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0") => {
+                    return Some("is sent away: it speaks HTTP, as a browser does that a page sent here");
+                }
+                _ if self.lines >= MOST_LINES || line.is_empty() => {}
+                _ => {
+                    self.lines += 1;
+                    info!("{} says {:?}", self.name, String::from_utf8_lossy(line));
+                }
             }
         }
         None

@@ -2,6 +2,8 @@
 
 use super::READS;
 use crate::listen::Address;
+#[cfg(unix)]
+use crate::socket::{self, OwnPath};
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
@@ -10,8 +12,6 @@ use mio::{Registry, Token};
 use socket2::{SockRef, TcpKeepalive};
 use std::fmt;
 use std::io::{self, Read};
-#[cfg(unix)]
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Times after which a client that is silently gone is noticed: 10 s, then three questions 5 s apart.
@@ -33,7 +33,7 @@ pub enum Listener {
     Tcp(TcpListener),
     /// At a path, which is removed in the end if it is ours.
     #[cfg(unix)]
-    Unix(UnixListener, Option<PathBuf>),
+    Unix(UnixListener, Option<OwnPath>),
     /// Of a virtual machine, or its host.
     #[cfg(target_os = "linux")]
     Vsock(vsock::VsockListener),
@@ -49,7 +49,9 @@ impl Listener {
         match address {
             Address::Tcp(at) => TcpListener::bind(*at).map(Self::Tcp).map_err(failed),
             #[cfg(unix)]
-            Address::Unix(path) => bind_unix(path).map(|l| Self::Unix(l, Some(path.clone()))).map_err(failed),
+            Address::Unix(path) => {
+                socket::bind(path).map(|(listener, path)| Self::Unix(listener, Some(path))).map_err(failed)
+            }
             #[cfg(target_os = "linux")]
             Address::Vsock(cid, port) => {
                 let listener = vsock::VsockListener::bind_with_cid_port(*cid, *port).map_err(failed)?;
@@ -128,7 +130,7 @@ impl fmt::Display for Listener {
                 Err(_) => write!(f, "a TCP socket"),
             },
             #[cfg(unix)]
-            Self::Unix(_, Some(path)) => write!(f, "unix://{}", path.display()),
+            Self::Unix(_, Some(path)) => write!(f, "unix://{}", path.path().display()),
             #[cfg(unix)]
             Self::Unix(_, None) => write!(f, "a Unix socket of the service manager"),
             #[cfg(target_os = "linux")]
@@ -137,34 +139,6 @@ impl fmt::Display for Listener {
                 Err(_) => write!(f, "a vsock socket"),
             },
         }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        #[cfg(unix)]
-        if let Self::Unix(_, Some(path)) = self {
-            // Gone already: either way there is nothing to do.
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
-/// Takes over a path at which nobody listens any more.
-#[cfg(unix)]
-fn bind_unix(path: &std::path::Path) -> io::Result<UnixListener> {
-    use std::os::unix::fs::FileTypeExt;
-    match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-            let connected = std::os::unix::net::UnixStream::connect(path);
-            if !is_socket || !connected.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
-                return Err(error);
-            }
-            std::fs::remove_file(path)?;
-            UnixListener::bind(path)
-        }
-        other => other,
     }
 }
 

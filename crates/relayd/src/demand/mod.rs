@@ -61,14 +61,16 @@ impl Demand {
             poll,
             listeners,
             rules,
-            events,
+            events: events.clone(),
             clients: BTreeMap::new(),
             next: MOST_LISTENERS,
             told: 0,
             is_paused: false,
         };
         let stopping = is_stopping.clone();
+        let guard = Guard(events);
         let work = move || {
+            let _guard = guard;
             if let Err(error) = doorman.work(&stopping) {
                 doorman.events.send(Event::Broken(format!("clients cannot be served: {error}")));
             }
@@ -85,6 +87,17 @@ impl Drop for Demand {
         let _ = self.waker.wake();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
+        }
+    }
+}
+
+/// Tells of a thread that ends by a panic: nobody would come in any more.
+struct Guard(Events);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.send(Event::Broken("clients are not served any more: this is a defect".into()));
         }
     }
 }
@@ -107,7 +120,9 @@ impl Doorman {
         // Clients that had more to say than one turn takes.
         let mut again = Vec::new();
         while !is_stopping.load(Ordering::Acquire) {
-            match self.poll.poll(&mut events, self.longest_sleep(!again.is_empty())) {
+            let was_paused = std::mem::take(&mut self.is_paused);
+            let sleep = if was_paused { Some(ACCEPT_PAUSE) } else { self.longest_sleep(!again.is_empty()) };
+            match self.poll.poll(&mut events, sleep) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
@@ -119,8 +134,8 @@ impl Doorman {
                     again.push(token);
                 }
             }
-            if std::mem::take(&mut self.is_paused) {
-                std::thread::sleep(ACCEPT_PAUSE);
+            // No event will tell of those that could not be accepted before.
+            if was_paused {
                 (0..self.listeners.len()).try_for_each(|token| self.accept(token))?;
             }
             self.close_the_silent();
@@ -151,7 +166,7 @@ impl Doorman {
                     return Ok(());
                 }
             };
-            let staying = self.clients.values().filter(|client| client.may_stay).count();
+            let staying = self.staying();
             if staying >= self.rules.most {
                 warn!("{name} is sent away: there are {staying} clients");
                 continue;
@@ -169,17 +184,31 @@ impl Doorman {
             }
             // Numbers are not used twice: what is left of an event for one that is gone means nobody.
             self.next += 1;
-            stream.register(self.poll.registry(), Token(self.next))?;
+            if let Err(error) = stream.register(self.poll.registry(), Token(self.next)) {
+                warn!("{name} is sent away: {error}");
+                continue;
+            }
             info!("{name} came");
             let may_stay = self.rules.token.is_none();
             self.clients.insert(self.next, Client::new(stream, name, may_stay));
         }
     }
 
+    /// Clients that count.
+    fn staying(&self) -> usize {
+        self.clients.values().filter(|client| client.may_stay).count()
+    }
+
     /// True if the client has more to say.
     fn turn(&mut self, token: usize) -> bool {
+        let staying = self.staying();
         let Some(client) = self.clients.get_mut(&token) else { return false };
-        match client.turn(self.rules.token.as_deref()) {
+        let was_stranger = !client.may_stay;
+        let mut turn = client.turn(self.rules.token.as_deref());
+        if was_stranger && client.may_stay && staying >= self.rules.most {
+            turn = Turn::Over("is sent away: there is no place left");
+        }
+        match turn {
             Turn::Done => false,
             Turn::More => true,
             Turn::Over(why) => {
@@ -204,7 +233,7 @@ impl Doorman {
     }
 
     fn tell(&mut self) {
-        let count = self.clients.values().filter(|client| client.may_stay).count();
+        let count = self.staying();
         if count != self.told {
             self.told = count;
             self.events.send(Event::Clients(count));

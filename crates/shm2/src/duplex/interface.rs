@@ -57,8 +57,12 @@ impl<T: Element> Interface<T> {
         }
         let shared = Shared::create_bytes(second + bytes, None)?;
         let hello = Hello::of::<T>(options.capacity).bytes();
-        if !send_message(&socket, &hello, &[shared.memory.as_fd()])? {
-            return Err(ConnectError::BrokenOff);
+        match send_message(&socket, &hello, &[shared.memory.as_fd()]) {
+            Ok(true) => {}
+            Ok(false) => return Err(ConnectError::BrokenOff),
+            // It may have said why before it closed.
+            Err(error) if is_over(&error) => {}
+            Err(error) => return Err(error.into()),
         }
         answer(&socket, deadline)?.verdict(&hello)?;
         Ok(Self::attach(shared, socket, options, true)?)
@@ -258,6 +262,10 @@ impl Interface<u8> {
     pub fn recv_message(&mut self, message: &mut Vec<u8>) -> Result<bool, StepError> {
         self.incoming.recv_message(message)
     }
+}
+
+fn is_over(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// Until the next try at a server that has no place for one more to wait.
