@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask setup | demo | test | lint | models | faults | newer | asan | miri | fuzz | soak | bench`.
+//! The project's tasks: `cargo xtask setup | demo | test | lint | models | faults | newer | vm | asan | miri | fuzz | soak | bench`.
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@ mod program;
 mod run;
 mod setup;
 mod tests;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,7 @@ cargo xtask TASK
   models                the loom models of the protocol
   faults                kill points: processes ended and stopped at named places
   newer                 the element tests on GStreamer 1.26 and 1.28, in trees of newer Debian releases
+  vm                    the relay with a camera and vsock, in a virtual machine
   asan                  the core's, the fault and the element tests under AddressSanitizer
   miri                  the core on heap memory under Miri
   fuzz [--seconds N]    every fuzz target for N seconds (60)
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         ["models"] => tests::models(),
         ["faults"] => faults::kill_points(),
         ["newer"] => newer::newer(),
+        ["vm"] => vm::vm(),
         ["asan"] => faults::asan(),
         ["miri"] => faults::miri(),
         ["fuzz"] => fuzz::fuzz("60"),

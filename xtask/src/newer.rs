@@ -47,7 +47,7 @@ fn build() -> Result<Vec<PathBuf>, String> {
 }
 
 /// A tree of the release, made once. Errors are reasons to go without.
-fn tree(name: &str, script: &str) -> Result<PathBuf, String> {
+pub fn tree(name: &str, script: &str) -> Result<PathBuf, String> {
     let tree = target().join("trees").join(name);
     if tree.join("etc/shm2-complete").exists() {
         return Ok(tree);
@@ -75,7 +75,7 @@ fn tree(name: &str, script: &str) -> Result<PathBuf, String> {
     Ok(tree)
 }
 
-fn quietly(mut command: Command) -> bool {
+pub fn quietly(mut command: Command) -> bool {
     command.env("DEBIAN_FRONTEND", "noninteractive").stdout(std::process::Stdio::null());
     command.env_remove("TMPDIR").status().is_ok_and(|status| status.success())
 }
@@ -94,6 +94,6 @@ fn run_in(tree: &Path, name: &str, version: &str, tests: &[PathBuf]) -> Outcome 
     run_command(tests_there, &format!("element tests with GStreamer {version} (Debian {name})"))
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, String> {
+pub fn absolute(path: &Path) -> Result<PathBuf, String> {
     path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))
 }

@@ -5,6 +5,7 @@
 //! across source REGION             pictures with their time, 320x240 at 30/s
 //! across run PIPELINE              a pipeline; shm2sink and shm2src are built in
 //! across measure REGION SECONDS    ages of the pictures, by the clock of this kernel
+//! across vsock CID PORT SECONDS    a connection that is held for so long
 //! across lossy FROM TO PERCENT MS  UDP from one address to another and back, with loss and delay both ways
 //! ```
 
@@ -33,6 +34,7 @@ fn main() {
         ["source", region] => source(region),
         ["run", pipeline] => run(pipeline),
         ["measure", region, seconds] => measure(region, seconds.parse().unwrap()),
+        ["vsock", cid, port, seconds] => hold(cid.parse().unwrap(), port.parse().unwrap(), seconds.parse().unwrap()),
         ["lossy", from, to, percent, ms] => lossy(from, to, percent.parse().unwrap(), ms.parse().unwrap()),
         _ => panic!("source REGION, run PIPELINE, or measure REGION SECONDS"),
     }
@@ -72,6 +74,11 @@ fn source(region: &str) {
         next += PERIOD;
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
+}
+
+fn hold(cid: u32, port: u32, seconds: u64) {
+    let _connection = vsock::VsockStream::connect_with_cid_port(cid, port).unwrap();
+    std::thread::sleep(Duration::from_secs(seconds));
 }
 
 /// For kernels whose links cannot be made bad.
