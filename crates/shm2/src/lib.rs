@@ -30,6 +30,11 @@
 //! * A peer that dies, by `kill -9` too, is noticed within a second and its memory comes back.
 //! * Nothing that stands in the region makes this library panic, hang, or reach outside the region.
 //!
+//! # From one program to one other
+//! [`channel`] is a typed ring between two processes that need not trust each other, [`duplex`] two of them behind a
+//! Unix socket, with a server for many clients, and [`memory`] a blob that is written once. With the feature `tokio` both
+//! can be awaited.
+//!
 //! # What it does not do
 //! Consumers that lease can write the region file and so can corrupt frames if they are malicious; hand programs that
 //! you do not trust a file they can only read, and they become snapshot consumers. A leasing peer can also truncate the
