@@ -19,11 +19,17 @@ pub fn asan() -> Outcome {
         println!("skipped: asan: only set up for {TRIPLE}");
         return Ok(());
     }
-    let line = format!("cargo test -p shm2 -p shm2-tests --tests --features shm2-tests/kill-points --target {TRIPLE}");
-    let mut test = command(&line);
-    test.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address").env("SHM2_SANITIZED", "1");
-    test.env("CARGO_TARGET_DIR", target().join("asan"));
-    run_command(test, &format!("{line} (with -Zsanitizer=address)"))?;
+    // The examples are programs that a test starts: they have to be built by themselves.
+    let features = format!("--features shm2-tests/kill-points --target {TRIPLE}");
+    for line in [
+        format!("cargo build -p shm2 -p shm2-tests --examples {features}"),
+        format!("cargo test -p shm2 -p shm2-tests --tests {features}"),
+    ] {
+        let mut test = command(&line);
+        test.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address").env("SHM2_SANITIZED", "1");
+        test.env("CARGO_TARGET_DIR", target().join("asan"));
+        run_command(test, &format!("{line} (with -Zsanitizer=address)"))?;
+    }
     // GStreamer itself is not instrumented, and keeps what it once made: leaks are for its own tracer to find.
     let line = format!("cargo test -p gst-plugin-shm2 --lib {SANITIZED_ELEMENTS} --target {TRIPLE}");
     let mut test = command(&line);
