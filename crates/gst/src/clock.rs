@@ -129,7 +129,7 @@ mod tests {
             }
             std::thread::sleep(std::time::Duration::from_millis(17));
         }
-        assert!(worst < 1e6, "{worst} ns off");
+        assert!(worst < 1.5e6, "{worst} ns off");
     }
 
     #[test]
