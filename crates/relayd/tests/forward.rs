@@ -112,12 +112,17 @@ fn caps_follow_each_switch_times_go_on_and_metas_stay() {
     let mut run = 0;
     for _ in 0..5 {
         run += 1;
-        relay.splash.start(run, &splash);
+        // One that still runs comes back with a buffer of which only the relay knows that it is the first.
+        if run != 2 && run != 4 {
+            relay.splash.start(run, &splash);
+        }
         let before = relay.forward.counts().splash;
         common::until("the splash", || relay.forward.counts().splash > before + 10);
         relay.input.start(run, &input);
         relay.waits_for(|event| matches!(event, Event::Delivers(r) if *r == run));
-        relay.splash.stop();
+        if run != 1 && run != 3 {
+            relay.splash.stop();
+        }
         relay.passes(20);
         relay.input.stop();
         relay.waits_for(|event| matches!(event, Event::Stopped(Role::Input)));

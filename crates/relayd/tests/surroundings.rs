@@ -1,0 +1,160 @@
+//! The daemon and what is around it: files in its way, stuck devices, the service manager, a network that vanishes.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Daemon, LIMIT, fresh, output, source, until};
+use rustix::process::Signal;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+const TCP: &str = "tcp://127.0.0.1:0";
+
+#[test]
+fn a_file_at_the_control_path_stays_what_it_is() {
+    let file = fresh("precious");
+    std::fs::write(&file, "precious").unwrap();
+    let path = file.to_str().unwrap();
+    let refused = output(&["--output", "appsrc name=appsrc ! fakesink", "--input", "videotestsrc", "--control", path]);
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && errors.contains("a file that is no socket stands there"), "{errors}");
+    assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn what_a_browser_sends_is_no_demand() {
+    let daemon = Daemon::start(&source("ball"), &["--listen", TCP, "--start-delay", "200"]);
+    let mut browser = daemon.connect();
+    browser.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    daemon.waits_for_log("it speaks HTTP");
+    daemon.waits_for("clients", 0);
+    assert_eq!(daemon.status()["input_starts"], 0);
+}
+
+#[test]
+fn an_input_that_gets_stuck_does_not_keep_the_daemon_from_ending() {
+    let fifo = fresh("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
+    // Held open for writing, and nothing is written: the input never is ready.
+    let held = std::fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+    let input = format!("filesrc location={} ! rawvideoparse width=64 height=48", fifo.display());
+    let mut daemon = Daemon::start(&input, &["--listen", TCP, "--cool-down", "0", "--frame-timeout", "0"]);
+    for _ in 0..3 {
+        let client = daemon.connect();
+        daemon.waits_for("input", "starting");
+        drop(client);
+        daemon.waits_for("clients", 0);
+    }
+    let _client = daemon.connect();
+    daemon.waits_for("input", "starting");
+    daemon.signal(Signal::TERM);
+    let begun = Instant::now();
+    until("the daemon ends", || daemon.child.try_wait().unwrap().is_some());
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(daemon.child.wait().unwrap().success() && !std::path::Path::new(&daemon.region).exists());
+    drop(held);
+    std::fs::remove_file(fifo).unwrap();
+}
+
+#[test]
+fn the_manual_page_names_all_options() {
+    let page = String::from_utf8(output(&["--man"]).stdout).unwrap();
+    for option in ["output", "input", "splash", "listen", "activate", "token", "config", "check", "status"] {
+        assert!(page.contains(&format!("\\-\\-{option}")), "{option} in\n{page}");
+    }
+}
+
+#[test]
+fn the_service_manager_gives_sockets_and_hears_that_all_is_well() {
+    let (notify, path) = (fresh("notify"), fresh("activated"));
+    let socket = std::os::unix::net::UnixDatagram::bind(&notify).unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    // What systemd does: the socket is descriptor 3, and the variables name this process.
+    let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_shm2_relayd")]);
+    command.args(["--output", "appsrc name=appsrc ! fakesink", "--input", &source("ball"), "--cool-down", "0"]);
+    command.env("NOTIFY_SOCKET", &notify).env("WATCHDOG_USEC", "200000").env_remove("RUNTIME_DIRECTORY");
+    let listener = std::os::fd::OwnedFd::from(listener);
+    let child = command.stdin(listener).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut child = Ended(child);
+    let mut heard = String::new();
+    let mut hears = |what: &str| {
+        let mut bytes = [0; 512];
+        while !heard.contains(what) {
+            let count = socket.recv(&mut bytes).unwrap_or_else(|error| panic!("no {what}: {error}, but {heard}"));
+            heard.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        heard.clear();
+    };
+    hears("READY=1");
+    (0..3).for_each(|_| hears("WATCHDOG=1"));
+    let client = UnixStream::connect(&path).unwrap();
+    hears("STATUS=input on");
+    drop(client);
+    hears("STATUS=input off");
+    let pid = rustix::process::Pid::from_child(&child.0);
+    rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    hears("STOPPING=1");
+    assert!(child.0.wait().unwrap().success());
+    // The socket is the service manager's, and stays.
+    assert!(path.exists());
+    std::fs::remove_file(path).unwrap();
+    std::fs::remove_file(notify).unwrap();
+}
+
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A client whose network is gone says nothing more. Needs a network namespace of its own.
+#[test]
+fn a_client_that_is_silently_gone_is_noticed_within_half_a_minute() {
+    // One namespace for the daemon, one for the client, and a link between them that is then taken down.
+    let script = r#"set -e
+        ip link set lo up
+        ip link add here type veth peer name there
+        unshare --net sleep 100 & other=$!
+        sleep 0.3
+        ip link set there netns $other
+        ip addr add 10.77.0.1/24 dev here; ip link set here up
+        nsenter -t $other -n sh -c 'ip addr add 10.77.0.2/24 dev there; ip link set there up'
+        "$@" & daemon=$!
+        sleep 1
+        nsenter -t $other -n sh -c 'sleep 60 | timeout 60 bash -c "exec 3<>/dev/tcp/10.77.0.1/5566; cat"' &
+        sleep 1
+        "$1" --status --control "$0" | grep '"clients"'
+        ip link set here down
+        for second in $(seq 30); do
+            sleep 1
+            if "$1" --status --control "$0" | grep -q '"clients": 0'; then echo "gone after $second s"; break; fi
+        done
+        kill $daemon $other; wait $daemon"#;
+    let control = fresh("control");
+    let mut command = std::process::Command::new("timeout");
+    command
+        .args(["80", "unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", script])
+        .arg(&control);
+    command.arg(env!("CARGO_BIN_EXE_shm2_relayd")).args(["--output", "appsrc name=appsrc ! fakesink"]);
+    command.args(["--input", &source("ball"), "--listen", "tcp://10.77.0.1:5566", "--control"]).arg(&control);
+    let output = command.output().unwrap();
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let _ = std::fs::remove_file(&control);
+    if errors.contains("Operation not permitted") || errors.contains("not found") {
+        return shm2_tests::skip(&format!(
+            "no network namespaces here, a lost client is not tried: {}",
+            errors.lines().next().unwrap_or_default()
+        ));
+    }
+    println!("{text}");
+    assert!(text.contains("\"clients\": 1") && text.contains("gone after"), "{text}{errors}");
+}
