@@ -182,7 +182,8 @@ fn is_refusal_of(word: &str, error: &AttachError) -> bool {
     match error {
         AttachError::NotARegion { .. } => word == "magic",
         AttachError::Version { .. } => word == "version",
-        AttachError::TimedOut { .. } | AttachError::NoProducer { .. } => word == "state",
+        // Without a magic number it is memory in which a producer has yet to begin.
+        AttachError::TimedOut { .. } | AttachError::NoProducer { .. } => matches!(word, "state" | "magic"),
         AttachError::Header { field, .. } => {
             let field = match *field {
                 "region size" => "region_bytes",

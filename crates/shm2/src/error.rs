@@ -1,6 +1,8 @@
 //! Errors, one enum per operation. Each text names the value and what to do about it.
 
+use crate::device::DeviceError;
 use crate::layout;
+use crate::spec::EXAMPLE;
 use std::io;
 use std::path::PathBuf;
 
@@ -9,10 +11,10 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum SpecError {
     /// Nothing stands behind the scheme.
-    #[error("the region name {0:?} is empty: write for example shm:///dev/shm/NAME")]
+    #[error("the region name {0:?} is empty: write for example {example}", example = EXAMPLE)]
     Empty(String),
     /// Not one of ours.
-    #[error("the scheme {scheme:?} of {spec:?} is not known: use shm:///dev/shm/NAME or a plain path")]
+    #[error("the scheme {scheme:?} of {spec:?} is not known: use {example}", example = EXAMPLE)]
     UnknownScheme {
         /// What stood before `://`.
         scheme: String,
@@ -20,7 +22,7 @@ pub enum SpecError {
         spec: String,
     },
     /// A scheme that this build cannot serve.
-    #[error("{spec:?} needs {needs}, which this build for {os} does not have: use shm:///dev/shm/NAME here")]
+    #[error("{spec:?} needs {needs}, which this build for {os} does not have: use {example} here")]
     Unsupported {
         /// The whole text.
         spec: String,
@@ -28,7 +30,21 @@ pub enum SpecError {
         needs: &'static str,
         /// The operating system of this build.
         os: &'static str,
+        /// A name that works here.
+        example: &'static str,
     },
+    /// Not a section's name.
+    #[error(
+        "{0:?} is no name of a section: write winshm://Local/NAME or winshm://Global/NAME, NAME without slashes and of \
+         at most 180 characters"
+    )]
+    BadSection(String),
+    /// Not a device's name.
+    #[error(
+        "{0:?} names no ivshmem device: write ivshmem:// for the only one, ivshmem://0 for the first, \
+         ivshmem://?size=64M for the one of that size, or its address, file or instance id"
+    )]
+    BadDevice(String),
     /// A zero byte or a bad percent escape.
     #[error("the region name {0:?} holds a zero byte or a broken %-escape")]
     BadCharacter(String),
@@ -172,11 +188,39 @@ pub enum CreateError {
         /// Where.
         path: PathBuf,
     },
+    /// The memory of a virtual machine's device cannot be had.
+    #[error("{path:?}: {problem}")]
+    Device {
+        /// Its name.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: DeviceError,
+    },
     /// The directory is missing.
     #[error("the directory of {path:?} does not exist: make it, or use a name below /dev/shm")]
     NoDirectory {
         /// Where.
         path: PathBuf,
+    },
+    /// Windows: no right to make the section, or to use the one that is there.
+    #[error(
+        "access denied to {path:?}: another user has this name, or for Global/ the privilege to create global objects \
+         (SeCreateGlobalPrivilege: services and administrators) is missing; use winshm://Local/NAME within one session"
+    )]
+    SectionDenied {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Windows: memory and page file together are too small.
+    #[error(
+        "no room for {path:?}: it needs {needed} bytes and the system cannot commit them; choose a smaller size or \
+         enlarge the page file"
+    )]
+    NoCommit {
+        /// Where.
+        path: PathBuf,
+        /// Bytes to commit.
+        needed: u64,
     },
     /// Anything else from the system.
     #[error("cannot {what} {path:?}: {source}")]
@@ -275,6 +319,14 @@ pub enum AttachError {
         /// The value for a region of this size.
         expected: u64,
     },
+    /// The memory of a virtual machine's device cannot be had.
+    #[error("{path:?}: {problem}")]
+    Device {
+        /// Its name.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: DeviceError,
+    },
     /// All consumer pages are taken.
     #[error("{path:?} has {pages} leasing consumers already: attach with snapshot access, or stop one",
         pages = layout::PAGES)]
@@ -364,6 +416,12 @@ pub enum SendError {
     /// A peer that may write the file made it shorter.
     #[error("the file of {path:?} was truncated while in use: close this producer and make a new one")]
     Truncated {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Another producer began a life in this memory: this one was silent for longer than its lease time.
+    #[error("another producer has taken over {path:?}, because this one was paused or slept: make a new one")]
+    TakenOver {
         /// Where.
         path: PathBuf,
     },

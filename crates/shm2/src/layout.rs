@@ -63,6 +63,11 @@ pub const STATE_LIVE: u32 = 1;
 /// [`Header::state`]: the producer closed the region in an orderly way.
 pub const STATE_CLOSED: u32 = 2;
 
+/// [`Header::kept`]: the producer has the file's lock, and beats its heart.
+pub const KEPT_BY_LOCK: u32 = 1;
+/// [`Header::kept`]: the producer may be on another kernel than its consumers: only its heart shows that it lives.
+pub const KEPT_BY_HEARTBEAT: u32 = 2;
+
 /// [`Page::claimed`]: no consumer ever came as far as this page.
 pub const NEVER_CLAIMED: u32 = 0;
 /// [`Page::claimed`]: a consumer reads.
@@ -126,7 +131,8 @@ pub struct Header {
     pub first_sequence: AtomicU64,
     /// Time in milliseconds after which a peer without a new heartbeat counts as dead; 0 where locks tell it.
     pub lease_ms: AtomicU32,
-    /// 1 when the next producer is to go on in this very file, which is never removed.
+    /// 0, or when the next producer is to go on in this very memory, which is never removed: [`KEPT_BY_LOCK`] or
+    /// [`KEPT_BY_HEARTBEAT`].
     pub kept: AtomicU32,
     /// Names the producer's monotonic clock: who reads the same has the same clock. 0 where nobody can tell.
     pub clock: AtomicU64,

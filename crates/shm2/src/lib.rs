@@ -53,6 +53,8 @@ pub mod channel;
 pub mod consumer;
 #[cfg(not(loom))]
 mod description;
+#[cfg(not(loom))]
+pub mod device;
 #[cfg(all(target_os = "linux", not(loom), not(miri)))]
 pub mod duplex;
 #[cfg(not(loom))]

@@ -4,8 +4,11 @@
 //! |---|---|
 //! | `shm:///dev/shm/NAME`, `/dev/shm/NAME` | a file on Linux |
 //! | `winshm://Local/NAME`, `winshm://Global/NAME` | a named section on Windows |
-//! | `ivshmem://...` | a PCI device's memory in a virtual machine |
+//! | `ivshmem://...` | a PCI device's memory in a virtual machine; see [`Device`] |
+//!
+//! On Windows a name without a scheme is a section's: `NAME`, `Local\NAME`, `Global\NAME`.
 
+use crate::device::Device;
 use crate::error::SpecError;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,12 +18,55 @@ use std::str::FromStr;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Spec {
     path: PathBuf,
+    place: Place,
 }
 
+/// What kind of memory a name leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Place {
+    File,
+    Section(Section),
+    Device(Device),
+}
+
+/// A named section of Windows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Section {
+    /// Seen by every session, not by one alone.
+    pub(crate) global: bool,
+    pub(crate) name: String,
+}
+
+/// The system allows 260 characters with everything that is added to a name here.
+const LONGEST_SECTION: usize = 180;
+
 impl Spec {
-    /// The region's file.
+    /// The region's file, or the name as text where it is no file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Whether it is memory that another kernel may share, which no lock and no wake-up crosses.
+    pub fn is_device(&self) -> bool {
+        matches!(self.place, Place::Device(_))
+    }
+
+    /// Of a file that was found.
+    pub(crate) fn of_file(path: PathBuf) -> Self {
+        Self { path, place: Place::File }
+    }
+
+    fn of_section(section: Section) -> Self {
+        let path = format!("winshm://{}/{}", if section.global { "Global" } else { "Local" }, section.name);
+        Self { path: path.into(), place: Place::Section(section) }
+    }
+
+    fn of_device(device: Device) -> Self {
+        Self { path: format!("ivshmem://{device}").into(), place: Place::Device(device) }
     }
 }
 
@@ -32,6 +78,9 @@ impl From<&Spec> for Spec {
 
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.place != Place::File {
+            return write!(f, "{}", self.path.display());
+        }
         f.write_str("shm://")?;
         for byte in self.path.to_string_lossy().bytes() {
             // Characters of a path in RFC 3986.
@@ -49,11 +98,15 @@ impl FromStr for Spec {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
+        let resolved = |rest| unescape(rest).ok_or_else(|| SpecError::BadCharacter(text.into()));
         match text.split_once("://") {
+            None if cfg!(windows) => section(text, text),
             None => file(text, text.to_owned()),
-            Some(("shm", rest)) => file(text, unescape(rest).ok_or_else(|| SpecError::BadCharacter(text.into()))?),
+            Some(("shm", rest)) if cfg!(windows) => Err(elsewhere(text, rest, "files of Linux")),
+            Some(("shm", rest)) => file(text, resolved(rest)?),
+            Some(("winshm", rest)) if cfg!(windows) => section(text, &resolved(rest)?),
             Some(("winshm", rest)) => Err(elsewhere(text, rest, "Windows named sections")),
-            Some(("ivshmem", _)) => Err(unsupported(text, "the ivshmem backend")),
+            Some(("ivshmem", rest)) => device(text, rest),
             Some((scheme, _)) => Err(SpecError::UnknownScheme { scheme: scheme.into(), spec: text.into() }),
         }
     }
@@ -69,12 +122,39 @@ fn file(text: &str, path: String) -> Result<Spec, SpecError> {
     if !path.starts_with('/') {
         // shm://dev/shm/name has one slash too few; a name alone would end up in the root directory.
         return if text.contains("://") && path.contains('/') {
-            Ok(Spec { path: format!("/{path}").into() })
+            Ok(Spec::of_file(format!("/{path}").into()))
         } else {
             Err(SpecError::NotAbsolute(text.into()))
         };
     }
-    Ok(Spec { path: path.into() })
+    Ok(Spec::of_file(path.into()))
+}
+
+/// `Local/NAME`, `Global/NAME` or `NAME`, with either slash.
+fn section(text: &str, name: &str) -> Result<Spec, SpecError> {
+    let (global, name) = match name.split_once(['/', '\\']) {
+        None => (false, name),
+        Some(("Local", name)) => (false, name),
+        Some(("Global", name)) => (true, name),
+        Some(_) => return Err(SpecError::BadSection(text.into())),
+    };
+    if name.is_empty() {
+        return Err(SpecError::Empty(text.into()));
+    }
+    let characters = name.encode_utf16().count();
+    if name.contains(['/', '\\', '\0']) || characters > LONGEST_SECTION {
+        return Err(SpecError::BadSection(text.into()));
+    }
+    Ok(Spec::of_section(Section { global, name: name.into() }))
+}
+
+fn device(text: &str, rest: &str) -> Result<Spec, SpecError> {
+    let device = Device::parse(rest).ok_or_else(|| SpecError::BadDevice(text.into()))?;
+    match device {
+        Device::Interface(_) | Device::Instance(_) if !cfg!(windows) => Err(unsupported(text, "a Windows guest")),
+        Device::Address(_) | Device::File(_) if cfg!(windows) => Err(unsupported(text, "a Linux guest")),
+        device => Ok(Spec::of_device(device)),
+    }
 }
 
 fn elsewhere(text: &str, rest: &str, needs: &'static str) -> SpecError {
@@ -82,8 +162,11 @@ fn elsewhere(text: &str, rest: &str, needs: &'static str) -> SpecError {
 }
 
 fn unsupported(text: &str, needs: &'static str) -> SpecError {
-    SpecError::Unsupported { spec: text.into(), needs, os: std::env::consts::OS }
+    SpecError::Unsupported { spec: text.into(), needs, os: std::env::consts::OS, example: EXAMPLE }
 }
+
+/// A name that works on this system.
+pub(crate) const EXAMPLE: &str = if cfg!(windows) { "winshm://Local/NAME" } else { "shm:///dev/shm/NAME" };
 
 /// Resolves `%2F` and the like; `None` when an escape is broken or the result is not UTF-8.
 fn unescape(text: &str) -> Option<String> {
@@ -106,10 +189,12 @@ fn unescape(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    #[cfg(unix)]
     fn path(text: &str) -> String {
         text.parse::<Spec>().unwrap().path().display().to_string()
     }
 
+    #[cfg(unix)]
     #[test]
     fn one_region_has_several_names() {
         assert_eq!(path("/dev/shm/x"), "/dev/shm/x");
@@ -118,6 +203,7 @@ mod tests {
         assert_eq!(path("shm:///dev/shm/a%20b"), "/dev/shm/a b");
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_name_survives_its_own_text() {
         let spec: Spec = "/dev/shm/50%25 off?\u{e4}#1".parse().unwrap();
@@ -125,6 +211,7 @@ mod tests {
         assert_eq!(spec.to_string().parse::<Spec>().unwrap(), spec);
     }
 
+    #[cfg(unix)]
     #[test]
     fn bad_names_have_their_own_errors() {
         let error = |text: &str| text.parse::<Spec>().unwrap_err();
@@ -139,5 +226,44 @@ mod tests {
         assert!(matches!(error("shm:///a%0"), SpecError::BadCharacter(_)));
         assert!(matches!(error("shm:///a%00"), SpecError::BadCharacter(_)));
         assert!(matches!(error("/a\0b"), SpecError::BadCharacter(_)));
+    }
+    #[test]
+    fn devices_are_parsed_where_they_can_be() {
+        let parse = |text: &str| text.parse::<Spec>();
+        for text in ["ivshmem://", "ivshmem://0", "ivshmem://?size=64M"] {
+            let spec = parse(text).unwrap();
+            assert!(spec.is_device());
+            assert_eq!(parse(&spec.to_string()).unwrap(), spec);
+        }
+        assert!(matches!(parse("ivshmem://nonsense"), Err(SpecError::BadDevice(_))));
+        let linux = ["ivshmem://0000:00:04.0", "ivshmem:///sys/bus/pci/devices/0000:00:04.0", "ivshmem:///dev/kvmfr0"];
+        let windows = ["ivshmem://PCI\\VEN_1AF4&DEV_1110\\3&11583659&0&88", "ivshmem://\\\\?\\PCI#VEN_1AF4#3&1#{df57}"];
+        let (here, there) = if cfg!(windows) { (&windows[..], &linux[..]) } else { (&linux[..], &windows[..]) };
+        for text in here {
+            let spec = parse(text).unwrap();
+            assert_eq!(parse(&spec.to_string()).unwrap(), spec, "{spec}");
+        }
+        for text in there {
+            assert!(matches!(parse(text), Err(SpecError::Unsupported { .. })), "{text}");
+        }
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn one_section_has_several_names() {
+        let path = |text: &str| text.parse::<Spec>().unwrap().to_string();
+        for text in ["winshm://Local/x", "winshm://Local\\x", "winshm://x", "x", "Local\\x", "Local/x"] {
+            assert_eq!(path(text), "winshm://Local/x");
+        }
+        assert_eq!(path("Global\\x"), "winshm://Global/x");
+        let error = |text: &str| text.parse::<Spec>().unwrap_err();
+        assert!(matches!(error("winshm://"), SpecError::Empty(_)));
+        assert!(matches!(error("winshm://Local/"), SpecError::Empty(_)));
+        assert!(matches!(error("winshm://Session/x"), SpecError::BadSection(_)));
+        assert!(matches!(error("winshm://Local/a/b"), SpecError::BadSection(_)));
+        assert!(matches!(error("winshm://Local/a%00b"), SpecError::BadSection(_)));
+        assert!(matches!(error(&"x".repeat(181)), SpecError::BadSection(_)));
+        assert!(matches!(error("shm:///dev/shm/x"), SpecError::Unsupported { .. }));
+        assert!(matches!(error("http://x"), SpecError::UnknownScheme { .. }));
     }
 }

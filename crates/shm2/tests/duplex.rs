@@ -1,5 +1,6 @@
 //! Clients and servers: handshakes, many clients on one thread, kills, lies and floods.
 
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};

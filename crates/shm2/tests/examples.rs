@@ -1,5 +1,6 @@
 //! The example programs, as a reader would run them.
 
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Write};

@@ -3,6 +3,7 @@
 //! # Safety
 //! The child makes no call but those of the test and `_exit`; the parent waits for it.
 
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, unsafe_code)]
 
 mod common;

@@ -1,5 +1,6 @@
 //! Making, taking over and leaving regions: who wins, what is refused, and in which words.
 
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

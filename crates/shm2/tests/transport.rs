@@ -396,6 +396,7 @@ fn frames_of_every_size_up_to_the_arena() {
     assert!(matches!(too_large, SendError::TooLarge { .. }), "{too_large}");
 }
 
+#[cfg(unix)]
 #[test]
 fn a_hostile_cell_is_an_error_with_its_name() {
     use std::os::unix::fs::FileExt;

@@ -9,6 +9,7 @@
 use crate::error::{AttachError, CreateError};
 use crate::layout;
 use crate::mapped::Memory;
+use crate::spec::Spec;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::HashMap;
@@ -103,11 +104,6 @@ impl Mapping {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity(u64);
 
-/// Which region the path leads to.
-pub(crate) fn identity_at(path: &Path) -> Option<Identity> {
-    with_files(|files| files.get(path).map(|file| Identity(file.number)))
-}
-
 /// A region that this process produces.
 pub(crate) struct OwnedRegion {
     file: Arc<File>,
@@ -117,12 +113,13 @@ pub(crate) struct OwnedRegion {
 
 impl OwnedRegion {
     pub(crate) fn create<T>(
-        path: &Path,
+        spec: &Spec,
         bytes: u64,
         _perms: u32,
         keep: bool,
-        begin: impl FnOnce(Mapping, &dyn Fn(&Memory)) -> T,
+        begin: impl FnOnce(Mapping, &dyn Fn(&Memory)) -> Result<T, CreateError>,
     ) -> Result<(Self, T), CreateError> {
+        let path = spec.path();
         let old = with_files(|files| files.get(path).cloned());
         if old.as_ref().is_some_and(|file| guard(&file.locks).producer) {
             return Err(CreateError::Busy { path: path.into() });
@@ -130,7 +127,7 @@ impl OwnedRegion {
         let file = old.filter(|_| keep).unwrap_or_else(|| File::new(bytes));
         guard(&file.locks).producer = true;
         let mapping = Mapping { bytes: file.bytes, offset: 0, file: file.clone() };
-        let begun = begin(mapping, &|_| {});
+        let begun = begin(mapping, &|_| {})?;
         with_files(|files| files.insert(path.into(), file.clone()));
         Ok((Self { file, path: path.into(), keep }, begun))
     }
@@ -170,6 +167,22 @@ impl OwnedRegion {
     pub(crate) fn end_life(&self) {
         guard(&self.file.locks).producer = false;
     }
+
+    pub(crate) fn has_locks(&self) -> bool {
+        true
+    }
+
+    pub(crate) fn wake(&self, _word: &AtomicU32, _pages: u64) {
+        wake_all();
+    }
+
+    pub(crate) fn wait_room(&self, words: &[(&AtomicU32, u32)], timeout: Duration) {
+        sleep(Some(timeout), || words.iter().all(|(word, expected)| word.load(Ordering::Relaxed) == *expected));
+    }
+
+    pub(crate) fn watch(&self, _event: &Arc<Event>) -> Option<Watch> {
+        None
+    }
 }
 
 /// A region opened by a consumer.
@@ -181,7 +194,8 @@ pub(crate) struct OpenRegion {
 }
 
 impl OpenRegion {
-    pub(crate) fn open(path: &Path, _writable: bool) -> Result<Self, AttachError> {
+    pub(crate) fn open(spec: &Spec, _writable: bool) -> Result<Self, AttachError> {
+        let path = spec.path();
         let file = with_files(|files| files.get(path).cloned());
         let file = file.ok_or_else(|| AttachError::NotFound { path: path.into() })?;
         Ok(Self { file, path: path.into(), shows_presence: AtomicU64::new(0) })
@@ -237,6 +251,31 @@ impl OpenRegion {
         true
     }
 
+    pub(crate) fn has_locks(&self) -> bool {
+        true
+    }
+
+    pub(crate) fn wait(
+        &self,
+        word: NonNull<AtomicU32>,
+        expected: u32,
+        (event, seen): (&Event, u32),
+        timeout: Option<Duration>,
+        _news: &dyn Fn() -> bool,
+    ) -> Wake {
+        // SAFETY: the caller's mapping keeps the word alive.
+        let word = unsafe { word.as_ref() };
+        sleep(timeout, || word.load(Ordering::Relaxed) == expected && event.value() == seen)
+    }
+
+    pub(crate) fn wake_producer(&self, _room: &AtomicU32) {
+        wake_all();
+    }
+
+    pub(crate) fn watch(&self, _event: &Arc<Event>) -> Option<Watch> {
+        None
+    }
+
     pub(crate) fn read_exact(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         if offset as usize + buffer.len() > self.file.bytes {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -263,6 +302,7 @@ pub(crate) enum Wake {
     Signal,
     Timeout,
     Fault,
+    Gone,
 }
 
 /// A word that wakes whoever waits for it.
@@ -303,26 +343,6 @@ fn sleep(timeout: Option<Duration>, still: impl Fn() -> bool) -> Wake {
     if timeout == Some(time) { Wake::Timeout } else { Wake::Signal }
 }
 
-pub(crate) fn wait_any(
-    word: NonNull<AtomicU32>,
-    expected: u32,
-    event: &Event,
-    seen: u32,
-    timeout: Option<Duration>,
-) -> Wake {
-    // SAFETY: the caller's mapping keeps the word alive.
-    let word = unsafe { word.as_ref() };
-    sleep(timeout, || word.load(Ordering::Relaxed) == expected && event.value() == seen)
-}
-
-pub(crate) fn wait_shared(words: &[(&AtomicU32, u32)], timeout: Duration) -> Wake {
-    sleep(Some(timeout), || words.iter().all(|(word, expected)| word.load(Ordering::Relaxed) == *expected))
-}
-
-pub(crate) fn wake_shared(_word: &AtomicU32) {
-    wake_all();
-}
-
 /// There is nothing to watch: everybody looks around.
 #[derive(Debug)]
 pub(crate) struct Watch;
@@ -333,16 +353,18 @@ impl Watch {
     }
 }
 
-pub(crate) fn watch_region<T>(_region: &T, _event: &Arc<Event>) -> Option<Watch> {
-    None
-}
+/// Waiting for a producer at a name: by looking.
+#[derive(Default)]
+pub(crate) struct NameWatch;
 
-pub(crate) fn watch_directory(_path: &Path, _event: &Arc<Event>) -> Option<Watch> {
-    None
-}
+impl NameWatch {
+    pub(crate) fn arm(&mut self, _spec: &Spec, _event: &Arc<Event>) -> bool {
+        false
+    }
 
-pub(crate) fn watch_revival(_path: &Path, _event: &Arc<Event>) -> Option<Watch> {
-    None
+    pub(crate) fn wait(&self, event: &Event, seen: u32, timeout: Option<Duration>) {
+        event.wait(seen, Some(timeout.unwrap_or(Duration::MAX).min(Duration::from_millis(5))));
+    }
 }
 
 pub(crate) fn monotonic_ns() -> u64 {

@@ -1,14 +1,29 @@
 //! Operating-system code, and nowhere else: making and opening regions, locks that tell who lives, sleeping and
 //! waking, clocks. Each system's folder offers the same names; `heap` is for Miri.
+//!
+//! `region` chooses between the system's own kind of region and `device`, memory that another kernel may share.
 
+#[cfg(not(miri))]
+mod device;
 #[cfg(miri)]
 mod heap;
 #[cfg(all(target_os = "linux", not(miri)))]
 mod linux;
+#[cfg(not(miri))]
+mod poll;
+#[cfg(not(miri))]
+mod region;
+#[cfg(all(windows, not(miri)))]
+mod windows;
+
 #[cfg(miri)]
 pub(crate) use heap::*;
 #[cfg(all(target_os = "linux", not(miri)))]
 pub(crate) use linux::*;
+#[cfg(not(miri))]
+pub(crate) use region::{OpenRegion, OwnedRegion};
+#[cfg(all(windows, not(miri)))]
+pub(crate) use windows::*;
 
-#[cfg(not(target_os = "linux"))]
-compile_error!("only the Linux backend is here so far");
+#[cfg(not(any(target_os = "linux", windows, miri)))]
+compile_error!("there are backends for Linux and for Windows");

@@ -60,7 +60,7 @@ impl Attachment {
     fn producer_heart(&self) -> Option<(u64, Duration)> {
         match self {
             Self::Lease(session) => session.producer_heart(),
-            Self::Snapshot(_) => None,
+            Self::Snapshot(snapshot) => snapshot.producer_heart(),
         }
     }
 
@@ -104,7 +104,7 @@ struct Liveness {
     watch: Option<Watch>,
 }
 
-pub(super) const UNWATCHED_PROBE: Duration = Duration::from_millis(250);
+const UNWATCHED_PROBE: Duration = Duration::from_millis(250);
 const FIRST_PROBE: Duration = Duration::from_micros(200);
 const LAST_PROBE: Duration = Duration::from_millis(100);
 
@@ -196,6 +196,7 @@ impl Attached {
         match self.attachment.wait(position, &signals.event, seen, timeout) {
             Wake::Fault => Err(Lie::Truncated),
             Wake::Timeout | Wake::Signal => Ok(false),
+            Wake::Gone => Ok(!self.producer_lives()),
         }
     }
 
@@ -206,7 +207,7 @@ impl Attached {
         self.liveness.is_due(seen) && !self.producer_lives()
     }
 
-    fn producer_lives(&mut self) -> bool {
+    pub(super) fn producer_lives(&mut self) -> bool {
         match (self.attachment.producer_heart(), &mut self.heart) {
             (Some((value, lease)), Some(heart)) => heart.is_alive(value, lease),
             _ => self.attachment.region().producer_lives(),

@@ -10,7 +10,8 @@ use std::time::Duration;
 /// How a consumer gets at the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Access {
-    /// Leasing if there is a page and the right to write; else snapshots.
+    /// Leasing if there is a page and the right to write; else snapshots. Also snapshots where only heartbeats tell who
+    /// lives: whoever pauses for longer than the lease time would lose what it holds.
     #[default]
     Auto,
     /// In place, holding each frame: needs the right to write the file and one of 64 pages.
@@ -73,7 +74,8 @@ pub enum OnProducerExit {
 /// How a consumer and its producer know that the other lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Liveness {
-    /// By file locks, which the kernel ends with their process. At once, and certain.
+    /// By locks, which the kernel ends with their process: at once, and certain. Where there are none, in the memory of a
+    /// virtual machine's device and where a producer in a virtual machine writes, it is by heartbeats all the same.
     #[default]
     Lock,
     /// By heartbeats, for memory that both sides reach but no common kernel watches, as with virtual machines. Only in
@@ -93,6 +95,13 @@ pub(super) struct Settings {
     pub(super) spin: Duration,
     pub(super) liveness: Liveness,
     pub(super) events: bool,
+}
+
+impl Settings {
+    /// Where only heartbeats tell, a peer that pauses loses what it holds: leasing is for those who ask for it.
+    pub(super) fn prefers_snapshots(&self) -> bool {
+        self.access == Access::Auto && self.liveness == Liveness::Lock
+    }
 }
 
 impl Default for Settings {

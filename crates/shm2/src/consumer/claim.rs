@@ -1,6 +1,5 @@
 //! Taking a consumer page.
 
-use super::builder::Liveness;
 use crate::backend::OpenRegion;
 use crate::error::AttachError;
 use crate::layout;
@@ -11,19 +10,26 @@ use crate::sync::{AtomicU32, Ordering};
 /// Takes the first free page; returns it and what its `claimed` shows now. Pages come into use in order, because the
 /// producer's scan ends at the first that was never used; so each page on the way is marked as used before anything
 /// else, by whoever gets there first. Nobody waits for anybody.
-pub(super) fn claim(region: &OpenRegion, memory: &Memory, liveness: Liveness) -> Result<(OwnPage, u32), AttachError> {
+///
+/// A device may drop what is written without a word (QEMU's `readonly=on`): then nothing can be claimed.
+pub(super) fn claim(region: &OpenRegion, memory: &Memory, by_heart: bool) -> Result<(OwnPage, u32), AttachError> {
     for index in 0..layout::PAGES {
         let claimed = &memory.page(index).claimed;
         if !protocol::is_used(claimed) {
             protocol::mark_used(&own_page(region, index)?.words().claimed);
+            if !protocol::is_used(claimed) {
+                return Err(AttachError::Denied { path: region.path().into() });
+            }
         }
-        let taken = match liveness {
-            Liveness::Lock => claim_by_lock(region, index)?,
-            Liveness::Heartbeat if claimed.load(Ordering::Acquire) != layout::FREE => None,
-            Liveness::Heartbeat => {
+        let taken = match by_heart {
+            false => claim_by_lock(region, index)?,
+            true if claimed.load(Ordering::Acquire) != layout::FREE => None,
+            true => {
                 let page = own_page(region, index)?;
                 let shown = layout::CLAIMING | layout::BY_HEARTBEAT | owner_number(&page.words().claims) << 16;
-                protocol::take_page(&page.words().claimed, layout::FREE, shown).then_some((page, shown))
+                let taken = protocol::take_page(&page.words().claimed, layout::FREE, shown);
+                let is_kept = || claimed.load(Ordering::Acquire) == shown;
+                (taken && is_kept()).then_some((page, shown))
             }
         };
         if let Some(taken) = taken {

@@ -4,6 +4,8 @@ use super::builder::Liveness;
 use crate::backend::{self, OpenRegion};
 use crate::error::AttachError;
 use crate::layout::*;
+use crate::spec::Spec;
+use crate::sync::{Ordering, fence};
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ pub(crate) struct Checked {
     pub(crate) first: u64,
     /// Time without a heartbeat after which a peer without a lock is dead; `None` where there are only locks.
     pub(crate) lease: Option<Duration>,
+    /// Only its heartbeats tell whether the producer lives.
+    pub(crate) by_heart: bool,
     /// The producer's monotonic clock is not this process's.
     pub(crate) has_other_clock: bool,
 }
@@ -69,7 +73,8 @@ impl Checked {
             blocks: u32_at(bytes, 88) == 2,
             first: u64_at(bytes, 104).max(1),
             has_other_clock: is_other_clock(u64_at(bytes, 120), backend::clock_name()),
-            lease: (u32_at(bytes, 116) == 1)
+            by_heart: false,
+            lease: (u32_at(bytes, 116) != 0)
                 .then(|| Duration::from_millis(u32_at(bytes, 112).clamp(100, 3_600_000).into())),
         })
     }
@@ -83,26 +88,46 @@ fn is_other_clock(theirs: u64, ours: u64) -> bool {
 /// Reads and checks the header, and that the region has a producer, as far as locks can tell.
 pub(super) fn check(region: &OpenRegion, liveness: Liveness) -> Result<Checked, AttachError> {
     let path = region.path();
-    let mut bytes = [0; FIXED];
     if region.bytes() == 0 {
         // A place that somebody prepared for a producer.
         return Err(AttachError::NotFound { path: path.into() });
     }
     let system = |source| AttachError::System { what: "read", path: path.into(), source };
-    let length = FIXED.min(region.bytes() as usize);
-    region.read_exact(&mut bytes[..length], 0).map_err(system)?;
-    if bytes == [0; FIXED] {
-        // Memory in which nothing was yet.
+    let bytes = fixed(region).map_err(system)?;
+    if u64_at(&bytes, 0) == 0 {
+        // Memory in which nothing was yet, or a producer is about to begin.
         return Err(AttachError::NoProducer { path: path.into() });
     }
     Checked::magic(&bytes, path)?;
+    // The magic number is written last: what is read after it is whole.
+    fence(Ordering::Acquire);
+    let bytes = fixed(region).map_err(system)?;
     // What a dead producer left may be of any version: its successor will replace it.
-    if liveness == Liveness::Lock && !region.producer_lives() {
+    let by_heart = !region.has_locks() || liveness == Liveness::Heartbeat || u32_at(&bytes, 116) == KEPT_BY_HEARTBEAT;
+    if !by_heart && !region.producer_lives() {
         return Err(AttachError::NoProducer { path: path.into() });
     }
-    let checked = Checked::from_bytes(&bytes, region.bytes(), path)?;
+    let mut checked = Checked::from_bytes(&bytes, region.bytes(), path)?;
+    checked.by_heart = by_heart;
+    if by_heart && checked.lease.is_none() {
+        return Err(AttachError::NoHeartbeat { path: path.into() });
+    }
     let (backed, needed) = (region.backed_bytes(), checked.arena_bytes);
     if backed < needed { Err(AttachError::NotBacked { path: path.into(), backed, needed }) } else { Ok(checked) }
+}
+
+/// As much of the fixed part as there is.
+fn fixed(region: &OpenRegion) -> std::io::Result<[u8; FIXED]> {
+    let mut bytes = [0; FIXED];
+    let length = FIXED.min(region.bytes() as usize);
+    region.read_exact(&mut bytes[..length], 0)?;
+    Ok(bytes)
+}
+
+/// Whether a producer in another kernel may begin a life at this name, of which nothing here would tell.
+pub(super) fn may_be_revived_unseen(spec: &Spec) -> bool {
+    let Ok(region) = OpenRegion::open(spec, false) else { return false };
+    !region.has_locks() || fixed(&region).is_ok_and(|bytes| u64_at(&bytes, 0) == MAGIC && u32_at(&bytes, 116) != 0)
 }
 
 fn equal(path: &Path, field: &'static str, found: u64, expected: u64) -> Result<(), AttachError> {

@@ -15,17 +15,17 @@ pub use builder::{Access, Builder, Liveness, OnProducerExit, Start};
 pub use frame::Frame;
 pub use overview::Overview;
 
-use crate::backend::{Event, Identity, Watch, identity_at, watch_directory, watch_region, watch_revival};
+use crate::backend::{Event, Identity, NameWatch};
 use crate::error::{AttachError, Lie, ReceiveError, SpecError};
 use crate::layout;
 use crate::spec::Spec;
-use attached::{Attached, Attachment, UNWATCHED_PROBE};
+use attached::{Attached, Attachment};
 use builder::Settings;
+use header::may_be_revived_unseen;
 use pulse::Pulse;
 use session::Session;
 use snapshot::Snapshot;
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -44,6 +44,9 @@ struct Position {
     /// Looks of a polling consumer that found nothing.
     idle: u32,
 }
+
+/// How often to look for the first heartbeat of a producer that no lock shows.
+const HEART_PROBE: Duration = Duration::from_millis(50);
 
 /// A polling consumer looks this often in vain before it doubts what it sees.
 const IDLE_CHECK: u32 = 1024;
@@ -239,9 +242,17 @@ impl Consumer {
         if !self.position.idle.is_multiple_of(IDLE_CHECK) {
             return Ok(None);
         }
-        match self.attached.as_ref().map(|attached| attached.attachment.check_idle(&self.position)) {
-            Some(Err(lie)) => Err(self.misbehaving(lie)),
-            _ => Ok(None),
+        let Some(attached) = &mut self.attached else { return Ok(None) };
+        if let Err(lie) = attached.attachment.check_idle(&self.position) {
+            return Err(self.misbehaving(lie));
+        }
+        // Where only a wait is told of the producer's death, one that never waits must ask.
+        if attached.producer_lives() {
+            return Ok(None);
+        }
+        match self.take()? {
+            None => self.producer_gone(),
+            frame => Ok(frame),
         }
     }
 
@@ -317,39 +328,20 @@ impl Consumer {
         if self.attached.is_some() {
             return Ok(());
         }
-        let mut watch: Option<Watch> = None;
-        let mut file_watch: Option<(Identity, Watch)> = None;
+        let mut watch = NameWatch::default();
         loop {
             let seen = self.shared.event.value();
-            let watched = watch.as_ref().is_some_and(Watch::is_alive);
             match self.try_attach() {
                 Err(e) if e.is_absence() => {}
                 other => return other,
             }
-            let file = identity_at(self.spec.path());
-            let is_watched = file_watch.as_ref().is_some_and(|(of, watch)| Some(*of) == file && watch.is_alive());
-            if let Some(file) = file.filter(|_| !is_watched) {
-                // A producer may begin a new life in this very file.
-                file_watch = watch_revival(self.spec.path(), &self.shared.event).map(|watch| (file, watch));
-                if file_watch.is_some() {
-                    continue;
-                }
+            if !watch.arm(&self.spec, &self.shared.event) {
+                self.wait_for_name(&watch, seen, deadline)?;
             }
-            if !watched {
-                // Watch first, then look once more: a producer may have come in between.
-                let directory = self.spec.path().parent().unwrap_or(Path::new("/"));
-                watch = watch_directory(directory, &self.shared.event);
-                if watch.is_some() {
-                    continue;
-                }
-            }
-            let told = watch.is_some() && file_watch.is_some() >= file.is_some();
-            let told = told && self.settings.liveness == Liveness::Lock;
-            self.wait_for_name(seen, deadline, told)?;
         }
     }
 
-    fn wait_for_name(&self, seen: u32, deadline: Option<Instant>, watched: bool) -> Result<(), AttachError> {
+    fn wait_for_name(&self, watch: &NameWatch, seen: u32, deadline: Option<Instant>) -> Result<(), AttachError> {
         if self.shared.cancelled.load(Ordering::Acquire) {
             return Err(AttachError::Cancelled);
         }
@@ -357,15 +349,16 @@ impl Consumer {
         if left.is_some_and(|l| l.is_zero()) {
             return Err(AttachError::TimedOut { path: self.spec.path().into() });
         }
-        let slice = (!watched).then_some(UNWATCHED_PROBE);
-        self.shared.event.wait(seen, [left, slice].into_iter().flatten().min());
+        let by_heart = self.settings.liveness == Liveness::Heartbeat || may_be_revived_unseen(&self.spec);
+        let slice = by_heart.then_some(HEART_PROBE);
+        watch.wait(&self.shared.event, seen, [left, slice].into_iter().flatten().min());
         Ok(())
     }
 
     fn try_attach(&mut self) -> Result<(), AttachError> {
         let seen = self.shared.event.value();
         let (attachment, position) = self.open()?;
-        let watch = watch_region(attachment.region(), &self.shared.event);
+        let watch = attachment.region().watch(&self.shared.event);
         let discontinuity = self.totals.attaches > 0;
         self.position = Position { latest_only: self.settings.latest_only, discontinuity, ..position };
         self.go_on(&attachment);
@@ -392,14 +385,16 @@ impl Consumer {
     }
 
     fn open(&mut self) -> Result<(Attachment, Position), AttachError> {
-        let (path, settings, pulse) = (self.spec.path(), &self.settings, &mut self.pulse);
-        let mut lease = || Session::open(path, settings, pulse).map(|(s, p)| (Attachment::Lease(s), p));
-        let snapshot = || Snapshot::open(path, settings.start).map(|(s, p)| (Attachment::Snapshot(Box::new(s)), p));
+        let (spec, settings, pulse) = (&self.spec, &self.settings, &mut self.pulse);
+        let lease = |pulse: &mut Pulse| Session::open(spec, settings, pulse).map(|(s, p)| (Attachment::Lease(s), p));
+        let snapshot = |pulse: &mut Pulse| {
+            Snapshot::open(spec, settings, pulse).map(|(s, p)| (Attachment::Snapshot(Box::new(s)), p))
+        };
         match settings.access {
-            Access::Lease => lease(),
-            Access::Snapshot => snapshot(),
-            Access::Auto => match lease() {
-                Err(AttachError::Denied { .. } | AttachError::Full { .. }) => snapshot(),
+            Access::Lease => lease(pulse),
+            Access::Snapshot => snapshot(pulse),
+            Access::Auto => match lease(pulse) {
+                Err(AttachError::Denied { .. } | AttachError::Full { .. }) => snapshot(pulse),
                 other => other,
             },
         }

@@ -47,19 +47,20 @@ impl Overview {
     /// As for a consumer that attaches with [`Access::Snapshot`](super::Access::Snapshot).
     pub fn of(spec: &str) -> Result<Self, AttachError> {
         let spec: Spec = spec.parse().map_err(|e: SpecError| AttachError::Spec(e))?;
-        Self::at(spec.path())
+        Self::at(&spec)
     }
 
     /// All regions with a live producer among the files of a directory that this user may read.
     pub fn all_in(directory: &Path) -> Vec<Self> {
         let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        let mut all: Vec<_> = files.filter_map(|file| Self::at(&file.path()).ok()).collect();
+        let mut all: Vec<_> = files.filter_map(|file| Self::at(&Spec::of_file(file.path())).ok()).collect();
         all.sort_by(|a, b| a.path.cmp(&b.path));
         all
     }
 
-    fn at(path: &Path) -> Result<Self, AttachError> {
-        let region = OpenRegion::open(path, false)?;
+    fn at(spec: &Spec) -> Result<Self, AttachError> {
+        let region = OpenRegion::open(spec, false)?;
+        let path = spec.path();
         let checked = check(&region, Liveness::Lock)?;
         let system = |source| AttachError::System { what: "read", path: path.into(), source };
         let word = |offset| word(&region, offset).map_err(system);

@@ -4,13 +4,13 @@ mod hold;
 
 pub(super) use hold::Hold;
 
-use super::builder::{Liveness, Settings, Start, latest};
+use super::builder::{Settings, Start, latest};
 use super::claim::claim;
 use super::frame::{Frame, Payload};
 use super::header::{Checked, check};
 use super::pulse::Pulse;
 use super::{Position, Step};
-use crate::backend::{self, Event, OpenRegion, Wake, wait_any, wake_shared};
+use crate::backend::{self, Event, OpenRegion, Wake};
 use crate::description::{Description, Kind};
 use crate::error::{AttachError, Lie};
 use crate::heartbeat::{self, Beat};
@@ -18,8 +18,8 @@ use crate::layout::{self, STATE_LIVE, W_SEQUENCE};
 use crate::mapped::{Memory, OwnPage};
 use crate::points::point;
 use crate::protocol;
+use crate::spec::Spec;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
-use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -46,13 +46,16 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn open(
-        path: &Path,
+        spec: &Spec,
         settings: &Settings,
         pulse: &mut Pulse,
     ) -> Result<(Arc<Self>, Position), AttachError> {
-        let region = OpenRegion::open(path, true)?;
+        let region = OpenRegion::open(spec, true)?;
+        let path = spec.path();
         point!("attach.opened");
-        check(&region, settings.liveness)?;
+        if check(&region, settings.liveness)?.by_heart && settings.prefers_snapshots() {
+            return Err(AttachError::Denied { path: path.into() });
+        }
         let memory = Memory::new(region.map(0, region.bytes() as usize, false)?);
         let lives = || memory.header().state.load(Ordering::Acquire) == STATE_LIVE;
         let absent = || AttachError::NoProducer { path: path.into() };
@@ -64,10 +67,11 @@ impl Session {
         if memory.header().generation.load(Ordering::Acquire) != checked.generation || !lives() {
             return Err(absent());
         }
-        if settings.liveness == Liveness::Heartbeat {
-            pulse.must_beat(memory.header(), &checked, path)?;
+        if checked.by_heart {
+            // Relaxed: only its change counts.
+            pulse.must_beat(memory.header().heartbeat.load(Ordering::Relaxed), &checked, path)?;
         }
-        let (page, shown) = claim(&region, &memory, settings.liveness)?;
+        let (page, shown) = claim(&region, &memory, checked.by_heart)?;
         point!("attach.claimed");
         let budget = settings.max_leases.min(checked.max_leases);
         let (in_use, shown) = (AtomicU64::new(0), AtomicU32::new(shown));
@@ -426,7 +430,7 @@ impl Session {
         if self.checked.blocks && protocol::room_is_needed(&self.memory.header().producer_waits) {
             let room = &self.page.words().room;
             room.fetch_add(1, Ordering::Release);
-            wake_shared(room);
+            self.region.wake_producer(room);
         }
     }
 
@@ -438,7 +442,8 @@ impl Session {
         if self.has_news(position) {
             return Wake::Signal;
         }
-        wait_any(NonNull::from(&header.wake), expected, event, seen, timeout)
+        let news = || self.has_news(position);
+        self.region.wait(NonNull::from(&header.wake), expected, (event, seen), timeout, &news)
     }
 
     /// Whether the next frame is there, or the region was closed.

@@ -4,20 +4,21 @@
 //! A cell is read twice: once for its sequence, then whole, so that no word is older than the sequence; then `oldest`
 //! is read, so that no word is newer. The same look at `oldest` after the payload confirms the payload.
 
-use super::builder::{Liveness, Start, latest};
+use super::builder::{Settings, latest};
 use super::frame::{Frame, Payload};
 use super::header::{Checked, check};
+use super::pulse::Pulse;
 use super::session::LAPS;
 use super::{Position, Step};
-use crate::backend::{Event, OpenRegion, Wake, wait_any};
+use crate::backend::{Event, OpenRegion, Wake};
 use crate::description::{Description, Kind, Range};
 use crate::error::{AttachError, Lie};
 use crate::layout::{self, Header, STATE_LIVE};
 use crate::mapped::WakeWord;
 use crate::points::point;
+use crate::spec::Spec;
 use crate::sync::{Ordering, fence};
 use std::mem::offset_of;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -49,20 +50,20 @@ impl From<std::io::Error> for Failure {
 }
 
 impl Snapshot {
-    pub(super) fn open(path: &Path, start: Start) -> Result<(Self, Position), AttachError> {
-        let region = OpenRegion::open(path, false)?;
-        check(&region, Liveness::Lock)?;
+    pub(super) fn open(spec: &Spec, settings: &Settings, pulse: &mut Pulse) -> Result<(Self, Position), AttachError> {
+        let region = OpenRegion::open(spec, false)?;
+        let (path, start, liveness) = (spec.path(), settings.start, settings.liveness);
+        check(&region, liveness)?;
         region.show_presence().map_err(|source| AttachError::System { what: "lock", path: path.into(), source })?;
         point!("snapshot.shown");
         let wake = WakeWord::new(region.map(0, WakeWord::BYTES, false)?);
         let absent = || AttachError::NoProducer { path: path.into() };
-        let mut new =
-            Self { checked: check(&region, Liveness::Lock)?, region, wake, since: Instant::now(), caps: None };
+        let mut new = Self { checked: check(&region, liveness)?, region, wake, since: Instant::now(), caps: None };
         if new.is_closed() {
             return Err(absent());
         }
         // Once more: what was read at first may be of the life before, or of two.
-        new.checked = check(&new.region, Liveness::Lock)?;
+        new.checked = check(&new.region, liveness)?;
         let read = |offset| {
             new.u64_at(offset).map_err(|source| AttachError::System { what: "read", path: path.into(), source })
         };
@@ -71,6 +72,9 @@ impl Snapshot {
         }
         if new.is_other_life() {
             return Err(absent());
+        }
+        if new.checked.by_heart {
+            pulse.must_beat(read(offset_of!(Header, heartbeat))?, &new.checked, path)?;
         }
         let (oldest, head) = (read(offset_of!(Header, oldest))?, read(offset_of!(Header, head))?);
         let next = start.first(oldest, head, new.checked.history, |sequence| new.kind_of(sequence));
@@ -89,6 +93,12 @@ impl Snapshot {
 
     pub(super) fn checked(&self) -> &Checked {
         &self.checked
+    }
+
+    /// Where only heartbeats tell: what the producer's heart shows, and how long it may rest.
+    pub(super) fn producer_heart(&self) -> Option<(u64, Duration)> {
+        let lease = self.checked.lease.filter(|_| self.checked.by_heart)?;
+        Some((self.u64_at(offset_of!(Header, heartbeat)).unwrap_or_default(), lease))
     }
 
     /// As `Session::beacon`.
@@ -238,7 +248,8 @@ impl Snapshot {
         }
         let slice = (self.since.elapsed() < UNNOTICED).then_some(UNNOTICED_SLICE);
         let limited = [timeout, slice].into_iter().flatten().min();
-        match wait_any(self.wake.address(), expected as u32, event, seen, limited) {
+        let news = || self.has_news(position).unwrap_or(true);
+        match self.region.wait(self.wake.address(), expected as u32, (event, seen), limited, &news) {
             Wake::Timeout if limited != timeout => Wake::Signal,
             other => other,
         }

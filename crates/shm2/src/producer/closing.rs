@@ -18,7 +18,7 @@ const LINGER_EVERY: Duration = Duration::from_millis(500);
 impl Shared {
     /// Whether the memory may belong to another producer by now.
     pub(super) fn is_over(&self) -> bool {
-        self.over.load(Ordering::Acquire)
+        self.over.load(Ordering::Acquire) || self.taken_over.load(Ordering::Acquire)
     }
 
     /// Tells consumers that this life of the region is over and gives its name up. Only the first call does anything.
@@ -26,13 +26,17 @@ impl Shared {
         if !self.memory.is_here() || self.closed.swap(true, Ordering::AcqRel) {
             return;
         }
-        protocol::close(&self.memory.header().state);
+        if self.with(|inner| self.keep_life(inner)).is_ok() {
+            protocol::close(&self.memory.header().state);
+        }
         point!("close.state");
         // Who still leads to this file may begin a life in it: then nothing may be written here after this one's end.
         let may_be_found = !self.region.remove_name();
         self.shared_memory.store(may_be_found, Ordering::Release);
         point!("close.unlinked");
-        self.wake();
+        if !self.is_over() {
+            self.wake(u64::MAX);
+        }
         self.event.signal();
         if !may_be_found {
             self.end_life();

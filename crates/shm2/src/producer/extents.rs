@@ -131,6 +131,11 @@ impl Extents {
         outlook.free(extent.start, extent.length) >= bytes
     }
 
+    /// All bytes of the arena.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.arena
+    }
+
     pub(crate) fn free_bytes(&self) -> u64 {
         self.allocator.free_bytes()
     }

@@ -9,6 +9,8 @@ mod hearts;
 mod reservation;
 mod shared;
 mod state;
+mod takeover;
+mod wiped;
 
 pub use handle::{Handle, ProducerStats};
 pub use reservation::Reservation;
@@ -66,6 +68,18 @@ struct Settings {
     beacon: Duration,
     keep_region: bool,
     lease_time: Duration,
+    /// The region is a device's memory.
+    shared_by_kernels: bool,
+}
+
+impl Settings {
+    fn kept(&self) -> u32 {
+        match (self.keep_region, self.shared_by_kernels) {
+            (false, _) => 0,
+            (true, false) => layout::KEPT_BY_LOCK,
+            (true, true) => layout::KEPT_BY_HEARTBEAT,
+        }
+    }
 }
 
 /// Settings of a region to be made.
@@ -123,7 +137,7 @@ impl Builder {
     /// change of producers stay as they are. All producers of such a region must say so. The next producer can begin
     /// once the [`Reservation`]s of this one are dropped, but for those in a `keep` of
     /// [`publish_part`](Producer::publish_part): these must not be written after this producer was dropped. False if not
-    /// set.
+    /// set. In the memory of a virtual machine's device it is always so.
     pub fn keep_region(mut self, keep: bool) -> Self {
         self.settings.keep_region = keep;
         self
@@ -154,17 +168,23 @@ impl Builder {
             return Err(setting("lease time in ms", lease_time.as_millis() as u32, "100 to 3600000"));
         }
         let mut settings = self.settings;
+        settings.shared_by_kernels = self.spec.is_device();
+        settings.keep_region = keep_region || settings.shared_by_kernels;
+        let keep = settings.keep_region;
         let begin = |mapping, clear_dead: &dyn Fn(&Memory)| {
             let memory = Memory::new(mapping);
             settings.bytes = memory.bytes();
-            let past = begin_life(&memory, &settings, clear_dead);
-            (memory, past)
+            takeover::await_silence(&memory, &settings, self.spec.path())?;
+            let begun = begin_life(&memory, &settings, clear_dead);
+            Ok((memory, begun))
         };
-        let (region, (memory, past)) = OwnedRegion::create(self.spec.path(), bytes, perms, keep_region, begin)?;
+        let (region, (memory, (generation, past))) = OwnedRegion::create(&self.spec, bytes, perms, keep, begin)?;
+        takeover::settle(&memory, &settings, generation, self.spec.path())?;
         let arena = layout::arena_bytes(settings.bytes).ok_or(CreateError::Size { bytes: settings.bytes })?;
         let hearts = Hearts::new(past.lease, past.claims);
-        let state = State::new(arena, max_leases as usize, u64::from(history), past);
-        Ok(Producer { shared: Shared::start(memory, region, settings, arena, state, hearts) })
+        let mut state = State::new(arena, max_leases as usize, u64::from(history), past);
+        state.has_unseen_consumers = settings.keep_region;
+        Ok(Producer { shared: Shared::start(memory, region, settings, generation, state, hearts) })
     }
 }
 
@@ -176,7 +196,8 @@ const LEAST_LEASE_TIME: Duration = Duration::from_millis(100);
 const MOST_LEASE_TIME: Duration = Duration::from_secs(3600);
 
 /// Ends the life that was in this memory, if any, and writes everything that stays as it is for the life that begins.
-fn begin_life(memory: &Memory, settings: &Settings, clear_dead: &dyn Fn(&Memory)) -> Past {
+/// Returns the new life's number and what it must know of those before it.
+fn begin_life(memory: &Memory, settings: &Settings, clear_dead: &dyn Fn(&Memory)) -> (u64, Past) {
     let generation = backend::random_nonzero();
     let arena = layout::arena_bytes(settings.bytes).unwrap_or_default();
     let past = match settings.keep_region {
@@ -188,23 +209,19 @@ fn begin_life(memory: &Memory, settings: &Settings, clear_dead: &dyn Fn(&Memory)
     header.first_sequence.store(past.first, Ordering::Relaxed);
     header.head.store(past.first - 1, Ordering::Relaxed);
     header.oldest.store(past.first, Ordering::Relaxed);
-    let lease_ms = if settings.keep_region { settings.lease_time.as_millis() as u32 } else { 0 };
-    header.lease_ms.store(lease_ms, Ordering::Relaxed);
-    header.kept.store(u32::from(settings.keep_region), Ordering::Relaxed);
     heartbeat::advance(&header.heartbeat);
     for counter in [&header.dropped_oldest, &header.dropped_newest, &header.dropped_too_large] {
         counter.store(0, Ordering::Relaxed);
     }
     header.producer_waits.store(0, Ordering::Relaxed);
     fill_header(memory, settings, arena);
-    past
+    (generation, past)
 }
 
 /// The constants, the settings, and last the state.
 fn fill_header(memory: &Memory, settings: &Settings, arena: u64) {
     let header = memory.header();
     let relaxed = Ordering::Relaxed;
-    header.magic.store(layout::MAGIC, relaxed);
     header.version.store(u32::from(layout::VERSION_MAJOR) << 16 | u32::from(layout::VERSION_MINOR), relaxed);
     header.header_bytes.store(size_of::<layout::Header>() as u32, relaxed);
     header.region_bytes.store(settings.bytes, relaxed);
@@ -218,10 +235,15 @@ fn fill_header(memory: &Memory, settings: &Settings, arena: u64) {
     header.page_stride.store(layout::SECTION as u32, relaxed);
     header.max_leases.store(settings.max_leases, relaxed);
     header.history.store(settings.history, relaxed);
+    let lease_ms = if settings.keep_region { settings.lease_time.as_millis() as u32 } else { 0 };
+    header.lease_ms.store(lease_ms, relaxed);
+    header.kept.store(settings.kept(), relaxed);
     header.full_policy.store(settings.policy.code(), relaxed);
     header.producer_pid.store(backend::process_id(), relaxed);
     header.clock.store(backend::clock_name(), relaxed);
     header.created_ns.store(backend::realtime_ns(), relaxed);
+    // Where memory was empty somebody may look already: by these two all else is there.
+    header.magic.store(layout::MAGIC, Ordering::Release);
     header.state.store(layout::STATE_LIVE, Ordering::Release);
 }
 
@@ -253,6 +275,7 @@ impl Producer {
             beacon: Duration::from_millis(250),
             keep_region: false,
             lease_time: Duration::from_secs(2),
+            shared_by_kernels: false,
         };
         Ok(Builder { spec: spec.parse()?, settings })
     }
@@ -352,6 +375,8 @@ impl Producer {
             let id = inner.caps.map_or(1, |old| old.id.wrapping_add(1).max(1));
             let old = inner.caps.replace(CurrentCaps { id, extent, offset, length, stream });
             old.and_then(|old| old.extent).into_iter().for_each(|id| inner.state.extents.release(id));
+            let is_safe = !self.shared.settings.keep_region;
+            inner.caps_copy = (!is_safe).then(|| [caps, blob].concat().into());
         });
         Ok(())
     }

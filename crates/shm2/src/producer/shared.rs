@@ -6,7 +6,7 @@ use super::hearts::Hearts;
 use super::reservation::Reservation;
 use super::state::{Record, State};
 use super::{FullPolicy, Settings};
-use crate::backend::{self, Event, OwnedRegion, Watch, wait_shared, wake_shared, watch_region};
+use crate::backend::{self, Event, OwnedRegion, Watch};
 use crate::description::{Description, Kind};
 use crate::error::SendError;
 use crate::heartbeat::{self, Beat};
@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(super) over: AtomicBool,
     /// After the end: the next producer may use this memory.
     pub(super) shared_memory: AtomicBool,
+    /// Another producer lives in this memory.
+    pub(super) taken_over: AtomicBool,
     cancelled: AtomicBool,
     inner: Mutex<Inner>,
 }
@@ -51,6 +53,10 @@ pub(crate) struct Shared {
 pub(super) struct Inner {
     pub(super) state: State,
     pub(super) caps: Option<CurrentCaps>,
+    /// In memory that others can wipe: what stands there.
+    pub(super) caps_copy: Option<Box<[u8]>>,
+    /// The number of this life.
+    pub(super) generation: u64,
     pub(super) stats: Counters,
     fresh: u64,
     last_probe: u64,
@@ -78,7 +84,12 @@ pub(super) struct Counters {
 
 impl Beat for Shared {
     fn beat(&self) {
-        if self.memory.is_here() && !self.closed.load(Ordering::Acquire) {
+        if !self.memory.is_here() || self.closed.load(Ordering::Acquire) {
+            return;
+        }
+        // A region that was wiped while no frames come is mended here. Frames that end by that are not dropped under the
+        // mutex.
+        if self.with(|inner| self.keep_life(inner)).is_ok() {
             heartbeat::advance(&self.memory.header().heartbeat);
         }
     }
@@ -89,15 +100,18 @@ impl Shared {
         memory: Memory,
         region: OwnedRegion,
         settings: Settings,
-        arena: u64,
+        generation: u64,
         state: State,
         hearts: Hearts,
     ) -> Arc<Self> {
-        let inner =
-            Inner { state, caps: None, stats: Counters::default(), fresh: 0, last_probe: 0, last_beacon: 0, hearts };
+        let arena = state.extents.bytes();
+        let stats = Counters::default();
+        let (caps, caps_copy) = (None, None);
+        let (fresh, last_probe, last_beacon) = (0, 0, 0);
+        let inner = Inner { state, caps, caps_copy, generation, stats, fresh, last_probe, last_beacon, hearts };
         let event = Arc::default();
         let shared = Arc::new(Self {
-            _watch: watch_region(&region, &event),
+            _watch: region.watch(&event),
             memory,
             region,
             settings,
@@ -106,6 +120,7 @@ impl Shared {
             closed: AtomicBool::new(false),
             over: AtomicBool::new(false),
             shared_memory: AtomicBool::new(false),
+            taken_over: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             inner: Mutex::new(inner),
         });
@@ -113,7 +128,7 @@ impl Shared {
             let heart: Weak<Self> = Arc::downgrade(&shared);
             heartbeat::keep_beating(heart, shared.settings.lease_time);
             // Consumers of the last life may sleep, or wait for this one.
-            shared.wake();
+            shared.wake(u64::MAX);
             shared.region.stir();
         }
         shared
@@ -227,7 +242,12 @@ impl Shared {
         if self.closed.load(Ordering::Acquire) {
             return Err(SendError::Closed);
         }
-        if self.memory.is_broken() { Err(SendError::Truncated { path: self.region.path().into() }) } else { Ok(()) }
+        let path = || self.region.path().into();
+        match () {
+            () if self.memory.is_broken() => Err(SendError::Truncated { path: path() }),
+            () if self.taken_over.load(Ordering::Acquire) => Err(SendError::TakenOver { path: path() }),
+            () => Ok(()),
+        }
     }
 
     fn count_too_large(&self) {
@@ -266,7 +286,7 @@ impl Shared {
             let settled = !matches!(again, Err(SendError::Full { .. }));
             let hopeless = expected.is_empty();
             if !settled && !hopeless {
-                wait_shared(&expected, ROOM_SLICE);
+                self.region.wait_room(&expected, ROOM_SLICE);
             }
             self.memory.header().producer_waits.store(0, Ordering::Relaxed);
             if settled || hopeless {
@@ -308,6 +328,7 @@ impl Shared {
         let mut record = Some(record);
         let result = self.retry(bytes, || {
             self.with(|inner| {
+                self.keep_life(inner)?;
                 self.make_cell(inner);
                 if is_end && inner.state.has_ended() {
                     // One end is enough, and is all that there is always a cell for.
@@ -367,15 +388,16 @@ impl Shared {
         point!("publish.head");
         inner.state.push(record);
         inner.fresh += description.payload.length;
-        let told = inner.state.must_wake(&self.memory);
+        let sleepers = inner.state.sleepers(&self.memory);
+        let told = sleepers != 0 || inner.state.snapshots;
         if told {
             inner.stats.wakes += 1;
-            self.wake();
+            self.wake(sleepers);
         }
         self.look_around(inner, description.published_ns);
         if inner.state.snapshots && !told {
             // Snapshot consumers that came since the last look may sleep already.
-            self.wake();
+            self.wake(0);
         }
         point!("publish.woken");
         sequence
@@ -391,11 +413,12 @@ impl Shared {
         drop(record.keep);
     }
 
-    pub(super) fn wake(&self) {
+    /// Wakes the consumers of `pages`, a bit each, and snapshot consumers.
+    pub(super) fn wake(&self, pages: u64) {
         let word = &self.memory.header().wake;
         // Relaxed: this producer alone writes the word; the futex call orders it.
         word.store(word.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        wake_shared(word);
+        self.region.wake(word, pages);
     }
 
     /// What is due by time: dead consumers, presence of snapshot consumers, the beacon.
@@ -472,6 +495,9 @@ impl Shared {
     /// Ends what a consumer held that shows no life. The lock keeps those with locks away meanwhile, and the value stored
     /// first those without. It finds out when it comes back.
     fn evict(&self, index: usize, claimed: u32, page: &layout::Page) -> bool {
+        if !self.region.has_locks() {
+            return protocol::clear_page(page, claimed);
+        }
         let locked = self.region.try_lock_page(index);
         if locked {
             protocol::clear_page(page, claimed);

@@ -52,6 +52,8 @@ pub(crate) struct State {
     max_leases: usize,
     history: u64,
     pub(crate) snapshots: bool,
+    /// Snapshot consumers on another kernel show no presence.
+    pub(crate) has_unseen_consumers: bool,
     pub(crate) dropped_oldest: u64,
 }
 
@@ -74,6 +76,7 @@ impl State {
             max_leases: max_leases.min(LEASES),
             history,
             snapshots: false,
+            has_unseen_consumers: false,
             dropped_oldest: 0,
         }
     }
@@ -145,7 +148,8 @@ impl State {
     /// Retires what every attached consumer has read, but for the history and the grace of snapshot consumers, and
     /// recycles what nobody holds.
     pub(crate) fn collect(&mut self, memory: &Memory) {
-        let grace = if self.snapshots { self.history.max(2) } else { self.history };
+        let may_copy = self.snapshots || self.has_unseen_consumers;
+        let grace = if may_copy { self.history.max(2) } else { self.history };
         let keep_from = self.newest_frames(grace);
         let read = self.read_by_all(memory);
         self.retire(memory, keep_from.min(read));
@@ -319,14 +323,24 @@ impl State {
         holds
     }
 
-    /// Whether anybody sleeps who has not been woken since. Comes after the frame is visible.
-    pub(crate) fn must_wake(&mut self, memory: &Memory) -> bool {
+    /// The pages of those who sleep and have not been woken since, a bit each. Comes after the frame is visible.
+    pub(crate) fn sleepers(&mut self, memory: &Memory) -> u64 {
         protocol::before_wake();
-        let pages = self.pages(memory);
-        let mut any = self.snapshots;
-        for (index, page) in pages {
-            any |= protocol::must_wake(&page.ticket, &mut self.answered[index]);
+        let mut sleepers = 0;
+        for (index, page) in self.pages(memory) {
+            sleepers |= u64::from(protocol::must_wake(&page.ticket, &mut self.answered[index])) << index;
         }
-        any
+        sleepers
+    }
+
+    /// The region was wiped: whatever stood in it is over, and nobody holds anything that is still there. Returns the
+    /// sequence that comes next, of which `oldest` speaks from here on.
+    pub(crate) fn forget_all(&mut self, memory: &Memory) -> u64 {
+        self.pages_seen = 0;
+        self.answered = [0; PAGES];
+        // Also when nothing is left to retire: the region's own word was wiped.
+        protocol::retire(&memory.header().oldest, self.next);
+        self.retire(memory, self.next);
+        self.next
     }
 }

@@ -13,7 +13,8 @@ impl Name {
     pub fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self(format!("/dev/shm/shm2-test-{}-{number}", std::process::id()))
+        let place = if cfg!(windows) { "winshm://Local/" } else { "/dev/shm/" };
+        Self(format!("{place}shm2-test-{}-{number}", std::process::id()))
     }
 
     pub fn path(&self) -> &Path {

@@ -10,16 +10,19 @@
 //! that leads to another region by now.
 
 use super::fork::{Guard, keep_from_children};
+use super::futex::{Event, wait_shared, wake_shared};
 use super::lock::{self, Byte, Kind};
 use super::mapping::Mapping;
 use super::open::{Identity, identity_at, not_a_file, stir};
 use super::room;
+use super::watch::{Watch, watch_region};
 use crate::error::CreateError;
 use crate::layout;
 use crate::mapped::Memory;
 use crate::points::point;
 use crate::protocol;
-use crate::sync::Ordering;
+use crate::spec::Spec;
+use crate::sync::{AtomicU32, Ordering};
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fchmod, fstat, futimens, linkat, open, unlink,
 };
@@ -28,6 +31,7 @@ use std::io;
 use std::mem::offset_of;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A region that this process produces. The name is given up by [`OwnedRegion::remove_name`].
@@ -41,19 +45,18 @@ pub(crate) struct OwnedRegion {
 }
 
 impl OwnedRegion {
-    /// Makes the region; `begin` writes its header before anybody can see it, and keeps the mapping. With `keep`, a file
-    /// that is there is used, with its own size; `begin` then clears the pages of dead consumers by the function that it
-    /// gets, when it has come to that.
+    /// As `region::OwnedRegion::create`.
     pub(crate) fn create<T>(
-        path: &Path,
+        spec: &Spec,
         bytes: u64,
         perms: u32,
         keep: bool,
-        begin: impl FnOnce(Mapping, &dyn Fn(&Memory)) -> T,
+        begin: impl FnOnce(Mapping, &dyn Fn(&Memory)) -> Result<T, CreateError>,
     ) -> Result<(Self, T), CreateError> {
+        let path = spec.path();
         if keep && let Some((region, bytes)) = adopt(path, bytes)? {
             let mapping = region.map(bytes)?;
-            let begun = begin(mapping, &|memory| region.clear_dead(memory));
+            let begun = begin(mapping, &|memory| region.clear_dead(memory))?;
             region.show_change();
             return Ok((region, begun));
         }
@@ -62,7 +65,7 @@ impl OwnedRegion {
         draft.region.keep = keep;
         point!("create.reserved");
         let mapping = draft.region.map(bytes)?;
-        let begun = begin(mapping, &|_| {});
+        let begun = begin(mapping, &|_| {})?;
         point!("create.filled");
         Ok((draft.install()?, begun))
     }
@@ -136,11 +139,17 @@ impl OwnedRegion {
     pub(crate) fn end_life(&self) {
         lock::unlock(&self.fd, Byte::Liveness);
     }
-}
 
-impl AsRawFd for OwnedRegion {
-    fn as_raw_fd(&self) -> i32 {
-        self.fd.as_raw_fd()
+    pub(crate) fn wake(&self, word: &AtomicU32, _pages: u64) {
+        wake_shared(word);
+    }
+
+    pub(crate) fn wait_room(&self, words: &[(&AtomicU32, u32)], timeout: Duration) {
+        wait_shared(words, timeout);
+    }
+
+    pub(crate) fn watch(&self, event: &Arc<Event>) -> Option<Watch> {
+        watch_region(&self.fd, event)
     }
 }
 

@@ -23,6 +23,9 @@ pub(crate) enum Wake {
     Timeout,
     /// The word's page is not there any more.
     Fault,
+    /// The producer seems to be gone. Here that is told by watches.
+    #[allow(dead_code)]
+    Gone,
 }
 
 const SLICE: Duration = Duration::from_millis(50);
@@ -43,6 +46,11 @@ impl Event {
     pub(crate) fn signal(&self) {
         self.word.fetch_add(1, Ordering::Release);
         let _ = futex::wake(&self.word, Flags::PRIVATE, i32::MAX as u32);
+    }
+
+    /// As [`wait`](Self::wait) for times well below a millisecond.
+    pub(crate) fn nap(&self, seen: u32, time: Duration) {
+        self.wait(seen, Some(time));
     }
 
     /// Sleeps until the value differs from `seen`, or the time is over.

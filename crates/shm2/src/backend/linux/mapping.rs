@@ -18,6 +18,8 @@ use std::ptr::NonNull;
 pub(crate) struct Mapping {
     base: NonNull<u8>,
     bytes: usize,
+    /// What was mapped, of which `base` and `bytes` may be a part.
+    whole: (NonNull<u8>, usize),
     made_at: usize,
     guard: bus::Guard,
 }
@@ -41,7 +43,7 @@ impl Mapping {
         let base = unsafe { mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, fd, offset)? };
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         let guard = bus::Guard::new(base.as_ptr() as usize, bytes);
-        let mapping = Self { base, bytes, made_at: fork::depth(), guard };
+        let mapping = Self { base, bytes, whole: (base, bytes), made_at: fork::depth(), guard };
         mapping.advise(Advice::LinuxDontFork)?;
         Ok(mapping)
     }
@@ -57,7 +59,18 @@ impl Mapping {
         let base = unsafe { mmap(std::ptr::null_mut(), bytes, protection, flags, fd, 0)? };
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         let guard = bus::Guard::new(base.as_ptr() as usize, bytes);
-        Ok(Self { base, bytes, made_at: IN_ANY_PROCESS, guard })
+        Ok(Self { base, bytes, whole: (base, bytes), made_at: IN_ANY_PROCESS, guard })
+    }
+
+    /// Narrows it to a part; the rest stays mapped and is not reached. `None` when the part is not inside.
+    pub(crate) fn part(mut self, offset: u64, bytes: usize) -> Option<Self> {
+        if offset.checked_add(bytes as u64)? > self.bytes as u64 {
+            return None;
+        }
+        // SAFETY: inside the mapping, as was just checked.
+        self.base = unsafe { self.base.add(offset as usize) };
+        self.bytes = bytes;
+        Some(self)
     }
 
     /// Fills the page tables of one range; a kernel that cannot do it takes faults later instead.
@@ -111,6 +124,6 @@ impl Drop for Mapping {
         }
         self.guard.end();
         // SAFETY: mapped in `new`, unmapped here only; every user keeps the `Mapping` alive while it uses the bytes.
-        let _ = unsafe { munmap(self.base.as_ptr().cast::<c_void>(), self.bytes) };
+        let _ = unsafe { munmap(self.whole.0.as_ptr().cast::<c_void>(), self.whole.1) };
     }
 }

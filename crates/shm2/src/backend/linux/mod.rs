@@ -1,12 +1,16 @@
-//! Linux: a region is a file on tmpfs; peers are alive while they hold byte-range locks on it; waiting is a futex.
+//! Linux: a region is a file on tmpfs; peers are alive while they hold byte-range locks on it; waiting is a futex. In a
+//! virtual machine it may be the memory of a device.
 
 mod bus;
 mod create;
+mod device;
 mod fork;
 mod futex;
+mod kvmfr;
 mod lock;
 mod mapping;
 mod memfd;
+mod name;
 mod open;
 mod room;
 mod signal;
@@ -14,12 +18,13 @@ mod socket;
 mod sockopt;
 mod watch;
 
-pub(crate) use create::OwnedRegion;
+pub(crate) use device::DeviceMemory;
 pub(crate) use fork::depth as fork_depth;
-pub(crate) use futex::{Event, Wake, wait_any, wait_shared, wake_shared};
+pub(crate) use futex::{Event, Wake};
 pub(crate) use mapping::Mapping;
 pub(crate) use memfd::{Seals, create_memory, demand_seals, huge_pages, is_memory, memory_bytes, seal};
-pub(crate) use open::{Identity, OpenRegion, identity_at};
+pub(crate) use name::NameWatch;
+pub(crate) use open::Identity;
 pub(crate) use signal::{
     Cleared, Outcome, WaitSet, Waker, clear_all, clear_some, new_event, wait_any_readable, wait_readable,
 };
@@ -28,7 +33,13 @@ pub(crate) use socket::{
     receive_message, send_message,
 };
 pub(crate) use sockopt::{peer_of, refuse_descriptors};
-pub(crate) use watch::{Watch, watch_directory, watch_region, watch_revival};
+pub(crate) use watch::Watch;
+
+/// This system's own kind of region.
+pub(super) mod native {
+    pub(crate) use super::create::OwnedRegion;
+    pub(crate) use super::open::OpenRegion;
+}
 
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::OnceLock;
@@ -46,12 +57,14 @@ pub(crate) fn clock_name() -> u64 {
         let Ok(boot) = std::fs::read("/proc/sys/kernel/random/boot_id") else { return 0 };
         // Kernels before 5.6 have no time namespaces.
         let namespace = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();
-        // FNV-1a, 64 bits.
-        let bytes = boot.iter().chain(namespace.as_os_str().as_encoded_bytes());
-        bytes
-            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
-            .max(1)
+        fold(boot.iter().chain(namespace.as_os_str().as_encoded_bytes())).max(1)
     })
+}
+
+/// FNV-1a, 64 bits.
+fn fold<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 /// Nanoseconds since 1970.

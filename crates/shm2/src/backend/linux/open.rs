@@ -1,14 +1,21 @@
 //! Opening a region that somebody else made.
 
 use super::fork::{Guard, keep_from_children};
+use super::futex::{Event, Wake, wait_any, wake_shared};
 use super::lock::{self, Byte, Kind};
 use super::mapping::Mapping;
+use super::watch::{Watch, watch_region};
 use crate::error::AttachError;
+use crate::spec::Spec;
+use crate::sync::AtomicU32;
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, stat};
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Which file a name leads to: device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +24,11 @@ pub(crate) struct Identity(u64, u64);
 impl Identity {
     pub(crate) fn of(stat: &Stat) -> Self {
         Self(stat.st_dev, stat.st_ino)
+    }
+
+    /// No file has this device number.
+    pub(crate) fn of_device(name: &str) -> Self {
+        Self(u64::MAX, super::fold(name.as_bytes()))
     }
 }
 
@@ -39,7 +51,8 @@ pub(crate) struct OpenRegion {
 
 impl OpenRegion {
     /// Opens the file at `path`, for writing when the consumer is to lease.
-    pub(crate) fn open(path: &Path, writable: bool) -> Result<Self, AttachError> {
+    pub(crate) fn open(spec: &Spec, writable: bool) -> Result<Self, AttachError> {
+        let path = spec.path();
         let access = if writable { OFlags::RDWR } else { OFlags::RDONLY };
         let flags = access | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let fd = open(path, flags, Mode::empty()).map_err(|e| open_error(path, e))?;
@@ -126,17 +139,24 @@ impl OpenRegion {
         }
         Ok(())
     }
-}
 
-impl AsFd for OpenRegion {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+    pub(crate) fn wait(
+        &self,
+        word: NonNull<AtomicU32>,
+        expected: u32,
+        (event, seen): (&Event, u32),
+        timeout: Option<Duration>,
+        _news: &dyn Fn() -> bool,
+    ) -> Wake {
+        wait_any(word, expected, event, seen, timeout)
     }
-}
 
-impl AsRawFd for OpenRegion {
-    fn as_raw_fd(&self) -> i32 {
-        self.fd.as_raw_fd()
+    pub(crate) fn wake_producer(&self, room: &AtomicU32) {
+        wake_shared(room);
+    }
+
+    pub(crate) fn watch(&self, event: &Arc<Event>) -> Option<Watch> {
+        watch_region(&self.fd, event)
     }
 }
 

@@ -1,0 +1,184 @@
+//! Regions in memory that another kernel may share: a virtual machine's ivshmem device, or any file that is to be used
+//! in the same way. No lock and no wake-up crosses kernels: whoever lives beats its heart, whoever waits looks.
+
+use super::poll::poll;
+use super::{DeviceMemory, Event, Identity, Mapping, Wake, Watch};
+use crate::device::{Device, DeviceError};
+use crate::error::{AttachError, CreateError};
+use crate::layout;
+use crate::mapped::Memory;
+use crate::protocol;
+use crate::sync::{AtomicU32, Ordering};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A device's memory that this process produces into.
+pub(crate) struct OwnedDevice {
+    path: PathBuf,
+    // Keeps the device open.
+    _memory: DeviceMemory,
+}
+
+impl OwnedDevice {
+    pub(crate) fn create<T>(
+        path: &Path,
+        device: &Device,
+        begin: impl FnOnce(Mapping, &dyn Fn(&Memory)) -> Result<T, CreateError>,
+    ) -> Result<(Self, T), CreateError> {
+        let failed = |problem| match problem {
+            DeviceError::Denied { .. } => CreateError::Denied { path: path.into() },
+            problem => CreateError::Device { path: path.into(), problem },
+        };
+        let memory = DeviceMemory::open(device, true).map_err(failed)?;
+        layout::arena_bytes(memory.bytes()).ok_or_else(|| failed(DeviceError::TooSmall { bytes: memory.bytes() }))?;
+        let map = memory.map(0, memory.bytes() as usize, true);
+        let mapping = map.map_err(|source| CreateError::System { what: "map", path: path.into(), source })?;
+        let begun = begin(mapping, &release_readers)?;
+        Ok((Self { path: path.into(), _memory: memory }, begun))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether a consumer with a lock lives, on the other side, cannot be seen from here.
+    pub(crate) fn try_lock_page(&self, _index: usize) -> bool {
+        false
+    }
+
+    pub(crate) fn unlock_page(&self, _index: usize) {}
+
+    pub(crate) fn has_snapshots(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn stir(&self) {}
+
+    pub(crate) fn remove_name(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn end_life(&self) {}
+
+    pub(crate) fn wake(&self, _word: &AtomicU32, _pages: u64) {}
+
+    pub(crate) fn wait_room(&self, words: &[(&AtomicU32, u32)], timeout: Duration) {
+        // Relaxed: what follows looks at the pages again.
+        let news = || words.iter().any(|(word, expected)| word.load(Ordering::Relaxed) != *expected);
+        let event = Event::default();
+        poll(&event, event.value(), Some(timeout), &news);
+    }
+
+    pub(crate) fn watch(&self, _event: &Arc<Event>) -> Option<Watch> {
+        None
+    }
+}
+
+/// Consumers with locks read the life before this one. They read no more, but may hold frames.
+fn release_readers(memory: &Memory) {
+    let pages = (0..layout::PAGES).map(|index| &memory.page(index).claimed);
+    for claimed in pages.take_while(|claimed| protocol::is_used(claimed)) {
+        protocol::take_page(claimed, layout::READING, layout::HOLDING);
+    }
+}
+
+/// A device's memory opened by a consumer.
+#[derive(Debug)]
+pub(crate) struct OpenDevice {
+    path: PathBuf,
+    memory: DeviceMemory,
+    whole: Memory,
+}
+
+impl OpenDevice {
+    pub(crate) fn open(path: &Path, device: &Device) -> Result<Self, AttachError> {
+        let failed = |problem| match problem {
+            DeviceError::Denied { .. } => AttachError::Denied { path: path.into() },
+            problem => AttachError::Device { path: path.into(), problem },
+        };
+        // A device that can only be read serves snapshots.
+        let memory = DeviceMemory::open(device, true).or_else(|error| match error {
+            DeviceError::Denied { .. } => DeviceMemory::open(device, false),
+            error => Err(error),
+        });
+        let memory = memory.map_err(failed)?;
+        if memory.bytes() < layout::MIN_REGION {
+            return Err(failed(DeviceError::TooSmall { bytes: memory.bytes() }));
+        }
+        let whole = map(&memory, path, 0, memory.bytes() as usize, false)?;
+        Ok(Self { path: path.into(), memory, whole: Memory::new(whole) })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        Identity::of_device(self.memory.name())
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.whole.bytes()
+    }
+
+    pub(crate) fn backed_bytes(&self) -> u64 {
+        self.whole.bytes()
+    }
+
+    /// Asked only where locks tell.
+    pub(crate) fn producer_lives(&self) -> bool {
+        true
+    }
+
+    pub(crate) fn try_claim(&self, _index: usize) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    pub(crate) fn unclaim(&self, _index: usize) {}
+
+    pub(crate) fn show_presence(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    pub(crate) fn stir(&self) {}
+
+    pub(crate) fn map(&self, offset: u64, bytes: usize, writable: bool) -> Result<Mapping, AttachError> {
+        if writable && !self.memory.is_writable() {
+            return Err(AttachError::Denied { path: self.path.clone() });
+        }
+        map(&self.memory, &self.path, offset, bytes, writable)
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        true
+    }
+
+    pub(crate) fn read_exact(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        if self.whole.copy_out(offset, buffer) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    pub(crate) fn wait(
+        &self,
+        _word: NonNull<AtomicU32>,
+        _expected: u32,
+        (event, seen): (&Event, u32),
+        timeout: Option<Duration>,
+        news: &dyn Fn() -> bool,
+    ) -> Wake {
+        poll(event, seen, timeout, news)
+    }
+
+    pub(crate) fn wake_producer(&self, _room: &AtomicU32) {}
+
+    pub(crate) fn watch(&self, _event: &Arc<Event>) -> Option<Watch> {
+        None
+    }
+}
+
+fn map(memory: &DeviceMemory, path: &Path, offset: u64, bytes: usize, writable: bool) -> Result<Mapping, AttachError> {
+    let failed = |source| AttachError::System { what: "map", path: path.into(), source };
+    memory.map(offset, bytes, writable).map_err(failed)
+}

@@ -1,0 +1,183 @@
+//! The memory of an ivshmem device in a Linux guest.
+//!
+//! A device is found in `/sys/bus/pci/devices` by its vendor and device number; its memory is BAR 2, the file
+//! `resource2`, or `resource2_wc`, which is mapped write-combining. The module kvmfr gives it as `/dev/kvmfrN`, UIO as the
+//! third map of `/dev/uioN`. A regular file is taken as it is. Facts: docs/specs/ivshmem-spec.rst of QEMU,
+//! Documentation/ABI/testing/sysfs-bus-pci of Linux.
+
+use super::mapping::Mapping;
+use crate::device::{Device, DeviceError};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use rustix::io::Errno;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const DEVICES: &str = "/sys/bus/pci/devices";
+/// Vendor and device number, as sysfs writes them.
+const IVSHMEM: (&str, &str) = ("0x1af4", "0x1110");
+
+/// A device's memory, open.
+#[derive(Debug, Clone)]
+pub(crate) struct DeviceMemory {
+    fd: Arc<OwnedFd>,
+    name: String,
+    bytes: u64,
+    /// For UIO, which maps a whole map only: the map's number.
+    uio: Option<u64>,
+    writable: bool,
+}
+
+impl DeviceMemory {
+    pub(crate) fn open(device: &Device, writable: bool) -> Result<Self, DeviceError> {
+        match device {
+            Device::File(path) => open_file(path, writable),
+            Device::Address(address) => open_folder(&Path::new(DEVICES).join(address), writable),
+            device => choose(device).and_then(|folder| open_folder(&folder, writable)),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The same for everybody who opens this memory.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As far as the system tells. QEMU's `readonly=on` drops what is written without a word.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    pub(crate) fn map(&self, offset: u64, bytes: usize, writable: bool) -> io::Result<Mapping> {
+        if offset.checked_add(bytes as u64).is_none_or(|end| end > self.bytes) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let Some(map) = self.uio else { return Mapping::new(&*self.fd, offset, bytes, writable) };
+        let at = map * rustix::param::page_size() as u64;
+        let whole = Mapping::new(&*self.fd, at, self.bytes as usize, writable)?;
+        whole.part(offset, bytes).ok_or(io::ErrorKind::InvalidInput.into())
+    }
+}
+
+/// An ivshmem device: its folder and the size of its memory.
+struct Found {
+    folder: PathBuf,
+    bytes: u64,
+}
+
+/// All devices in order of their address.
+fn all() -> Vec<Found> {
+    let folders = fs::read_dir(DEVICES).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut all: Vec<_> = folders
+        .filter(|folder| is_ivshmem(folder))
+        .map(|folder| Found { bytes: fs::metadata(folder.join("resource2")).map_or(0, |m| m.len()), folder })
+        .collect();
+    all.sort_by(|a, b| a.folder.cmp(&b.folder));
+    all
+}
+
+fn is_ivshmem(folder: &Path) -> bool {
+    let reads = |file, value| fs::read_to_string(folder.join(file)).is_ok_and(|text| text.trim() == value);
+    reads("vendor", IVSHMEM.0) && reads("device", IVSHMEM.1)
+}
+
+fn choose(device: &Device) -> Result<PathBuf, DeviceError> {
+    let all = all();
+    let found = || {
+        let one = |f: &Found| format!("{} ({} MiB)", f.folder.file_name().unwrap_or_default().display(), f.bytes >> 20);
+        let list: Vec<_> = all.iter().map(one).collect();
+        if list.is_empty() { "none".to_owned() } else { list.join(", ") }
+    };
+    let mut fitting = all.iter().enumerate().filter(|(index, f)| match device {
+        Device::Index(wanted) => *index == *wanted as usize,
+        Device::Size(bytes) => f.bytes == *bytes,
+        _ => true,
+    });
+    match (fitting.next(), fitting.next()) {
+        (Some((_, one)), None) => Ok(one.folder.clone()),
+        (None, _) => Err(DeviceError::NotHere { found: found() }),
+        _ => Err(DeviceError::Several { found: found() }),
+    }
+}
+
+fn open_file(path: &Path, writable: bool) -> Result<DeviceMemory, DeviceError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if path.is_dir() {
+        return open_folder(path, writable);
+    }
+    if let Some(number) = name.strip_prefix("uio").filter(|_| path.starts_with("/dev")) {
+        return open_uio(path, number, writable);
+    }
+    let fd = open_any(path, writable)?;
+    let stat = fstat(&fd).map_err(|e| system("look at", path, e.into()))?;
+    let bytes = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => stat.st_size as u64,
+        FileType::CharacterDevice => super::kvmfr::bytes(&fd).map_err(|e| system("ask for the size of", path, e))?,
+        _ => return Err(system("use", path, io::ErrorKind::Unsupported.into())),
+    };
+    Ok(memory(fd, path, bytes, writable))
+}
+
+/// A folder of sysfs.
+fn open_folder(folder: &Path, writable: bool) -> Result<DeviceMemory, DeviceError> {
+    if !is_ivshmem(folder) {
+        let found: Vec<_> = all().iter().map(|found| found.folder.display().to_string()).collect();
+        let found = if found.is_empty() { "none".into() } else { found.join(", ") };
+        return Err(DeviceError::NotHere { found });
+    }
+    enable(folder);
+    let combining = folder.join("resource2_wc");
+    let path = if combining.exists() { combining } else { folder.join("resource2") };
+    let fd = open_any(&path, writable)?;
+    let bytes = fstat(&fd).map_err(|e| system("look at", &path, e.into()))?.st_size as u64;
+    Ok(memory(fd, folder, bytes, writable))
+}
+
+/// Without a driver nobody has switched the device's memory on; until then reads may give zeros. A program without the
+/// right to do it must trust that somebody did (a rule of udev, say).
+fn enable(folder: &Path) {
+    let is_on = fs::read_to_string(folder.join("enable")).is_ok_and(|text| text.trim() != "0");
+    if !is_on {
+        let _ = fs::write(folder.join("enable"), "1");
+    }
+}
+
+/// The shared memory is the third map, if the driver numbers them as the device's BARs, else the largest. A map is chosen
+/// by its number of pages as offset.
+fn open_uio(path: &Path, number: &str, writable: bool) -> Result<DeviceMemory, DeviceError> {
+    let maps = PathBuf::from(format!("/sys/class/uio/uio{number}/maps"));
+    let size = |map: &Path| {
+        let text = fs::read_to_string(map.join("size")).unwrap_or_default();
+        u64::from_str_radix(text.trim().trim_start_matches("0x"), 16).unwrap_or(0)
+    };
+    let largest = (0..5u64).map(|i| (size(&maps.join(format!("map{i}"))), i)).max();
+    let (bytes, index) = largest
+        .filter(|(bytes, _)| *bytes > 0)
+        .ok_or_else(|| DeviceError::NotHere { found: format!("{} without maps", maps.display()) })?;
+    let fd = open_any(path, writable)?;
+    Ok(DeviceMemory { uio: Some(index), ..memory(fd, path, bytes, writable) })
+}
+
+fn memory(fd: OwnedFd, path: &Path, bytes: u64, writable: bool) -> DeviceMemory {
+    let name = fs::canonicalize(path).unwrap_or_else(|_| path.into()).display().to_string();
+    DeviceMemory { fd: Arc::new(fd), name, bytes, uio: None, writable }
+}
+
+fn open_any(path: &Path, writable: bool) -> Result<OwnedFd, DeviceError> {
+    let access = if writable { OFlags::RDWR } else { OFlags::RDONLY };
+    let flags = access | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    open(path, flags, Mode::empty()).map_err(|e| match e {
+        Errno::NOENT => DeviceError::NotHere { found: format!("nothing at {}", path.display()) },
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => DeviceError::Denied { path: path.display().to_string() },
+        e => system("open", path, e.into()),
+    })
+}
+
+fn system(what: &'static str, path: &Path, source: io::Error) -> DeviceError {
+    DeviceError::System { what, path: path.display().to_string(), source }
+}

@@ -1,0 +1,39 @@
+//! Waiting where nothing wakes: look, ever less often.
+//!
+//! At first without a pause, then giving way, then with pauses that grow with the time that was waited in vain. So a
+//! frame is seen late by a small part of the time between frames, and a quiet region costs some hundred looks a second.
+
+use super::{Event, Wake};
+use std::time::{Duration, Instant};
+
+const SPINS: u32 = 200;
+const YIELDS: u32 = 20;
+const SHORTEST: Duration = Duration::from_micros(50);
+const LONGEST: Duration = Duration::from_millis(4);
+/// A pause is at most this part of the time waited.
+const PART: u32 = 16;
+
+/// Until there is news, the event's value differs from `seen`, or the time is over.
+pub(super) fn poll(event: &Event, seen: u32, timeout: Option<Duration>, news: &dyn Fn() -> bool) -> Wake {
+    let start = Instant::now();
+    for look in 0.. {
+        if news() || event.value() != seen {
+            return Wake::Signal;
+        }
+        if look < SPINS {
+            std::hint::spin_loop();
+            continue;
+        }
+        let waited = start.elapsed();
+        let left = timeout.map_or(LONGEST, |t| t.saturating_sub(waited));
+        if left.is_zero() {
+            return Wake::Timeout;
+        }
+        if look < SPINS + YIELDS {
+            std::thread::yield_now();
+        } else {
+            event.nap(seen, (waited / PART).clamp(SHORTEST, LONGEST).min(left));
+        }
+    }
+    Wake::Signal
+}

@@ -1,0 +1,157 @@
+//! What permission bits mean on Windows: a security descriptor for each of a region's objects.
+//!
+//! | bits | whom |
+//! |---|---|
+//! | 0700 | the user whom the producer runs as |
+//! | 0070 | whoever is logged on at this machine, and services (INTERACTIVE, SERVICE) |
+//! | 0007 | everyone |
+//!
+//! As with files of other systems, the administrator and the system itself may do everything. Read means to map the
+//! frames for reading and to wait for them; write, to be a leasing consumer or the next producer.
+//!
+//! # Safety
+//! A descriptor is made by the system from text, lives as long as its [`Access`], and is freed once. Buffers are as large
+//! as the system is told.
+
+#![allow(unsafe_code)]
+
+use std::ffi::c_void;
+use std::io;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::ptr::{null_mut, slice_from_raw_parts};
+use std::sync::OnceLock;
+use windows_sys::Win32::Foundation::LocalFree;
+use windows_sys::Win32::Security::Authorization::{
+    ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
+};
+use windows_sys::Win32::Security::{GetTokenInformation, SECURITY_ATTRIBUTES, TOKEN_QUERY, TOKEN_USER, TokenUser};
+use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
+
+/// READ_CONTROL, SECTION_QUERY and SECTION_MAP_READ; SECTION_MAP_WRITE.
+const SECTION: [u32; 2] = [0x2_0005, 0x2];
+/// READ_CONTROL, SYNCHRONIZE, EVENT_MODIFY_STATE and the query right: who may read must be able to wait, and to ring.
+const OBJECT: [u32; 2] = [0x12_0003, 0];
+
+/// A security descriptor.
+#[derive(Debug)]
+pub(super) struct Access(*mut c_void);
+
+impl Access {
+    /// For the data section.
+    pub(super) fn to_data(perms: u32) -> io::Result<Self> {
+        Self::from_text(&text(&user()?, perms, SECTION, false))
+    }
+
+    /// For the root section, which the same user's next producer must be able to write.
+    pub(super) fn to_root(perms: u32) -> io::Result<Self> {
+        Self::from_text(&text(&user()?, perms, SECTION, true))
+    }
+
+    /// For events and mutexes.
+    pub(super) fn to_objects(perms: u32) -> io::Result<Self> {
+        Self::from_text(&text(&user()?, perms, OBJECT, true))
+    }
+
+    fn from_text(text: &str) -> io::Result<Self> {
+        let text: Vec<u16> = text.encode_utf16().chain([0]).collect();
+        let mut descriptor = null_mut();
+        // SAFETY: zero-terminated text; the system allocates what it returns.
+        let done = unsafe {
+            ConvertStringSecurityDescriptorToSecurityDescriptorW(
+                text.as_ptr(),
+                SDDL_REVISION_1,
+                &mut descriptor,
+                null_mut(),
+            )
+        };
+        if done == 0 { Err(io::Error::last_os_error()) } else { Ok(Self(descriptor)) }
+    }
+
+    /// Valid as long as this value lives.
+    pub(super) fn attributes(&self) -> SECURITY_ATTRIBUTES {
+        let bytes = size_of::<SECURITY_ATTRIBUTES>() as u32;
+        SECURITY_ATTRIBUTES { nLength: bytes, lpSecurityDescriptor: self.0, bInheritHandle: 0 }
+    }
+}
+
+impl Drop for Access {
+    fn drop(&mut self) {
+        // SAFETY: allocated by the system with LocalAlloc, freed here only.
+        unsafe { LocalFree(self.0) };
+    }
+}
+
+/// The descriptor in SDDL: a protected list of who may do what.
+fn text(user: &str, perms: u32, [read, write]: [u32; 2], owner_may_all: bool) -> String {
+    let rights =
+        |bits: u32| [(bits & 4, read), (bits & 2, write)].iter().map(|(bit, r)| u32::from(*bit != 0) * r).sum();
+    let entry = |rights: u32, whom: &str| {
+        if rights == 0 { String::new() } else { format!("(A;;{rights:#x};;;{whom})") }
+    };
+    let group: u32 = rights(perms >> 3);
+    let owner = if owner_may_all { format!("(A;;GA;;;{user})") } else { entry(rights(perms >> 6), user) };
+    let (seated, services, all) = (entry(group, "IU"), entry(group, "SU"), entry(rights(perms), "WD"));
+    format!("D:P(A;;GA;;;SY)(A;;GA;;;BA){owner}{seated}{services}{all}")
+}
+
+/// The security identifier of this process's user, as text.
+fn user() -> io::Result<String> {
+    static USER: OnceLock<String> = OnceLock::new();
+    if let Some(user) = USER.get() {
+        return Ok(user.clone());
+    }
+    let user = ask_user()?;
+    Ok(USER.get_or_init(|| user).clone())
+}
+
+fn ask_user() -> io::Result<String> {
+    let checked = |done: i32| if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
+    let mut token = null_mut();
+    // SAFETY: the current process's handle is always valid; the token is returned into `token`.
+    checked(unsafe { OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &mut token) })?;
+    // SAFETY: a fresh handle that nobody else closes.
+    let token = unsafe { OwnedHandle::from_raw_handle(token) };
+    // More than a SID with its header takes (68 bytes), aligned for pointers.
+    let mut buffer = [0u64; 32];
+    let (mut needed, room) = (0, size_of_val(&buffer) as u32);
+    // SAFETY: the buffer is as large as is said.
+    checked(unsafe {
+        GetTokenInformation(token.as_raw_handle(), TokenUser, buffer.as_mut_ptr().cast(), room, &mut needed)
+    })?;
+    let mut text = null_mut();
+    // SAFETY: the system filled the buffer with this struct, whose SID points into the same buffer.
+    checked(unsafe { ConvertSidToStringSidW((*buffer.as_ptr().cast::<TOKEN_USER>()).User.Sid, &mut text) })?;
+    // SAFETY: a zero-terminated text of the system, read up to its end and freed once.
+    unsafe {
+        let length = (0..).take_while(|i| *text.add(*i) != 0).count();
+        let user = String::from_utf16_lossy(&*slice_from_raw_parts(text, length));
+        LocalFree(text.cast());
+        Ok(user)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_say_who_may_do_what() {
+        let head = "D:P(A;;GA;;;SY)(A;;GA;;;BA)";
+        let data = |perms| text("S-1-5-21-1", perms, SECTION, false);
+        assert_eq!(data(0o600), format!("{head}(A;;0x20007;;;S-1-5-21-1)"));
+        assert_eq!(data(0o640), format!("{head}(A;;0x20007;;;S-1-5-21-1)(A;;0x20005;;;IU)(A;;0x20005;;;SU)"));
+        assert_eq!(data(0o004), format!("{head}(A;;0x20005;;;WD)"));
+        let object = text("S-1-5-21-1", 0o604, OBJECT, true);
+        assert_eq!(object, format!("{head}(A;;GA;;;S-1-5-21-1)(A;;0x120003;;;WD)"));
+    }
+
+    #[test]
+    fn the_system_takes_each_of_them() {
+        assert!(user().unwrap().starts_with("S-1-"));
+        for perms in [0, 0o600, 0o640, 0o660, 0o666, 0o777] {
+            Access::to_data(perms).unwrap();
+            Access::to_root(perms).unwrap();
+            Access::to_objects(perms).unwrap();
+        }
+    }
+}

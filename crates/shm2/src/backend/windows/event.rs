@@ -1,0 +1,99 @@
+//! An event of this process that may be waited for together with kernel objects.
+
+use super::objects::{self, create_event, create_timer, set, start_timer};
+use crate::sync::{AtomicU32, Ordering, fence};
+use std::os::windows::io::OwnedHandle;
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How a wait ended. `Signal` may be spurious.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wake {
+    Signal,
+    Timeout,
+    /// The memory is not there any more. A section's always is.
+    #[allow(dead_code)]
+    Fault,
+    /// The producer seems to be gone.
+    Gone,
+}
+
+/// Wakes whoever waits for it: any number of threads by [`wait`](Self::wait), and one that waits for kernel objects, too.
+#[derive(Debug, Default)]
+pub(crate) struct Event {
+    word: AtomicU32,
+    lock: Mutex<()>,
+    changed: Condvar,
+    /// For the one that waits for kernel objects; a failure to make it leaves looking by the clock.
+    kernel: OnceLock<Option<(OwnedHandle, OwnedHandle)>>,
+}
+
+impl Event {
+    /// Changes with each signal.
+    pub(crate) fn value(&self) -> u32 {
+        self.word.load(Ordering::Acquire)
+    }
+
+    /// Wakes all waiters now, or at their next wait if they come with an older value.
+    pub(crate) fn signal(&self) {
+        self.word.fetch_add(1, Ordering::Release);
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_all();
+        // Either this sees the handle, or its maker sees the new value.
+        fence(Ordering::SeqCst);
+        if let Some(Some((event, _))) = self.kernel.get() {
+            set(event);
+        }
+    }
+
+    /// Sleeps until the value differs from `seen`, or the time is over.
+    pub(crate) fn wait(&self, seen: u32, timeout: Option<Duration>) -> Wake {
+        let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        while self.value() == seen {
+            let left = deadline.map_or(Duration::from_secs(3600), |d| d.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Wake::Timeout;
+            }
+            guard = self.changed.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Wake::Signal
+    }
+
+    /// As [`wait`](Self::wait) for times well below a millisecond, for one thread at a time.
+    pub(crate) fn nap(&self, seen: u32, time: Duration) {
+        let Some((_, timer)) = self.kernel() else { return std::thread::sleep(time) };
+        start_timer(timer, time);
+        // However it ends, the caller looks.
+        let _ = self.wait_with(seen, &[timer], Some(Duration::from_secs(1)));
+    }
+
+    /// Sleeps until the value differs from `seen`, one of the objects is signalled, whose number is then returned, or the
+    /// time is over. For one thread at a time.
+    pub(super) fn wait_with(
+        &self,
+        seen: u32,
+        others: &[&OwnedHandle],
+        timeout: Option<Duration>,
+    ) -> Result<usize, Wake> {
+        let own = self.kernel().map(|(event, _)| event);
+        fence(Ordering::SeqCst);
+        if self.value() != seen {
+            return Err(Wake::Signal);
+        }
+        let all: Vec<_> = others.iter().copied().chain(own).collect();
+        // Without a handle of its own it would not be heard.
+        let slice = own.is_none().then_some(Duration::from_millis(50));
+        match objects::wait(&all, [timeout, slice].into_iter().flatten().min()) {
+            Some(index) if index < others.len() => Ok(index),
+            Some(_) => Err(Wake::Signal),
+            None if slice.is_some() => Err(Wake::Signal),
+            None => Err(Wake::Timeout),
+        }
+    }
+
+    fn kernel(&self) -> Option<&(OwnedHandle, OwnedHandle)> {
+        let make = || Some((create_event(None, false, None).ok()?, create_timer().ok()?));
+        self.kernel.get_or_init(make).as_ref()
+    }
+}

@@ -1,0 +1,80 @@
+//! Views of sections, and parts of a device's memory.
+//!
+//! # Safety
+//! A view is made of a range that the section has, or the system refuses it; it is unmapped once, when its last user is
+//! gone. Nothing here makes a reference to mapped bytes.
+
+#![allow(unsafe_code)]
+
+use super::memory::DeviceMemory;
+use std::io;
+use std::os::windows::io::{AsRawHandle, OwnedHandle};
+use std::ptr::NonNull;
+use windows_sys::Win32::System::Memory::{
+    FILE_MAP_READ, FILE_MAP_WRITE, MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile, UnmapViewOfFile,
+};
+
+/// Mapped memory.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    base: NonNull<u8>,
+    bytes: usize,
+    /// Keeps a device's mapping; without one it is a view of its own.
+    device: Option<DeviceMemory>,
+}
+
+// SAFETY: an address and a length; all access goes through `crate::mapped`, which uses atomics and copies.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps `bytes` of the section from `offset`, a multiple of 64 KiB.
+    pub(super) fn of_section(section: &OwnedHandle, offset: u64, bytes: usize, writable: bool) -> io::Result<Self> {
+        let access = if writable { FILE_MAP_READ | FILE_MAP_WRITE } else { FILE_MAP_READ };
+        // SAFETY: a live handle; the system refuses a range that the section does not have.
+        let view =
+            unsafe { MapViewOfFile(section.as_raw_handle(), access, (offset >> 32) as u32, offset as u32, bytes) };
+        let base = NonNull::new(view.Value.cast()).ok_or_else(io::Error::last_os_error)?;
+        Ok(Self { base, bytes, device: None })
+    }
+
+    /// A part of a device's memory, which is mapped as a whole. `None` when it is not inside.
+    pub(super) fn of_device(device: &DeviceMemory, offset: u64, bytes: usize) -> Option<Self> {
+        if offset.checked_add(bytes as u64)? > device.bytes() {
+            return None;
+        }
+        // SAFETY: inside the mapping, as was just checked.
+        let base = unsafe { device.base().add(offset as usize) };
+        Some(Self { base, bytes, device: Some(device.clone()) })
+    }
+
+    /// Nothing forks here.
+    pub(crate) fn is_here(&self) -> bool {
+        true
+    }
+
+    /// A section keeps its size.
+    pub(crate) fn is_broken(&self) -> bool {
+        false
+    }
+
+    /// First byte.
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// Bytes mapped.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if self.device.is_none() {
+            // SAFETY: mapped in `of_section`, unmapped here only; every user keeps the `Mapping` alive.
+            unsafe { UnmapViewOfFile(MEMORY_MAPPED_VIEW_ADDRESS { Value: self.base.as_ptr().cast() }) };
+        }
+    }
+}

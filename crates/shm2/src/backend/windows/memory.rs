@@ -1,0 +1,39 @@
+//! The memory of an ivshmem device in a Windows guest, as the rest of the backend wants it.
+
+use super::device;
+use super::mapping::Mapping;
+use crate::device::{Device, DeviceError};
+use std::io;
+use std::ptr::NonNull;
+
+/// A device's memory, mapped once for the whole process.
+#[derive(Debug, Clone)]
+pub(crate) struct DeviceMemory(device::DeviceMemory);
+
+impl DeviceMemory {
+    /// The driver maps for reading and writing only.
+    pub(crate) fn open(device: &Device, _writable: bool) -> Result<Self, DeviceError> {
+        device::DeviceMemory::open(device).map(Self)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+
+    /// The same for everybody who opens this memory.
+    pub(crate) fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        true
+    }
+
+    pub(super) fn base(&self) -> NonNull<u8> {
+        self.0.base()
+    }
+
+    pub(crate) fn map(&self, offset: u64, bytes: usize, _writable: bool) -> io::Result<Mapping> {
+        Mapping::of_device(self, offset, bytes).ok_or_else(|| io::ErrorKind::InvalidInput.into())
+    }
+}

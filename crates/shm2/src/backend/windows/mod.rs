@@ -1,0 +1,101 @@
+//! Windows: a region is a named section; peers are alive while they own mutexes, which the system takes from a process
+//! that ends; waiting is for named events. In a virtual machine it may be the memory of a device.
+//!
+//! | object | name | what for |
+//! |---|---|---|
+//! | root section | `NAME` | names the current generation and its size |
+//! | mutex | `NAME.shm2-producer` | owned by the one producer as long as it lives |
+//! | event | `NAME.shm2-bell` | a producer came; for consumers that wait for one |
+//! | data section | `NAME.shm2-GENERATION` | the region itself |
+//! | mutex, event | `...p0` and `...e0` to 63 | a leasing consumer's life, and what wakes it |
+//! | mutex, event | `...s0` and `...t0` to 63 | the same for a snapshot consumer |
+//! | events | `...room`, `...look` | wake the producer: there is room; a consumer came or left |
+//!
+//! A section cannot be replaced while anybody holds it. So each producer makes a data section of its own, and the root
+//! section, which is used again, says which it is. The producer makes all objects of its generation, so that its security
+//! descriptor is on each of them.
+
+mod access;
+mod create;
+mod device;
+mod event;
+mod keeper;
+mod mapping;
+mod memory;
+mod name;
+mod names;
+mod objects;
+mod open;
+mod root;
+mod watch;
+
+pub(crate) use event::{Event, Wake};
+pub(crate) use mapping::Mapping;
+pub(crate) use memory::DeviceMemory;
+pub(crate) use name::NameWatch;
+pub(crate) use watch::Watch;
+
+/// This system's own kind of region.
+pub(super) mod native {
+    pub(crate) use super::create::OwnedRegion;
+    pub(crate) use super::open::OpenRegion;
+}
+
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Which memory a name leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity(u64);
+
+impl Identity {
+    pub(crate) fn of_device(name: &str) -> Self {
+        Self(fold(name.to_lowercase().bytes()))
+    }
+}
+
+/// FNV-1a, 64 bits.
+fn fold(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+/// Nanoseconds of the monotonic clock, the one that every process of this system shares.
+pub(crate) fn monotonic_ns() -> u64 {
+    static FREQUENCY: OnceLock<u64> = OnceLock::new();
+    let frequency = *FREQUENCY.get_or_init(objects::counter_frequency);
+    let count = objects::counter();
+    // In two parts, so that nothing overflows.
+    count / frequency * 1_000_000_000 + count % frequency * 1_000_000_000 / frequency
+}
+
+/// Names the monotonic clock: one for each computer and each start of it. Two processes may find different names around a
+/// change of the wall clock; then they estimate the difference of one and the same clock.
+pub(crate) fn clock_name() -> u64 {
+    static NAME: OnceLock<u64> = OnceLock::new();
+    *NAME.get_or_init(|| {
+        let boot = realtime_ns().saturating_sub(monotonic_ns()) / 16_000_000_000;
+        let computer = std::env::var("COMPUTERNAME").unwrap_or_default();
+        fold(b"windows".iter().copied().chain(computer.bytes()).chain(boot.to_le_bytes())).max(1)
+    })
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn realtime_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_nanos() as u64
+}
+
+/// A random number that is not zero.
+pub(crate) fn random_nonzero() -> u64 {
+    (objects::random() ^ monotonic_ns().rotate_left(32)).max(1)
+}
+
+/// This process's id.
+pub(crate) fn process_id() -> u32 {
+    std::process::id()
+}
+
+/// Nothing forks here.
+pub(crate) fn fork_depth() -> usize {
+    0
+}

@@ -1,0 +1,203 @@
+//! Opening a region that somebody else made.
+
+use super::Identity;
+use super::create::SNAPSHOTS;
+use super::event::{Event, Wake};
+use super::keeper::{self, Kept};
+use super::mapping::Mapping;
+use super::names::Names;
+use super::objects::{is_taken, open_event, open_mutex, open_section, release, set};
+use super::root::Root;
+use super::watch::Watch;
+use crate::error::AttachError;
+use crate::layout;
+use crate::mapped::Memory;
+use crate::spec::Spec;
+use crate::sync::AtomicU32;
+use std::io;
+use std::os::windows::io::OwnedHandle;
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_INVALID_HANDLE};
+
+/// How often a snapshot consumer looks that found no place among those that are woken.
+const LOOK_EVERY: Duration = Duration::from_millis(4);
+/// A producer that looks who lives owns a free mutex for a moment.
+const ATTEMPTS: usize = 4;
+
+/// A consumer's place: what shows its life, and what wakes it.
+#[derive(Debug)]
+struct Slot {
+    _life: Kept,
+    wake: OwnedHandle,
+}
+
+/// A region opened by a consumer. Dropping it gives up its place.
+#[derive(Debug)]
+pub(crate) struct OpenRegion {
+    path: PathBuf,
+    names: Names,
+    generation: u64,
+    root: Root,
+    section: OwnedHandle,
+    whole: Memory,
+    producer: OwnedHandle,
+    room: OwnedHandle,
+    look: OwnedHandle,
+    slot: Mutex<Option<Arc<Slot>>>,
+}
+
+impl OpenRegion {
+    pub(crate) fn open(spec: &Spec, writable: bool) -> Result<Self, AttachError> {
+        let path = spec.path();
+        let names = Names::of(spec);
+        let root = Root::open(&names).map_err(|e| open_error("open the root section of", path, e))?;
+        if !root.is_root() && root.magic() != 0 {
+            return Err(AttachError::NotARegion { path: path.into(), magic: root.magic() });
+        }
+        let absent = || AttachError::NoProducer { path: path.into() };
+        let (generation, bytes) = root.current().ok_or_else(absent)?;
+        if !(layout::MIN_REGION..=layout::MAX_REGION).contains(&bytes) {
+            let expected = layout::MIN_REGION;
+            return Err(AttachError::Header { path: path.into(), field: "section size", found: bytes, expected });
+        }
+        // What is not there any more belonged to a producer that has just ended.
+        let of_generation = |what| {
+            move |error: io::Error| match open_error(what, path, error) {
+                AttachError::NotFound { path } => AttachError::NoProducer { path },
+                other => other,
+            }
+        };
+        let section = open_section(&names.data(generation), writable).map_err(of_generation("open the section of"))?;
+        let mapping = Mapping::of_section(&section, 0, bytes as usize, false).map_err(of_generation("map"))?;
+        let producer = open_mutex(&names.producer()).map_err(of_generation("open the mutex of"))?;
+        let event = |name: String| open_event(&name).map_err(of_generation("open an event of"));
+        let (room, look) = (event(names.room(generation))?, event(names.look(generation))?);
+        let (path, whole, slot) = (path.into(), Memory::new(mapping), Mutex::default());
+        Ok(Self { path, names, generation, root, section, whole, producer, room, look, slot })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        Identity(self.generation)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.whole.bytes()
+    }
+
+    /// A section is committed as a whole.
+    pub(crate) fn backed_bytes(&self) -> u64 {
+        self.whole.bytes()
+    }
+
+    pub(crate) fn producer_lives(&self) -> bool {
+        let is_current = self.root.current().is_some_and(|(generation, _)| generation == self.generation);
+        is_current && is_taken(&self.producer)
+    }
+
+    pub(crate) fn try_claim(&self, index: usize) -> io::Result<bool> {
+        self.take(self.names.page(self.generation, index))
+    }
+
+    pub(crate) fn unclaim(&self, _index: usize) {
+        self.slot().take();
+    }
+
+    pub(crate) fn show_presence(&self) -> io::Result<bool> {
+        for index in 0..SNAPSHOTS {
+            if self.take(self.names.snapshot(self.generation, index))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn take(&self, [life, wake]: [String; 2]) -> io::Result<bool> {
+        for _ in 0..ATTEMPTS {
+            if let Some(kept) = keeper::take(&life, open_mutex(&life)?) {
+                *self.slot() = Some(Arc::new(Slot { _life: kept, wake: open_event(&wake)? }));
+                return Ok(true);
+            }
+            std::thread::yield_now();
+        }
+        Ok(false)
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Arc<Slot>>> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn stir(&self) {
+        set(&self.look);
+    }
+
+    pub(crate) fn map(&self, offset: u64, bytes: usize, writable: bool) -> Result<Mapping, AttachError> {
+        Mapping::of_section(&self.section, offset, bytes, writable).map_err(|e| open_error("map", &self.path, e))
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        true
+    }
+
+    pub(crate) fn read_exact(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        if self.whole.copy_out(offset, buffer) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    pub(crate) fn wait(
+        &self,
+        _word: NonNull<AtomicU32>,
+        _expected: u32,
+        (event, seen): (&Event, u32),
+        timeout: Option<Duration>,
+        _news: &dyn Fn() -> bool,
+    ) -> Wake {
+        let slot = self.slot().clone();
+        let slice = slot.is_none().then_some(LOOK_EVERY);
+        let wakes = slot.as_ref().map(|slot| &slot.wake);
+        let objects: Vec<_> = [&self.producer].into_iter().chain(wakes).collect();
+        match event.wait_with(seen, &objects, [timeout, slice].into_iter().flatten().min()) {
+            Ok(0) => {
+                release(&self.producer);
+                Wake::Gone
+            }
+            Err(Wake::Timeout) if slice.is_some() => Wake::Signal,
+            Ok(_) => Wake::Signal,
+            Err(wake) => wake,
+        }
+    }
+
+    pub(crate) fn wake_producer(&self, _room: &AtomicU32) {
+        set(&self.room);
+    }
+
+    /// Its death ends a wait.
+    pub(crate) fn watch(&self, _event: &Arc<Event>) -> Option<Watch> {
+        Some(Watch::none())
+    }
+}
+
+impl Drop for OpenRegion {
+    fn drop(&mut self) {
+        let slot = self.slot().take();
+        if slot.is_some() {
+            drop(slot);
+            set(&self.look);
+        }
+    }
+}
+
+fn open_error(what: &'static str, path: &Path, error: io::Error) -> AttachError {
+    let path = PathBuf::from(path);
+    match error.raw_os_error().map(|code| code as u32) {
+        Some(ERROR_FILE_NOT_FOUND) => AttachError::NotFound { path },
+        Some(ERROR_ACCESS_DENIED) => AttachError::Denied { path },
+        Some(ERROR_INVALID_HANDLE) => AttachError::NotAFile { path, what: "the name of another kind of object" },
+        _ => AttachError::System { what, path, source: error },
+    }
+}

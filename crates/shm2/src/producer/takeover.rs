@@ -1,0 +1,61 @@
+//! Memory that another kernel may share: whether somebody lives there can only be seen by its heart, and two who begin at
+//! the same moment must find out who was second.
+
+use super::{Settings, fill_header};
+use crate::error::CreateError;
+use crate::heartbeat::Observed;
+use crate::layout;
+use crate::mapped::Memory;
+use crate::sync::Ordering;
+use std::path::Path;
+use std::time::Duration;
+
+/// However long the lease time of the life before.
+const LONGEST_SILENCE: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Time in which whoever begins at the same moment has stored its number, too.
+const SETTLE: Duration = Duration::from_millis(30);
+
+/// Waits until the producer that may live in `memory`, where no lock tells, was silent for its lease time.
+pub(super) fn await_silence(memory: &Memory, settings: &Settings, path: &Path) -> Result<(), CreateError> {
+    let header = memory.header();
+    let kept = header.kept.load(Ordering::Acquire);
+    // With a lock of ours, a producer that has one cannot live.
+    let unseen = settings.shared_by_kernels || kept == layout::KEPT_BY_HEARTBEAT;
+    let lives = || {
+        header.magic.load(Ordering::Acquire) == layout::MAGIC
+            && header.state.load(Ordering::Acquire) == layout::STATE_LIVE
+    };
+    if !unseen || kept == 0 || !lives() {
+        return Ok(());
+    }
+    let lease = Duration::from_millis(header.lease_ms.load(Ordering::Relaxed).into()).min(LONGEST_SILENCE);
+    // Relaxed: only its change counts.
+    let first = header.heartbeat.load(Ordering::Relaxed);
+    let mut heart = Observed::new(first);
+    while lives() {
+        let now = header.heartbeat.load(Ordering::Relaxed);
+        if now != first {
+            return Err(CreateError::Busy { path: path.into() });
+        }
+        if !heart.is_alive(now, lease) {
+            break;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    Ok(())
+}
+
+/// Of two producers that began at the same moment, the one that wrote its number last goes on.
+pub(super) fn settle(memory: &Memory, settings: &Settings, generation: u64, path: &Path) -> Result<(), CreateError> {
+    if !settings.shared_by_kernels {
+        return Ok(());
+    }
+    std::thread::sleep(SETTLE);
+    if memory.header().generation.load(Ordering::Acquire) != generation {
+        return Err(CreateError::Busy { path: path.into() });
+    }
+    // The other one may have left some of its own settings.
+    fill_header(memory, settings, layout::arena_bytes(settings.bytes).unwrap_or_default());
+    Ok(())
+}
