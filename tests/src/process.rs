@@ -54,6 +54,16 @@ pub fn threads(id: u32) -> String {
     threads.map(describe).collect::<Vec<_>>().join("; ")
 }
 
+/// Processor time that a process has taken so far; in steps of the system's scheduler statistics, nanoseconds.
+pub fn busy(id: u32) -> std::time::Duration {
+    let threads = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
+    let times = threads.filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    std::time::Duration::from_nanos(times.sum())
+}
+
 /// How often all of its threads were switched to so far.
 pub fn switches(id: u32) -> u64 {
     let threads = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();

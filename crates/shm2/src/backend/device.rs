@@ -1,7 +1,7 @@
 //! Regions in memory that another kernel may share: a virtual machine's ivshmem device, or any file that is to be used
 //! in the same way. No lock and no wake-up crosses kernels: whoever lives beats its heart, whoever waits looks.
 
-use super::poll::poll;
+use super::poll::Poll;
 use super::{DeviceMemory, Event, Identity, Mapping, Wake, Watch};
 use crate::device::{Device, DeviceError};
 use crate::error::{AttachError, CreateError};
@@ -69,7 +69,7 @@ impl OwnedDevice {
         // Relaxed: what follows looks at the pages again.
         let news = || words.iter().any(|(word, expected)| word.load(Ordering::Relaxed) != *expected);
         let event = Event::default();
-        poll(&event, event.value(), Some(timeout), &news);
+        Poll::default().wait(&event, event.value(), Some(timeout), &news);
     }
 
     pub(crate) fn watch(&self, _event: &Arc<Event>) -> Option<Watch> {
@@ -91,6 +91,7 @@ pub(crate) struct OpenDevice {
     path: PathBuf,
     memory: DeviceMemory,
     whole: Memory,
+    poll: Poll,
 }
 
 impl OpenDevice {
@@ -109,7 +110,7 @@ impl OpenDevice {
             return Err(failed(DeviceError::TooSmall { bytes: memory.bytes() }));
         }
         let whole = map(&memory, path, 0, memory.bytes() as usize, false)?;
-        Ok(Self { path: path.into(), memory, whole: Memory::new(whole) })
+        Ok(Self { path: path.into(), memory, whole: Memory::new(whole), poll: Poll::default() })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -168,7 +169,7 @@ impl OpenDevice {
         timeout: Option<Duration>,
         news: &dyn Fn() -> bool,
     ) -> Wake {
-        poll(event, seen, timeout, news)
+        self.poll.wait(event, seen, timeout, news)
     }
 
     pub(crate) fn wake_producer(&self, _room: &AtomicU32) {}

@@ -4,36 +4,49 @@
 //! frame is seen late by a small part of the time between frames, and a quiet region costs some hundred looks a second.
 
 use super::{Event, Wake};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const SPINS: u32 = 200;
 const YIELDS: u32 = 20;
 const SHORTEST: Duration = Duration::from_micros(50);
-const LONGEST: Duration = Duration::from_millis(4);
+const LONGEST: Duration = Duration::from_millis(5);
 /// A pause is at most this part of the time waited.
 const PART: u32 = 16;
 
-/// Until there is news, the event's value differs from `seen`, or the time is over.
-pub(super) fn poll(event: &Event, seen: u32, timeout: Option<Duration>, news: &dyn Fn() -> bool) -> Wake {
-    let start = Instant::now();
-    for look in 0.. {
-        if news() || event.value() != seen {
-            return Wake::Signal;
+/// One who waits.
+#[derive(Debug, Default)]
+pub(super) struct Poll {
+    /// Nanoseconds waited in vain before the present call, which goes on from there.
+    waited_ns: AtomicU64,
+}
+
+impl Poll {
+    /// Until there is news, the event's value differs from `seen`, or the time is over.
+    pub(super) fn wait(&self, event: &Event, seen: u32, timeout: Option<Duration>, news: &dyn Fn() -> bool) -> Wake {
+        // Relaxed: one thread waits at a time.
+        let before = Duration::from_nanos(self.waited_ns.swap(0, Ordering::Relaxed));
+        let start = Instant::now();
+        for look in if before.is_zero() { 0.. } else { SPINS + YIELDS.. } {
+            if news() || event.value() != seen {
+                return Wake::Signal;
+            }
+            if look < SPINS {
+                std::hint::spin_loop();
+                continue;
+            }
+            let waited = start.elapsed();
+            let left = timeout.map_or(LONGEST, |t| t.saturating_sub(waited));
+            if left.is_zero() {
+                self.waited_ns.store((before + waited).as_nanos() as u64, Ordering::Relaxed);
+                return Wake::Timeout;
+            }
+            if look < SPINS + YIELDS {
+                std::thread::yield_now();
+            } else {
+                event.nap(seen, ((before + waited) / PART).clamp(SHORTEST, LONGEST).min(left));
+            }
         }
-        if look < SPINS {
-            std::hint::spin_loop();
-            continue;
-        }
-        let waited = start.elapsed();
-        let left = timeout.map_or(LONGEST, |t| t.saturating_sub(waited));
-        if left.is_zero() {
-            return Wake::Timeout;
-        }
-        if look < SPINS + YIELDS {
-            std::thread::yield_now();
-        } else {
-            event.nap(seen, (waited / PART).clamp(SHORTEST, LONGEST).min(left));
-        }
+        Wake::Signal
     }
-    Wake::Signal
 }

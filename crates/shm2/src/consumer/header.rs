@@ -112,6 +112,10 @@ pub(super) fn check(region: &OpenRegion, liveness: Liveness) -> Result<Checked, 
     if by_heart && checked.lease.is_none() {
         return Err(AttachError::NoHeartbeat { path: path.into() });
     }
+    if u32_at(&bytes, 116) == KEPT_BY_HEARTBEAT {
+        // A guest's producer cannot reserve the memory of the host's file.
+        return Ok(checked);
+    }
     let (backed, needed) = (region.backed_bytes(), checked.arena_bytes);
     if backed < needed { Err(AttachError::NotBacked { path: path.into(), backed, needed }) } else { Ok(checked) }
 }

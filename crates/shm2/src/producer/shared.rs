@@ -89,7 +89,7 @@ impl Beat for Shared {
         }
         // A region that was wiped while no frames come is mended here. Frames that end by that are not dropped under the
         // mutex.
-        if self.with(|inner| self.keep_life(inner)).is_ok() {
+        if self.with(|inner| self.look_after_life(inner)).is_ok() {
             heartbeat::advance(&self.memory.header().heartbeat);
         }
     }

@@ -35,6 +35,17 @@ impl Shared {
         }
     }
 
+    /// As [`keep_life`](Self::keep_life), and makes the region anew as well when only the caps are gone: a wipe may have
+    /// been under way still when the header was mended. Frames are followed by others, the caps stay.
+    pub(super) fn look_after_life(&self, inner: &mut Inner) -> Result<(), SendError> {
+        self.keep_life(inner)?;
+        let (Some(caps), Some(copy)) = (inner.caps, &inner.caps_copy) else { return Ok(()) };
+        if self.memory.copy_to_vec(caps.offset, copy.len() as u64).is_some_and(|found| *found != **copy) {
+            self.begin_again(inner);
+        }
+        Ok(())
+    }
+
     /// A new life after a wipe.
     fn begin_again(&self, inner: &mut Inner) {
         let header = self.memory.header();

@@ -1,0 +1,250 @@
+//! Memory that no common kernel watches: both sides look, and live by their heartbeats. A plain file stands for the
+//! device; a program that names it by its path is the host, one that names it `ivshmem://` a guest. What a real guest adds
+//! is tried in a virtual machine (`cargo xtask vm`).
+
+#![allow(clippy::unwrap_used)]
+
+use rustix::process::Signal;
+use shm2::consumer::Overview;
+use shm2::{Access, AttachError, Consumer, CreateError, FrameInfo, Producer, SendError, Start, layout};
+use shm2_tests::{LIMIT, Name, Peer, RECOVERY, process};
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+const LONG: Option<Duration> = Some(Duration::from_secs(10));
+const LEASE: Duration = Duration::from_millis(400);
+/// A producer in a guest, and consumers of both kinds.
+const GUEST: &str = "lease_ms=400 pace=500";
+const BYTES: u64 = 6 << 20;
+
+/// The backing file of a device.
+struct Bar(Name);
+
+impl Bar {
+    fn new() -> Self {
+        let name = Name::new();
+        fs::File::create(name.path()).unwrap().set_len(BYTES).unwrap();
+        Self(name)
+    }
+
+    /// Its name in a guest.
+    fn guest(&self) -> String {
+        format!("ivshmem://{}", &*self.0)
+    }
+
+    fn host(&self) -> &str {
+        &self.0
+    }
+
+    fn wipe(&self, bytes: u64) {
+        let file = OpenOptions::new().write(true).open(self.0.path()).unwrap();
+        file.write_all_at(&vec![0; bytes as usize], 0).unwrap();
+    }
+}
+
+fn peer(role: &str, place: &str, options: &str) -> Peer {
+    Peer::start(&format!("{role} {place} {options}"))
+}
+
+#[test]
+fn frames_go_from_host_to_guests_and_from_a_guest_to_host_and_guest() {
+    for from_host in [true, false] {
+        let bar = Bar::new();
+        let (guest, host) = (bar.guest(), bar.host());
+        let producer = match from_host {
+            true => peer("producer", host, "keep=1 lease_ms=400 pace=500"),
+            false => peer("producer", &guest, GUEST),
+        };
+        let mut consumers = [
+            peer("consumer", &guest, "access=auto"),
+            peer("consumer", &guest, "access=lease hold=3"),
+            peer("consumer", host, "access=auto"),
+            peer("consumer", host, "access=lease hold=3"),
+        ];
+        for consumer in &mut consumers {
+            consumer.wait_more("checked", 300, LIMIT);
+        }
+        for consumer in consumers {
+            consumer.stop();
+        }
+        let mut producer = producer;
+        producer.wait("nothing held", LEASE + RECOVERY, |p| p.count("held") == 0 && p.count("consumers") == 0);
+        producer.stop();
+    }
+}
+
+#[test]
+fn whoever_dies_is_noticed_within_the_lease_time_and_replaced() {
+    let bar = Bar::new();
+    let guest = bar.guest();
+    let mut snapshot = peer("consumer", &guest, "access=snapshot");
+    let mut lease = peer("consumer", &guest, "access=lease hold=4");
+    let mut host = peer("consumer", bar.host(), "access=auto");
+    for life in 1..=3 {
+        let mut producer = peer("producer", &guest, GUEST);
+        for consumer in [&mut snapshot, &mut lease, &mut host] {
+            consumer.wait("this producer", LEASE * 2 + LIMIT, |c| c.count("attaches") >= life);
+            consumer.wait_more("checked", 20, LIMIT);
+        }
+        let held = peer("consumer", &guest, "access=lease hold=4 release=never");
+        producer.wait("its consumers", LIMIT, |p| p.count("consumers") == 2);
+        held.kill();
+        producer.wait("the others alone", LEASE * 2 + RECOVERY, |p| p.count("consumers") == 1);
+        producer.signal(Signal::KILL);
+        producer.wait_end();
+        for consumer in [&mut snapshot, &mut lease, &mut host] {
+            consumer.wait("no producer", LEASE * 2 + RECOVERY, |c| c.count("attached") == 0);
+        }
+    }
+    for consumer in [snapshot, lease, host] {
+        consumer.stop();
+    }
+}
+
+#[test]
+fn a_living_producer_is_respected_from_either_side() {
+    let bar = Bar::new();
+    let busy = |place: &str| {
+        let builder = Producer::builder(place).unwrap().size(BYTES).keep_region(true).lease_time(LEASE);
+        matches!(builder.create(), Err(CreateError::Busy { .. }))
+    };
+    let mut host = peer("producer", bar.host(), "keep=1 lease_ms=400");
+    host.wait("its region", LIMIT, |p| p.count("created") == 1);
+    assert!(busy(bar.host()) && busy(&bar.guest()));
+    host.kill();
+    let mut guest = peer("producer", &bar.guest(), GUEST);
+    guest.wait("its region", LIMIT, |p| p.count("created") == 1);
+    assert!(busy(bar.host()) && busy(&bar.guest()));
+    guest.stop();
+    assert!(!busy(bar.host()), "one that closed its region is not waited for");
+}
+
+#[test]
+fn of_two_producers_that_begin_at_once_one_goes_on() {
+    for _ in 0..10 {
+        let bar = Bar::new();
+        let guest = bar.guest();
+        let create = || Producer::builder(&guest).unwrap().lease_time(LEASE).create();
+        let (first, second) = std::thread::scope(|scope| {
+            let other = scope.spawn(create);
+            (create(), other.join().unwrap())
+        });
+        let made = usize::from(first.is_ok()) + usize::from(second.is_ok());
+        assert_eq!(made, 1, "{first:?}, {second:?}");
+        let mut producer = first.or(second).unwrap();
+        producer.send(b"x", &FrameInfo::new()).unwrap();
+    }
+}
+
+#[test]
+fn a_producer_that_was_paused_for_too_long_finds_its_successor_and_writes_no_more() {
+    let bar = Bar::new();
+    let mut first = peer("producer", &bar.guest(), GUEST);
+    let mut consumer = peer("consumer", &bar.guest(), "access=lease hold=2");
+    consumer.wait_more("checked", 20, LIMIT);
+    first.signal(Signal::STOP);
+    consumer.wait("no producer", LEASE * 2 + RECOVERY, |c| c.count("attached") == 0);
+    let mut second = peer("producer", &bar.guest(), GUEST);
+    consumer.wait("the second", LIMIT, |c| c.count("attaches") >= 2);
+    first.signal(Signal::CONT);
+    let status = first.wait_end();
+    assert_eq!(status.code(), Some(3), "it says that it was replaced: {status}");
+    consumer.wait_more("checked", 100, LIMIT);
+    second.wait_more("published", 100, LIMIT);
+    consumer.stop();
+    second.stop();
+}
+
+#[test]
+fn a_region_that_is_wiped_while_in_use_is_made_anew() {
+    // The firmware of a starting machine may clear all of a device's memory, or the beginning.
+    for bytes in [128, 4096, layout::ARENA_OFFSET, BYTES] {
+        for from_host in [true, false] {
+            let bar = Bar::new();
+            let place = if from_host { bar.host().to_owned() } else { bar.guest() };
+            let options = if from_host { "keep=1 lease_ms=400 caps=7" } else { "lease_ms=400 caps=7" };
+            let mut producer = peer("producer", &place, options);
+            let mut consumers =
+                ["access=snapshot", "access=lease"].map(|access| peer("consumer", &bar.guest(), access));
+            for round in 1..=2 {
+                for consumer in &mut consumers {
+                    consumer.wait("the life", LIMIT, |c| c.count("attaches") >= round && c.count("attached") == 1);
+                    consumer.wait_more("checked", 20, LIMIT);
+                }
+                bar.wipe(bytes);
+                for consumer in &mut consumers {
+                    consumer.wait("the next life", LIMIT, |c| c.count("attaches") > round);
+                }
+            }
+            producer.wait_more("published", 50, LIMIT);
+            producer.stop();
+        }
+    }
+}
+
+#[test]
+fn a_wiped_region_is_mended_without_a_frame_and_its_caps_come_with_the_next() {
+    let bar = Bar::new();
+    let mut producer = Producer::builder(bar.host()).unwrap().keep_region(true).lease_time(LEASE).create().unwrap();
+    producer.set_caps(b"video/x-raw").unwrap();
+    producer.send(b"before", &FrameInfo::new()).unwrap();
+    bar.wipe(BYTES);
+    let consumer = Consumer::builder(&bar.guest()).unwrap().start(Start::Next);
+    let mut consumer = consumer.attach(LONG).unwrap();
+    producer.send(b"after", &FrameInfo::new()).unwrap();
+    let frame = consumer.next(LONG).unwrap();
+    assert_eq!((frame.to_vec(), frame.caps().map(|(_, text)| text)), (b"after".to_vec(), Some(&b"video/x-raw"[..])));
+    let stats = producer.handle().stats();
+    assert_eq!(stats.free_bytes + stats.used_bytes, stats.arena_bytes);
+}
+
+#[test]
+fn memory_is_snapshot_by_default_and_refuses_what_it_cannot_be() {
+    let bar = Bar::new();
+    let mut producer = Producer::builder(&bar.guest()).unwrap().lease_time(LEASE).create().unwrap();
+    producer.send(b"x", &FrameInfo::new()).unwrap();
+    for place in [bar.guest(), bar.host().to_owned()] {
+        let consumer = Consumer::builder(&place).unwrap().attach(LONG).unwrap();
+        assert_eq!(consumer.access(), Some(Access::Snapshot), "{place}");
+    }
+    let seen = Overview::of(&bar.guest()).unwrap();
+    assert_eq!((seen.newest, seen.bytes, seen.is_kept), (1, BYTES, true));
+    let missing = format!("{}-missing", bar.guest());
+    let error = Producer::create(&missing).unwrap_err();
+    assert!(matches!(error, CreateError::Device { .. }), "{error}");
+    let error = Consumer::builder(&missing).unwrap().attach(LONG).unwrap_err();
+    assert!(matches!(error, AttachError::Device { .. }), "{error}");
+    let small = Bar::new();
+    OpenOptions::new().write(true).open(small.0.path()).unwrap().set_len(4096).unwrap();
+    let error = Producer::create(&small.guest()).unwrap_err().to_string();
+    assert!(error.contains("4096"), "{error}");
+}
+
+#[test]
+fn a_taken_over_producer_gets_its_own_error() {
+    let bar = Bar::new();
+    let mut producer = Producer::builder(&bar.guest()).unwrap().create().unwrap();
+    producer.send(b"x", &FrameInfo::new()).unwrap();
+    let file = OpenOptions::new().write(true).open(bar.0.path()).unwrap();
+    file.write_all_at(&77u64.to_le_bytes(), 24).unwrap();
+    assert!(matches!(producer.send(b"y", &FrameInfo::new()), Err(SendError::TakenOver { .. })));
+    drop(producer);
+    let mut generation = [0; 8];
+    fs::File::open(bar.0.path()).unwrap().read_exact_at(&mut generation, 24).unwrap();
+    assert_eq!(u64::from_le_bytes(generation), 77, "nothing of the successor's was touched");
+}
+
+#[test]
+fn looking_costs_little_when_nothing_comes() {
+    let bar = Bar::new();
+    let _producer = peer("idle-producer", bar.host(), "keep=1");
+    let mut consumer = peer("idle-consumer", &bar.guest(), "");
+    consumer.wait("the only frame", LIMIT, |c| c.count("checked") == 1);
+    std::thread::sleep(Duration::from_millis(300));
+    let (begun, before) = (Instant::now(), process::busy(consumer.id()));
+    std::thread::sleep(Duration::from_secs(3));
+    let busy = (process::busy(consumer.id()) - before).as_secs_f64() / begun.elapsed().as_secs_f64();
+    println!("a polling consumer takes {:.2} % of a processor", busy * 100.0);
+    assert!(busy < 0.02, "{:.1} % of a processor", busy * 100.0);
+}
