@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask setup | demo | test | lint | models | faults | newer | vm | asan | miri | fuzz | soak | bench`.
+//! The project's tasks: `cargo xtask setup | demo | test | lint | models | faults | newer | vm | windows | asan | miri | fuzz | soak | bench`.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,7 @@ mod run;
 mod setup;
 mod tests;
 mod vm;
+mod windows;
 
 use std::process::ExitCode;
 
@@ -25,7 +26,9 @@ cargo xtask TASK
   models                the loom models of the protocol
   faults                kill points: processes ended and stopped at named places
   newer                 the element tests on GStreamer 1.26 and 1.28, in trees of newer Debian releases
-  vm                    the relay with a camera and vsock, in a virtual machine
+  vm [--pause N]        guests under QEMU: frames through ivshmem, faults (one is paused for N seconds, 20), the relay
+                        with a camera and vsock
+  windows               cross-built for Windows and run under Wine, with GStreamer for Windows
   asan                  the core's, the fault and the element tests under AddressSanitizer
   miri                  the core on heap memory under Miri
   fuzz [--seconds N]    every fuzz target for N seconds (60)
@@ -47,7 +50,9 @@ fn main() -> ExitCode {
         ["models"] => tests::models(),
         ["faults"] => faults::kill_points(),
         ["newer"] => newer::newer(),
-        ["vm"] => vm::vm(),
+        ["vm"] => vm::vm("20"),
+        ["vm", "--pause", seconds] => vm::vm(seconds),
+        ["windows"] => windows::windows(),
         ["asan"] => faults::asan(),
         ["miri"] => faults::miri(),
         ["fuzz"] => fuzz::fuzz("60"),

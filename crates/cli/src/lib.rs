@@ -4,9 +4,11 @@ pub mod pattern;
 pub mod summary;
 
 use clap::ValueEnum;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use std::time::Duration;
+
+/// The region that is used when none is named.
+pub const DEFAULT_REGION: &str =
+    if cfg!(windows) { "winshm://Local/gst-shm2-default" } else { "shm:///dev/shm/gst-shm2-default" };
 
 /// Prints a line; that nobody reads it any more is no reason to fail.
 #[macro_export]
@@ -29,8 +31,10 @@ pub enum Check {
 }
 
 /// Calls `stop` at the first SIGINT or SIGTERM; a second one ends the process.
+#[cfg(unix)]
 pub fn on_stop_signal(stop: impl Fn() + Send + 'static) -> std::io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
     std::thread::spawn(move || {
         for (count, signal) in signals.forever().enumerate() {
             if count > 0 {
@@ -40,6 +44,20 @@ pub fn on_stop_signal(stop: impl Fn() + Send + 'static) -> std::io::Result<()> {
         }
     });
     Ok(())
+}
+
+/// Calls `stop` at the first Ctrl+C, Ctrl+Break or closing of the console; a second one ends the process.
+#[cfg(windows)]
+pub fn on_stop_signal(stop: impl Fn() + Send + 'static) -> std::io::Result<()> {
+    let mut count = 0;
+    let hear = move || {
+        count += 1;
+        if count > 1 {
+            std::process::exit(130);
+        }
+        stop();
+    };
+    ctrlc::set_handler(hear).map_err(std::io::Error::other)
 }
 
 /// Parses a time in seconds, such as `0.5`.

@@ -17,7 +17,18 @@ struct Name(String);
 impl Name {
     fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        Self(format!("/dev/shm/shm2-cli-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+        let place = if cfg!(windows) { "winshm://Local/" } else { "/dev/shm/" };
+        Self(format!("{place}shm2-cli-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// The same with its scheme.
+    fn uri(&self) -> String {
+        if cfg!(windows) { self.0.clone() } else { format!("shm://{}", self.0) }
+    }
+
+    /// A section's name goes with its last user.
+    fn exists(&self) -> bool {
+        std::path::Path::new(&self.0).exists()
     }
 }
 
@@ -78,6 +89,7 @@ impl Tool {
         self.0.wait().unwrap();
     }
 
+    #[cfg(unix)]
     fn signal(&self, signal: i32) {
         // SAFETY: a signal to a child that was not waited for yet.
         #[allow(unsafe_code)]
@@ -113,7 +125,7 @@ fn the_tools_work_in_any_start_order_and_lose_nothing() {
         let name = Name::new();
         let path = &*name;
         let produce = || Tool::producer(&format!("{path} 2000 -q"));
-        let consume = || Tool::consumer(&format!("shm://{path} 2000 --json"));
+        let consume = || Tool::consumer(&format!("{} 2000 --json", name.uri()));
         let first = if consumer_first { consume() } else { produce() };
         std::thread::sleep(Duration::from_millis(200));
         let second = if consumer_first { produce() } else { consume() };
@@ -121,7 +133,7 @@ fn the_tools_work_in_any_start_order_and_lose_nothing() {
         let json = consumer.succeed();
         assert_eq!((number(&json, "frames"), number(&json, "missed"), number(&json, "mismatches")), (2000, 0, 0));
         producer.succeed();
-        assert!(!std::path::Path::new(path).exists());
+        assert!(!name.exists());
     }
 }
 
@@ -188,6 +200,7 @@ fn a_killed_producers_consumers_go_on_with_the_next() {
     assert_eq!(consumer.stats().attaches, 4);
 }
 
+#[cfg(unix)]
 #[test]
 fn a_stopped_consumer_stops_nobody() {
     let name = Name::new();
@@ -257,11 +270,31 @@ fn a_killed_producer_leaves_a_name_that_the_next_one_takes() {
         let mut consumer = Consumer::builder(&name).unwrap().start(Start::Oldest).build();
         consumer.next(LONG).unwrap();
         producer.kill();
-        assert!(std::path::Path::new(&*name).exists());
+        assert!(name.exists() || cfg!(windows));
     }
     drop(Producer::create(&name).unwrap());
 }
 
+#[cfg(windows)]
+#[test]
+fn bad_arguments_have_clear_errors() {
+    for (arguments, expected) in [
+        ("http://x 5", "is not known: use winshm://Local/NAME"),
+        ("shm:///dev/shm/x 5", "needs files of Linux"),
+        ("winshm://Local/shm2-cli-test-none 5 --size 1", "out of range"),
+        ("winshm://Session/x 5", "is no name of a section"),
+        ("winshm://Local/shm2-cli-test-none 5 --keep-region", "keep-region"),
+        ("ivshmem:// 5 --wait 0", "no ivshmem device"),
+        ("ivshmem:///dev/kvmfr0 5", "a Linux guest"),
+    ] {
+        let (status, text) = Tool::producer(arguments).end();
+        assert!(!status.success() && text.contains(expected), "{arguments}: {status}: {text}");
+    }
+    let (status, text) = Tool::consumer("winshm://Local/shm2-cli-test-none 5 --timeout 0.1").end();
+    assert!(!status.success() && text.contains("no frame"), "{text}");
+}
+
+#[cfg(unix)]
 #[test]
 fn bad_arguments_have_clear_errors() {
     for (arguments, expected) in [

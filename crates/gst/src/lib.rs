@@ -33,7 +33,8 @@ use gst::prelude::*;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Path of both elements when none is set.
-pub(crate) const DEFAULT_PATH: &str = "/dev/shm/gst-shm2-default";
+pub(crate) const DEFAULT_PATH: &str =
+    if cfg!(windows) { "winshm://Local/gst-shm2-default" } else { "/dev/shm/gst-shm2-default" };
 
 /// Locks a mutex whose content is valid whenever it is free, also after a panic elsewhere.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

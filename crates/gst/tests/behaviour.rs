@@ -32,10 +32,10 @@ fn caps_of(pipeline: &Pipeline, element: &str) -> Option<gst::Caps> {
 #[test]
 fn the_consumer_may_start_first_and_needs_no_capsfilter() {
     let name = Name::new();
-    let path = &*name;
+    let (path, uri) = (&*name, name.uri());
     let consumer = Pipeline::playing(&format!("shm2src name=src shm-path={path} ! queue ! videoconvert ! fakesink"));
     let producer = Pipeline::playing(&format!(
-        "videotestsrc is-live=true num-buffers=30 ! {SMALL} ! shm2sink wait-for-connection=true shm-path=shm://{path}"
+        "videotestsrc is-live=true num-buffers=30 ! {SMALL} ! shm2sink wait-for-connection=true shm-path={uri}"
     ));
     producer.run_to_end();
     consumer.run_to_end();
@@ -238,12 +238,14 @@ fn a_second_producer_and_bad_settings_have_their_own_errors() {
     let cases = [
         (format!("shm-path={path}"), "live producer"),
         ("shm-path=http://x".into(), "not known"),
-        ("shm-path=/dev/shm".into(), "a directory"),
         (format!("shm-path={path}-b shm-size=1"), "out of range"),
         (format!("shm-path={path}-b shm-size=900000000000"), "no room"),
-        ("shm-path=/no/such/directory/x".into(), "does not exist"),
     ];
-    for (settings, expected) in cases {
+    let of_files =
+        [("shm-path=/dev/shm".into(), "a directory"), ("shm-path=/no/such/directory/x".into(), "does not exist")];
+    let of_sections =
+        [("shm-path=winshm://Other/x".into(), "is no name of a section"), ("shm-path=/dev/shm/x".into(), "is no name")];
+    for (settings, expected) in cases.into_iter().chain(if cfg!(windows) { of_sections } else { of_files }) {
         let second = Pipeline::new(&format!("videotestsrc is-live=true ! {SMALL} ! shm2sink {settings}"));
         assert!(second.0.set_state(gst::State::Playing).is_err(), "{settings}");
         let error = second.error().expect("an error");
@@ -347,7 +349,7 @@ fn live_regions_are_listed_as_devices() {
     assert_eq!(device.device_class(), "Source/Video");
     assert!(device.caps().unwrap().can_intersect(&caps.parse::<gst::Caps>().unwrap()));
     let element = device.create_element(Some("mine")).unwrap();
-    assert_eq!(element.property::<String>("shm-path"), format!("shm://{}", &*name));
+    assert_eq!(element.property::<String>("shm-path"), name.uri());
     provider.start().unwrap();
     assert!(ours(provider.devices()).is_some());
     producer.stop();
@@ -413,7 +415,7 @@ fn what_needs_a_stop_does_not_change_while_it_runs() {
 #[test]
 fn a_player_goes_on_with_the_next_producer() {
     let name = Name::new();
-    let player = Pipeline::playing(&format!("playbin3 uri=shm://{} video-sink=\"fakesink name=out\"", &*name));
+    let player = Pipeline::playing(&format!("playbin3 uri={} video-sink=\"fakesink name=out\"", name.uri()));
     let shown = || {
         let sink = player.0.property::<gst::Element>("video-sink");
         sink.property::<gst::Structure>("stats").get::<u64>("rendered").unwrap()

@@ -272,7 +272,7 @@ fn attach_and_detach_are_element_messages_also_while_the_source_waits() {
 fn a_region_is_found_by_its_uri() {
     let name = Name::new();
     common::init();
-    let uri = format!("shm://{}", &*name);
+    let uri = name.uri();
     let src = gst::Element::make_from_uri(gst::URIType::Src, &uri, None).unwrap();
     assert_eq!(src.property::<String>("shm-path"), uri);
     let handler = src.dynamic_cast_ref::<gst::URIHandler>().unwrap();

@@ -1,6 +1,8 @@
 //! The supervisor: one thread that hears of everything, asks the machine, and carries out what it says.
 
-use crate::control::{serve_metrics, serve_status};
+use crate::control::serve_metrics;
+#[cfg(unix)]
+use crate::control::serve_status;
 use crate::demand::{BindError, Demand, Listener, Rules};
 use crate::event::{Event, Events, Role};
 use crate::feed::{Runner, check};
@@ -459,26 +461,16 @@ fn listen(address: &Address) -> Result<Listener, BindError> {
     Listener::bind(address)
 }
 
+#[cfg(unix)]
 fn hear_signals(events: Events) -> io::Result<()> {
-    #[cfg(unix)]
-    let all = [SIGTERM, SIGINT, signal_hook::consts::SIGHUP];
-    #[cfg(unix)]
-    {
-        let mut signals = signal_hook::iterator::Signals::new(all)?;
-        let tell = move || signals.forever().for_each(|signal| events.send(Event::Signal(signal)));
-        std::thread::Builder::new().name("signals".into()).spawn(tell)?;
-    }
-    #[cfg(not(unix))]
-    for signal in [SIGTERM, SIGINT] {
-        let flag = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        signal_hook::flag::register(signal, flag.clone())?;
-        let events = events.clone();
-        std::thread::Builder::new().name("signals".into()).spawn(move || {
-            while !flag.load(std::sync::atomic::Ordering::Acquire) {
-                std::thread::sleep(Duration::from_millis(100));
-            }
-            events.send(Event::Signal(signal));
-        })?;
-    }
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, signal_hook::consts::SIGHUP])?;
+    let tell = move || signals.forever().for_each(|signal| events.send(Event::Signal(signal)));
+    std::thread::Builder::new().name("signals".into()).spawn(tell)?;
     Ok(())
+}
+
+/// Ctrl+C, Ctrl+Break and the closing of the console.
+#[cfg(windows)]
+fn hear_signals(events: Events) -> io::Result<()> {
+    ctrlc::set_handler(move || events.send(Event::Signal(SIGINT))).map_err(io::Error::other)
 }

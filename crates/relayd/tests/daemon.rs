@@ -1,5 +1,6 @@
 //! The daemon from outside: demand in every way, failing inputs, signals, settings.
 
+#![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -1,5 +1,6 @@
 //! The way of buffers through the relay, in this process: no copy, all metas, one clock.
 
+#![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
 mod common;

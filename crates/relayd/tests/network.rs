@@ -1,5 +1,6 @@
 //! Region to region between two network namespaces, over a way that loses packets: the recipes of docs/network.md.
 
+#![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
 mod common;

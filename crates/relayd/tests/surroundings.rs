@@ -1,5 +1,6 @@
 //! The daemon and what is around it: files in its way, stuck devices, the service manager, a network that vanishes.
 
+#![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -13,6 +13,8 @@
 //! Each backslash may be written as a slash and each character as a percent escape. Addresses and ids can change when the
 //! virtual machine is configured anew; the size is the host's choice and stays.
 
+#[cfg(not(miri))]
+use crate::backend;
 use crate::layout;
 use std::fmt;
 use std::io;
@@ -36,6 +38,25 @@ pub enum Device {
     Interface(String),
     /// Windows: a device instance id, such as `PCI\VEN_...\3&...`.
     Instance(String),
+}
+
+/// A device that is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Found {
+    /// What names it: a PCI address on Linux, an instance id on Windows.
+    pub device: Device,
+    /// Bytes of its memory; 0 when it does not tell.
+    pub bytes: u64,
+}
+
+/// All devices, in the order of [`Device::Index`].
+///
+/// # Errors
+/// When the system does not say.
+#[cfg(not(miri))]
+pub fn all() -> Result<Vec<Found>, DeviceError> {
+    Ok(backend::devices()?.into_iter().map(|(device, bytes)| Found { device, bytes }).collect())
 }
 
 impl Device {
@@ -191,6 +212,9 @@ pub enum DeviceError {
         /// What the name is.
         what: &'static str,
     },
+    /// The virtual machine may only read it.
+    #[error("the device is read-only: a producer needs one without readonly=on (QEMU), a consumer takes snapshots")]
+    ReadOnly,
     /// No right to open it.
     #[error(
         "permission denied for {path}: give this user the right to it (Linux: a udev rule with GROUP and MODE), or run \

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Region, for example shm:///dev/shm/gst-shm2-demo
-    #[arg(default_value = "shm:///dev/shm/gst-shm2-default")]
+    /// Region, for example shm:///dev/shm/gst-shm2-demo; on Windows winshm://Local/gst-shm2-demo
+    #[arg(default_value = shm2_cli::DEFAULT_REGION)]
     region: String,
     /// Frames to send
     #[arg(default_value_t = 5000)]

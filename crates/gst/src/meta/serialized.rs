@@ -28,10 +28,20 @@ const OURS: &[&str] = &[
     "GstVideoCaptionMeta",
 ];
 
+#[cfg(unix)]
+fn loaded() -> Option<libloading::os::unix::Library> {
+    Some(libloading::os::unix::Library::this())
+}
+
+#[cfg(windows)]
+fn loaded() -> Option<libloading::os::windows::Library> {
+    libloading::os::windows::Library::open_already_loaded("gstreamer-1.0-0.dll").ok()
+}
+
 fn functions() -> Option<(Serialize, Deserialize)> {
     static FUNCTIONS: OnceLock<Option<(Serialize, Deserialize)>> = OnceLock::new();
     *FUNCTIONS.get_or_init(|| {
-        let this = libloading::os::unix::Library::this();
+        let this = loaded()?;
         // SAFETY: see the head of this file.
         unsafe {
             let serialize = this.get::<Serialize>(c"gst_meta_serialize_simple").ok()?;

@@ -6,6 +6,7 @@ use crate::allocator::ArenaAllocator;
 use crate::lock;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
+use shm2::device::DeviceError;
 use shm2::producer::Handle;
 use shm2::{CreateError, SendError};
 use std::sync::Arc;
@@ -40,6 +41,8 @@ impl Shm2Sink {
         let blob = lock(&self.described).bytes();
         *lock(&self.stream) = Some(Stream::new(producer, blob));
         let allocator = ArenaAllocator::new(handle.clone());
+        // A device, and a kept file, have the size that they have.
+        let size = size.max(handle.stats().arena_bytes + shm2::layout::ARENA_OFFSET);
         *lock(&self.open) = Some(Open { handle, allocator, stopping, watcher: Some(watcher), size });
         Ok(())
     }
@@ -160,11 +163,17 @@ fn clients(handle: &Handle) -> u32 {
 
 fn create_error(error: &CreateError) -> gst::ErrorMessage {
     match error {
-        CreateError::Busy { .. } => gst::error_msg!(gst::ResourceError::Busy, ("{error}")),
-        CreateError::NoRoom { .. } | CreateError::NoMemory { .. } | CreateError::ControlGroup { .. } => {
-            gst::error_msg!(gst::ResourceError::NoSpaceLeft, ("{error}"))
+        CreateError::Busy { .. } | CreateError::Device { problem: DeviceError::InUse { .. }, .. } => {
+            gst::error_msg!(gst::ResourceError::Busy, ("{error}"))
         }
-        CreateError::Denied { .. } | CreateError::OthersLeftover { .. } => {
+        CreateError::NoRoom { .. }
+        | CreateError::NoMemory { .. }
+        | CreateError::ControlGroup { .. }
+        | CreateError::NoCommit { .. } => gst::error_msg!(gst::ResourceError::NoSpaceLeft, ("{error}")),
+        CreateError::Denied { .. }
+        | CreateError::SectionDenied { .. }
+        | CreateError::OthersLeftover { .. }
+        | CreateError::Device { problem: DeviceError::Denied { .. }, .. } => {
             gst::error_msg!(gst::ResourceError::NotAuthorized, ("{error}"))
         }
         CreateError::Size { .. } | CreateError::Setting { .. } | CreateError::Spec(_) => {

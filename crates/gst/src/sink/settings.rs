@@ -30,6 +30,7 @@ pub(crate) struct Settings {
     pub(crate) history: u32,
     pub(crate) max_leases: u32,
     pub(crate) keep_region: bool,
+    pub(crate) lease_time: u64,
 }
 
 impl Default for Settings {
@@ -45,6 +46,7 @@ impl Default for Settings {
             history: 1,
             max_leases: 16,
             keep_region: false,
+            lease_time: 2_000_000_000,
         }
     }
 }
@@ -88,6 +90,7 @@ impl Settings {
             .history(self.history)
             .max_leases(self.max_leases)
             .keep_region(self.keep_region)
+            .lease_time(Duration::from_nanos(self.lease_time))
             .beacon(Duration::from_millis(self.timeline_beacon_ms.into()));
         Ok(builder)
     }
@@ -108,6 +111,7 @@ impl Settings {
             "history" => self.history = value.get().ok()?,
             "max-leases" => self.max_leases = value.get().ok()?,
             "keep-region" => self.keep_region = value.get().ok()?,
+            "lease-time" => self.lease_time = value.get().ok()?,
             _ => return None,
         }
         Some(())
@@ -126,6 +130,7 @@ impl Settings {
             "history" => self.history.to_value(),
             "max-leases" => self.max_leases.to_value(),
             "keep-region" => self.keep_region.to_value(),
+            "lease-time" => self.lease_time.to_value(),
             _ => return None,
         })
     }
@@ -143,7 +148,7 @@ fn region() -> Vec<glib::ParamSpec> {
     vec![
         glib::ParamSpecString::builder("shm-path")
             .nick("Shared-memory path")
-            .blurb("Region to make, for example shm:///dev/shm/NAME or /dev/shm/NAME")
+            .blurb("Region to make: shm:///dev/shm/NAME or /dev/shm/NAME; winshm://Local/NAME on Windows; ivshmem:// in a virtual machine")
             .default_value(Some(d.shm_path.as_str()))
             .mutable_ready()
             .build(),
@@ -188,6 +193,14 @@ fn region() -> Vec<glib::ParamSpec> {
             .nick("Keep region")
             .blurb("Go on in the file that is there, with its own size and permissions, and never remove it")
             .default_value(d.keep_region)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt64::builder("lease-time")
+            .nick("Lease time")
+            .blurb("Nanoseconds without a heartbeat after which a peer counts as dead where no lock tells: in a virtual machine's memory and in kept regions")
+            .minimum(100_000_000)
+            .maximum(3_600_000_000_000)
+            .default_value(d.lease_time)
             .mutable_ready()
             .build(),
     ]

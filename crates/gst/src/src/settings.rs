@@ -130,7 +130,7 @@ fn region() -> Vec<glib::ParamSpec> {
     vec![
         glib::ParamSpecString::builder("shm-path")
             .nick("Shared-memory path")
-            .blurb("Region to read, for example shm:///dev/shm/NAME or /dev/shm/NAME; it may come later")
+            .blurb("Region to read, which may come later: shm:///dev/shm/NAME or /dev/shm/NAME; winshm://Local/NAME on Windows; ivshmem:// in a virtual machine")
             .default_value(Some(d.shm_path.as_str()))
             .mutable_ready()
             .build(),

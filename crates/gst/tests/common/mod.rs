@@ -31,7 +31,13 @@ impl Name {
     pub fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self(format!("/dev/shm/shm2-gst-test-{}-{number}", std::process::id()))
+        let place = if cfg!(windows) { "winshm://Local/" } else { "/dev/shm/" };
+        Self(format!("{place}shm2-gst-test-{}-{number}", std::process::id()))
+    }
+
+    /// The same with its scheme.
+    pub fn uri(&self) -> String {
+        if cfg!(windows) { self.0.clone() } else { format!("shm://{}", self.0) }
     }
 }
 

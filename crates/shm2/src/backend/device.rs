@@ -2,7 +2,7 @@
 //! in the same way. No lock and no wake-up crosses kernels: whoever lives beats its heart, whoever waits looks.
 
 use super::poll::Poll;
-use super::{DeviceMemory, Event, Identity, Mapping, Wake, Watch};
+use super::{DeviceMemory, Event, Identity, Mapping, Watch};
 use crate::device::{Device, DeviceError};
 use crate::error::{AttachError, CreateError};
 use crate::layout;
@@ -11,7 +11,6 @@ use crate::protocol;
 use crate::sync::{AtomicU32, Ordering};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,10 +27,7 @@ impl OwnedDevice {
         device: &Device,
         begin: impl FnOnce(Mapping, &dyn Fn(&Memory)) -> Result<T, CreateError>,
     ) -> Result<(Self, T), CreateError> {
-        let failed = |problem| match problem {
-            DeviceError::Denied { .. } => CreateError::Denied { path: path.into() },
-            problem => CreateError::Device { path: path.into(), problem },
-        };
+        let failed = |problem| CreateError::Device { path: path.into(), problem };
         let memory = DeviceMemory::open(device, true).map_err(failed)?;
         layout::arena_bytes(memory.bytes()).ok_or_else(|| failed(DeviceError::TooSmall { bytes: memory.bytes() }))?;
         let map = memory.map(0, memory.bytes() as usize, true);
@@ -91,15 +87,11 @@ pub(crate) struct OpenDevice {
     path: PathBuf,
     memory: DeviceMemory,
     whole: Memory,
-    poll: Poll,
 }
 
 impl OpenDevice {
     pub(crate) fn open(path: &Path, device: &Device) -> Result<Self, AttachError> {
-        let failed = |problem| match problem {
-            DeviceError::Denied { .. } => AttachError::Denied { path: path.into() },
-            problem => AttachError::Device { path: path.into(), problem },
-        };
+        let failed = |problem| AttachError::Device { path: path.into(), problem };
         // A device that can only be read serves snapshots.
         let memory = DeviceMemory::open(device, true).or_else(|error| match error {
             DeviceError::Denied { .. } => DeviceMemory::open(device, false),
@@ -110,7 +102,7 @@ impl OpenDevice {
             return Err(failed(DeviceError::TooSmall { bytes: memory.bytes() }));
         }
         let whole = map(&memory, path, 0, memory.bytes() as usize, false)?;
-        Ok(Self { path: path.into(), memory, whole: Memory::new(whole), poll: Poll::default() })
+        Ok(Self { path: path.into(), memory, whole: Memory::new(whole) })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -159,17 +151,6 @@ impl OpenDevice {
 
     pub(crate) fn read_exact(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         if self.whole.copy_out(offset, buffer) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-    }
-
-    pub(crate) fn wait(
-        &self,
-        _word: NonNull<AtomicU32>,
-        _expected: u32,
-        (event, seen): (&Event, u32),
-        timeout: Option<Duration>,
-        news: &dyn Fn() -> bool,
-    ) -> Wake {
-        self.poll.wait(event, seen, timeout, news)
     }
 
     pub(crate) fn wake_producer(&self, _room: &AtomicU32) {}

@@ -261,7 +261,6 @@ impl OpenRegion {
         expected: u32,
         (event, seen): (&Event, u32),
         timeout: Option<Duration>,
-        _news: &dyn Fn() -> bool,
     ) -> Wake {
         // SAFETY: the caller's mapping keeps the word alive.
         let word = unsafe { word.as_ref() };
@@ -319,6 +318,10 @@ impl Event {
     pub(crate) fn signal(&self) {
         self.word.fetch_add(1, Ordering::Release);
         wake_all();
+    }
+
+    pub(crate) fn nap(&self, seen: u32, time: Duration) {
+        self.wait(seen, Some(time));
     }
 
     pub(crate) fn wait(&self, seen: u32, timeout: Option<Duration>) -> Wake {

@@ -9,7 +9,6 @@ mod device;
 mod heap;
 #[cfg(all(target_os = "linux", not(miri)))]
 mod linux;
-#[cfg(not(miri))]
 mod poll;
 #[cfg(not(miri))]
 mod region;
@@ -20,6 +19,7 @@ mod windows;
 pub(crate) use heap::*;
 #[cfg(all(target_os = "linux", not(miri)))]
 pub(crate) use linux::*;
+pub(crate) use poll::Poll;
 #[cfg(not(miri))]
 pub(crate) use region::{OpenRegion, OwnedRegion};
 #[cfg(all(windows, not(miri)))]

@@ -11,19 +11,27 @@ const SPINS: u32 = 200;
 const YIELDS: u32 = 20;
 const SHORTEST: Duration = Duration::from_micros(50);
 const LONGEST: Duration = Duration::from_millis(5);
-/// A pause is at most this part of the time waited.
+/// After some seconds in which nothing came.
+const QUIET: Duration = Duration::from_millis(20);
+/// A pause is at most this part of the time waited, and beyond `LONGEST` this one.
 const PART: u32 = 16;
+const QUIET_PART: u32 = 256;
+
+fn pause(waited: Duration) -> Duration {
+    let longest = (waited / QUIET_PART).clamp(LONGEST, QUIET);
+    (waited / PART).clamp(SHORTEST, longest)
+}
 
 /// One who waits.
 #[derive(Debug, Default)]
-pub(super) struct Poll {
+pub(crate) struct Poll {
     /// Nanoseconds waited in vain before the present call, which goes on from there.
     waited_ns: AtomicU64,
 }
 
 impl Poll {
     /// Until there is news, the event's value differs from `seen`, or the time is over.
-    pub(super) fn wait(&self, event: &Event, seen: u32, timeout: Option<Duration>, news: &dyn Fn() -> bool) -> Wake {
+    pub(crate) fn wait(&self, event: &Event, seen: u32, timeout: Option<Duration>, news: &dyn Fn() -> bool) -> Wake {
         // Relaxed: one thread waits at a time.
         let before = Duration::from_nanos(self.waited_ns.swap(0, Ordering::Relaxed));
         let start = Instant::now();
@@ -36,7 +44,7 @@ impl Poll {
                 continue;
             }
             let waited = start.elapsed();
-            let left = timeout.map_or(LONGEST, |t| t.saturating_sub(waited));
+            let left = timeout.map_or(QUIET, |t| t.saturating_sub(waited));
             if left.is_zero() {
                 self.waited_ns.store((before + waited).as_nanos() as u64, Ordering::Relaxed);
                 return Wake::Timeout;
@@ -44,7 +52,7 @@ impl Poll {
             if look < SPINS + YIELDS {
                 std::thread::yield_now();
             } else {
-                event.nap(seen, ((before + waited) / PART).clamp(SHORTEST, LONGEST).min(left));
+                event.nap(seen, pause(before + waited).min(left));
             }
         }
         Wake::Signal

@@ -184,17 +184,19 @@ impl OpenRegion {
         each!(self, region => region.read_exact(buffer, offset))
     }
 
-    /// Sleeps until the region's wake word differs from `expected`, the event from `seen`, or the time is over. `news`
-    /// says whether there is anything to take, for memory in which nothing wakes.
+    /// Sleeps until the region's wake word differs from `expected`, the event from `seen`, or the time is over. Only where
+    /// locks tell who lives: elsewhere nobody can wake, and [`Poll`](super::Poll) is for waiting.
     pub(crate) fn wait(
         &self,
         word: NonNull<AtomicU32>,
         expected: u32,
         (event, seen): (&Event, u32),
         timeout: Option<Duration>,
-        news: &dyn Fn() -> bool,
     ) -> Wake {
-        each!(self, region => region.wait(word, expected, (event, seen), timeout, news))
+        match self {
+            Self::Native(region) => region.wait(word, expected, (event, seen), timeout),
+            Self::Device(_) => event.wait(seen, timeout),
+        }
     }
 
     /// Wakes a producer that waits for room: the word of this consumer's page has just changed.

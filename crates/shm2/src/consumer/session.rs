@@ -10,7 +10,7 @@ use super::frame::{Frame, Payload};
 use super::header::{Checked, check};
 use super::pulse::Pulse;
 use super::{Position, Step};
-use crate::backend::{self, Event, OpenRegion, Wake};
+use crate::backend::{self, Event, OpenRegion, Poll, Wake};
 use crate::description::{Description, Kind};
 use crate::error::{AttachError, Lie};
 use crate::heartbeat::{self, Beat};
@@ -42,6 +42,7 @@ pub(super) struct Session {
     caps: Mutex<Option<(u32, Arc<[u8]>)>>,
     /// What the page's `claimed` shows, as long as the page is this session's.
     shown: AtomicU32,
+    poll: Poll,
 }
 
 impl Session {
@@ -76,7 +77,7 @@ impl Session {
         let budget = settings.max_leases.min(checked.max_leases);
         let (in_use, shown) = (AtomicU64::new(0), AtomicU32::new(shown));
         let (held, caps) = (AtomicU64::new(0), Mutex::default());
-        let session = Self { memory, page, region, checked, in_use, budget, held, caps, shown };
+        let session = Self { memory, page, region, checked, in_use, budget, held, caps, shown, poll: Poll::default() };
         // Paused for longer than the lease time in the middle of its attach: it is as if it had not begun.
         let position = session.enter(settings.start).ok_or_else(|| AttachError::NoProducer { path: path.into() })?;
         point!("attach.entered");
@@ -436,14 +437,16 @@ impl Session {
 
     /// Sleeps until something is published after `position`, the event is signalled, or the time is over.
     pub(super) fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
+        if self.checked.by_heart {
+            return self.poll.wait(event, seen, timeout, &|| self.has_news(position));
+        }
         let header = self.memory.header();
         let expected = header.wake.load(Ordering::Acquire);
         protocol::announce_sleep(&self.page.words().ticket);
         if self.has_news(position) {
             return Wake::Signal;
         }
-        let news = || self.has_news(position);
-        self.region.wait(NonNull::from(&header.wake), expected, (event, seen), timeout, &news)
+        self.region.wait(NonNull::from(&header.wake), expected, (event, seen), timeout)
     }
 
     /// Whether the next frame is there, or the region was closed.

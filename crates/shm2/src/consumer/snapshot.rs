@@ -10,7 +10,7 @@ use super::header::{Checked, check};
 use super::pulse::Pulse;
 use super::session::LAPS;
 use super::{Position, Step};
-use crate::backend::{Event, OpenRegion, Wake};
+use crate::backend::{Event, OpenRegion, Poll, Wake};
 use crate::description::{Description, Kind, Range};
 use crate::error::{AttachError, Lie};
 use crate::layout::{self, Header, STATE_LIVE};
@@ -33,6 +33,7 @@ pub(super) struct Snapshot {
     checked: Checked,
     since: Instant,
     caps: Option<(u32, Arc<[u8]>)>,
+    poll: Poll,
 }
 
 /// A frame was retired while it was read, or the file is too short.
@@ -58,7 +59,14 @@ impl Snapshot {
         point!("snapshot.shown");
         let wake = WakeWord::new(region.map(0, WakeWord::BYTES, false)?);
         let absent = || AttachError::NoProducer { path: path.into() };
-        let mut new = Self { checked: check(&region, liveness)?, region, wake, since: Instant::now(), caps: None };
+        let mut new = Self {
+            checked: check(&region, liveness)?,
+            region,
+            wake,
+            since: Instant::now(),
+            caps: None,
+            poll: Poll::default(),
+        };
         if new.is_closed() {
             return Err(absent());
         }
@@ -239,6 +247,9 @@ impl Snapshot {
     }
 
     pub(super) fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
+        if self.checked.by_heart {
+            return self.poll.wait(event, seen, timeout, &|| self.has_news(position).unwrap_or(true));
+        }
         let Ok(expected) = self.u64_at(WakeWord::offset() as usize) else { return Wake::Fault };
         fence(Ordering::SeqCst);
         match self.has_news(position) {
@@ -248,8 +259,7 @@ impl Snapshot {
         }
         let slice = (self.since.elapsed() < UNNOTICED).then_some(UNNOTICED_SLICE);
         let limited = [timeout, slice].into_iter().flatten().min();
-        let news = || self.has_news(position).unwrap_or(true);
-        match self.region.wait(self.wake.address(), expected as u32, (event, seen), limited, &news) {
+        match self.region.wait(self.wake.address(), expected as u32, (event, seen), limited) {
             Wake::Timeout if limited != timeout => Wake::Signal,
             other => other,
         }

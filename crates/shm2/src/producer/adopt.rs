@@ -20,7 +20,6 @@ use crate::protocol;
 use crate::sync::Ordering;
 use std::time::Duration;
 
-/// What a new life must know of those before it.
 /// A frame that a consumer took from an earlier life: the lease entry that holds it, what stands there, and the bytes.
 /// As long as the entry shows the same, they are held; which sequence it was does not matter any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +38,7 @@ impl Held {
     }
 }
 
+/// What a new life must know of those before it.
 #[derive(Debug)]
 pub(super) struct Past {
     /// The sequence that the first item gets.

@@ -143,9 +143,9 @@ impl Builder {
         self
     }
 
-    /// Time without a heartbeat after which a consumer that has no lock counts as dead
-    /// ([`Liveness::Heartbeat`](crate::consumer::Liveness::Heartbeat)); 100 ms to an hour, 2 s if not set. Only kept
-    /// regions have such consumers.
+    /// Time without a heartbeat after which a peer that has no lock counts as dead
+    /// ([`Liveness::Heartbeat`](crate::consumer::Liveness::Heartbeat)): a consumer for this producer, and this producer for
+    /// them. 100 ms to an hour, 2 s if not set. Only kept regions have such peers.
     pub fn lease_time(mut self, time: Duration) -> Self {
         self.settings.lease_time = time;
         self

@@ -2,8 +2,9 @@
 //! the same moment must find out who was second.
 
 use super::{Settings, fill_header};
+use crate::device::DeviceError;
 use crate::error::CreateError;
-use crate::heartbeat::Observed;
+use crate::heartbeat::{self, Observed};
 use crate::layout;
 use crate::mapped::Memory;
 use crate::sync::Ordering;
@@ -26,9 +27,14 @@ pub(super) fn await_silence(memory: &Memory, settings: &Settings, path: &Path) -
         header.magic.load(Ordering::Acquire) == layout::MAGIC
             && header.state.load(Ordering::Acquire) == layout::STATE_LIVE
     };
-    if !unseen || kept == 0 || !lives() {
-        return Ok(());
+    if unseen && kept != 0 && lives() {
+        await_end(memory, &lives, path)?;
     }
+    if settings.shared_by_kernels { must_be_writable(memory, path) } else { Ok(()) }
+}
+
+fn await_end(memory: &Memory, lives: &dyn Fn() -> bool, path: &Path) -> Result<(), CreateError> {
+    let header = memory.header();
     let lease = Duration::from_millis(header.lease_ms.load(Ordering::Relaxed).into()).min(LONGEST_SILENCE);
     // Relaxed: only its change counts.
     let first = header.heartbeat.load(Ordering::Relaxed);
@@ -44,6 +50,18 @@ pub(super) fn await_silence(memory: &Memory, settings: &Settings, path: &Path) -
         std::thread::sleep(LOOK_EVERY);
     }
     Ok(())
+}
+
+/// A device may drop what is written without a word (QEMU's `readonly=on`).
+fn must_be_writable(memory: &Memory, path: &Path) -> Result<(), CreateError> {
+    let word = &memory.header().heartbeat;
+    let before = word.load(Ordering::Relaxed);
+    heartbeat::advance(word);
+    if word.load(Ordering::Relaxed) != before {
+        return Ok(());
+    }
+    let problem = DeviceError::ReadOnly;
+    Err(CreateError::Device { path: path.into(), problem })
 }
 
 /// Of two producers that began at the same moment, the one that wrote its number last goes on.

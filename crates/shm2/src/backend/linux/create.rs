@@ -361,7 +361,7 @@ impl Head {
 
     /// Whether the next producer must go on in this file.
     fn is_kept(&self) -> bool {
-        self.is_region() && self.word(offset_of!(layout::Header, kept)) == 1
+        self.is_region() && self.word(offset_of!(layout::Header, kept)) != 0
     }
 
     /// A region of this version, or memory in which nothing was yet.

@@ -2,7 +2,7 @@
 //!
 //! A device is found in `/sys/bus/pci/devices` by its vendor and device number; its memory is BAR 2, the file
 //! `resource2`, or `resource2_wc`, which is mapped write-combining. The module kvmfr gives it as `/dev/kvmfrN`, UIO as the
-//! third map of `/dev/uioN`. A regular file is taken as it is. Facts: docs/specs/ivshmem-spec.rst of QEMU,
+//! largest map of `/dev/uioN`. A regular file is taken as it is. Facts: docs/specs/ivshmem-spec.rst of QEMU,
 //! Documentation/ABI/testing/sysfs-bus-pci of Linux.
 
 use super::mapping::Mapping;
@@ -68,6 +68,15 @@ impl DeviceMemory {
 struct Found {
     folder: PathBuf,
     bytes: u64,
+}
+
+/// Addresses and bytes of all devices.
+pub(crate) fn devices() -> Result<Vec<(Device, u64)>, DeviceError> {
+    let named = |found: Found| {
+        let address = found.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        (Device::Address(address), found.bytes)
+    };
+    Ok(all().into_iter().map(named).collect())
 }
 
 /// All devices in order of their address.
@@ -147,8 +156,7 @@ fn enable(folder: &Path) {
     }
 }
 
-/// The shared memory is the third map, if the driver numbers them as the device's BARs, else the largest. A map is chosen
-/// by its number of pages as offset.
+/// The shared memory is the largest map. A map is chosen by its number of pages as offset.
 fn open_uio(path: &Path, number: &str, writable: bool) -> Result<DeviceMemory, DeviceError> {
     let maps = PathBuf::from(format!("/sys/class/uio/uio{number}/maps"));
     let size = |map: &Path| {

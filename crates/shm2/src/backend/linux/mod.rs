@@ -18,7 +18,7 @@ mod socket;
 mod sockopt;
 mod watch;
 
-pub(crate) use device::DeviceMemory;
+pub(crate) use device::{DeviceMemory, devices};
 pub(crate) use fork::depth as fork_depth;
 pub(crate) use futex::{Event, Wake};
 pub(crate) use mapping::Mapping;

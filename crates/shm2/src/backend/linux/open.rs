@@ -146,7 +146,6 @@ impl OpenRegion {
         expected: u32,
         (event, seen): (&Event, u32),
         timeout: Option<Duration>,
-        _news: &dyn Fn() -> bool,
     ) -> Wake {
         wait_any(word, expected, event, seen, timeout)
     }

@@ -6,6 +6,12 @@ use crate::device::{Device, DeviceError};
 use std::io;
 use std::ptr::NonNull;
 
+/// Instance ids and bytes of all devices.
+pub(crate) fn devices() -> Result<Vec<(Device, u64)>, DeviceError> {
+    let all = device::list()?.into_iter();
+    Ok(all.map(|(instance, _, bytes)| (Device::Instance(instance), bytes)).collect())
+}
+
 /// A device's memory, mapped once for the whole process.
 #[derive(Debug, Clone)]
 pub(crate) struct DeviceMemory(device::DeviceMemory);

@@ -31,7 +31,7 @@ mod watch;
 
 pub(crate) use event::{Event, Wake};
 pub(crate) use mapping::Mapping;
-pub(crate) use memory::DeviceMemory;
+pub(crate) use memory::{DeviceMemory, devices};
 pub(crate) use name::NameWatch;
 pub(crate) use watch::Watch;
 

@@ -1,5 +1,6 @@
 //! Waiting for a producer at a name: for its bell, an event that stays set once a producer came.
 
+use super::access::Access;
 use super::event::Event;
 use super::names::Names;
 use super::objects::{create_event, reset};
@@ -33,8 +34,9 @@ impl NameWatch {
             return false;
         }
         if self.bell.is_none() {
-            // Whoever comes first makes it, for its own user alone if it is a consumer.
-            self.bell = create_event(Some(&Names::of(spec).bell()), true, None).ok();
+            // Whoever comes first makes it. It only says that somebody should look, so everyone may ring.
+            let everyone = Access::to_objects(0o666).ok();
+            self.bell = create_event(Some(&Names::of(spec).bell()), true, everyone.as_ref()).ok();
         }
         self.bell.iter().for_each(reset);
         self.told = self.bell.is_some();

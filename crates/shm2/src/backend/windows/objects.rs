@@ -101,7 +101,10 @@ pub(super) fn open_event(name: &str) -> io::Result<OwnedHandle> {
 pub(super) fn create_mutex(name: &str, access: &Access) -> io::Result<OwnedHandle> {
     let name = wide(name);
     // SAFETY: see the head of this file.
-    made(Some(access), |attributes| unsafe { CreateMutexW(attributes, 0, name.as_ptr()) }).map(|(mutex, _)| mutex)
+    let made = made(Some(access), |attributes| unsafe { CreateMutexW(attributes, 0, name.as_ptr()) });
+    // Another user's may be used, but making it asks for every right to it.
+    // SAFETY: as above.
+    made.map(|(mutex, _)| mutex).or_else(|e| owned(unsafe { OpenMutexW(SYNCHRONIZE, 0, name.as_ptr()) }).map_err(|_| e))
 }
 
 pub(super) fn open_mutex(name: &str) -> io::Result<OwnedHandle> {

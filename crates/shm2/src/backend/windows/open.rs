@@ -155,7 +155,6 @@ impl OpenRegion {
         _expected: u32,
         (event, seen): (&Event, u32),
         timeout: Option<Duration>,
-        _news: &dyn Fn() -> bool,
     ) -> Wake {
         let slot = self.slot().clone();
         let slice = slot.is_none().then_some(LOOK_EVERY);
