@@ -16,10 +16,12 @@ use std::time::{Duration, Instant};
 /// skipped without.
 const SUITE: &[&str] = &[
     "cargo test -p shm2-ring --lib --tests",
-    "cargo test -p shm2 --lib --test backends --test transport --test events --test model --test heap",
+    "cargo test -p shm2 --lib --test sections --test backends --test transport --test events \
+     --test model --test heap",
     "cargo build -p gst-plugin-shm2 -p shm2-cli -p shm2-relayd",
     "cargo test -p shm2-cli --test processes",
-    "cargo test -p gst-plugin-shm2 --lib --test windows --test harness --test behaviour --test events --test zero_copy",
+    "cargo test -p gst-plugin-shm2 --lib --test windows --test harness --test behaviour --test events --test zero_copy \
+     --test time",
     "cargo test -p shm2-relayd --lib --test windows",
     "cargo clippy -p shm2 -p shm2-ring -p shm2-cli -p gst-plugin-shm2 -p shm2-relayd -- -D warnings",
     "cargo clippy -p shm2 -p shm2-ring -p shm2-cli -p gst-plugin-shm2 -p shm2-relayd --target x86_64-pc-windows-msvc \

@@ -10,6 +10,8 @@
 //! | `PCI\VEN_1AF4&DEV_1110&...\3&...` | the one with this instance id | Windows |
 //! | `\\?\PCI#VEN_1AF4&DEV_1110&...#{...}` | the one with this interface path | Windows |
 //!
+//! `?cache=full`, `combined` or `none` behind any of them (`&cache=...` behind a size) chooses how it is cached.
+//!
 //! Each backslash may be written as a slash and each character as a percent escape. Addresses and ids can change when the
 //! virtual machine is configured anew; the size is the host's choice and stays.
 
@@ -38,6 +40,39 @@ pub enum Device {
     Interface(String),
     /// Windows: a device instance id, such as `PCI\VEN_...\3&...`.
     Instance(String),
+}
+
+/// How a processor caches a device's memory: `?cache=none` and the like behind the device's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Cache {
+    /// What is best here: on Windows [`Cache::Full`], on Linux what the driver gives, or [`Cache::Combined`] without one.
+    #[default]
+    Best,
+    /// As other memory; on Linux with the module kvmfr only.
+    Full,
+    /// Writes are gathered, reads are not cached.
+    Combined,
+    /// Not at all.
+    None,
+}
+
+impl Cache {
+    const NAMES: [(&'static str, Self); 3] = [("full", Self::Full), ("combined", Self::Combined), ("none", Self::None)];
+
+    /// Splits a device's name from what it says about caching; `None` when that is no such word.
+    pub(crate) fn split(rest: &str) -> Option<(&str, Self)> {
+        let Some((device, word)) = rest.rsplit_once("cache=") else { return Some((rest, Self::Best)) };
+        let device = device.strip_suffix(['?', '&'])?;
+        Self::NAMES.iter().find(|(name, _)| *name == word).map(|(_, cache)| (device, *cache))
+    }
+
+    /// The text that says so behind a device's name.
+    pub(crate) fn suffix(self, device: &str) -> String {
+        let name = Self::NAMES.iter().find(|(_, cache)| *cache == self);
+        let mark = if device.contains('?') { '&' } else { '?' };
+        name.map_or(String::new(), |(name, _)| format!("{mark}cache={name}"))
+    }
 }
 
 /// A device that is here.
@@ -211,6 +246,16 @@ pub enum DeviceError {
     WrongSystem {
         /// What the name is.
         what: &'static str,
+    },
+    /// Memory that cannot be cached in this way.
+    #[error("{path} cannot be mapped with cache={mode}: use {possible}")]
+    Cache {
+        /// The device.
+        path: String,
+        /// What was asked for.
+        mode: &'static str,
+        /// What can be had.
+        possible: &'static str,
     },
     /// The virtual machine may only read it.
     #[error("the device is read-only: a producer needs one without readonly=on (QEMU), a consumer takes snapshots")]

@@ -42,7 +42,8 @@ pub enum SpecError {
     /// Not a device's name.
     #[error(
         "{0:?} names no ivshmem device: write ivshmem:// for the only one, ivshmem://0 for the first, \
-         ivshmem://?size=64M for the one of that size, or its address, file or instance id"
+         ivshmem://?size=64M for the one of that size, or its address, file or instance id; ?cache= takes full, combined \
+         or none"
     )]
     BadDevice(String),
     /// A zero byte or a bad percent escape.

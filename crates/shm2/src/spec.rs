@@ -8,7 +8,7 @@
 //!
 //! On Windows a name without a scheme is a section's: `NAME`, `Local\NAME`, `Global\NAME`.
 
-use crate::device::Device;
+use crate::device::{Cache, Device};
 use crate::error::SpecError;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub struct Spec {
 pub(crate) enum Place {
     File,
     Section(Section),
-    Device(Device),
+    Device(Device, Cache),
 }
 
 /// A named section of Windows.
@@ -52,7 +52,7 @@ impl Spec {
 
     /// Whether it is memory that another kernel may share, which no lock and no wake-up crosses.
     pub fn is_device(&self) -> bool {
-        matches!(self.place, Place::Device(_))
+        matches!(self.place, Place::Device(..))
     }
 
     /// Of a file that was found.
@@ -65,8 +65,10 @@ impl Spec {
         Self { path: path.into(), place: Place::Section(section) }
     }
 
-    fn of_device(device: Device) -> Self {
-        Self { path: format!("ivshmem://{device}").into(), place: Place::Device(device) }
+    fn of_device(device: Device, cache: Cache) -> Self {
+        let name = format!("ivshmem://{device}");
+        let suffix = cache.suffix(&name);
+        Self { path: (name + &suffix).into(), place: Place::Device(device, cache) }
     }
 }
 
@@ -149,11 +151,12 @@ fn section(text: &str, name: &str) -> Result<Spec, SpecError> {
 }
 
 fn device(text: &str, rest: &str) -> Result<Spec, SpecError> {
-    let device = Device::parse(rest).ok_or_else(|| SpecError::BadDevice(text.into()))?;
-    match device {
+    let bad = || SpecError::BadDevice(text.into());
+    let (rest, cache) = Cache::split(rest).ok_or_else(bad)?;
+    match Device::parse(rest).ok_or_else(bad)? {
         Device::Interface(_) | Device::Instance(_) if !cfg!(windows) => Err(unsupported(text, "a Windows guest")),
         Device::Address(_) | Device::File(_) if cfg!(windows) => Err(unsupported(text, "a Linux guest")),
-        device => Ok(Spec::of_device(device)),
+        device => Ok(Spec::of_device(device, cache)),
     }
 }
 
@@ -230,12 +233,20 @@ mod tests {
     #[test]
     fn devices_are_parsed_where_they_can_be() {
         let parse = |text: &str| text.parse::<Spec>();
-        for text in ["ivshmem://", "ivshmem://0", "ivshmem://?size=64M"] {
+        for text in [
+            "ivshmem://",
+            "ivshmem://0",
+            "ivshmem://?size=64M",
+            "ivshmem://?size=64M&cache=none",
+            "ivshmem://0?cache=full",
+        ] {
             let spec = parse(text).unwrap();
             assert!(spec.is_device());
             assert_eq!(parse(&spec.to_string()).unwrap(), spec);
         }
-        assert!(matches!(parse("ivshmem://nonsense"), Err(SpecError::BadDevice(_))));
+        for text in ["ivshmem://nonsense", "ivshmem://0?cache=much", "ivshmem://0cache=none", "ivshmem://?size=0"] {
+            assert!(matches!(parse(text), Err(SpecError::BadDevice(_))), "{text}");
+        }
         let linux = ["ivshmem://0000:00:04.0", "ivshmem:///sys/bus/pci/devices/0000:00:04.0", "ivshmem:///dev/kvmfr0"];
         let windows = ["ivshmem://PCI\\VEN_1AF4&DEV_1110\\3&11583659&0&88", "ivshmem://\\\\?\\PCI#VEN_1AF4#3&1#{df57}"];
         let (here, there) = if cfg!(windows) { (&windows[..], &linux[..]) } else { (&linux[..], &windows[..]) };

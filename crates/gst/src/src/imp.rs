@@ -284,6 +284,9 @@ impl PushSrcImpl for Shm2Src {
     }
 }
 
+/// Bytes a second; memory that the processor caches gives several times as much.
+const SLOW: u64 = 500 << 20;
+
 impl Shm2Src {
     /// Each attach and detach becomes an element message, also while the source waits.
     fn tell_changes(&self, consumer: &mut Consumer, path: &str) {
@@ -291,11 +294,17 @@ impl Shm2Src {
         consumer.observe(move |change| {
             let Some(src) = src.upgrade() else { return };
             let details = match change {
-                Change::Attached { generation, access } => gst::Structure::builder("shm2-attached")
-                    .field("shm-path", &path)
-                    .field("generation", generation)
-                    .field("access", if access == Access::Snapshot { "snapshot" } else { "lease" })
-                    .build(),
+                Change::Attached { generation, access, read_speed } => {
+                    if let Some(slow) = read_speed.filter(|speed| *speed < SLOW) {
+                        let mib = slow >> 20;
+                        gst::warning!(CAT, obj = src, "{path} is read at {mib} MiB/s: it is mapped without a cache");
+                    }
+                    gst::Structure::builder("shm2-attached")
+                        .field("shm-path", &path)
+                        .field("generation", generation)
+                        .field("access", if access == Access::Snapshot { "snapshot" } else { "lease" })
+                        .build()
+                }
                 _ => gst::Structure::builder("shm2-detached").field("shm-path", &path).build(),
             };
             gst::info!(CAT, obj = src, "{details}");

@@ -3,7 +3,7 @@
 
 use super::poll::Poll;
 use super::{DeviceMemory, Event, Identity, Mapping, Watch};
-use crate::device::{Device, DeviceError};
+use crate::device::{Cache, Device, DeviceError};
 use crate::error::{AttachError, CreateError};
 use crate::layout;
 use crate::mapped::Memory;
@@ -12,7 +12,10 @@ use crate::sync::{AtomicU32, Ordering};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Bytes that are copied to see how fast that goes.
+const MEASURED: usize = 256 * 1024;
 
 /// A device's memory that this process produces into.
 pub(crate) struct OwnedDevice {
@@ -25,10 +28,11 @@ impl OwnedDevice {
     pub(crate) fn create<T>(
         path: &Path,
         device: &Device,
+        cache: Cache,
         begin: impl FnOnce(Mapping, &dyn Fn(&Memory)) -> Result<T, CreateError>,
     ) -> Result<(Self, T), CreateError> {
         let failed = |problem| CreateError::Device { path: path.into(), problem };
-        let memory = DeviceMemory::open(device, true).map_err(failed)?;
+        let memory = DeviceMemory::open(device, cache, true).map_err(failed)?;
         layout::arena_bytes(memory.bytes()).ok_or_else(|| failed(DeviceError::TooSmall { bytes: memory.bytes() }))?;
         let map = memory.map(0, memory.bytes() as usize, true);
         let mapping = map.map_err(|source| CreateError::System { what: "map", path: path.into(), source })?;
@@ -90,11 +94,11 @@ pub(crate) struct OpenDevice {
 }
 
 impl OpenDevice {
-    pub(crate) fn open(path: &Path, device: &Device) -> Result<Self, AttachError> {
+    pub(crate) fn open(path: &Path, device: &Device, cache: Cache) -> Result<Self, AttachError> {
         let failed = |problem| AttachError::Device { path: path.into(), problem };
         // A device that can only be read serves snapshots.
-        let memory = DeviceMemory::open(device, true).or_else(|error| match error {
-            DeviceError::Denied { .. } => DeviceMemory::open(device, false),
+        let memory = DeviceMemory::open(device, cache, true).or_else(|error| match error {
+            DeviceError::Denied { .. } => DeviceMemory::open(device, cache, false),
             error => Err(error),
         });
         let memory = memory.map_err(failed)?;
@@ -151,6 +155,17 @@ impl OpenDevice {
 
     pub(crate) fn read_exact(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         if self.whole.copy_out(offset, buffer) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    /// Measured by one copy, in some milliseconds at the worst.
+    pub(crate) fn read_speed(&self) -> u64 {
+        let mut bytes = vec![0; MEASURED];
+        let begun = Instant::now();
+        // The header and a part of the ring are always there.
+        let _ = self.whole.copy_out(0, &mut bytes);
+        let taken = begun.elapsed().as_nanos().max(1);
+        std::hint::black_box(&bytes);
+        (MEASURED as u128 * 1_000_000_000 / taken) as u64
     }
 
     pub(crate) fn wake_producer(&self, _room: &AtomicU32) {}

@@ -267,6 +267,10 @@ impl OpenRegion {
         sleep(timeout, || word.load(Ordering::Relaxed) == expected && event.value() == seen)
     }
 
+    pub(crate) fn read_speed(&self) -> Option<u64> {
+        None
+    }
+
     pub(crate) fn wake_producer(&self, _room: &AtomicU32) {
         wake_all();
     }

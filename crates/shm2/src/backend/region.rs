@@ -46,8 +46,8 @@ impl OwnedRegion {
         begin: impl FnOnce(Mapping, &dyn Fn(&Memory)) -> Result<T, CreateError>,
     ) -> Result<(Self, T), CreateError> {
         match spec.place() {
-            Place::Device(device) => {
-                OwnedDevice::create(spec.path(), device, begin).map(|(region, t)| (Self::Device(region), t))
+            Place::Device(device, cache) => {
+                OwnedDevice::create(spec.path(), device, *cache, begin).map(|(region, t)| (Self::Device(region), t))
             }
             _ => native::OwnedRegion::create(spec, bytes, perms, keep, begin).map(|(r, t)| (Self::Native(r), t)),
         }
@@ -114,7 +114,7 @@ impl OpenRegion {
     /// Opens the region, for writing when the consumer is to lease.
     pub(crate) fn open(spec: &Spec, writable: bool) -> Result<Self, AttachError> {
         match spec.place() {
-            Place::Device(device) => OpenDevice::open(spec.path(), device).map(Self::Device),
+            Place::Device(device, cache) => OpenDevice::open(spec.path(), device, *cache).map(Self::Device),
             _ => native::OpenRegion::open(spec, writable).map(Self::Native),
         }
     }
@@ -196,6 +196,14 @@ impl OpenRegion {
         match self {
             Self::Native(region) => region.wait(word, expected, (event, seen), timeout),
             Self::Device(_) => event.wait(seen, timeout),
+        }
+    }
+
+    /// How fast a device's memory is read, in bytes a second: it may be mapped without a cache.
+    pub(crate) fn read_speed(&self) -> Option<u64> {
+        match self {
+            Self::Native(_) => None,
+            Self::Device(region) => Some(region.read_speed()),
         }
     }
 

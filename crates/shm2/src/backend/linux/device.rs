@@ -6,7 +6,7 @@
 //! Documentation/ABI/testing/sysfs-bus-pci of Linux.
 
 use super::mapping::Mapping;
-use crate::device::{Device, DeviceError};
+use crate::device::{Cache, Device, DeviceError};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use std::fs;
@@ -31,11 +31,12 @@ pub(crate) struct DeviceMemory {
 }
 
 impl DeviceMemory {
-    pub(crate) fn open(device: &Device, writable: bool) -> Result<Self, DeviceError> {
+    pub(crate) fn open(device: &Device, cache: Cache, writable: bool) -> Result<Self, DeviceError> {
         match device {
+            Device::File(path) if path.is_dir() => open_folder(path, cache, writable),
             Device::File(path) => open_file(path, writable),
-            Device::Address(address) => open_folder(&Path::new(DEVICES).join(address), writable),
-            device => choose(device).and_then(|folder| open_folder(&folder, writable)),
+            Device::Address(address) => open_folder(&Path::new(DEVICES).join(address), cache, writable),
+            device => choose(device).and_then(|folder| open_folder(&folder, cache, writable)),
         }
     }
 
@@ -116,9 +117,6 @@ fn choose(device: &Device) -> Result<PathBuf, DeviceError> {
 
 fn open_file(path: &Path, writable: bool) -> Result<DeviceMemory, DeviceError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if path.is_dir() {
-        return open_folder(path, writable);
-    }
     if let Some(number) = name.strip_prefix("uio").filter(|_| path.starts_with("/dev")) {
         return open_uio(path, number, writable);
     }
@@ -133,15 +131,23 @@ fn open_file(path: &Path, writable: bool) -> Result<DeviceMemory, DeviceError> {
 }
 
 /// A folder of sysfs.
-fn open_folder(folder: &Path, writable: bool) -> Result<DeviceMemory, DeviceError> {
+fn open_folder(folder: &Path, cache: Cache, writable: bool) -> Result<DeviceMemory, DeviceError> {
     if !is_ivshmem(folder) {
         let found: Vec<_> = all().iter().map(|found| found.folder.display().to_string()).collect();
         let found = if found.is_empty() { "none".into() } else { found.join(", ") };
         return Err(DeviceError::NotHere { found });
     }
     enable(folder);
-    let combining = folder.join("resource2_wc");
-    let path = if combining.exists() { combining } else { folder.join("resource2") };
+    let (combined, plain) = (folder.join("resource2_wc"), folder.join("resource2"));
+    let possible = if combined.exists() { "combined or none, or kvmfr" } else { "none, or kvmfr" };
+    let refused = |mode| Err(DeviceError::Cache { path: folder.display().to_string(), mode, possible });
+    let path = match cache {
+        Cache::Full => return refused("full"),
+        Cache::Combined if !combined.exists() => return refused("combined"),
+        Cache::Best if !combined.exists() => plain,
+        Cache::Best | Cache::Combined => combined,
+        Cache::None => plain,
+    };
     let fd = open_any(&path, writable)?;
     let bytes = fstat(&fd).map_err(|e| system("look at", &path, e.into()))?.st_size as u64;
     Ok(memory(fd, folder, bytes, writable))

@@ -2,7 +2,7 @@
 
 use super::device;
 use super::mapping::Mapping;
-use crate::device::{Device, DeviceError};
+use crate::device::{Cache, Device, DeviceError};
 use std::io;
 use std::ptr::NonNull;
 
@@ -18,8 +18,8 @@ pub(crate) struct DeviceMemory(device::DeviceMemory);
 
 impl DeviceMemory {
     /// The driver maps for reading and writing only.
-    pub(crate) fn open(device: &Device, _writable: bool) -> Result<Self, DeviceError> {
-        device::DeviceMemory::open(device).map(Self)
+    pub(crate) fn open(device: &Device, cache: Cache, _writable: bool) -> Result<Self, DeviceError> {
+        device::DeviceMemory::open(device, cache).map(Self)
     }
 
     pub(crate) fn bytes(&self) -> u64 {

@@ -3,6 +3,7 @@
 //! The driver compares the length of each buffer with its own struct and refuses any other, so the layouts are asserted
 //! here. Answers come as bytes and are copied out field by field. Source: `Public.h` of virtio-win's ivshmem driver.
 
+use crate::device::Cache;
 use std::io;
 use std::mem::offset_of;
 use windows_sys::Win32::Foundation::{
@@ -39,9 +40,23 @@ const fn ctl_code(function: u32) -> u32 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum CacheMode {
-    /// As other memory. It is the host's memory, so its caches agree; the other modes (0 uncached, 2 write-combined) make
-    /// reading slower by orders of magnitude.
+    /// Not at all.
+    Uncached = 0,
+    /// As other memory. It is the host's memory, so its caches agree; the other modes make reading slower by orders of
+    /// magnitude.
     Cached = 1,
+    /// Writes are gathered.
+    WriteCombined = 2,
+}
+
+impl CacheMode {
+    pub(super) fn of(cache: Cache) -> Self {
+        match cache {
+            Cache::Best | Cache::Full => Self::Cached,
+            Cache::Combined => Self::WriteCombined,
+            Cache::None => Self::Uncached,
+        }
+    }
 }
 
 /// Input of [`REQUEST_MMAP`].
@@ -114,7 +129,9 @@ mod assertions {
     // Not asked for here: the peer number, and the interrupts of ivshmem-doorbell.
     const _: () = assert!(ctl_code(0x800) == 0x22_2000 && ctl_code(0x804) == 0x22_2010 && ctl_code(0x805) == 0x22_2014);
 
+    const _: () = assert!(CacheMode::Uncached as u8 == 0);
     const _: () = assert!(CacheMode::Cached as u8 == 1);
+    const _: () = assert!(CacheMode::WriteCombined as u8 == 2);
     const _: () = assert!(size_of::<MapRequest>() == 1 && offset_of!(MapRequest, cache_mode) == 0);
     const _: () = assert!(SIZE_ANSWER == 8);
     const _: () = assert!(offset_of!(MapAnswer, peer) == 0);

@@ -25,8 +25,9 @@ mod setup;
 #[cfg(test)]
 mod tests;
 
-use crate::device::{Device, DeviceError, binary};
+use crate::device::{Cache, Device, DeviceError, binary};
 use driver::{Driver, Interface};
+use ioctl::CacheMode;
 use port::{Mapping, Port};
 use registry::{Place, Registry};
 use setup::System;
@@ -48,8 +49,9 @@ pub(crate) struct DeviceMemory<D: Driver = System>(Arc<Mapped<D>>);
 
 impl DeviceMemory {
     /// Maps the device, or shares the mapping that this process has.
-    pub(crate) fn open(device: &Device) -> Result<Self, DeviceError> {
-        DEVICES.open(device)
+    /// Whoever comes first chooses how it is cached.
+    pub(crate) fn open(device: &Device, cache: Cache) -> Result<Self, DeviceError> {
+        DEVICES.open_with(device, cache)
     }
 }
 
@@ -99,10 +101,15 @@ impl<D: Driver> Devices<D> {
         Self { driver, registry: Arc::new(Registry::new()) }
     }
 
+    #[cfg(test)]
     fn open(&self, device: &Device) -> Result<DeviceMemory<D>, DeviceError> {
+        self.open_with(device, Cache::Best)
+    }
+
+    fn open_with(&self, device: &Device, cache: Cache) -> Result<DeviceMemory<D>, DeviceError> {
         let chosen = self.choose(device)?;
         let mapped = self.registry.share(chosen.key(), |place| {
-            let mapping = Port::open(&self.driver, &chosen.path)?.map()?;
+            let mapping = Port::open(&self.driver, &chosen.path)?.map(CacheMode::of(cache))?;
             Ok(Mapped { mapping, _place: place })
         })?;
         Ok(DeviceMemory(mapped))

@@ -44,10 +44,10 @@ impl<D: Driver> Port<D> {
     }
 
     /// Maps all of it.
-    pub(super) fn map(self) -> Result<Mapping<D>, DeviceError> {
+    pub(super) fn map(self, mode: CacheMode) -> Result<Mapping<D>, DeviceError> {
         let bytes = believable(self.bytes()?)?;
         let mut answer = [0; ioctl::MAP_ANSWER];
-        let written = patiently(|| self.request_mapping(&mut answer))
+        let written = patiently(|| self.request_mapping(mode, &mut answer))
             .map_err(|source| failure("map the memory of", &self.path, source))?;
         // From here on there is a mapping, which is ended also when the driver's answer cannot be.
         let attachment = Attachment(self);
@@ -57,8 +57,8 @@ impl<D: Driver> Port<D> {
     }
 
     /// Asks in the form of today's driver, then in that of the first one, which took no input.
-    fn request_mapping(&self, answer: &mut [u8]) -> io::Result<usize> {
-        let request = MapRequest::new(CacheMode::Cached).to_bytes();
+    fn request_mapping(&self, mode: CacheMode, answer: &mut [u8]) -> io::Result<usize> {
+        let request = MapRequest::new(mode).to_bytes();
         match self.control(ioctl::REQUEST_MMAP, &request, answer) {
             Err(error) if ioctl::is_about_form(&error) => self.control(ioctl::REQUEST_MMAP, &[], answer),
             other => other,

@@ -2,7 +2,7 @@
 
 use super::fake::{Fake, FakeDevice, Slip, Version};
 use super::{DeviceMemory, Devices};
-use crate::device::{Device, DeviceError};
+use crate::device::{Cache, Device, DeviceError};
 use crate::layout::MIN_REGION;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -138,6 +138,15 @@ fn bytes_written_are_seen_by_the_host() {
         fake.with(0, |device| assert_eq!(device.memory()[index].load(Ordering::SeqCst), value));
     }
     assert_eq!(fake.with(0, |device| device.cache_mode), Some(1));
+}
+
+#[test]
+fn whoever_maps_chooses_the_cache() {
+    for (cache, mode) in [(Cache::Full, 1), (Cache::Combined, 2), (Cache::None, 0)] {
+        let fake = machine(|_| ());
+        let _memory = Devices::new(fake.clone()).open_with(&Device::Only, cache).unwrap();
+        assert_eq!(fake.with(0, |device| device.cache_mode), Some(mode));
+    }
 }
 
 #[test]
@@ -315,7 +324,7 @@ fn the_real_system_answers() {
     // Without a device, as on most machines: an error that says so, and no crash. With one there is a list.
     let list = super::list().unwrap();
     if list.is_empty() {
-        let Err(DeviceError::NotHere { found }) = DeviceMemory::open(&Device::Only) else { panic!() };
+        let Err(DeviceError::NotHere { found }) = DeviceMemory::open(&Device::Only, Cache::Best) else { panic!() };
         assert_eq!(found, "none");
     }
     println!("{} devices", list.len());
