@@ -6,7 +6,10 @@
 
 use rustix::process::Signal;
 use shm2::consumer::Overview;
-use shm2::{Access, AttachError, Consumer, CreateError, FrameInfo, Producer, SendError, Start, layout};
+use shm2::device::DeviceError;
+use shm2::{
+    Access, AttachError, Consumer, CreateError, FrameInfo, Lie, Producer, ReceiveError, SendError, Start, layout,
+};
 use shm2_tests::{LIMIT, Name, Peer, RECOVERY, process};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -219,6 +222,120 @@ fn memory_is_snapshot_by_default_and_refuses_what_it_cannot_be() {
     OpenOptions::new().write(true).open(small.0.path()).unwrap().set_len(4096).unwrap();
     let error = Producer::create(&small.guest()).unwrap_err().to_string();
     assert!(error.contains("4096"), "{error}");
+}
+
+#[test]
+fn a_wipe_that_leaves_the_beginning_is_mended_too() {
+    // Firmware that was interrupted goes on behind what the producer has mended by then.
+    let bar = Bar::new();
+    let mut producer = peer("producer", bar.host(), "keep=1 lease_ms=400");
+    let builder = Consumer::builder(&bar.guest()).unwrap().access(Access::Lease).start(Start::Next);
+    let mut consumer = builder.attach(LONG).unwrap();
+    (0..20).for_each(|_| drop(consumer.next(LONG).unwrap()));
+    let file = OpenOptions::new().write(true).open(bar.0.path()).unwrap();
+    file.write_all_at(&vec![0; (BYTES - 256) as usize], 256).unwrap();
+    let begun = Instant::now();
+    while consumer.stats().attaches < 2 {
+        assert!(begun.elapsed() < LIMIT, "the next life never comes");
+        // Until the producer sees it, what is read may be what the wipe left.
+        let _ = consumer.next(Some(Duration::from_millis(100)));
+    }
+    (0..20).for_each(|_| drop(consumer.next(LONG).unwrap()));
+    producer.wait_more("published", 20, LIMIT);
+    producer.stop();
+}
+
+#[test]
+fn an_owner_from_before_a_wipe_takes_nothing_from_the_next_one() {
+    let bar = Bar::new();
+    let mut producer = peer("producer", bar.host(), "keep=1 lease_ms=400 pace=500");
+    // It looks at no bytes, which the wipe changes.
+    let mut old = peer("idle-consumer", &bar.guest(), "access=lease");
+    old.wait_more("checked", 20, LIMIT);
+    old.signal(Signal::STOP);
+    bar.wipe(BYTES);
+    let mut new = peer("consumer", &bar.guest(), "access=lease hold=4");
+    new.wait_more("checked", 50, LIMIT);
+    old.signal(Signal::CONT);
+    old.wait_more("checked", 50, LIMIT);
+    new.wait_more("checked", 50, LIMIT);
+    assert_eq!(new.stop()["evicted"], 0);
+    old.stop();
+    producer.wait("nothing held", LEASE * 2 + RECOVERY, |p| p.count("held") == 0);
+    producer.stop();
+}
+
+#[test]
+fn a_hosts_producer_that_was_paused_gives_way_to_a_guests() {
+    let bar = Bar::new();
+    let mut host = peer("producer", bar.host(), "keep=1 lease_ms=400 pace=500 least=20000 most=40000");
+    host.wait_more("published", 20, LIMIT);
+    host.signal(Signal::STOP);
+    let mut guest = peer("producer", &bar.guest(), "lease_ms=400 pace=500 least=20000 most=40000");
+    guest.wait("its region", LIMIT, |p| p.count("created") == 1);
+    let mut consumer = peer("consumer", &bar.guest(), "access=lease hold=5");
+    consumer.wait_more("checked", 20, LIMIT);
+    host.signal(Signal::CONT);
+    assert_eq!(host.wait_end().code(), Some(3), "it says that it was replaced");
+    consumer.wait_more("checked", 200, LIMIT);
+    let counts = consumer.stop();
+    assert_eq!((counts["lies"], counts["evicted"], counts["attaches"]), (0, 0, 1));
+    guest.stop();
+}
+
+#[test]
+fn a_living_region_that_is_not_kept_is_not_taken_over_unnoticed() {
+    let bar = Bar::new();
+    fs::remove_file(bar.0.path()).unwrap();
+    let mut producer = Producer::builder(bar.host()).unwrap().size(BYTES).create().unwrap();
+    let sending = std::thread::scope(|scope| {
+        let guest = bar.guest();
+        let attempt = scope.spawn(move || Producer::builder(&guest).unwrap().lease_time(LEASE).create());
+        while !attempt.is_finished() {
+            producer.send(b"x", &FrameInfo::new()).unwrap();
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        attempt.join().unwrap()
+    });
+    assert!(matches!(sending, Err(CreateError::Busy { .. })), "{sending:?}");
+}
+
+#[test]
+fn memory_that_upstream_still_writes_is_not_given_away() {
+    let bar = Bar::new();
+    let create = || Producer::builder(&bar.guest()).unwrap().lease_time(LEASE).create();
+    let mut producer = create().unwrap();
+    let slot = producer.reserve(1000).unwrap();
+    drop(producer);
+    let refused = create();
+    assert!(matches!(refused, Err(CreateError::Busy { .. })), "{refused:?}");
+    drop(slot);
+    let begun = Instant::now();
+    while create().is_err() {
+        assert!(begun.elapsed() < LIMIT, "it is never given back");
+    }
+}
+
+#[test]
+fn a_file_that_is_truncated_is_an_error() {
+    for access in [Access::Snapshot, Access::Lease] {
+        let bar = Bar::new();
+        let mut producer = peer("producer", &bar.guest(), "lease_ms=400 least=5000");
+        let mut consumer = Consumer::builder(&bar.guest()).unwrap().access(access).attach(LONG).unwrap();
+        (0..20).for_each(|_| drop(consumer.next(LONG).unwrap()));
+        OpenOptions::new().write(true).open(bar.0.path()).unwrap().set_len(layout::ARENA_OFFSET).unwrap();
+        let error = (0..5000).find_map(|_| consumer.next(LONG).err()).expect("an error");
+        // Its producer notices, too, and closes: then what is left is no device for a region.
+        let is_truncated = match &error {
+            ReceiveError::Misbehaving { lie, .. } => *lie == Lie::Truncated,
+            ReceiveError::Attach(AttachError::Device { problem, .. }) => {
+                matches!(problem, DeviceError::TooSmall { .. })
+            }
+            _ => false,
+        };
+        assert!(is_truncated, "{error}");
+        assert_eq!(producer.wait_end().code(), Some(3));
+    }
 }
 
 #[test]

@@ -176,7 +176,7 @@ impl Writer {
             self.dropped += u64::from(counted(producer.set_caps(text.as_bytes()).map(|()| 0))?.is_none());
         }
         if options.number("eos", 0) > 0 && self.random.below(options.number("eos", 0)) == 0 {
-            producer.end_of_stream().map_err(|e| e.to_string())?;
+            counted(producer.end_of_stream())?;
         }
         let meta = self.number.to_le_bytes();
         let meta = &meta[..if self.number.is_multiple_of(3) { 8 } else { 0 }];

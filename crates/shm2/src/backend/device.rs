@@ -149,12 +149,14 @@ impl OpenDevice {
         map(&self.memory, &self.path, offset, bytes, writable)
     }
 
+    /// A plain file may be truncated.
     pub(crate) fn is_whole(&self) -> bool {
-        true
+        !self.whole.is_broken()
     }
 
     pub(crate) fn read_exact(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        if self.whole.copy_out(offset, buffer) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        let copied = self.whole.copy_out(offset, buffer) && self.is_whole();
+        if copied { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
     /// Measured by one copy, in some milliseconds at the worst.

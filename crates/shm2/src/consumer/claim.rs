@@ -1,5 +1,6 @@
 //! Taking a consumer page.
 
+use super::header::Checked;
 use crate::backend::OpenRegion;
 use crate::error::AttachError;
 use crate::layout;
@@ -12,7 +13,7 @@ use crate::sync::{AtomicU32, Ordering};
 /// else, by whoever gets there first. Nobody waits for anybody.
 ///
 /// A device may drop what is written without a word (QEMU's `readonly=on`): then nothing can be claimed.
-pub(super) fn claim(region: &OpenRegion, memory: &Memory, by_heart: bool) -> Result<(OwnPage, u32), AttachError> {
+pub(super) fn claim(region: &OpenRegion, memory: &Memory, checked: &Checked) -> Result<(OwnPage, u32), AttachError> {
     for index in 0..layout::PAGES {
         let claimed = &memory.page(index).claimed;
         if !protocol::is_used(claimed) {
@@ -21,12 +22,14 @@ pub(super) fn claim(region: &OpenRegion, memory: &Memory, by_heart: bool) -> Res
                 return Err(AttachError::Denied { path: region.path().into() });
             }
         }
-        let taken = match by_heart {
+        let taken = match checked.by_heart {
             false => claim_by_lock(region, index)?,
             true if claimed.load(Ordering::Acquire) != layout::FREE => None,
             true => {
                 let page = own_page(region, index)?;
-                let shown = layout::CLAIMING | layout::BY_HEARTBEAT | owner_number(&page.words().claims) << 16;
+                let shown = layout::CLAIMING
+                    | layout::BY_HEARTBEAT
+                    | owner_number(&page.words().claims, checked.generation) << 16;
                 let taken = protocol::take_page(&page.words().claimed, layout::FREE, shown);
                 let is_kept = || claimed.load(Ordering::Acquire) == shown;
                 (taken && is_kept()).then_some((page, shown))
@@ -39,10 +42,12 @@ pub(super) fn claim(region: &OpenRegion, memory: &Memory, by_heart: bool) -> Res
     Err(AttachError::Full { path: region.path().into() })
 }
 
-/// Another one than each of the 65,534 before it; not 0, which stands for an owner with a lock.
-fn owner_number(claims: &AtomicU32) -> u32 {
+/// Another one than each of the 65,534 before it in this generation; not 0, which stands for an owner with a lock. The
+/// generation is in it because a wipe sets `claims` back.
+fn owner_number(claims: &AtomicU32, generation: u64) -> u32 {
     // Relaxed: only that it is new counts.
-    claims.fetch_add(1, Ordering::Relaxed) % 0xffff + 1
+    let claim = u64::from(claims.fetch_add(1, Ordering::Relaxed));
+    (claim.wrapping_add(generation) % 0xffff) as u32 + 1
 }
 
 /// With its lock a page may be free, or a dead consumer's; or one's without a lock, who lives as long as its heart beats.

@@ -102,6 +102,10 @@ pub(super) fn check(region: &OpenRegion, liveness: Liveness) -> Result<Checked, 
     // The magic number is written last: what is read after it is whole.
     fence(Ordering::Acquire);
     let bytes = fixed(region).map_err(system)?;
+    if u64_at(&bytes, 0) != MAGIC {
+        // Wiped in this moment.
+        return Err(AttachError::NoProducer { path: path.into() });
+    }
     // What a dead producer left may be of any version: its successor will replace it.
     let by_heart = !region.has_locks() || liveness == Liveness::Heartbeat || u32_at(&bytes, 116) == KEPT_BY_HEARTBEAT;
     if !by_heart && !region.producer_lives() {

@@ -12,9 +12,13 @@ impl Pulse {
     /// `heartbeat` is what the header shows now.
     pub(super) fn must_beat(&mut self, heartbeat: u64, checked: &Checked, path: &Path) -> Result<(), AttachError> {
         let now = (checked.generation, heartbeat);
-        match self.0.replace(now) {
+        match self.0 {
+            // It stays, for another way to attach if this one fails.
             Some((generation, beat)) if generation == now.0 && beat != now.1 => Ok(()),
-            _ => Err(AttachError::NoProducer { path: path.into() }),
+            _ => {
+                self.0 = Some(now);
+                Err(AttachError::NoProducer { path: path.into() })
+            }
         }
     }
 }

@@ -72,7 +72,7 @@ impl Session {
             // Relaxed: only its change counts.
             pulse.must_beat(memory.header().heartbeat.load(Ordering::Relaxed), &checked, path)?;
         }
-        let (page, shown) = claim(&region, &memory, checked.by_heart)?;
+        let (page, shown) = claim(&region, &memory, &checked)?;
         point!("attach.claimed");
         let budget = settings.max_leases.min(checked.max_leases);
         let (in_use, shown) = (AtomicU64::new(0), AtomicU32::new(shown));
@@ -152,7 +152,8 @@ impl Session {
     /// The next frame, if it is there.
     pub(super) fn take(self: &Arc<Self>, position: &mut Position) -> Result<Step, Lie> {
         if !self.owns_page() {
-            return Err(Lie::Evicted);
+            // After a wipe nobody owns a page, and another life begins.
+            return if self.is_other_life() { Ok(Step::Nothing) } else { Err(Lie::Evicted) };
         }
         let step = self.take_mapped(position);
         match () {
@@ -166,7 +167,7 @@ impl Session {
                     // Taken, but lost before it could be given out.
                     position.lose(&frame);
                 }
-                Err(Lie::Evicted)
+                if self.is_other_life() { Ok(Step::Nothing) } else { Err(Lie::Evicted) }
             }
         }
     }
@@ -191,9 +192,10 @@ impl Session {
         let shown = self.shown.load(Ordering::Relaxed);
         let next = if state == layout::FREE { state } else { shown - layout::claim_state(shown) + state };
         let claimed = &self.page.words().claimed;
-        if !self.is_by_heartbeat() {
+        if !self.is_by_heartbeat() && !self.is_other_life() {
             // SYNC: page-claimed
             claimed.store(next, Ordering::Release);
+            self.shown.store(next, Ordering::Relaxed);
         } else if protocol::take_page(claimed, shown, next) {
             self.shown.store(next, Ordering::Relaxed);
         }

@@ -48,6 +48,10 @@ impl Shared {
 
     /// Shows everybody that this producer is no more. In a kept region the next one may write from here on.
     fn end_life(&self) {
+        if self.settings.keep_region && !self.is_over() {
+            // No beat gives this: where no lock tells, the next producer need not wait.
+            self.memory.header().heartbeat.store(0, Ordering::Release);
+        }
         self.over.store(self.may_be_found(), Ordering::Release);
         self.region.end_life();
         point!("close.unlocked");

@@ -385,7 +385,7 @@ impl Producer {
     /// always room for an end; a second one in a row changes nothing.
     ///
     /// # Errors
-    /// None at present.
+    /// In a kept region, when it belongs to another producer, or may.
     pub fn end_of_stream(&mut self) -> Result<u64, SendError> {
         self.shared.publish(
             Description { kind: Kind::End, ..description(Range::default(), &FrameInfo::new()) },

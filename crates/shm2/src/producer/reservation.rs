@@ -41,7 +41,7 @@ impl Reservation {
         let end = (offset as u64).saturating_add(bytes.len() as u64);
         if self.shared.is_over() {
             // The next producer's by now.
-            return Err(SendError::Closed);
+            return Err(self.shared.check().err().unwrap_or(SendError::Closed));
         }
         let inside = end <= self.bytes && self.shared.memory.copy_in(self.offset + offset as u64, bytes);
         if inside { Ok(()) } else { Err(SendError::Range { offset: offset as u64, end, bytes: self.bytes }) }

@@ -57,6 +57,8 @@ pub(super) struct Inner {
     pub(super) caps_copy: Option<Box<[u8]>>,
     /// The number of this life.
     pub(super) generation: u64,
+    /// Another number that was found, the heart that was seen with it, and since when.
+    pub(super) suspect: Option<(u64, u64, Instant)>,
     pub(super) stats: Counters,
     fresh: u64,
     last_probe: u64,
@@ -84,13 +86,22 @@ pub(super) struct Counters {
 
 impl Beat for Shared {
     fn beat(&self) {
-        if !self.memory.is_here() || self.closed.load(Ordering::Acquire) {
+        if !self.memory.is_here() {
             return;
         }
-        // A region that was wiped while no frames come is mended here. Frames that end by that are not dropped under the
-        // mutex.
-        if self.with(|inner| self.look_after_life(inner)).is_ok() {
+        let mut inner = self.lock();
+        if self.is_over() {
+            return;
+        }
+        // A region that was wiped while no frames come is mended here. Closed, it beats until upstream writes no more.
+        if self.closed.load(Ordering::Acquire) || self.look_after_life(&mut inner).is_ok() {
             heartbeat::advance(&self.memory.header().heartbeat);
+        }
+        let dropped = inner.state.take_dropped();
+        drop(inner);
+        if !dropped.is_empty() {
+            // User code may wait; hearts must not. Without a thread it is dropped with the closure, here.
+            let _ = std::thread::Builder::new().name("shm2-drop".into()).spawn(move || drop(dropped));
         }
     }
 }
@@ -106,9 +117,10 @@ impl Shared {
     ) -> Arc<Self> {
         let arena = state.extents.bytes();
         let stats = Counters::default();
-        let (caps, caps_copy) = (None, None);
+        let (caps, caps_copy, suspect) = (None, None, None);
         let (fresh, last_probe, last_beacon) = (0, 0, 0);
-        let inner = Inner { state, caps, caps_copy, generation, stats, fresh, last_probe, last_beacon, hearts };
+        let inner =
+            Inner { state, caps, caps_copy, generation, suspect, stats, fresh, last_probe, last_beacon, hearts };
         let event = Arc::default();
         let shared = Arc::new(Self {
             _watch: region.watch(&event),
@@ -164,7 +176,7 @@ impl Shared {
         for step in 0..6 {
             let hopeful = self.with(|inner| {
                 // In a kept region the next producer may write from the end of this one on.
-                if self.closed.load(Ordering::Acquire) {
+                if self.closed.load(Ordering::Acquire) || self.keep_life(inner).is_err() {
                     return false;
                 }
                 self.reap_before_drop(inner);
@@ -189,6 +201,7 @@ impl Shared {
     fn reserve_free(self: &Arc<Self>, bytes: u64) -> Result<Option<Reservation>, SendError> {
         let place = self.with(|inner| {
             self.check()?;
+            self.keep_life(inner)?;
             if !inner.state.extents.could_hold(bytes) {
                 return Err(SendError::TooLarge { bytes, arena: self.arena });
             }
@@ -238,12 +251,10 @@ impl Shared {
     }
 
     /// Whether this producer can still do anything.
-    fn check(&self) -> Result<(), SendError> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(SendError::Closed);
-        }
+    pub(super) fn check(&self) -> Result<(), SendError> {
         let path = || self.region.path().into();
         match () {
+            () if self.closed.load(Ordering::Acquire) => Err(SendError::Closed),
             () if self.memory.is_broken() => Err(SendError::Truncated { path: path() }),
             () if self.taken_over.load(Ordering::Acquire) => Err(SendError::TakenOver { path: path() }),
             () => Ok(()),
@@ -456,7 +467,7 @@ impl Shared {
 
     /// Ends what dead consumers held, and sees whether snapshot consumers are there. Returns living leasing consumers.
     pub(super) fn reap(&self, inner: &mut Inner) -> usize {
-        if self.is_over() {
+        if self.is_over() || (!self.closed.load(Ordering::Acquire) && self.keep_life(inner).is_err()) {
             return 0;
         }
         let mut alive = 0;

@@ -86,6 +86,11 @@ impl State {
         self.next
     }
 
+    /// Sequences below this can be taken no more.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.oldest
+    }
+
     /// Frames that a consumer can take.
     pub(crate) fn ready(&self) -> u64 {
         self.ring.len() as u64 - self.others

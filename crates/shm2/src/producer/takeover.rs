@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// However long the lease time of the life before.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
+/// For a region without a heart.
+const STILLNESS: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Time in which whoever begins at the same moment has stored its number, too.
 const SETTLE: Duration = Duration::from_millis(30);
@@ -23,19 +25,24 @@ pub(super) fn await_silence(memory: &Memory, settings: &Settings, path: &Path) -
     let kept = header.kept.load(Ordering::Acquire);
     // With a lock of ours, a producer that has one cannot live.
     let unseen = settings.shared_by_kernels || kept == layout::KEPT_BY_HEARTBEAT;
+    // One that closed its region beats until upstream writes no more.
     let lives = || {
         header.magic.load(Ordering::Acquire) == layout::MAGIC
-            && header.state.load(Ordering::Acquire) == layout::STATE_LIVE
+            && (header.state.load(Ordering::Acquire) == layout::STATE_LIVE
+                || header.heartbeat.load(Ordering::Acquire) != 0)
     };
-    if unseen && kept != 0 && lives() {
-        await_end(memory, &lives, path)?;
+    match kept {
+        _ if !unseen || !lives() => {}
+        0 => await_stillness(memory, path)?,
+        _ => await_end(memory, &lives, path)?,
     }
     if settings.shared_by_kernels { must_be_writable(memory, path) } else { Ok(()) }
 }
 
 fn await_end(memory: &Memory, lives: &dyn Fn() -> bool, path: &Path) -> Result<(), CreateError> {
     let header = memory.header();
-    let lease = Duration::from_millis(header.lease_ms.load(Ordering::Relaxed).into()).min(LONGEST_SILENCE);
+    let lease = Duration::from_millis(header.lease_ms.load(Ordering::Relaxed).into());
+    let lease = lease.clamp(super::LEAST_LEASE_TIME, LONGEST_SILENCE);
     // Relaxed: only its change counts.
     let first = header.heartbeat.load(Ordering::Relaxed);
     let mut heart = Observed::new(first);
@@ -48,6 +55,21 @@ fn await_end(memory: &Memory, lives: &dyn Fn() -> bool, path: &Path) -> Result<(
             break;
         }
         std::thread::sleep(LOOK_EVERY);
+    }
+    Ok(())
+}
+
+/// A region made without `keep-region` has no heart, and its producer would not notice another one. What it publishes
+/// shows that it is there.
+fn await_stillness(memory: &Memory, path: &Path) -> Result<(), CreateError> {
+    let header = memory.header();
+    let seen = || (header.head.load(Ordering::Acquire), header.beacon_sequence.load(Ordering::Acquire));
+    let first = seen();
+    for _ in 0..STILLNESS.as_millis() / LOOK_EVERY.as_millis() {
+        std::thread::sleep(LOOK_EVERY);
+        if seen() != first {
+            return Err(CreateError::Busy { path: path.into() });
+        }
     }
     Ok(())
 }

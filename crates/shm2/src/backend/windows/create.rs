@@ -38,6 +38,8 @@ pub(super) struct Objects {
     pub(super) snapshots: Vec<[OwnedHandle; 2]>,
     pub(super) room: OwnedHandle,
     pub(super) look: OwnedHandle,
+    /// Held while mutexes are tried: whoever tries one owns it for a moment, and must not be taken for a consumer.
+    probing: Mutex<()>,
 }
 
 impl Objects {
@@ -51,7 +53,18 @@ impl Objects {
             snapshots: (0..SNAPSHOTS).map(|i| pair(names.snapshot(generation, i))).collect::<io::Result<_>>()?,
             room: event(names.room(generation))?,
             look: event(names.look(generation))?,
+            probing: Mutex::default(),
         })
+    }
+
+    /// Which of the consumers are there; in the order given.
+    pub(super) fn present<'a>(
+        &self,
+        consumers: impl Iterator<Item = &'a [OwnedHandle; 2]>,
+    ) -> impl Iterator<Item = (usize, &'a OwnedHandle)> {
+        let _probing = self.probing.lock().unwrap_or_else(PoisonError::into_inner);
+        let there: Vec<_> = consumers.map(|[life, _]| life).enumerate().filter(|(_, life)| is_taken(life)).collect();
+        there.into_iter()
     }
 }
 
@@ -89,6 +102,7 @@ impl OwnedRegion {
         let root = Root::create(&names, perms).map_err(failed("make the root section of"))?;
         let access = Access::to_objects(perms).map_err(failed("describe the permissions of"))?;
         let life = take_life(&names, &access, path)?;
+        retire_last(&root, &names);
         let generation = random_nonzero();
         let data = Access::to_data(perms).map_err(failed("describe the permissions of"))?;
         let (section, made) =
@@ -130,9 +144,10 @@ impl OwnedRegion {
     pub(crate) fn has_snapshots(&self) -> bool {
         // Relaxed: the producer's own notes.
         let end = (self.highest.load(Ordering::Relaxed) + BEYOND).min(SNAPSHOTS);
-        let is_there = |(i, [life, _]): (usize, &[OwnedHandle; 2])| u64::from(is_taken(life)) << i;
-        let present: u64 = self.objects.snapshots[..end].iter().enumerate().map(is_there).sum();
-        self.present.store(present, Ordering::Relaxed);
+        let present: u64 = self.objects.present(self.objects.snapshots[..end].iter()).map(|(i, _)| 1 << i).sum();
+        let new = present & !self.present.swap(present, Ordering::Relaxed);
+        // They may sleep since before they were known.
+        self.wake_snapshots(new);
         self.highest.fetch_max(64 - present.leading_zeros() as usize, Ordering::Relaxed);
         present != 0
     }
@@ -151,9 +166,12 @@ impl OwnedRegion {
     }
 
     pub(crate) fn wake(&self, _word: &AtomicU32, pages: u64) {
-        let bits = |mask: u64| (0..64).filter(move |i| mask >> i & 1 != 0);
         bits(pages).for_each(|i| set(&self.objects.pages[i][1]));
-        bits(self.present.load(Ordering::Relaxed)).for_each(|i| set(&self.objects.snapshots[i][1]));
+        self.wake_snapshots(self.present.load(Ordering::Relaxed));
+    }
+
+    fn wake_snapshots(&self, which: u64) {
+        bits(which).for_each(|i| set(&self.objects.snapshots[i][1]));
     }
 
     pub(crate) fn wait_room(&self, _words: &[(&AtomicU32, u32)], timeout: Duration) {
@@ -162,6 +180,23 @@ impl OwnedRegion {
 
     pub(crate) fn watch(&self, event: &Arc<Event>) -> Option<Watch> {
         watch_consumers(&self.objects, event)
+    }
+}
+
+/// The numbers of the bits that are set.
+fn bits(mask: u64) -> impl Iterator<Item = usize> {
+    (0..64).filter(move |i| mask >> i & 1 != 0)
+}
+
+/// Those who read the generation of a producer that was killed must not take this one for it, nor sleep on.
+fn retire_last(root: &Root, names: &Names) {
+    let Some((last, _)) = root.current() else { return };
+    root.hide(last);
+    let wakes = (0..layout::PAGES).map(|i| names.page(last, i)).chain((0..SNAPSHOTS).map(|i| names.snapshot(last, i)));
+    for [_, wake] in wakes {
+        if let Ok(event) = open_event(&wake) {
+            set(&event);
+        }
     }
 }
 

@@ -11,7 +11,8 @@ use std::io;
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
 use std::ptr::NonNull;
 use windows_sys::Win32::System::Memory::{
-    FILE_MAP_READ, FILE_MAP_WRITE, MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile, UnmapViewOfFile,
+    FILE_MAP_READ, FILE_MAP_WRITE, MEMORY_BASIC_INFORMATION, MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile,
+    UnmapViewOfFile, VirtualQuery,
 };
 
 /// Mapped memory.
@@ -37,6 +38,20 @@ impl Mapping {
             unsafe { MapViewOfFile(section.as_raw_handle(), access, (offset >> 32) as u32, offset as u32, bytes) };
         let base = NonNull::new(view.Value.cast()).ok_or_else(io::Error::last_os_error)?;
         Ok(Self { base, bytes, device: None })
+    }
+
+    /// Maps all of it, in whole pages.
+    pub(super) fn of_whole_section(section: &OwnedHandle, writable: bool) -> io::Result<Self> {
+        let mut mapping = Self::of_section(section, 0, 0, writable)?;
+        // SAFETY: plain numbers and pointers, for which zeros are valid.
+        let mut about: MEMORY_BASIC_INFORMATION = unsafe { std::mem::zeroed() };
+        let room = size_of::<MEMORY_BASIC_INFORMATION>();
+        // SAFETY: the struct is as large as is said.
+        if unsafe { VirtualQuery(mapping.base.as_ptr().cast(), &mut about, room) } == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        mapping.bytes = about.RegionSize;
+        Ok(mapping)
     }
 
     /// A part of a device's memory, which is mapped as a whole. `None` when it is not inside.

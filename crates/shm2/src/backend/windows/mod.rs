@@ -69,15 +69,11 @@ pub(crate) fn monotonic_ns() -> u64 {
     count / frequency * 1_000_000_000 + count % frequency * 1_000_000_000 / frequency
 }
 
-/// Names the monotonic clock: one for each computer and each start of it. Two processes may find different names around a
-/// change of the wall clock; then they estimate the difference of one and the same clock.
+/// Names the monotonic clock: a random number that the programs of a session share. Those of other sessions have another
+/// one; between them the difference of one and the same clock is estimated. 0 if it cannot be shared.
 pub(crate) fn clock_name() -> u64 {
-    static NAME: OnceLock<u64> = OnceLock::new();
-    *NAME.get_or_init(|| {
-        let boot = realtime_ns().saturating_sub(monotonic_ns()) / 16_000_000_000;
-        let computer = std::env::var("COMPUTERNAME").unwrap_or_default();
-        fold(b"windows".iter().copied().chain(computer.bytes()).chain(boot.to_le_bytes())).max(1)
-    })
+    static CLOCK: OnceLock<Option<root::Shared>> = OnceLock::new();
+    CLOCK.get_or_init(|| root::Shared::open("Local\\shm2-clock").ok()).as_ref().map_or(0, root::Shared::number)
 }
 
 /// Nanoseconds since 1970.

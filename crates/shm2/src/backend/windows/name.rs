@@ -2,9 +2,10 @@
 
 use super::access::Access;
 use super::event::Event;
+use super::memory::DeviceMemory;
 use super::names::Names;
 use super::objects::{create_event, reset};
-use crate::spec::Spec;
+use crate::spec::{Place, Spec};
 use std::os::windows::io::OwnedHandle;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(crate) struct NameWatch {
     bell: Option<OwnedHandle>,
+    /// Mapped as long as somebody waits, so that other programs do not get it in between.
+    device: Option<DeviceMemory>,
     told: bool,
 }
 
@@ -25,7 +28,10 @@ impl NameWatch {
     /// Sees to it that a change at the name is told from here on. True means: look once more, for a producer may have
     /// come in between.
     pub(crate) fn arm(&mut self, spec: &Spec, _event: &Arc<Event>) -> bool {
-        if spec.is_device() {
+        if let Place::Device(device, cache) = spec.place() {
+            if self.device.is_none() {
+                self.device = DeviceMemory::open(device, *cache, true).ok();
+            }
             return false;
         }
         if self.told {

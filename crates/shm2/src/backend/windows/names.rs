@@ -1,5 +1,6 @@
 //! Names of a region's kernel objects.
 
+use super::objects::is_session_of_services;
 use crate::spec::{Place, Section, Spec};
 
 #[derive(Debug, Clone)]
@@ -8,7 +9,10 @@ pub(super) struct Names(String);
 impl Names {
     pub(super) fn of(spec: &Spec) -> Self {
         Self(match spec.place() {
-            Place::Section(Section { global: true, name }) => format!("Global\\{name}"),
+            // For services both are one name, which must not be taken for two.
+            Place::Section(Section { global, name }) if *global || is_session_of_services() => {
+                format!("Global\\{name}")
+            }
             Place::Section(Section { name, .. }) => format!("Local\\{name}"),
             // No other kind of name comes here.
             _ => spec.path().display().to_string(),

@@ -9,21 +9,27 @@
 use super::access::Access;
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
-use std::ptr::null;
+use std::ptr::{null, null_mut};
 use std::time::Duration;
 use windows_sys::Win32::Foundation::{ERROR_ALREADY_EXISTS, GetLastError, HANDLE, INVALID_HANDLE_VALUE, SetLastError};
 use windows_sys::Win32::Security::Cryptography::{BCRYPT_USE_SYSTEM_PREFERRED_RNG, BCryptGenRandom};
 use windows_sys::Win32::Security::SECURITY_ATTRIBUTES;
+use windows_sys::Win32::System::LibraryLoader::{
+    GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, GET_MODULE_HANDLE_EX_FLAG_PIN, GetModuleHandleExW,
+};
 use windows_sys::Win32::System::Memory::{
     CreateFileMappingW, FILE_MAP_READ, FILE_MAP_WRITE, OpenFileMappingW, PAGE_READWRITE,
 };
 use windows_sys::Win32::System::Performance::{QueryPerformanceCounter, QueryPerformanceFrequency};
+use windows_sys::Win32::System::RemoteDesktop::ProcessIdToSessionId;
 use windows_sys::Win32::System::Threading::{
     CreateEventW, CreateMutexW, CreateWaitableTimerExW, EVENT_MODIFY_STATE, INFINITE, OpenEventW, OpenMutexW,
     ReleaseMutex, ResetEvent, SetEvent, SetWaitableTimer, TIMER_ALL_ACCESS, WaitForMultipleObjects,
 };
 
 const SYNCHRONIZE: u32 = 0x0010_0000;
+/// `MUTEX_MODIFY_STATE`, for giving a mutex up.
+const MODIFY: u32 = 1;
 /// `CREATE_WAITABLE_TIMER_HIGH_RESOLUTION`, Windows 10 1803 and later.
 const HIGH_RESOLUTION: u32 = 2;
 /// What one call can wait for.
@@ -104,12 +110,13 @@ pub(super) fn create_mutex(name: &str, access: &Access) -> io::Result<OwnedHandl
     let made = made(Some(access), |attributes| unsafe { CreateMutexW(attributes, 0, name.as_ptr()) });
     // Another user's may be used, but making it asks for every right to it.
     // SAFETY: as above.
-    made.map(|(mutex, _)| mutex).or_else(|e| owned(unsafe { OpenMutexW(SYNCHRONIZE, 0, name.as_ptr()) }).map_err(|_| e))
+    made.map(|(mutex, _)| mutex)
+        .or_else(|e| owned(unsafe { OpenMutexW(SYNCHRONIZE | MODIFY, 0, name.as_ptr()) }).map_err(|_| e))
 }
 
 pub(super) fn open_mutex(name: &str) -> io::Result<OwnedHandle> {
     // SAFETY: see the head of this file.
-    owned(unsafe { OpenMutexW(SYNCHRONIZE, 0, wide(name).as_ptr()) })
+    owned(unsafe { OpenMutexW(SYNCHRONIZE | MODIFY, 0, wide(name).as_ptr()) })
 }
 
 pub(super) fn set(event: &OwnedHandle) {
@@ -168,6 +175,22 @@ pub(super) fn start_timer(timer: &OwnedHandle, after: Duration) {
     let due = -((after.as_nanos() / 100) as i64).max(1);
     // SAFETY: a live handle and a number that lives through the call.
     unsafe { SetWaitableTimer(timer.as_raw_handle(), &due, 0, None, null(), 0) };
+}
+
+/// Keeps the module of this code loaded until the process ends.
+pub(super) fn pin_module() {
+    let mut module = null_mut();
+    let flags = GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS;
+    // SAFETY: with this flag the name is an address inside the module; a failure leaves things as they were.
+    unsafe { GetModuleHandleExW(flags, pin_module as fn() as *const u16, &mut module) };
+}
+
+/// Whether this process is in the session of services, where local names are global ones.
+pub(super) fn is_session_of_services() -> bool {
+    let mut session = 1;
+    // SAFETY: the number lives through the call.
+    let done = unsafe { ProcessIdToSessionId(std::process::id(), &mut session) };
+    done != 0 && session == 0
 }
 
 pub(super) fn counter() -> u64 {

@@ -71,7 +71,13 @@ impl OpenRegion {
             }
         };
         let section = open_section(&names.data(generation), writable).map_err(of_generation("open the section of"))?;
-        let mapping = Mapping::of_section(&section, 0, bytes as usize, false).map_err(of_generation("map"))?;
+        let smaller = || AttachError::Header { path: path.into(), field: "section size", found: 0, expected: bytes };
+        let length = usize::try_from(bytes).map_err(|_| smaller())?;
+        // The system calls a range beyond the section's end a lack of rights.
+        let mapping = Mapping::of_section(&section, 0, length, false).map_err(|error| match error.raw_os_error() {
+            Some(code) if code as u32 == ERROR_ACCESS_DENIED => smaller(),
+            _ => of_generation("map")(error),
+        })?;
         let producer = open_mutex(&names.producer()).map_err(of_generation("open the mutex of"))?;
         let event = |name: String| open_event(&name).map_err(of_generation("open an event of"));
         let (room, look) = (event(names.room(generation))?, event(names.look(generation))?);
@@ -156,6 +162,10 @@ impl OpenRegion {
         (event, seen): (&Event, u32),
         timeout: Option<Duration>,
     ) -> Wake {
+        if self.root.current().is_none_or(|(generation, _)| generation != self.generation) {
+            // Its successor has the producer's mutex, or will.
+            return Wake::Gone;
+        }
         let slot = self.slot().clone();
         let slice = slot.is_none().then_some(LOOK_EVERY);
         let wakes = slot.as_ref().map(|slot| &slot.wake);
@@ -193,6 +203,9 @@ impl Drop for OpenRegion {
 
 fn open_error(what: &'static str, path: &Path, error: io::Error) -> AttachError {
     let path = PathBuf::from(path);
+    if error.kind() == io::ErrorKind::InvalidData {
+        return AttachError::NotAFile { path, what: "a section of another program" };
+    }
     match error.raw_os_error().map(|code| code as u32) {
         Some(ERROR_FILE_NOT_FOUND) => AttachError::NotFound { path },
         Some(ERROR_ACCESS_DENIED) => AttachError::Denied { path },

@@ -50,7 +50,11 @@ impl Root {
     }
 
     fn map(section: OwnedHandle, writable: bool) -> io::Result<Self> {
-        let mapping = Mapping::of_section(&section, 0, BYTES as usize, writable)?;
+        let mapping = Mapping::of_whole_section(&section, writable)?;
+        if mapping.len() as u64 != BYTES {
+            // Another program's.
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         Ok(Self { mapping, _section: section })
     }
 
@@ -89,5 +93,27 @@ impl Root {
     fn words(&self) -> &Words {
         // SAFETY: the words are atomics and stand at the beginning of a page that lives as long as `self`.
         unsafe { self.mapping.base().cast().as_ref() }
+    }
+}
+
+/// One number that all who open the section by its name have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    number: u64,
+    // It is the same number as long as somebody has it open.
+    _root: Root,
+}
+
+impl Shared {
+    pub(super) fn open(name: &str) -> io::Result<Self> {
+        let root = Root::map(create_section(name, BYTES, &Access::to_root(0o666)?)?.0, true)?;
+        let mine = super::random_nonzero();
+        let word = &root.words().generation;
+        let number = word.compare_exchange(0, mine, Ordering::AcqRel, Ordering::Acquire).map_or_else(|n| n, |_| mine);
+        Ok(Self { number, _root: root })
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 }

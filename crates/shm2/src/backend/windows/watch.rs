@@ -3,7 +3,7 @@
 
 use super::create::Objects;
 use super::event::Event;
-use super::objects::{MOST_WAITED, create_event, is_taken, release, set, wait};
+use super::objects::{MOST_WAITED, create_event, release, set, wait};
 use std::os::windows::io::OwnedHandle;
 use std::sync::Arc;
 
@@ -44,9 +44,8 @@ pub(super) fn watch_consumers(objects: &Arc<Objects>, event: &Arc<Event>) -> Opt
 /// Waits for a change; false when it is to stop. Of more than 62 consumers the last ones are only looked after by the
 /// producer's own regular probes.
 fn look(stop: &OwnedHandle, objects: &Objects) -> bool {
-    let all = objects.pages.iter().chain(&objects.snapshots).map(|[life, _]| life);
-    let present = all.filter(|life| is_taken(life)).take(MOST_WAITED - 2);
-    let awaited: Vec<_> = [stop, &objects.look].into_iter().chain(present).collect();
+    let present = objects.present(objects.pages.iter().chain(&objects.snapshots)).map(|(_, life)| life);
+    let awaited: Vec<_> = [stop, &objects.look].into_iter().chain(present).take(MOST_WAITED).collect();
     match wait(&awaited, None) {
         Some(0) | None => false,
         Some(1) => true,

@@ -33,6 +33,8 @@ impl Drop for Hold {
         let entry = &session.page.words().leases[self.slot].sequence;
         match session.is_by_heartbeat() {
             true => protocol::release_if_mine(entry, session.signed(self.sequence)),
+            // After a wipe the page may be another's.
+            false if session.is_other_life() => protocol::release_if_mine(entry, self.sequence),
             false => protocol::release(entry),
         }
         point!("release.cleared");
