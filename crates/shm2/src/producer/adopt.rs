@@ -67,7 +67,8 @@ impl Past {
             memory.cell(cell).words[W_SEQUENCE].store(0, Ordering::Release);
         }
         clear_dead();
-        let lease = Duration::from_millis(header.lease_ms.load(Ordering::Relaxed).into()).min(super::MOST_LEASE_TIME);
+        let lease =
+            Duration::from_millis(header.lease_ms.load(Ordering::Relaxed).into()).min(super::builder::MOST_LEASE_TIME);
         let claims = std::array::from_fn(|index| memory.page(index).claimed.load(Ordering::Acquire));
         Self { first, held: held(memory, arena), lease, claims }
     }

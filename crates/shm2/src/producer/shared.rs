@@ -1,11 +1,11 @@
 //! What a producer, its handles and its reservations have in common: the region, the book-keeping, and the ways to
 //! make room.
 
+use super::builder::{FullPolicy, Settings};
 use super::extents::ExtentId;
 use super::hearts::Hearts;
 use super::reservation::Reservation;
 use super::state::{Record, State};
-use super::{FullPolicy, Settings};
 use crate::backend::{self, Event, OwnedRegion, Watch};
 use crate::description::{Description, Kind};
 use crate::error::SendError;
@@ -21,8 +21,6 @@ use std::time::{Duration, Instant};
 
 /// How often locks of consumers are probed when nothing else asks for it.
 const PROBE_EVERY_NS: u64 = 250_000_000;
-/// The same while frames are about to be dropped.
-const REAP_EVERY_NS: u64 = 1_000_000;
 /// Unread frames above which a blocked producer lets its consumers work for a moment.
 const BACKLOG: u64 = 256;
 const BACKLOG_NAP: Duration = Duration::from_micros(50);
@@ -61,9 +59,9 @@ pub(super) struct Inner {
     pub(super) suspect: Option<(u64, u64, Instant)>,
     pub(super) stats: Counters,
     fresh: u64,
-    last_probe: u64,
+    pub(super) last_probe: u64,
     last_beacon: u64,
-    hearts: Hearts,
+    pub(super) hearts: Hearts,
 }
 
 /// The caps that go with every frame until the next change; holds one use of their extent.
@@ -454,67 +452,6 @@ impl Shared {
         header.beacon_realtime_ns.store(backend::realtime_ns(), Ordering::Relaxed);
         header.beacon_head.store(head, Ordering::Relaxed);
         header.beacon_sequence.store((number | 1).wrapping_add(1), Ordering::Release);
-    }
-
-    /// As [`reap`](Self::reap), but at most once a millisecond: a full arena must not cost system calls for every frame.
-    fn reap_before_drop(&self, inner: &mut Inner) {
-        let now = backend::monotonic_ns();
-        if now.saturating_sub(inner.last_probe) >= REAP_EVERY_NS {
-            inner.last_probe = now;
-            self.reap(inner);
-        }
-    }
-
-    /// Ends what dead consumers held, and sees whether snapshot consumers are there. Returns living leasing consumers.
-    pub(super) fn reap(&self, inner: &mut Inner) -> usize {
-        if self.is_over() || (!self.closed.load(Ordering::Acquire) && self.keep_life(inner).is_err()) {
-            return 0;
-        }
-        let mut alive = 0;
-        for (index, page) in inner.state.pages(&self.memory) {
-            // A value that is none of the four is a lie and treated as a reader's.
-            let claimed = page.claimed.load(Ordering::Acquire);
-            if claimed == layout::FREE {
-                continue;
-            }
-            let lives = match claimed & layout::BY_HEARTBEAT {
-                0 => !self.clear_if_unlocked(index, claimed, page),
-                _ => {
-                    inner.hearts.is_alive(index, claimed, page, self.settings.lease_time)
-                        || !self.evict(index, claimed, page)
-                }
-            };
-            alive += usize::from(lives && layout::claim_state(claimed) != layout::HOLDING);
-        }
-        inner.state.snapshots = self.region.has_snapshots();
-        alive
-    }
-
-    /// Ends what the owner of a page held if it is dead, which is when it has no lock.
-    fn clear_if_unlocked(&self, index: usize, claimed: u32, page: &layout::Page) -> bool {
-        let dead = self.region.try_lock_page(index);
-        if dead {
-            point!("reap.locked");
-            // Its owner may have left a moment ago, and one without a lock have come.
-            protocol::clear_page(page, claimed);
-            point!("reap.cleared");
-            self.region.unlock_page(index);
-        }
-        dead
-    }
-
-    /// Ends what a consumer held that shows no life. The lock keeps those with locks away meanwhile, and the value stored
-    /// first those without. It finds out when it comes back.
-    fn evict(&self, index: usize, claimed: u32, page: &layout::Page) -> bool {
-        if !self.region.has_locks() {
-            return protocol::clear_page(page, claimed);
-        }
-        let locked = self.region.try_lock_page(index);
-        if locked {
-            protocol::clear_page(page, claimed);
-            self.region.unlock_page(index);
-        }
-        locked
     }
 
     /// Frees one use of a reservation's extent.

@@ -1,7 +1,7 @@
 //! Memory that another kernel may share: whether somebody lives there can only be seen by its heart, and two who begin at
 //! the same moment must find out who was second.
 
-use super::{Settings, fill_header};
+use super::builder::{LEAST_LEASE_TIME, Settings, fill_header};
 use crate::device::DeviceError;
 use crate::error::CreateError;
 use crate::heartbeat::{self, Observed};
@@ -42,7 +42,7 @@ pub(super) fn await_silence(memory: &Memory, settings: &Settings, path: &Path) -
 fn await_end(memory: &Memory, lives: &dyn Fn() -> bool, path: &Path) -> Result<(), CreateError> {
     let header = memory.header();
     let lease = Duration::from_millis(header.lease_ms.load(Ordering::Relaxed).into());
-    let lease = lease.clamp(super::LEAST_LEASE_TIME, LONGEST_SILENCE);
+    let lease = lease.clamp(LEAST_LEASE_TIME, LONGEST_SILENCE);
     // Relaxed: only its change counts.
     let first = header.heartbeat.load(Ordering::Relaxed);
     let mut heart = Observed::new(first);

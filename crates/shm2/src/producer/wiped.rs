@@ -5,7 +5,7 @@
 //! same producer: consumers attach again. Frames that were there are lost; sequences go on growing. A producer that finds a
 //! successor gives up.
 
-use super::fill_header;
+use super::builder::fill_header;
 use super::shared::{Inner, Shared};
 use crate::backend;
 use crate::error::SendError;

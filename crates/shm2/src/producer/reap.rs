@@ -1,0 +1,74 @@
+//! Dead consumers: what they held comes back.
+
+use super::shared::{Inner, Shared};
+use crate::backend;
+use crate::layout;
+use crate::points::point;
+use crate::protocol;
+use crate::sync::Ordering;
+
+/// How often locks of consumers are probed while frames are about to be dropped.
+const REAP_EVERY_NS: u64 = 1_000_000;
+
+impl Shared {
+    /// As [`reap`](Self::reap), but at most once a millisecond: a full arena must not cost system calls for every frame.
+    pub(super) fn reap_before_drop(&self, inner: &mut Inner) {
+        let now = backend::monotonic_ns();
+        if now.saturating_sub(inner.last_probe) >= REAP_EVERY_NS {
+            inner.last_probe = now;
+            self.reap(inner);
+        }
+    }
+
+    /// Ends what dead consumers held, and sees whether snapshot consumers are there. Returns living leasing consumers.
+    pub(super) fn reap(&self, inner: &mut Inner) -> usize {
+        if self.is_over() || (!self.closed.load(Ordering::Acquire) && self.keep_life(inner).is_err()) {
+            return 0;
+        }
+        let mut alive = 0;
+        for (index, page) in inner.state.pages(&self.memory) {
+            // A value that is none of the four is a lie and treated as a reader's.
+            let claimed = page.claimed.load(Ordering::Acquire);
+            if claimed == layout::FREE {
+                continue;
+            }
+            let lives = match claimed & layout::BY_HEARTBEAT {
+                0 => !self.clear_if_unlocked(index, claimed, page),
+                _ => {
+                    inner.hearts.is_alive(index, claimed, page, self.settings.lease_time)
+                        || !self.evict(index, claimed, page)
+                }
+            };
+            alive += usize::from(lives && layout::claim_state(claimed) != layout::HOLDING);
+        }
+        inner.state.snapshots = self.region.has_snapshots();
+        alive
+    }
+
+    /// Ends what the owner of a page held if it is dead, which is when it has no lock.
+    fn clear_if_unlocked(&self, index: usize, claimed: u32, page: &layout::Page) -> bool {
+        let dead = self.region.try_lock_page(index);
+        if dead {
+            point!("reap.locked");
+            // Its owner may have left a moment ago, and one without a lock have come.
+            protocol::clear_page(page, claimed);
+            point!("reap.cleared");
+            self.region.unlock_page(index);
+        }
+        dead
+    }
+
+    /// Ends what a consumer held that shows no life. The lock keeps those with locks away meanwhile, and the value stored
+    /// first those without. It finds out when it comes back.
+    fn evict(&self, index: usize, claimed: u32, page: &layout::Page) -> bool {
+        if !self.region.has_locks() {
+            return protocol::clear_page(page, claimed);
+        }
+        let locked = self.region.try_lock_page(index);
+        if locked {
+            protocol::clear_page(page, claimed);
+            self.region.unlock_page(index);
+        }
+        locked
+    }
+}
