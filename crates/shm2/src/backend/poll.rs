@@ -4,7 +4,7 @@
 //! frame is seen late by a small part of the time between frames, and a quiet region costs some hundred looks a second.
 
 use super::{Event, Wake};
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const SPINS: u32 = 200;

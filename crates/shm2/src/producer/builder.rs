@@ -130,7 +130,7 @@ impl Builder {
     /// For memory that cannot be replaced, such as the backing file of a virtual machine's device: a file that is there
     /// is used as it is, with its own size and permissions, and is never removed. Frames that consumers hold over the
     /// change of producers stay as they are. All producers of such a region must say so. The next producer can begin
-    /// once the [`Reservation`]s of this one are dropped, but for those in a `keep` of
+    /// once the [`Reservation`](crate::Reservation)s of this one are dropped, but for those in a `keep` of
     /// [`publish_part`](Producer::publish_part): these must not be written after this producer was dropped. False if not
     /// set. In the memory of a virtual machine's device it is always so.
     pub fn keep_region(mut self, keep: bool) -> Self {

@@ -3,9 +3,9 @@
 
 use super::driver::{Driver, Interface};
 use super::ioctl::{self, MAP_ANSWER, MapAnswer, SIZE_ANSWER};
+use crate::sync::{AtomicU64, Ordering};
 use std::io;
 use std::mem::offset_of;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use windows_sys::Win32::Foundation::{

@@ -4,8 +4,8 @@ use super::fake::{Fake, FakeDevice, Slip, Version};
 use super::{DeviceMemory, Devices};
 use crate::device::{Cache, Device, DeviceError};
 use crate::layout::MIN_REGION;
+use crate::sync::{AtomicU64, Ordering};
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 const MIB: u64 = 1 << 20;
 
