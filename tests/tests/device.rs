@@ -78,6 +78,32 @@ fn frames_go_from_host_to_guests_and_from_a_guest_to_host_and_guest() {
 }
 
 #[test]
+fn a_hosts_consumer_may_come_first_to_a_file_that_a_guest_fills() {
+    for access in [Access::Auto, Access::Lease, Access::Snapshot] {
+        // Prepared, not there yet, used before.
+        for state in 0..3 {
+            let bar = Bar::new();
+            match state {
+                1 => fs::remove_file(bar.0.path()).unwrap(),
+                2 => drop(Producer::builder(bar.host()).unwrap().keep_region(true).create().unwrap()),
+                _ => {}
+            }
+            let mut consumer = Consumer::builder(bar.host()).unwrap().access(access).build();
+            let reader = std::thread::spawn(move || consumer.next(LONG).map(|frame| frame.to_vec()));
+            std::thread::sleep(Duration::from_millis(120));
+            if state == 1 {
+                // As a machine does that starts.
+                fs::File::create(bar.0.path()).unwrap().set_len(BYTES).unwrap();
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            let mut producer = Producer::builder(&bar.guest()).unwrap().lease_time(LEASE).create().unwrap();
+            producer.send(b"first", &FrameInfo::new()).unwrap();
+            assert_eq!(reader.join().unwrap().unwrap(), b"first", "{access:?} {state}");
+        }
+    }
+}
+
+#[test]
 fn whoever_dies_is_noticed_within_the_lease_time_and_replaced() {
     let bar = Bar::new();
     let guest = bar.guest();

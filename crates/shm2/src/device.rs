@@ -257,12 +257,23 @@ pub enum DeviceError {
         /// What can be had.
         possible: &'static str,
     },
+    /// Something else stands there.
+    #[error(
+        "{path} is {what}: write ivshmem:///dev/shm/FILE, ivshmem:///dev/kvmfr0 or a device's folder below \
+         /sys/bus/pci/devices"
+    )]
+    NotADevice {
+        /// Where.
+        path: String,
+        /// What stands there.
+        what: &'static str,
+    },
     /// The virtual machine may only read it.
     #[error("the device is read-only: a producer needs one without readonly=on (QEMU), a consumer takes snapshots")]
     ReadOnly,
     /// No right to open it.
     #[error(
-        "permission denied for {path}: give this user the right to it (Linux: a udev rule with GROUP and MODE), or run \
+        "permission denied for {path}: give this user the right to it (Linux: a udev rule that changes owner and mode of its files), or run \
          this program as one who has it"
     )]
     Denied {

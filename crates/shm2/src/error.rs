@@ -46,8 +46,8 @@ pub enum SpecError {
     /// Not a device's name.
     #[error(
         "{0:?} names no ivshmem device: write ivshmem:// for the only one, ivshmem://0 for the first, \
-         ivshmem://?size=64M for the one of that size, or its address, file or instance id; ?cache= takes full, combined \
-         or none"
+         ivshmem://?size=64M for the one of that size, ivshmem://0000:00:04.0 or ivshmem:///dev/kvmfr0 (any file) on \
+         Linux, ivshmem://PCI/VEN_... on Windows; ?cache= takes full, combined or none"
     )]
     BadDevice(String),
     /// A zero byte or a bad percent escape.
@@ -139,8 +139,28 @@ pub enum CreateError {
         what: &'static str,
     },
     /// A region that lives on in the same memory, met by a producer that would replace it.
-    #[error("{path:?} is a kept region: set keep-region (--keep-region) to go on in it, or remove the file")]
+    #[error(
+        "{path:?} is a kept region: set keep-region (--keep-region) to go on in it; the memory of a virtual machine must \
+         not be removed while it runs"
+    )]
     Kept {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Memory that somebody prepared, met by a producer that would replace it.
+    #[error(
+        "{path:?} is filled with zeros, as the memory of a virtual machine is: set keep-region (--keep-region) to use it; \
+         it must not be removed while the machine runs"
+    )]
+    Prepared {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Windows: a section that producers would have to follow each other in.
+    #[error(
+        "keep-region is not possible with {path:?}: a section is replaced while others still read the last one; leave it off"
+    )]
+    KeptSection {
         /// Where.
         path: PathBuf,
     },

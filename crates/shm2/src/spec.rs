@@ -165,7 +165,8 @@ fn elsewhere(text: &str, rest: &str, needs: &'static str) -> SpecError {
 }
 
 fn unsupported(text: &str, needs: &'static str) -> SpecError {
-    SpecError::Unsupported { spec: text.into(), needs, os: std::env::consts::OS, example: EXAMPLE }
+    let example = if text.starts_with("ivshmem") { "ivshmem://0" } else { EXAMPLE };
+    SpecError::Unsupported { spec: text.into(), needs, os: std::env::consts::OS, example }
 }
 
 /// A name that works on this system.

@@ -76,7 +76,7 @@ fn a_name_that_something_else_has_is_refused_in_words() {
     // SAFETY: a zero-terminated name; the handle is fresh.
     let event = unsafe { OwnedHandle::from_raw_handle(CreateEventW(null(), 0, 0, wide(&name).as_ptr())) };
     let error = create(&name).unwrap_err();
-    assert!(matches!(error, CreateError::Foreign { .. }), "{error}");
+    assert!(matches!(error, CreateError::NotAFile { .. }), "{error}");
     let error = Consumer::builder(&name).unwrap().attach(LONG).unwrap_err();
     assert!(matches!(error, AttachError::NotAFile { .. }), "{error}");
     drop(event);
@@ -85,7 +85,7 @@ fn a_name_that_something_else_has_is_refused_in_words() {
     let view = shm2_bytes(&section);
     view[0].store(0x5a5a_5a5a, std::sync::atomic::Ordering::SeqCst);
     let error = create(&name).unwrap_err();
-    assert!(matches!(error, CreateError::Foreign { .. }), "{error}");
+    assert!(matches!(error, CreateError::NotAFile { .. }), "{error}");
     let error = Consumer::builder(&name).unwrap().attach(LONG).unwrap_err();
     assert!(matches!(error, AttachError::NotARegion { magic: 0x5a5a_5a5a, .. }), "{error}");
     drop(section);

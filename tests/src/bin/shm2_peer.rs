@@ -123,7 +123,7 @@ fn idle_consumer(name: &str, options: &Options) -> Outcome {
     let mut checked = 0;
     while consumer.next(None).is_ok() {
         checked += 1;
-        say(&format!("checked={checked}"));
+        say(&format!("checked={checked} attaches={}", consumer.stats().attaches));
     }
     Ok(())
 }

@@ -17,7 +17,8 @@ use std::time::Duration;
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Region, for example shm:///dev/shm/gst-shm2-demo; on Windows winshm://Local/gst-shm2-demo
+    /// Region, for example shm:///dev/shm/gst-shm2-demo; on Windows winshm://Local/gst-shm2-demo; in a virtual machine
+    /// ivshmem://
     #[arg(default_value = shm2_cli::DEFAULT_REGION)]
     region: String,
     /// Frames to take

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Region, for example shm:///dev/shm/gst-shm2-demo; on Windows winshm://Local/gst-shm2-demo
+    /// Region, for example shm:///dev/shm/gst-shm2-demo; on Windows winshm://Local/gst-shm2-demo; in a virtual machine
+    /// ivshmem://
     #[arg(default_value = shm2_cli::DEFAULT_REGION)]
     region: String,
     /// Frames to send
@@ -50,6 +51,9 @@ struct Arguments {
     /// Go on in the file that is there and never remove it: for a virtual machine's backing file
     #[arg(long)]
     keep_region: bool,
+    /// Seconds without a heartbeat after which a peer counts as dead where no lock tells (virtual machines)
+    #[arg(long, value_parser = seconds, default_value = "2")]
+    lease_time: Duration,
     /// Seconds to wait for a first consumer, and for consumers to finish at the end
     #[arg(long, value_parser = seconds, default_value = "10")]
     wait: Duration,
@@ -128,7 +132,8 @@ fn create(arguments: &Arguments) -> Result<Producer, Box<dyn std::error::Error>>
         .full_policy(policy)
         .history(arguments.history)
         .max_leases(arguments.max_leases)
-        .keep_region(arguments.keep_region);
+        .keep_region(arguments.keep_region)
+        .lease_time(arguments.lease_time);
     Ok(builder.create()?)
 }
 
@@ -137,7 +142,12 @@ fn wait_for_consumer(producer: &Producer, arguments: &Arguments, is_stopped: &im
     let deadline = Instant::now() + arguments.wait;
     let somebody = || handle.consumers() > 0 || handle.has_snapshot_consumers();
     if !arguments.quiet && !somebody() {
-        eprintln!("waiting up to {:.1} s for a consumer of {}", arguments.wait.as_secs_f64(), arguments.region);
+        let unseen = if arguments.keep_region || arguments.region.starts_with("ivshmem") {
+            " (one of another machine that copies is not seen)"
+        } else {
+            ""
+        };
+        eprintln!("waiting up to {:.1} s for a consumer of {}{unseen}", arguments.wait.as_secs_f64(), arguments.region);
     }
     loop {
         let seen = handle.changes();

@@ -67,9 +67,26 @@ impl Shm2Sink {
     pub(super) fn fit_region(&self, caps: &gst::CapsRef) -> Result<(), gst::LoggableError> {
         let settings = lock(&self.settings).clone();
         if settings.shm_size != 0 || self.replace_region(settings.size_for(Some(caps))) {
+            self.warn_of_little_room(caps);
             return Ok(());
         }
         Err(gst::loggable_error!(CAT, "no region for {caps}"))
+    }
+
+    /// Below four frames hardly anybody gets one: upstream fills one, and others are being read.
+    fn warn_of_little_room(&self, caps: &gst::CapsRef) {
+        let Some(arena) = lock(&self.open).as_ref().map(|open| open.handle.stats().arena_bytes) else { return };
+        let video = crate::caps::Media::of(caps).video;
+        let Some(frame) = video.map(|video| video.size() as u64).filter(|bytes| *bytes > 0) else { return };
+        let frames = arena / frame;
+        if (1..4).contains(&frames) {
+            let needed = shm2::layout::region_bytes_for_arena(4 * frame);
+            gst::element_imp_warning!(
+                self,
+                gst::ResourceError::NoSpaceLeft,
+                ("only {frames} frames of these caps fit into the region: one of {needed} bytes holds four")
+            );
+        }
     }
 
     /// The same for a frame that its caps did not announce.
@@ -176,7 +193,10 @@ fn create_error(error: &CreateError) -> gst::ErrorMessage {
         | CreateError::Device { problem: DeviceError::Denied { .. }, .. } => {
             gst::error_msg!(gst::ResourceError::NotAuthorized, ("{error}"))
         }
-        CreateError::Size { .. } | CreateError::Setting { .. } | CreateError::Spec(_) => {
+        CreateError::KeptSection { .. }
+        | CreateError::Size { .. }
+        | CreateError::Setting { .. }
+        | CreateError::Spec(_) => {
             gst::error_msg!(gst::ResourceError::Settings, ("{error}"))
         }
         _ => gst::error_msg!(gst::ResourceError::OpenWrite, ("{error}")),

@@ -135,7 +135,12 @@ fn fixed(region: &OpenRegion) -> std::io::Result<[u8; FIXED]> {
 /// Whether a producer in another kernel may begin a life at this name, of which nothing here would tell.
 pub(super) fn may_be_revived_unseen(spec: &Spec) -> bool {
     let Ok(region) = OpenRegion::open(spec, false) else { return false };
-    !region.has_locks() || fixed(&region).is_ok_and(|bytes| u64_at(&bytes, 0) == MAGIC && u32_at(&bytes, 116) != 0)
+    let may_be = |bytes: [u8; FIXED]| match u64_at(&bytes, 0) {
+        // A place that somebody prepared, perhaps a virtual machine.
+        0 => true,
+        magic => magic == MAGIC && u32_at(&bytes, 116) != 0,
+    };
+    !region.has_locks() || fixed(&region).is_ok_and(may_be)
 }
 
 fn equal(path: &Path, field: &'static str, found: u64, expected: u64) -> Result<(), AttachError> {

@@ -34,6 +34,10 @@ impl DeviceMemory {
     pub(crate) fn open(device: &Device, cache: Cache, writable: bool) -> Result<Self, DeviceError> {
         match device {
             Device::File(path) if path.is_dir() => open_folder(path, cache, writable),
+            Device::File(path) if cache != Cache::Best => {
+                let (path, mode) = (path.display().to_string(), "...");
+                Err(DeviceError::Cache { path, mode, possible: "it without, for a file" })
+            }
             Device::File(path) => open_file(path, writable),
             Device::Address(address) => open_folder(&Path::new(DEVICES).join(address), cache, writable),
             device => choose(device).and_then(|folder| open_folder(&folder, cache, writable)),
@@ -132,6 +136,9 @@ fn open_file(path: &Path, writable: bool) -> Result<DeviceMemory, DeviceError> {
 
 /// A folder of sysfs.
 fn open_folder(folder: &Path, cache: Cache, writable: bool) -> Result<DeviceMemory, DeviceError> {
+    if !folder.starts_with(DEVICES) && !is_ivshmem(folder) {
+        return Err(not_a_device(folder, "a directory of no ivshmem device"));
+    }
     if !is_ivshmem(folder) {
         let found: Vec<_> = all().iter().map(|found| found.folder.display().to_string()).collect();
         let found = if found.is_empty() { "none".into() } else { found.join(", ") };
@@ -170,9 +177,8 @@ fn open_uio(path: &Path, number: &str, writable: bool) -> Result<DeviceMemory, D
         u64::from_str_radix(text.trim().trim_start_matches("0x"), 16).unwrap_or(0)
     };
     let largest = (0..5u64).map(|i| (size(&maps.join(format!("map{i}"))), i)).max();
-    let (bytes, index) = largest
-        .filter(|(bytes, _)| *bytes > 0)
-        .ok_or_else(|| DeviceError::NotHere { found: format!("{} without maps", maps.display()) })?;
+    let without = || not_a_device(path, "no UIO device with a map");
+    let (bytes, index) = largest.filter(|(bytes, _)| *bytes > 0).ok_or_else(without)?;
     let fd = open_any(path, writable)?;
     Ok(DeviceMemory { uio: Some(index), ..memory(fd, path, bytes, writable) })
 }
@@ -186,10 +192,14 @@ fn open_any(path: &Path, writable: bool) -> Result<OwnedFd, DeviceError> {
     let access = if writable { OFlags::RDWR } else { OFlags::RDONLY };
     let flags = access | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     open(path, flags, Mode::empty()).map_err(|e| match e {
-        Errno::NOENT => DeviceError::NotHere { found: format!("nothing at {}", path.display()) },
+        Errno::NOENT => not_a_device(path, "not there"),
         Errno::ACCESS | Errno::PERM | Errno::ROFS => DeviceError::Denied { path: path.display().to_string() },
         e => system("open", path, e.into()),
     })
+}
+
+fn not_a_device(path: &Path, what: &'static str) -> DeviceError {
+    DeviceError::NotADevice { path: path.display().to_string(), what }
 }
 
 fn system(what: &'static str, path: &Path, source: io::Error) -> DeviceError {

@@ -94,8 +94,7 @@ impl OwnedRegion {
     ) -> Result<(Self, T), CreateError> {
         let path = spec.path();
         if keep {
-            let allowed = "off for winshm: a section is replaced while others still read the last one";
-            return Err(CreateError::Setting { name: "keep-region", value: 1, allowed });
+            return Err(CreateError::KeptSection { path: path.into() });
         }
         let failed = |what| move |e: io::Error| create_error(what, path, bytes, e);
         let names = Names::of(spec);
@@ -108,7 +107,7 @@ impl OwnedRegion {
         let (section, made) =
             create_section(&names.data(generation), bytes, &data).map_err(failed("make the section of"))?;
         if made == Made::Existed {
-            return Err(CreateError::Foreign { path: path.into(), what: "in use by something else" });
+            return Err(CreateError::NotAFile { path: path.into(), what: "in use by something else" });
         }
         let mapping = Mapping::of_section(&section, 0, bytes as usize, true).map_err(failed("map"))?;
         let objects = Objects::create(&names, generation, &access).map_err(failed("make the objects of"))?;
@@ -216,11 +215,11 @@ fn take_life(names: &Names, access: &Access, path: &Path) -> Result<Kept, Create
 fn create_error(what: &'static str, path: &Path, bytes: u64, error: io::Error) -> CreateError {
     let path = PathBuf::from(path);
     if error.kind() == io::ErrorKind::InvalidData {
-        return CreateError::Foreign { path, what: "a section of another program" };
+        return CreateError::NotAFile { path, what: "a section of another program" };
     }
     match error.raw_os_error().map(|code| code as u32) {
         Some(ERROR_ACCESS_DENIED | ERROR_PRIVILEGE_NOT_HELD) => CreateError::SectionDenied { path },
-        Some(ERROR_INVALID_HANDLE) => CreateError::Foreign { path, what: "the name of another kind of object" },
+        Some(ERROR_INVALID_HANDLE) => CreateError::NotAFile { path, what: "the name of another kind of object" },
         Some(ERROR_COMMITMENT_LIMIT | ERROR_NOT_ENOUGH_MEMORY | ERROR_OUTOFMEMORY | ERROR_NO_SYSTEM_RESOURCES) => {
             CreateError::NoCommit { path, needed: bytes }
         }
