@@ -28,7 +28,8 @@ cargo xtask TASK
   newer                 the element tests on GStreamer 1.26 and 1.28, in trees of newer Debian releases
   vm [--pause N]        guests under QEMU: frames through ivshmem, faults (one is paused for N seconds, 20), the relay
                         with a camera and vsock
-  windows               cross-built for Windows and run under Wine, with GStreamer for Windows
+  windows [ARGUMENTS]   cross-built for Windows and run under Wine, with GStreamer for Windows: the tests, or cargo with
+                        these arguments, such as: run --bin shm2_consumer -- winshm://Local/x 100
   asan                  the core's, the fault and the element tests under AddressSanitizer
   miri                  the core on heap memory under Miri
   fuzz [--seconds N]    every fuzz target for N seconds (60)
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         ["vm"] => vm::vm("20"),
         ["vm", "--pause", seconds] => vm::vm(seconds),
         ["windows"] => windows::windows(),
+        ["windows", arguments @ ..] => windows::cargo(arguments),
         ["asan"] => faults::asan(),
         ["miri"] => faults::miri(),
         ["fuzz"] => fuzz::fuzz("60"),

@@ -69,9 +69,13 @@ impl Cache {
 
     /// The text that says so behind a device's name.
     pub(crate) fn suffix(self, device: &str) -> String {
-        let name = Self::NAMES.iter().find(|(_, cache)| *cache == self);
         let mark = if device.contains('?') { '&' } else { '?' };
-        name.map_or(String::new(), |(name, _)| format!("{mark}cache={name}"))
+        self.name().map_or(String::new(), |name| format!("{mark}cache={name}"))
+    }
+
+    /// The word for it, if there is one.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        Self::NAMES.iter().find(|(_, cache)| *cache == self).map(|(name, _)| *name)
     }
 }
 

@@ -9,7 +9,6 @@ use common::Name;
 use shm2::{Access, AttachError, Consumer, CreateError, FrameInfo, Producer, ReceiveError, layout};
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::sync::Barrier;
 use std::time::Duration;
 
 const LONG: Option<Duration> = Some(Duration::from_secs(10));
@@ -49,15 +48,7 @@ fn a_dead_producers_file_is_taken_over_by_exactly_one() {
     for _ in 0..40 {
         let name = Name::new();
         leftover(&name);
-        let start = Barrier::new(4);
-        let winners: Vec<_> = std::thread::scope(|scope| {
-            let attempt = || {
-                start.wait();
-                create(&name)
-            };
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(attempt)).collect();
-            threads.into_iter().filter_map(|t| t.join().unwrap().ok()).collect()
-        });
+        let winners = common::contest(|| create(&name));
         assert_eq!(winners.len(), 1);
         assert!(matches!(create(&name), Err(CreateError::Busy { .. })));
     }

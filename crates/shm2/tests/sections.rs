@@ -9,7 +9,6 @@ use common::Name;
 use shm2::{Access, AttachError, Consumer, CreateError, FrameInfo, Producer, layout};
 use std::os::windows::io::{FromRawHandle, OwnedHandle};
 use std::ptr::null;
-use std::sync::Barrier;
 use std::time::Duration;
 use windows_sys::Win32::Foundation::INVALID_HANDLE_VALUE;
 use windows_sys::Win32::System::Memory::{CreateFileMappingW, PAGE_READWRITE};
@@ -56,15 +55,7 @@ fn a_closed_region_leaves_no_name() {
 fn of_producers_that_begin_at_once_one_wins() {
     for _ in 0..20 {
         let name = Name::new();
-        let start = Barrier::new(4);
-        let winners: Vec<_> = std::thread::scope(|scope| {
-            let attempt = || {
-                start.wait();
-                create(&name)
-            };
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(attempt)).collect();
-            threads.into_iter().filter_map(|t| t.join().unwrap().ok()).collect()
-        });
+        let winners = common::contest(|| create(&name));
         assert_eq!(winners.len(), 1);
         assert!(matches!(create(&name), Err(CreateError::Busy { .. })));
     }

@@ -35,8 +35,8 @@ impl DeviceMemory {
         match device {
             Device::File(path) if path.is_dir() => open_folder(path, cache, writable),
             Device::File(path) if cache != Cache::Best => {
-                let (path, mode) = (path.display().to_string(), "...");
-                Err(DeviceError::Cache { path, mode, possible: "it without, for a file" })
+                let (path, mode) = (path.display().to_string(), cache.name().unwrap_or_default());
+                Err(DeviceError::Cache { path, mode, possible: "a file's name alone" })
             }
             Device::File(path) => open_file(path, writable),
             Device::Address(address) => open_folder(&Path::new(DEVICES).join(address), cache, writable),
