@@ -71,8 +71,15 @@ fn a_name_that_something_else_has_is_refused_in_words() {
     let error = Consumer::builder(&name).unwrap().attach(LONG).unwrap_err();
     assert!(matches!(error, AttachError::NotAFile { .. }), "{error}");
     drop(event);
-    let section = foreign_section(&name, 65_536);
-    // What stands in it does not look like ours.
+    for bytes in [65_536, 8192] {
+        let _section = foreign_section(&name, bytes);
+        let error = create(&name).unwrap_err();
+        assert!(matches!(error, CreateError::NotAFile { .. }), "{error}");
+        let error = Consumer::builder(&name).unwrap().attach(LONG).unwrap_err();
+        assert!(matches!(error, AttachError::NotAFile { .. }), "{error}");
+    }
+    // As large as ours. What stands in it does not look like ours.
+    let section = foreign_section(&name, 4096);
     let view = shm2_bytes(&section);
     view[0].store(0x5a5a_5a5a, std::sync::atomic::Ordering::SeqCst);
     let error = create(&name).unwrap_err();
