@@ -99,8 +99,10 @@ impl Listener {
             Self::Tcp(listener) => {
                 let (stream, from) = listener.accept()?;
                 let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE_EVERY);
-                let keep_alive = keep_alive.with_retries(KEEP_ALIVE_TIMES);
-                SockRef::from(&stream).set_tcp_keepalive(&keep_alive)?;
+                let socket = SockRef::from(&stream);
+                // Windows before 10 has a number of its own.
+                let all = socket.set_tcp_keepalive(&keep_alive.clone().with_retries(KEEP_ALIVE_TIMES));
+                all.or_else(|_| socket.set_tcp_keepalive(&keep_alive))?;
                 Ok((Stream::Tcp(stream), format!("tcp client {from}")))
             }
             #[cfg(unix)]
