@@ -200,6 +200,39 @@ fn a_killed_producers_consumers_go_on_with_the_next() {
     assert_eq!(consumer.stats().attaches, 4);
 }
 
+#[test]
+fn a_consumer_that_was_busy_while_the_producer_was_replaced_goes_on() {
+    for access in [shm2::Access::Lease, shm2::Access::Snapshot] {
+        let name = Name::new();
+        let mut consumer = Consumer::builder(&name).unwrap().access(access).build();
+        for life in 1..=3 {
+            let producer = Tool::producer(&format!("{} 100000 -q --wait 0 --rate 200 --history 1", &*name));
+            let begun = Instant::now();
+            while consumer.stats().attaches < 2 * life - 1 {
+                consumer.next(LONG).unwrap();
+            }
+            println!("{access:?}: with producer {life} after {:?}", begun.elapsed());
+            // The first looks after an attach are over, then nobody waits while one goes and the next one comes.
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(300) {
+                consumer.next(LONG).unwrap();
+            }
+            producer.kill();
+            if life < 3 {
+                let next = Tool::producer(&format!("{} 100000 -q --wait 0 --rate 200 --history 1", &*name));
+                until("the next producer", || shm2::consumer::Overview::of(&name).is_ok_and(|seen| seen.newest > 5));
+                let begun = Instant::now();
+                let generation = consumer.generation();
+                while consumer.generation() == generation || !consumer.is_attached() {
+                    consumer.next(LONG).unwrap();
+                    assert!(begun.elapsed() < LIMIT, "it never goes over");
+                }
+                next.kill();
+            }
+        }
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_stopped_consumer_stops_nobody() {

@@ -136,10 +136,10 @@ fn pictures_to_host(stage: &mut Stage) -> Outcome {
 /// Leased, as copies, and as fast as it goes: whatever arrives is right.
 fn frames_to_guest(stage: &mut Stage) -> Outcome {
     let main = stage.files.main.display().to_string();
-    for (access, rate) in [("lease", ""), ("snapshot", "--rate 300")] {
-        let sender = stage
-            .host
-            .start("shm2_producer", &format!("{main} {COUNT} --keep-region --frame-size 100K --wait 8 -q {rate}"))?;
+    // Who copies in another kernel is not seen, so the producer waits for nobody.
+    for (access, rate) in [("lease", "--wait 8"), ("snapshot", "--wait 2 --rate 300")] {
+        let sender =
+            stage.host.start("shm2_producer", &format!("{main} {COUNT} --keep-region --frame-size 100K -q {rate}"))?;
         let reader = format!("timeout 100 ./shm2_consumer ivshmem://0 {COUNT} --access {access} --timeout 20 --json");
         let text = stage.first.run(&reader, LIMIT)?;
         finish(sender, LIMIT)?;
@@ -150,10 +150,11 @@ fn frames_to_guest(stage: &mut Stage) -> Outcome {
 
 fn frames_to_host(stage: &mut Stage) -> Outcome {
     let main = stage.files.main.display().to_string();
-    for (access, rate) in [("lease", ""), ("snapshot", "--rate 300")] {
+    // Who copies in another kernel is not seen, so the producer waits for nobody.
+    for (access, rate) in [("lease", "--wait 8"), ("snapshot", "--wait 2 --rate 300")] {
         let arguments = format!("{main} {COUNT} --access {access} --timeout 30 --json");
         let reader = stage.host.start("shm2_consumer", &arguments)?;
-        let sender = format!("timeout 100 ./shm2_producer ivshmem://0 {COUNT} --frame-size 100K --wait 8 -q {rate}");
+        let sender = format!("timeout 100 ./shm2_producer ivshmem://0 {COUNT} --frame-size 100K -q {rate}");
         stage.first.run(&sender, LIMIT)?;
         judge(&format!("guest to host, {access}"), &finish(reader, LIMIT)?, access == "lease")?;
     }

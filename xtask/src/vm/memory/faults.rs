@@ -87,9 +87,9 @@ pub fn readonly(stage: &mut Stage) -> Outcome {
 pub fn idle(stage: &mut Stage) -> Outcome {
     let main = stage.files.main.display();
     let producer = stage.host.start("shm2_peer", &format!("idle-producer {main} keep=1"))?;
-    let script = "sleep 60 | ./shm2_peer idle-consumer ivshmem://0 & sleep 4
+    let script = "sleep 60 | ./shm2_peer idle-consumer ivshmem://0 & sleep 3
         pid=$(pgrep -f 'idle-consumer ivshmem' | tail -n 1); busy() { cat /proc/$pid/task/*/schedstat | awk '{s += $1} END {print s}'; }
-        before=$(busy); sleep 8; after=$(busy); echo \"idle_ppm=$(((after - before) / 8000))\"; pkill shm2_peer; true";
+        before=$(busy); sleep 6; after=$(busy); echo \"idle_ppm=$(((after - before) / 6000))\"; pkill shm2_peer; true";
     let text = stage.first.run(script, LIMIT)?;
     stop(producer)?;
     let ppm = field(&text, "idle_ppm");
@@ -153,7 +153,7 @@ pub fn wiped(stage: &mut Stage) -> Outcome {
 /// The host's consumer notices by the heart that does not beat, and goes on with the next one.
 pub fn guest_producer_dies(stage: &mut Stage) -> Outcome {
     let main = stage.files.main.display();
-    let consumer = stage.host.start("shm2_consumer", &format!("{main} 100000 --reconnect --timeout 12 --json -q"))?;
+    let consumer = stage.host.start("shm2_consumer", &format!("{main} 100000 --reconnect --timeout 7 --json -q"))?;
     for life in 1..=2 {
         stage.first.run(&peer("producer", "ivshmem://0", "pace=3000 lease_ms=1000 most=0", "dying"), LIMIT)?;
         wait_count(&mut stage.first, "dying", "published", 200)?;
