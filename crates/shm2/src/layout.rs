@@ -20,6 +20,8 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"SHM2RGN\0");
 pub const VERSION_MAJOR: u16 = 2;
 /// Minor versions only add fields where zeros stood.
 pub const VERSION_MINOR: u16 = 0;
+/// What stands in [`Header::version`].
+pub const VERSION: u32 = (VERSION_MAJOR as u32) << 16 | VERSION_MINOR as u32;
 
 /// Unit of section offsets: a multiple of every page size in use and of Windows' mapping granularity.
 pub const SECTION: u64 = 65_536;

@@ -15,6 +15,13 @@ mod region;
 #[cfg(all(windows, not(miri)))]
 mod windows;
 
+/// FNV-1a, 64 bits.
+#[cfg(not(miri))]
+fn fold(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
 #[cfg(miri)]
 pub(crate) use heap::*;
 #[cfg(all(target_os = "linux", not(miri)))]

@@ -217,7 +217,7 @@ fn begin_life(memory: &Memory, settings: &Settings, clear_dead: &dyn Fn(&Memory)
 pub(super) fn fill_header(memory: &Memory, settings: &Settings, arena: u64) {
     let header = memory.header();
     let relaxed = Ordering::Relaxed;
-    header.version.store(u32::from(layout::VERSION_MAJOR) << 16 | u32::from(layout::VERSION_MINOR), relaxed);
+    header.version.store(layout::VERSION, relaxed);
     header.header_bytes.store(size_of::<layout::Header>() as u32, relaxed);
     header.region_bytes.store(settings.bytes, relaxed);
     header.ring_offset.store(layout::RING_OFFSET, relaxed);

@@ -31,6 +31,8 @@ impl Shared {
         let header = self.memory.header();
         let found = header.generation.load(Ordering::Acquire);
         if found == inner.generation {
+            // A number that comes back after this one is looked at anew.
+            inner.suspect = None;
             return Ok(());
         }
         let is_successor = match found {
@@ -84,9 +86,8 @@ impl Shared {
 
     fn has_header(&self, inner: &Inner) -> bool {
         let header = self.memory.header();
-        let version = u32::from(layout::VERSION_MAJOR) << 16 | u32::from(layout::VERSION_MINOR);
         header.magic.load(Ordering::Relaxed) == layout::MAGIC
-            && header.version.load(Ordering::Relaxed) == version
+            && header.version.load(Ordering::Relaxed) == layout::VERSION
             && header.region_bytes.load(Ordering::Relaxed) == self.settings.bytes
             && header.kept.load(Ordering::Relaxed) == self.settings.kept()
             && header.state.load(Ordering::Relaxed) == layout::STATE_LIVE

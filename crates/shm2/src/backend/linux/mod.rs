@@ -57,14 +57,8 @@ pub(crate) fn clock_name() -> u64 {
         let Ok(boot) = std::fs::read("/proc/sys/kernel/random/boot_id") else { return 0 };
         // Kernels before 5.6 have no time namespaces.
         let namespace = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();
-        fold(boot.iter().chain(namespace.as_os_str().as_encoded_bytes())).max(1)
+        super::fold(boot.iter().chain(namespace.as_os_str().as_encoded_bytes()).copied()).max(1)
     })
-}
-
-/// FNV-1a, 64 bits.
-fn fold<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
-    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 /// Nanoseconds since 1970.

@@ -28,7 +28,7 @@ impl Identity {
 
     /// No file has this device number.
     pub(crate) fn of_device(name: &str) -> Self {
-        Self(u64::MAX, super::fold(name.as_bytes()))
+        Self(u64::MAX, super::super::fold(name.bytes()))
     }
 }
 

@@ -50,14 +50,8 @@ pub(crate) struct Identity(u64);
 
 impl Identity {
     pub(crate) fn of_device(name: &str) -> Self {
-        Self(fold(name.to_lowercase().bytes()))
+        Self(super::fold(name.to_lowercase().bytes()))
     }
-}
-
-/// FNV-1a, 64 bits.
-fn fold(bytes: impl IntoIterator<Item = u8>) -> u64 {
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 /// Nanoseconds of the monotonic clock, the one that every process of this system shares.
