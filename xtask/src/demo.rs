@@ -2,7 +2,7 @@
 //! started again, then the producer killed and started again with another size.
 
 use crate::program::{Counts, Program, gstreamer};
-use crate::run::{run, target};
+use crate::run::{BUILD, run, target};
 use crate::{Outcome, setup};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -49,7 +49,7 @@ pub fn demo(file: Option<&str>) -> Outcome {
     }
     setup::setup()?;
     let input = file.map(Input::discover).transpose()?;
-    run("cargo build --workspace --lib --bins --examples")?;
+    run(BUILD)?;
     let id = std::process::id();
     let regions =
         Regions { video: format!("/dev/shm/shm2-demo-{id}"), audio: format!("/dev/shm/shm2-demo-{id}-audio") };

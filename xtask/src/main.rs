@@ -26,7 +26,9 @@ cargo xtask TASK
   models                the loom models of the protocol
   faults                kill points: processes ended and stopped at named places
   newer                 the element tests on GStreamer 1.26 and 1.28, in trees of newer Debian releases
-  vm [--pause N]        guests under QEMU: frames through ivshmem, faults (one is paused for N seconds, 20), the relay
+  vm [--pause N] [--kvmfr FILE]
+                        guests under QEMU: frames through ivshmem, faults (one is paused for N seconds, 20), the relay;
+                        FILE is the module kvmfr, built for the guest's kernel
                         with a camera and vsock
   windows [ARGUMENTS]   cross-built for Windows and run under Wine, with GStreamer for Windows: the tests, or cargo with
                         these arguments, such as: run --bin shm2_consumer -- winshm://Local/x 100
@@ -51,8 +53,7 @@ fn main() -> ExitCode {
         ["models"] => tests::models(),
         ["faults"] => faults::kill_points(),
         ["newer"] => newer::newer(),
-        ["vm"] => vm::vm("20"),
-        ["vm", "--pause", seconds] => vm::vm(seconds),
+        ["vm", options @ ..] => vm::vm(options),
         ["windows"] => windows::windows(),
         ["windows", arguments @ ..] => windows::cargo(arguments),
         ["asan"] => faults::asan(),

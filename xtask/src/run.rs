@@ -17,6 +17,10 @@ pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
+/// Builds all that tests and demonstrations start. Always the whole workspace: for a part of it cargo would choose other features
+/// of the dependencies, and build them once more.
+pub const BUILD: &str = "cargo build --workspace --bins --lib --examples";
+
 /// A command that runs in the workspace's root. `line` is split at blanks.
 pub fn command(line: &str) -> Command {
     let mut words = line.split_whitespace();

@@ -1,13 +1,13 @@
 //! Tests, lints, models, benchmarks.
 
-use crate::run::{command, run, run_command, succeeds, target};
+use crate::run::{BUILD, command, run, run_command, succeeds, target};
 use crate::{Outcome, faults, setup};
 use std::path::Path;
 
 /// Sets up and runs every test.
 pub fn test() -> Outcome {
     setup::setup()?;
-    run("cargo build --workspace --bins --lib --examples")?;
+    run(BUILD)?;
     let skipped = target().join("skipped.txt");
     // Of the last run; there may be none.
     let _ = std::fs::remove_file(&skipped);

@@ -18,15 +18,11 @@ use std::time::{Duration, Instant};
 /// What is run, in this order, up to the first that fails. A line with [`MSVC`] in it needs the standard library for it, and is
 /// skipped without.
 const SUITE: &[&str] = &[
-    "cargo test -p shm2-ring --lib --tests",
-    "cargo test -p shm2 --lib --test sections --test backends --test transport --test events \
-     --test model --test heap",
-    "cargo build -p gst-plugin-shm2 -p shm2-cli -p shm2-relayd",
-    "cargo test -p shm2-cli --test processes",
-    "cargo test -p gst-plugin-shm2 --lib --test windows --test harness --test behaviour --test events --test zero_copy",
-    // Under Wine clocks are read too coarsely for what is skipped.
-    "cargo test -p gst-plugin-shm2 --test time -- --skip sound_and_picture",
-    "cargo test -p shm2-relayd --lib --test windows",
+    // One line, so that all have the same features of their dependencies, which are then built once. Under Wine clocks are read
+    // too coarsely for what is skipped.
+    "cargo test -p shm2 -p shm2-ring -p shm2-cli -p gst-plugin-shm2 -p shm2-relayd --lib --test ring --test sections \
+     --test backends --test transport --test events --test model --test heap --test processes --test windows --test harness \
+     --test behaviour --test zero_copy --test time -- --skip sound_and_picture",
     "cargo clippy -p shm2 -p shm2-ring -p shm2-cli -p gst-plugin-shm2 -p shm2-relayd -- -D warnings",
     "cargo clippy -p shm2 -p shm2-ring -p shm2-cli -p gst-plugin-shm2 -p shm2-relayd --target x86_64-pc-windows-msvc \
      -- -D warnings",

@@ -29,7 +29,7 @@ struct Arguments {
     #[arg(long)]
     check: bool,
     /// Print the state of the daemon that runs, as JSON, and end
-    #[arg(long)]
+    #[arg(long, hide = cfg!(not(unix)))]
     status: bool,
     /// Print the manual page, and end
     #[arg(long, hide = true)]

@@ -43,11 +43,11 @@ pub struct Given {
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// User that may come to a Unix socket; may be repeated [default: all who can open it]
-    #[arg(long, value_name = "UID")]
+    #[arg(long, value_name = "UID", hide = cfg!(not(unix)))]
     #[serde(default)]
     pub allow_uid: Vec<u32>,
     /// Socket at which `--status` asks [default: control in $RUNTIME_DIRECTORY, if that is set]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", hide = cfg!(not(unix)))]
     pub control: Option<PathBuf>,
     /// Address at which metrics can be fetched by HTTP, like 127.0.0.1:9100 [default: nowhere]
     #[arg(long, value_name = "ADDRESS")]

@@ -27,7 +27,7 @@ fn the_input_runs_while_a_client_is_connected_and_the_splash_otherwise() {
         let begun = Instant::now();
         let client = daemon.connect();
         daemon.waits_for("input", "on");
-        assert!(begun.elapsed() < Duration::from_secs(1));
+        assert!(begun.elapsed() < LIMIT / 4);
         assert_eq!((&daemon.status()["splash"], &daemon.status()["clients"]), (&false.into(), &1.into()));
         drop(client);
         daemon.waits_for("input", "off");
@@ -220,7 +220,7 @@ fn it_ends_cleanly_when_it_is_told_to() {
         daemon.signal(signal);
         until("the daemon ends", || daemon.child.try_wait().unwrap().is_some());
         assert!(daemon.child.wait().unwrap().success());
-        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < LIMIT / 4, "{:?}", begun.elapsed());
         assert!(!daemon.control.exists() && !std::path::Path::new(&daemon.region).exists());
         drop(client);
     }
@@ -440,5 +440,5 @@ fn a_storm_of_clients_never_leaves_the_input_in_another_state_than_demand() {
     println!(
         "{seconds} s, {connects} connections, looked {looks:?} times (off, on), 0 mismatches, at most {slowest:?} after"
     );
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    assert!(slowest < LIMIT / 4, "{slowest:?}");
 }

@@ -3,6 +3,7 @@
 
 use crate::backend;
 use crate::sync::{AtomicU64, Ordering};
+use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -41,14 +42,16 @@ fn hearts() -> MutexGuard<'static, Hearts> {
     HEARTS[here()].lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Beats for `heart` until it is dropped, several times in each `lease`.
-pub(crate) fn keep_beating(heart: Weak<dyn Beat>, lease: Duration) {
+/// Beats for `heart` until it is dropped, several times in each `lease`. An error means that no thread could be had.
+pub(crate) fn keep_beating(heart: Weak<dyn Beat>, lease: Duration) -> io::Result<()> {
     let mut hearts = hearts();
-    hearts.all.push((heart, (lease / BEATS).min(LONGEST_PAUSE)));
     if !hearts.runs {
-        hearts.runs = std::thread::Builder::new().name("shm2-heartbeat".into()).spawn(run).is_ok();
+        std::thread::Builder::new().name("shm2-heartbeat".into()).spawn(run)?;
+        hearts.runs = true;
     }
+    hearts.all.push((heart, (lease / BEATS).min(LONGEST_PAUSE)));
     CHANGED[here()].notify_all();
+    Ok(())
 }
 
 fn run() {
@@ -117,7 +120,7 @@ mod tests {
         let mut seen = Observed::new(0);
         let lease = Duration::from_millis(200);
         let as_beat: Arc<dyn Beat> = heart.clone();
-        keep_beating(Arc::downgrade(&as_beat), lease);
+        keep_beating(Arc::downgrade(&as_beat), lease).expect("a thread");
         drop(as_beat);
         for _ in 0..10 {
             std::thread::sleep(lease / 4);

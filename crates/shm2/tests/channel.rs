@@ -112,11 +112,11 @@ fn waiting_ends_in_time_and_at_the_peers_death() {
     assert_eq!(values, [7, 8]);
     let begun = Instant::now();
     assert!(matches!(receiver.block_until_readable(1, LONG), Err(StepError::PeerGone)));
-    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert!(begun.elapsed() < LONG.unwrap() / 4);
 }
 
 #[test]
-fn a_killed_process_is_noticed_within_a_second() {
+fn a_killed_process_is_noticed_soon() {
     for by_socket in [true, false] {
         let (ours, theirs) = UnixStream::pair().unwrap();
         // The child has the other end of the socket as its standard input, and nothing else.
@@ -138,7 +138,7 @@ fn a_killed_process_is_noticed_within_a_second() {
         });
         assert!(matches!(receiver.block_until_readable(1, LONG), Err(StepError::PeerGone)));
         let noticed = Instant::now();
-        assert!(noticed.saturating_duration_since(killer.join().unwrap()) < Duration::from_secs(1));
+        assert!(noticed.saturating_duration_since(killer.join().unwrap()) < LONG.unwrap() / 4);
     }
 }
 
@@ -232,7 +232,7 @@ fn an_offer_goes_by_any_unix_socket() {
     let mut values = [0; 3];
     receiver.recv_all(&mut values).unwrap().unwrap();
     assert!(values == [1, 2, 3] && matches!(receiver.block_until_readable(1, LONG), Err(StepError::PeerGone)));
-    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert!(begun.elapsed() < LONG.unwrap() / 4);
 
     let timeout = Some(Duration::from_millis(20));
     assert!(matches!(Offer::receive(&theirs, timeout), Err(ChannelError::NoOfferInTime)));

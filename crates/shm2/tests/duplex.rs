@@ -255,7 +255,7 @@ fn lies_and_silence_in_the_handshake_keep_nobody_waiting() {
         move || Interface::<u64>::connect(&path, Options::new(CAPACITY)).unwrap()
     });
     let mut server = listener.accept(LONG).unwrap().unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(begun.elapsed() < LONG.unwrap() / 4);
     let mut client = client.join().unwrap();
     client.xmit(5).unwrap();
     assert_eq!((server.wait(1, LONG).unwrap(), server.recv().unwrap()), (1, Some(5)));
@@ -593,7 +593,7 @@ fn descriptors_whose_closing_waits_keep_nobody() {
     drop(fd);
     let begun = Instant::now();
     assert!(listener.accept(Some(Duration::from_millis(100))).unwrap().is_none());
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < LONG.unwrap() / 4, "{:?}", begun.elapsed());
     // As a signal of a channel.
     let (mut receiver, offer) = shm2::channel::Receiver::<u8>::offer(8).unwrap();
     let (_, [_memory, socket]) = offer.into_parts();
@@ -608,6 +608,6 @@ fn descriptors_whose_closing_waits_keep_nobody() {
     drop(fd);
     let begun = Instant::now();
     assert!(matches!(receiver.block_until_readable(1, Some(Duration::from_millis(100))), Err(StepError::TimedOut)));
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < LONG.unwrap() / 4, "{:?}", begun.elapsed());
     drop(others);
 }

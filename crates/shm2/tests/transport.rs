@@ -304,7 +304,7 @@ fn a_consumer_may_come_first_and_follows_its_producers() {
         });
         let begun = Instant::now();
         let frame = consumer.next(LONG).unwrap();
-        assert!(begun.elapsed() < Duration::from_secs(2));
+        assert!(begun.elapsed() < LONG.unwrap() / 2);
         assert_eq!((frame.to_vec(), frame.is_discontinuity()), (vec![round as u8], round > 0));
         drop(starter.join().unwrap());
         assert_eq!(frame.to_vec(), [round as u8], "a frame outlives its producer");

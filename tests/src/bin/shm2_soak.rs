@@ -154,7 +154,7 @@ impl Stage {
         file.and_then(|file| file.set_len(length)).unwrap_or_else(|e| panic!("cannot truncate: {e}"));
         // One that only sends small frames may never come to the part that is gone.
         let begun = Instant::now();
-        while self.producer.ended().is_none() && begun.elapsed() < RECOVERY / 5 {
+        while self.producer.ended().is_none() && begun.elapsed() < Duration::from_millis(200) {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.producer.signal(Signal::KILL);

@@ -69,6 +69,12 @@ impl Guest {
         self.finish(&running, limit)
     }
 
+    /// Puts a kernel module in, before the next script.
+    pub fn insert(&mut self, module: &Path) -> Result<(), String> {
+        let copied = fs::copy(module, self.talk.join(format!("{}.ko", self.next)));
+        copied.map(drop).map_err(|e| format!("{}: {e}", module.display()))
+    }
+
     /// Begins to run a script; the next one begins after it.
     pub fn start(&mut self, script: &str) -> Result<Running, String> {
         let number = self.next;

@@ -8,12 +8,12 @@ use std::process::{Command, Stdio};
 
 /// Debian's package of a kernel with the driver `vivid`; the smaller one for clouds has none.
 const KERNEL: &str = "linux-image-amd64";
-const MODULES: &[&str] = &["virtio_pci", "9p", "9pnet_virtio", "vivid", "vsock_loopback"];
+const MODULES: &[&str] = &["virtio_pci", "9p", "9pnet_virtio", "vivid", "vsock_loopback", "uio_cif"];
 const TOOLS: &[(&str, &str)] =
     &[("qemu-system-x86_64", "qemu-system-x86"), ("cpio", "cpio"), ("modprobe", "kmod"), ("busybox", "busybox-static")];
 
-/// Mounts the files, then runs the scripts that the host puts into `talk`, in order of their numbers. Those with an exit
-/// code were run before a restart.
+/// Mounts the files, then runs the scripts that the host puts into `talk`, in order of their numbers, each after the module
+/// of its number if there is one. Those with an exit code were run before a restart.
 const INIT: &str = r#"#!/bin/busybox sh
 /bin/busybox --install -s /bin; export PATH=/bin
 mount -t proc p /proc; mount -t sysfs s /sys; mount -t devtmpfs d /dev
@@ -29,6 +29,7 @@ while [ -e $t/$n.rc ]; do n=$((n+1)); done
 cut -d' ' -f1 /proc/uptime > $t/up
 while :; do
   while [ ! -e $t/$n.sh ]; do sleep 0.05; done
+  [ ! -e $t/$n.ko ] || insmod $t/$n.ko
   chroot /r /bin/bash /tmp/talk/$n.sh > $t/$n.out 2>&1 < /dev/null; echo $? > $t/$n.new; mv $t/$n.new $t/$n.rc
   n=$((n+1))
 done

@@ -7,7 +7,7 @@ mod memory;
 mod relay;
 
 use crate::Outcome;
-use crate::run::{command, run_command};
+use crate::run::{BUILD, run};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -22,17 +22,34 @@ pub struct Place {
     built: PathBuf,
 }
 
-/// Runs all checks, where that is possible. A guest that is paused meanwhile stays so for `pause`.
-pub fn vm(pause: &str) -> Outcome {
-    let pause =
-        pause.parse().map_err(|_| format!("--pause {pause:?} is no number of seconds: write for example 60"))?;
-    for line in [
-        "cargo build -p shm2-relayd --bins --examples",
-        "cargo build -p gst-plugin-shm2 --lib",
-        "cargo build -p shm2-cli -p shm2-tests --bins",
-    ] {
-        run_command(command(line), line)?;
+/// What the command line may say.
+struct Options {
+    /// How long a guest stays paused while others run.
+    pause: Duration,
+    kvmfr: Option<PathBuf>,
+}
+
+impl Options {
+    fn parse(words: &[&str]) -> Result<Self, String> {
+        let mut options = Self { pause: Duration::from_secs(20), kvmfr: None };
+        for pair in words.chunks(2) {
+            match pair {
+                ["--pause", seconds] => {
+                    let wrong = |_| format!("--pause {seconds:?} is no number of seconds: write for example 60");
+                    options.pause = Duration::from_secs(seconds.parse().map_err(wrong)?);
+                }
+                ["--kvmfr", file] => options.kvmfr = Some(file.into()),
+                other => return Err(format!("vm does not know {other:?}: it takes --pause N and --kvmfr FILE")),
+            }
+        }
+        Ok(options)
     }
+}
+
+/// Runs all checks, where that is possible.
+pub fn vm(words: &[&str]) -> Outcome {
+    let options = Options::parse(words)?;
+    run(BUILD)?;
     let skipped = |why: &str| {
         println!("skipped: checks in virtual machines: {why}");
         Ok(())
@@ -49,7 +66,7 @@ pub fn vm(pause: &str) -> Outcome {
         Err(why) => return skipped(&why),
     };
     scene("camera", || relay::camera(&mut guest))?;
-    memory::all(&place, &files, guest, Duration::from_secs(pause))?;
+    memory::all(&place, &files, guest, options.pause, options.kvmfr.as_deref())?;
     println!("vm: all green, {:.0} s", begun.elapsed().as_secs_f64());
     Ok(())
 }

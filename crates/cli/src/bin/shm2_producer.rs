@@ -34,8 +34,8 @@ struct Arguments {
     #[arg(long, value_parser = octal, default_value = "660")]
     perms: u32,
     /// Frames per second; as fast as possible if not given
-    #[arg(long)]
-    rate: Option<f64>,
+    #[arg(long, value_parser = interval, value_name = "RATE")]
+    rate: Option<Duration>,
     /// What to do when there is no room
     #[arg(long, value_enum, default_value_t = Policy::Block)]
     full_policy: Policy,
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    let interval = interval(arguments.rate)?;
+    let interval = arguments.rate.unwrap_or_default();
     let mut producer = create(arguments)?;
     let stopped = Arc::new(AtomicBool::new(false));
     let (handle, flag) = (producer.handle(), stopped.clone());
@@ -111,13 +111,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn interval(rate: Option<f64>) -> Result<Duration, String> {
-    let Some(rate) = rate else { return Ok(Duration::ZERO) };
-    let wrong = || format!("--rate {rate} is not a rate: give frames per second above 0");
-    if rate <= 0.0 {
-        return Err(wrong());
-    }
-    Duration::try_from_secs_f64(1.0 / rate).map_err(|_| wrong())
+/// Parses frames per second; returns the time from one to the next.
+fn interval(text: &str) -> Result<Duration, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| *rate > 0.0);
+    let interval = rate.and_then(|rate| Duration::try_from_secs_f64(1.0 / rate).ok());
+    interval.ok_or_else(|| format!("{text:?} is not a rate: give frames per second above 0"))
 }
 
 fn create(arguments: &Arguments) -> Result<Producer, Box<dyn std::error::Error>> {

@@ -85,7 +85,9 @@ impl Session {
         let session = Arc::new(session);
         if let (true, Some(lease)) = (session.is_by_heartbeat(), session.checked.lease) {
             let heart: Weak<Self> = Arc::downgrade(&session);
-            heartbeat::keep_beating(heart, lease);
+            let system =
+                |source| AttachError::System { what: "start the heartbeat thread for", path: path.into(), source };
+            heartbeat::keep_beating(heart, lease).map_err(system)?;
         }
         Ok((session, position))
     }

@@ -179,7 +179,10 @@ impl Builder {
         let hearts = Hearts::new(past.lease, past.claims);
         let mut state = State::new(arena, max_leases as usize, u64::from(history), past);
         state.has_unseen_consumers = settings.keep_region;
-        Ok(Producer { shared: Shared::start(memory, region, settings, generation, state, hearts) })
+        let path = self.spec.path();
+        let system = |source| CreateError::System { what: "start the heartbeat thread for", path: path.into(), source };
+        let shared = Shared::start(memory, region, settings, generation, state, hearts).map_err(system)?;
+        Ok(Producer { shared })
     }
 }
 
@@ -237,7 +240,21 @@ pub(super) fn fill_header(memory: &Memory, settings: &Settings, arena: u64) {
     header.producer_pid.store(backend::process_id(), relaxed);
     header.clock.store(backend::clock_name(), relaxed);
     header.created_ns.store(backend::realtime_ns(), relaxed);
+    // That of the life before may be of another clock.
+    renew_beacon(memory, backend::monotonic_ns(), header.head.load(relaxed));
     // Where memory was empty somebody may look already: by these two all else is there.
     header.magic.store(layout::MAGIC, Ordering::Release);
     header.state.store(layout::STATE_LIVE, Ordering::Release);
+}
+
+/// A sequence lock: readers skip a beacon whose number is odd or changes while they read.
+pub(super) fn renew_beacon(memory: &Memory, now: u64, head: u64) {
+    let header = memory.header();
+    let number = header.beacon_sequence.load(Ordering::Relaxed);
+    header.beacon_sequence.store(number | 1, Ordering::Relaxed);
+    crate::sync::fence(Ordering::Release);
+    header.beacon_monotonic_ns.store(now, Ordering::Relaxed);
+    header.beacon_realtime_ns.store(backend::realtime_ns(), Ordering::Relaxed);
+    header.beacon_head.store(head, Ordering::Relaxed);
+    header.beacon_sequence.store((number | 1).wrapping_add(1), Ordering::Release);
 }

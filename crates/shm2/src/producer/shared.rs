@@ -1,7 +1,7 @@
 //! What a producer, its handles and its reservations have in common: the region, the book-keeping, and the ways to
 //! make room.
 
-use super::builder::{FullPolicy, Settings};
+use super::builder::{FullPolicy, Settings, renew_beacon};
 use super::extents::ExtentId;
 use super::hearts::Hearts;
 use super::reservation::Reservation;
@@ -15,6 +15,7 @@ use crate::mapped::Memory;
 use crate::points::point;
 use crate::protocol;
 use crate::sync::{AtomicU32, Ordering};
+use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -112,7 +113,7 @@ impl Shared {
         generation: u64,
         state: State,
         hearts: Hearts,
-    ) -> Arc<Self> {
+    ) -> io::Result<Arc<Self>> {
         let arena = state.extents.bytes();
         let stats = Counters::default();
         let (caps, caps_copy, suspect) = (None, None, None);
@@ -136,12 +137,12 @@ impl Shared {
         });
         if shared.settings.keep_region {
             let heart: Weak<Self> = Arc::downgrade(&shared);
-            heartbeat::keep_beating(heart, shared.settings.lease_time);
+            heartbeat::keep_beating(heart, shared.settings.lease_time)?;
             // Consumers of the last life may sleep, or wait for this one.
             shared.wake(u64::MAX);
             shared.region.stir();
         }
-        shared
+        Ok(shared)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -438,20 +439,8 @@ impl Shared {
         }
         if now.saturating_sub(inner.last_beacon) >= self.settings.beacon.as_nanos() as u64 {
             inner.last_beacon = now;
-            self.beacon(now, inner.state.next() - 1);
+            renew_beacon(&self.memory, now, inner.state.next() - 1);
         }
-    }
-
-    /// A sequence lock: readers skip a beacon whose number is odd or changes while they read.
-    fn beacon(&self, now: u64, head: u64) {
-        let header = self.memory.header();
-        let number = header.beacon_sequence.load(Ordering::Relaxed);
-        header.beacon_sequence.store(number | 1, Ordering::Relaxed);
-        crate::sync::fence(Ordering::Release);
-        header.beacon_monotonic_ns.store(now, Ordering::Relaxed);
-        header.beacon_realtime_ns.store(backend::realtime_ns(), Ordering::Relaxed);
-        header.beacon_head.store(head, Ordering::Relaxed);
-        header.beacon_sequence.store((number | 1).wrapping_add(1), Ordering::Release);
     }
 
     /// Frees one use of a reservation's extent.
