@@ -191,6 +191,24 @@ fn a_consumer_stopped_at_any_point_goes_on() {
     run(Fault::Stop, &[Role::Lease, Role::Snapshot]);
 }
 
+/// Who waits for a consumer before it sends would lose what it sends until the consumer has its place.
+#[test]
+fn a_consumer_that_is_still_coming_is_not_counted() {
+    for life in ["locks", "heartbeat"] {
+        let name = Name::new();
+        let mut producer = Peer::producer(&name, &format!("{PRODUCER} keep=1"));
+        producer.wait("its region", LIMIT, |p| p.count("created") == 1);
+        let mut victim = start("attach.claimed", Fault::Stop, &format!("consumer {} {LEASE} life={life}", &*name));
+        wait_for_fault("attach.claimed", Fault::Stop, &mut victim);
+        producer.wait_more("published", 500, RECOVERY);
+        assert_eq!(producer.count("consumers"), 0, "{life}");
+        victim.signal(Signal::CONT);
+        producer.wait("the consumer", RECOVERY, |p| p.count("consumers") == 1);
+        all_receive(life, &mut [&mut victim]);
+        finish(producer, vec![victim]);
+    }
+}
+
 /// Consumers without locks, stopped for longer than their lease time at each point: what others hold and read in the
 /// same page meanwhile stays theirs, and the one that slept comes back.
 #[test]

@@ -39,7 +39,9 @@ impl Shared {
                         || !self.evict(index, claimed, page)
                 }
             };
-            alive += usize::from(lives && layout::claim_state(claimed) != layout::HOLDING);
+            // Who is still coming has no place in the stream yet: whoever waits for a consumer must not begin.
+            let is_attached = !matches!(layout::claim_state(claimed), layout::HOLDING | layout::CLAIMING);
+            alive += usize::from(lives && is_attached);
         }
         inner.state.snapshots = self.region.has_snapshots();
         alive
