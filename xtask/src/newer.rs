@@ -1,7 +1,7 @@
 //! The element tests on newer versions of GStreamer: what was built here runs in trees of newer Debian releases.
 
 use crate::Outcome;
-use crate::run::{command, root, run_command, succeeds, target};
+use crate::run::{command, root, run_command, succeeds, target, test_threads};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -98,6 +98,7 @@ fn run_in(tree: &Path, name: &str, version: &str, tests: &[PathBuf]) -> Outcome 
                 echo "${test##*/}"; "$test" --quiet || { echo "failed: $test"; exit 1; }; done
                 cat /tmp/skipped 2>/dev/null || true' tests "$@""#;
     let mut tests_there = command("unshare --mount --fork --kill-child sh -c");
+    tests_there.env("RUST_TEST_THREADS", test_threads());
     tests_there.arg(script).arg("in-tree").arg(tree).arg(root).arg(target).args(tests);
     run_command(tests_there, &format!("element tests with GStreamer {version} (Debian {name})"))
 }

@@ -21,6 +21,12 @@ pub fn target() -> PathBuf {
 /// of the dependencies, and build them once more.
 pub const BUILD: &str = "cargo build --workspace --bins --lib --examples";
 
+/// So many tests at a time: most of them wait most of the time.
+pub fn test_threads() -> String {
+    let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    (2 * processors).to_string()
+}
+
 /// A command that runs in the workspace's root. `line` is split at blanks.
 pub fn command(line: &str) -> Command {
     let mut words = line.split_whitespace();

@@ -1,6 +1,6 @@
 //! Tests, lints, models, benchmarks.
 
-use crate::run::{BUILD, command, run, run_command, succeeds, target};
+use crate::run::{BUILD, command, run, run_command, succeeds, target, test_threads};
 use crate::{Outcome, faults, setup};
 use std::path::Path;
 
@@ -27,6 +27,7 @@ fn run_tests(skipped: &Path) -> Outcome {
     for line in lines {
         let mut tests = command(line);
         tests.env("SHM2_SKIPPED", skipped).env("G_DEBUG", "fatal-criticals");
+        tests.env("NEXTEST_TEST_THREADS", test_threads()).env("RUST_TEST_THREADS", test_threads());
         run_command(tests, line)?;
     }
     Ok(())
@@ -38,6 +39,8 @@ pub fn models() -> Outcome {
     let mut models = command(line);
     let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
     models.env("RUSTFLAGS", format!("{flags} --cfg loom")).env("CARGO_TARGET_DIR", target().join("loom"));
+    // Quick to run, and not so slow to build as a release.
+    models.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
     run_command(models, &format!("{line} (with --cfg loom)"))
 }
 

@@ -7,7 +7,7 @@ mod scripts;
 
 use crate::Outcome;
 use crate::newer::absolute;
-use crate::run::{command, run_command, succeeds, target};
+use crate::run::{command, run_command, succeeds, target, test_threads};
 use scripts::{IMPORTS, PREFIX, TOOLCHAIN, UNPACK, WHEELS, WRAPPER};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -364,6 +364,7 @@ fn test(place: &Place) -> Outcome {
     File::create(&skipped).map_err(|e| format!("{}: {e}", skipped.display()))?;
     let mut environment = Environment::new(place, &built.join("win"));
     environment.0.push(("SHM2_SKIPPED".into(), on_drive(&skipped).into()));
+    environment.0.push(("RUST_TEST_THREADS".into(), test_threads().into()));
     let server = Server::start(place)?;
     let outcome = run_suite(place, &environment);
     print!("{}", std::fs::read_to_string(&skipped).unwrap_or_default());

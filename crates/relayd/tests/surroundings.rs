@@ -9,7 +9,7 @@ use common::{Daemon, LIMIT, fresh, output, source, until};
 use rustix::process::Signal;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const TCP: &str = "tcp://127.0.0.1:0";
 
