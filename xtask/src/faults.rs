@@ -1,7 +1,7 @@
 //! Faults, sanitizers, fuzzing, endurance.
 
 use crate::Outcome;
-use crate::run::{command, run, run_command, succeeds, target};
+use crate::run::{command, run, run_command, succeeds, target, test_threads};
 
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
@@ -27,7 +27,7 @@ pub fn asan() -> Outcome {
     ] {
         let mut test = command(&line);
         test.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address").env("SHM2_SANITIZED", "1");
-        test.env("CARGO_TARGET_DIR", target().join("asan"));
+        test.env("CARGO_TARGET_DIR", target().join("asan")).env("RUST_TEST_THREADS", test_threads());
         run_command(test, &format!("{line} (with -Zsanitizer=address)"))?;
     }
     // GStreamer itself is not instrumented, and keeps what it once made: leaks are for its own tracer to find.
@@ -35,6 +35,7 @@ pub fn asan() -> Outcome {
     let mut test = command(&line);
     test.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address").env("ASAN_OPTIONS", "detect_leaks=0");
     test.env("CARGO_TARGET_DIR", target().join("asan")).env("G_DEBUG", "fatal-criticals");
+    test.env("RUST_TEST_THREADS", test_threads());
     run_command(test, &format!("{line} (with -Zsanitizer=address)"))
 }
 
