@@ -378,6 +378,30 @@ fn a_taken_over_producer_gets_its_own_error() {
     assert_eq!(u64::from_le_bytes(generation), 77, "nothing of the successor's was touched");
 }
 
+#[test]
+fn a_stray_number_that_comes_back_is_looked_at_anew() {
+    let bar = Bar::new();
+    let mut producer = Producer::builder(bar.host()).unwrap().keep_region(true).create().unwrap();
+    let file = OpenOptions::new().read(true).write(true).open(bar.0.path()).unwrap();
+    let mut own = [0; 8];
+    file.read_exact_at(&mut own, 24).unwrap();
+    // As the header of a producer in another kernel has it: a generation, and who is kept by a heartbeat alone.
+    let write = |generation: &[u8], kept: u32| {
+        file.write_all_at(&kept.to_le_bytes(), 116).unwrap();
+        file.write_all_at(generation, 24).unwrap();
+    };
+    for _ in 0..3 {
+        write(&77u64.to_le_bytes(), 2);
+        // Nothing is written until it is clear what the number means.
+        let refused = producer.send(b"x", &FrameInfo::new());
+        assert!(matches!(refused, Err(SendError::Full { .. })), "{refused:?}");
+        write(&own, 1);
+        producer.send(b"x", &FrameInfo::new()).unwrap();
+        // Its heart beats meanwhile.
+        std::thread::sleep(Duration::from_millis(400));
+    }
+}
+
 /// A consumer on another machine takes the beacon for a reading of this producer's clock.
 #[test]
 fn no_life_begins_with_the_clock_of_the_one_before() {
@@ -411,5 +435,5 @@ fn looking_costs_little_when_nothing_comes() {
     let busy = (process::busy(consumer.id()) - before).as_secs_f64() / begun.elapsed().as_secs_f64();
     println!("a polling consumer takes {:.2} % of a processor", busy * 100.0);
     let looks = looks() - looks_before;
-    assert!((10..1500).contains(&looks), "{looks} looks in 3 s");
+    assert!((10..500).contains(&looks), "{looks} looks in 3 s");
 }

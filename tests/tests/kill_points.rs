@@ -1,5 +1,5 @@
 //! A process is ended, or stopped for a while, at each named point of the protocol. Those who are left go on, whoever
-//! comes new works within a second, and all memory comes back. The peers themselves check contents, order and extents.
+//! comes new works soon, and all memory comes back. The peers themselves check contents, order and extents.
 
 use rustix::process::Signal;
 use shm2::points::ALL;

@@ -27,9 +27,8 @@ cargo xtask TASK
   faults                kill points: processes ended and stopped at named places
   newer                 the element tests on GStreamer 1.26 and 1.28, in trees of newer Debian releases
   vm [--pause N] [--kvmfr FILE]
-                        guests under QEMU: frames through ivshmem, faults (one is paused for N seconds, 20), the relay;
-                        FILE is the module kvmfr, built for the guest's kernel
-                        with a camera and vsock
+                        guests under QEMU: frames through ivshmem, faults (one is paused for N seconds, 20), the relay
+                        with a camera and vsock; FILE is the module kvmfr, built for the guest's kernel
   windows [ARGUMENTS]   cross-built for Windows and run under Wine, with GStreamer for Windows: the tests, or cargo with
                         these arguments, such as: run --bin shm2_consumer -- winshm://Local/x 100
   asan                  the core's, the fault and the element tests under AddressSanitizer

@@ -1,7 +1,7 @@
 //! The element tests on newer versions of GStreamer: what was built here runs in trees of newer Debian releases.
 
 use crate::Outcome;
-use crate::run::{command, root, run_command, succeeds, target, test_threads};
+use crate::run::{BUILD, command, root, run, run_command, succeeds, target, test_threads};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -34,7 +34,8 @@ pub fn newer() -> Outcome {
 /// All of the workspace is built, as for the tests here: a part of it would have dependencies with other features, which takes
 /// some minutes.
 fn build() -> Result<Vec<PathBuf>, String> {
-    let line = "cargo test --workspace --no-run --message-format json";
+    let line = "cargo test --workspace --no-run --message-format json-render-diagnostics";
+    run(BUILD)?;
     println!("\n==> {line}");
     let output = command(line).stderr(Stdio::inherit()).output().map_err(|e| format!("cannot run {line:?}: {e}"))?;
     if !output.status.success() {
@@ -47,7 +48,7 @@ fn build() -> Result<Vec<PathBuf>, String> {
 
 /// The test program that a line of cargo's messages tells of, if it is one of the elements' that is wanted.
 fn program_of_elements(message: &str) -> Option<&str> {
-    let is_wanted = message.contains("#gst-plugin-shm2@") && message.contains(r#""test":true}"#);
+    let is_wanted = message.contains("#gst-plugin-shm2@") && message.contains(r#""test":true},"features""#);
     let path = message.split_once(r#""executable":""#)?.1.split('"').next()?;
     (is_wanted && !NOT_THERE.iter().any(|not| path.contains(&format!("/{not}-")))).then_some(path)
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use shm2::{Consumer, FrameInfo, Producer, ReceiveError, Start};
+use std::io::BufRead;
 use std::ops::Deref;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -295,6 +296,25 @@ fn killed_at_random_moments_nothing_is_lost_for_good() {
     let stats = handle.stats();
     assert_eq!(stats.free_bytes + stats.used_bytes, stats.arena_bytes);
     assert_eq!((stats.used_bytes, stats.dropped_newest), (64, 0));
+}
+
+#[test]
+fn a_consumer_whose_producer_is_killed_says_so_and_fails() {
+    let name = Name::new();
+    let producer = Tool::producer(&format!("{} 100000 -q --rate 1000", &*name));
+    let mut consumer = Tool::consumer(&format!("{} 100000", &*name));
+    let mut first_line = String::new();
+    std::io::BufReader::new(consumer.0.stdout.as_mut().unwrap()).read_line(&mut first_line).unwrap();
+    assert_eq!(first_line.trim_end(), "received 500");
+    producer.kill();
+    let (status, text) = consumer.end();
+    assert!(!status.success() && text.contains("went without an end of stream, after"), "{status}: {text}");
+    // One that ends by itself is no failure, however few frames it had.
+    let consumer = Tool::consumer(&format!("{} 100000 -q", &*name));
+    let producer = Tool::producer(&format!("{} 20 -q", &*name));
+    assert!(producer.end().0.success());
+    let (status, text) = consumer.end();
+    assert!(status.success() && text.contains("the stream ended after 20 of 100000 frames"), "{status}: {text}");
 }
 
 #[test]

@@ -20,11 +20,11 @@ fn plugins() -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let here = std::env::current_exe().unwrap();
-        let built = here.parent().and_then(|deps| deps.parent()).unwrap().join("gstshm2.dll");
+        // Where it is made together with this test; cargo copies it elsewhere only when it is told to build.
+        let built = here.parent().unwrap().join("gstshm2.dll");
         let folder = std::env::temp_dir().join(format!("shm2-gst-test-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::copy(&built, folder.join("gstshm2.dll"))
-            .unwrap_or_else(|e| panic!("{built:?}: {e}; cargo build first"));
+        std::fs::copy(&built, folder.join("gstshm2.dll")).unwrap_or_else(|e| panic!("{built:?}: {e}"));
         folder
     })
 }

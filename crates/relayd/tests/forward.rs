@@ -86,6 +86,11 @@ fn every_buffer_is_written_straight_into_the_outputs_region() {
     let count = |name: &str| stats().get::<u64>(name).unwrap();
     // A busy machine makes some too late, which are left out.
     common::until("most are out", || count("published") >= 250);
+    let mut before = 0;
+    common::until("no more come", || {
+        std::thread::sleep(Duration::from_millis(100));
+        std::mem::replace(&mut before, count("published")) == before
+    });
     common::until("all are without a copy", || count("zero-copied") == count("published"));
     println!("{} of {} buffers without a copy", count("zero-copied"), count("published"));
 }

@@ -1,49 +1,23 @@
-//! Clients and servers: handshakes, many clients on one thread, kills, lies and floods.
+//! Clients and servers: handshakes, many clients on one thread, kills, floods.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
-use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketType, connect, sendmsg,
-    socket,
-};
+#[path = "common/place.rs"]
+mod place;
+
+use place::{CAPACITY, LONG, Place};
+use rustix::net::SendFlags;
 use shm2::channel::StepError;
 use shm2::duplex::{ConnectError, Event, Incoming, Interface, Listener, Options, Outgoing, Refusal, Server};
 use std::collections::HashMap;
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-const LONG: Option<Duration> = Some(Duration::from_secs(20));
-const CAPACITY: usize = 64;
-
 type Packet = [u8; 1500];
-
-/// A socket's path that no other test uses.
-struct Place(PathBuf);
-
-impl Place {
-    fn new() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self(std::env::temp_dir().join(format!("shm2-test-duplex-{}-{number}", std::process::id())))
-    }
-
-    fn listener<T: shm2::channel::Element>(&self) -> Listener<T> {
-        Listener::bind(&self.0, Options::new(CAPACITY).descriptors(true)).unwrap()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
 
 fn packet(client: u8, number: u64) -> Packet {
     let mut packet = [client; 1500];
@@ -188,79 +162,6 @@ fn a_listener_takes_over_a_path_that_nobody_listens_at_and_no_other() {
     assert_eq!(std::fs::read(&abandoned.0).unwrap(), b"a file");
 }
 
-/// A client that says what it likes.
-fn liar(place: &Place, hello: &[u8], fds: &[&OwnedFd]) -> OwnedFd {
-    let client = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
-    connect(&client, &SocketAddrUnix::new(&place.0).unwrap()).unwrap();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
-    assert!(fds.is_empty() || ancillary.push(SendAncillaryMessage::ScmRights(&fds)));
-    sendmsg(&client, &[IoSlice::new(hello)], &mut ancillary, SendFlags::empty()).unwrap();
-    client
-}
-
-fn memory(bytes: u64, seals: SealFlags) -> OwnedFd {
-    let memory = memfd_create("shm2-test", MemfdFlags::ALLOW_SEALING | MemfdFlags::CLOEXEC).unwrap();
-    ftruncate(&memory, bytes).unwrap();
-    fcntl_add_seals(&memory, seals).unwrap();
-    memory
-}
-
-fn hello(version: u32, element: u32, capacity: u64) -> Vec<u8> {
-    let words = [version, element, element, 0].into_iter().flat_map(u32::to_le_bytes);
-    let mut bytes: Vec<u8> = b"SHM2DUP\0".iter().copied().chain(words).chain(capacity.to_le_bytes()).collect();
-    bytes.resize(64, 0);
-    bytes
-}
-
-#[test]
-fn lies_and_silence_in_the_handshake_keep_nobody_waiting() {
-    let place = Place::new();
-    let mut listener = place.listener::<u64>();
-    let size = SealFlags::SHRINK | SealFlags::GROW;
-    let (good, small, open) = (memory(1 << 16, size), memory(4096, size), memory(1 << 16, SealFlags::empty()));
-    let damaged = memory(1 << 16, size);
-    rustix::io::pwrite(&damaged, &[0xff; 8], 0).unwrap();
-    let file: OwnedFd = std::fs::File::open("/proc/self/exe").unwrap().into();
-    let fine = hello(1, 8, CAPACITY as u64);
-    let mut liars = Vec::new();
-    for (bytes, fds) in [
-        (&fine[..], &[][..]),
-        (&fine[..], &[&small][..]),
-        (&fine[..], &[&open][..]),
-        (&fine[..], &[&file][..]),
-        (&fine[..], &[&damaged][..]),
-        (&fine[..], &[&good, &good][..]),
-        (&fine[..], &[&good; 9][..]),
-        (&fine[..63], &[&good][..]),
-        (&[7; 64][..], &[&good][..]),
-        (&[7; 5000][..], &[&good][..]),
-        (&hello(2, 8, 64)[..], &[&good][..]),
-        (&hello(1, 8, u64::MAX)[..], &[&good][..]),
-    ] {
-        liars.push(liar(&place, bytes, fds));
-    }
-    // Others say nothing at all.
-    for _ in 0..100 {
-        let silent = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
-        connect(&silent, &SocketAddrUnix::new(&place.0).unwrap()).unwrap();
-        liars.push(silent);
-        let none = listener.try_accept().unwrap();
-        assert!(none.is_none(), "a liar was accepted");
-    }
-    let begun = Instant::now();
-    let client = std::thread::spawn({
-        let path = place.0.clone();
-        move || Interface::<u64>::connect(&path, Options::new(CAPACITY)).unwrap()
-    });
-    let mut server = listener.accept(LONG).unwrap().unwrap();
-    assert!(begun.elapsed() < LONG.unwrap() / 4);
-    let mut client = client.join().unwrap();
-    client.xmit(5).unwrap();
-    assert_eq!((server.wait(1, LONG).unwrap(), server.recv().unwrap()), (1, Some(5)));
-}
-
 #[test]
 fn messages_of_any_length_pass_and_a_length_that_cannot_be_is_an_error() {
     let place = Place::new();
@@ -307,29 +208,6 @@ fn the_filter_sees_who_comes() {
         let server = listener.accept(LONG).unwrap().unwrap();
         assert_eq!(server.credentials().unwrap().pid, me);
         second.join().unwrap().unwrap();
-    });
-}
-
-#[test]
-fn a_client_that_floods_with_signals_or_lies_in_the_ring_leaves_the_others_alone() {
-    let place = Place::new();
-    let mut server = Server::new(place.listener::<Packet>(), 10);
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let client = Interface::<Packet>::connect(&place.0, Options::new(CAPACITY)).unwrap();
-            while !stop.load(Ordering::Relaxed) {
-                let _ = rustix::net::send(client.wait_on(), &[1], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
-            }
-        });
-        let good = scope.spawn(|| echo_client(&place.0, 3, 20_000));
-        let (mut gone, begun) = (0, Instant::now());
-        echo_server(&mut server, |event| {
-            gone += usize::from(matches!(event, Event::Gone(..)));
-            gone == 1 || begun.elapsed() > Duration::from_secs(20)
-        });
-        good.join().unwrap().unwrap();
-        stop.store(true, Ordering::Relaxed);
     });
 }
 
@@ -567,47 +445,25 @@ fn half_a_message_is_an_error() {
     assert!(matches!(server.recv_message(&mut message), Err(StepError::Ring(_))));
 }
 
-/// A full TCP connection that is closed only when its bytes are through, which they never are: closing the last
-/// descriptor of it waits. Returns the end to be passed, and the one that keeps it so.
-fn lingering() -> (OwnedFd, std::net::TcpStream) {
-    use rustix::net::sockopt::set_socket_linger;
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (other, _) = listener.accept().unwrap();
-    stream.set_nonblocking(true).unwrap();
-    while std::io::Write::write(&mut &stream, &[0; 65_536]).is_ok() {}
-    stream.set_nonblocking(false).unwrap();
-    set_socket_linger(&stream, Some(Duration::from_secs(5))).unwrap();
-    (stream.into(), other)
-}
-
 #[test]
-fn descriptors_whose_closing_waits_keep_nobody() {
+fn a_client_that_floods_with_signals_or_lies_in_the_ring_leaves_the_others_alone() {
     let place = Place::new();
-    let mut listener = place.listener::<u64>();
-    let mut others = Vec::new();
-    // In the handshake, in place of memory.
-    let (fd, other) = lingering();
-    others.push(other);
-    let _client = liar(&place, &[0; 64], &[&fd]);
-    drop(fd);
-    let begun = Instant::now();
-    assert!(listener.accept(Some(Duration::from_millis(100))).unwrap().is_none());
-    assert!(begun.elapsed() < LONG.unwrap() / 4, "{:?}", begun.elapsed());
-    // As a signal of a channel.
-    let (mut receiver, offer) = shm2::channel::Receiver::<u8>::offer(8).unwrap();
-    let (_, [_memory, socket]) = offer.into_parts();
-    let (fd, other) = lingering();
-    others.push(other);
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let rights = [fd.as_fd()];
-    assert!(ancillary.push(SendAncillaryMessage::ScmRights(&rights)));
-    let sent = sendmsg(&socket, &[IoSlice::new(&[1])], &mut ancillary, SendFlags::empty());
-    println!("a kernel that knows SO_PASSRIGHTS refuses it: {sent:?}");
-    drop(fd);
-    let begun = Instant::now();
-    assert!(matches!(receiver.block_until_readable(1, Some(Duration::from_millis(100))), Err(StepError::TimedOut)));
-    assert!(begun.elapsed() < LONG.unwrap() / 4, "{:?}", begun.elapsed());
-    drop(others);
+    let mut server = Server::new(place.listener::<Packet>(), 10);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let client = Interface::<Packet>::connect(&place.0, Options::new(CAPACITY)).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                let _ = rustix::net::send(client.wait_on(), &[1], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+            }
+        });
+        let good = scope.spawn(|| echo_client(&place.0, 3, 20_000));
+        let (mut gone, begun) = (0, Instant::now());
+        echo_server(&mut server, |event| {
+            gone += usize::from(matches!(event, Event::Gone(..)));
+            gone == 1 || begun.elapsed() > Duration::from_secs(20)
+        });
+        good.join().unwrap().unwrap();
+        stop.store(true, Ordering::Relaxed);
+    });
 }

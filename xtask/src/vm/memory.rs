@@ -173,7 +173,8 @@ fn judge(what: &str, summary: &str, all: bool) -> Outcome {
     println!("vm: {what}: {}", summary.trim());
     let (frames, missed) = (field(summary, "frames"), field(summary, "missed"));
     let complete = if all { frames == COUNT as u64 } else { frames + missed == COUNT as u64 && frames > 0 };
-    let on_one_clock = field(summary, "p50") < 10_000_000;
+    // One that is too early counts as none at all.
+    let on_one_clock = field(summary, "p50") < 10_000_000 && field(summary, "max") > 0;
     if complete && on_one_clock && field(summary, "mismatches") == 0 {
         Ok(())
     } else {

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Receive and check frames from a shared-memory region.
 ///
 /// Waits for the producer, takes COUNT frames (missed ones count), prints a summary. The exit code is 1 when any frame
-/// was not as it was sent.
+/// was not as it was sent, none came in time, or the producer went before COUNT without an end of stream.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -76,7 +76,8 @@ fn main() -> ExitCode {
             } else {
                 say!("{summary}")
             }
-            if summary.mismatches > 0 || end == End::TimedOut { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+            let is_good = summary.mismatches == 0 && matches!(end, End::Stream | End::Stopped);
+            if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
             eprintln!("shm2_consumer: {error}");
@@ -86,9 +87,9 @@ fn main() -> ExitCode {
 }
 
 /// Why no more frames were taken.
-#[derive(PartialEq)]
 enum End {
     Stream,
+    Gone,
     TimedOut,
     Stopped,
 }
@@ -97,6 +98,7 @@ impl std::fmt::Display for End {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Stream => "the stream ended",
+            Self::Gone => "the producer went without an end of stream,",
             Self::TimedOut => "no frame came in time,",
             Self::Stopped => "stopped",
         })
@@ -115,6 +117,7 @@ fn run(arguments: &Arguments) -> Result<(Summary, End), Box<dyn std::error::Erro
             Ok(frame) => frame,
             Err(ReceiveError::EndOfStream) if arguments.reconnect => continue,
             Err(ReceiveError::EndOfStream) => return Ok((summary, End::Stream)),
+            Err(ReceiveError::ProducerGone { .. }) => return Ok((summary, End::Gone)),
             Err(ReceiveError::Cancelled) => return Ok((summary, End::Stopped)),
             Err(ReceiveError::TimedOut) if consumer.stats().attaches == 0 => {
                 let (region, time) = (&arguments.region, arguments.timeout.unwrap_or_default());
@@ -158,7 +161,7 @@ fn build(arguments: &Arguments) -> Result<Consumer, shm2::SpecError> {
         AccessMode::Lease => Access::Lease,
         AccessMode::Snapshot => Access::Snapshot,
     };
-    let on_exit = if arguments.reconnect { OnProducerExit::Reconnect } else { OnProducerExit::EndOfStream };
+    let on_exit = if arguments.reconnect { OnProducerExit::Reconnect } else { OnProducerExit::Error };
     let start = if arguments.newest { Start::History } else { Start::Oldest };
     let builder = Consumer::builder(&arguments.region)?;
     Ok(builder.access(access).start(start).latest_only(arguments.latest_only).on_producer_exit(on_exit).build())

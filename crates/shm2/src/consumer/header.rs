@@ -4,6 +4,7 @@ use super::builder::Liveness;
 use crate::backend::{self, OpenRegion};
 use crate::error::AttachError;
 use crate::layout::*;
+use crate::mapped::Memory;
 use crate::spec::Spec;
 use crate::sync::{Ordering, fence};
 use std::path::Path;
@@ -122,6 +123,19 @@ pub(super) fn check(region: &OpenRegion, liveness: Liveness) -> Result<Checked, 
     }
     let (backed, needed) = (region.backed_bytes(), checked.arena_bytes);
     if backed < needed { Err(AttachError::NotBacked { path: path.into(), backed, needed }) } else { Ok(checked) }
+}
+
+/// As [`check`], of a region whose life is the one in `memory`.
+pub(super) fn check_life(region: &OpenRegion, memory: &Memory, liveness: Liveness) -> Result<Checked, AttachError> {
+    let lives = || memory.header().state.load(Ordering::Acquire) == STATE_LIVE;
+    let absent = || AttachError::NoProducer { path: region.path().into() };
+    if !lives() {
+        return Err(absent());
+    }
+    // Once more: what was read at first may be of the life before, or of two.
+    let checked = check(region, liveness)?;
+    let is_same = memory.header().generation.load(Ordering::Acquire) == checked.generation;
+    if is_same && lives() { Ok(checked) } else { Err(absent()) }
 }
 
 /// As much of the fixed part as there is.

@@ -7,7 +7,7 @@ pub(super) use hold::Hold;
 use super::builder::{Settings, Start, latest};
 use super::claim::claim;
 use super::frame::{Frame, Payload};
-use super::header::{Checked, check};
+use super::header::{Checked, check, check_life};
 use super::pulse::Pulse;
 use super::{Position, Step};
 use crate::backend::{self, Event, OpenRegion, Poll, Wake};
@@ -58,16 +58,7 @@ impl Session {
             return Err(AttachError::Denied { path: path.into() });
         }
         let memory = Memory::new(region.map(0, region.bytes() as usize, false)?);
-        let lives = || memory.header().state.load(Ordering::Acquire) == STATE_LIVE;
-        let absent = || AttachError::NoProducer { path: path.into() };
-        if !lives() {
-            return Err(absent());
-        }
-        // Once more: what was read at first may be of the life before, or of two.
-        let checked = check(&region, settings.liveness)?;
-        if memory.header().generation.load(Ordering::Acquire) != checked.generation || !lives() {
-            return Err(absent());
-        }
+        let checked = check_life(&region, &memory, settings.liveness)?;
         if checked.by_heart {
             // Relaxed: only its change counts.
             pulse.must_beat(memory.header().heartbeat.load(Ordering::Relaxed), &checked, path)?;
@@ -83,13 +74,16 @@ impl Session {
         point!("attach.entered");
         session.region.stir();
         let session = Arc::new(session);
-        if let (true, Some(lease)) = (session.is_by_heartbeat(), session.checked.lease) {
-            let heart: Weak<Self> = Arc::downgrade(&session);
-            let system =
-                |source| AttachError::System { what: "start the heartbeat thread for", path: path.into(), source };
-            heartbeat::keep_beating(heart, lease).map_err(system)?;
-        }
+        session.begin_to_beat()?;
         Ok((session, position))
+    }
+
+    /// Shows life where no lock does, from now on.
+    fn begin_to_beat(self: &Arc<Self>) -> Result<(), AttachError> {
+        let Some(lease) = self.checked.lease.filter(|_| self.is_by_heartbeat()) else { return Ok(()) };
+        let heart: Weak<Self> = Arc::downgrade(self);
+        let (what, path) = ("start the heartbeat thread for", self.region.path().into());
+        heartbeat::keep_beating(heart, lease).map_err(|source| AttachError::System { what, path, source })
     }
 
     /// Makes the claimed page valid, and only then visible.

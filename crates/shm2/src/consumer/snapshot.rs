@@ -55,8 +55,6 @@ impl Snapshot {
         let region = OpenRegion::open(spec, false)?;
         let (path, start, liveness) = (spec.path(), settings.start, settings.liveness);
         check(&region, liveness)?;
-        region.show_presence().map_err(|source| AttachError::System { what: "lock", path: path.into(), source })?;
-        point!("snapshot.shown");
         let wake = WakeWord::new(region.map(0, WakeWord::BYTES, false)?);
         let absent = || AttachError::NoProducer { path: path.into() };
         let mut new = Self {
@@ -72,23 +70,31 @@ impl Snapshot {
         }
         // Once more: what was read at first may be of the life before, or of two.
         new.checked = check(&new.region, liveness)?;
-        let read = |offset| {
-            new.u64_at(offset).map_err(|source| AttachError::System { what: "read", path: path.into(), source })
-        };
-        if read(offset_of!(Header, state))? as u32 != STATE_LIVE {
+        if new.read_word(offset_of!(Header, state))? as u32 != STATE_LIVE {
             return Err(absent());
         }
         if new.is_other_life() {
             return Err(absent());
         }
         if new.checked.by_heart {
-            pulse.must_beat(read(offset_of!(Header, heartbeat))?, &new.checked, path)?;
+            pulse.must_beat(new.read_word(offset_of!(Header, heartbeat))?, &new.checked, path)?;
         }
-        let (oldest, head) = (read(offset_of!(Header, oldest))?, read(offset_of!(Header, head))?);
+        let (oldest, head) = (new.read_word(offset_of!(Header, oldest))?, new.read_word(offset_of!(Header, head))?);
         let next = start.first(oldest, head, new.checked.history, |sequence| new.kind_of(sequence));
-        let position = Position { next, ..Position::default() };
+        // Whoever waits for a consumer may send from here on: its place is chosen.
+        new.region.show_presence().map_err(|source| AttachError::System { what: "lock", path: path.into(), source })?;
+        point!("snapshot.shown");
+        // What was retired before it was seen is not missed: this consumer was not there yet.
+        let next = next.max(new.read_word(offset_of!(Header, oldest))?);
+        new.since = Instant::now();
         new.region.stir();
-        Ok((new, position))
+        Ok((new, Position { next, ..Position::default() }))
+    }
+
+    /// A word of the header, for the attach.
+    fn read_word(&self, offset: usize) -> Result<u64, AttachError> {
+        let path = self.region.path();
+        self.u64_at(offset).map_err(|source| AttachError::System { what: "read", path: path.into(), source })
     }
 
     pub(super) fn region(&self) -> &OpenRegion {

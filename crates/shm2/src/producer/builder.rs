@@ -151,18 +151,9 @@ impl Builder {
     /// # Errors
     /// Each [`CreateError`] names the value and the remedy.
     pub fn create(self) -> Result<Producer, CreateError> {
-        let Settings { bytes, perms, history, max_leases, keep_region, lease_time, .. } = self.settings;
-        layout::arena_bytes(bytes).ok_or(CreateError::Size { bytes })?;
-        if !(1..=layout::LEASES as u32).contains(&max_leases) {
-            return Err(setting("max-leases", max_leases, "1 to 64"));
-        }
-        if perms > 0o777 {
-            return Err(setting("perms", perms, "permission bits up to 0777"));
-        }
-        if !(LEAST_LEASE_TIME..=MOST_LEASE_TIME).contains(&lease_time) {
-            return Err(setting("lease time in ms", lease_time.as_millis() as u32, "100 to 3600000"));
-        }
         let mut settings = self.settings;
+        settings.check()?;
+        let Settings { bytes, perms, history, max_leases, keep_region, .. } = settings;
         settings.shared_by_kernels = self.spec.is_device();
         settings.keep_region = keep_region || settings.shared_by_kernels;
         let keep = settings.keep_region;
@@ -179,10 +170,27 @@ impl Builder {
         let hearts = Hearts::new(past.lease, past.claims);
         let mut state = State::new(arena, max_leases as usize, u64::from(history), past);
         state.has_unseen_consumers = settings.keep_region;
-        let path = self.spec.path();
-        let system = |source| CreateError::System { what: "start the heartbeat thread for", path: path.into(), source };
-        let shared = Shared::start(memory, region, settings, generation, state, hearts).map_err(system)?;
-        Ok(Producer { shared })
+        // Closed like any other if it finds no thread.
+        let producer = Producer { shared: Shared::new(memory, region, settings, generation, state, hearts) };
+        let (what, path) = ("start the heartbeat thread for", self.spec.path().into());
+        producer.shared.begin_to_beat().map_err(|source| CreateError::System { what, path, source })?;
+        Ok(producer)
+    }
+}
+
+impl Settings {
+    fn check(&self) -> Result<(), CreateError> {
+        layout::arena_bytes(self.bytes).ok_or(CreateError::Size { bytes: self.bytes })?;
+        if !(1..=layout::LEASES as u32).contains(&self.max_leases) {
+            return Err(setting("max-leases", self.max_leases, "1 to 64"));
+        }
+        if self.perms > 0o777 {
+            return Err(setting("perms", self.perms, "permission bits up to 0777"));
+        }
+        if !(LEAST_LEASE_TIME..=MOST_LEASE_TIME).contains(&self.lease_time) {
+            return Err(setting("lease time in ms", self.lease_time.as_millis() as u32, "100 to 3600000"));
+        }
+        Ok(())
     }
 }
 

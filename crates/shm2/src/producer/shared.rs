@@ -106,14 +106,14 @@ impl Beat for Shared {
 }
 
 impl Shared {
-    pub(super) fn start(
+    pub(super) fn new(
         memory: Memory,
         region: OwnedRegion,
         settings: Settings,
         generation: u64,
         state: State,
         hearts: Hearts,
-    ) -> io::Result<Arc<Self>> {
+    ) -> Arc<Self> {
         let arena = state.extents.bytes();
         let stats = Counters::default();
         let (caps, caps_copy, suspect) = (None, None, None);
@@ -121,7 +121,7 @@ impl Shared {
         let inner =
             Inner { state, caps, caps_copy, generation, suspect, stats, fresh, last_probe, last_beacon, hearts };
         let event = Arc::default();
-        let shared = Arc::new(Self {
+        Arc::new(Self {
             _watch: region.watch(&event),
             memory,
             region,
@@ -134,15 +134,19 @@ impl Shared {
             taken_over: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             inner: Mutex::new(inner),
-        });
-        if shared.settings.keep_region {
-            let heart: Weak<Self> = Arc::downgrade(&shared);
-            heartbeat::keep_beating(heart, shared.settings.lease_time)?;
+        })
+    }
+
+    /// Shows life where no lock does, from now on.
+    pub(super) fn begin_to_beat(self: &Arc<Self>) -> io::Result<()> {
+        if self.settings.keep_region {
+            let heart: Weak<Self> = Arc::downgrade(self);
+            heartbeat::keep_beating(heart, self.settings.lease_time)?;
             // Consumers of the last life may sleep, or wait for this one.
-            shared.wake(u64::MAX);
-            shared.region.stir();
+            self.wake(u64::MAX);
+            self.region.stir();
         }
-        Ok(shared)
+        Ok(())
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
