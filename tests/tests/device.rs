@@ -402,6 +402,38 @@ fn a_stray_number_that_comes_back_is_looked_at_anew() {
     }
 }
 
+/// Consumers would take a beat before the new generation stands for one of the dead producer.
+#[test]
+fn nobody_beats_for_a_dead_producer() {
+    let bar = Bar::new();
+    let lease = Duration::from_millis(100);
+    let create = || Producer::builder(&bar.guest()).unwrap().lease_time(lease).create().unwrap();
+    drop(create());
+    let file = OpenOptions::new().read(true).write(true).open(bar.0.path()).unwrap();
+    let word = |at| {
+        let mut bytes = [0; 8];
+        file.read_exact_at(&mut bytes, at).unwrap();
+        u64::from_le_bytes(bytes)
+    };
+    for beat in 1..20 {
+        // As of a producer that was killed.
+        file.write_all_at(&1u32.to_le_bytes(), 512).unwrap();
+        file.write_all_at(&u64::to_le_bytes(beat << 32), 672).unwrap();
+        let dead = word(24);
+        std::thread::scope(|scope| {
+            let next = scope.spawn(create);
+            loop {
+                let found = word(672);
+                if word(24) != dead {
+                    break;
+                }
+                assert_eq!(found, beat << 32, "a beat");
+            }
+            drop(next.join().unwrap());
+        });
+    }
+}
+
 /// A consumer on another machine takes the beacon for a reading of this producer's clock.
 #[test]
 fn no_life_begins_with_the_clock_of_the_one_before() {

@@ -4,7 +4,7 @@
 use super::builder::{LEAST_LEASE_TIME, Settings, fill_header};
 use crate::device::DeviceError;
 use crate::error::CreateError;
-use crate::heartbeat::{self, Observed};
+use crate::heartbeat::Observed;
 use crate::layout;
 use crate::mapped::Memory;
 use crate::sync::Ordering;
@@ -74,11 +74,12 @@ fn await_stillness(memory: &Memory, path: &Path) -> Result<(), CreateError> {
     Ok(())
 }
 
-/// A device may drop what is written without a word (QEMU's `readonly=on`).
+/// A device may drop what is written without a word (QEMU's `readonly=on`). The word that is tried lets consumers look around at
+/// most; a heartbeat would be taken for that of the life before.
 fn must_be_writable(memory: &Memory, path: &Path) -> Result<(), CreateError> {
-    let word = &memory.header().heartbeat;
+    let word = &memory.header().wake;
     let before = word.load(Ordering::Relaxed);
-    heartbeat::advance(word);
+    word.store(before.wrapping_add(1), Ordering::Relaxed);
     if word.load(Ordering::Relaxed) != before {
         return Ok(());
     }
