@@ -34,8 +34,8 @@ pub fn newer() -> Outcome {
 /// All of the workspace is built, as for the tests here: a part of it would have dependencies with other features, which takes
 /// some minutes.
 fn build() -> Result<Vec<PathBuf>, String> {
-    let line = "cargo test --workspace --no-run --message-format json-render-diagnostics";
     run(BUILD)?;
+    let line = "cargo test --workspace --no-run --message-format json-render-diagnostics";
     println!("\n==> {line}");
     let output = command(line).stderr(Stdio::inherit()).output().map_err(|e| format!("cannot run {line:?}: {e}"))?;
     if !output.status.success() {
