@@ -60,13 +60,17 @@ pub fn on_stop_signal(stop: impl Fn() + Send + 'static) -> std::io::Result<()> {
     ctrlc::set_handler(hear).map_err(std::io::Error::other)
 }
 
+/// Thirty years: what is added to a clock must not be too much for it.
+pub const LONGEST: Duration = Duration::from_secs(1_000_000_000);
+
 /// Parses a time in seconds, such as `0.5`.
 ///
 /// # Errors
 /// A sentence with the value in it.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a time in seconds: write for example 0.5");
-    text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok()).ok_or_else(wrong)
+    let time = text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+    time.filter(|time| *time <= LONGEST).ok_or_else(wrong)
 }
 
 /// Parses a number of bytes with an optional K, M or G (1024 each).

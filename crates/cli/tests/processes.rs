@@ -359,6 +359,8 @@ fn bad_arguments_have_clear_errors() {
         ("/dev/shm/shm2-cli-test-none five", "invalid"),
         ("/dev/shm/shm2-cli-test-none 5 --size 6Q", "is not a number of bytes"),
         ("/dev/shm/shm2-cli-test-none 5 --rate 0", "frames per second above 0"),
+        ("/dev/shm/shm2-cli-test-none 5 --rate 1e-19", "frames per second above 0"),
+        ("/dev/shm/shm2-cli-test-none 5 --wait 1e19", "is not a time in seconds"),
         ("/dev/shm 5", "is a directory"),
     ] {
         let (status, text) = Tool::producer(arguments).end();

@@ -115,7 +115,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
 fn interval(text: &str) -> Result<Duration, String> {
     let rate = text.parse().ok().filter(|rate: &f64| *rate > 0.0);
     let interval = rate.and_then(|rate| Duration::try_from_secs_f64(1.0 / rate).ok());
-    interval.ok_or_else(|| format!("{text:?} is not a rate: give frames per second above 0"))
+    interval
+        .filter(|interval| *interval <= Duration::from_secs(86_400))
+        .ok_or_else(|| format!("{text:?} is not a rate: give frames per second above 0"))
 }
 
 fn create(arguments: &Arguments) -> Result<Producer, Box<dyn std::error::Error>> {
