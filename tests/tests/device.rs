@@ -402,6 +402,22 @@ fn a_stray_number_that_comes_back_is_looked_at_anew() {
     }
 }
 
+#[test]
+fn a_dead_consumer_of_the_life_before_is_not_waited_for() {
+    let bar = Bar::new();
+    let mut producer = peer("producer", &bar.guest(), "lease_ms=1000");
+    let mut consumer = peer("consumer", &bar.guest(), "access=lease");
+    consumer.wait_more("checked", 5, LIMIT);
+    producer.wait("its consumer", LIMIT, |p| p.count("consumers") == 1);
+    consumer.kill();
+    producer.kill();
+    let next = Producer::builder(&bar.guest()).unwrap().create().unwrap();
+    assert_eq!(next.consumers(), 0);
+    let mut consumer = peer("consumer", &bar.guest(), "access=lease");
+    consumer.wait("the next producer", LIMIT, |c| c.count("attaches") == 1);
+    assert_eq!(next.consumers(), 1);
+}
+
 /// Consumers would take a beat before the new generation stands for one of the dead producer.
 #[test]
 fn nobody_beats_for_a_dead_producer() {

@@ -21,6 +21,11 @@ impl Hearts {
         Self { known: [None; PAGES], inherited, claims }
     }
 
+    /// Whether the owner of a page attached to the life before.
+    pub(super) fn is_inherited(&self, index: usize, claimed: u32) -> bool {
+        self.claims[index] >> 16 == claimed >> 16 && self.claims[index] != 0
+    }
+
     /// Whether the owner of a page has beaten within `lease`. `claimed` is what the page showed just now: another number
     /// in it is another owner.
     pub(super) fn is_alive(&mut self, index: usize, claimed: u32, page: &Page, lease: Duration) -> bool {
@@ -28,8 +33,7 @@ impl Hearts {
         let value = page.heartbeat.load(Ordering::Relaxed);
         let known = self.known[index].take().filter(|(claim, _)| claim >> 16 == claimed >> 16);
         let (_, mut observed) = known.unwrap_or((claimed, Observed::new(value)));
-        let old = self.claims[index] >> 16 == claimed >> 16 && self.claims[index] != 0;
-        let lease = if old { lease.max(self.inherited) } else { lease };
+        let lease = if self.is_inherited(index, claimed) { lease.max(self.inherited) } else { lease };
         let alive = observed.is_alive(value, lease);
         self.known[index] = alive.then_some((claimed, observed));
         alive

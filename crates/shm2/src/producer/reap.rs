@@ -32,16 +32,19 @@ impl Shared {
             if claimed == layout::FREE {
                 continue;
             }
-            let lives = match claimed & layout::BY_HEARTBEAT {
-                0 => !self.clear_if_unlocked(index, claimed, page),
-                _ => {
+            let by_heartbeat = claimed & layout::BY_HEARTBEAT != 0;
+            let lives = match by_heartbeat {
+                false => !self.clear_if_unlocked(index, claimed, page),
+                true => {
                     inner.hearts.is_alive(index, claimed, page, self.settings.lease_time)
                         || !self.evict(index, claimed, page)
                 }
             };
             // Who is still coming has no place in the stream yet: whoever waits for a consumer must not begin.
             let is_attached = !matches!(layout::claim_state(claimed), layout::HOLDING | layout::CLAIMING);
-            alive += usize::from(lives && is_attached);
+            // Nor has one of the life before, who may be dead: it attaches anew if it lives.
+            let is_inherited = by_heartbeat && inner.hearts.is_inherited(index, claimed);
+            alive += usize::from(lives && is_attached && !is_inherited);
         }
         inner.state.snapshots = self.region.has_snapshots();
         alive
