@@ -204,6 +204,15 @@ impl Peer {
         self.wait_end();
     }
 
+    /// Passes of its kill point count from here on (`SHM2_POINT_WAITS=1`).
+    ///
+    /// # Panics
+    /// When it can be told nothing any more.
+    pub fn arm(&mut self) {
+        let told = self.child.stdin.as_mut().map(|stdin| std::io::Write::write_all(stdin, b"\n"));
+        assert!(matches!(told, Some(Ok(()))), "a peer cannot be told: {told:?}");
+    }
+
     /// Asks it to stop in an orderly way.
     pub fn ask_to_stop(&mut self) {
         drop(self.child.stdin.take());

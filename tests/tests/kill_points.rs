@@ -41,9 +41,18 @@ fn pass(point: &str) -> &'static str {
 }
 
 fn start(point: &str, fault: Fault, arguments: &str) -> Peer {
+    start_with(point, fault, arguments, &[])
+}
+
+/// The fault comes only after [`Peer::arm`].
+fn start_unarmed(point: &str, fault: Fault, arguments: &str) -> Peer {
+    start_with(point, fault, arguments, &[("SHM2_POINT_WAITS", "1")])
+}
+
+fn start_with(point: &str, fault: Fault, arguments: &str, more: &[(&str, &str)]) -> Peer {
     let signal = if fault == Fault::Stop { "stop" } else { "kill" };
     let environment = [("SHM2_POINT", point), ("SHM2_POINT_PASS", pass(point)), ("SHM2_POINT_SIGNAL", signal)];
-    Peer::start_with(arguments, &environment)
+    Peer::start_with(arguments, &[&environment, more].concat())
 }
 
 /// Waits until the victim came to its point.
@@ -96,10 +105,14 @@ fn producer_fault(point: &str, fault: Fault) -> Duration {
         first.wait("its region", LIMIT, |p| p.count("created") == 1);
         first.kill();
     }
-    let mut victim = start(point, fault, &line);
-    if !point.starts_with("create.") {
+    let mut victim = if point.starts_with("create.") {
+        start(point, fault, &line)
+    } else {
+        let mut victim = start_unarmed(point, fault, &line);
         all_receive("start", &mut [&mut lease, &mut snapshot]);
-    }
+        victim.arm();
+        victim
+    };
     if point.starts_with("reap.") {
         let mut third = Peer::consumer(&name, LEASE);
         third.wait_more("checked", 5, LIMIT);

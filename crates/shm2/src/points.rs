@@ -2,7 +2,7 @@
 //! no product turns on, [`point!`] is nothing.
 //!
 //! The environment says which place, at which pass, and how: `SHM2_POINT=publish.cell`, `SHM2_POINT_PASS=3` (1 if not
-//! set), `SHM2_POINT_SIGNAL=stop` (`kill` if not set).
+//! set), `SHM2_POINT_SIGNAL=stop` (`kill` if not set). With `SHM2_POINT_WAITS=1` passes count from [`arm`] on only.
 
 /// Marks a named place; the names stand in [`ALL`].
 macro_rules! point {
@@ -14,7 +14,7 @@ macro_rules! point {
 pub(crate) use point;
 
 #[cfg(feature = "kill-points")]
-pub use armed::ALL;
+pub use armed::{ALL, arm};
 #[cfg(feature = "kill-points")]
 pub(crate) use armed::reached;
 
@@ -22,7 +22,7 @@ pub(crate) use armed::reached;
 mod armed {
     use rustix::process::{Signal, getpid, kill_process};
     use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     /// Every place, in the order in which a life comes to them.
     pub const ALL: &[&str] = &[
@@ -61,6 +61,7 @@ mod armed {
         name: String,
         pass: usize,
         signal: Signal,
+        counts: AtomicBool,
         passes: AtomicUsize,
     }
 
@@ -75,12 +76,23 @@ mod armed {
         let pass = std::env::var("SHM2_POINT_PASS").ok().and_then(|p| p.parse().ok()).unwrap_or(1);
         let stops = std::env::var("SHM2_POINT_SIGNAL").is_ok_and(|s| s == "stop");
         let signal = if stops { Signal::STOP } else { Signal::KILL };
-        Some(Armed { name, pass, signal, passes: AtomicUsize::new(0) })
+        let waits = std::env::var("SHM2_POINT_WAITS").is_ok_and(|w| w == "1");
+        Some(Armed { name, pass, signal, counts: AtomicBool::new(!waits), passes: AtomicUsize::new(0) })
+    }
+
+    /// From here on passes count.
+    pub fn arm() {
+        if let Some(armed) = armed() {
+            armed.counts.store(true, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn reached(name: &'static str) {
         debug_assert!(ALL.contains(&name), "{name} is not in the list");
         let Some(armed) = armed().filter(|armed| armed.name == name) else { return };
+        if !armed.counts.load(Ordering::Relaxed) {
+            return;
+        }
         if armed.passes.fetch_add(1, Ordering::Relaxed) + 1 == armed.pass {
             // A signal to oneself that cannot be caught cannot fail either.
             let _ = kill_process(getpid(), armed.signal);

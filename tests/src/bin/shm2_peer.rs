@@ -1,7 +1,7 @@
 //! A producer or consumer that checks every promise it can see: `shm2_peer producer|consumer NAME [KEY=VALUE ...]`.
 //!
 //! Counts go to standard output, `key=value` with blanks between. It stops when its standard input ends, and ends with
-//! code 3 at the first broken promise.
+//! code 3 at the first broken promise. A byte on its input arms its kill point, if that waits for one.
 
 #![forbid(unsafe_code)]
 
@@ -80,7 +80,10 @@ fn stop_at_end_of_input(stop: &Arc<AtomicBool>) {
 
 fn wait_for_end_of_input() {
     let mut rest = [0];
-    while std::io::stdin().read(&mut rest).is_ok_and(|n| n > 0) {}
+    while std::io::stdin().read(&mut rest).is_ok_and(|n| n > 0) {
+        #[cfg(feature = "kill-points")]
+        shm2::points::arm();
+    }
 }
 
 /// Says how things stand, at most every few milliseconds.
