@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bar;
 pub mod process;
 pub mod random;
 

@@ -7,48 +7,16 @@
 use rustix::process::Signal;
 use shm2::consumer::Overview;
 use shm2::device::DeviceError;
-use shm2::{
-    Access, AttachError, Consumer, CreateError, FrameInfo, Lie, Producer, ReceiveError, SendError, Start, layout,
-};
-use shm2_tests::{LIMIT, Name, Peer, RECOVERY, process};
+use shm2::{Access, AttachError, Consumer, CreateError, FrameInfo, Lie, Producer, ReceiveError, layout};
+use shm2_tests::bar::{BYTES, Bar, peer};
+use shm2_tests::{LIMIT, RECOVERY, process};
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 const LONG: Option<Duration> = Some(Duration::from_secs(10));
 const LEASE: Duration = Duration::from_millis(400);
 /// A producer in a guest, and consumers of both kinds.
 const GUEST: &str = "lease_ms=400 pace=500";
-const BYTES: u64 = 6 << 20;
-
-/// The backing file of a device.
-struct Bar(Name);
-
-impl Bar {
-    fn new() -> Self {
-        let name = Name::new();
-        fs::File::create(name.path()).unwrap().set_len(BYTES).unwrap();
-        Self(name)
-    }
-
-    /// Its name in a guest.
-    fn guest(&self) -> String {
-        format!("ivshmem://{}", &*self.0)
-    }
-
-    fn host(&self) -> &str {
-        &self.0
-    }
-
-    fn wipe(&self, bytes: u64) {
-        let file = OpenOptions::new().write(true).open(self.0.path()).unwrap();
-        file.write_all_at(&vec![0; bytes as usize], 0).unwrap();
-    }
-}
-
-fn peer(role: &str, place: &str, options: &str) -> Peer {
-    Peer::start(&format!("{role} {place} {options}"))
-}
 
 #[test]
 fn frames_go_from_host_to_guests_and_from_a_guest_to_host_and_guest() {
@@ -84,7 +52,7 @@ fn a_hosts_consumer_may_come_first_to_a_file_that_a_guest_fills() {
         for state in 0..3 {
             let bar = Bar::new();
             match state {
-                1 => fs::remove_file(bar.0.path()).unwrap(),
+                1 => fs::remove_file(bar.host()).unwrap(),
                 2 => drop(Producer::builder(bar.host()).unwrap().keep_region(true).create().unwrap()),
                 _ => {}
             }
@@ -93,7 +61,7 @@ fn a_hosts_consumer_may_come_first_to_a_file_that_a_guest_fills() {
             std::thread::sleep(Duration::from_millis(120));
             if state == 1 {
                 // As a machine does that starts.
-                fs::File::create(bar.0.path()).unwrap().set_len(BYTES).unwrap();
+                fs::File::create(bar.host()).unwrap().set_len(BYTES).unwrap();
                 std::thread::sleep(Duration::from_millis(50));
             }
             let mut producer = Producer::builder(&bar.guest()).unwrap().lease_time(LEASE).create().unwrap();
@@ -186,49 +154,6 @@ fn a_producer_that_was_paused_for_too_long_finds_its_successor_and_writes_no_mor
 }
 
 #[test]
-fn a_region_that_is_wiped_while_in_use_is_made_anew() {
-    // The firmware of a starting machine may clear all of a device's memory, or the beginning.
-    for bytes in [128, 4096, layout::ARENA_OFFSET, BYTES] {
-        for from_host in [true, false] {
-            let bar = Bar::new();
-            let place = if from_host { bar.host().to_owned() } else { bar.guest() };
-            let options = if from_host { "keep=1 lease_ms=400 caps=7" } else { "lease_ms=400 caps=7" };
-            let mut producer = peer("producer", &place, options);
-            let mut consumers =
-                ["access=snapshot", "access=lease"].map(|access| peer("consumer", &bar.guest(), access));
-            for round in 1..=2 {
-                for consumer in &mut consumers {
-                    consumer.wait("the life", LIMIT, |c| c.count("attaches") >= round && c.count("attached") == 1);
-                    consumer.wait_more("checked", 20, LIMIT);
-                }
-                bar.wipe(bytes);
-                for consumer in &mut consumers {
-                    consumer.wait("the next life", LIMIT, |c| c.count("attaches") > round);
-                }
-            }
-            producer.wait_more("published", 50, LIMIT);
-            producer.stop();
-        }
-    }
-}
-
-#[test]
-fn a_wiped_region_is_mended_without_a_frame_and_its_caps_come_with_the_next() {
-    let bar = Bar::new();
-    let mut producer = Producer::builder(bar.host()).unwrap().keep_region(true).lease_time(LEASE).create().unwrap();
-    producer.set_caps(b"video/x-raw").unwrap();
-    producer.send(b"before", &FrameInfo::new()).unwrap();
-    bar.wipe(BYTES);
-    let consumer = Consumer::builder(&bar.guest()).unwrap().start(Start::Next);
-    let mut consumer = consumer.attach(LONG).unwrap();
-    producer.send(b"after", &FrameInfo::new()).unwrap();
-    let frame = consumer.next(LONG).unwrap();
-    assert_eq!((frame.to_vec(), frame.caps().map(|(_, text)| text)), (b"after".to_vec(), Some(&b"video/x-raw"[..])));
-    let stats = producer.handle().stats();
-    assert_eq!(stats.free_bytes + stats.used_bytes, stats.arena_bytes);
-}
-
-#[test]
 fn memory_is_snapshot_by_default_and_refuses_what_it_cannot_be() {
     let bar = Bar::new();
     let mut producer = Producer::builder(&bar.guest()).unwrap().lease_time(LEASE).create().unwrap();
@@ -245,50 +170,9 @@ fn memory_is_snapshot_by_default_and_refuses_what_it_cannot_be() {
     let error = Consumer::builder(&missing).unwrap().attach(LONG).unwrap_err();
     assert!(matches!(error, AttachError::Device { .. }), "{error}");
     let small = Bar::new();
-    OpenOptions::new().write(true).open(small.0.path()).unwrap().set_len(4096).unwrap();
+    OpenOptions::new().write(true).open(small.host()).unwrap().set_len(4096).unwrap();
     let error = Producer::create(&small.guest()).unwrap_err().to_string();
     assert!(error.contains("4096"), "{error}");
-}
-
-#[test]
-fn a_wipe_that_leaves_the_beginning_is_mended_too() {
-    // Firmware that was interrupted goes on behind what the producer has mended by then.
-    let bar = Bar::new();
-    let mut producer = peer("producer", bar.host(), "keep=1 lease_ms=400");
-    let builder = Consumer::builder(&bar.guest()).unwrap().access(Access::Lease).start(Start::Next);
-    let mut consumer = builder.attach(LONG).unwrap();
-    (0..20).for_each(|_| drop(consumer.next(LONG).unwrap()));
-    let file = OpenOptions::new().write(true).open(bar.0.path()).unwrap();
-    file.write_all_at(&vec![0; (BYTES - 256) as usize], 256).unwrap();
-    let begun = Instant::now();
-    while consumer.stats().attaches < 2 {
-        assert!(begun.elapsed() < LIMIT, "the next life never comes");
-        // Until the producer sees it, what is read may be what the wipe left.
-        let _ = consumer.next(Some(Duration::from_millis(100)));
-    }
-    (0..20).for_each(|_| drop(consumer.next(LONG).unwrap()));
-    producer.wait_more("published", 20, LIMIT);
-    producer.stop();
-}
-
-#[test]
-fn an_owner_from_before_a_wipe_takes_nothing_from_the_next_one() {
-    let bar = Bar::new();
-    let mut producer = peer("producer", bar.host(), "keep=1 lease_ms=400 pace=500");
-    // It looks at no bytes, which the wipe changes.
-    let mut old = peer("idle-consumer", &bar.guest(), "access=lease");
-    old.wait_more("checked", 20, LIMIT);
-    old.signal(Signal::STOP);
-    bar.wipe(BYTES);
-    let mut new = peer("consumer", &bar.guest(), "access=lease hold=4");
-    new.wait_more("checked", 50, LIMIT);
-    old.signal(Signal::CONT);
-    old.wait_more("checked", 50, LIMIT);
-    new.wait_more("checked", 50, LIMIT);
-    assert_eq!(new.stop()["evicted"], 0);
-    old.stop();
-    producer.wait("nothing held", LEASE * 2 + RECOVERY, |p| p.count("held") == 0);
-    producer.stop();
 }
 
 #[test]
@@ -312,7 +196,7 @@ fn a_hosts_producer_that_was_paused_gives_way_to_a_guests() {
 #[test]
 fn a_living_region_that_is_not_kept_is_not_taken_over_unnoticed() {
     let bar = Bar::new();
-    fs::remove_file(bar.0.path()).unwrap();
+    fs::remove_file(bar.host()).unwrap();
     let mut producer = Producer::builder(bar.host()).unwrap().size(BYTES).create().unwrap();
     let sending = std::thread::scope(|scope| {
         let guest = bar.guest();
@@ -349,7 +233,7 @@ fn a_file_that_is_truncated_is_an_error() {
         let mut producer = peer("producer", &bar.guest(), "lease_ms=400 least=5000");
         let mut consumer = Consumer::builder(&bar.guest()).unwrap().access(access).attach(LONG).unwrap();
         (0..20).for_each(|_| drop(consumer.next(LONG).unwrap()));
-        OpenOptions::new().write(true).open(bar.0.path()).unwrap().set_len(layout::ARENA_OFFSET).unwrap();
+        OpenOptions::new().write(true).open(bar.host()).unwrap().set_len(layout::ARENA_OFFSET).unwrap();
         let error = (0..5000).find_map(|_| consumer.next(LONG).err()).expect("an error");
         // Its producer notices, too, and closes: then what is left is no device for a region.
         let is_truncated = match &error {
@@ -361,112 +245,6 @@ fn a_file_that_is_truncated_is_an_error() {
         };
         assert!(is_truncated, "{error}");
         assert_eq!(producer.wait_end().code(), Some(3));
-    }
-}
-
-#[test]
-fn a_taken_over_producer_gets_its_own_error() {
-    let bar = Bar::new();
-    let mut producer = Producer::builder(&bar.guest()).unwrap().create().unwrap();
-    producer.send(b"x", &FrameInfo::new()).unwrap();
-    let file = OpenOptions::new().write(true).open(bar.0.path()).unwrap();
-    file.write_all_at(&77u64.to_le_bytes(), 24).unwrap();
-    assert!(matches!(producer.send(b"y", &FrameInfo::new()), Err(SendError::TakenOver { .. })));
-    drop(producer);
-    let mut generation = [0; 8];
-    fs::File::open(bar.0.path()).unwrap().read_exact_at(&mut generation, 24).unwrap();
-    assert_eq!(u64::from_le_bytes(generation), 77, "nothing of the successor's was touched");
-}
-
-#[test]
-fn a_stray_number_that_comes_back_is_looked_at_anew() {
-    let bar = Bar::new();
-    let mut producer = Producer::builder(bar.host()).unwrap().keep_region(true).create().unwrap();
-    let file = OpenOptions::new().read(true).write(true).open(bar.0.path()).unwrap();
-    let mut own = [0; 8];
-    file.read_exact_at(&mut own, 24).unwrap();
-    // As the header of a producer in another kernel has it: a generation, and who is kept by a heartbeat alone.
-    let write = |generation: &[u8], kept: u32| {
-        file.write_all_at(&kept.to_le_bytes(), 116).unwrap();
-        file.write_all_at(generation, 24).unwrap();
-    };
-    for _ in 0..3 {
-        write(&77u64.to_le_bytes(), 2);
-        // Nothing is written until it is clear what the number means.
-        let refused = producer.send(b"x", &FrameInfo::new());
-        assert!(matches!(refused, Err(SendError::Full { .. })), "{refused:?}");
-        write(&own, 1);
-        producer.send(b"x", &FrameInfo::new()).unwrap();
-        // Its heart beats meanwhile.
-        std::thread::sleep(Duration::from_millis(400));
-    }
-}
-
-#[test]
-fn a_dead_consumer_of_the_life_before_is_not_waited_for() {
-    let bar = Bar::new();
-    let mut producer = peer("producer", &bar.guest(), "lease_ms=1000");
-    let mut consumer = peer("consumer", &bar.guest(), "access=lease");
-    consumer.wait_more("checked", 5, LIMIT);
-    producer.wait("its consumer", LIMIT, |p| p.count("consumers") == 1);
-    consumer.kill();
-    producer.kill();
-    let next = Producer::builder(&bar.guest()).unwrap().create().unwrap();
-    assert_eq!(next.consumers(), 0);
-    let mut consumer = peer("consumer", &bar.guest(), "access=lease");
-    consumer.wait("the next producer", LIMIT, |c| c.count("attaches") == 1);
-    assert_eq!(next.consumers(), 1);
-}
-
-/// Consumers would take a beat before the new generation stands for one of the dead producer.
-#[test]
-fn nobody_beats_for_a_dead_producer() {
-    let bar = Bar::new();
-    let lease = Duration::from_millis(100);
-    let create = || Producer::builder(&bar.guest()).unwrap().lease_time(lease).create().unwrap();
-    drop(create());
-    let file = OpenOptions::new().read(true).write(true).open(bar.0.path()).unwrap();
-    let word = |at| {
-        let mut bytes = [0; 8];
-        file.read_exact_at(&mut bytes, at).unwrap();
-        u64::from_le_bytes(bytes)
-    };
-    for beat in 1..20 {
-        // As of a producer that was killed.
-        file.write_all_at(&1u32.to_le_bytes(), 512).unwrap();
-        file.write_all_at(&u64::to_le_bytes(beat << 32), 672).unwrap();
-        let dead = word(24);
-        std::thread::scope(|scope| {
-            let next = scope.spawn(create);
-            loop {
-                let found = word(672);
-                if word(24) != dead {
-                    break;
-                }
-                assert_eq!(found, beat << 32, "a beat");
-            }
-            drop(next.join().unwrap());
-        });
-    }
-}
-
-/// A consumer on another machine takes the beacon for a reading of this producer's clock.
-#[test]
-fn no_life_begins_with_the_clock_of_the_one_before() {
-    let bar = Bar::new();
-    let mut before = 0;
-    for name in [bar.host().to_owned(), bar.guest()] {
-        let begun = shm2::monotonic_ns();
-        let mut producer = Producer::builder(&name).unwrap().keep_region(true).create().unwrap();
-        let mut beacon = [0; 16];
-        fs::File::open(bar.0.path()).unwrap().read_exact_at(&mut beacon, 640).unwrap();
-        let (number, time) = beacon.split_at(8);
-        let (number, time) =
-            (u64::from_le_bytes(number.try_into().unwrap()), u64::from_le_bytes(time.try_into().unwrap()));
-        assert!(number > before && number % 2 == 0, "{number} after {before}");
-        assert!((begun..=shm2::monotonic_ns()).contains(&time), "{time} is not after {begun}");
-        producer.send(b"x", &FrameInfo::new()).unwrap();
-        before = number;
     }
 }
 

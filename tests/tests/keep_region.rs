@@ -374,3 +374,24 @@ fn a_consumer_may_wait_at_a_prepared_file() {
         }
     }
 }
+
+/// It reads the life before until it goes on, and attaches anew then.
+#[test]
+fn a_stopped_consumer_of_the_life_before_is_not_counted() {
+    for options in ["access=lease", "access=lease life=heartbeat"] {
+        let name = Name::new();
+        let mut producer = Peer::producer(&name, "keep=1");
+        let mut consumer = Peer::consumer(&name, options);
+        consumer.wait_more("checked", 5, LIMIT);
+        producer.wait("its consumer", LIMIT, |p| p.count("consumers") == 1);
+        consumer.signal(Signal::STOP);
+        producer.kill();
+        let mut next = kept(&name).create().unwrap();
+        assert_eq!(next.consumers(), 0, "{options}");
+        consumer.signal(Signal::CONT);
+        consumer.wait("the next producer", LIMIT, |c| c.count("attaches") == 2);
+        assert_eq!(next.consumers(), 1, "{options}");
+        next.end_of_stream().unwrap();
+        consumer.stop();
+    }
+}

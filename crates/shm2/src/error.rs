@@ -1,8 +1,10 @@
 //! Errors, one enum per operation. Each text names the value and what to do about it.
 
 mod lie;
+mod send;
 
 pub use lie::Lie;
+pub use send::SendError;
 
 use crate::device::DeviceError;
 use crate::layout;
@@ -385,74 +387,6 @@ impl AttachError {
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::NotFound { .. } | Self::NoProducer { .. })
     }
-}
-
-/// Why a frame was not taken over from the caller.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// It can never fit.
-    #[error("a frame of {bytes} bytes does not fit into an arena of {arena}: a region of {region} bytes holds four of them",
-        region = layout::region_bytes_for_arena(bytes.saturating_mul(4)))]
-    TooLarge {
-        /// The frame's bytes.
-        bytes: u64,
-        /// The arena's bytes.
-        arena: u64,
-    },
-    /// Caps or meta beyond the protocol's limit.
-    #[error("{what} of {bytes} bytes is over the limit of {limit}")]
-    Description {
-        /// Which part.
-        what: &'static str,
-        /// Its bytes.
-        bytes: u64,
-        /// The limit.
-        limit: u64,
-    },
-    /// There is no room and the policy keeps what is there. The frame was counted as dropped.
-    #[error("no room for {bytes} bytes: consumers hold the rest; the frame was dropped and counted")]
-    Full {
-        /// The frame's bytes.
-        bytes: u64,
-    },
-    /// Under `block`: the time limit passed. The frame was counted as dropped.
-    #[error("no consumer made room for {bytes} bytes in time; the frame was dropped and counted")]
-    TimedOut {
-        /// The frame's bytes.
-        bytes: u64,
-    },
-    /// Under `block`: somebody called `cancel`.
-    #[error("cancelled")]
-    Cancelled,
-    /// The reservation comes from another producer.
-    #[error("the reservation belongs to another region")]
-    ForeignReservation,
-    /// A range beyond the reservation.
-    #[error("bytes {offset}..{end} lie outside a reservation of {bytes} bytes")]
-    Range {
-        /// First byte.
-        offset: u64,
-        /// Byte after the last.
-        end: u64,
-        /// The reservation's bytes.
-        bytes: u64,
-    },
-    /// A peer that may write the file made it shorter.
-    #[error("the file of {path:?} was truncated while in use: close this producer and make a new one")]
-    Truncated {
-        /// Where.
-        path: PathBuf,
-    },
-    /// Another producer began a life in this memory: this one was silent for longer than its lease time.
-    #[error("another producer has taken over {path:?}, because this one was paused or slept: make a new one")]
-    TakenOver {
-        /// Where.
-        path: PathBuf,
-    },
-    /// The producer was closed.
-    #[error("the region was closed")]
-    Closed,
 }
 
 /// Why no frame came.

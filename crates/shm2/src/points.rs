@@ -14,9 +14,9 @@ macro_rules! point {
 pub(crate) use point;
 
 #[cfg(feature = "kill-points")]
-pub use armed::{ALL, arm};
-#[cfg(feature = "kill-points")]
 pub(crate) use armed::reached;
+#[cfg(feature = "kill-points")]
+pub use armed::{ALL, arm};
 
 #[cfg(feature = "kill-points")]
 mod armed {

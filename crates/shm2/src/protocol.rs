@@ -140,11 +140,12 @@ pub(crate) fn enter(claimed: &AtomicU32, shown: u32) {
 }
 
 /// Producer: ends all that a dead consumer held. The caller holds its page's lock, or saw its lease time pass.
-/// False when the page shows something else by now than `seen`: then it has another owner.
+/// False when the page shows something else by now than `seen`: then it has another owner. While it is cleared, a page
+/// without a lock shows the number of nobody: if this producer dies here, its lease time ends that, too.
 #[cfg(not(loom))]
 pub(crate) fn clear_page(page: &crate::layout::Page, seen: u32) -> bool {
     // Nobody takes a page that is being claimed, except by its lock, which the caller holds.
-    if !take_page(&page.claimed, seen, crate::layout::CLAIMING) {
+    if !take_page(&page.claimed, seen, crate::layout::CLAIMING | seen & crate::layout::BY_HEARTBEAT) {
         return false;
     }
     for lease in &page.leases {

@@ -217,7 +217,7 @@ fn is_evicted(consumer: &mut Consumer) -> bool {
 fn counted(sent: Result<u64, SendError>) -> Result<Option<u64>, String> {
     match sent {
         Ok(sequence) => Ok(Some(sequence)),
-        Err(SendError::Full { .. } | SendError::TimedOut { .. } | SendError::TooLarge { .. }) => Ok(None),
+        Err(error) if error.is_drop() || matches!(error, SendError::TooLarge { .. }) => Ok(None),
         Err(error) => Err(error.to_string()),
     }
 }

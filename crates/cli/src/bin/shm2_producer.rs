@@ -176,8 +176,9 @@ fn send_all(
         }
         match send(producer, arguments.frame_size as usize, number) {
             Ok(()) => sent += 1,
-            Err(SendError::Full { .. }) => {}
             Err(SendError::Cancelled) => break,
+            // A consumer that takes too long under `block` ends it.
+            Err(error) if error.is_drop() && !matches!(error, SendError::TimedOut { .. }) => {}
             Err(error) => return Err(error.into()),
         }
         if !arguments.quiet && (number + 1) % 500 == 0 {

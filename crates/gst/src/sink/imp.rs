@@ -256,7 +256,7 @@ impl BaseSinkImpl for Shm2Sink {
                 }
                 // Paused or flushed while waiting: the same frame goes on when the stream does.
                 Err(SendError::Cancelled) => drop(self.obj().wait_preroll()?),
-                Err(error @ (SendError::Full { .. } | SendError::TimedOut { .. })) => {
+                Err(error) if error.is_drop() => {
                     self.dropped(&error);
                     return Ok(gst::FlowSuccess::Ok);
                 }

@@ -96,7 +96,7 @@ impl Stream {
     /// Publishes a buffer.
     pub(super) fn publish(&mut self, buffer: &gst::Buffer, timing: Timing, latency: u64) -> Result<Sent, SendError> {
         let described = self.publish_stream().inspect_err(|error| {
-            if matches!(error, SendError::Full { .. } | SendError::TimedOut { .. }) {
+            if error.is_drop() {
                 self.producer.handle().count_dropped();
             }
         })?;

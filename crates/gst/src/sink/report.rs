@@ -71,7 +71,10 @@ impl Shm2Sink {
         gst::debug!(CAT, imp = self, "{error}");
         self.tell_drops();
         if !std::mem::replace(&mut lock(&self.counters).told_of_drops, true) {
-            let hint = "consumers hold, or have not read, all that is there; stats counts how many frames follow";
+            let hint = match error {
+                SendError::Wiped { .. } => "the region goes on; stats counts how many frames follow",
+                _ => "consumers hold, or have not read, all that is there; stats counts how many frames follow",
+            };
             gst::element_imp_warning!(self, gst::ResourceError::NoSpaceLeft, ("{error}"), ["{hint}"]);
         }
     }

@@ -62,6 +62,10 @@ impl Session {
         if checked.by_heart {
             // Relaxed: only its change counts.
             pulse.must_beat(memory.header().heartbeat.load(Ordering::Relaxed), &checked, path)?;
+            if memory.header().generation.load(Ordering::Acquire) != checked.generation {
+                // That was another one's.
+                return Err(AttachError::NoProducer { path: path.into() });
+            }
         }
         let (page, shown) = claim(&region, &memory, &checked)?;
         point!("attach.claimed");
@@ -69,12 +73,12 @@ impl Session {
         let (in_use, shown) = (AtomicU64::new(0), AtomicU32::new(shown));
         let (held, caps) = (AtomicU64::new(0), Mutex::default());
         let session = Self { memory, page, region, checked, in_use, budget, held, caps, shown, poll: Poll::default() };
+        let session = Arc::new(session);
+        session.begin_to_beat()?;
         // Paused for longer than the lease time in the middle of its attach: it is as if it had not begun.
         let position = session.enter(settings.start).ok_or_else(|| AttachError::NoProducer { path: path.into() })?;
         point!("attach.entered");
         session.region.stir();
-        let session = Arc::new(session);
-        session.begin_to_beat()?;
         Ok((session, position))
     }
 

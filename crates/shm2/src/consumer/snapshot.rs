@@ -78,6 +78,10 @@ impl Snapshot {
         }
         if new.checked.by_heart {
             pulse.must_beat(new.read_word(offset_of!(Header, heartbeat))?, &new.checked, path)?;
+            if new.is_other_life() {
+                // That was another one's.
+                return Err(absent());
+            }
         }
         let (oldest, head) = (new.read_word(offset_of!(Header, oldest))?, new.read_word(offset_of!(Header, head))?);
         let next = start.first(oldest, head, new.checked.history, |sequence| new.kind_of(sequence));

@@ -13,6 +13,7 @@
 //! Sequences go on growing. Where the old counters cannot be true, or were wiped, they start at 1; then only the generation, which every
 //! consumer compares after it wrote its lease entry, protects from a mix-up.
 
+use super::hearts::{Claims, claims};
 use crate::description::{Range, in_arena};
 use crate::layout::{self, CELLS, LEASES, MAX_SEQUENCE, PAGES, W_SEQUENCE};
 use crate::mapped::Memory;
@@ -47,13 +48,13 @@ pub(super) struct Past {
     pub(super) held: Vec<Held>,
     /// Their lease time, and what each page showed.
     pub(super) lease: Duration,
-    pub(super) claims: [u32; PAGES],
+    pub(super) claims: Claims,
 }
 
 impl Past {
     /// Nobody was there before.
     pub(super) fn none() -> Self {
-        Self { first: 1, held: Vec::new(), lease: Duration::ZERO, claims: [0; PAGES] }
+        Self { first: 1, held: Vec::new(), lease: Duration::ZERO, claims: [(layout::FREE, 0); PAGES] }
     }
 
     /// Ends the last life in `memory`. `clear_dead` frees the pages of consumers that are no more.
@@ -69,8 +70,7 @@ impl Past {
         clear_dead();
         let lease =
             Duration::from_millis(header.lease_ms.load(Ordering::Relaxed).into()).min(super::builder::MOST_LEASE_TIME);
-        let claims = std::array::from_fn(|index| memory.page(index).claimed.load(Ordering::Acquire));
-        Self { first, held: held(memory, arena), lease, claims }
+        Self { first, held: held(memory, arena), lease, claims: claims(memory) }
     }
 }
 

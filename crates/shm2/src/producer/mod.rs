@@ -80,8 +80,9 @@ impl Producer {
     ) -> Result<u64, SendError> {
         self.check(&reservation)?;
         let payload = Range { offset: reservation.place().0, length: reservation.len() as u64 };
+        let life = reservation.life();
         let extent = reservation.into_extent();
-        self.send_record(payload, extent, info, meta, None)
+        self.send_record(payload, extent, life, info, meta, None)
     }
 
     /// Publishes a part of a reservation that stays with the caller, who must not write those bytes again before `keep`
@@ -89,7 +90,7 @@ impl Producer {
     ///
     /// # Errors
     /// As [`publish`](Self::publish); [`SendError::Range`] when the part lies outside, [`SendError::Description`] when
-    /// `meta` is too long.
+    /// `meta` is too long. After [`SendError::Wiped`] the reservation may be filled and published again.
     pub fn publish_part(
         &mut self,
         reservation: &Reservation,
@@ -105,7 +106,12 @@ impl Producer {
         }
         let (start, extent) = reservation.place();
         extent.into_iter().for_each(|id| self.shared.lock().state.extents.retain(id));
-        self.send_record(Range { offset: start + offset, length: end - offset }, extent, info, meta, Some(keep))
+        let payload = Range { offset: start + offset, length: end - offset };
+        let sent = self.send_record(payload, extent, reservation.life(), info, meta, Some(keep));
+        if matches!(sent, Err(SendError::Wiped { .. })) {
+            reservation.renew();
+        }
+        sent
     }
 
     /// Copies `bytes` into the region and publishes them.
@@ -162,6 +168,7 @@ impl Producer {
         self.shared.publish(
             Description { kind: Kind::End, ..description(Range::default(), &FrameInfo::new()) },
             Record { kind: Kind::End, ..record(None, None, None) },
+            None,
         )
     }
 
@@ -171,10 +178,12 @@ impl Producer {
     /// # Errors
     /// As for a frame; what finds no room is not counted as a dropped frame.
     pub fn send_event(&mut self, info: &FrameInfo, meta: &[u8]) -> Result<u64, SendError> {
+        let life = self.shared.life();
         let (range, extent) = self.meta_blob(meta, Shared::reserve_uncounted)?;
         self.shared.publish(
             Description { kind: Kind::Event, meta: range, ..description(Range::default(), info) },
             Record { kind: Kind::Event, ..record(None, extent, None) },
+            Some(life),
         )
     }
 
@@ -225,6 +234,7 @@ impl Producer {
         &mut self,
         payload: Range,
         extent: Option<ExtentId>,
+        life: u64,
         info: &FrameInfo,
         meta: &[u8],
         keep: Option<Box<dyn Any + Send>>,
@@ -238,7 +248,7 @@ impl Producer {
             }
         };
         let description = Description { meta: meta_range, ..description(payload, info) };
-        self.shared.publish(description, record(extent, meta_extent, keep))
+        self.shared.publish(description, record(extent, meta_extent, keep), Some(life))
     }
 
     fn meta_blob(

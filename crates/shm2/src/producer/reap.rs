@@ -42,8 +42,8 @@ impl Shared {
             };
             // Who is still coming has no place in the stream yet: whoever waits for a consumer must not begin.
             let is_attached = !matches!(layout::claim_state(claimed), layout::HOLDING | layout::CLAIMING);
-            // Nor has one of the life before, who may be dead: it attaches anew if it lives.
-            let is_inherited = by_heartbeat && inner.hearts.is_inherited(index, claimed);
+            // Nor has one of the life before, who may be dead or stopped: it attaches anew if it can.
+            let is_inherited = inner.hearts.is_inherited(index, claimed, page);
             alive += usize::from(lives && is_attached && !is_inherited);
         }
         inner.state.snapshots = self.region.has_snapshots();

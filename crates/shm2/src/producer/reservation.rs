@@ -3,6 +3,7 @@
 use super::extents::ExtentId;
 use super::shared::Shared;
 use crate::error::SendError;
+use crate::sync::{AtomicU64, Ordering};
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -15,11 +16,24 @@ pub struct Reservation {
     extent: Option<ExtentId>,
     offset: u64,
     bytes: u64,
+    /// The life in which its bytes were last known to be whole.
+    life: AtomicU64,
 }
 
 impl Reservation {
-    pub(super) fn new(shared: Arc<Shared>, extent: Option<ExtentId>, offset: u64, bytes: u64) -> Self {
-        Self { shared, extent, offset, bytes }
+    pub(super) fn new(shared: Arc<Shared>, extent: Option<ExtentId>, offset: u64, bytes: u64, life: u64) -> Self {
+        Self { shared, extent, offset, bytes, life: AtomicU64::new(life) }
+    }
+
+    /// The life in which it may be published: what ends that takes the bytes along.
+    pub(super) fn life(&self) -> u64 {
+        // Relaxed: a plain value, of whoever publishes.
+        self.life.load(Ordering::Relaxed)
+    }
+
+    /// What is filled in from here on belongs to the life that is now.
+    pub(super) fn renew(&self) {
+        self.life.store(self.shared.life(), Ordering::Relaxed);
     }
 
     /// Bytes reserved.

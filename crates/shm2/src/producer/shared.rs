@@ -193,8 +193,8 @@ impl Shared {
             if !hopeful {
                 break;
             }
-            if let Some((id, offset)) = self.lock_open()?.state.extents.reserve(bytes) {
-                return Ok(Reservation::new(self.clone(), Some(id), offset, bytes));
+            if let Some(reservation) = self.give(&mut *self.lock_open()?, bytes) {
+                return Ok(reservation);
             }
         }
         Err(SendError::Full { bytes })
@@ -202,7 +202,7 @@ impl Shared {
 
     /// The usual case: there is room. Now and then retires what was read, so that its memory is used while it is warm.
     fn reserve_free(self: &Arc<Self>, bytes: u64) -> Result<Option<Reservation>, SendError> {
-        let place = self.with(|inner| {
+        let given = self.with(|inner| {
             self.check()?;
             self.keep_life(inner)?;
             if !inner.state.extents.could_hold(bytes) {
@@ -216,17 +216,28 @@ impl Shared {
                     return Ok(None);
                 }
             }
-            Ok(if bytes == 0 { None } else { inner.state.extents.reserve(bytes) })
+            Ok(self.give(inner, bytes))
         })?;
-        if bytes == 0 {
-            return Ok(Some(Reservation::new(self.clone(), None, layout::ARENA_OFFSET, 0)));
-        }
-        let place = match place {
-            None => self.lock_open()?.state.extents.reserve(bytes),
-            place => place,
+        let given = match given {
+            None => self.give(&mut *self.lock_open()?, bytes),
+            given => given,
         };
         point!("reserve.taken");
-        Ok(place.map(|(id, offset)| Reservation::new(self.clone(), Some(id), offset, bytes)))
+        Ok(given)
+    }
+
+    /// Free memory, if there is so much in one piece.
+    fn give(self: &Arc<Self>, inner: &mut Inner, bytes: u64) -> Option<Reservation> {
+        let (id, offset) = match bytes {
+            0 => (None, layout::ARENA_OFFSET),
+            _ => inner.state.extents.reserve(bytes).map(|(id, offset)| (Some(id), offset))?,
+        };
+        Some(Reservation::new(self.clone(), id, offset, bytes, inner.generation))
+    }
+
+    /// The number of this life.
+    pub(super) fn life(&self) -> u64 {
+        self.lock().generation
     }
 
     /// Frames below this may go to make room: all under `drop-oldest`, else those that everybody has read.
@@ -335,14 +346,23 @@ impl Shared {
         self.cancelled.load(Ordering::Acquire)
     }
 
-    /// Publishes one item: waits for a ring cell as the policy has it, fills the cell, wakes who sleeps.
-    pub(super) fn publish(&self, mut description: Description, record: Record) -> Result<u64, SendError> {
+    /// Publishes one item: waits for a ring cell as the policy has it, fills the cell, wakes who sleeps. Its bytes were
+    /// written in `life`.
+    pub(super) fn publish(
+        &self,
+        mut description: Description,
+        record: Record,
+        life: Option<u64>,
+    ) -> Result<u64, SendError> {
         let bytes = description.payload.length;
         let is_end = description.kind == Kind::End;
         let mut record = Some(record);
         let result = self.retry(bytes, || {
             self.with(|inner| {
                 self.keep_life(inner)?;
+                if life.is_some_and(|life| life != inner.generation) {
+                    return Err(SendError::Wiped { bytes });
+                }
                 self.make_cell(inner);
                 if is_end && inner.state.has_ended() {
                     // One end is enough, and is all that there is always a cell for.

@@ -6,6 +6,7 @@
 //! successor gives up.
 
 use super::builder::fill_header;
+use super::hearts::{self, Hearts};
 use super::shared::{Inner, Shared};
 use crate::backend;
 use crate::error::SendError;
@@ -119,6 +120,7 @@ impl Shared {
             // Where they stand was wiped, too. The range is this producer's own extent.
             let _ = self.memory.copy_in(caps.offset, bytes);
         }
+        inner.hearts = Hearts::new(self.settings.lease_time, hearts::claims(&self.memory));
         fill_header(&self.memory, &self.settings, layout::arena_bytes(self.settings.bytes).unwrap_or_default());
         self.wake(u64::MAX);
         self.event.signal();

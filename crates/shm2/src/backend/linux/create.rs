@@ -327,7 +327,7 @@ fn try_adopt(fd: OwnedFd, path: &Path, bytes: u64) -> Result<Option<(OwnedRegion
     let stat = fstat(&fd).map_err(|e| create_error("look at", path, e))?;
     let bytes = if stat.st_size == 0 { bytes } else { stat.st_size as u64 };
     layout::arena_bytes(bytes).ok_or_else(|| CreateError::FileSize { path: path.into(), bytes })?;
-    Head::read(&fd, path)?.check_adoptable(path)?;
+    Head::read(&fd, path)?.check_adoptable(bytes, path)?;
     let missing = reserved_ranges(bytes).map(|(_, n)| n).sum::<u64>().saturating_sub(stat.st_blocks as u64 * 512);
     if missing > 0 {
         refuse_too_large(path, missing)?;
@@ -355,8 +355,28 @@ impl Head {
         u32::from_le_bytes(std::array::from_fn(|i| self.0[at + i]))
     }
 
+    fn long(&self, at: usize) -> u64 {
+        u64::from_le_bytes(std::array::from_fn(|i| self.0[at + i]))
+    }
+
     fn is_region(&self) -> bool {
-        self.0[..8] == layout::MAGIC.to_le_bytes()
+        self.long(offset_of!(layout::Header, magic)) == layout::MAGIC
+    }
+
+    /// A header to which a producer has not written its magic number, which comes last: it was ended there, or is about to
+    /// write it in another kernel.
+    fn is_unfinished(&self, bytes: u64) -> bool {
+        use layout::Header as H;
+        let words = [(offset_of!(H, version), layout::VERSION), (offset_of!(H, header_bytes), size_of::<H>() as u32)];
+        let longs = [
+            (offset_of!(H, magic), 0),
+            (offset_of!(H, region_bytes), bytes),
+            (offset_of!(H, ring_offset), layout::RING_OFFSET),
+            (offset_of!(H, pages_offset), layout::PAGES_OFFSET),
+            (offset_of!(H, arena_offset), layout::ARENA_OFFSET),
+        ];
+        words.iter().all(|(at, expected)| [0, *expected].contains(&self.word(*at)))
+            && longs.iter().all(|(at, expected)| [0, *expected].contains(&self.long(*at)))
     }
 
     /// Whether the next producer must go on in this file.
@@ -364,11 +384,11 @@ impl Head {
         self.is_region() && self.word(offset_of!(layout::Header, kept)) != 0
     }
 
-    /// A region of this version, or memory in which nothing was yet.
-    fn check_adoptable(&self, path: &Path) -> Result<(), CreateError> {
+    /// A region of this version, or memory in which nothing was yet, or not all.
+    fn check_adoptable(&self, bytes: u64, path: &Path) -> Result<(), CreateError> {
         let version = (self.word(offset_of!(layout::Header, version)) >> 16) as u16;
         match () {
-            () if self.0 == [0; 128] || (self.is_region() && version == layout::VERSION_MAJOR) => Ok(()),
+            () if self.is_unfinished(bytes) || (self.is_region() && version == layout::VERSION_MAJOR) => Ok(()),
             () if self.is_region() => {
                 Err(CreateError::NotAdoptable { path: path.into(), what: "a region of another protocol version" })
             }

@@ -1,0 +1,85 @@
+//! Why a frame was not sent.
+
+use crate::layout;
+use std::path::PathBuf;
+
+/// Why a frame was not taken over from the caller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// It can never fit.
+    #[error("a frame of {bytes} bytes does not fit into an arena of {arena}: a region of {region} bytes holds four of them",
+        region = layout::region_bytes_for_arena(bytes.saturating_mul(4)))]
+    TooLarge {
+        /// The frame's bytes.
+        bytes: u64,
+        /// The arena's bytes.
+        arena: u64,
+    },
+    /// Caps or meta beyond the protocol's limit.
+    #[error("{what} of {bytes} bytes is over the limit of {limit}")]
+    Description {
+        /// Which part.
+        what: &'static str,
+        /// Its bytes.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// There is no room and the policy keeps what is there. The frame was counted as dropped.
+    #[error("no room for {bytes} bytes: consumers hold the rest; the frame was dropped and counted")]
+    Full {
+        /// The frame's bytes.
+        bytes: u64,
+    },
+    /// Under `block`: the time limit passed. The frame was counted as dropped.
+    #[error("no consumer made room for {bytes} bytes in time; the frame was dropped and counted")]
+    TimedOut {
+        /// The frame's bytes.
+        bytes: u64,
+    },
+    /// In a device or a kept region: somebody wiped it since the reservation was made. The frame was counted as dropped.
+    #[error("a frame of {bytes} bytes went when the region's memory was wiped; it was dropped and counted")]
+    Wiped {
+        /// The frame's bytes.
+        bytes: u64,
+    },
+    /// Under `block`: somebody called `cancel`.
+    #[error("cancelled")]
+    Cancelled,
+    /// The reservation comes from another producer.
+    #[error("the reservation belongs to another region")]
+    ForeignReservation,
+    /// A range beyond the reservation.
+    #[error("bytes {offset}..{end} lie outside a reservation of {bytes} bytes")]
+    Range {
+        /// First byte.
+        offset: u64,
+        /// Byte after the last.
+        end: u64,
+        /// The reservation's bytes.
+        bytes: u64,
+    },
+    /// A peer that may write the file made it shorter.
+    #[error("the file of {path:?} was truncated while in use: close this producer and make a new one")]
+    Truncated {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Another producer began a life in this memory: this one was silent for longer than its lease time.
+    #[error("another producer has taken over {path:?}, because this one was paused or slept: make a new one")]
+    TakenOver {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The producer was closed.
+    #[error("the region was closed")]
+    Closed,
+}
+
+impl SendError {
+    /// Whether only this frame was lost, which was counted as dropped: the next one may go.
+    pub fn is_drop(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::TimedOut { .. } | Self::Wiped { .. })
+    }
+}
