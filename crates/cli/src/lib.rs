@@ -1,6 +1,7 @@
 //! What the command-line tools share: a payload that can be checked, and a summary of what was received.
 
 pub mod pattern;
+pub mod stop;
 pub mod summary;
 
 use clap::ValueEnum;
@@ -19,6 +20,15 @@ macro_rules! say {
     }};
 }
 
+/// As `eprintln!`, but that nobody reads it is no reason to fail here, either.
+#[macro_export]
+macro_rules! complain {
+    ($($arguments:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), $($arguments)*);
+    }};
+}
+
 /// How closely received payloads are compared with what `shm2_producer` sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Check {
@@ -28,36 +38,6 @@ pub enum Check {
     Sampled,
     /// Not at all.
     None,
-}
-
-/// Calls `stop` at the first SIGINT or SIGTERM; a second one ends the process.
-#[cfg(unix)]
-pub fn on_stop_signal(stop: impl Fn() + Send + 'static) -> std::io::Result<()> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
-    std::thread::spawn(move || {
-        for (count, signal) in signals.forever().enumerate() {
-            if count > 0 {
-                let _ = signal_hook::low_level::emulate_default_handler(signal);
-            }
-            stop();
-        }
-    });
-    Ok(())
-}
-
-/// Calls `stop` at the first Ctrl+C, Ctrl+Break or closing of the console; a second one ends the process.
-#[cfg(windows)]
-pub fn on_stop_signal(stop: impl Fn() + Send + 'static) -> std::io::Result<()> {
-    let mut count = 0;
-    let hear = move || {
-        count += 1;
-        if count > 1 {
-            std::process::exit(130);
-        }
-        stop();
-    };
-    ctrlc::set_handler(hear).map_err(std::io::Error::other)
 }
 
 /// Thirty years: what is added to a clock must not be too much for it.

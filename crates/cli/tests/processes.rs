@@ -317,6 +317,76 @@ fn a_consumer_whose_producer_is_killed_says_so_and_fails() {
     assert!(status.success() && text.contains("the stream ended after 20 of 100000 frames"), "{status}: {text}");
 }
 
+/// The next producer's numbers begin anew, also where frames of the one before were missed.
+#[cfg(unix)]
+#[test]
+fn in_a_kept_region_the_next_producers_frames_are_in_order() {
+    let name = Name::new();
+    let kept = || Producer::builder(&name).unwrap().keep_region(true).create().unwrap();
+    let send = |producer: &mut Producer, count| {
+        for number in 0..count {
+            let mut slot = producer.reserve(64).unwrap();
+            shm2_cli::pattern::fill(&mut slot, number).unwrap();
+            producer.publish(slot, &FrameInfo::new()).unwrap();
+        }
+    };
+    let mut first = kept();
+    let consumer = Tool::consumer(&format!("{} 20020 --reconnect --quiet", &*name));
+    until("a consumer", || first.consumers() == 1);
+    send(&mut first, 10);
+    assert!(first.drain(LIMIT));
+    consumer.signal(libc::SIGSTOP);
+    send(&mut first, 20_000);
+    drop(first);
+    let mut next = kept();
+    send(&mut next, 10);
+    consumer.signal(libc::SIGCONT);
+    let text = consumer.succeed();
+    assert!(text.contains("frames 20  missed 20000  skipped 0  mismatches 0"), "{text}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_wish_to_end_is_heard_in_every_pause_and_while_frames_wait() {
+    let name = Name::new();
+    // Frames wait at all times.
+    let mut source = Producer::builder(&name).unwrap().history(100).create().unwrap();
+    for _ in 0..200 {
+        source.send(&[0; 64], &FrameInfo::new()).unwrap();
+    }
+    let other = Name::new();
+    let tools = [
+        Tool::consumer(&format!("{} 100000 --access snapshot --delay 0.5 --check none", &*name)),
+        Tool::consumer(&format!("{} 100000 --delay 1000 --check none", &*name)),
+        Tool::producer(&format!("{} 100000 --wait 0 --rate 0.001", &*other)),
+        Tool::producer(&format!("{}-waiting 100000 --wait 1000", &*other)),
+    ];
+    until("a consumer", || source.consumers() == 1 && source.handle().has_snapshot_consumers());
+    until("a producer", || other.exists() && std::path::Path::new(&format!("{}-waiting", &*other)).exists());
+    std::thread::sleep(Duration::from_millis(200));
+    for tool in tools {
+        tool.signal(libc::SIGINT);
+        let begun = Instant::now();
+        let (status, text) = tool.end();
+        assert!(begun.elapsed() < RECOVERY && status.success(), "{status} after {:?}: {text}", begun.elapsed());
+        assert!(text.contains("stopped after") || text.contains("sent "), "{text}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn that_nobody_reads_what_a_tool_says_is_no_reason_to_panic() {
+    let name = Name::new();
+    for (program, options, expected) in [
+        (env!("CARGO_BIN_EXE_shm2_consumer"), "5 --timeout 0.3", 1),
+        (env!("CARGO_BIN_EXE_shm2_producer"), "5 --wait 0.3", 0),
+    ] {
+        let mut tool = Tool::start(program, &format!("{} {options}", &*name));
+        drop((tool.0.stdout.take(), tool.0.stderr.take()));
+        assert_eq!(tool.0.wait().unwrap().code(), Some(expected));
+    }
+}
+
 #[test]
 fn a_killed_producer_leaves_a_name_that_the_next_one_takes() {
     let name = Name::new();
@@ -361,6 +431,7 @@ fn bad_arguments_have_clear_errors() {
         ("/dev/shm/shm2-cli-test-none 5 --rate 0", "frames per second above 0"),
         ("/dev/shm/shm2-cli-test-none 5 --rate 1e-19", "frames per second above 0"),
         ("/dev/shm/shm2-cli-test-none 5 --wait 1e19", "is not a time in seconds"),
+        ("/dev/shm/shm2-cli-test-none 5 --lease-time 5000000", "5000000000 is out of range"),
         ("/dev/shm 5", "is a directory"),
     ] {
         let (status, text) = Tool::producer(arguments).end();

@@ -7,6 +7,7 @@ use shm2_relay::demand::Listener;
 use shm2_relay::relay::{Reload, check_settings, run};
 use shm2_relay::settings::{Given, Settings, SettingsError};
 use std::error::Error;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -52,7 +53,8 @@ fn main() -> ExitCode {
     match act(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("shm2_relayd: {error}");
+            // That nobody reads it is no reason to fail in another way.
+            let _ = writeln!(std::io::stderr(), "shm2_relayd: {error}");
             ExitCode::FAILURE
         }
     }
@@ -76,7 +78,7 @@ fn act(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let settings = arguments.settings(has_sockets)?;
     if arguments.check {
         check_settings(&settings)?;
-        println!("all settings are good");
+        writeln!(std::io::stdout(), "all settings are good")?;
         return Ok(());
     }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -106,7 +108,7 @@ fn show_status(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         .control_path()
         .ok_or("no control socket: name that which the daemon was started with, with --control")?;
     let status = shm2_relay::control::status_at(&path);
-    print!("{}", status.map_err(|e| format!("no daemon answers at {path:?}: {e}"))?);
+    write!(std::io::stdout(), "{}", status.map_err(|e| format!("no daemon answers at {path:?}: {e}"))?)?;
     Ok(())
 }
 

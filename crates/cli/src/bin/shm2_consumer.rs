@@ -4,8 +4,7 @@
 
 use clap::{Parser, ValueEnum};
 use shm2::{Access, Consumer, Frame, OnProducerExit, ReceiveError, Start};
-use shm2_cli::say;
-use shm2_cli::{Check, on_stop_signal, pattern, seconds, summary::Summary};
+use shm2_cli::{Check, complain, pattern, say, seconds, stop::Stop, summary::Summary};
 use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -69,7 +68,7 @@ fn main() -> ExitCode {
         Ok((summary, end)) => {
             let taken = summary.frames + summary.missed + summary.skipped;
             if taken < arguments.count {
-                eprintln!("shm2_consumer: {end} after {taken} of {} frames", arguments.count);
+                complain!("shm2_consumer: {end} after {taken} of {} frames", arguments.count);
             }
             if arguments.json {
                 say!("{}", summary.json())
@@ -80,7 +79,7 @@ fn main() -> ExitCode {
             if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
-            eprintln!("shm2_consumer: {error}");
+            complain!("shm2_consumer: {error}");
             ExitCode::FAILURE
         }
     }
@@ -108,11 +107,14 @@ impl std::fmt::Display for End {
 fn run(arguments: &Arguments) -> Result<(Summary, End), Box<dyn std::error::Error>> {
     let mut consumer = build(arguments)?;
     let canceller = consumer.canceller();
-    on_stop_signal(move || canceller.set(true))?;
+    let stop = Stop::on_signal(move || canceller.set(true))?;
     let mut checker = Checker { check: arguments.check, last: None, hint: arguments.quiet };
     let mut summary = Summary::default();
     let mut held = VecDeque::new();
     while summary.frames + summary.missed + summary.skipped < arguments.count {
+        if stop.is_set() {
+            return Ok((summary, End::Stopped));
+        }
         let frame = match consumer.next(arguments.timeout) {
             Ok(frame) => frame,
             Err(ReceiveError::EndOfStream) if arguments.reconnect => continue,
@@ -129,10 +131,8 @@ fn run(arguments: &Arguments) -> Result<(Summary, End), Box<dyn std::error::Erro
         let latency = shm2::monotonic_ns().saturating_sub(consumer.to_local(frame.published_ns()));
         summary.frame(frame.len(), latency);
         book(&mut summary, &frame, &consumer);
-        summary.mismatches += u64::from(!checker.accept(&frame));
-        if !arguments.delay.is_zero() {
-            std::thread::sleep(arguments.delay);
-        }
+        summary.mismatches += u64::from(!checker.accept(&frame, consumer.generation()));
+        stop.pause(arguments.delay);
         if !arguments.quiet && !arguments.json && summary.frames % 500 == 0 {
             say!("received {}", summary.frames);
         }
@@ -170,32 +170,33 @@ fn build(arguments: &Arguments) -> Result<Consumer, shm2::SpecError> {
 /// Compares each frame with what must have been sent, and its place in the order.
 struct Checker {
     check: Check,
-    last: Option<(u64, u64)>,
+    /// Life, sequence and number of the frame before.
+    last: Option<(Option<u64>, u64, u64)>,
     hint: bool,
 }
 
 impl Checker {
-    fn accept(&mut self, frame: &Frame) -> bool {
+    fn accept(&mut self, frame: &Frame, life: Option<u64>) -> bool {
         if self.check == Check::None {
             return true;
         }
         let Some(number) = pattern::number(frame) else {
             if self.last.is_some() && frame.len() >= pattern::HEAD {
-                eprintln!("frame {} lost its mark", frame.sequence());
+                complain!("frame {} lost its mark", frame.sequence());
                 return false;
             }
             if frame.len() >= pattern::HEAD && !self.hint {
-                eprintln!("frame {} is not from shm2_producer: its content cannot be checked", frame.sequence());
+                complain!("frame {} is not from shm2_producer: its content cannot be checked", frame.sequence());
                 self.hint = true;
             }
             return true;
         };
-        let new_producer = frame.is_discontinuity() && frame.missed() == 0;
-        let in_order = new_producer
-            || self.last.is_none_or(|(sequence, last)| frame.sequence() > sequence + frame.missed() && number > last);
-        self.last = Some((frame.sequence(), number));
+        let in_order = self.last.is_none_or(|(before, sequence, last)| {
+            before != life || (frame.sequence() > sequence + frame.missed() && number > last)
+        });
+        self.last = Some((life, frame.sequence(), number));
         if !in_order {
-            eprintln!("frame {} (number {number}) is out of order", frame.sequence());
+            complain!("frame {} (number {number}) is out of order", frame.sequence());
         }
         in_order && self.is_intact(frame)
     }
@@ -204,7 +205,7 @@ impl Checker {
         let Some(number) = pattern::number(frame) else { return true };
         let wrong = pattern::mismatch(frame, number, self.check);
         if let Some(offset) = wrong {
-            eprintln!("frame {} (number {number}) differs at byte {offset}", frame.sequence());
+            complain!("frame {} (number {number}) differs at byte {offset}", frame.sequence());
         }
         wrong.is_none()
     }

@@ -4,11 +4,8 @@
 
 use clap::{Parser, ValueEnum};
 use shm2::{FrameInfo, FullPolicy, Producer, SendError};
-use shm2_cli::say;
-use shm2_cli::{bytes, octal, on_stop_signal, pattern, seconds};
+use shm2_cli::{bytes, complain, octal, pattern, say, seconds, stop::Stop};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Send numbered frames through a shared-memory region.
@@ -73,7 +70,7 @@ fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("shm2_producer: {error}");
+            complain!("shm2_producer: {error}");
             ExitCode::FAILURE
         }
     }
@@ -82,19 +79,16 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let interval = arguments.rate.unwrap_or_default();
     let mut producer = create(arguments)?;
-    let stopped = Arc::new(AtomicBool::new(false));
-    let (handle, flag) = (producer.handle(), stopped.clone());
-    on_stop_signal(move || {
-        flag.store(true, Ordering::Release);
+    let handle = producer.handle();
+    let stop = Stop::on_signal(move || {
         handle.set_cancelled(true);
         handle.signal();
     })?;
-    let is_stopped = || stopped.load(Ordering::Acquire);
-    wait_for_consumer(&producer, arguments, &is_stopped);
+    wait_for_consumer(&producer, arguments, &stop);
     let begun = Instant::now();
-    let sent = send_all(&mut producer, arguments, interval, &is_stopped)?;
+    let sent = send_all(&mut producer, arguments, interval, &stop)?;
     let elapsed = begun.elapsed();
-    if !is_stopped() {
+    if !stop.is_set() {
         producer.end_of_stream()?;
         producer.drain(arguments.wait);
     }
@@ -137,7 +131,7 @@ fn create(arguments: &Arguments) -> Result<Producer, Box<dyn std::error::Error>>
     Ok(builder.create()?)
 }
 
-fn wait_for_consumer(producer: &Producer, arguments: &Arguments, is_stopped: &impl Fn() -> bool) {
+fn wait_for_consumer(producer: &Producer, arguments: &Arguments, stop: &Stop) {
     let handle = producer.handle();
     let deadline = Instant::now() + arguments.wait;
     let somebody = || handle.consumers() > 0 || handle.has_snapshot_consumers();
@@ -147,12 +141,12 @@ fn wait_for_consumer(producer: &Producer, arguments: &Arguments, is_stopped: &im
         } else {
             ""
         };
-        eprintln!("waiting up to {:.1} s for a consumer of {}{unseen}", arguments.wait.as_secs_f64(), arguments.region);
+        complain!("waiting up to {:.1} s for a consumer of {}{unseen}", arguments.wait.as_secs_f64(), arguments.region);
     }
     loop {
         let seen = handle.changes();
         let left = deadline.saturating_duration_since(Instant::now());
-        if somebody() || left.is_zero() || is_stopped() {
+        if somebody() || left.is_zero() || stop.is_set() {
             return;
         }
         handle.wait_change(seen, Some(left.min(Duration::from_millis(250))));
@@ -163,15 +157,15 @@ fn send_all(
     producer: &mut Producer,
     arguments: &Arguments,
     interval: Duration,
-    is_stopped: &impl Fn() -> bool,
+    stop: &Stop,
 ) -> Result<u64, Box<dyn std::error::Error>> {
     let (begun, mut sent) = (Instant::now(), 0);
     for number in 0..arguments.count {
         if !interval.is_zero() {
             let due = begun + interval.mul_f64(number as f64);
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            stop.pause(due.saturating_duration_since(Instant::now()));
         }
-        if is_stopped() {
+        if stop.is_set() {
             break;
         }
         match send(producer, arguments.frame_size as usize, number) {

@@ -182,20 +182,21 @@ impl Settings {
     fn check(&self) -> Result<(), CreateError> {
         layout::arena_bytes(self.bytes).ok_or(CreateError::Size { bytes: self.bytes })?;
         if !(1..=layout::LEASES as u32).contains(&self.max_leases) {
-            return Err(setting("max-leases", self.max_leases, "1 to 64"));
+            return Err(setting("max-leases", self.max_leases.into(), "1 to 64"));
         }
         if self.perms > 0o777 {
-            return Err(setting("perms", self.perms, "permission bits up to 0777"));
+            return Err(setting("perms", self.perms.into(), "permission bits up to 0777"));
         }
         if !(LEAST_LEASE_TIME..=MOST_LEASE_TIME).contains(&self.lease_time) {
-            return Err(setting("lease time in ms", self.lease_time.as_millis() as u32, "100 to 3600000"));
+            let ms = self.lease_time.as_millis().try_into().unwrap_or(u64::MAX);
+            return Err(setting("lease time in ms", ms, "100 to 3600000"));
         }
         Ok(())
     }
 }
 
-fn setting(name: &'static str, value: u32, allowed: &'static str) -> CreateError {
-    CreateError::Setting { name, value: u64::from(value), allowed }
+fn setting(name: &'static str, value: u64, allowed: &'static str) -> CreateError {
+    CreateError::Setting { name, value, allowed }
 }
 
 pub(super) const LEAST_LEASE_TIME: Duration = Duration::from_millis(100);

@@ -426,7 +426,7 @@ fn refuse_foreign(old: &OwnedFd, path: &Path, bytes: u64) -> Result<(), CreateEr
     if bytes == 0 || head.is_region() {
         return Ok(());
     }
-    if head.0 == [0; 128] {
+    if head.is_unfinished(bytes) {
         return Err(CreateError::Prepared { path: path.into() });
     }
     Err(CreateError::Foreign { path: path.into(), what: "not an shm2 region" })
