@@ -412,7 +412,7 @@ pub enum ReceiveError {
     #[error(transparent)]
     Attach(#[from] AttachError),
     /// The region's content cannot be; whoever wrote it is broken or hostile.
-    #[error("{path:?} misbehaves: {lie}")]
+    #[error("the attachment to {path:?} ended: {lie}")]
     Misbehaving {
         /// Where.
         path: PathBuf,

@@ -35,14 +35,15 @@ impl Shm2Sink {
         let builder = settings.builder(size).map_err(|e| gst::error_msg!(gst::ResourceError::Settings, ("{e}")))?;
         let producer = builder.create().map_err(|e| create_error(&e))?;
         let handle = producer.handle();
-        gst::info!(CAT, imp = self, "opened {} of {size} bytes with {settings:?}", settings.shm_path);
+        let arena = handle.stats().arena_bytes;
+        gst::info!(CAT, imp = self, "opened {}, an arena of {arena} bytes, with {settings:?}", settings.shm_path);
         let stopping = Arc::new(AtomicBool::new(false));
         let watcher = self.watch(handle.clone(), stopping.clone())?;
         let blob = lock(&self.described).bytes();
         *lock(&self.stream) = Some(Stream::new(producer, blob));
         let allocator = ArenaAllocator::new(handle.clone());
         // A device, and a kept file, have the size that they have.
-        let size = size.max(handle.stats().arena_bytes + shm2::layout::ARENA_OFFSET);
+        let size = size.max(arena + shm2::layout::ARENA_OFFSET);
         *lock(&self.open) = Some(Open { handle, allocator, stopping, watcher: Some(watcher), size });
         Ok(())
     }
@@ -116,6 +117,9 @@ impl Shm2Sink {
 
     pub(super) fn wait_for_client(&self) -> Result<(), SendError> {
         let handle = lock(&self.open).as_ref().map(|open| open.handle.clone()).ok_or(SendError::Closed)?;
+        if lock(&self.settings).may_have_unseen_consumers() && clients(&handle) == 0 {
+            gst::warning!(CAT, imp = self, "waiting for a consumer: in another machine only one with access=lease is seen");
+        }
         loop {
             let seen = handle.changes();
             if self.flushing.load(Ordering::Acquire) {

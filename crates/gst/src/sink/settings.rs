@@ -76,6 +76,11 @@ impl Settings {
         shm2::layout::region_bytes_for_arena(frames.saturating_mul(bytes.saturating_add(PADDING))).max(LEAST)
     }
 
+    /// Whether this kernel may not tell of all who are there.
+    pub(crate) fn may_have_unseen_consumers(&self) -> bool {
+        self.keep_region || self.shm_path.starts_with("ivshmem:")
+    }
+
     pub(crate) fn builder(&self, size: u64) -> Result<shm2::producer::Builder, shm2::SpecError> {
         let timeout = (self.block_timeout != u64::MAX).then(|| Duration::from_nanos(self.block_timeout));
         let policy = match self.full_policy {

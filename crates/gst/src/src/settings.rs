@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 #[enum_type(name = "GstShm2Access")]
 pub(crate) enum Access {
     #[default]
-    #[enum_value(name = "In place where possible, else by copies", nick = "auto")]
+    #[enum_value(name = "In place where it may write and a lock tells who lives, else by copies", nick = "auto")]
     Auto,
     #[enum_value(name = "In place: needs the right to write the region", nick = "lease")]
     Lease,
