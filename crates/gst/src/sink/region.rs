@@ -118,7 +118,11 @@ impl Shm2Sink {
     pub(super) fn wait_for_client(&self) -> Result<(), SendError> {
         let handle = lock(&self.open).as_ref().map(|open| open.handle.clone()).ok_or(SendError::Closed)?;
         if lock(&self.settings).may_have_unseen_consumers() && clients(&handle) == 0 {
-            gst::warning!(CAT, imp = self, "waiting for a consumer: in another machine only one with access=lease is seen");
+            gst::warning!(
+                CAT,
+                imp = self,
+                "waiting for a consumer: in another machine only one with access=lease is seen"
+            );
         }
         loop {
             let seen = handle.changes();
