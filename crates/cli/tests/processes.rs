@@ -92,6 +92,16 @@ impl Tool {
         self.0.wait().unwrap();
     }
 
+    /// Whether it has a handler for a signal.
+    #[cfg(unix)]
+    fn hears(&self, signal: i32) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        caught
+            .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+    }
+
     #[cfg(unix)]
     fn signal(&self, signal: i32) {
         // SAFETY: a signal to a child that was not waited for yet.
@@ -362,8 +372,7 @@ fn a_wish_to_end_is_heard_in_every_pause_and_while_frames_wait() {
         Tool::producer(&format!("{}-waiting 100000 --wait 1000", &*other)),
     ];
     until("a consumer", || source.consumers() == 1 && source.handle().has_snapshot_consumers());
-    until("a producer", || other.exists() && std::path::Path::new(&format!("{}-waiting", &*other)).exists());
-    std::thread::sleep(Duration::from_millis(200));
+    until("handlers", || tools.iter().all(|tool| tool.hears(libc::SIGINT)));
     for tool in tools {
         tool.signal(libc::SIGINT);
         let begun = Instant::now();
