@@ -311,6 +311,32 @@ fn close_model() {
     assert!(!sleeps || wake.load(Ordering::Relaxed) != expected, "it sleeps, and nothing will wake it");
 }
 
+/// A new producer in the same memory whose counters begin anew, so that `oldest` tells nothing: only the generation does.
+fn next_life_model() {
+    let p = pages();
+    let generation = Arc::new(AtomicU64::new(1));
+    let consumer = {
+        let (p, generation) = (p.clone(), generation.clone());
+        thread::spawn(move || {
+            let entry = &p.entries[0];
+            // As `Session::is_other_life`.
+            if hold(entry, &p.oldest, 1) && generation.load(Ordering::Relaxed) == 1 {
+                // SAFETY: loom checks that the producer does not write meanwhile.
+                assert_eq!(p.bytes.with(|b| unsafe { *b }), 1, "a held frame changed");
+            }
+            release(entry);
+        })
+    };
+    // As `Past::end`.
+    generation.store(2, Ordering::Release);
+    retire(&p.oldest, 1);
+    if held(&p.entries[0]) == 0 {
+        // SAFETY: loom checks that the consumer does not read meanwhile.
+        p.bytes.with_mut(|b| unsafe { *b = 2 });
+    }
+    consumer.join().expect("consumer");
+}
+
 fn slips(slip: Slip, model: fn(Slip)) {
     let outcome = std::panic::catch_unwind(|| {
         WEAKENED.set(None);
@@ -359,4 +385,11 @@ fn a_dead_consumers_page_is_claimed_anew() {
 fn no_consumer_sleeps_through_the_close() {
     run(None, close_model);
     fails(Site::Close, close_model);
+}
+
+#[test]
+fn a_lease_of_the_life_before_is_seen_or_given_up() {
+    run(None, next_life_model);
+    fails(Site::Lease, next_life_model);
+    fails(Site::Retire, next_life_model);
 }
