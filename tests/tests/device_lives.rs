@@ -214,19 +214,22 @@ fn a_frame_that_was_wiped_before_it_was_published_is_dropped_and_counted() {
         reservation.write_at(0, b"before").unwrap();
         reservation
     };
-    let (whole, mut part) = (filled(&mut producer), filled(&mut producer));
+    let (whole, part) = (filled(&mut producer), filled(&mut producer));
     bar.wipe(BYTES);
     let attach = || Consumer::builder(&bar.guest()).unwrap().start(Start::Oldest).attach(LONG).unwrap();
     let mut consumer = attach();
     let sent = producer.publish(whole, &info);
     assert!(matches!(sent, Err(SendError::Wiped { bytes: 6 })), "{sent:?}");
-    let sent = producer.publish_part(&part, 0..6, &info, &[], Box::new(()));
-    assert!(matches!(sent, Err(SendError::Wiped { bytes: 6 })), "{sent:?}");
-    assert_eq!(producer.handle().stats().dropped_newest, 2);
-    // A buffer of a pool is filled again and again.
-    part.write_at(0, b"after.").unwrap();
-    producer.publish_part(&part, 0..6, &info, &[], Box::new(())).unwrap();
+    // However often: it may be that nobody fills it anew.
+    for part in [&part, &part] {
+        let sent = producer.publish_part(part, 0..6, &info, &[], Box::new(()));
+        assert!(matches!(sent, Err(SendError::Wiped { bytes: 6 })), "{sent:?}");
+        assert!(part.is_wiped());
+    }
+    assert_eq!(producer.handle().stats().dropped_newest, 3);
+    producer.send(b"after.", &info).unwrap();
     assert_eq!(consumer.next(LONG).unwrap().to_vec(), b"after.");
+    drop(part);
     let stats = producer.handle().stats();
     assert_eq!(stats.free_bytes + stats.used_bytes, stats.arena_bytes);
 }
@@ -273,8 +276,44 @@ fn a_header_of_which_a_part_is_written_is_no_foreign_file() {
         producer.send(b"x", &FrameInfo::new()).unwrap();
         assert_eq!(consumer.next(LONG).unwrap().to_vec(), b"x");
     }
-    bar.wipe(BYTES);
-    bar.file().write_all_at(b"a database", 16).unwrap();
-    let error = Producer::builder(bar.host()).unwrap().keep_region(true).create().unwrap_err();
-    assert!(matches!(error, CreateError::NotAdoptable { .. }), "{error}");
+}
+
+/// Firmware fills a device's memory from its beginning on, and takes its time. The life in which nothing is lost any more
+/// begins behind it: peers check every byte.
+#[test]
+fn a_wipe_that_takes_its_time_brings_no_zeros_to_consumers_that_copy() {
+    const STEP: usize = 64 * 1024;
+    for from_host in [true, false] {
+        let bar = Bar::new();
+        let place = if from_host { bar.host().to_owned() } else { bar.guest() };
+        let mut producer = peer("producer", &place, "keep=1 lease_ms=400 caps=7 least=20000 most=60000 pace=2000");
+        let mut consumer = peer("consumer", &bar.guest(), "access=snapshot");
+        for round in 1..=3 {
+            consumer.wait("the life", LIMIT, |c| c.count("attaches") >= round && c.count("attached") == 1);
+            consumer.wait_more("checked", 20, LIMIT);
+            let file = bar.file();
+            for at in (0..BYTES).step_by(STEP) {
+                file.write_all_at(&[0; STEP], at).unwrap();
+                std::thread::sleep(Duration::from_millis(4));
+            }
+            consumer.wait("the next life", LIMIT, |c| c.count("attaches") > round);
+            consumer.wait_more("checked", 100, LIMIT);
+        }
+        consumer.stop();
+        producer.wait_more("published", 50, LIMIT);
+        producer.stop();
+    }
+}
+
+/// The bytes of another program look like no part of a header.
+#[test]
+fn what_is_no_part_of_a_header_is_a_foreign_file() {
+    let bar = Bar::new();
+    for (at, text) in [(16, "a database"), (24, "0123456789abcdef0123456789"), (56, "MY PRECIOUS DATA"), (120, "tail")]
+    {
+        bar.wipe(BYTES);
+        bar.file().write_all_at(text.as_bytes(), at).unwrap();
+        let error = Producer::builder(bar.host()).unwrap().keep_region(true).create().unwrap_err();
+        assert!(matches!(error, CreateError::NotAdoptable { .. }), "{text}: {error}");
+    }
 }

@@ -226,6 +226,11 @@ pub(crate) fn is_fallback(memory: &gst::MemoryRef) -> bool {
     unsafe { !ffi::gst_mini_object_get_qdata(memory.as_mut_ptr().cast(), mark()).is_null() }
 }
 
+/// Whether this memory's bytes were wiped with its region, so that it can carry no frame any more.
+pub(crate) fn is_wiped(memory: &gst::MemoryRef) -> bool {
+    reservation(memory).is_some_and(|(reservation, _)| reservation.is_wiped())
+}
+
 /// The reservation behind a memory and the part of it that the memory shows, if it is from an arena.
 pub(crate) fn reservation(memory: &gst::MemoryRef) -> Option<(&Reservation, std::ops::Range<usize>)> {
     let ours = memory.allocator().is_some_and(|a| a.type_() == ArenaAllocator::static_type());

@@ -1,5 +1,5 @@
 //! A video buffer pool whose memory comes from the arena. Buffers that got ordinary memory because the arena was
-//! exhausted are not kept, so that the pool returns to the arena by itself.
+//! exhausted are not kept, so that the pool returns to the arena by itself; nor are those that were wiped.
 //!
 //! # Safety
 //! `VideoBufferPool` is a plain buffer pool subclass whose class struct adds nothing that a subclass must set.
@@ -42,7 +42,7 @@ mod imp {
         }
 
         fn release_buffer(&self, mut buffer: gst::Buffer) {
-            if buffer.iter_memories().any(allocator::is_fallback)
+            if buffer.iter_memories().any(|memory| allocator::is_fallback(memory) || allocator::is_wiped(memory))
                 && let Some(buffer) = buffer.get_mut()
             {
                 buffer.set_flags(gst::BufferFlags::TAG_MEMORY);

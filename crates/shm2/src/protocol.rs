@@ -140,12 +140,14 @@ pub(crate) fn enter(claimed: &AtomicU32, shown: u32) {
 }
 
 /// Producer: ends all that a dead consumer held. The caller holds its page's lock, or saw its lease time pass.
-/// False when the page shows something else by now than `seen`: then it has another owner. While it is cleared, a page
-/// without a lock shows the number of nobody: if this producer dies here, its lease time ends that, too.
+/// False when the page shows something else by now than `seen`: then it has another owner.
 #[cfg(not(loom))]
 pub(crate) fn clear_page(page: &crate::layout::Page, seen: u32) -> bool {
+    if seen & crate::layout::BY_HEARTBEAT != 0 {
+        return clear_unlocked(page, seen);
+    }
     // Nobody takes a page that is being claimed, except by its lock, which the caller holds.
-    if !take_page(&page.claimed, seen, crate::layout::CLAIMING | seen & crate::layout::BY_HEARTBEAT) {
+    if !take_page(&page.claimed, seen, crate::layout::CLAIMING) {
         return false;
     }
     for lease in &page.leases {
@@ -153,6 +155,27 @@ pub(crate) fn clear_page(page: &crate::layout::Page, seen: u32) -> bool {
     }
     page.lease_count.store(0, Ordering::Relaxed);
     page.claimed.store(FREE, Ordering::Release);
+    true
+}
+
+/// A page without a lock shows the number of nobody while it is cleared: if this producer dies here, its successor ends
+/// that after the lease time. If it sleeps here for that long, the page may have a new owner when it goes on: so it takes
+/// away only what it saw before, and what the owner that it evicts left, and `lease_count` stays.
+#[cfg(not(loom))]
+fn clear_unlocked(page: &crate::layout::Page, seen: u32) -> bool {
+    let entries = page.leases.each_ref().map(|lease| held(&lease.sequence));
+    let nobody = crate::layout::CLAIMING | crate::layout::BY_HEARTBEAT;
+    if !take_page(&page.claimed, seen, nobody) {
+        return false;
+    }
+    let owner = u64::from(seen >> 16);
+    for (lease, before) in page.leases.iter().zip(entries) {
+        let found = held(&lease.sequence);
+        if found != 0 && (found == before || (owner != 0 && found >> SIGNED_BITS == owner)) {
+            release_if_mine(&lease.sequence, found);
+        }
+    }
+    let _ = take_page(&page.claimed, nobody, FREE);
     true
 }
 

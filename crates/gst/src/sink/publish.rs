@@ -14,8 +14,9 @@ pub(super) struct Stream {
     is_new: bool,
     /// What the caps say.
     media: Media,
-    /// Ordinary memory of an exhausted arena, held so that upstream's pool does not use it again but allocates anew.
-    _fallback: Option<gst::Buffer>,
+    /// Ordinary memory of an exhausted arena, or what was wiped: held so that upstream's pool does not use it again but
+    /// allocates anew.
+    _spent: Option<gst::Buffer>,
 }
 
 /// A buffer's times, in nanoseconds of this pipeline's running time and of the system's monotonic clock.
@@ -48,7 +49,7 @@ impl Stream {
     /// `blob` describes the stream, see [`set_blob`](Self::set_blob).
     pub(super) fn new(producer: Producer, blob: Vec<u8>) -> Self {
         let is_new = !blob.is_empty();
-        Self { producer, caps: String::new(), blob, is_new, media: Media::default(), _fallback: None }
+        Self { producer, caps: String::new(), blob, is_new, media: Media::default(), _spent: None }
     }
 
     /// Caps for the frames that follow.
@@ -107,7 +108,12 @@ impl Stream {
     }
 
     fn publish_bytes(&mut self, buffer: &gst::Buffer, info: &FrameInfo, blob: &[u8]) -> Result<Path, SendError> {
-        self._fallback = None;
+        let mut memories = (0..buffer.n_memory()).filter_map(|index| buffer.memory(index));
+        self._spent = memories.find(|memory| allocator::is_wiped(memory)).map(private);
+        if self._spent.is_some() {
+            self.producer.handle().count_dropped();
+            return Err(SendError::Wiped { bytes: buffer.size() as u64 });
+        }
         if buffer.n_memory() == 1
             && let Some(memory) = buffer.memory(0)
         {
@@ -115,7 +121,7 @@ impl Stream {
                 return Ok(Path::ZeroCopy);
             }
             if allocator::is_fallback(&memory) {
-                self._fallback = Some(private(memory));
+                self._spent = Some(private(memory));
             }
         }
         self.publish_copy(buffer, info, blob)?;

@@ -60,10 +60,9 @@ impl Session {
         let memory = Memory::new(region.map(0, region.bytes() as usize, false)?);
         let checked = check_life(&region, &memory, settings.liveness)?;
         if checked.by_heart {
-            // Relaxed: only its change counts.
-            pulse.must_beat(memory.header().heartbeat.load(Ordering::Relaxed), &checked, path)?;
+            // Before the look at the generation: a beat of another life is none of this one's.
+            pulse.must_beat(memory.header().heartbeat.load(Ordering::Acquire), &checked, path)?;
             if memory.header().generation.load(Ordering::Acquire) != checked.generation {
-                // That was another one's.
                 return Err(AttachError::NoProducer { path: path.into() });
             }
         }

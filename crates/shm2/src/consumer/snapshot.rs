@@ -78,8 +78,9 @@ impl Snapshot {
         }
         if new.checked.by_heart {
             pulse.must_beat(new.read_word(offset_of!(Header, heartbeat))?, &new.checked, path)?;
+            // A beat of another life is none of this one's.
+            fence(Ordering::Acquire);
             if new.is_other_life() {
-                // That was another one's.
                 return Err(absent());
             }
         }

@@ -38,10 +38,10 @@ pub enum SendError {
         /// The frame's bytes.
         bytes: u64,
     },
-    /// In a device or a kept region: somebody wiped it since the reservation was made. The frame was counted as dropped.
-    #[error("a frame of {bytes} bytes went when the region's memory was wiped; it was dropped and counted")]
+    /// In a device or a kept region: somebody wiped it since the reservation was made. A frame is counted as dropped.
+    #[error("the region's memory was wiped while {bytes} bytes were in it that were not published yet: they are gone")]
     Wiped {
-        /// The frame's bytes.
+        /// The bytes of the frame, the caps or the like.
         bytes: u64,
     },
     /// Under `block`: somebody called `cancel`.

@@ -13,9 +13,8 @@
 //! Sequences go on growing. Where the old counters cannot be true, or were wiped, they start at 1; then only the generation, which every
 //! consumer compares after it wrote its lease entry, protects from a mix-up.
 
-use super::hearts::{Claims, claims};
 use crate::description::{Range, in_arena};
-use crate::layout::{self, CELLS, LEASES, MAX_SEQUENCE, PAGES, W_SEQUENCE};
+use crate::layout::{self, CELLS, LEASES, MAX_SEQUENCE, PAGES, Page, W_SEQUENCE};
 use crate::mapped::Memory;
 use crate::protocol;
 use crate::sync::Ordering;
@@ -39,6 +38,20 @@ impl Held {
     }
 }
 
+/// What each page shows: the claim, and when its owner attached.
+pub(super) type Claims = [(u32, u64); PAGES];
+
+/// The claims that stand in `memory` now.
+pub(super) fn claims(memory: &Memory) -> Claims {
+    std::array::from_fn(|index| claim(memory.page(index)))
+}
+
+pub(super) fn claim(page: &Page) -> (u32, u64) {
+    let claimed = page.claimed.load(Ordering::Acquire);
+    // Relaxed: whoever shows that it reads has stored its time before.
+    (claimed, page.attached_ns.load(Ordering::Relaxed))
+}
+
 /// What a new life must know of those before it.
 #[derive(Debug)]
 pub(super) struct Past {
@@ -46,7 +59,7 @@ pub(super) struct Past {
     pub(super) first: u64,
     /// What consumers still hold.
     pub(super) held: Vec<Held>,
-    /// Their lease time, and what each page showed.
+    /// Their lease time, and what each page showed at its end.
     pub(super) lease: Duration,
     pub(super) claims: Claims,
 }

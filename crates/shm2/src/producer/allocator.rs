@@ -82,6 +82,12 @@ impl Allocator {
         self.by_length.last().is_some_and(|&(longest, _)| longest >= length)
     }
 
+    /// Offset and length of every free range.
+    pub(crate) fn free_ranges(&mut self) -> Vec<(u64, u64)> {
+        self.settle();
+        self.by_offset.iter().map(|(offset, length)| (*offset, *length)).collect()
+    }
+
     /// For trying out what would have to be freed to make room.
     pub(crate) fn outlook(&mut self) -> Outlook {
         self.settle();

@@ -167,7 +167,7 @@ impl Builder {
         let (region, (memory, (generation, past))) = OwnedRegion::create(&self.spec, bytes, perms, keep, begin)?;
         takeover::settle(&memory, &settings, generation, self.spec.path())?;
         let arena = layout::arena_bytes(settings.bytes).ok_or(CreateError::Size { bytes: settings.bytes })?;
-        let hearts = Hearts::new(past.lease, past.claims);
+        let hearts = Hearts::new(past.lease);
         let mut state = State::new(arena, max_leases as usize, u64::from(history), past);
         state.has_unseen_consumers = settings.keep_region;
         // Closed like any other if it finds no thread.
@@ -188,7 +188,7 @@ impl Settings {
             return Err(setting("perms", self.perms.into(), "permission bits up to 0777"));
         }
         if !(LEAST_LEASE_TIME..=MOST_LEASE_TIME).contains(&self.lease_time) {
-            let ms = self.lease_time.as_millis().try_into().unwrap_or(u64::MAX);
+            let ms = self.lease_time.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(u64::MAX);
             return Err(setting("lease time in ms", ms, "100 to 3600000"));
         }
         Ok(())
@@ -221,12 +221,18 @@ fn begin_life(memory: &Memory, settings: &Settings, clear_dead: &dyn Fn(&Memory)
         counter.store(0, Ordering::Relaxed);
     }
     header.producer_waits.store(0, Ordering::Relaxed);
-    fill_header(memory, settings, arena);
+    go_live(memory, settings);
     (generation, past)
 }
 
 /// The constants, the settings, and last the state.
-pub(super) fn fill_header(memory: &Memory, settings: &Settings, arena: u64) {
+pub(super) fn go_live(memory: &Memory, settings: &Settings) {
+    fill_constants(memory, settings);
+    memory.header().state.store(layout::STATE_LIVE, Ordering::Release);
+}
+
+/// The constants and the settings: with them a producer lives, but as long as the state does not say so, no region.
+pub(super) fn fill_constants(memory: &Memory, settings: &Settings) {
     let header = memory.header();
     let relaxed = Ordering::Relaxed;
     header.version.store(layout::VERSION, relaxed);
@@ -235,7 +241,7 @@ pub(super) fn fill_header(memory: &Memory, settings: &Settings, arena: u64) {
     header.ring_offset.store(layout::RING_OFFSET, relaxed);
     header.pages_offset.store(layout::PAGES_OFFSET, relaxed);
     header.arena_offset.store(layout::ARENA_OFFSET, relaxed);
-    header.arena_bytes.store(arena, relaxed);
+    header.arena_bytes.store(layout::arena_bytes(settings.bytes).unwrap_or_default(), relaxed);
     header.cells.store(layout::CELLS as u32, relaxed);
     header.cell_bytes.store(layout::CELL_BYTES as u32, relaxed);
     header.pages.store(layout::PAGES as u32, relaxed);
@@ -253,7 +259,6 @@ pub(super) fn fill_header(memory: &Memory, settings: &Settings, arena: u64) {
     renew_beacon(memory, backend::monotonic_ns(), header.head.load(relaxed));
     // Where memory was empty somebody may look already: by these two all else is there.
     header.magic.store(layout::MAGIC, Ordering::Release);
-    header.state.store(layout::STATE_LIVE, Ordering::Release);
 }
 
 /// A sequence lock: readers skip a beacon whose number is odd or changes while they read.

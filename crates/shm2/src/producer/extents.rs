@@ -131,6 +131,11 @@ impl Extents {
         outlook.free(extent.start, extent.length) >= bytes
     }
 
+    /// Offset in the arena and length of every range that nobody uses.
+    pub(crate) fn free_ranges(&mut self) -> Vec<(u64, u64)> {
+        self.allocator.free_ranges()
+    }
+
     /// All bytes of the arena.
     pub(crate) fn bytes(&self) -> u64 {
         self.arena

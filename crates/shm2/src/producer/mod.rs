@@ -80,7 +80,7 @@ impl Producer {
     ) -> Result<u64, SendError> {
         self.check(&reservation)?;
         let payload = Range { offset: reservation.place().0, length: reservation.len() as u64 };
-        let life = reservation.life();
+        let life = reservation.life;
         let extent = reservation.into_extent();
         self.send_record(payload, extent, life, info, meta, None)
     }
@@ -90,7 +90,8 @@ impl Producer {
     ///
     /// # Errors
     /// As [`publish`](Self::publish); [`SendError::Range`] when the part lies outside, [`SendError::Description`] when
-    /// `meta` is too long. After [`SendError::Wiped`] the reservation may be filled and published again.
+    /// `meta` is too long. After [`SendError::Wiped`] nothing of this reservation can be published any more: make
+    /// another one.
     pub fn publish_part(
         &mut self,
         reservation: &Reservation,
@@ -107,11 +108,7 @@ impl Producer {
         let (start, extent) = reservation.place();
         extent.into_iter().for_each(|id| self.shared.lock().state.extents.retain(id));
         let payload = Range { offset: start + offset, length: end - offset };
-        let sent = self.send_record(payload, extent, reservation.life(), info, meta, Some(keep));
-        if matches!(sent, Err(SendError::Wiped { .. })) {
-            reservation.renew();
-        }
-        sent
+        self.send_record(payload, extent, reservation.life, info, meta, Some(keep))
     }
 
     /// Copies `bytes` into the region and publishes them.
@@ -148,14 +145,19 @@ impl Producer {
         reservation.write_at(0, caps)?;
         reservation.write_at(caps.len(), blob)?;
         let (offset, extent) = reservation.place();
-        let _ = reservation.into_extent();
         self.shared.with(|inner| {
+            self.shared.keep_life(inner)?;
+            if reservation.life != inner.generation {
+                return Err(SendError::Wiped { bytes: length + stream });
+            }
             let id = inner.caps.map_or(1, |old| old.id.wrapping_add(1).max(1));
             let old = inner.caps.replace(CurrentCaps { id, extent, offset, length, stream });
             old.and_then(|old| old.extent).into_iter().for_each(|id| inner.state.extents.release(id));
             let is_safe = !self.shared.settings.keep_region;
             inner.caps_copy = (!is_safe).then(|| [caps, blob].concat().into());
-        });
+            Ok(())
+        })?;
+        let _ = reservation.into_extent();
         Ok(())
     }
 
@@ -178,7 +180,7 @@ impl Producer {
     /// # Errors
     /// As for a frame; what finds no room is not counted as a dropped frame.
     pub fn send_event(&mut self, info: &FrameInfo, meta: &[u8]) -> Result<u64, SendError> {
-        let life = self.shared.life();
+        let life = self.shared.life()?;
         let (range, extent) = self.meta_blob(meta, Shared::reserve_uncounted)?;
         self.shared.publish(
             Description { kind: Kind::Event, meta: range, ..description(Range::default(), info) },

@@ -33,17 +33,17 @@ impl Shared {
                 continue;
             }
             let by_heartbeat = claimed & layout::BY_HEARTBEAT != 0;
+            let is_inherited = inner.state.is_inherited(index, page);
             let lives = match by_heartbeat {
                 false => !self.clear_if_unlocked(index, claimed, page),
                 true => {
-                    inner.hearts.is_alive(index, claimed, page, self.settings.lease_time)
+                    inner.hearts.is_alive(index, claimed, page, self.settings.lease_time, is_inherited)
                         || !self.evict(index, claimed, page)
                 }
             };
             // Who is still coming has no place in the stream yet: whoever waits for a consumer must not begin.
             let is_attached = !matches!(layout::claim_state(claimed), layout::HOLDING | layout::CLAIMING);
             // Nor has one of the life before, who may be dead or stopped: it attaches anew if it can.
-            let is_inherited = inner.hearts.is_inherited(index, claimed, page);
             alive += usize::from(lives && is_attached && !is_inherited);
         }
         inner.state.snapshots = self.region.has_snapshots();

@@ -3,7 +3,6 @@
 use super::extents::ExtentId;
 use super::shared::Shared;
 use crate::error::SendError;
-use crate::sync::{AtomicU64, Ordering};
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -16,24 +15,13 @@ pub struct Reservation {
     extent: Option<ExtentId>,
     offset: u64,
     bytes: u64,
-    /// The life in which its bytes were last known to be whole.
-    life: AtomicU64,
+    /// The life in which it may be published: what ends that takes the bytes along.
+    pub(super) life: u64,
 }
 
 impl Reservation {
     pub(super) fn new(shared: Arc<Shared>, extent: Option<ExtentId>, offset: u64, bytes: u64, life: u64) -> Self {
-        Self { shared, extent, offset, bytes, life: AtomicU64::new(life) }
-    }
-
-    /// The life in which it may be published: what ends that takes the bytes along.
-    pub(super) fn life(&self) -> u64 {
-        // Relaxed: a plain value, of whoever publishes.
-        self.life.load(Ordering::Relaxed)
-    }
-
-    /// What is filled in from here on belongs to the life that is now.
-    pub(super) fn renew(&self) {
-        self.life.store(self.shared.life(), Ordering::Relaxed);
+        Self { shared, extent, offset, bytes, life }
     }
 
     /// Bytes reserved.
@@ -75,6 +63,11 @@ impl Reservation {
     fn pointer(&self) -> NonNull<u8> {
         // The range was given out by the allocator, so it lies in the region.
         self.shared.memory.pointer(self.offset, self.bytes).unwrap_or(NonNull::dangling())
+    }
+
+    /// Whether its bytes went when the region's memory was wiped, so that nothing of it can be published any more.
+    pub fn is_wiped(&self) -> bool {
+        self.shared.settings.keep_region && self.life != self.shared.lock().generation
     }
 
     /// Offset in the region, and the extent.

@@ -6,6 +6,7 @@ use super::extents::ExtentId;
 use super::hearts::Hearts;
 use super::reservation::Reservation;
 use super::state::{Record, State};
+use super::wiped::Settling;
 use crate::backend::{self, Event, OwnedRegion, Watch};
 use crate::description::{Description, Kind};
 use crate::error::SendError;
@@ -58,6 +59,8 @@ pub(super) struct Inner {
     pub(super) generation: u64,
     /// Another number that was found, the heart that was seen with it, and since when.
     pub(super) suspect: Option<(u64, u64, Instant)>,
+    /// The memory was wiped, perhaps not to its end yet.
+    pub(super) settling: Option<Settling>,
     pub(super) stats: Counters,
     fresh: u64,
     pub(super) last_probe: u64,
@@ -93,7 +96,8 @@ impl Beat for Shared {
             return;
         }
         // A region that was wiped while no frames come is mended here. Closed, it beats until upstream writes no more.
-        if self.closed.load(Ordering::Acquire) || self.look_after_life(&mut inner).is_ok() {
+        let is_closed = self.closed.load(Ordering::Acquire);
+        if is_closed || self.look_after_life(&mut inner).is_ok() || inner.settling.is_some() {
             heartbeat::advance(&self.memory.header().heartbeat);
         }
         let dropped = inner.state.take_dropped();
@@ -116,10 +120,21 @@ impl Shared {
     ) -> Arc<Self> {
         let arena = state.extents.bytes();
         let stats = Counters::default();
-        let (caps, caps_copy, suspect) = (None, None, None);
+        let (caps, caps_copy, suspect, settling) = (None, None, None, None);
         let (fresh, last_probe, last_beacon) = (0, 0, 0);
-        let inner =
-            Inner { state, caps, caps_copy, generation, suspect, stats, fresh, last_probe, last_beacon, hearts };
+        let inner = Inner {
+            state,
+            caps,
+            caps_copy,
+            generation,
+            suspect,
+            settling,
+            stats,
+            fresh,
+            last_probe,
+            last_beacon,
+            hearts,
+        };
         let event = Arc::default();
         Arc::new(Self {
             _watch: region.watch(&event),
@@ -235,9 +250,9 @@ impl Shared {
         Some(Reservation::new(self.clone(), id, offset, bytes, inner.generation))
     }
 
-    /// The number of this life.
-    pub(super) fn life(&self) -> u64 {
-        self.lock().generation
+    /// The number of this life, if it goes on.
+    pub(super) fn life(&self) -> Result<u64, SendError> {
+        self.with(|inner| self.keep_life(inner).map(|()| inner.generation))
     }
 
     /// Frames below this may go to make room: all under `drop-oldest`, else those that everybody has read.

@@ -3,7 +3,7 @@
 //! All of it sits behind one mutex. What user code attached to a frame ([`Keep`]) is never dropped in here, because
 //! dropping it may call back: it goes out through [`State::take_dropped`] and is dropped after the mutex is free.
 
-use super::adopt::{Held, Past};
+use super::adopt::{Claims, Held, Past, claim};
 use super::extents::{ExtentId, Extents};
 use crate::description::Kind;
 use crate::layout::{CELLS, FREE, LEASES, PAGES, Page, READING, claim_state};
@@ -44,6 +44,8 @@ pub(crate) struct State {
     limbo: Vec<Record>,
     /// What consumers hold of an earlier life in the same memory.
     inherited: Vec<(Held, ExtentId)>,
+    /// What the pages showed when this life began.
+    claims: Claims,
     dropped: Vec<Keep>,
     next: u64,
     oldest: u64,
@@ -64,6 +66,7 @@ impl State {
         let inherited = past.held.into_iter().zip(extents.adopt(&ranges)).collect();
         Self {
             extents,
+            claims: past.claims,
             ring: VecDeque::with_capacity(CELLS as usize),
             others: 0,
             limbo: Vec::new(),
@@ -138,9 +141,23 @@ impl State {
         (0..self.pages_seen).map(|i| (i, memory.page(i)))
     }
 
+    /// A life began in which these claims stood already.
+    pub(super) fn inherit(&mut self, claims: Claims) {
+        self.claims = claims;
+    }
+
+    /// Whether the owner of a page attached to the life before: it may hold frames, but reads none of this life.
+    pub(crate) fn is_inherited(&self, index: usize, page: &Page) -> bool {
+        let (before, since) = self.claims[index];
+        let is_same = |(claimed, attached): (u32, u64)| before >> 16 == claimed >> 16 && since == attached;
+        before != FREE && is_same(claim(page))
+    }
+
     /// Pages whose consumer is attached, by its own word.
-    pub(crate) fn attached<'m>(&mut self, memory: &'m Memory) -> impl Iterator<Item = (usize, &'m Page)> + use<'m> {
-        self.pages(memory).filter(|(_, page)| claim_state(page.claimed.load(Ordering::Acquire)) == READING)
+    pub(crate) fn attached<'m>(&mut self, memory: &'m Memory) -> impl Iterator<Item = (usize, &'m Page)> {
+        let pages = self.pages(memory);
+        let reads = |page: &Page| claim_state(page.claimed.load(Ordering::Acquire)) == READING;
+        pages.filter(move |(index, page)| reads(page) && !self.is_inherited(*index, page))
     }
 
     /// Page and cursor of the attached consumer that is furthest behind. A cursor that cannot be is put in range.

@@ -1,7 +1,7 @@
 //! Memory that another kernel may share: whether somebody lives there can only be seen by its heart, and two who begin at
 //! the same moment must find out who was second.
 
-use super::builder::{LEAST_LEASE_TIME, Settings, fill_header};
+use super::builder::{LEAST_LEASE_TIME, Settings, go_live};
 use crate::device::DeviceError;
 use crate::error::CreateError;
 use crate::heartbeat::Observed;
@@ -97,6 +97,6 @@ pub(super) fn settle(memory: &Memory, settings: &Settings, generation: u64, path
         return Err(CreateError::Busy { path: path.into() });
     }
     // The other one may have left some of its own settings.
-    fill_header(memory, settings, layout::arena_bytes(settings.bytes).unwrap_or_default());
+    go_live(memory, settings);
     Ok(())
 }

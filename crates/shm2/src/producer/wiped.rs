@@ -4,12 +4,17 @@
 //! Both are seen by the generation in the header. After a wipe everything in the region is made anew, as a new life of the
 //! same producer: consumers attach again. Frames that were there are lost; sequences go on growing. A producer that finds a
 //! successor gives up.
+//!
+//! A wipe takes its time, and begins at the header. So the new life begins only when marks in the free parts of the arena
+//! have stood for a while. Until then the header says that a producer lives, but no region.
 
-use super::builder::fill_header;
-use super::hearts::{self, Hearts};
+use super::adopt::claims;
+use super::builder::{fill_constants, go_live};
+use super::hearts::Hearts;
 use super::shared::{Inner, Shared};
 use crate::backend;
 use crate::error::SendError;
+use crate::heartbeat;
 use crate::layout::{self, CELLS, W_SEQUENCE};
 use crate::protocol;
 use crate::sync::Ordering;
@@ -19,6 +24,18 @@ use std::time::{Duration, Instant};
 const LOOKED_AT: usize = 1024;
 /// A number that stands for so long is no stray write.
 const SUSPECT: Duration = Duration::from_millis(50);
+/// Marks that stand for so long say that the wipe is over.
+const QUIET: Duration = Duration::from_millis(50);
+/// Bytes from one mark to the next, and how many marks there are at most, but for one at the end of each free range.
+const STRIDE: u64 = 64 * 1024;
+const MOST_MARKS: u64 = 4096;
+
+/// What a producer waits for after a wipe.
+pub(super) struct Settling {
+    /// Where marks stand, as offsets in the region.
+    marks: Vec<u64>,
+    since: Instant,
+}
 
 impl Shared {
     /// Whether this producer may go on writing; mends the region if it was wiped.
@@ -34,7 +51,7 @@ impl Shared {
         if found == inner.generation {
             // A number that comes back after this one is looked at anew.
             inner.suspect = None;
-            return Ok(());
+            return self.settle(inner);
         }
         let is_successor = match found {
             0 => Some(false),
@@ -42,17 +59,15 @@ impl Shared {
             _ => self.judge(inner, found),
         };
         match is_successor {
-            Some(false) => {
-                self.begin_again(inner);
-                Ok(())
-            }
+            Some(false) => self.begin_to_settle(inner),
             Some(true) => {
                 self.taken_over.store(true, Ordering::Release);
-                Err(SendError::TakenOver { path: self.region.path().into() })
+                return Err(SendError::TakenOver { path: self.region.path().into() });
             }
             // Nothing is written meanwhile.
-            None => Err(SendError::Full { bytes: 0 }),
+            None => {}
         }
+        Err(SendError::Full { bytes: 0 })
     }
 
     /// For a producer that has the lock, so that only one in another kernel can be there: whether the number found is a
@@ -80,7 +95,8 @@ impl Shared {
     pub(super) fn look_after_life(&self, inner: &mut Inner) -> Result<(), SendError> {
         self.keep_life(inner)?;
         if self.settings.keep_region && !self.is_over() && !(self.has_header(inner) && self.has_caps(inner)) {
-            self.begin_again(inner);
+            self.begin_to_settle(inner);
+            return Err(SendError::Full { bytes: 0 });
         }
         Ok(())
     }
@@ -103,13 +119,62 @@ impl Shared {
         self.memory.copy_to_vec(caps.offset, part.len() as u64).is_some_and(|found| found == part)
     }
 
-    /// A new life after a wipe.
-    fn begin_again(&self, inner: &mut Inner) {
+    /// After a wipe, or in the middle of one: nothing that was there counts any more.
+    fn begin_to_settle(&self, inner: &mut Inner) {
         let header = self.memory.header();
         protocol::close(&header.state);
         inner.suspect = None;
         inner.generation = backend::random_nonzero();
         header.generation.store(inner.generation, Ordering::Release);
+        heartbeat::advance(&header.heartbeat);
+        // Whoever would begin a life here meanwhile sees that somebody lives.
+        fill_constants(&self.memory, &self.settings);
+        self.wake(u64::MAX);
+        inner.state.forget_all(&self.memory);
+        let mut settling = Settling { marks: Vec::new(), since: Instant::now() };
+        self.mark(inner, &mut settling);
+        inner.settling = Some(settling);
+    }
+
+    /// Puts marks into memory that nobody has.
+    fn mark(&self, inner: &mut Inner, settling: &mut Settling) {
+        let stride = (self.arena / MOST_MARKS).next_multiple_of(layout::GRANULE).max(STRIDE);
+        settling.marks.clear();
+        for (start, length) in inner.state.extents.free_ranges() {
+            let last = start + length - layout::GRANULE;
+            settling
+                .marks
+                .extend((start..last).step_by(stride as usize).chain([last]).map(|at| layout::ARENA_OFFSET + at));
+        }
+        let mark = inner.generation.to_le_bytes();
+        for at in &settling.marks {
+            // It lies in the arena.
+            let _ = self.memory.copy_in(*at, &mark);
+        }
+        settling.since = Instant::now();
+    }
+
+    /// Goes on with the new life when the wipe is over.
+    fn settle(&self, inner: &mut Inner) -> Result<(), SendError> {
+        let Some(mut settling) = inner.settling.take() else { return Ok(()) };
+        if settling.since.elapsed() >= QUIET {
+            let mut found = [0; 8];
+            let stands = |at: &u64| self.memory.copy_out(*at, &mut found) && found == inner.generation.to_le_bytes();
+            if settling.marks.iter().all(stands) && self.memory.header().magic.load(Ordering::Relaxed) == layout::MAGIC
+            {
+                self.begin_again(inner);
+                return Ok(());
+            }
+            fill_constants(&self.memory, &self.settings);
+            self.mark(inner, &mut settling);
+        }
+        inner.settling = Some(settling);
+        Err(SendError::Full { bytes: 0 })
+    }
+
+    /// A new life after a wipe.
+    fn begin_again(&self, inner: &mut Inner) {
+        let header = self.memory.header();
         let first = inner.state.forget_all(&self.memory);
         for cell in 0..CELLS {
             self.memory.cell(cell).words[W_SEQUENCE].store(0, Ordering::Release);
@@ -120,8 +185,9 @@ impl Shared {
             // Where they stand was wiped, too. The range is this producer's own extent.
             let _ = self.memory.copy_in(caps.offset, bytes);
         }
-        inner.hearts = Hearts::new(self.settings.lease_time, hearts::claims(&self.memory));
-        fill_header(&self.memory, &self.settings, layout::arena_bytes(self.settings.bytes).unwrap_or_default());
+        inner.hearts = Hearts::new(self.settings.lease_time);
+        inner.state.inherit(claims(&self.memory));
+        go_live(&self.memory, &self.settings);
         self.wake(u64::MAX);
         self.event.signal();
     }

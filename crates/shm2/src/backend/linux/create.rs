@@ -367,16 +367,38 @@ impl Head {
     /// write it in another kernel.
     fn is_unfinished(&self, bytes: u64) -> bool {
         use layout::Header as H;
-        let words = [(offset_of!(H, version), layout::VERSION), (offset_of!(H, header_bytes), size_of::<H>() as u32)];
+        let words = [
+            (offset_of!(H, version), layout::VERSION),
+            (offset_of!(H, header_bytes), size_of::<H>() as u32),
+            (offset_of!(H, cells), layout::CELLS as u32),
+            (offset_of!(H, cell_bytes), layout::CELL_BYTES as u32),
+            (offset_of!(H, pages), layout::PAGES as u32),
+            (offset_of!(H, page_stride), layout::SECTION as u32),
+        ];
         let longs = [
             (offset_of!(H, magic), 0),
             (offset_of!(H, region_bytes), bytes),
             (offset_of!(H, ring_offset), layout::RING_OFFSET),
             (offset_of!(H, pages_offset), layout::PAGES_OFFSET),
             (offset_of!(H, arena_offset), layout::ARENA_OFFSET),
+            (offset_of!(H, arena_bytes), layout::arena_bytes(bytes).unwrap_or_default()),
+        ];
+        let limits = [
+            (offset_of!(H, max_leases), layout::LEASES as u32),
+            (offset_of!(H, full_policy), 2),
+            (offset_of!(H, lease_ms), 3_600_000),
+            (offset_of!(H, kept), layout::KEPT_BY_HEARTBEAT),
         ];
         words.iter().all(|(at, expected)| [0, *expected].contains(&self.word(*at)))
             && longs.iter().all(|(at, expected)| [0, *expected].contains(&self.long(*at)))
+            && limits.iter().all(|(at, most)| self.word(*at) <= *most)
+            && (self.word(offset_of!(H, version)) != 0 || self.has_only_numbers())
+    }
+
+    /// The two numbers that precede the version.
+    fn has_only_numbers(&self) -> bool {
+        let numbers = [offset_of!(layout::Header, generation), offset_of!(layout::Header, first_sequence)];
+        (0..self.0.len()).step_by(8).all(|at| numbers.contains(&at) || self.long(at) == 0)
     }
 
     /// Whether the next producer must go on in this file.
