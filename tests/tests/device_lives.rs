@@ -286,7 +286,8 @@ fn a_wipe_that_takes_its_time_brings_no_zeros_to_consumers_that_copy() {
     for from_host in [true, false] {
         let bar = Bar::new();
         let place = if from_host { bar.host().to_owned() } else { bar.guest() };
-        let mut producer = peer("producer", &place, "keep=1 lease_ms=400 caps=7 least=20000 most=60000 pace=2000");
+        let mut producer =
+            peer("producer", &place, "keep=1 lease_ms=400 caps=7 least=2000 most=6000 pace=2000 history=100");
         let mut consumer = peer("consumer", &bar.guest(), "access=snapshot");
         for round in 1..=3 {
             consumer.wait("the life", LIMIT, |c| c.count("attaches") >= round && c.count("attached") == 1);

@@ -282,6 +282,11 @@ pub const fn page_offset(index: usize) -> u64 {
     PAGES_OFFSET + index as u64 * SECTION
 }
 
+/// Offset in the region of a word of consumer page `index` that no consumer reads or writes.
+pub(crate) const fn page_spare_offset(index: usize) -> u64 {
+    page_words_offset(index) + std::mem::offset_of!(Page, pad0) as u64
+}
+
 /// Offset in the region of the cell that holds `sequence`.
 pub const fn cell_offset(sequence: u64) -> u64 {
     RING_OFFSET + (sequence % CELLS) * CELL_BYTES

@@ -5,8 +5,8 @@
 //! same producer: consumers attach again. Frames that were there are lost; sequences go on growing. A producer that finds a
 //! successor gives up.
 //!
-//! A wipe takes its time, and begins at the header. So the new life begins only when marks in the free parts of the arena
-//! have stood for a while. Until then the header says that a producer lives, but no region.
+//! A wipe takes its time, and begins at the header. So the new life begins only when marks all over the region, in words
+//! that nobody reads, have stood for a while. Until then the header says that a producer lives, but no region.
 
 use super::adopt::claims;
 use super::builder::{fill_constants, go_live};
@@ -25,7 +25,9 @@ const LOOKED_AT: usize = 1024;
 /// A number that stands for so long is no stray write.
 const SUSPECT: Duration = Duration::from_millis(50);
 /// Marks that stand for so long say that the wipe is over.
-const QUIET: Duration = Duration::from_millis(50);
+const QUIET: Duration = Duration::from_millis(100);
+/// What one look counts for at most: whoever wipes may have been paused as well.
+const LOOK: Duration = Duration::from_millis(25);
 /// Bytes from one mark to the next, and how many marks there are at most, but for one at the end of each free range.
 const STRIDE: u64 = 64 * 1024;
 const MOST_MARKS: u64 = 4096;
@@ -34,7 +36,8 @@ const MOST_MARKS: u64 = 4096;
 pub(super) struct Settling {
     /// Where marks stand, as offsets in the region.
     marks: Vec<u64>,
-    since: Instant,
+    quiet: Duration,
+    looked: Instant,
 }
 
 impl Shared {
@@ -131,45 +134,50 @@ impl Shared {
         fill_constants(&self.memory, &self.settings);
         self.wake(u64::MAX);
         inner.state.forget_all(&self.memory);
-        let mut settling = Settling { marks: Vec::new(), since: Instant::now() };
+        let mut settling = Settling { marks: Vec::new(), quiet: Duration::ZERO, looked: Instant::now() };
         self.mark(inner, &mut settling);
         inner.settling = Some(settling);
     }
 
-    /// Puts marks into memory that nobody has.
+    /// Puts marks into cells that nobody reads, spare words of the pages, and what nobody has of the arena.
     fn mark(&self, inner: &mut Inner, settling: &mut Settling) {
-        let stride = (self.arena / MOST_MARKS).next_multiple_of(layout::GRANULE).max(STRIDE);
-        settling.marks.clear();
+        let stride = (self.arena / MOST_MARKS).next_multiple_of(layout::GRANULE).max(STRIDE) as usize;
+        let cells = (0..CELLS).step_by((STRIDE / layout::CELL_BYTES) as usize);
+        settling.marks = cells.map(|cell| layout::cell_offset(cell) + 8 * layout::W_LATENCY as u64).collect();
+        settling.marks.extend((0..layout::PAGES).map(layout::page_spare_offset));
         for (start, length) in inner.state.extents.free_ranges() {
-            let last = start + length - layout::GRANULE;
-            settling
-                .marks
-                .extend((start..last).step_by(stride as usize).chain([last]).map(|at| layout::ARENA_OFFSET + at));
+            let (start, end) = (layout::ARENA_OFFSET + start, layout::ARENA_OFFSET + start + length);
+            settling.marks.extend((start..end).step_by(stride).chain([end - layout::GRANULE]));
         }
         let mark = inner.generation.to_le_bytes();
         for at in &settling.marks {
-            // It lies in the arena.
+            // It lies in the region, where nobody reads.
             let _ = self.memory.copy_in(*at, &mark);
         }
-        settling.since = Instant::now();
+        (settling.quiet, settling.looked) = (Duration::ZERO, Instant::now());
     }
 
     /// Goes on with the new life when the wipe is over.
     fn settle(&self, inner: &mut Inner) -> Result<(), SendError> {
         let Some(mut settling) = inner.settling.take() else { return Ok(()) };
-        if settling.since.elapsed() >= QUIET {
-            let mut found = [0; 8];
-            let stands = |at: &u64| self.memory.copy_out(*at, &mut found) && found == inner.generation.to_le_bytes();
-            if settling.marks.iter().all(stands) && self.memory.header().magic.load(Ordering::Relaxed) == layout::MAGIC
-            {
-                self.begin_again(inner);
-                return Ok(());
-            }
+        settling.quiet += settling.looked.elapsed().min(LOOK);
+        settling.looked = Instant::now();
+        if !self.stand(&settling.marks, inner.generation) {
             fill_constants(&self.memory, &self.settings);
             self.mark(inner, &mut settling);
         }
+        if settling.quiet >= QUIET {
+            self.begin_again(inner);
+            return Ok(());
+        }
         inner.settling = Some(settling);
         Err(SendError::Full { bytes: 0 })
+    }
+
+    fn stand(&self, marks: &[u64], generation: u64) -> bool {
+        let mut found = [0; 8];
+        let mut stands = |at: &u64| self.memory.copy_out(*at, &mut found) && found == generation.to_le_bytes();
+        self.memory.header().magic.load(Ordering::Relaxed) == layout::MAGIC && marks.iter().all(&mut stands)
     }
 
     /// A new life after a wipe.
