@@ -395,3 +395,35 @@ fn a_stopped_consumer_of_the_life_before_is_not_counted() {
         consumer.stop();
     }
 }
+
+/// Nor is it waited for, as those are who read this life.
+#[test]
+fn a_stopped_consumer_of_the_life_before_blocks_nobody() {
+    for options in ["access=lease", "access=lease life=heartbeat"] {
+        let name = Name::new();
+        let producer = Peer::producer(&name, "keep=1 arena=400000");
+        let consumer = || Peer::start(&format!("idle-consumer {} {options}", &*name));
+        let mut stopped = consumer();
+        stopped.wait_more("checked", 5, LIMIT);
+        stopped.signal(Signal::STOP);
+        producer.kill();
+        let policy = shm2::FullPolicy::Block { timeout: Some(RECOVERY) };
+        let mut next = kept(&name).full_policy(policy).create().unwrap();
+        let mut reader = consumer();
+        let begun = Instant::now();
+        while next.consumers() == 0 {
+            assert!(begun.elapsed() < LIMIT, "no consumer");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // More than the ring has cells.
+        for _ in 0..2 * layout::CELLS {
+            next.send(b"", &FrameInfo::new()).unwrap();
+        }
+        assert!(next.drain(LIMIT), "{options}");
+        reader.wait("the last frames", LIMIT, |r| r.count("checked") >= 2 * layout::CELLS - 1);
+        stopped.signal(Signal::CONT);
+        stopped.wait("the next producer", LIMIT, |c| c.count("attaches") == 2);
+        drop(next);
+        (reader.stop(), stopped.stop());
+    }
+}

@@ -3,6 +3,7 @@
 
 use rustix::process::Signal;
 use shm2::points::ALL;
+use shm2_tests::bar::{Bar, peer};
 use shm2_tests::{LIMIT, Name, Peer, RECOVERY};
 use std::time::{Duration, Instant};
 
@@ -21,11 +22,14 @@ enum Role {
     Producer,
     Lease,
     Snapshot,
+    /// A producer without locks, which has a test of its own.
+    Guest,
 }
 
 fn role(point: &str) -> Role {
     match point.split('.').next() {
         Some("create" | "reserve" | "publish" | "recycle" | "reap" | "close") => Role::Producer,
+        Some("evict") => Role::Guest,
         Some("attach" | "lease" | "release" | "detach") => Role::Lease,
         _ => Role::Snapshot,
     }
@@ -34,7 +38,7 @@ fn role(point: &str) -> Role {
 /// A few passes are let by where a point is passed with each frame.
 fn pass(point: &str) -> &'static str {
     match point.split('.').next() {
-        Some("create" | "close" | "attach" | "detach" | "reap") => "1",
+        Some("create" | "close" | "attach" | "detach" | "reap" | "evict") => "1",
         _ if point == "snapshot.shown" => "1",
         _ => "37",
     }
@@ -177,7 +181,7 @@ fn run(fault: Fault, roles: &[Role]) {
     for point in &points {
         let recovery = match role(point) {
             Role::Producer => producer_fault(point, fault),
-            Role::Lease | Role::Snapshot => consumer_fault(point, fault),
+            Role::Lease | Role::Snapshot | Role::Guest => consumer_fault(point, fault),
         };
         worst = worst.max((recovery, point));
     }
@@ -256,4 +260,32 @@ fn a_consumer_without_locks_that_sleeps_at_any_point_takes_nothing_from_others()
         }
         finish(producer, others.into());
     }
+}
+
+/// A guest's producer sleeps while it evicts a dead consumer. When it goes on, its successor lives, and the page has
+/// another owner.
+#[test]
+fn a_producer_that_sleeps_while_it_evicts_takes_nothing_from_the_next_owner() {
+    let bar = Bar::new();
+    let options = "arena=400000 least=10000 most=60000 lease_ms=100";
+    let mut victim = start("evict.taken", Fault::Stop, &format!("producer {} {options}", bar.guest()));
+    let mut dead = peer("consumer", &bar.guest(), "access=lease");
+    dead.wait_more("checked", 5, LIMIT);
+    dead.kill();
+    wait_for_fault("evict.taken", Fault::Stop, &mut victim);
+    let mut next = peer("producer", bar.host(), &format!("{options} keep=1"));
+    let page = || {
+        let mut word = [0; 4];
+        let at = shm2::layout::page_offset(0) + 12;
+        std::os::unix::fs::FileExt::read_exact_at(&bar.file(), &mut word, at).map(|()| u32::from_le_bytes(word))
+    };
+    next.wait("page 0", LIMIT, |_| page().is_ok_and(|word| word == shm2::layout::FREE));
+    let mut owner = peer("consumer", bar.host(), "access=lease hold=6");
+    owner.wait_more("checked", 20, LIMIT);
+    let owned = page().expect("page 0");
+    victim.signal(Signal::CONT);
+    assert!(!victim.wait_end().success(), "it has a successor");
+    owner.wait_more("checked", 300, LIMIT);
+    assert_eq!(page().expect("page 0"), owned);
+    finish(next, vec![owner]);
 }

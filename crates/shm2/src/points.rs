@@ -40,6 +40,7 @@ mod armed {
         "recycle.scanned",
         "reap.locked",
         "reap.cleared",
+        "evict.taken",
         "close.state",
         "close.unlinked",
         "close.unlocked",

@@ -168,6 +168,7 @@ fn clear_unlocked(page: &crate::layout::Page, seen: u32) -> bool {
     if !take_page(&page.claimed, seen, nobody) {
         return false;
     }
+    crate::points::point!("evict.taken");
     let owner = u64::from(seen >> 16);
     for (lease, before) in page.leases.iter().zip(entries) {
         let found = held(&lease.sequence);
