@@ -226,3 +226,52 @@ fn a_transform_in_place_behind_the_source_writes_into_its_own_copy() {
     assert!(sample.buffer().unwrap().map_readable().unwrap()[0] > 0x90);
     assert_eq!(brighter.stat("src", "copied"), 0);
 }
+
+/// What stood in the arena when its memory was wiped reaches nobody, from pools and from those who keep one picture, and
+/// pools come back to the arena with new memory.
+#[cfg(unix)]
+#[test]
+fn no_frame_that_was_wiped_is_sent_and_pools_go_on() {
+    use shm2::{Access, Consumer, ReceiveError, Start};
+    use std::time::Duration;
+    const BYTES: usize = 16 << 20;
+    let caps = "video/x-raw,format=GRAY8,width=64,height=64,framerate=100/1";
+    let live = format!("videotestsrc is-live=true pattern=white ! {caps}");
+    let still = format!("videotestsrc num-buffers=1 pattern=white ! {caps} ! imagefreeze is-live=true");
+    for (source, is_pool) in [(live, true), (still, false)] {
+        if !have(&["imagefreeze"]) {
+            continue;
+        }
+        let name = Name::new();
+        std::fs::write(&*name, vec![0; BYTES]).unwrap();
+        let sink =
+            format!("shm2sink name=sink sync=false wait-for-connection=false keep-region=true shm-path={}", &*name);
+        let pipeline = Pipeline::playing(&format!("{source} ! {sink}"));
+        let builder = Consumer::builder(&name).unwrap().access(Access::Snapshot).start(Start::Oldest);
+        let mut consumer = builder.build();
+        let mut take = |frames| {
+            for _ in 0..frames {
+                let frame = consumer.next(Some(Duration::from_secs(2)))?;
+                assert!(frame.to_vec().iter().all(|byte| *byte == 235), "a wiped frame");
+            }
+            Ok::<_, ReceiveError>(())
+        };
+        for _ in 0..3 {
+            take(50).unwrap();
+            let sent = pipeline.stat("sink", "zero-copied");
+            let file = std::fs::OpenOptions::new().write(true).open(&*name).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, &vec![0; BYTES], 0).unwrap();
+            if !is_pool {
+                // Frames that were taken before the wipe was seen may come yet.
+                assert!(matches!(take(1000), Err(ReceiveError::TimedOut)));
+                assert!(pipeline.stat("sink", "dropped-newest") > 10);
+                break;
+            }
+            common::until("zero-copied frames", || pipeline.stat("sink", "zero-copied") > sent + 50);
+            // While the memory was not quiet yet, the pool got ordinary memory.
+            let copied = pipeline.stat("sink", "copied");
+            take(50).unwrap();
+            assert_eq!(pipeline.stat("sink", "copied"), copied);
+        }
+    }
+}
