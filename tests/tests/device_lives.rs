@@ -314,7 +314,9 @@ fn what_is_no_part_of_a_header_is_a_foreign_file() {
     {
         bar.wipe(BYTES);
         bar.file().write_all_at(text.as_bytes(), at).unwrap();
-        let error = Producer::builder(bar.host()).unwrap().keep_region(true).create().unwrap_err();
-        assert!(matches!(error, CreateError::NotAdoptable { .. }), "{text}: {error}");
+        for place in [bar.host().to_owned(), bar.guest()] {
+            let error = Producer::builder(&place).unwrap().keep_region(true).create().unwrap_err();
+            assert!(matches!(error, CreateError::NotAdoptable { .. }), "{place}, {text}: {error}");
+        }
     }
 }

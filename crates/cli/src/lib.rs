@@ -29,6 +29,20 @@ macro_rules! complain {
     }};
 }
 
+/// Prints what a tool was run for.
+///
+/// # Errors
+/// When it could not be written, though somebody may read it.
+pub fn print_result(text: &str) -> Result<(), String> {
+    use std::io::Write;
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot print the result: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// How closely received payloads are compared with what `shm2_producer` sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Check {
@@ -53,6 +67,15 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     time.filter(|time| *time <= LONGEST).ok_or_else(wrong)
 }
 
+/// Parses a lease time in seconds, such as `2`.
+///
+/// # Errors
+/// A sentence with the value in it.
+pub fn lease_time(text: &str) -> Result<Duration, String> {
+    let fits = |time: &Duration| (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(time);
+    seconds(text).ok().filter(fits).ok_or_else(|| format!("{text:?} is not a time from 0.1 to 3600 seconds"))
+}
+
 /// Parses a number of bytes with an optional K, M or G (1024 each).
 ///
 /// # Errors
@@ -75,5 +98,6 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 /// A sentence with the value in it.
 pub fn octal(text: &str) -> Result<u32, String> {
     let digits = text.trim_start_matches("0o");
-    u32::from_str_radix(digits, 8).map_err(|_| format!("{text:?} is not an octal mode: write for example 660"))
+    let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| format!("{text:?} is not an octal mode: write for example 660"))
 }

@@ -440,7 +440,9 @@ fn bad_arguments_have_clear_errors() {
         ("/dev/shm/shm2-cli-test-none 5 --rate 0", "frames per second above 0"),
         ("/dev/shm/shm2-cli-test-none 5 --rate 1e-19", "frames per second above 0"),
         ("/dev/shm/shm2-cli-test-none 5 --wait 1e19", "is not a time in seconds"),
-        ("/dev/shm/shm2-cli-test-none 5 --lease-time 5000000", "5000000000 is out of range"),
+        ("/dev/shm/shm2-cli-test-none 5 --lease-time 5000000", "\"5000000\" is not a time from 0.1 to 3600 seconds"),
+        ("/dev/shm/shm2-cli-test-none 5 --perms 7777", "\"7777\" is not an octal mode"),
+        ("/dev/shm/shm2-cli-test-none 5 --wait -1", "\"-1\" is not a time in seconds"),
         ("/dev/shm 5", "is a directory"),
     ] {
         let (status, text) = Tool::producer(arguments).end();

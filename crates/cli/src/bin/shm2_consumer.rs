@@ -4,7 +4,7 @@
 
 use clap::{Parser, ValueEnum};
 use shm2::{Access, Consumer, Frame, OnProducerExit, ReceiveError, Start};
-use shm2_cli::{Check, complain, pattern, say, seconds, stop::Stop, summary::Summary};
+use shm2_cli::{Check, complain, pattern, print_result, say, seconds, stop::Stop, summary::Summary};
 use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Waits for the producer, takes COUNT frames (missed ones count), prints a summary. The exit code is 1 when any frame
 /// was not as it was sent, none came in time, or the producer went before COUNT without an end of stream.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, allow_negative_numbers = true)]
 struct Arguments {
     /// Region, for example shm:///dev/shm/gst-shm2-demo; on Windows winshm://Local/gst-shm2-demo; in a virtual machine
     /// ivshmem://
@@ -70,12 +70,9 @@ fn main() -> ExitCode {
             if taken < arguments.count {
                 complain!("shm2_consumer: {end} after {taken} of {} frames", arguments.count);
             }
-            if arguments.json {
-                say!("{}", summary.json())
-            } else {
-                say!("{summary}")
-            }
-            let is_good = summary.mismatches == 0 && matches!(end, End::Stream | End::Stopped);
+            let text = if arguments.json { summary.json() } else { summary.to_string() };
+            let printed = print_result(&text).inspect_err(|error| complain!("shm2_consumer: {error}"));
+            let is_good = summary.mismatches == 0 && matches!(end, End::Stream | End::Stopped) && printed.is_ok();
             if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {

@@ -4,7 +4,7 @@
 
 use clap::{Parser, ValueEnum};
 use shm2::{FrameInfo, FullPolicy, Producer, SendError};
-use shm2_cli::{bytes, complain, octal, pattern, say, seconds, stop::Stop};
+use shm2_cli::{bytes, complain, octal, pattern, print_result, say, seconds, stop::Stop};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 ///
 /// The producer waits a while for a first consumer, sends, and stays until its consumers have read everything.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, allow_negative_numbers = true)]
 struct Arguments {
     /// Region, for example shm:///dev/shm/gst-shm2-demo; on Windows winshm://Local/gst-shm2-demo; in a virtual machine
     /// ivshmem://
@@ -42,14 +42,14 @@ struct Arguments {
     /// Frames kept for consumers that come later
     #[arg(long, default_value_t = u32::MAX)]
     history: u32,
-    /// Frames that one consumer may hold in place
+    /// Frames that one consumer may hold in place, 1 to 64
     #[arg(long, default_value_t = 16)]
     max_leases: u32,
     /// Go on in the file that is there and never remove it: for a virtual machine's backing file
     #[arg(long)]
     keep_region: bool,
-    /// Seconds without a heartbeat after which a peer counts as dead where no lock tells (virtual machines)
-    #[arg(long, value_parser = seconds, default_value = "2")]
+    /// Seconds without a heartbeat after which a peer counts as dead where no lock tells (virtual machines), 0.1 to 3600
+    #[arg(long, value_parser = shm2_cli::lease_time, default_value = "2")]
     lease_time: Duration,
     /// Seconds to wait for a first consumer, and for consumers to finish at the end
     #[arg(long, value_parser = seconds, default_value = "10")]
@@ -93,7 +93,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         producer.drain(arguments.wait);
     }
     let stats = producer.handle().stats();
-    say!(
+    let summary = format!(
         "sent {sent} of {} frames in {:.3} s, {:.1} frames/s\ndropped: oldest {}  newest {}  too large {}",
         arguments.count,
         elapsed.as_secs_f64(),
@@ -102,7 +102,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         stats.dropped_newest,
         stats.dropped_too_large
     );
-    Ok(())
+    Ok(print_result(&summary)?)
 }
 
 /// Parses frames per second; returns the time from one to the next.

@@ -118,11 +118,8 @@ impl Shm2Sink {
     pub(super) fn wait_for_client(&self) -> Result<(), SendError> {
         let handle = lock(&self.open).as_ref().map(|open| open.handle.clone()).ok_or(SendError::Closed)?;
         if lock(&self.settings).may_have_unseen_consumers() && clients(&handle) == 0 {
-            gst::warning!(
-                CAT,
-                imp = self,
-                "waiting for a consumer: in another machine only one with access=lease is seen"
-            );
+            let hint = "waiting for a consumer; of those in another virtual machine only one with access=lease is seen";
+            gst::element_imp_info!(self, gst::ResourceError::NotFound, ("waiting for a consumer"), ["{hint}"]);
         }
         loop {
             let seen = handle.changes();

@@ -34,6 +34,7 @@ impl OwnedDevice {
         let failed = |problem| CreateError::Device { path: path.into(), problem };
         let memory = DeviceMemory::open(device, cache, true).map_err(failed)?;
         layout::arena_bytes(memory.bytes()).ok_or_else(|| failed(DeviceError::TooSmall { bytes: memory.bytes() }))?;
+        memory.check_adoptable(path)?;
         let map = memory.map(0, memory.bytes() as usize, true);
         let mapping = map.map_err(|source| CreateError::System { what: "map", path: path.into(), source })?;
         let begun = begin(mapping, &release_readers)?;

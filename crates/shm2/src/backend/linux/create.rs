@@ -11,6 +11,7 @@
 
 use super::fork::{Guard, keep_from_children};
 use super::futex::{Event, wait_shared, wake_shared};
+use super::head::Head;
 use super::lock::{self, Byte, Kind};
 use super::mapping::Mapping;
 use super::open::{Identity, identity_at, not_a_file, stir};
@@ -28,7 +29,6 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use std::io;
-use std::mem::offset_of;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -298,7 +298,7 @@ fn is_clear(path: &Path) -> Result<bool, CreateError> {
 /// A file that is there and that nobody produces into, for a new life in it; `None` when there is none.
 fn adopt(path: &Path, bytes: u64) -> Result<Option<(OwnedRegion, u64)>, CreateError> {
     for _ in 0..100 {
-        let Some(fd) = open_leftover(path)? else { return Ok(None) };
+        let Some(fd) = open_leftover(path).map_err(kept_by_others)? else { return Ok(None) };
         if let Some(adopted) = try_adopt(fd, path, bytes)? {
             return Ok(Some(adopted));
         }
@@ -341,84 +341,6 @@ fn try_adopt(fd: OwnedFd, path: &Path, bytes: u64) -> Result<Option<(OwnedRegion
     Ok(Some((OwnedRegion { _guard: guard, fd, path: path.into(), identity, keep: true }, bytes)))
 }
 
-/// The first bytes of a file at a region's name.
-struct Head([u8; 128]);
-
-impl Head {
-    fn read(fd: &OwnedFd, path: &Path) -> Result<Self, CreateError> {
-        let mut bytes = [0; 128];
-        rustix::io::pread(fd, &mut bytes, 0).map_err(|e| create_error("read", path, e))?;
-        Ok(Self(bytes))
-    }
-
-    fn word(&self, at: usize) -> u32 {
-        u32::from_le_bytes(std::array::from_fn(|i| self.0[at + i]))
-    }
-
-    fn long(&self, at: usize) -> u64 {
-        u64::from_le_bytes(std::array::from_fn(|i| self.0[at + i]))
-    }
-
-    fn is_region(&self) -> bool {
-        self.long(offset_of!(layout::Header, magic)) == layout::MAGIC
-    }
-
-    /// A header to which a producer has not written its magic number, which comes last: it was ended there, or is about to
-    /// write it in another kernel.
-    fn is_unfinished(&self, bytes: u64) -> bool {
-        use layout::Header as H;
-        let words = [
-            (offset_of!(H, version), layout::VERSION),
-            (offset_of!(H, header_bytes), size_of::<H>() as u32),
-            (offset_of!(H, cells), layout::CELLS as u32),
-            (offset_of!(H, cell_bytes), layout::CELL_BYTES as u32),
-            (offset_of!(H, pages), layout::PAGES as u32),
-            (offset_of!(H, page_stride), layout::SECTION as u32),
-        ];
-        let longs = [
-            (offset_of!(H, magic), 0),
-            (offset_of!(H, region_bytes), bytes),
-            (offset_of!(H, ring_offset), layout::RING_OFFSET),
-            (offset_of!(H, pages_offset), layout::PAGES_OFFSET),
-            (offset_of!(H, arena_offset), layout::ARENA_OFFSET),
-            (offset_of!(H, arena_bytes), layout::arena_bytes(bytes).unwrap_or_default()),
-        ];
-        let limits = [
-            (offset_of!(H, max_leases), layout::LEASES as u32),
-            (offset_of!(H, full_policy), 2),
-            (offset_of!(H, lease_ms), 3_600_000),
-            (offset_of!(H, kept), layout::KEPT_BY_HEARTBEAT),
-        ];
-        words.iter().all(|(at, expected)| [0, *expected].contains(&self.word(*at)))
-            && longs.iter().all(|(at, expected)| [0, *expected].contains(&self.long(*at)))
-            && limits.iter().all(|(at, most)| self.word(*at) <= *most)
-            && (self.word(offset_of!(H, version)) != 0 || self.has_only_numbers())
-    }
-
-    /// The two numbers that precede the version.
-    fn has_only_numbers(&self) -> bool {
-        let numbers = [offset_of!(layout::Header, generation), offset_of!(layout::Header, first_sequence)];
-        (0..self.0.len()).step_by(8).all(|at| numbers.contains(&at) || self.long(at) == 0)
-    }
-
-    /// Whether the next producer must go on in this file.
-    fn is_kept(&self) -> bool {
-        self.is_region() && self.word(offset_of!(layout::Header, kept)) != 0
-    }
-
-    /// A region of this version, or memory in which nothing was yet, or not all.
-    fn check_adoptable(&self, bytes: u64, path: &Path) -> Result<(), CreateError> {
-        let version = (self.word(offset_of!(layout::Header, version)) >> 16) as u16;
-        match () {
-            () if self.is_unfinished(bytes) || (self.is_region() && version == layout::VERSION_MAJOR) => Ok(()),
-            () if self.is_region() => {
-                Err(CreateError::NotAdoptable { path: path.into(), what: "a region of another protocol version" })
-            }
-            () => Err(CreateError::NotAdoptable { path: path.into(), what: "something else" }),
-        }
-    }
-}
-
 fn open_leftover(path: &Path) -> Result<Option<OwnedFd>, CreateError> {
     let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     match open(path, flags | OFlags::RDWR, Mode::empty()) {
@@ -432,6 +354,14 @@ fn open_leftover(path: &Path) -> Result<Option<OwnedFd>, CreateError> {
             Err(e) => Err(create_error("open", path, e)),
         },
         Err(e) => Err(create_error("open", path, e)),
+    }
+}
+
+/// What cannot be written cannot be gone on in, whoever left it.
+fn kept_by_others(error: CreateError) -> CreateError {
+    match error {
+        CreateError::OthersLeftover { path } => CreateError::Denied { path },
+        other => other,
     }
 }
 

@@ -5,8 +5,10 @@
 //! largest map of `/dev/uioN`. A regular file is taken as it is. Facts: docs/specs/ivshmem-spec.rst of QEMU,
 //! Documentation/ABI/testing/sysfs-bus-pci of Linux.
 
+use super::head::Head;
 use super::mapping::Mapping;
 use crate::device::{Cache, Device, DeviceError};
+use crate::error::CreateError;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use std::fs;
@@ -28,6 +30,8 @@ pub(crate) struct DeviceMemory {
     /// For UIO, which maps a whole map only: the map's number.
     uio: Option<u64>,
     writable: bool,
+    /// A regular file in place of a device.
+    is_file: bool,
 }
 
 impl DeviceMemory {
@@ -56,6 +60,11 @@ impl DeviceMemory {
     /// As far as the system tells. QEMU's `readonly=on` drops what is written without a word.
     pub(crate) fn is_writable(&self) -> bool {
         self.writable
+    }
+
+    /// A device is there for regions, whatever stood in it; a file may be anything.
+    pub(crate) fn check_adoptable(&self, path: &Path) -> Result<(), CreateError> {
+        if self.is_file { Head::read(&self.fd, path)?.check_adoptable(self.bytes, path) } else { Ok(()) }
     }
 
     pub(crate) fn map(&self, offset: u64, bytes: usize, writable: bool) -> io::Result<Mapping> {
@@ -126,12 +135,14 @@ fn open_file(path: &Path, writable: bool) -> Result<DeviceMemory, DeviceError> {
     }
     let fd = open_any(path, writable)?;
     let stat = fstat(&fd).map_err(|e| system("look at", path, e.into()))?;
-    let bytes = match FileType::from_raw_mode(stat.st_mode) {
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    let bytes = match kind {
         FileType::RegularFile => stat.st_size as u64,
         FileType::CharacterDevice => super::kvmfr::bytes(&fd).map_err(|e| system("ask for the size of", path, e))?,
         _ => return Err(system("use", path, io::ErrorKind::Unsupported.into())),
     };
-    Ok(memory(fd, path, bytes, writable))
+    let is_file = kind == FileType::RegularFile && !path.starts_with("/sys");
+    Ok(DeviceMemory { is_file, ..memory(fd, path, bytes, writable) })
 }
 
 /// A folder of sysfs.
@@ -185,7 +196,7 @@ fn open_uio(path: &Path, number: &str, writable: bool) -> Result<DeviceMemory, D
 
 fn memory(fd: OwnedFd, path: &Path, bytes: u64, writable: bool) -> DeviceMemory {
     let name = fs::canonicalize(path).unwrap_or_else(|_| path.into()).display().to_string();
-    DeviceMemory { fd: Arc::new(fd), name, bytes, uio: None, writable }
+    DeviceMemory { fd: Arc::new(fd), name, bytes, uio: None, writable, is_file: false }
 }
 
 fn open_any(path: &Path, writable: bool) -> Result<OwnedFd, DeviceError> {

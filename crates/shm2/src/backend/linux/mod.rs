@@ -6,6 +6,7 @@ mod create;
 mod device;
 mod fork;
 mod futex;
+mod head;
 mod kvmfr;
 mod lock;
 mod mapping;
