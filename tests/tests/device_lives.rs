@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use rustix::process::Signal;
-use shm2::{Access, Consumer, CreateError, FrameInfo, Producer, SendError, Start, layout};
+use shm2::{Access, Consumer, CreateError, FrameInfo, FullPolicy, Producer, ReceiveError, SendError, Start, layout};
 use shm2_tests::bar::{BYTES, Bar, peer};
 use shm2_tests::{LIMIT, RECOVERY};
 use std::fs::{self, OpenOptions};
@@ -319,4 +319,27 @@ fn what_is_no_part_of_a_header_is_a_foreign_file() {
             assert!(matches!(error, CreateError::NotAdoptable { .. }), "{place}, {text}: {error}");
         }
     }
+}
+
+/// Nothing is published until the memory is quiet: caps and the end wait for that, frames under `block` too.
+#[test]
+fn after_a_wipe_caps_frames_under_block_and_the_end_wait_until_the_memory_is_quiet() {
+    let bar = Bar::new();
+    let policy = FullPolicy::Block { timeout: Some(LIMIT) };
+    let builder = Producer::builder(bar.host()).unwrap().keep_region(true).lease_time(LEASE).full_policy(policy);
+    let mut producer = builder.create().unwrap();
+    let builder = Consumer::builder(&bar.guest()).unwrap().start(Start::Oldest);
+    let mut consumer = builder.attach(LONG).unwrap();
+    producer.send(b"before", &FrameInfo::new()).unwrap();
+    assert_eq!(consumer.next(LONG).unwrap().to_vec(), b"before");
+    bar.wipe(BYTES);
+    producer.set_caps(b"video/x-raw").unwrap();
+    bar.wipe(BYTES);
+    producer.send(b"after", &FrameInfo::new()).unwrap();
+    let frame = consumer.next(LONG).unwrap();
+    assert_eq!((frame.to_vec(), frame.caps().map(|(_, text)| text)), (b"after".to_vec(), Some(&b"video/x-raw"[..])));
+    bar.wipe(BYTES);
+    producer.end_of_stream().unwrap();
+    assert!(matches!(consumer.next(LONG), Err(ReceiveError::EndOfStream)));
+    assert_eq!(producer.handle().stats().dropped_newest, 0);
 }

@@ -424,6 +424,7 @@ fn a_stopped_consumer_of_the_life_before_blocks_nobody() {
         stopped.signal(Signal::CONT);
         stopped.wait("the next producer", LIMIT, |c| c.count("attaches") == 2);
         drop(next);
-        (reader.stop(), stopped.stop());
+        reader.stop();
+        stopped.stop();
     }
 }

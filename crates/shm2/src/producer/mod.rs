@@ -141,6 +141,7 @@ impl Producer {
                 return Err(SendError::Description { what, bytes, limit });
             }
         }
+        self.shared.await_quiet();
         let mut reservation = self.shared.reserve_uncounted(length + stream)?;
         reservation.write_at(0, caps)?;
         reservation.write_at(caps.len(), blob)?;
@@ -167,6 +168,7 @@ impl Producer {
     /// # Errors
     /// In a kept region, when it belongs to another producer, or may.
     pub fn end_of_stream(&mut self) -> Result<u64, SendError> {
+        self.shared.await_quiet();
         self.shared.publish(
             Description { kind: Kind::End, ..description(Range::default(), &FrameInfo::new()) },
             Record { kind: Kind::End, ..record(None, None, None) },

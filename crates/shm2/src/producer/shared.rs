@@ -324,9 +324,11 @@ impl Shared {
             protocol::announce_need(&self.memory.header().producer_waits);
             let again = attempt();
             let settled = !matches!(again, Err(SendError::Full { .. }));
-            let hopeless = expected.is_empty();
-            if !settled && !hopeless {
-                self.region.wait_room(&expected, ROOM_SLICE);
+            let hopeless = expected.is_empty() && !self.is_settling();
+            match () {
+                () if settled || hopeless => {}
+                () if expected.is_empty() => std::thread::sleep(ROOM_SLICE),
+                () => self.region.wait_room(&expected, ROOM_SLICE),
             }
             self.memory.header().producer_waits.store(0, Ordering::Relaxed);
             if settled || hopeless {

@@ -28,6 +28,8 @@ const SUSPECT: Duration = Duration::from_millis(50);
 const QUIET: Duration = Duration::from_millis(100);
 /// What one look counts for at most: whoever wipes may have been paused as well.
 const LOOK: Duration = Duration::from_millis(25);
+/// What must not be lost waits for so long.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes from one mark to the next, and how many marks there are at most, but for one at the end of each free range.
 const STRIDE: u64 = 64 * 1024;
 const MOST_MARKS: u64 = 4096;
@@ -71,6 +73,19 @@ impl Shared {
             None => {}
         }
         Err(SendError::Full { bytes: 0 })
+    }
+
+    /// Waits until the memory is quiet after a wipe, for what must not be lost; for a second at most.
+    pub(super) fn await_quiet(&self) {
+        let begun = Instant::now();
+        while self.is_settling() && begun.elapsed() < PATIENCE && !self.is_cancelled() {
+            std::thread::sleep(LOOK / 2);
+        }
+    }
+
+    /// Whether it is not quiet yet after a wipe, of which one more look may tell.
+    pub(super) fn is_settling(&self) -> bool {
+        self.settings.keep_region && self.with(|inner| self.keep_life(inner).is_err() && inner.settling.is_some())
     }
 
     /// For a producer that has the lock, so that only one in another kernel can be there: whether the number found is a
