@@ -3,7 +3,9 @@
 use super::device;
 use super::mapping::Mapping;
 use crate::device::{Cache, Device, DeviceError};
+use crate::error::CreateError;
 use std::io;
+use std::path::Path;
 use std::ptr::NonNull;
 
 /// Instance ids and bytes of all devices.
@@ -33,6 +35,11 @@ impl DeviceMemory {
 
     pub(crate) fn is_writable(&self) -> bool {
         true
+    }
+
+    /// A device is there for regions, whatever stood in it.
+    pub(crate) fn check_adoptable(&self, _path: &Path) -> Result<(), CreateError> {
+        Ok(())
     }
 
     pub(super) fn base(&self) -> NonNull<u8> {

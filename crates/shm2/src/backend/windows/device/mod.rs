@@ -56,11 +56,6 @@ impl DeviceMemory {
 }
 
 impl<D: Driver> DeviceMemory<D> {
-    /// A device is there for regions, whatever stood in it.
-    pub(crate) fn check_adoptable(&self, _path: &std::path::Path) -> Result<(), crate::error::CreateError> {
-        Ok(())
-    }
-
     /// Bytes mapped.
     pub(crate) fn bytes(&self) -> u64 {
         self.0.mapping.bytes()
