@@ -343,3 +343,60 @@ fn after_a_wipe_caps_frames_under_block_and_the_end_wait_until_the_memory_is_qui
     assert!(matches!(consumer.next(LONG), Err(ReceiveError::EndOfStream)));
     assert_eq!(producer.handle().stats().dropped_newest, 0);
 }
+
+/// Wipes the header when it is dropped, and leaves the producer's heart the time to see that.
+struct Wipe(fs::File);
+
+impl Drop for Wipe {
+    fn drop(&mut self) {
+        self.0.write_all_at(&[0; 1024], 0).unwrap();
+        std::thread::sleep(Duration::from_millis(90));
+    }
+}
+
+/// What goes with a frame is dropped in the middle of a reservation.
+#[test]
+fn no_memory_is_given_out_while_it_is_wiped() {
+    let bar = Bar::new();
+    let mut producer = Producer::builder(bar.host()).unwrap().keep_region(true).lease_time(LEASE).create().unwrap();
+    let info = FrameInfo::new();
+    let large = producer.reserve(300_000).unwrap();
+    producer.publish_part(&large, 0..300_000, &info, &[], Box::new(Wipe(bar.file()))).unwrap();
+    drop(large);
+    for bytes in [10, 10, 10, 10, 300_000] {
+        producer.send(&vec![1; bytes], &info).unwrap();
+    }
+    let reserved = producer.reserve(1000);
+    let mut state = [0];
+    bar.file().read_exact_at(&mut state, 512).unwrap();
+    // The wipe may be over by now.
+    assert!(matches!(reserved, Err(SendError::Full { .. })) || state == [1], "{reserved:?}");
+    let begun = Instant::now();
+    while producer.send(b"after", &info).is_err() {
+        assert!(begun.elapsed() < LIMIT, "it never goes on");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A second wipe, and a producer in another kernel that began and died, while the first wipe is waited for: the own heart
+/// is none of that producer's.
+#[test]
+fn a_producer_that_waits_for_the_end_of_a_wipe_takes_its_own_heart_for_nobodys() {
+    let bar = Bar::new();
+    let mut producer = Producer::builder(bar.host()).unwrap().keep_region(true).lease_time(LEASE).create().unwrap();
+    bar.wipe(BYTES);
+    let begun = Instant::now();
+    let generation = || {
+        let mut word = [0; 8];
+        bar.file().read_exact_at(&mut word, 24).map(|()| u64::from_le_bytes(word)).unwrap()
+    };
+    while generation() == 0 {
+        assert!(begun.elapsed() < LIMIT, "the wipe is not seen");
+    }
+    bar.file().write_all_at(&2u32.to_le_bytes(), 116).unwrap();
+    bar.file().write_all_at(&0x0123_4567_u64.to_le_bytes(), 24).unwrap();
+    while let Err(error) = producer.send(b"after", &FrameInfo::new()) {
+        assert!(matches!(error, SendError::Full { .. }) && begun.elapsed() < LIMIT, "{error}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

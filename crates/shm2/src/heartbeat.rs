@@ -12,10 +12,13 @@ const BEATS: u32 = 8;
 /// However long the lease time: an attaching peer waits for a beat.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
+/// For one that is restless.
+const SHORT_PAUSE: Duration = Duration::from_millis(25);
+
 /// Something that shows its life.
 pub(crate) trait Beat: Send + Sync {
-    /// Changes the word that others watch.
-    fn beat(&self);
+    /// Changes the word that others watch. True if it must be asked again soon.
+    fn beat(&self) -> bool;
 }
 
 /// Changes a heartbeat word. It never becomes 0, which means that nobody beats.
@@ -65,9 +68,8 @@ fn run() {
         let alive: Vec<_> = hearts.all.iter().filter_map(|(heart, _)| heart.upgrade()).collect();
         // What ends with its last owner here must not find the list locked.
         drop(hearts);
-        for heart in alive {
-            heart.beat();
-        }
+        let restless = alive.into_iter().fold(false, |restless, heart| heart.beat() | restless);
+        let pause = if restless { pause.min(SHORT_PAUSE) } else { pause };
         let changed = CHANGED[here()].wait_timeout(self::hearts(), pause);
         hearts = changed.unwrap_or_else(PoisonError::into_inner).0;
     }
@@ -109,8 +111,9 @@ mod tests {
     struct Heart(AtomicU64);
 
     impl Beat for Heart {
-        fn beat(&self) {
+        fn beat(&self) -> bool {
             advance(&self.0);
+            false
         }
     }
 

@@ -476,10 +476,11 @@ impl Session {
 }
 
 impl Beat for Session {
-    fn beat(&self) {
+    fn beat(&self) -> bool {
         if self.memory.is_here() && self.owns_page() {
             heartbeat::advance(&self.page.words().heartbeat);
         }
+        false
     }
 }
 

@@ -67,7 +67,9 @@ pub enum SendError {
         path: PathBuf,
     },
     /// Another producer began a life in this memory: this one was silent for longer than its lease time.
-    #[error("another producer has taken over {path:?}, because this one was paused or slept: make a new one")]
+    #[error(
+        "another producer has taken over {path:?}, because this one was paused or slept, or its memory wiped: make a new one"
+    )]
     TakenOver {
         /// Where.
         path: PathBuf,

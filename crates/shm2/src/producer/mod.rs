@@ -182,6 +182,7 @@ impl Producer {
     /// # Errors
     /// As for a frame; what finds no room is not counted as a dropped frame.
     pub fn send_event(&mut self, info: &FrameInfo, meta: &[u8]) -> Result<u64, SendError> {
+        self.shared.await_quiet();
         let life = self.shared.life()?;
         let (range, extent) = self.meta_blob(meta, Shared::reserve_uncounted)?;
         self.shared.publish(
@@ -204,7 +205,9 @@ impl Producer {
             let drained = self.shared.with(|inner| {
                 self.shared.reap(inner);
                 let next = inner.state.next();
-                inner.state.slowest(&self.shared.memory).is_none_or(|(_, cursor)| cursor >= next)
+                // After a wipe those who were attached come back.
+                let are_back = inner.begun_again.is_none_or(|begun| begun.elapsed() > wiped::RETURN);
+                are_back && inner.state.slowest(&self.shared.memory).is_none_or(|(_, cursor)| cursor >= next)
             });
             let left = deadline.map_or(Duration::MAX, |d| d.saturating_duration_since(Instant::now()));
             if drained || left.is_zero() || self.shared.is_cancelled() {

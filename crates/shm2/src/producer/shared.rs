@@ -10,7 +10,7 @@ use super::wiped::Settling;
 use crate::backend::{self, Event, OwnedRegion, Watch};
 use crate::description::{Description, Kind};
 use crate::error::SendError;
-use crate::heartbeat::{self, Beat};
+use crate::heartbeat;
 use crate::layout;
 use crate::mapped::Memory;
 use crate::points::point;
@@ -61,6 +61,8 @@ pub(super) struct Inner {
     pub(super) suspect: Option<(u64, u64, Instant)>,
     /// The memory was wiped, perhaps not to its end yet.
     pub(super) settling: Option<Settling>,
+    /// When the last life began after a wipe.
+    pub(super) begun_again: Option<Instant>,
     pub(super) stats: Counters,
     fresh: u64,
     pub(super) last_probe: u64,
@@ -86,29 +88,6 @@ pub(super) struct Counters {
     pub(super) wakes: u64,
 }
 
-impl Beat for Shared {
-    fn beat(&self) {
-        if !self.memory.is_here() {
-            return;
-        }
-        let mut inner = self.lock();
-        if self.is_over() {
-            return;
-        }
-        // A region that was wiped while no frames come is mended here. Closed, it beats until upstream writes no more.
-        let is_closed = self.closed.load(Ordering::Acquire);
-        if is_closed || self.look_after_life(&mut inner).is_ok() || inner.settling.is_some() {
-            heartbeat::advance(&self.memory.header().heartbeat);
-        }
-        let dropped = inner.state.take_dropped();
-        drop(inner);
-        if !dropped.is_empty() {
-            // User code may wait; hearts must not. Without a thread it is dropped with the closure, here.
-            let _ = std::thread::Builder::new().name("shm2-drop".into()).spawn(move || drop(dropped));
-        }
-    }
-}
-
 impl Shared {
     pub(super) fn new(
         memory: Memory,
@@ -120,7 +99,7 @@ impl Shared {
     ) -> Arc<Self> {
         let arena = state.extents.bytes();
         let stats = Counters::default();
-        let (caps, caps_copy, suspect, settling) = (None, None, None, None);
+        let (caps, caps_copy, suspect, settling, begun_again) = (None, None, None, None, None);
         let (fresh, last_probe, last_beacon) = (0, 0, 0);
         let inner = Inner {
             state,
@@ -129,6 +108,7 @@ impl Shared {
             generation,
             suspect,
             settling,
+            begun_again,
             stats,
             fresh,
             last_probe,
@@ -241,8 +221,11 @@ impl Shared {
         Ok(given)
     }
 
-    /// Free memory, if there is so much in one piece.
+    /// Free memory, if there is so much in one piece, and it is not being wiped.
     fn give(self: &Arc<Self>, inner: &mut Inner, bytes: u64) -> Option<Reservation> {
+        if inner.settling.is_some() {
+            return None;
+        }
         let (id, offset) = match bytes {
             0 => (None, layout::ARENA_OFFSET),
             _ => inner.state.extents.reserve(bytes).map(|(id, offset)| (Some(id), offset))?,
@@ -377,15 +360,15 @@ impl Shared {
         let result = self.retry(bytes, || {
             self.with(|inner| {
                 self.keep_life(inner)?;
+                self.make_cell(inner);
                 if life.is_some_and(|life| life != inner.generation) {
                     return Err(SendError::Wiped { bytes });
                 }
-                self.make_cell(inner);
                 if is_end && inner.state.has_ended() {
                     // One end is enough, and is all that there is always a cell for.
                     return Ok(inner.state.next() - 1);
                 }
-                if !inner.state.has_cell() && !is_end {
+                if inner.settling.is_some() || (!inner.state.has_cell() && !is_end) {
                     return Err(SendError::Full { bytes });
                 }
                 description.published_ns = backend::monotonic_ns();

@@ -14,7 +14,7 @@ use super::hearts::Hearts;
 use super::shared::{Inner, Shared};
 use crate::backend;
 use crate::error::SendError;
-use crate::heartbeat;
+use crate::heartbeat::{self, Beat};
 use crate::layout::{self, CELLS, W_SEQUENCE};
 use crate::protocol;
 use crate::sync::Ordering;
@@ -28,6 +28,8 @@ const SUSPECT: Duration = Duration::from_millis(50);
 const QUIET: Duration = Duration::from_millis(100);
 /// What one look counts for at most: whoever wipes may have been paused as well.
 const LOOK: Duration = Duration::from_millis(25);
+/// Consumers that were there before a wipe have come back by then.
+pub(super) const RETURN: Duration = Duration::from_millis(500);
 /// What must not be lost waits for so long.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes from one mark to the next, and how many marks there are at most, but for one at the end of each free range.
@@ -40,6 +42,30 @@ pub(super) struct Settling {
     marks: Vec<u64>,
     quiet: Duration,
     looked: Instant,
+}
+
+impl Beat for Shared {
+    fn beat(&self) -> bool {
+        if !self.memory.is_here() {
+            return false;
+        }
+        let mut inner = self.lock();
+        if self.is_over() {
+            return false;
+        }
+        // A region that was wiped while no frames come is mended here. Closed, it beats until upstream writes no more.
+        let is_closed = self.closed.load(Ordering::Acquire);
+        if is_closed || self.look_after_life(&mut inner).is_ok() || inner.settling.is_some() {
+            heartbeat::advance(&self.memory.header().heartbeat);
+        }
+        let (dropped, is_settling) = (inner.state.take_dropped(), inner.settling.is_some());
+        drop(inner);
+        if !dropped.is_empty() {
+            // User code may wait; hearts must not. Without a thread it is dropped with the closure, here.
+            let _ = std::thread::Builder::new().name("shm2-drop".into()).spawn(move || drop(dropped));
+        }
+        is_settling
+    }
 }
 
 impl Shared {
@@ -58,6 +84,7 @@ impl Shared {
             inner.suspect = None;
             return self.settle(inner);
         }
+        inner.settling = None;
         let is_successor = match found {
             0 => Some(false),
             _ if !self.region.has_locks() => Some(true),
@@ -148,7 +175,9 @@ impl Shared {
         // Whoever would begin a life here meanwhile sees that somebody lives.
         fill_constants(&self.memory, &self.settings);
         self.wake(u64::MAX);
-        inner.state.forget_all(&self.memory);
+        let first = inner.state.forget_all(&self.memory);
+        header.first_sequence.store(first, Ordering::Relaxed);
+        header.head.store(first - 1, Ordering::Relaxed);
         let mut settling = Settling { marks: Vec::new(), quiet: Duration::ZERO, looked: Instant::now() };
         self.mark(inner, &mut settling);
         inner.settling = Some(settling);
@@ -211,6 +240,7 @@ impl Shared {
         inner.hearts = Hearts::new(self.settings.lease_time);
         inner.state.inherit(claims(&self.memory));
         go_live(&self.memory, &self.settings);
+        inner.begun_again = Some(Instant::now());
         self.wake(u64::MAX);
         self.event.signal();
     }
