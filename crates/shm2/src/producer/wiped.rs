@@ -175,30 +175,34 @@ impl Shared {
         // Whoever would begin a life here meanwhile sees that somebody lives.
         fill_constants(&self.memory, &self.settings);
         self.wake(u64::MAX);
+        self.forget(inner);
+        inner.settling = Some(self.mark(inner));
+    }
+
+    /// Everything that was published is over; what comes next goes on behind it.
+    fn forget(&self, inner: &mut Inner) {
+        let header = self.memory.header();
         let first = inner.state.forget_all(&self.memory);
         header.first_sequence.store(first, Ordering::Relaxed);
         header.head.store(first - 1, Ordering::Relaxed);
-        let mut settling = Settling { marks: Vec::new(), quiet: Duration::ZERO, looked: Instant::now() };
-        self.mark(inner, &mut settling);
-        inner.settling = Some(settling);
     }
 
     /// Puts marks into cells that nobody reads, spare words of the pages, and what nobody has of the arena.
-    fn mark(&self, inner: &mut Inner, settling: &mut Settling) {
+    fn mark(&self, inner: &mut Inner) -> Settling {
         let stride = (self.arena / MOST_MARKS).next_multiple_of(layout::GRANULE).max(STRIDE) as usize;
         let cells = (0..CELLS).step_by((STRIDE / layout::CELL_BYTES) as usize);
-        settling.marks = cells.map(|cell| layout::cell_offset(cell) + 8 * layout::W_LATENCY as u64).collect();
-        settling.marks.extend((0..layout::PAGES).map(layout::page_spare_offset));
+        let cells = cells.map(|cell| layout::cell_offset(cell) + 8 * layout::W_LATENCY as u64);
+        let mut marks: Vec<_> = cells.chain((0..layout::PAGES).map(layout::page_spare_offset)).collect();
         for (start, length) in inner.state.extents.free_ranges() {
             let (start, end) = (layout::ARENA_OFFSET + start, layout::ARENA_OFFSET + start + length);
-            settling.marks.extend((start..end).step_by(stride).chain([end - layout::GRANULE]));
+            marks.extend((start..end).step_by(stride).chain([end - layout::GRANULE]));
         }
         let mark = inner.generation.to_le_bytes();
-        for at in &settling.marks {
+        for at in &marks {
             // It lies in the region, where nobody reads.
             let _ = self.memory.copy_in(*at, &mark);
         }
-        (settling.quiet, settling.looked) = (Duration::ZERO, Instant::now());
+        Settling { marks, quiet: Duration::ZERO, looked: Instant::now() }
     }
 
     /// Goes on with the new life when the wipe is over.
@@ -208,7 +212,7 @@ impl Shared {
         settling.looked = Instant::now();
         if !self.stand(&settling.marks, inner.generation) {
             fill_constants(&self.memory, &self.settings);
-            self.mark(inner, &mut settling);
+            settling = self.mark(inner);
         }
         if settling.quiet >= QUIET {
             self.begin_again(inner);
@@ -226,13 +230,10 @@ impl Shared {
 
     /// A new life after a wipe.
     fn begin_again(&self, inner: &mut Inner) {
-        let header = self.memory.header();
-        let first = inner.state.forget_all(&self.memory);
+        self.forget(inner);
         for cell in 0..CELLS {
             self.memory.cell(cell).words[W_SEQUENCE].store(0, Ordering::Release);
         }
-        header.first_sequence.store(first, Ordering::Relaxed);
-        header.head.store(first - 1, Ordering::Relaxed);
         if let Some((caps, bytes)) = inner.caps.zip(inner.caps_copy.as_ref()) {
             // Where they stand was wiped, too. The range is this producer's own extent.
             let _ = self.memory.copy_in(caps.offset, bytes);
