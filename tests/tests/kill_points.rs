@@ -263,11 +263,17 @@ fn a_consumer_without_locks_that_sleeps_at_any_point_takes_nothing_from_others()
 }
 
 /// A guest's producer sleeps while it evicts a dead consumer. When it goes on, its successor lives, and the page has
-/// another owner.
+/// another owner. It may have been about to make room for a frame, or for nothing: so more than once.
 #[test]
 fn a_producer_that_sleeps_while_it_evicts_takes_nothing_from_the_next_owner() {
+    for seed in 0..8 {
+        sleep_while_it_evicts(seed);
+    }
+}
+
+fn sleep_while_it_evicts(seed: u64) {
     let bar = Bar::new();
-    let options = "arena=400000 least=10000 most=60000 lease_ms=100";
+    let options = format!("arena=400000 least=10000 most=60000 lease_ms=100 seed={seed}");
     let mut victim = start("evict.taken", Fault::Stop, &format!("producer {} {options}", bar.guest()));
     let mut dead = peer("consumer", &bar.guest(), "access=lease");
     dead.wait_more("checked", 5, LIMIT);

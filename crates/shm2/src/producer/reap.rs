@@ -2,6 +2,7 @@
 
 use super::shared::{Inner, Shared};
 use crate::backend;
+use crate::error::SendError;
 use crate::layout;
 use crate::points::point;
 use crate::protocol;
@@ -12,12 +13,15 @@ const REAP_EVERY_NS: u64 = 1_000_000;
 
 impl Shared {
     /// As [`reap`](Self::reap), but at most once a millisecond: a full arena must not cost system calls for every frame.
-    pub(super) fn reap_before_drop(&self, inner: &mut Inner) {
+    /// Says whether the life still goes on after that: who slept meanwhile must not make room in a successor's memory.
+    pub(super) fn reap_before_drop(&self, inner: &mut Inner) -> Result<(), SendError> {
         let now = backend::monotonic_ns();
-        if now.saturating_sub(inner.last_probe) >= REAP_EVERY_NS {
-            inner.last_probe = now;
-            self.reap(inner);
+        if now.saturating_sub(inner.last_probe) < REAP_EVERY_NS {
+            return Ok(());
         }
+        inner.last_probe = now;
+        self.reap(inner);
+        self.keep_life(inner)
     }
 
     /// Ends what dead consumers held, and sees whether snapshot consumers are there. Returns living leasing consumers.

@@ -177,7 +177,9 @@ impl Shared {
                 if self.closed.load(Ordering::Acquire) || self.keep_life(inner).is_err() {
                     return false;
                 }
-                self.reap_before_drop(inner);
+                if self.reap_before_drop(inner).is_err() {
+                    return false;
+                }
                 if step == 0 {
                     inner.state.collect(&self.memory);
                     return true;
@@ -221,11 +223,9 @@ impl Shared {
         Ok(given)
     }
 
-    /// Free memory, if there is so much in one piece, and it is not being wiped.
+    /// Free memory, if there is so much in one piece, and it is neither being wiped nor a successor's.
     fn give(self: &Arc<Self>, inner: &mut Inner, bytes: u64) -> Option<Reservation> {
-        if inner.settling.is_some() {
-            return None;
-        }
+        self.keep_life(inner).ok()?;
         let (id, offset) = match bytes {
             0 => (None, layout::ARENA_OFFSET),
             _ => inner.state.extents.reserve(bytes).map(|(id, offset)| (Some(id), offset))?,
@@ -360,7 +360,7 @@ impl Shared {
         let result = self.retry(bytes, || {
             self.with(|inner| {
                 self.keep_life(inner)?;
-                self.make_cell(inner);
+                self.make_cell(inner)?;
                 if life.is_some_and(|life| life != inner.generation) {
                     return Err(SendError::Wiped { bytes });
                 }
@@ -387,19 +387,20 @@ impl Shared {
         result
     }
 
-    fn make_cell(&self, inner: &mut Inner) {
+    fn make_cell(&self, inner: &mut Inner) -> Result<(), SendError> {
         if inner.state.has_cell() {
-            return;
+            return Ok(());
         }
         inner.state.collect(&self.memory);
         if !inner.state.has_cell() {
-            self.reap_before_drop(inner);
+            self.reap_before_drop(inner)?;
             inner.state.collect(&self.memory);
         }
         if !inner.state.has_cell() {
             let limit = self.expendable(inner);
             inner.state.evict_for_cell(&self.memory, limit);
         }
+        Ok(())
     }
 
     fn fill(&self, inner: &mut Inner, description: &mut Description, mut record: Record) -> u64 {
@@ -460,6 +461,9 @@ impl Shared {
         if now.saturating_sub(inner.last_probe) >= PROBE_EVERY_NS {
             self.reap(inner);
             inner.last_probe = now;
+            if self.keep_life(inner).is_err() {
+                return;
+            }
         }
         if now.saturating_sub(inner.last_beacon) >= self.settings.beacon.as_nanos() as u64 {
             inner.last_beacon = now;
