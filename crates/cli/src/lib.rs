@@ -5,6 +5,7 @@ pub mod stop;
 pub mod summary;
 
 use clap::ValueEnum;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 /// The region that is used when none is named.
@@ -41,6 +42,23 @@ pub fn print_result(text: &str) -> Result<(), String> {
         }
         _ => Ok(()),
     }
+}
+
+/// Does `work`, and says what it waits for if that takes longer than a second.
+pub fn say_if_slow<T>(waits_for: &str, work: impl FnOnce() -> T) -> T {
+    let (done, ended) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let say = move || {
+            if ended.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+                complain!("waiting for {waits_for}");
+            }
+        };
+        // Without a thread it is not said.
+        let _ = std::thread::Builder::new().name("slow".into()).spawn_scoped(scope, say);
+        let result = work();
+        drop(done);
+        result
+    })
 }
 
 /// How closely received payloads are compared with what `shm2_producer` sends.

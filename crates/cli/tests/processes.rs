@@ -397,6 +397,24 @@ fn that_nobody_reads_what_a_tool_says_is_no_reason_to_panic() {
 }
 
 #[test]
+fn what_a_tool_waits_for_is_said() {
+    let name = Name::new();
+    let (_, text) = Tool::consumer(&format!("{} 5 --timeout 2", name.uri())).end();
+    assert!(text.contains(&format!("waiting for the first frame of {}\n", name.uri())), "{text}");
+    #[cfg(target_os = "linux")]
+    {
+        // The memory of a virtual machine's device: no lock tells that its producer died.
+        let options = format!("ivshmem://{} 100000 --size 8M --wait", &*name);
+        std::fs::File::create_new(&*name).and_then(|file| file.set_len(8 << 20)).unwrap();
+        let producer = Tool::producer(&format!("{options} 1000"));
+        until("a region", || std::fs::read(&*name).is_ok_and(|bytes| bytes[..8] != [0; 8]));
+        producer.kill();
+        let text = Tool::producer(&format!("{options} 0")).succeed();
+        assert!(text.contains("whose last producer may be alive\n"), "{text}");
+    }
+}
+
+#[test]
 fn a_killed_producer_leaves_a_name_that_the_next_one_takes() {
     let name = Name::new();
     for _ in 0..10 {
@@ -436,6 +454,7 @@ fn bad_arguments_have_clear_errors() {
         ("shm:///dev/shm/shm2-cli-test-none 5 --size 1", "out of range"),
         ("relative 5", "is not an absolute path"),
         ("/dev/shm/shm2-cli-test-none five", "invalid"),
+        ("/dev/shm/shm2-cli-test-large 5 --size 8M --frame-size 9M --wait 1000", "9437184 bytes does not fit"),
         ("/dev/shm/shm2-cli-test-none 5 --size 6Q", "is not a number of bytes"),
         ("/dev/shm/shm2-cli-test-none 5 --rate 0", "frames per second above 0"),
         ("/dev/shm/shm2-cli-test-none 5 --rate 1e-19", "frames per second above 0"),

@@ -394,9 +394,9 @@ fn a_region_of_size_0_grows_for_frames_that_no_caps_announce_and_counts_go_on() 
     let producer = Pipeline::playing(&format!("appsrc name=in caps=application/x-test ! {line}"));
     for bytes in [100usize, 80 << 20, 200] {
         let buffer = gst::Buffer::with_size(bytes).unwrap();
+        let before = consumer.stat("src", "received");
         let flow: gst::FlowReturn = producer.element("in").emit_by_name("push-buffer", &[&buffer]);
         assert_eq!(flow, gst::FlowReturn::Ok);
-        let before = consumer.stat("src", "received");
         until("it", || consumer.stat("src", "received") > before);
     }
     assert_eq!((producer.stat("sink", "published"), producer.stat("sink", "copied")), (3, 3));

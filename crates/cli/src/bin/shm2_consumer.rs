@@ -4,7 +4,7 @@
 
 use clap::{Parser, ValueEnum};
 use shm2::{Access, Consumer, Frame, OnProducerExit, ReceiveError, Start};
-use shm2_cli::{Check, complain, pattern, print_result, say, seconds, stop::Stop, summary::Summary};
+use shm2_cli::{Check, complain, pattern, print_result, say, say_if_slow, seconds, stop::Stop, summary::Summary};
 use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -112,7 +112,7 @@ fn run(arguments: &Arguments) -> Result<(Summary, End), Box<dyn std::error::Erro
         if stop.is_set() {
             return Ok((summary, End::Stopped));
         }
-        let frame = match consumer.next(arguments.timeout) {
+        let frame = match next(&mut consumer, arguments) {
             Ok(frame) => frame,
             Err(ReceiveError::EndOfStream) if arguments.reconnect => continue,
             Err(ReceiveError::EndOfStream) => return Ok((summary, End::Stream)),
@@ -141,6 +141,14 @@ fn run(arguments: &Arguments) -> Result<(Summary, End), Box<dyn std::error::Erro
         }
     }
     Ok((summary, End::Stopped))
+}
+
+/// The next frame. The wait for the first is said: the region may be another one than was meant.
+fn next(consumer: &mut Consumer, arguments: &Arguments) -> Result<Frame, ReceiveError> {
+    if arguments.quiet || consumer.stats().attaches > 0 {
+        return consumer.next(arguments.timeout);
+    }
+    say_if_slow(&format!("the first frame of {}", arguments.region), || consumer.next(arguments.timeout))
 }
 
 fn book(summary: &mut Summary, frame: &Frame, consumer: &Consumer) {

@@ -4,7 +4,7 @@
 
 use clap::{Parser, ValueEnum};
 use shm2::{FrameInfo, FullPolicy, Producer, SendError};
-use shm2_cli::{bytes, complain, octal, pattern, print_result, say, seconds, stop::Stop};
+use shm2_cli::{bytes, complain, octal, pattern, print_result, say, say_if_slow, seconds, stop::Stop};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -78,8 +78,13 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let interval = arguments.rate.unwrap_or_default();
-    let mut producer = create(arguments)?;
+    let region = &arguments.region;
+    let mut producer = say_if_slow(&format!("{region}, whose last producer may be alive"), || create(arguments))?;
     let handle = producer.handle();
+    let arena = handle.stats().arena_bytes;
+    if arguments.frame_size > arena {
+        return Err(SendError::TooLarge { bytes: arguments.frame_size, arena }.into());
+    }
     let stop = Stop::on_signal(move || {
         handle.set_cancelled(true);
         handle.signal();
