@@ -107,9 +107,10 @@ fn three_clients_on_one_thread_and_one_killed_in_between() {
             })
         });
         let begun = Instant::now();
-        let (mut gone, mut killed) = (0, false);
+        let (mut connected, mut gone, mut killed) = (0, 0, false);
         echo_server(&mut server, |event| {
-            if begun.elapsed() > Duration::from_millis(100) && !killed {
+            connected += usize::from(matches!(event, Event::Connected(_)));
+            if connected == 3 && begun.elapsed() > Duration::from_millis(100) && !killed {
                 victim.kill().unwrap();
                 killed = true;
             }

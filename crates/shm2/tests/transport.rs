@@ -180,7 +180,7 @@ fn drop_newest_counts_a_full_ring_of_empty_frames() {
 #[test]
 fn block_loses_nothing_and_ends_in_time() {
     let name = Name::new();
-    let policy = FullPolicy::Block { timeout: Some(Duration::from_millis(200)) };
+    let policy = FullPolicy::Block { timeout: Some(Duration::from_secs(3)) };
     let mut producer = Producer::builder(&name).unwrap().arena(4 * 65_536).full_policy(policy).create().unwrap();
     let mut consumer = Consumer::builder(&name).unwrap().start(Start::Oldest).attach(LONG).unwrap();
     let reader = std::thread::spawn(move || {
