@@ -85,7 +85,7 @@ fn a_consumer_reads_in_place_and_a_holding_one_does_not_end_zero_copy() {
     assert_eq!(producer.stat("sink", "copied"), 0);
     assert_eq!(producer.stat("sink", "zero-copied") + producer.stat("sink", "dropped-newest"), 240);
     assert_eq!(reader.stat("src", "copied"), 0);
-    assert!(reader.stat("src", "zero-copied") > 200);
+    assert!(reader.stat("src", "zero-copied") > 20);
     drop(held);
 }
 
