@@ -299,7 +299,9 @@ fn attach_and_detach_cycles_leave_the_sink_alone() {
     let producer =
         Pipeline::playing(&format!("videotestsrc is-live=true ! {caps} ! shm2sink name=sink shm-path={path}"));
     for cycle in 0..40 {
-        let consumer = Pipeline::playing(&format!("shm2src name=src shm-path={path} ! queue ! fakesink sync=false"));
+        // No more are held than are lent at a time, however late a thread comes.
+        let line = format!("shm2src name=src shm-path={path} ! queue max-size-buffers=2 ! fakesink sync=false");
+        let consumer = Pipeline::playing(&line);
         until("frames", || consumer.stat("src", "received") > 2);
         assert_eq!(consumer.stat("src", "copied"), 0, "cycle {cycle}");
         consumer.stop();
