@@ -214,8 +214,9 @@ fn a_frame_that_was_wiped_before_it_was_published_is_dropped_and_counted() {
         reservation.write_at(0, b"before").unwrap();
         reservation
     };
-    let (whole, part) = (filled(&mut producer), filled(&mut producer));
+    let (whole, part, mut late) = (filled(&mut producer), filled(&mut producer), filled(&mut producer));
     bar.wipe(BYTES);
+    assert!(matches!(late.write_at(0, b"late"), Err(SendError::Wiped { bytes: 6 })));
     let attach = || Consumer::builder(&bar.guest()).unwrap().start(Start::Oldest).attach(LONG).unwrap();
     let mut consumer = attach();
     let sent = producer.publish(whole, &info);
@@ -226,12 +227,46 @@ fn a_frame_that_was_wiped_before_it_was_published_is_dropped_and_counted() {
         assert!(matches!(sent, Err(SendError::Wiped { bytes: 6 })), "{sent:?}");
         assert!(part.is_wiped());
     }
-    assert_eq!(producer.handle().stats().dropped_newest, 3);
+    assert_eq!(producer.handle().stats().dropped_newest, 4);
     producer.send(b"after.", &info).unwrap();
     assert_eq!(consumer.next(LONG).unwrap().to_vec(), b"after.");
-    drop(part);
+    drop((part, late));
     let stats = producer.handle().stats();
     assert_eq!(stats.free_bytes + stats.used_bytes, stats.arena_bytes);
+}
+
+/// Upstream may hold memory for long, be paused with it, and have a successor then.
+#[test]
+fn what_was_reserved_before_a_successor_came_is_not_written_and_beats_no_more() {
+    for closes in [false, true] {
+        let bar = Bar::new();
+        let mut producer = Producer::builder(&bar.guest()).unwrap().lease_time(LEASE).create().unwrap();
+        let mut reservation = producer.reserve(100).unwrap();
+        if closes {
+            drop(producer);
+        }
+        let file = bar.file();
+        let heart = || {
+            let mut word = [0; 8];
+            file.read_exact_at(&mut word, 672).unwrap();
+            u64::from_le_bytes(word)
+        };
+        // A successor's number.
+        file.write_all_at(&77u64.to_le_bytes(), 24).unwrap();
+        let written = reservation.write_at(0, &[1; 100]);
+        let expected = if closes { SendError::Closed } else { SendError::TakenOver { path: bar.guest().into() } };
+        assert_eq!(written, Err(expected));
+        // One beat may have been under way.
+        std::thread::sleep(Duration::from_millis(100));
+        let before = heart();
+        std::thread::sleep(LEASE);
+        assert_eq!(heart(), before);
+        assert!(closes || reservation.is_wiped());
+        drop(reservation);
+        // Who is closed looks twice a second whether its memory came back.
+        std::thread::sleep(Duration::from_millis(700));
+        assert!(before != 0 && heart() == before, "{before}, then {}", heart());
+    }
 }
 
 /// A producer that is ended while it clears a page leaves it as nobody's.

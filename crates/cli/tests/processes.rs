@@ -410,7 +410,7 @@ fn what_a_tool_waits_for_is_said() {
         until("a region", || std::fs::read(&*name).is_ok_and(|bytes| bytes[..8] != [0; 8]));
         producer.kill();
         let text = Tool::producer(&format!("{options} 0")).succeed();
-        assert!(text.contains("whose last producer may be alive\n"), "{text}");
+        assert!(text.contains("waiting for the last producer's lease time at "), "{text}");
     }
 }
 

@@ -78,13 +78,12 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let interval = arguments.rate.unwrap_or_default();
-    let region = &arguments.region;
-    let mut producer = say_if_slow(&format!("{region}, whose last producer may be alive"), || create(arguments))?;
-    let handle = producer.handle();
-    let arena = handle.stats().arena_bytes;
-    if arguments.frame_size > arena {
-        return Err(SendError::TooLarge { bytes: arguments.frame_size, arena }.into());
+    if !is_kept(arguments) {
+        fits(arguments.frame_size, shm2::layout::arena_bytes(arguments.size).unwrap_or(u64::MAX))?;
     }
+    let mut producer = say_if_slow(&awaited(arguments), || create(arguments))?;
+    let handle = producer.handle();
+    fits(arguments.frame_size, handle.stats().arena_bytes)?;
     let stop = Stop::on_signal(move || {
         handle.set_cancelled(true);
         handle.signal();
@@ -108,6 +107,24 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         stats.dropped_too_large
     );
     Ok(print_result(&summary)?)
+}
+
+/// Whether the region may be one that is there already, of another size than was asked for.
+fn is_kept(arguments: &Arguments) -> bool {
+    arguments.keep_region || arguments.region.starts_with("ivshmem")
+}
+
+fn fits(bytes: u64, arena: u64) -> Result<(), SendError> {
+    if bytes > arena { Err(SendError::TooLarge { bytes, arena }) } else { Ok(()) }
+}
+
+/// What may take a while before there is a region.
+fn awaited(arguments: &Arguments) -> String {
+    let region = &arguments.region;
+    match is_kept(arguments) {
+        true => format!("the last producer's lease time at {region} to end"),
+        false => format!("the memory of {region}"),
+    }
 }
 
 /// Parses frames per second; returns the time from one to the next.
@@ -140,12 +157,8 @@ fn wait_for_consumer(producer: &Producer, arguments: &Arguments, stop: &Stop) {
     let handle = producer.handle();
     let deadline = Instant::now() + arguments.wait;
     let somebody = || handle.consumers() > 0 || handle.has_snapshot_consumers();
-    if !arguments.quiet && !somebody() {
-        let unseen = if arguments.keep_region || arguments.region.starts_with("ivshmem") {
-            " (one of another machine that copies is not seen)"
-        } else {
-            ""
-        };
+    if !arguments.quiet && !arguments.wait.is_zero() && !somebody() {
+        let unseen = if is_kept(arguments) { " (one of another machine that copies is not seen)" } else { "" };
         complain!("waiting up to {:.1} s for a consumer of {}{unseen}", arguments.wait.as_secs_f64(), arguments.region);
     }
     loop {

@@ -8,8 +8,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum SendError {
     /// It can never fit.
-    #[error("a frame of {bytes} bytes does not fit into an arena of {arena}: a region of {region} bytes holds four of them",
-        region = layout::region_bytes_for_arena(bytes.saturating_mul(4)))]
+    #[error("a frame of {bytes} bytes does not fit into an arena of {arena}{remedy}", remedy = larger_region(*bytes))]
     TooLarge {
         /// The frame's bytes.
         bytes: u64,
@@ -77,6 +76,13 @@ pub enum SendError {
     /// The producer was closed.
     #[error("the region was closed")]
     Closed,
+}
+
+fn larger_region(bytes: u64) -> String {
+    match layout::region_bytes_for_arena(bytes.saturating_mul(4)) {
+        region @ ..=layout::MAX_REGION => format!(": a region of {region} bytes holds four of them"),
+        _ => format!(", and no region holds four of them: {} bytes are the most", layout::MAX_REGION),
+    }
 }
 
 impl SendError {

@@ -26,9 +26,7 @@ impl Shared {
         if !self.memory.is_here() || self.closed.swap(true, Ordering::AcqRel) {
             return;
         }
-        if self.with(|inner| self.keep_life(inner)).is_ok() {
-            protocol::close(&self.memory.header().state);
-        }
+        self.with(|inner| self.keep_life(inner).map(|()| protocol::close(&self.memory.header().state))).ok();
         point!("close.state");
         // Who still leads to this file may begin a life in it: then nothing may be written here after this one's end.
         let may_be_found = !self.region.remove_name();
@@ -48,10 +46,6 @@ impl Shared {
 
     /// Shows everybody that this producer is no more. In a kept region the next one may write from here on.
     fn end_life(&self) {
-        if self.settings.keep_region && !self.is_over() {
-            // No beat gives this: where no lock tells, the next producer need not wait.
-            self.memory.header().heartbeat.store(0, Ordering::Release);
-        }
         self.over.store(self.may_be_found(), Ordering::Release);
         self.region.end_life();
         point!("close.unlocked");
@@ -64,6 +58,10 @@ impl Shared {
         self.with(|inner| {
             if self.may_be_found() {
                 if !self.is_over() && !self.upstream_may_write(inner) {
+                    if self.settings.keep_region && self.is_mine(inner) {
+                        // No beat gives this: where no lock tells, the next producer need not wait.
+                        self.memory.header().heartbeat.store(0, Ordering::Release);
+                    }
                     self.end_life();
                 }
                 if self.is_over() {

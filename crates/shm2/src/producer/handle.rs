@@ -58,7 +58,7 @@ impl Handle {
     pub fn consumers(&self) -> usize {
         self.shared.with(|inner| {
             let alive = self.shared.reap(inner);
-            if !self.shared.is_over() {
+            if self.shared.is_mine(inner) {
                 inner.state.collect(&self.shared.memory);
             }
             alive

@@ -143,8 +143,8 @@ impl Producer {
         }
         self.shared.await_quiet();
         let mut reservation = self.shared.reserve_uncounted(length + stream)?;
-        reservation.write_at(0, caps)?;
-        reservation.write_at(caps.len(), blob)?;
+        reservation.write_uncounted(0, caps)?;
+        reservation.write_uncounted(caps.len(), blob)?;
         let (offset, extent) = reservation.place();
         self.shared.with(|inner| {
             self.shared.keep_life(inner)?;

@@ -26,7 +26,12 @@ impl Shared {
 
     /// Ends what dead consumers held, and sees whether snapshot consumers are there. Returns living leasing consumers.
     pub(super) fn reap(&self, inner: &mut Inner) -> usize {
-        if self.is_over() || (!self.closed.load(Ordering::Acquire) && self.keep_life(inner).is_err()) {
+        // A closed producer begins no life.
+        let goes_on = match self.closed.load(Ordering::Acquire) {
+            true => self.is_mine(inner),
+            false => !self.is_over() && self.keep_life(inner).is_ok(),
+        };
+        if !goes_on {
             return 0;
         }
         let mut alive = 0;

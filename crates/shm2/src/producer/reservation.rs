@@ -3,6 +3,7 @@
 use super::extents::ExtentId;
 use super::shared::Shared;
 use crate::error::SendError;
+use crate::sync::Ordering;
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -37,16 +38,39 @@ impl Reservation {
     /// Copies `bytes` to the given place.
     ///
     /// # Errors
-    /// [`SendError::Range`] when they do not fit there; [`SendError::Closed`] when the next producer of a kept region
-    /// may have this memory already.
+    /// [`SendError::Range`] when they do not fit there. In a device or a kept region: [`SendError::Wiped`] and
+    /// [`SendError::TakenOver`] when this memory is not what was reserved any more; [`SendError::Closed`] when the next
+    /// producer may have it already.
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) -> Result<(), SendError> {
-        let end = (offset as u64).saturating_add(bytes.len() as u64);
-        if self.shared.is_over() {
-            // The next producer's by now.
-            return Err(self.shared.check().err().unwrap_or(SendError::Closed));
+        let written = self.write_uncounted(offset, bytes);
+        if matches!(written, Err(SendError::Wiped { .. })) {
+            self.shared.count_dropped_newest();
         }
+        written
+    }
+
+    /// As [`write_at`](Self::write_at) for what is not a frame.
+    pub(super) fn write_uncounted(&mut self, offset: usize, bytes: &[u8]) -> Result<(), SendError> {
+        self.check_life()?;
+        let end = (offset as u64).saturating_add(bytes.len() as u64);
         let inside = end <= self.bytes && self.shared.memory.copy_in(self.offset + offset as u64, bytes);
         if inside { Ok(()) } else { Err(SendError::Range { offset: offset as u64, end, bytes: self.bytes }) }
+    }
+
+    /// Whether the memory is still what was reserved.
+    fn check_life(&self) -> Result<(), SendError> {
+        let shared = &self.shared;
+        if shared.is_over() || (shared.closed.load(Ordering::Acquire) && !shared.shows(self.life)) {
+            // The next producer's by now.
+            return Err(shared.check().err().unwrap_or(SendError::Closed));
+        }
+        if shared.shows(self.life) {
+            return Ok(());
+        }
+        match shared.life() {
+            Ok(_) | Err(SendError::Full { .. }) => Err(SendError::Wiped { bytes: self.bytes }),
+            Err(error) => Err(error),
+        }
     }
 
     /// First byte, for code that fills memory by itself. Valid for [`len`](Self::len) bytes as long as this value, or
@@ -65,9 +89,11 @@ impl Reservation {
         self.shared.memory.pointer(self.offset, self.bytes).unwrap_or(NonNull::dangling())
     }
 
-    /// Whether its bytes went when the region's memory was wiped, so that nothing of it can be published any more.
+    /// Whether its bytes went when the region's memory was wiped, or another producer has them, so that nothing of it can be
+    /// published any more.
     pub fn is_wiped(&self) -> bool {
-        self.shared.settings.keep_region && self.life != self.shared.lock().generation
+        let shared = &self.shared;
+        shared.settings.keep_region && (shared.is_over() || self.life != shared.lock().generation)
     }
 
     /// Offset in the region, and the extent.

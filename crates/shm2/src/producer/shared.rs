@@ -276,13 +276,15 @@ impl Shared {
     fn count_too_large(&self) {
         let mut inner = self.lock();
         inner.stats.dropped_too_large += 1;
-        self.memory.header().dropped_too_large.store(inner.stats.dropped_too_large, Ordering::Relaxed);
+        if self.is_mine(&inner) {
+            self.memory.header().dropped_too_large.store(inner.stats.dropped_too_large, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn count_dropped_newest(&self) {
         let mut inner = self.lock();
         inner.stats.dropped_newest += 1;
-        if !self.is_over() {
+        if self.is_mine(&inner) {
             self.memory.header().dropped_newest.store(inner.stats.dropped_newest, Ordering::Relaxed);
         }
     }
@@ -304,7 +306,7 @@ impl Shared {
                 std::thread::sleep(BACKLOG_NAP);
             }
             let expected = self.rooms();
-            protocol::announce_need(&self.memory.header().producer_waits);
+            self.set_waiting(true);
             // Looked at before the last attempt: room that came in time counts.
             let is_late = deadline.is_some_and(|d| Instant::now() >= d);
             let again = attempt();
@@ -315,13 +317,24 @@ impl Shared {
                 () if expected.is_empty() => std::thread::sleep(ROOM_SLICE),
                 () => self.region.wait_room(&expected, ROOM_SLICE),
             }
-            self.memory.header().producer_waits.store(0, Ordering::Relaxed);
+            self.set_waiting(false);
             if settled || hopeless {
                 return again;
             }
             if is_late {
                 return Err(SendError::TimedOut { bytes });
             }
+        }
+    }
+
+    /// Says whether consumers have to signal what they give back.
+    fn set_waiting(&self, waits: bool) {
+        let inner = self.lock();
+        let word = &self.memory.header().producer_waits;
+        match waits {
+            _ if !self.is_mine(&inner) => {}
+            true => protocol::announce_need(word),
+            false => word.store(0, Ordering::Relaxed),
         }
     }
 

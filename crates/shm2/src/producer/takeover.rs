@@ -39,10 +39,15 @@ pub(super) fn await_silence(memory: &Memory, settings: &Settings, path: &Path) -
     if settings.shared_by_kernels { must_be_writable(memory, path) } else { Ok(()) }
 }
 
+/// For how long the heart of whoever lives there may stand still.
+pub(super) fn shown_lease_time(header: &layout::Header) -> Duration {
+    let shown = Duration::from_millis(header.lease_ms.load(Ordering::Relaxed).into());
+    shown.clamp(LEAST_LEASE_TIME, LONGEST_SILENCE)
+}
+
 fn await_end(memory: &Memory, lives: &dyn Fn() -> bool, path: &Path) -> Result<(), CreateError> {
     let header = memory.header();
-    let lease = Duration::from_millis(header.lease_ms.load(Ordering::Relaxed).into());
-    let lease = lease.clamp(LEAST_LEASE_TIME, LONGEST_SILENCE);
+    let lease = shown_lease_time(header);
     // Relaxed: only its change counts.
     let first = header.heartbeat.load(Ordering::Relaxed);
     let mut heart = Observed::new(first);

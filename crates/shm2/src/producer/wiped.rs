@@ -12,6 +12,7 @@ use super::adopt::claims;
 use super::builder::{fill_constants, go_live};
 use super::hearts::Hearts;
 use super::shared::{Inner, Shared};
+use super::takeover::shown_lease_time;
 use crate::backend;
 use crate::error::SendError;
 use crate::heartbeat::{self, Beat};
@@ -54,8 +55,11 @@ impl Beat for Shared {
             return false;
         }
         // A region that was wiped while no frames come is mended here. Closed, it beats until upstream writes no more.
-        let is_closed = self.closed.load(Ordering::Acquire);
-        if is_closed || self.look_after_life(&mut inner).is_ok() || inner.settling.is_some() {
+        let goes_on = match self.closed.load(Ordering::Acquire) {
+            true => self.is_mine(&inner) || self.memory.header().generation.load(Ordering::Acquire) == 0,
+            false => self.look_after_life(&mut inner).is_ok() || inner.settling.is_some(),
+        };
+        if goes_on {
             heartbeat::advance(&self.memory.header().heartbeat);
         }
         let (dropped, is_settling) = (inner.state.take_dropped(), inner.settling.is_some());
@@ -69,6 +73,16 @@ impl Beat for Shared {
 }
 
 impl Shared {
+    /// Whether what stands in the region is this life of this producer, at this moment.
+    pub(super) fn is_mine(&self, inner: &Inner) -> bool {
+        !self.is_over() && self.shows(inner.generation)
+    }
+
+    /// Whether the region shows this life; always where nobody else begins one.
+    pub(super) fn shows(&self, life: u64) -> bool {
+        !self.settings.keep_region || self.memory.header().generation.load(Ordering::Acquire) == life
+    }
+
     /// Whether this producer may go on writing; mends the region if it was wiped.
     pub(super) fn keep_life(&self, inner: &mut Inner) -> Result<(), SendError> {
         if !self.settings.keep_region || self.over.load(Ordering::Acquire) {
@@ -130,7 +144,7 @@ impl Shared {
         }
         match since.elapsed() {
             elapsed if elapsed > SUSPECT && beat != first => Some(true),
-            elapsed if elapsed > self.settings.lease_time => Some(false),
+            elapsed if elapsed > self.settings.lease_time.max(shown_lease_time(header)) => Some(false),
             _ => None,
         }
     }
