@@ -196,18 +196,18 @@ fn a_hosts_producer_that_was_paused_gives_way_to_a_guests() {
 /// It looks for consumers, counts drops, and may have a shorter lease time than its successor.
 #[test]
 fn a_hosts_producer_that_was_paused_leaves_its_successor_alone() {
-    for lease in [400, 100] {
+    for (lease, its_lease) in [(400, 400), (100, 2000)] {
         let bar = Bar::new();
         let mut host = peer("producer", bar.host(), &format!("keep=1 lease_ms={lease} pace=300 most=64"));
         host.wait_more("published", 200, LIMIT);
         host.signal(Signal::STOP);
-        let mut guest = peer("producer", &bar.guest(), "pace=20000 least=200 most=400");
+        let mut guest = peer("producer", &bar.guest(), &format!("lease_ms={its_lease} pace=50000 least=200 most=400"));
         guest.wait("its region", LIMIT, |p| p.count("created") == 1);
         let mut consumer = peer("consumer", &bar.guest(), "access=lease");
         consumer.wait_more("checked", 2, LIMIT);
         host.signal(Signal::CONT);
         assert_eq!(host.wait_end().code(), Some(3), "it says that it was replaced");
-        consumer.wait_more("checked", 30, LIMIT);
+        consumer.wait_more("checked", 10, LIMIT);
         let counts = consumer.stop();
         assert_eq!((counts["lies"], counts["evicted"], counts["attaches"]), (0, 0, 1), "lease time {lease} ms");
         guest.stop();
