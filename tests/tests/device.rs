@@ -175,41 +175,28 @@ fn memory_is_snapshot_by_default_and_refuses_what_it_cannot_be() {
     assert!(error.contains("4096"), "{error}");
 }
 
-#[test]
-fn a_hosts_producer_that_was_paused_gives_way_to_a_guests() {
-    let bar = Bar::new();
-    let mut host = peer("producer", bar.host(), "keep=1 lease_ms=400 pace=500 least=20000 most=40000");
-    host.wait_more("published", 20, LIMIT);
-    host.signal(Signal::STOP);
-    let mut guest = peer("producer", &bar.guest(), "lease_ms=400 pace=500 least=20000 most=40000");
-    guest.wait("its region", LIMIT, |p| p.count("created") == 1);
-    let mut consumer = peer("consumer", &bar.guest(), "access=lease hold=5");
-    consumer.wait_more("checked", 20, LIMIT);
-    host.signal(Signal::CONT);
-    assert_eq!(host.wait_end().code(), Some(3), "it says that it was replaced");
-    consumer.wait_more("checked", 200, LIMIT);
-    let counts = consumer.stop();
-    assert_eq!((counts["lies"], counts["evicted"], counts["attaches"]), (0, 0, 1));
-    guest.stop();
-}
-
 /// It looks for consumers, counts drops, and may have a shorter lease time than its successor.
 #[test]
-fn a_hosts_producer_that_was_paused_leaves_its_successor_alone() {
-    for (lease, its_lease) in [(400, 400), (100, 2000)] {
+fn a_hosts_producer_that_was_paused_gives_way_to_a_guests() {
+    const LARGE: &str = "lease_ms=400 pace=500 least=20000 most=40000";
+    for (options, its_options) in [
+        (LARGE, LARGE),
+        ("lease_ms=400 pace=300 most=64", "lease_ms=400 pace=50000 least=200 most=400"),
+        ("lease_ms=100 pace=300 most=64", "lease_ms=2000 pace=50000 least=200 most=400"),
+    ] {
         let bar = Bar::new();
-        let mut host = peer("producer", bar.host(), &format!("keep=1 lease_ms={lease} pace=300 most=64"));
+        let mut host = peer("producer", bar.host(), &format!("keep=1 {options}"));
         host.wait_more("published", 200, LIMIT);
         host.signal(Signal::STOP);
-        let mut guest = peer("producer", &bar.guest(), &format!("lease_ms={its_lease} pace=50000 least=200 most=400"));
+        let mut guest = peer("producer", &bar.guest(), its_options);
         guest.wait("its region", LIMIT, |p| p.count("created") == 1);
-        let mut consumer = peer("consumer", &bar.guest(), "access=lease");
-        consumer.wait_more("checked", 2, LIMIT);
+        let mut consumer = peer("consumer", &bar.guest(), "access=lease hold=5");
+        consumer.wait_more("checked", 6, LIMIT);
         host.signal(Signal::CONT);
         assert_eq!(host.wait_end().code(), Some(3), "it says that it was replaced");
         consumer.wait_more("checked", 10, LIMIT);
         let counts = consumer.stop();
-        assert_eq!((counts["lies"], counts["evicted"], counts["attaches"]), (0, 0, 1), "lease time {lease} ms");
+        assert_eq!((counts["lies"], counts["evicted"], counts["attaches"]), (0, 0, 1), "{options}");
         guest.stop();
     }
 }
