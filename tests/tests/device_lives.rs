@@ -216,7 +216,9 @@ fn a_frame_that_was_wiped_before_it_was_published_is_dropped_and_counted() {
     };
     let (whole, part, mut late) = (filled(&mut producer), filled(&mut producer), filled(&mut producer));
     bar.wipe(BYTES);
-    assert!(matches!(late.write_at(0, b"late"), Err(SendError::Wiped { bytes: 6 })));
+    for _ in 0..2 {
+        assert!(matches!(late.write_at(0, b"late"), Err(SendError::Wiped { bytes: 6 })));
+    }
     let attach = || Consumer::builder(&bar.guest()).unwrap().start(Start::Oldest).attach(LONG).unwrap();
     let mut consumer = attach();
     let sent = producer.publish(whole, &info);
@@ -227,10 +229,11 @@ fn a_frame_that_was_wiped_before_it_was_published_is_dropped_and_counted() {
         assert!(matches!(sent, Err(SendError::Wiped { bytes: 6 })), "{sent:?}");
         assert!(part.is_wiped());
     }
+    drop(late);
     assert_eq!(producer.handle().stats().dropped_newest, 4);
     producer.send(b"after.", &info).unwrap();
     assert_eq!(consumer.next(LONG).unwrap().to_vec(), b"after.");
-    drop((part, late));
+    drop(part);
     let stats = producer.handle().stats();
     assert_eq!(stats.free_bytes + stats.used_bytes, stats.arena_bytes);
 }
@@ -261,7 +264,7 @@ fn what_was_reserved_before_a_successor_came_is_not_written_and_beats_no_more() 
         let before = heart();
         std::thread::sleep(LEASE);
         assert_eq!(heart(), before);
-        assert!(closes || reservation.is_wiped());
+        assert!(reservation.is_wiped());
         drop(reservation);
         // Who is closed looks twice a second whether its memory came back.
         std::thread::sleep(Duration::from_millis(700));

@@ -275,3 +275,26 @@ fn no_frame_that_was_wiped_is_sent_and_pools_go_on() {
         }
     }
 }
+
+/// A still picture is memory of the region for ever: it is not taken for one that was wiped.
+#[test]
+fn a_sink_that_was_replaced_says_so_whatever_it_sends() {
+    let caps = "video/x-raw,format=GRAY8,width=64,height=64,framerate=100/1";
+    let live = format!("videotestsrc is-live=true ! {caps}");
+    let still = format!("videotestsrc num-buffers=1 ! {caps} ! imagefreeze is-live=true");
+    for source in [live, still] {
+        if !have(&["imagefreeze"]) {
+            continue;
+        }
+        let name = Name::new();
+        std::fs::write(&*name, vec![0; 16 << 20]).unwrap();
+        let path = format!("ivshmem://{}", &*name);
+        let pipeline = Pipeline::playing(&format!("{source} ! shm2sink name=sink sync=false shm-path={path}"));
+        common::until("frames", || pipeline.stat("sink", "zero-copied") > 20);
+        // The number of another producer's life.
+        let file = std::fs::OpenOptions::new().write(true).open(&*name).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &77u64.to_le_bytes(), 24).unwrap();
+        let error = pipeline.error().unwrap_or_default();
+        assert!(error.contains("another producer has taken over"), "{error}");
+    }
+}

@@ -81,7 +81,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     if !is_kept(arguments) {
         fits(arguments.frame_size, shm2::layout::arena_bytes(arguments.size).unwrap_or(u64::MAX))?;
     }
-    let mut producer = say_if_slow(&awaited(arguments), || create(arguments))?;
+    let create = || create(arguments);
+    let mut producer = if arguments.quiet { create() } else { say_if_slow(&awaited(arguments), create) }?;
     let handle = producer.handle();
     fits(arguments.frame_size, handle.stats().arena_bytes)?;
     let stop = Stop::on_signal(move || {

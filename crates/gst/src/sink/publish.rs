@@ -111,6 +111,7 @@ impl Stream {
         let mut memories = (0..buffer.n_memory()).filter_map(|index| buffer.memory(index));
         self._spent = memories.find(|memory| allocator::is_wiped(memory)).map(private);
         if self._spent.is_some() {
+            self.producer.handle().check()?;
             self.producer.handle().count_dropped();
             return Err(SendError::Wiped { bytes: buffer.size() as u64 });
         }

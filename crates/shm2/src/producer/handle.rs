@@ -70,6 +70,17 @@ impl Handle {
         self.shared.region.has_snapshots()
     }
 
+    /// Whether frames can still be sent.
+    ///
+    /// # Errors
+    /// As for a frame, but that there is no room is none.
+    pub fn check(&self) -> Result<(), SendError> {
+        match self.shared.life() {
+            Ok(_) | Err(SendError::Full { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether the producer closed the region.
     pub fn is_closed(&self) -> bool {
         self.shared.closed.load(Ordering::Acquire)

@@ -251,6 +251,9 @@ impl Producer {
             Ok(blob) => blob,
             Err(error) => {
                 extent.into_iter().for_each(|id| self.shared.release(id));
+                if matches!(error, SendError::Wiped { .. }) {
+                    self.shared.count_dropped_newest();
+                }
                 return Err(error);
             }
         };
@@ -271,7 +274,7 @@ impl Producer {
             return Ok((Range::default(), None));
         }
         let mut reservation = reserve(&self.shared, bytes)?;
-        reservation.write_at(0, meta)?;
+        reservation.write_uncounted(0, meta)?;
         Ok((Range { offset: reservation.place().0, length: bytes }, reservation.into_extent()))
     }
 }

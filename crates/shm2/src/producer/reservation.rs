@@ -3,7 +3,6 @@
 use super::extents::ExtentId;
 use super::shared::Shared;
 use crate::error::SendError;
-use crate::sync::Ordering;
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -18,11 +17,13 @@ pub struct Reservation {
     bytes: u64,
     /// The life in which it may be published: what ends that takes the bytes along.
     pub(super) life: u64,
+    /// What should have been written went nowhere.
+    is_lost: bool,
 }
 
 impl Reservation {
     pub(super) fn new(shared: Arc<Shared>, extent: Option<ExtentId>, offset: u64, bytes: u64, life: u64) -> Self {
-        Self { shared, extent, offset, bytes, life }
+        Self { shared, extent, offset, bytes, life, is_lost: false }
     }
 
     /// Bytes reserved.
@@ -43,9 +44,7 @@ impl Reservation {
     /// producer may have it already.
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) -> Result<(), SendError> {
         let written = self.write_uncounted(offset, bytes);
-        if matches!(written, Err(SendError::Wiped { .. })) {
-            self.shared.count_dropped_newest();
-        }
+        self.is_lost |= matches!(written, Err(SendError::Wiped { .. }));
         written
     }
 
@@ -60,7 +59,7 @@ impl Reservation {
     /// Whether the memory is still what was reserved.
     fn check_life(&self) -> Result<(), SendError> {
         let shared = &self.shared;
-        if shared.is_over() || (shared.closed.load(Ordering::Acquire) && !shared.shows(self.life)) {
+        if shared.is_over() {
             // The next producer's by now.
             return Err(shared.check().err().unwrap_or(SendError::Closed));
         }
@@ -92,8 +91,7 @@ impl Reservation {
     /// Whether its bytes went when the region's memory was wiped, or another producer has them, so that nothing of it can be
     /// published any more.
     pub fn is_wiped(&self) -> bool {
-        let shared = &self.shared;
-        shared.settings.keep_region && (shared.is_over() || self.life != shared.lock().generation)
+        self.shared.is_over() || !self.shared.shows(self.life)
     }
 
     /// Offset in the region, and the extent.
@@ -110,6 +108,10 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(id) = self.extent.take() {
+            if self.is_lost {
+                // It was a frame that nobody tried to publish any more: that would have counted it.
+                self.shared.count_dropped_newest();
+            }
             self.shared.release(id);
         }
     }

@@ -235,7 +235,7 @@ impl Shared {
 
     /// The number of this life, if it goes on.
     pub(super) fn life(&self) -> Result<u64, SendError> {
-        self.with(|inner| self.keep_life(inner).map(|()| inner.generation))
+        self.with(|inner| self.check().and_then(|()| self.keep_life(inner)).map(|()| inner.generation))
     }
 
     /// Frames below this may go to make room: all under `drop-oldest`, else those that everybody has read.
@@ -476,11 +476,9 @@ impl Shared {
         if now.saturating_sub(inner.last_probe) >= PROBE_EVERY_NS {
             self.reap(inner);
             inner.last_probe = now;
-            if self.keep_life(inner).is_err() {
-                return;
-            }
         }
-        if now.saturating_sub(inner.last_beacon) >= self.settings.beacon.as_nanos() as u64 {
+        let is_due = now.saturating_sub(inner.last_beacon) >= self.settings.beacon.as_nanos() as u64;
+        if is_due && self.is_mine(inner) {
             inner.last_beacon = now;
             renew_beacon(&self.memory, now, inner.state.next() - 1);
         }

@@ -18,7 +18,7 @@ use crate::error::SendError;
 use crate::heartbeat::{self, Beat};
 use crate::layout::{self, CELLS, W_SEQUENCE};
 use crate::protocol;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 /// Bytes of the caps that are compared with each beat: the memory may be slow to read.
@@ -55,11 +55,10 @@ impl Beat for Shared {
             return false;
         }
         // A region that was wiped while no frames come is mended here. Closed, it beats until upstream writes no more.
-        let goes_on = match self.closed.load(Ordering::Acquire) {
-            true => self.is_mine(&inner) || self.memory.header().generation.load(Ordering::Acquire) == 0,
-            false => self.look_after_life(&mut inner).is_ok() || inner.settling.is_some(),
-        };
-        if goes_on {
+        let is_closed = self.closed.load(Ordering::Acquire);
+        let goes_on = is_closed || self.look_after_life(&mut inner).is_ok() || inner.settling.is_some();
+        // A successor's heart is not touched.
+        if goes_on && (self.is_mine(&inner) || (is_closed && self.shows(0))) {
             heartbeat::advance(&self.memory.header().heartbeat);
         }
         let (dropped, is_settling) = (inner.state.take_dropped(), inner.settling.is_some());
@@ -154,6 +153,9 @@ impl Shared {
     pub(super) fn look_after_life(&self, inner: &mut Inner) -> Result<(), SendError> {
         self.keep_life(inner)?;
         if self.settings.keep_region && !self.is_over() && !(self.has_header(inner) && self.has_caps(inner)) {
+            // A successor stores its number before anything else, and this one may have slept since it looked at it.
+            fence(Ordering::Acquire);
+            self.keep_life(inner)?;
             self.begin_to_settle(inner);
             return Err(SendError::Full { bytes: 0 });
         }
