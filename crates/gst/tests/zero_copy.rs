@@ -277,6 +277,7 @@ fn no_frame_that_was_wiped_is_sent_and_pools_go_on() {
 }
 
 /// A still picture is memory of the region for ever: it is not taken for one that was wiped.
+#[cfg(target_os = "linux")]
 #[test]
 fn a_sink_that_was_replaced_says_so_whatever_it_sends() {
     let caps = "video/x-raw,format=GRAY8,width=64,height=64,framerate=100/1";

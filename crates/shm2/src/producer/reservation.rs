@@ -91,7 +91,8 @@ impl Reservation {
     /// Whether its bytes went when the region's memory was wiped, or another producer has them, so that nothing of it can be
     /// published any more.
     pub fn is_wiped(&self) -> bool {
-        self.shared.is_over() || !self.shared.shows(self.life)
+        // A forked child has none of them, and must not look.
+        !self.shared.memory.is_here() || self.shared.is_over() || !self.shared.shows(self.life)
     }
 
     /// Offset in the region, and the extent.
@@ -108,7 +109,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(id) = self.extent.take() {
-            if self.is_lost {
+            if self.is_lost && self.shared.memory.is_here() {
                 // It was a frame that nobody tried to publish any more: that would have counted it.
                 self.shared.count_dropped_newest();
             }
