@@ -55,7 +55,12 @@ impl Tool {
     fn start(program: &str, arguments: &str) -> Self {
         let mut command = Command::new(program);
         command.args(arguments.split_whitespace()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self(command.spawn().unwrap())
+        // Now and then a program dies under Wine before its first step (ERROR_INTERNAL_ERROR).
+        let is_wine = |spawned: &Result<_, std::io::Error>| {
+            cfg!(windows) && spawned.as_ref().is_err_and(|error| error.raw_os_error() == Some(1359))
+        };
+        let spawned = (0..10).map(|_| command.spawn()).find(|spawned| !is_wine(spawned));
+        Self(spawned.expect("ten programs died").unwrap())
     }
 
     fn producer(arguments: &str) -> Self {
