@@ -1,7 +1,7 @@
 //! Waiting where nothing wakes: look, ever less often.
 //!
 //! At first without a pause, then giving way, then with pauses that grow with the time that was waited in vain. So a
-//! frame is seen late by a small part of the time between frames, and a region that is quiet for seconds costs some 25
+//! frame is seen late by a small part of the time between frames, and a region that is quiet for seconds costs some 20
 //! looks a second.
 
 use super::{Event, Wake};
@@ -13,7 +13,7 @@ const YIELDS: u32 = 20;
 const SHORTEST: Duration = Duration::from_micros(50);
 const LONGEST: Duration = Duration::from_millis(5);
 /// After some seconds in which nothing came.
-const QUIET: Duration = Duration::from_millis(40);
+const QUIET: Duration = Duration::from_millis(50);
 /// A pause is at most this part of the time waited, and beyond `LONGEST` this one.
 const PART: u32 = 16;
 const QUIET_PART: u32 = 128;
