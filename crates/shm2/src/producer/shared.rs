@@ -148,10 +148,13 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The same as long as this producer is not closed: what is reserved under the mutex before that is waited for.
+    /// The same as long as this producer is not closed, and its life goes on: what is reserved under the mutex before that
+    /// is waited for.
     fn lock_open(&self) -> Result<MutexGuard<'_, Inner>, SendError> {
-        let inner = self.lock();
-        self.check().map(|()| inner)
+        let mut inner = self.lock();
+        self.check()?;
+        self.keep_life(&mut inner)?;
+        Ok(inner)
     }
 
     /// Runs with the mutex held, then drops what user code attached to frames that ended meanwhile.
@@ -223,9 +226,8 @@ impl Shared {
         Ok(given)
     }
 
-    /// Free memory, if there is so much in one piece, and it is neither being wiped nor a successor's.
+    /// Free memory, if there is so much in one piece. The caller has seen that the life goes on.
     fn give(self: &Arc<Self>, inner: &mut Inner, bytes: u64) -> Option<Reservation> {
-        self.keep_life(inner).ok()?;
         let (id, offset) = match bytes {
             0 => (None, layout::ARENA_OFFSET),
             _ => inner.state.extents.reserve(bytes).map(|(id, offset)| (Some(id), offset))?,
