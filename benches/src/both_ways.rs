@@ -1,7 +1,7 @@
 //! Packets of 1,500 bytes to another thread, which sends each of them back.
 
 use crate::RoundTrip;
-use shm2::duplex::{Interface, Listener, Options};
+use shm2_channel::duplex::{Interface, Listener, Options};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;

@@ -1,7 +1,7 @@
 //! One message of 64 bytes there and back, again and again.
 
 use crate::RoundTrip;
-use shm2::channel::{Receiver, Sender, Signals};
+use shm2_channel::{Receiver, Sender, Signals};
 use std::hint::spin_loop;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;

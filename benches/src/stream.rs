@@ -1,6 +1,6 @@
 //! Messages from one thread to another, as many as go.
 
-use shm2::channel::{Receiver, Sender, Signals};
+use shm2_channel::{Receiver, Sender, Signals};
 use std::hint::{black_box, spin_loop};
 use std::io::{Read, Write};
 use std::time::Instant;

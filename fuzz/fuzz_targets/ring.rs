@@ -18,7 +18,7 @@ enum Step {
     /// Of the sender, or of the receiver.
     Polling(bool),
     Reattach,
-    Lie { word: u8, value: u64, is_small: bool },
+    Violation { word: u8, value: u64, is_small: bool },
 }
 
 /// Sent and not taken, as long as nobody lied.
@@ -104,7 +104,7 @@ fuzz_target!(|input: (u8, Vec<Step>)| {
                 }
                 Ok(())
             }
-            Step::Lie { word, value, is_small } => {
+            Step::Violation { word, value, is_small } => {
                 let offset = [0, 128, 256, 384][usize::from(word % 4)];
                 // SAFETY: one of the ring's words.
                 unsafe { address.add(offset).cast::<u64>().write(if is_small { value % 100 } else { value }) };

@@ -8,9 +8,9 @@ const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 /// The tests that need the kill points compiled in.
 pub fn kill_points() -> Outcome {
     // A directory of its own: with and without the points, the library is two different things.
-    let mut test = command("cargo test -p shm2-tests --features kill-points --test kill_points");
+    let mut test = command("cargo test -p shm2-e2e --features kill-points --test kill_points");
     test.env("CARGO_TARGET_DIR", target().join("points"));
-    run_command(test, "cargo test -p shm2-tests --features kill-points --test kill_points")
+    run_command(test, "cargo test -p shm2-e2e --features kill-points --test kill_points")
 }
 
 /// The core, the fault tests and the elements under AddressSanitizer. The stable compiler has it, behind a switch.
@@ -20,10 +20,10 @@ pub fn asan() -> Outcome {
         return Ok(());
     }
     // The examples are programs that a test starts: they have to be built by themselves.
-    let features = format!("--features shm2-tests/kill-points --target {TRIPLE}");
+    let features = format!("--features shm2-e2e/kill-points --target {TRIPLE}");
     for line in [
-        format!("cargo build -p shm2 -p shm2-tests --examples {features}"),
-        format!("cargo test -p shm2 -p shm2-tests --tests {features}"),
+        format!("cargo build -p shm2 -p shm2-e2e --examples {features}"),
+        format!("cargo test -p shm2 -p shm2-e2e --tests {features}"),
     ] {
         let mut test = command(&line);
         test.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address").env("SHM2_SANITIZED", "1");
@@ -75,7 +75,7 @@ pub fn soak(minutes: &str) -> Outcome {
     if !minutes.parse::<f64>().is_ok_and(|m| m > 0.0) {
         return Err(format!("--minutes {minutes} is no number of minutes above 0"));
     }
-    run("cargo build --release -p shm2-tests --bins")?;
+    run("cargo build --release -p shm2-e2e --bins")?;
     let program = target().join("release/shm2_soak");
     run(&format!("{} {minutes}", program.display()))
 }

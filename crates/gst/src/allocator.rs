@@ -227,8 +227,8 @@ pub(crate) fn is_fallback(memory: &gst::MemoryRef) -> bool {
 }
 
 /// Whether this memory's bytes were wiped with its region, so that it can carry no frame any more.
-pub(crate) fn is_wiped(memory: &gst::MemoryRef) -> bool {
-    reservation(memory).is_some_and(|(reservation, _)| reservation.is_wiped())
+pub(crate) fn is_cleared(memory: &gst::MemoryRef) -> bool {
+    reservation(memory).is_some_and(|(reservation, _)| reservation.is_cleared())
 }
 
 /// The reservation behind a memory and the part of it that the memory shows, if it is from an arena.

@@ -42,7 +42,7 @@ mod imp {
         }
 
         fn release_buffer(&self, mut buffer: gst::Buffer) {
-            if buffer.iter_memories().any(|memory| allocator::is_fallback(memory) || allocator::is_wiped(memory))
+            if buffer.iter_memories().any(|memory| allocator::is_fallback(memory) || allocator::is_cleared(memory))
                 && let Some(buffer) = buffer.get_mut()
             {
                 buffer.set_flags(gst::BufferFlags::TAG_MEMORY);

@@ -13,7 +13,7 @@
 
 use gst::prelude::*;
 use gst_app::{AppSink, AppSrc};
-use shm2_tests::random::Random;
+use shm2_e2e::random::Random;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};

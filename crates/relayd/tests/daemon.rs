@@ -8,7 +8,7 @@ mod common;
 use common::{Daemon, LIMIT, SMALL, fresh, output, source, until};
 use rustix::process::Signal;
 use shm2::{Access, Consumer};
-use shm2_tests::random::Random;
+use shm2_e2e::random::Random;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -102,7 +102,7 @@ fn vsock_clients_count_as_well() {
         || text.contains("Cannot assign")
         || text.contains("No such device")
     {
-        return shm2_tests::skip("no vsock on this machine: vsock clients are not tried here");
+        return shm2_e2e::skip("no vsock on this machine: vsock clients are not tried here");
     }
     let daemon = Daemon::start(&source("ball"), &["--listen", "vsock://local:45454", "--cool-down", "0"]);
     let client = vsock::VsockStream::connect_with_cid_port(1, 45454).unwrap();

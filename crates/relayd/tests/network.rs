@@ -67,7 +67,7 @@ fn a_region_reaches_another_in_spite_of_loss() {
         }
         if errors.contains("Operation not permitted") || errors.contains("not found") {
             let why = errors.lines().next().unwrap_or_default().to_string();
-            return shm2_tests::skip(&format!("no network namespaces here, nothing goes across a network: {why}"));
+            return shm2_e2e::skip(&format!("no network namespaces here, nothing goes across a network: {why}"));
         }
         let result = text.lines().find(|line| line.contains("age p50")).unwrap_or_else(|| panic!("{text}{errors}"));
         println!("{name}, 2 % of the packets lost and 20 ms each way: {result}");

@@ -151,7 +151,7 @@ fn a_client_that_is_silently_gone_is_noticed_within_half_a_minute() {
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let _ = std::fs::remove_file(&control);
     if errors.contains("Operation not permitted") || errors.contains("not found") {
-        return shm2_tests::skip(&format!(
+        return shm2_e2e::skip(&format!(
             "no network namespaces here, a lost client is not tried: {}",
             errors.lines().next().unwrap_or_default()
         ));

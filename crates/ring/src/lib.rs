@@ -8,7 +8,7 @@
 //! This layer makes no system call. Each step says whether the other side asked for a signal ([`Status::signal`]):
 //! passing it on is the caller's part, by whatever wakes the other side. Programs that look all the time say so with
 //! [`poll_always`](Receiver::poll_always), and nobody asks. For the same ring in sealed memory with signals by
-//! descriptors see `shm2::channel`.
+//! descriptors see `shm2_channel`.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

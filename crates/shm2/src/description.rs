@@ -1,6 +1,6 @@
 //! What a ring cell says about its frame: written from [`FrameInfo`], read back as a checked [`Description`].
 
-use crate::error::Lie;
+use crate::error::Violation;
 use crate::layout::*;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -8,9 +8,9 @@ use crate::sync::{AtomicU64, Ordering};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FrameInfo {
-    /// Presentation time on the sender's own timeline.
+    /// Presentation time on the sender's own clock_map.
     pub pts: Option<u64>,
-    /// Decoding time on the sender's own timeline.
+    /// Decoding time on the sender's own clock_map.
     pub dts: Option<u64>,
     /// How long the frame lasts.
     pub duration: Option<u64>,
@@ -134,22 +134,22 @@ impl Description {
     }
 
     /// Checks a private copy of a cell's words against an arena of `arena_bytes`.
-    pub(crate) fn check(words: &[u64; 16], sequence: u64, arena_bytes: u64) -> Result<Self, Lie> {
+    pub(crate) fn check(words: &[u64; 16], sequence: u64, arena_bytes: u64) -> Result<Self, Violation> {
         let code = (words[W_FLAGS_KIND] >> 32) as u32;
-        let kind = Kind::from_code(code).ok_or(Lie::Kind { sequence, kind: code })?;
+        let kind = Kind::from_code(code).ok_or(Violation::Kind { sequence, kind: code })?;
         let payload = Range { offset: words[W_OFFSET], length: words[W_LENGTH] };
         if !in_arena(payload, arena_bytes) {
-            return Err(Lie::Payload { sequence, offset: payload.offset, length: payload.length });
+            return Err(Violation::Payload { sequence, offset: payload.offset, length: payload.length });
         }
         let caps = Range { offset: words[W_CAPS_OFFSET], length: words[W_CAPS_LENGTH_ID] & 0xffff_ffff };
         let stream = words[W_META_LENGTH] >> 32;
         let described = Range { length: caps.length + stream, ..caps };
         if caps.length > MAX_CAPS || stream > MAX_META || !in_arena(described, arena_bytes) {
-            return Err(Lie::Caps { sequence, offset: caps.offset, length: caps.length });
+            return Err(Violation::Caps { sequence, offset: caps.offset, length: caps.length });
         }
         let meta = Range { offset: words[W_META_OFFSET], length: words[W_META_LENGTH] & 0xffff_ffff };
         if meta.length > MAX_META || !in_arena(meta, arena_bytes) {
-            return Err(Lie::Meta { sequence, offset: meta.offset, length: meta.length });
+            return Err(Violation::Meta { sequence, offset: meta.offset, length: meta.length });
         }
         Ok(Self {
             kind,

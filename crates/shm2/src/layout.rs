@@ -123,7 +123,7 @@ pub struct Header {
     pub max_leases: AtomicU32,
     /// Frames kept for consumers that attach later.
     pub history: AtomicU32,
-    /// What happens when there is no room: 0 drop-oldest, 1 drop-newest, 2 block.
+    /// What happens when there is no space: 0 drop-oldest, 1 drop-newest, 2 block.
     pub full_policy: AtomicU32,
     /// Process id of the producer in its own namespace; for people, never for decisions.
     pub producer_pid: AtomicU32,
@@ -149,10 +149,10 @@ pub struct Header {
     pad3: [u32; 31],
     /// [`STATE_LIVE`] or [`STATE_CLOSED`].
     pub state: AtomicU32,
-    /// 1 while the producer waits for room: then whoever makes room wakes it through its own page.
+    /// 1 while the producer waits for space: then whoever makes room wakes it through its own page.
     pub producer_waits: AtomicU32,
     pad4: [u64; 15],
-    /// Timeline beacon, a sequence lock: odd while it is written, +2 with each beacon.
+    /// ClockMap beacon, a sequence lock: odd while it is written, +2 with each beacon.
     pub beacon_sequence: AtomicU64,
     /// Producer's monotonic clock at the beacon.
     pub beacon_monotonic_ns: AtomicU64,
@@ -248,7 +248,7 @@ pub struct Page {
     pub ticket: AtomicU32,
     pad2: [u32; 15],
     /// Futex word on which the producer sleeps when it waits for this consumer.
-    pub room: AtomicU32,
+    pub space: AtomicU32,
     pad3: [u32; 15],
     /// Process id in its own namespace, for people.
     pub pid: AtomicU32,
@@ -353,7 +353,7 @@ mod assertions {
         Page.claimed = 12,
         Page.leases = 32,
         Page.ticket = 2112,
-        Page.room = 2176,
+        Page.space = 2176,
         Page.pid = 2240,
         Page.claims = 2244,
         Page.attached_ns = 2248,

@@ -47,49 +47,50 @@
 
 #[cfg(not(loom))]
 mod backend;
-#[cfg(all(target_os = "linux", not(loom), not(miri)))]
-pub mod channel;
 #[cfg(not(loom))]
 pub mod consumer;
 #[cfg(not(loom))]
 mod description;
 #[cfg(not(loom))]
-pub mod device;
-#[cfg(all(target_os = "linux", not(loom), not(miri)))]
-pub mod duplex;
-#[cfg(not(loom))]
 pub mod error;
 #[cfg(not(loom))]
 mod heartbeat;
+#[cfg(all(not(loom), feature = "kill-points"))]
+#[doc(hidden)]
+pub mod kill_points;
+#[cfg(all(not(loom), not(feature = "kill-points")))]
+mod kill_points;
 pub mod layout;
 #[cfg(not(loom))]
 mod mapped;
-#[cfg(all(target_os = "linux", not(loom), not(miri)))]
-pub mod memory;
 #[cfg(all(loom, test))]
 mod models;
-#[cfg(all(not(loom), feature = "kill-points"))]
-#[doc(hidden)]
-pub mod points;
-#[cfg(all(not(loom), not(feature = "kill-points")))]
-mod points;
+#[cfg(not(loom))]
+mod name;
 #[cfg(not(loom))]
 pub mod producer;
 mod protocol;
-#[cfg(not(loom))]
-mod spec;
 mod sync;
+
+/// Devices through which a virtual machine sees memory of its host: their names, and which of them are there.
+#[cfg(not(loom))]
+pub mod ivshmem {
+    #[cfg(not(miri))]
+    pub use crate::backend::ivshmem::{Found, all};
+    pub use crate::error::DeviceError;
+    pub use crate::name::ivshmem::{Cache, Device};
+}
 
 #[cfg(not(loom))]
 pub use consumer::{Access, Consumer, Frame, OnProducerExit, Start};
 #[cfg(not(loom))]
 pub use description::FrameInfo;
 #[cfg(not(loom))]
-pub use error::{AttachError, CreateError, Lie, ReceiveError, SendError, SpecError};
+pub use error::{AttachError, CreateError, ReceiveError, SendError, SpecError, Violation};
+#[cfg(not(loom))]
+pub use name::Spec;
 #[cfg(not(loom))]
 pub use producer::{FullPolicy, Producer, Reservation};
-#[cfg(not(loom))]
-pub use spec::Spec;
 
 /// Nanoseconds of the monotonic clock that frame times refer to.
 #[cfg(not(loom))]

@@ -167,13 +167,13 @@ struct Room {
 }
 
 /// A producer that waits for a lease to end must not sleep for ever.
-fn room_model() {
+fn space_model() {
     let r = Arc::new(Room { entry: AtomicU64::new(7), waits: AtomicU32::new(0), futex: Futex::new() });
     let consumer = {
         let r = r.clone();
         thread::spawn(move || {
             release(&r.entry);
-            if room_is_needed(&r.waits) {
+            if space_is_needed(&r.waits) {
                 r.futex.wake();
             }
         })
@@ -190,7 +190,7 @@ fn room_model() {
 
 /// What can be left out or done wrong in the models of pages.
 #[derive(Clone, Copy, PartialEq)]
-enum Slip {
+enum Fault {
     None,
     /// The producer scans the pages that it saw before it retired.
     CachedPages,
@@ -225,9 +225,9 @@ fn try_lock(lock: &AtomicU32) -> bool {
 }
 
 /// Claims the first free page as `Session::open` does, reads the frame if it is still there, and leaves.
-fn claim_and_read(p: &Pages, slip: Slip) {
+fn claim_and_read(p: &Pages, slip: Fault) {
     for index in 0..2 {
-        if slip != Slip::Unmarked && !is_used(&p.claimed[index]) {
+        if slip != Fault::Unmarked && !is_used(&p.claimed[index]) {
             mark_used(&p.claimed[index]);
         }
         if !try_lock(&p.locks[index]) {
@@ -247,12 +247,12 @@ fn claim_and_read(p: &Pages, slip: Slip) {
 }
 
 /// Retires the frame and writes over it if nobody holds it.
-fn take_back(p: &Pages, slip: Slip) {
+fn take_back(p: &Pages, slip: Fault) {
     let used = || p.claimed.iter().take_while(|c| is_used(c)).count();
     let before = used();
     retire(&p.oldest, 2);
     let now = used();
-    let scanned = if slip == Slip::CachedPages { before } else { now };
+    let scanned = if slip == Fault::CachedPages { before } else { now };
     if p.entries.iter().take(scanned).all(|e| held(e) != 1) {
         // SAFETY: loom checks that no consumer reads meanwhile.
         p.bytes.with_mut(|b| unsafe { *b = 2 });
@@ -260,7 +260,7 @@ fn take_back(p: &Pages, slip: Slip) {
 }
 
 /// Two consumers claim at the same time while the producer takes the frame back.
-fn claim_model(slip: Slip) {
+fn claim_model(slip: Fault) {
     let p = pages();
     let consumer = |p: Arc<Pages>| thread::spawn(move || claim_and_read(&p, slip));
     let consumers = [consumer(p.clone()), consumer(p.clone())];
@@ -271,7 +271,7 @@ fn claim_model(slip: Slip) {
 }
 
 /// A page of a dead consumer is cleared while the next one claims it.
-fn reap_model(slip: Slip) {
+fn reap_model(slip: Fault) {
     let p = pages();
     p.claimed[0].store(crate::layout::READING, Ordering::Relaxed);
     let consumer = {
@@ -280,7 +280,7 @@ fn reap_model(slip: Slip) {
     };
     let is_free = p.claimed[0].load(Ordering::Acquire) == crate::layout::FREE;
     let locked = !is_free && try_lock(&p.locks[0]);
-    if locked || (!is_free && slip == Slip::UnlockedReap) {
+    if locked || (!is_free && slip == Fault::UnlockedReap) {
         release(&p.entries[0]);
         p.claimed[0].store(crate::layout::FREE, Ordering::Release);
     }
@@ -312,14 +312,14 @@ fn close_model() {
 }
 
 /// A new producer in the same memory whose counters begin anew, so that `oldest` tells nothing: only the generation does.
-fn next_life_model() {
+fn next_generation_model() {
     let p = pages();
     let generation = Arc::new(AtomicU64::new(1));
     let consumer = {
         let (p, generation) = (p.clone(), generation.clone());
         thread::spawn(move || {
             let entry = &p.entries[0];
-            // As `Session::is_other_life`.
+            // As `Session::is_other_generation`.
             if hold(entry, &p.oldest, 1) && generation.load(Ordering::Relaxed) == 1 {
                 // SAFETY: loom checks that the producer does not write meanwhile.
                 assert_eq!(p.bytes.with(|b| unsafe { *b }), 1, "a held frame changed");
@@ -337,14 +337,14 @@ fn next_life_model() {
     consumer.join().expect("consumer");
 }
 
-fn slips(slip: Slip, model: fn(Slip)) {
+fn faults(slip: Fault, model: fn(Fault)) {
     let outcome = std::panic::catch_unwind(|| {
         WEAKENED.set(None);
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(3);
         builder.check(move || model(slip));
     });
-    assert_eq!(outcome.is_ok(), slip == Slip::None, "the model must pass as it is and fail with each slip");
+    assert_eq!(outcome.is_ok(), slip == Fault::None, "the model must pass as it is and fail with each slip");
 }
 
 #[test]
@@ -363,22 +363,22 @@ fn no_wake_up_is_lost() {
 
 #[test]
 fn a_blocked_producer_is_woken() {
-    run(None, room_model);
-    fails(Site::NeedRoom, room_model);
-    fails(Site::MadeRoom, room_model);
+    run(None, space_model);
+    fails(Site::NeedRoom, space_model);
+    fails(Site::MadeRoom, space_model);
 }
 
 #[test]
 fn pages_are_claimed_by_two_at_once() {
-    slips(Slip::None, claim_model);
-    slips(Slip::CachedPages, claim_model);
-    slips(Slip::Unmarked, claim_model);
+    faults(Fault::None, claim_model);
+    faults(Fault::CachedPages, claim_model);
+    faults(Fault::Unmarked, claim_model);
 }
 
 #[test]
 fn a_dead_consumers_page_is_claimed_anew() {
-    slips(Slip::None, reap_model);
-    slips(Slip::UnlockedReap, reap_model);
+    faults(Fault::None, reap_model);
+    faults(Fault::UnlockedReap, reap_model);
 }
 
 #[test]
@@ -389,7 +389,7 @@ fn no_consumer_sleeps_through_the_close() {
 
 #[test]
 fn a_lease_of_the_life_before_is_seen_or_given_up() {
-    run(None, next_life_model);
-    fails(Site::Lease, next_life_model);
-    fails(Site::Retire, next_life_model);
+    run(None, next_generation_model);
+    fails(Site::Lease, next_generation_model);
+    fails(Site::Retire, next_generation_model);
 }

@@ -168,7 +168,7 @@ fn clear_unlocked(page: &crate::layout::Page, seen: u32) -> bool {
     if !take_page(&page.claimed, seen, nobody) {
         return false;
     }
-    crate::points::point!("evict.taken");
+    crate::kill_points::point!("evict.taken");
     let owner = u64::from(seen >> 16);
     for (lease, before) in page.leases.iter().zip(entries) {
         let found = held(&lease.sequence);
@@ -266,7 +266,7 @@ pub(crate) fn announce_need(producer_waits: &AtomicU32) {
 
 /// Consumer: whether the producer waits for room, asked after a cursor moved or a lease was released.
 #[inline]
-pub(crate) fn room_is_needed(producer_waits: &AtomicU32) -> bool {
+pub(crate) fn space_is_needed(producer_waits: &AtomicU32) -> bool {
     full_fence(Site::MadeRoom);
     producer_waits.load(Ordering::Relaxed) != 0
 }

@@ -5,7 +5,7 @@
 mod common;
 
 use common::Name;
-use shm2::{Access, Consumer, FrameInfo, FullPolicy, Lie, Producer, ReceiveError, SendError, Start, layout};
+use shm2::{Access, Consumer, FrameInfo, FullPolicy, Producer, ReceiveError, SendError, Start, Violation, layout};
 use std::time::{Duration, Instant};
 
 const SHORT: Option<Duration> = Some(Duration::from_millis(50));
@@ -409,7 +409,8 @@ fn a_hostile_cell_is_an_error_with_its_name() {
         file.write_at(&u64::MAX.to_le_bytes(), layout::cell_offset(1) + 8).unwrap();
         match consumer.next(LONG) {
             Err(ReceiveError::Misbehaving {
-                lie: Lie::Payload { sequence: 1, offset: u64::MAX, length: 1 }, ..
+                violation: Violation::Payload { sequence: 1, offset: u64::MAX, length: 1 },
+                ..
             }) => {}
             other => panic!("{other:?}"),
         }

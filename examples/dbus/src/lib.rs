@@ -14,7 +14,7 @@ pub const PATH: &str = "/org/shm2/Example";
 #[proxy(interface = "org.shm2.Example1", default_service = "org.shm2.Example", default_path = "/org/shm2/Example")]
 pub trait Example {
     /// Makes a channel of `f64` and hands over its sending side: description and descriptors, as
-    /// `shm2::channel::Offer::from_parts` takes them.
+    /// `shm2_channel::Offer::from_parts` takes them.
     async fn setup(&self) -> zbus::Result<(Vec<u8>, Vec<OwnedFd>)>;
 
     /// How many values came since the last time, and their sum.

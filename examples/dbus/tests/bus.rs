@@ -33,7 +33,7 @@ impl Drop for Running {
 fn a_channel_goes_by_the_bus() {
     let mut daemon = Command::new("dbus-daemon");
     let Ok((_bus, address)) = Running::start(daemon.args(["--session", "--nofork", "--print-address"])) else {
-        return shm2_tests::skip("dbus-daemon is missing: no channel is handed over by D-Bus");
+        return shm2_e2e::skip("dbus-daemon is missing: no channel is handed over by D-Bus");
     };
     let on_bus = |program: &str| {
         let mut command = Command::new(program);

@@ -262,7 +262,7 @@ impl BaseSinkImpl for Shm2Sink {
                 }
                 Err(SendError::Closed) => return Err(gst::FlowError::Flushing),
                 Err(SendError::TooLarge { bytes, .. }) if self.grow_region(bytes) => {}
-                Err(error @ (SendError::Truncated { .. } | SendError::TakenOver { .. })) => {
+                Err(error @ (SendError::Truncated { .. } | SendError::Superseded { .. })) => {
                     gst::element_imp_error!(self, gst::ResourceError::Write, ("{error}"));
                     return Err(gst::FlowError::Error);
                 }

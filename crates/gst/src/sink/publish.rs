@@ -109,11 +109,11 @@ impl Stream {
 
     fn publish_bytes(&mut self, buffer: &gst::Buffer, info: &FrameInfo, blob: &[u8]) -> Result<Path, SendError> {
         let mut memories = (0..buffer.n_memory()).filter_map(|index| buffer.memory(index));
-        self._spent = memories.find(|memory| allocator::is_wiped(memory)).map(private);
+        self._spent = memories.find(|memory| allocator::is_cleared(memory)).map(private);
         if self._spent.is_some() {
             self.producer.handle().check()?;
             self.producer.handle().count_dropped();
-            return Err(SendError::Wiped { bytes: buffer.size() as u64 });
+            return Err(SendError::Cleared { bytes: buffer.size() as u64 });
         }
         if buffer.n_memory() == 1
             && let Some(memory) = buffer.memory(0)

@@ -6,7 +6,7 @@ use crate::allocator::ArenaAllocator;
 use crate::lock;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
-use shm2::device::DeviceError;
+use shm2::ivshmem::DeviceError;
 use shm2::producer::Handle;
 use shm2::{CreateError, SendError};
 use std::sync::Arc;
@@ -188,7 +188,7 @@ fn create_error(error: &CreateError) -> gst::ErrorMessage {
         CreateError::Busy { .. } | CreateError::Device { problem: DeviceError::InUse { .. }, .. } => {
             gst::error_msg!(gst::ResourceError::Busy, ("{error}"))
         }
-        CreateError::NoRoom { .. }
+        CreateError::NoSpace { .. }
         | CreateError::NoMemory { .. }
         | CreateError::ControlGroup { .. }
         | CreateError::NoCommit { .. } => gst::error_msg!(gst::ResourceError::NoSpaceLeft, ("{error}")),

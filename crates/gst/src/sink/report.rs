@@ -72,7 +72,7 @@ impl Shm2Sink {
         self.tell_drops();
         if !std::mem::replace(&mut lock(&self.counters).told_of_drops, true) {
             let hint = match error {
-                SendError::Wiped { .. } => "the region goes on; what upstream keeps and sends again is lost for good",
+                SendError::Cleared { .. } => "the region goes on; what upstream keeps and sends again is lost for good",
                 _ => "consumers hold, or have not read, all that is there; stats counts how many frames follow",
             };
             gst::element_imp_warning!(self, gst::ResourceError::NoSpaceLeft, ("{error}"), ["{hint}"]);

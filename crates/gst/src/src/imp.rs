@@ -14,7 +14,7 @@ use gst_base::prelude::*;
 use gst_base::subclass::base_src::CreateSuccess;
 use gst_base::subclass::prelude::*;
 use shm2::consumer::{Canceller, Change, ConsumerStats};
-use shm2::{Access, AttachError, Consumer, Frame, Lie, ReceiveError};
+use shm2::{Access, AttachError, Consumer, Frame, ReceiveError};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
@@ -377,7 +377,7 @@ impl Shm2Src {
                 }
             }
             // Paused for longer than the lease time, as a virtual machine may be. What was held is lost; the producer is not.
-            ReceiveError::Misbehaving { lie: Lie::Evicted, .. } if on_exit == OnProducerExit::Reconnect => {
+            ReceiveError::Expelled { .. } if on_exit == OnProducerExit::Reconnect => {
                 gst::warning!(CAT, imp = self, "{error}; attaching again");
                 Ok(())
             }

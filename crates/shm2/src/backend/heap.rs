@@ -9,7 +9,7 @@
 use crate::error::{AttachError, CreateError};
 use crate::layout;
 use crate::mapped::Memory;
-use crate::spec::Spec;
+use crate::name::Spec;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::HashMap;
@@ -151,7 +151,7 @@ impl OwnedRegion {
         guard(&self.file.locks).snapshots > 0
     }
 
-    pub(crate) fn stir(&self) {
+    pub(crate) fn notify_watchers(&self) {
         wake_all();
     }
 
@@ -164,7 +164,7 @@ impl OwnedRegion {
         !self.keep
     }
 
-    pub(crate) fn end_life(&self) {
+    pub(crate) fn end_generation(&self) {
         guard(&self.file.locks).producer = false;
     }
 
@@ -176,7 +176,7 @@ impl OwnedRegion {
         wake_all();
     }
 
-    pub(crate) fn wait_room(&self, words: &[(&AtomicU32, u32)], timeout: Duration) {
+    pub(crate) fn wait_for_space(&self, words: &[(&AtomicU32, u32)], timeout: Duration) {
         sleep(Some(timeout), || words.iter().all(|(word, expected)| word.load(Ordering::Relaxed) == *expected));
     }
 
@@ -238,7 +238,7 @@ impl OpenRegion {
         Ok(true)
     }
 
-    pub(crate) fn stir(&self) {
+    pub(crate) fn notify_watchers(&self) {
         wake_all();
     }
 
@@ -362,9 +362,9 @@ impl Watch {
 
 /// Waiting for a producer at a name: by looking.
 #[derive(Default)]
-pub(crate) struct NameWatch;
+pub(crate) struct ProducerWatch;
 
-impl NameWatch {
+impl ProducerWatch {
     pub(crate) fn arm(&mut self, _spec: &Spec, _event: &Arc<Event>) -> bool {
         false
     }

@@ -3,10 +3,10 @@
 //!
 //! `region` chooses between the system's own kind of region and `device`, memory that another kernel may share.
 
-#[cfg(not(miri))]
-mod device;
 #[cfg(miri)]
 mod heap;
+#[cfg(not(miri))]
+pub(crate) mod ivshmem;
 #[cfg(all(target_os = "linux", not(miri)))]
 mod linux;
 mod poll;
@@ -17,7 +17,7 @@ mod windows;
 
 /// FNV-1a, 64 bits.
 #[cfg(not(miri))]
-fn fold(bytes: impl IntoIterator<Item = u8>) -> u64 {
+fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
     bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, step)
 }

@@ -1,10 +1,10 @@
 //! Which kind of region: the system's own, or a device's memory. Chosen once, when a region is opened.
 
-use super::device::{OpenDevice, OwnedDevice};
+use super::ivshmem::{OpenDevice, OwnedDevice};
 use super::{Event, Identity, Mapping, Wake, Watch, native};
 use crate::error::{AttachError, CreateError};
 use crate::mapped::Memory;
-use crate::spec::{Place, Spec};
+use crate::name::{Place, Spec};
 use crate::sync::AtomicU32;
 use std::io;
 use std::path::Path;
@@ -79,8 +79,8 @@ impl OwnedRegion {
     }
 
     /// Makes every watcher of the region look around.
-    pub(crate) fn stir(&self) {
-        each!(self, region => region.stir())
+    pub(crate) fn notify_watchers(&self) {
+        each!(self, region => region.notify_watchers())
     }
 
     /// Removes the name if it still leads to this region and is not to be kept. False when it may lead there still.
@@ -89,8 +89,8 @@ impl OwnedRegion {
     }
 
     /// Shows everybody that this producer is no more.
-    pub(crate) fn end_life(&self) {
-        each!(self, region => region.end_life())
+    pub(crate) fn end_generation(&self) {
+        each!(self, region => region.end_generation())
     }
 
     /// Wakes consumers that sleep on the region's wake word, which has just changed. Bit i of `pages`: the consumer of
@@ -100,8 +100,8 @@ impl OwnedRegion {
     }
 
     /// Sleeps until one of the words by which consumers tell of room differs from its expected value.
-    pub(crate) fn wait_room(&self, words: &[(&AtomicU32, u32)], timeout: Duration) {
-        each!(self, region => region.wait_room(words, timeout))
+    pub(crate) fn wait_for_space(&self, words: &[(&AtomicU32, u32)], timeout: Duration) {
+        each!(self, region => region.wait_for_space(words, timeout))
     }
 
     /// Signals `event` when a consumer comes, leaves or dies; `None` where nothing tells.
@@ -165,8 +165,8 @@ impl OpenRegion {
     }
 
     /// Makes every watcher of the region look around.
-    pub(crate) fn stir(&self) {
-        each!(self, region => region.stir())
+    pub(crate) fn notify_watchers(&self) {
+        each!(self, region => region.notify_watchers())
     }
 
     pub(crate) fn map(&self, offset: u64, bytes: usize, writable: bool) -> Result<Mapping, AttachError> {
@@ -207,9 +207,9 @@ impl OpenRegion {
         }
     }
 
-    /// Wakes a producer that waits for room: the word of this consumer's page has just changed.
-    pub(crate) fn wake_producer(&self, room: &AtomicU32) {
-        each!(self, region => region.wake_producer(room))
+    /// Wakes a producer that waits for space: the word of this consumer's page has just changed.
+    pub(crate) fn wake_producer(&self, space: &AtomicU32) {
+        each!(self, region => region.wake_producer(space))
     }
 
     /// Signals `event` when the region's producer may be gone; `None` where nothing tells.

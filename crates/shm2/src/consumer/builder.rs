@@ -4,7 +4,7 @@ use super::{Consumer, deadline};
 use crate::description::Kind;
 use crate::error::AttachError;
 use crate::layout::CELLS;
-use crate::spec::Spec;
+use crate::name::Spec;
 use std::time::Duration;
 
 /// How a consumer gets at the bytes.
@@ -81,7 +81,7 @@ pub enum Liveness {
     /// By heartbeats, for memory that both sides reach but no common kernel watches, as with virtual machines. Only in
     /// a region made with [`keep_region`](crate::producer::Builder::keep_region). A side that does not beat within the
     /// region's lease time counts as dead. A consumer that comes back later has lost what it held: its frames may have
-    /// changed in the meantime, and its next step returns [`Lie::Evicted`](crate::Lie::Evicted).
+    /// changed in the meantime, and its next step returns [`Violation::Evicted`](crate::Violation::Evicted).
     Heartbeat,
 }
 

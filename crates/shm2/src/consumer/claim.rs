@@ -22,7 +22,7 @@ pub(super) fn claim(region: &OpenRegion, memory: &Memory, checked: &Checked) -> 
                 return Err(AttachError::Denied { path: region.path().into() });
             }
         }
-        let taken = match checked.by_heart {
+        let taken = match checked.by_heartbeat {
             false => claim_by_lock(region, index)?,
             true if claimed.load(Ordering::Acquire) != layout::FREE => None,
             true => {

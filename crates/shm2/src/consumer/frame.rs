@@ -1,7 +1,7 @@
 //! A received frame.
 
 use super::Position;
-use super::session::Hold;
+use super::session::LeaseGuard;
 use crate::description::{Description, FrameInfo, Kind};
 use std::fmt;
 use std::ptr::NonNull;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) enum Payload {
     /// In the region; the producer does not touch it while `hold` lives.
-    Leased { hold: Hold, address: NonNull<u8> },
+    Leased { hold: LeaseGuard, address: NonNull<u8> },
     /// A private copy.
     Owned(Vec<u8>),
 }

@@ -5,7 +5,7 @@ use crate::backend::{self, OpenRegion};
 use crate::error::AttachError;
 use crate::layout::*;
 use crate::mapped::Memory;
-use crate::spec::Spec;
+use crate::name::Spec;
 use crate::sync::{Ordering, fence};
 use std::path::Path;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(crate) struct Checked {
     /// Time without a heartbeat after which a peer without a lock is dead; `None` where there are only locks.
     pub(crate) lease: Option<Duration>,
     /// Only its heartbeats tell whether the producer lives.
-    pub(crate) by_heart: bool,
+    pub(crate) by_heartbeat: bool,
     /// The producer's monotonic clock is not this process's.
     pub(crate) has_other_clock: bool,
 }
@@ -74,7 +74,7 @@ impl Checked {
             blocks: u32_at(bytes, 88) == 2,
             first: u64_at(bytes, 104).max(1),
             has_other_clock: is_other_clock(u64_at(bytes, 120), backend::clock_name()),
-            by_heart: false,
+            by_heartbeat: false,
             lease: (u32_at(bytes, 116) != 0)
                 .then(|| Duration::from_millis(u32_at(bytes, 112).clamp(100, 3_600_000).into())),
         })
@@ -108,13 +108,14 @@ pub(super) fn check(region: &OpenRegion, liveness: Liveness) -> Result<Checked, 
         return Err(AttachError::NoProducer { path: path.into() });
     }
     // What a dead producer left may be of any version: its successor will replace it.
-    let by_heart = !region.has_locks() || liveness == Liveness::Heartbeat || u32_at(&bytes, 116) == KEPT_BY_HEARTBEAT;
-    if !by_heart && !region.producer_lives() {
+    let by_heartbeat =
+        !region.has_locks() || liveness == Liveness::Heartbeat || u32_at(&bytes, 116) == KEPT_BY_HEARTBEAT;
+    if !by_heartbeat && !region.producer_lives() {
         return Err(AttachError::NoProducer { path: path.into() });
     }
     let mut checked = Checked::from_bytes(&bytes, region.bytes(), path)?;
-    checked.by_heart = by_heart;
-    if by_heart && checked.lease.is_none() {
+    checked.by_heartbeat = by_heartbeat;
+    if by_heartbeat && checked.lease.is_none() {
         return Err(AttachError::NoHeartbeat { path: path.into() });
     }
     if u32_at(&bytes, 116) == KEPT_BY_HEARTBEAT {
@@ -126,7 +127,11 @@ pub(super) fn check(region: &OpenRegion, liveness: Liveness) -> Result<Checked, 
 }
 
 /// As [`check`], of a region whose life is the one in `memory`.
-pub(super) fn check_life(region: &OpenRegion, memory: &Memory, liveness: Liveness) -> Result<Checked, AttachError> {
+pub(super) fn check_generation(
+    region: &OpenRegion,
+    memory: &Memory,
+    liveness: Liveness,
+) -> Result<Checked, AttachError> {
     let lives = || memory.header().state.load(Ordering::Acquire) == STATE_LIVE;
     let absent = || AttachError::NoProducer { path: region.path().into() };
     if !lives() {
@@ -147,7 +152,7 @@ fn fixed(region: &OpenRegion) -> std::io::Result<[u8; FIXED]> {
 }
 
 /// Whether a producer in another kernel may begin a life at this name, of which nothing here would tell.
-pub(super) fn may_be_revived_unseen(spec: &Spec) -> bool {
+pub(super) fn may_restart_unseen(spec: &Spec) -> bool {
     let Ok(region) = OpenRegion::open(spec, false) else { return false };
     let may_be = |bytes: [u8; FIXED]| match u64_at(&bytes, 0) {
         // A place that somebody prepared, perhaps a virtual machine.

@@ -1,28 +1,28 @@
 //! The receiving side: [`Consumer`], its [`Builder`], and the [`Frame`]s that it yields.
 
-mod attached;
+mod attachment;
 mod builder;
 mod claim;
+mod clock_map;
 mod frame;
 mod header;
 mod overview;
-mod pulse;
+mod producer_liveness;
 mod session;
 mod snapshot;
-mod timeline;
 
 pub use builder::{Access, Builder, Liveness, OnProducerExit, Start};
 pub use frame::Frame;
 pub use overview::Overview;
 
-use crate::backend::{Event, Identity, NameWatch};
-use crate::error::{AttachError, Lie, ReceiveError, SpecError};
+use crate::backend::{Event, Identity, ProducerWatch};
+use crate::error::{AttachError, ReceiveError, SpecError, Violation};
 use crate::layout;
-use crate::spec::Spec;
-use attached::{Attached, Attachment};
+use crate::name::Spec;
+use attachment::{Attached, Attachment};
 use builder::Settings;
-use header::may_be_revived_unseen;
-use pulse::Pulse;
+use header::may_restart_unseen;
+use producer_liveness::Pulse;
 use session::Session;
 use snapshot::Snapshot;
 use std::fmt;
@@ -46,7 +46,7 @@ struct Position {
 }
 
 /// How often to look for the first heartbeat of a producer that no lock shows.
-const HEART_PROBE: Duration = Duration::from_millis(50);
+const HEARTBEAT_PROBE: Duration = Duration::from_millis(50);
 
 /// A polling consumer looks this often in vain before it doubts what it sees.
 const IDLE_CHECK: u32 = 1024;
@@ -60,7 +60,7 @@ impl Position {
     }
 
     /// Frames below `oldest` are gone.
-    fn pass_over(&mut self, oldest: u64) {
+    fn skip_to(&mut self, oldest: u64) {
         let gone = oldest.saturating_sub(self.next);
         self.missed = self.missed.saturating_add(gone);
         self.missed_before_next = self.missed_before_next.saturating_add(gone);
@@ -103,6 +103,21 @@ enum Step {
     Frame(Frame),
     EndOfStream,
     Nothing,
+}
+
+/// Why an attachment cannot go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TakeError {
+    Violation(Violation),
+    Expelled,
+    TooLarge { sequence: u64, length: u64 },
+    Truncated,
+}
+
+impl From<Violation> for TakeError {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
 }
 
 fn deadline(timeout: Option<Duration>) -> Option<Instant> {
@@ -246,8 +261,8 @@ impl Consumer {
             return Ok(None);
         }
         let Some(attached) = &mut self.attached else { return Ok(None) };
-        if let Err(lie) = attached.attachment.check_idle(&self.position) {
-            return Err(self.misbehaving(lie));
+        if let Err(error) = attached.attachment.check_idle(&self.position) {
+            return Err(self.fail(error));
         }
         // Where only a wait is told of the producer's death, one that never waits must ask.
         if attached.producer_lives() {
@@ -288,7 +303,7 @@ impl Consumer {
             }
             gone = match attached.wait(&self.position, &self.shared, deadline) {
                 Ok(gone) => gone,
-                Err(lie) => return Err(self.misbehaving(lie)),
+                Err(error) => return Err(self.fail(error)),
             };
         }
     }
@@ -306,15 +321,22 @@ impl Consumer {
                 }
                 Ok(Step::EndOfStream) => Err(ReceiveError::EndOfStream),
                 Ok(Step::Nothing) => Ok(None),
-                Err(lie) => Err(self.misbehaving(lie)),
+                Err(error) => Err(self.fail(error)),
             };
         }
         Ok(None)
     }
 
-    fn misbehaving(&mut self, lie: Lie) -> ReceiveError {
+    /// Ends the attachment, for a reason that is not the producer's end.
+    fn fail(&mut self, error: TakeError) -> ReceiveError {
         self.detach();
-        ReceiveError::Misbehaving { path: self.spec.path().into(), lie }
+        let path = self.spec.path().into();
+        match error {
+            TakeError::Violation(violation) => ReceiveError::Misbehaving { path, violation },
+            TakeError::Expelled => ReceiveError::Expelled { path },
+            TakeError::TooLarge { sequence, length } => ReceiveError::FrameTooLarge { path, sequence, length },
+            TakeError::Truncated => ReceiveError::Truncated { path },
+        }
     }
 
     fn producer_gone(&mut self) -> Result<Option<Frame>, ReceiveError> {
@@ -331,7 +353,7 @@ impl Consumer {
         if self.attached.is_some() {
             return Ok(());
         }
-        let mut watch = NameWatch::default();
+        let mut watch = ProducerWatch::default();
         loop {
             let seen = self.shared.event.value();
             match self.try_attach() {
@@ -344,7 +366,7 @@ impl Consumer {
         }
     }
 
-    fn wait_for_name(&self, watch: &NameWatch, seen: u32, deadline: Option<Instant>) -> Result<(), AttachError> {
+    fn wait_for_name(&self, watch: &ProducerWatch, seen: u32, deadline: Option<Instant>) -> Result<(), AttachError> {
         if self.shared.cancelled.load(Ordering::Acquire) {
             return Err(AttachError::Cancelled);
         }
@@ -352,8 +374,8 @@ impl Consumer {
         if left.is_some_and(|l| l.is_zero()) {
             return Err(AttachError::TimedOut { path: self.spec.path().into() });
         }
-        let by_heart = self.settings.liveness == Liveness::Heartbeat || may_be_revived_unseen(&self.spec);
-        let slice = by_heart.then_some(HEART_PROBE);
+        let by_heartbeat = self.settings.liveness == Liveness::Heartbeat || may_restart_unseen(&self.spec);
+        let slice = by_heartbeat.then_some(HEARTBEAT_PROBE);
         watch.wait(&self.shared.event, seen, [left, slice].into_iter().flatten().min());
         Ok(())
     }
@@ -364,7 +386,7 @@ impl Consumer {
         let watch = attachment.region().watch(&self.shared.event);
         let discontinuity = self.totals.attaches > 0;
         self.position = Position { latest_only: self.settings.latest_only, discontinuity, ..position };
-        self.go_on(&attachment);
+        self.resume_position(&attachment);
         self.totals.attaches += 1;
         self.attached = Some(Attached::new(attachment, seen, watch));
         if let (Some(generation), Some(access), Some(attached)) = (self.generation(), self.access(), &self.attached) {
@@ -376,7 +398,7 @@ impl Consumer {
 
     /// In the same memory sequences go on: no frame comes twice, and those of the last life that were not taken are
     /// missed, as are those that passed in this life while the consumer was away.
-    fn go_on(&mut self, attachment: &Attachment) {
+    fn resume_position(&mut self, attachment: &Attachment) {
         let Some(last) = self.last.filter(|last| last.file == attachment.region().identity()) else { return };
         let position = &mut self.position;
         if last.generation != attachment.generation() {

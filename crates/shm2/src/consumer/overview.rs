@@ -6,7 +6,7 @@ use crate::backend::OpenRegion;
 use crate::description::Description;
 use crate::error::{AttachError, SpecError};
 use crate::layout::{self, Header, STATE_LIVE};
-use crate::spec::Spec;
+use crate::name::Spec;
 use crate::sync::{Ordering, fence};
 use std::io;
 use std::mem::offset_of;

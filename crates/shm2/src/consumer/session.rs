@@ -2,23 +2,23 @@
 
 mod hold;
 
-pub(super) use hold::Hold;
+pub(super) use hold::LeaseGuard;
 
 use super::builder::{Settings, Start, latest};
 use super::claim::claim;
 use super::frame::{Frame, Payload};
-use super::header::{Checked, check, check_life};
-use super::pulse::Pulse;
-use super::{Position, Step};
+use super::header::{Checked, check, check_generation};
+use super::producer_liveness::Pulse;
+use super::{Position, Step, TakeError};
 use crate::backend::{self, Event, OpenRegion, Poll, Wake};
 use crate::description::{Description, Kind};
-use crate::error::{AttachError, Lie};
+use crate::error::{AttachError, Violation};
 use crate::heartbeat::{self, Beat};
+use crate::kill_points::point;
 use crate::layout::{self, STATE_LIVE, W_SEQUENCE};
 use crate::mapped::{Memory, OwnPage};
-use crate::points::point;
+use crate::name::Spec;
 use crate::protocol;
-use crate::spec::Spec;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -54,14 +54,14 @@ impl Session {
         let region = OpenRegion::open(spec, true)?;
         let path = spec.path();
         point!("attach.opened");
-        if check(&region, settings.liveness)?.by_heart && settings.prefers_snapshots() {
+        if check(&region, settings.liveness)?.by_heartbeat && settings.prefers_snapshots() {
             return Err(AttachError::Denied { path: path.into() });
         }
         let memory = Memory::new(region.map(0, region.bytes() as usize, false)?);
-        let checked = check_life(&region, &memory, settings.liveness)?;
-        if checked.by_heart {
+        let checked = check_generation(&region, &memory, settings.liveness)?;
+        if checked.by_heartbeat {
             // Before the look at the generation: a beat of another life is none of this one's.
-            pulse.must_beat(memory.header().heartbeat.load(Ordering::Acquire), &checked, path)?;
+            pulse.await_first_heartbeat(memory.header().heartbeat.load(Ordering::Acquire), &checked, path)?;
             if memory.header().generation.load(Ordering::Acquire) != checked.generation {
                 return Err(AttachError::NoProducer { path: path.into() });
             }
@@ -73,16 +73,16 @@ impl Session {
         let (held, caps) = (AtomicU64::new(0), Mutex::default());
         let session = Self { memory, page, region, checked, in_use, budget, held, caps, shown, poll: Poll::default() };
         let session = Arc::new(session);
-        session.begin_to_beat()?;
+        session.start_heartbeat()?;
         // Paused for longer than the lease time in the middle of its attach: it is as if it had not begun.
         let position = session.enter(settings.start).ok_or_else(|| AttachError::NoProducer { path: path.into() })?;
         point!("attach.entered");
-        session.region.stir();
+        session.region.notify_watchers();
         Ok((session, position))
     }
 
     /// Shows life where no lock does, from now on.
-    fn begin_to_beat(self: &Arc<Self>) -> Result<(), AttachError> {
+    fn start_heartbeat(self: &Arc<Self>) -> Result<(), AttachError> {
         let Some(lease) = self.checked.lease.filter(|_| self.is_by_heartbeat()) else { return Ok(()) };
         let heart: Weak<Self> = Arc::downgrade(self);
         let (what, path) = ("start the heartbeat thread for", self.region.path().into());
@@ -149,16 +149,16 @@ impl Session {
     }
 
     /// The next frame, if it is there.
-    pub(super) fn take(self: &Arc<Self>, position: &mut Position) -> Result<Step, Lie> {
+    pub(super) fn take(self: &Arc<Self>, position: &mut Position) -> Result<Step, TakeError> {
         if !self.owns_page() {
             // After a wipe nobody owns a page, and another life begins.
-            return if self.is_other_life() { Ok(Step::Nothing) } else { Err(Lie::Evicted) };
+            return if self.is_other_generation() { Ok(Step::Nothing) } else { Err(TakeError::Expelled) };
         }
         let step = self.take_mapped(position);
         match () {
-            () if self.is_broken() => Err(Lie::Truncated),
+            () if self.is_broken() => Err(TakeError::Truncated),
             // What looked like a lie was the next life.
-            () if step.is_err() && self.is_other_life() => Ok(Step::Nothing),
+            () if step.is_err() && self.is_other_generation() => Ok(Step::Nothing),
             // An end has no bytes that could have changed.
             () if self.owns_page() || matches!(step, Ok(Step::EndOfStream)) => step,
             () => {
@@ -166,7 +166,7 @@ impl Session {
                     // Taken, but lost before it could be given out.
                     position.lose(&frame);
                 }
-                if self.is_other_life() { Ok(Step::Nothing) } else { Err(Lie::Evicted) }
+                if self.is_other_generation() { Ok(Step::Nothing) } else { Err(TakeError::Expelled) }
             }
         }
     }
@@ -191,7 +191,7 @@ impl Session {
         let shown = self.shown.load(Ordering::Relaxed);
         let next = if state == layout::FREE { state } else { shown - layout::claim_state(shown) + state };
         let claimed = &self.page.words().claimed;
-        if !self.is_by_heartbeat() && !self.is_other_life() {
+        if !self.is_by_heartbeat() && !self.is_other_generation() {
             // SYNC: page-claimed
             claimed.store(next, Ordering::Release);
             self.shown.store(next, Ordering::Relaxed);
@@ -201,7 +201,7 @@ impl Session {
     }
 
     /// Whether a new life began in this very memory.
-    fn is_other_life(&self) -> bool {
+    fn is_other_generation(&self) -> bool {
         // Relaxed: asked after the full fence of a lease, which orders it; elsewhere the next look will tell.
         self.memory.header().generation.load(Ordering::Relaxed) != self.checked.generation
     }
@@ -212,7 +212,7 @@ impl Session {
     }
 
     /// For a session without locks: what its producer's heart shows, and how long it may rest.
-    pub(super) fn producer_heart(&self) -> Option<(u64, Duration)> {
+    pub(super) fn producer_heartbeat(&self) -> Option<(u64, Duration)> {
         let lease = self.checked.lease.filter(|_| self.is_by_heartbeat())?;
         Some((self.memory.header().heartbeat.load(Ordering::Relaxed), lease))
     }
@@ -222,11 +222,11 @@ impl Session {
         self.memory.is_broken() || self.page.is_broken()
     }
 
-    fn take_mapped(self: &Arc<Self>, position: &mut Position) -> Result<Step, Lie> {
+    fn take_mapped(self: &Arc<Self>, position: &mut Position) -> Result<Step, TakeError> {
         for _ in 0..LAPS {
             let sequence = self.target(position);
             if sequence > layout::MAX_SEQUENCE {
-                return Err(self.contradiction(sequence));
+                return Err(self.contradiction(sequence).into());
             }
             let cell = self.memory.cell(sequence);
             let found = protocol::published(&cell.words[W_SEQUENCE]);
@@ -239,7 +239,7 @@ impl Session {
                     return Ok(step);
                 }
             }
-            if self.is_other_life() {
+            if self.is_other_generation() {
                 return Ok(Step::Nothing);
             }
             self.lapped(position, sequence)?;
@@ -264,7 +264,12 @@ impl Session {
     }
 
     /// Leases or copies the frame; `None` when it was retired meanwhile.
-    fn read(self: &Arc<Self>, position: &mut Position, sequence: u64, words: &[u64; 16]) -> Result<Option<Step>, Lie> {
+    fn read(
+        self: &Arc<Self>,
+        position: &mut Position,
+        sequence: u64,
+        words: &[u64; 16],
+    ) -> Result<Option<Step>, TakeError> {
         let bytes = words[layout::W_LENGTH].saturating_add(words[layout::W_META_LENGTH] & 0xffff_ffff);
         let Some(slot) = self.acquire_slot(bytes) else { return self.read_copy(position, sequence, words) };
         point!("lease.slot");
@@ -275,7 +280,7 @@ impl Session {
             lease.length.store(words[layout::W_LENGTH], Ordering::Relaxed);
         };
         let oldest = &self.memory.header().oldest;
-        let hold = Hold { session: self.clone(), slot, sequence, bytes };
+        let hold = LeaseGuard { session: self.clone(), slot, sequence, bytes };
         let held = if self.is_by_heartbeat() {
             let signed = self.signed(sequence);
             let taken = protocol::take_entry(&lease.sequence, signed);
@@ -290,7 +295,7 @@ impl Session {
             describe();
             protocol::hold(&lease.sequence, oldest, sequence)
         };
-        if !held || self.is_other_life() {
+        if !held || self.is_other_generation() {
             return Ok(None);
         }
         point!("lease.held");
@@ -302,7 +307,7 @@ impl Session {
     }
 
     /// Beyond the lease budget: a private copy, valid only if the frame was not retired before the copy was done.
-    fn read_copy(&self, position: &mut Position, sequence: u64, words: &[u64; 16]) -> Result<Option<Step>, Lie> {
+    fn read_copy(&self, position: &mut Position, sequence: u64, words: &[u64; 16]) -> Result<Option<Step>, TakeError> {
         let checked = Description::check(words, sequence, self.checked.arena_bytes);
         if self.is_retired(sequence) {
             return Ok(None);
@@ -310,7 +315,7 @@ impl Session {
         let description = checked?;
         let (caps, meta) = (self.caps(&description), self.meta(&description));
         let payload = self.memory.copy_to_vec(description.payload.offset, description.payload.length);
-        let payload = payload.ok_or(Lie::TooLarge { sequence, length: description.payload.length })?;
+        let payload = payload.ok_or(TakeError::TooLarge { sequence, length: description.payload.length })?;
         if self.is_retired(sequence) {
             self.caps.lock().unwrap_or_else(PoisonError::into_inner).take();
             return Ok(None);
@@ -323,7 +328,7 @@ impl Session {
     /// Everything read before this was true of the frame if the answer is no.
     fn is_retired(&self, sequence: u64) -> bool {
         fence(Ordering::SeqCst);
-        self.memory.header().oldest.load(Ordering::Acquire) > sequence || self.is_other_life()
+        self.memory.header().oldest.load(Ordering::Acquire) > sequence || self.is_other_generation()
     }
 
     fn step(
@@ -344,7 +349,7 @@ impl Session {
         page.skipped.store(position.skipped, Ordering::Relaxed);
         page.cursor.store(position.next, Ordering::Release);
         point!("lease.cursor");
-        self.tell_room();
+        self.signal_space();
         if description.kind == Kind::End {
             return Step::EndOfStream;
         }
@@ -353,14 +358,14 @@ impl Session {
 
     /// `sequence` is gone: goes on with the oldest that is left. Both a newer cell and a refused lease mean that `oldest`
     /// was raised above it before.
-    fn lapped(&self, position: &mut Position, sequence: u64) -> Result<(), Lie> {
+    fn lapped(&self, position: &mut Position, sequence: u64) -> Result<(), TakeError> {
         let header = self.memory.header();
         let oldest = header.oldest.load(Ordering::Acquire);
         let head = header.head.load(Ordering::Acquire);
         if oldest > head.saturating_add(1) || oldest <= sequence {
-            return Err(Lie::Ring { oldest, head, expected: sequence });
+            return Err(Violation::Ring { oldest, head, expected: sequence }.into());
         }
-        position.pass_over(oldest);
+        position.skip_to(oldest);
         let page = self.page.words();
         page.missed.store(position.missed, Ordering::Relaxed);
         page.cursor.store(position.next, Ordering::Release);
@@ -369,19 +374,19 @@ impl Session {
 
     /// To be asked when nothing is there: the newest sequence is stored after its cell, so a cell that lags behind it is
     /// a lie, and one for which this consumer would wait in vain.
-    pub(super) fn check_idle(&self, position: &Position) -> Result<(), Lie> {
+    pub(super) fn check_idle(&self, position: &Position) -> Result<(), TakeError> {
         let sequence = self.target(position);
         // SYNC: frame-published
         let head = self.memory.header().head.load(Ordering::Acquire);
         let lags = head >= sequence && protocol::published(&self.memory.cell(sequence).words[W_SEQUENCE]) < sequence;
         // Asked last: a new life empties the cells.
-        if lags && !self.is_other_life() { Err(self.contradiction(sequence)) } else { Ok(()) }
+        if lags && !self.is_other_generation() { Err(self.contradiction(sequence).into()) } else { Ok(()) }
     }
 
-    fn contradiction(&self, expected: u64) -> Lie {
+    fn contradiction(&self, expected: u64) -> Violation {
         let header = self.memory.header();
         let (oldest, head) = (header.oldest.load(Ordering::Acquire), header.head.load(Ordering::Acquire));
-        Lie::Ring { oldest, head, expected }
+        Violation::Ring { oldest, head, expected }
     }
 
     fn caps(&self, description: &Description) -> Option<Arc<[u8]>> {
@@ -428,17 +433,17 @@ impl Session {
     }
 
     /// Wakes a producer that waits for room. Costs nothing unless the region's policy is to block.
-    fn tell_room(&self) {
-        if self.checked.blocks && protocol::room_is_needed(&self.memory.header().producer_waits) {
-            let room = &self.page.words().room;
-            room.fetch_add(1, Ordering::Release);
-            self.region.wake_producer(room);
+    fn signal_space(&self) {
+        if self.checked.blocks && protocol::space_is_needed(&self.memory.header().producer_waits) {
+            let space = &self.page.words().space;
+            space.fetch_add(1, Ordering::Release);
+            self.region.wake_producer(space);
         }
     }
 
     /// Sleeps until something is published after `position`, the event is signalled, or the time is over.
     pub(super) fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
-        if self.checked.by_heart {
+        if self.checked.by_heartbeat {
             return self.poll.wait(event, seen, timeout, &|| self.has_news(position));
         }
         let header = self.memory.header();
@@ -459,7 +464,7 @@ impl Session {
     /// Whether the producer said that it closes, or another one lives in this memory. Any state that cannot be counts as
     /// closed.
     pub(super) fn is_closed(&self) -> bool {
-        self.memory.header().state.load(Ordering::Acquire) != STATE_LIVE || self.is_other_life()
+        self.memory.header().state.load(Ordering::Acquire) != STATE_LIVE || self.is_other_generation()
     }
 
     /// The consumer itself is gone: frames that it handed out may live on, but nothing waits for its reading.
@@ -470,8 +475,8 @@ impl Session {
         self.page.words().cursor.store(u64::MAX, Ordering::Release);
         self.show(layout::HOLDING);
         point!("detach.stopped");
-        self.tell_room();
-        self.region.stir();
+        self.signal_space();
+        self.region.notify_watchers();
     }
 }
 
@@ -491,7 +496,7 @@ impl Drop for Session {
         }
         self.show(layout::FREE);
         point!("detach.freed");
-        self.tell_room();
+        self.signal_space();
         if !self.is_by_heartbeat() {
             self.region.unclaim(self.page.index());
         }

@@ -7,16 +7,16 @@
 use super::builder::{Settings, latest};
 use super::frame::{Frame, Payload};
 use super::header::{Checked, check};
-use super::pulse::Pulse;
+use super::producer_liveness::Pulse;
 use super::session::LAPS;
-use super::{Position, Step};
+use super::{Position, Step, TakeError};
 use crate::backend::{Event, OpenRegion, Poll, Wake};
 use crate::description::{Description, Kind, Range};
-use crate::error::{AttachError, Lie};
+use crate::error::{AttachError, Violation};
+use crate::kill_points::point;
 use crate::layout::{self, Header, STATE_LIVE};
 use crate::mapped::WakeWord;
-use crate::points::point;
-use crate::spec::Spec;
+use crate::name::Spec;
 use crate::sync::{Ordering, fence};
 use std::mem::offset_of;
 use std::sync::Arc;
@@ -40,13 +40,13 @@ pub(super) struct Snapshot {
 enum Failure {
     Retired,
     /// A new life began in this very file.
-    OtherLife,
-    Lie(Lie),
+    OtherGeneration,
+    Take(TakeError),
 }
 
 impl From<std::io::Error> for Failure {
     fn from(_: std::io::Error) -> Self {
-        Self::Lie(Lie::Truncated)
+        Self::Take(TakeError::Truncated)
     }
 }
 
@@ -73,14 +73,14 @@ impl Snapshot {
         if new.read_word(offset_of!(Header, state))? as u32 != STATE_LIVE {
             return Err(absent());
         }
-        if new.is_other_life() {
+        if new.is_other_generation() {
             return Err(absent());
         }
-        if new.checked.by_heart {
-            pulse.must_beat(new.read_word(offset_of!(Header, heartbeat))?, &new.checked, path)?;
+        if new.checked.by_heartbeat {
+            pulse.await_first_heartbeat(new.read_word(offset_of!(Header, heartbeat))?, &new.checked, path)?;
             // A beat of another life is none of this one's.
             fence(Ordering::Acquire);
-            if new.is_other_life() {
+            if new.is_other_generation() {
                 return Err(absent());
             }
         }
@@ -92,7 +92,7 @@ impl Snapshot {
         // What was retired before it was seen is not missed: this consumer was not there yet.
         let next = next.max(new.read_word(offset_of!(Header, oldest))?);
         new.since = Instant::now();
-        new.region.stir();
+        new.region.notify_watchers();
         Ok((new, Position { next, ..Position::default() }))
     }
 
@@ -115,8 +115,8 @@ impl Snapshot {
     }
 
     /// Where only heartbeats tell: what the producer's heart shows, and how long it may rest.
-    pub(super) fn producer_heart(&self) -> Option<(u64, Duration)> {
-        let lease = self.checked.lease.filter(|_| self.checked.by_heart)?;
+    pub(super) fn producer_heartbeat(&self) -> Option<(u64, Duration)> {
+        let lease = self.checked.lease.filter(|_| self.checked.by_heartbeat)?;
         Some((self.u64_at(offset_of!(Header, heartbeat)).unwrap_or_default(), lease))
     }
 
@@ -131,17 +131,17 @@ impl Snapshot {
         (number == again && number != 0 && number.is_multiple_of(2)).then_some((number, time))
     }
 
-    pub(super) fn take(&mut self, position: &mut Position) -> Result<Step, Lie> {
+    pub(super) fn take(&mut self, position: &mut Position) -> Result<Step, TakeError> {
         for lap in 0..LAPS {
-            let sequence = self.target(position).map_err(|_| Lie::Truncated)?;
+            let sequence = self.target(position).map_err(|_| TakeError::Truncated)?;
             match self.try_take(position, sequence) {
                 Ok(step) => return Ok(step),
-                Err(Failure::Lie(_)) if self.is_other_life() => return Ok(Step::Nothing),
-                Err(Failure::Lie(lie)) => return Err(lie),
-                Err(Failure::OtherLife) => return Ok(Step::Nothing),
-                Err(Failure::Retired) if self.is_other_life() => return Ok(Step::Nothing),
+                Err(Failure::Take(_)) if self.is_other_generation() => return Ok(Step::Nothing),
+                Err(Failure::Take(violation)) => return Err(violation),
+                Err(Failure::OtherGeneration) => return Ok(Step::Nothing),
+                Err(Failure::Retired) if self.is_other_generation() => return Ok(Step::Nothing),
                 Err(Failure::Retired) => match self.lapped(position, sequence, lap) {
-                    Err(_) if self.is_other_life() => return Ok(Step::Nothing),
+                    Err(_) if self.is_other_generation() => return Ok(Step::Nothing),
                     outcome => outcome?,
                 },
             }
@@ -166,7 +166,7 @@ impl Snapshot {
 
     fn try_take(&mut self, position: &mut Position, sequence: u64) -> Result<Step, Failure> {
         if sequence > layout::MAX_SEQUENCE {
-            return Err(Failure::Lie(Lie::Ring { oldest: 0, head: 0, expected: sequence }));
+            return Err(Failure::Take(Violation::Ring { oldest: 0, head: 0, expected: sequence }.into()));
         }
         match self.sequence_at(sequence)? {
             found if found < sequence => return Ok(Step::Nothing),
@@ -182,7 +182,8 @@ impl Snapshot {
         self.region.read_exact(&mut bytes, layout::cell_offset(sequence))?;
         let words: [u64; 16] = std::array::from_fn(|w| u64::from_le_bytes(std::array::from_fn(|i| bytes[w * 8 + i])));
         self.confirm(sequence)?;
-        let description = Description::check(&words, sequence, self.checked.arena_bytes).map_err(Failure::Lie)?;
+        let description = Description::check(&words, sequence, self.checked.arena_bytes)
+            .map_err(|violation| Failure::Take(violation.into()))?;
         point!("snapshot.cell");
         let payload = self.bytes(description.payload, sequence)?;
         let meta = self.bytes(description.meta, sequence)?;
@@ -194,7 +195,7 @@ impl Snapshot {
         }
         if !self.region.is_whole() {
             // A read at the same time may have found zeros in place of pages.
-            return Err(Failure::Lie(Lie::Truncated));
+            return Err(Failure::Take(TakeError::Truncated));
         }
         let passed = (position.next..sequence).rev().take(layout::CELLS as usize);
         position.skipped += passed.filter(|passed| self.kind_of(*passed) == Some(Kind::Frame)).count() as u64;
@@ -216,7 +217,7 @@ impl Snapshot {
         self.region.read_exact(&mut bytes, FROM as u64)?;
         let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at - FROM + i]));
         if word(FROM) != self.checked.generation {
-            return Err(Failure::OtherLife);
+            return Err(Failure::OtherGeneration);
         }
         if word(TO - 8) <= sequence { Ok(()) } else { Err(Failure::Retired) }
     }
@@ -224,7 +225,9 @@ impl Snapshot {
     fn bytes(&self, range: Range, sequence: u64) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
         let length = range.length;
-        bytes.try_reserve_exact(length as usize).map_err(|_| Failure::Lie(Lie::TooLarge { sequence, length }))?;
+        bytes
+            .try_reserve_exact(length as usize)
+            .map_err(|_| Failure::Take(TakeError::TooLarge { sequence, length }))?;
         bytes.resize(length as usize, 0);
         if !bytes.is_empty() {
             self.region.read_exact(&mut bytes, range.offset)?;
@@ -246,19 +249,19 @@ impl Snapshot {
 
     /// `sequence` is gone. At first the oldest that is left comes next; whoever is overtaken again and again takes the
     /// newest, which stays longest.
-    fn lapped(&self, position: &mut Position, sequence: u64, lap: u32) -> Result<(), Lie> {
-        let read = |offset| self.u64_at(offset).map_err(|_| Lie::Truncated);
+    fn lapped(&self, position: &mut Position, sequence: u64, lap: u32) -> Result<(), TakeError> {
+        let read = |offset| self.u64_at(offset).map_err(|_| TakeError::Truncated);
         let oldest = read(offset_of!(Header, oldest))?;
         let head = read(offset_of!(Header, head))?;
         if oldest > head.saturating_add(1) || oldest <= sequence {
-            return Err(Lie::Ring { oldest, head, expected: sequence });
+            return Err(Violation::Ring { oldest, head, expected: sequence }.into());
         }
-        position.pass_over(if lap == 0 { oldest } else { head.max(oldest) });
+        position.skip_to(if lap == 0 { oldest } else { head.max(oldest) });
         Ok(())
     }
 
     pub(super) fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
-        if self.checked.by_heart {
+        if self.checked.by_heartbeat {
             return self.poll.wait(event, seen, timeout, &|| self.has_news(position).unwrap_or(true));
         }
         let Ok(expected) = self.u64_at(WakeWord::offset() as usize) else { return Wake::Fault };
@@ -277,15 +280,15 @@ impl Snapshot {
     }
 
     /// As `Session::check_idle`.
-    pub(super) fn check_idle(&self, position: &Position) -> Result<(), Lie> {
-        let read = |offset| self.u64_at(offset).map_err(|_| Lie::Truncated);
-        let sequence = self.target(position).map_err(|_| Lie::Truncated)?;
+    pub(super) fn check_idle(&self, position: &Position) -> Result<(), TakeError> {
+        let read = |offset| self.u64_at(offset).map_err(|_| TakeError::Truncated);
+        let sequence = self.target(position).map_err(|_| TakeError::Truncated)?;
         let head = read(offset_of!(Header, head))?;
         // SYNC: frame-published
         fence(Ordering::Acquire);
         // The life asked last: a new one empties the cells.
-        if head >= sequence && read(layout::cell_offset(sequence) as usize)? < sequence && !self.is_other_life() {
-            return Err(Lie::Ring { oldest: read(offset_of!(Header, oldest))?, head, expected: sequence });
+        if head >= sequence && read(layout::cell_offset(sequence) as usize)? < sequence && !self.is_other_generation() {
+            return Err(Violation::Ring { oldest: read(offset_of!(Header, oldest))?, head, expected: sequence }.into());
         }
         Ok(())
     }
@@ -296,10 +299,10 @@ impl Snapshot {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.u64_at(offset_of!(Header, state)).is_ok_and(|word| word as u32 != STATE_LIVE) || self.is_other_life()
+        self.u64_at(offset_of!(Header, state)).is_ok_and(|word| word as u32 != STATE_LIVE) || self.is_other_generation()
     }
 
-    fn is_other_life(&self) -> bool {
+    fn is_other_generation(&self) -> bool {
         self.u64_at(offset_of!(Header, generation)).is_ok_and(|word| word != self.checked.generation)
     }
 

@@ -25,32 +25,37 @@ pub enum SendError {
         /// The limit.
         limit: u64,
     },
-    /// There is no room and the policy keeps what is there. The frame was counted as dropped.
-    #[error("no room for {bytes} bytes: consumers hold the rest; the frame was dropped and counted")]
+    /// The region's memory was cleared and its producer is recovering: for about 100 ms nothing can be reserved or
+    /// published. A frame is counted as dropped; under `block` the call waits instead.
+    #[error("the region's memory was cleared and the producer is recovering; the frame was dropped and counted")]
+    Recovering,
+    /// The arena has too little free space and the policy keeps what is there. The frame was counted as dropped.
+    #[error("no free space for {bytes} bytes: consumers hold the rest; the frame was dropped and counted")]
     Full {
         /// The frame's bytes.
         bytes: u64,
     },
     /// Under `block`: the time limit passed. The frame was counted as dropped.
-    #[error("no consumer made room for {bytes} bytes in time; the frame was dropped and counted")]
+    #[error("no consumer freed space for {bytes} bytes in time; the frame was dropped and counted")]
     TimedOut {
         /// The frame's bytes.
         bytes: u64,
     },
-    /// In a device or a kept region: somebody wiped it since the reservation was made. A frame is counted as dropped.
-    #[error("the region's memory was wiped while {bytes} bytes were in it that were not published yet: they are gone")]
-    Wiped {
+    /// In a device or a kept region: the memory was cleared after the reservation was made. A frame is counted as
+    /// dropped.
+    #[error("the region's memory was cleared; {bytes} unpublished bytes were lost")]
+    Cleared {
         /// The bytes of the frame, the caps or the like.
         bytes: u64,
     },
-    /// Under `block`: somebody called `cancel`.
+    /// Under `block`: `cancel` was called.
     #[error("cancelled")]
     Cancelled,
     /// The reservation comes from another producer.
     #[error("the reservation belongs to another region")]
     ForeignReservation,
     /// A range beyond the reservation.
-    #[error("bytes {offset}..{end} lie outside a reservation of {bytes} bytes")]
+    #[error("bytes {offset}..{end} violation outside a reservation of {bytes} bytes")]
     Range {
         /// First byte.
         offset: u64,
@@ -65,11 +70,11 @@ pub enum SendError {
         /// Where.
         path: PathBuf,
     },
-    /// Another producer began a life in this memory: this one was silent for longer than its lease time.
+    /// Another producer took the memory over, because this one's heartbeat stood still for its lease time.
     #[error(
-        "another producer has taken over {path:?}, because this one was paused or slept, or its memory wiped: make a new one"
+        "another producer has taken over {path:?}, because this one was paused, or the memory was cleared: make a new producer"
     )]
-    TakenOver {
+    Superseded {
         /// Where.
         path: PathBuf,
     },
@@ -88,6 +93,6 @@ fn larger_region(bytes: u64) -> String {
 impl SendError {
     /// Whether only this frame was lost, which was counted as dropped: the next one may go.
     pub fn is_drop(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::TimedOut { .. } | Self::Wiped { .. })
+        matches!(self, Self::Full { .. } | Self::TimedOut { .. } | Self::Recovering | Self::Cleared { .. })
     }
 }

@@ -1,16 +1,16 @@
 //! A region's settings, and its making: the header, and what must be known of the lives before.
 
-use super::adopt::Past;
-use super::hearts::Hearts;
+use super::consumer_liveness::Hearts;
+use super::ledger::Ledger;
+use super::lifecycle::Past;
 use super::shared::Shared;
-use super::state::State;
-use super::{Producer, takeover};
+use super::{Producer, lifecycle};
 use crate::backend::{self, OwnedRegion};
 use crate::error::CreateError;
 use crate::heartbeat;
 use crate::layout;
 use crate::mapped::Memory;
-use crate::spec::Spec;
+use crate::name::Spec;
 use crate::sync::Ordering;
 use std::time::Duration;
 
@@ -160,20 +160,20 @@ impl Builder {
         let begin = |mapping, clear_dead: &dyn Fn(&Memory)| {
             let memory = Memory::new(mapping);
             settings.bytes = memory.bytes();
-            takeover::await_silence(&memory, &settings, self.spec.path())?;
-            let begun = begin_life(&memory, &settings, clear_dead);
+            lifecycle::await_silence(&memory, &settings, self.spec.path())?;
+            let begun = begin_generation(&memory, &settings, clear_dead);
             Ok((memory, begun))
         };
         let (region, (memory, (generation, past))) = OwnedRegion::create(&self.spec, bytes, perms, keep, begin)?;
-        takeover::settle(&memory, &settings, generation, self.spec.path())?;
+        lifecycle::settle(&memory, &settings, generation, self.spec.path())?;
         let arena = layout::arena_bytes(settings.bytes).ok_or(CreateError::Size { bytes: settings.bytes })?;
         let hearts = Hearts::new(past.lease);
-        let mut state = State::new(arena, max_leases as usize, u64::from(history), past);
+        let mut state = Ledger::new(arena, max_leases as usize, u64::from(history), past);
         state.has_unseen_consumers = settings.keep_region;
         // Closed like any other if it finds no thread.
         let producer = Producer { shared: Shared::new(memory, region, settings, generation, state, hearts) };
         let (what, path) = ("start the heartbeat thread for", self.spec.path().into());
-        producer.shared.begin_to_beat().map_err(|source| CreateError::System { what, path, source })?;
+        producer.shared.start_heartbeat().map_err(|source| CreateError::System { what, path, source })?;
         Ok(producer)
     }
 }
@@ -204,7 +204,7 @@ pub(super) const MOST_LEASE_TIME: Duration = Duration::from_secs(3600);
 
 /// Ends the life that was in this memory, if any, and writes everything that stays as it is for the life that begins.
 /// Returns the new life's number and what it must know of those before it.
-fn begin_life(memory: &Memory, settings: &Settings, clear_dead: &dyn Fn(&Memory)) -> (u64, Past) {
+fn begin_generation(memory: &Memory, settings: &Settings, clear_dead: &dyn Fn(&Memory)) -> (u64, Past) {
     let generation = backend::random_nonzero();
     let arena = layout::arena_bytes(settings.bytes).unwrap_or_default();
     let past = match settings.keep_region {

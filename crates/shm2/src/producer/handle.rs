@@ -59,7 +59,7 @@ impl Handle {
         self.shared.with(|inner| {
             let alive = self.shared.reap(inner);
             if self.shared.is_mine(inner) {
-                inner.state.collect(&self.shared.memory);
+                inner.ledger.collect(&self.shared.memory);
             }
             alive
         })
@@ -76,7 +76,7 @@ impl Handle {
     /// As for a frame, but that there is no room is none.
     pub fn check(&self) -> Result<(), SendError> {
         match self.shared.life() {
-            Ok(_) | Err(SendError::Full { .. }) => Ok(()),
+            Ok(_) | Err(SendError::Recovering) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -116,16 +116,16 @@ impl Handle {
     pub fn stats(&self) -> ProducerStats {
         let inner = self.shared.lock();
         ProducerStats {
-            published: inner.state.next() - 1,
-            dropped_oldest: inner.state.dropped_oldest,
+            published: inner.ledger.next() - 1,
+            dropped_oldest: inner.ledger.dropped_oldest,
             dropped_newest: inner.stats.dropped_newest,
             dropped_too_large: inner.stats.dropped_too_large,
             wakes: inner.stats.wakes,
-            ready: inner.state.ready(),
-            held: inner.state.in_limbo() as u64,
+            ready: inner.ledger.ready(),
+            held: inner.ledger.in_limbo() as u64,
             arena_bytes: self.shared.arena,
-            free_bytes: inner.state.extents.free_bytes(),
-            used_bytes: inner.state.extents.used_bytes(),
+            free_bytes: inner.ledger.extents.free_bytes(),
+            used_bytes: inner.ledger.extents.used_bytes(),
         }
     }
 }

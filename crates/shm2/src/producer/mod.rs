@@ -1,18 +1,15 @@
 //! The sending side: [`Producer`], its [`Builder`], and a [`Handle`] for other threads.
 
-mod adopt;
 mod allocator;
 mod builder;
-mod closing;
+mod consumer_liveness;
 mod extents;
 mod handle;
-mod hearts;
+mod ledger;
+mod lifecycle;
 mod reap;
 mod reservation;
 mod shared;
-mod state;
-mod takeover;
-mod wiped;
 
 pub use builder::{Builder, FullPolicy};
 pub use handle::{Handle, ProducerStats};
@@ -22,8 +19,8 @@ use crate::description::{Description, FrameInfo, Kind, Range};
 use crate::error::{CreateError, SendError, SpecError};
 use crate::layout;
 use extents::ExtentId;
+use ledger::Record;
 use shared::{CurrentCaps, Shared};
-use state::Record;
 use std::any::Any;
 use std::fmt;
 use std::path::Path;
@@ -90,7 +87,7 @@ impl Producer {
     ///
     /// # Errors
     /// As [`publish`](Self::publish); [`SendError::Range`] when the part lies outside, [`SendError::Description`] when
-    /// `meta` is too long. After [`SendError::Wiped`] nothing of this reservation can be published any more: make
+    /// `meta` is too long. After [`SendError::Cleared`] nothing of this reservation can be published any more: make
     /// another one.
     pub fn publish_part(
         &mut self,
@@ -106,7 +103,7 @@ impl Producer {
             return Err(SendError::Range { offset, end, bytes: reservation.len() as u64 });
         }
         let (start, extent) = reservation.place();
-        extent.into_iter().for_each(|id| self.shared.lock().state.extents.retain(id));
+        extent.into_iter().for_each(|id| self.shared.lock().ledger.extents.retain(id));
         let payload = Range { offset: start + offset, length: end - offset };
         self.send_record(payload, extent, reservation.life, info, meta, Some(keep))
     }
@@ -149,11 +146,11 @@ impl Producer {
         self.shared.with(|inner| {
             self.shared.keep_life(inner)?;
             if reservation.life != inner.generation {
-                return Err(SendError::Wiped { bytes: length + stream });
+                return Err(SendError::Cleared { bytes: length + stream });
             }
             let id = inner.caps.map_or(1, |old| old.id.wrapping_add(1).max(1));
             let old = inner.caps.replace(CurrentCaps { id, extent, offset, length, stream });
-            old.and_then(|old| old.extent).into_iter().for_each(|id| inner.state.extents.release(id));
+            old.and_then(|old| old.extent).into_iter().for_each(|id| inner.ledger.extents.release(id));
             let is_safe = !self.shared.settings.keep_region;
             inner.caps_copy = (!is_safe).then(|| [caps, blob].concat().into());
             Ok(())
@@ -204,10 +201,10 @@ impl Producer {
             let seen = self.shared.event.value();
             let drained = self.shared.with(|inner| {
                 self.shared.reap(inner);
-                let next = inner.state.next();
+                let next = inner.ledger.next();
                 // After a wipe those who were attached come back.
-                let are_back = inner.begun_again.is_none_or(|begun| begun.elapsed() > wiped::RETURN);
-                are_back && inner.state.slowest(&self.shared.memory).is_none_or(|(_, cursor)| cursor >= next)
+                let are_back = inner.begun_again.is_none_or(|begun| begun.elapsed() > lifecycle::RETURN);
+                are_back && inner.ledger.slowest(&self.shared.memory).is_none_or(|(_, cursor)| cursor >= next)
             });
             let left = deadline.map_or(Duration::MAX, |d| d.saturating_duration_since(Instant::now()));
             if drained || left.is_zero() || self.shared.is_cancelled() {
@@ -251,7 +248,7 @@ impl Producer {
             Ok(blob) => blob,
             Err(error) => {
                 extent.into_iter().for_each(|id| self.shared.release(id));
-                if matches!(error, SendError::Wiped { .. }) {
+                if matches!(error, SendError::Cleared { .. }) {
                     self.shared.count_dropped_newest();
                 }
                 return Err(error);

@@ -3,8 +3,8 @@
 use super::shared::{Inner, Shared};
 use crate::backend;
 use crate::error::SendError;
+use crate::kill_points::point;
 use crate::layout;
-use crate::points::point;
 use crate::protocol;
 use crate::sync::Ordering;
 
@@ -35,14 +35,14 @@ impl Shared {
             return 0;
         }
         let mut alive = 0;
-        for (index, page) in inner.state.pages(&self.memory) {
+        for (index, page) in inner.ledger.pages(&self.memory) {
             // A value that is none of the four is a lie and treated as a reader's.
             let claimed = page.claimed.load(Ordering::Acquire);
             if claimed == layout::FREE {
                 continue;
             }
             let by_heartbeat = claimed & layout::BY_HEARTBEAT != 0;
-            let is_inherited = inner.state.is_inherited(index, page);
+            let is_inherited = inner.ledger.is_inherited(index, page);
             let lives = match by_heartbeat {
                 false => !self.clear_if_unlocked(index, claimed, page),
                 true => {
@@ -55,7 +55,7 @@ impl Shared {
             // Nor has one of the life before, who may be dead or stopped: it attaches anew if it can.
             alive += usize::from(lives && is_attached && !is_inherited);
         }
-        inner.state.snapshots = self.region.has_snapshots();
+        inner.ledger.snapshots = self.region.has_snapshots();
         alive
     }
 

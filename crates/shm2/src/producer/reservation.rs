@@ -39,35 +39,35 @@ impl Reservation {
     /// Copies `bytes` to the given place.
     ///
     /// # Errors
-    /// [`SendError::Range`] when they do not fit there. In a device or a kept region: [`SendError::Wiped`] and
-    /// [`SendError::TakenOver`] when this memory is not what was reserved any more; [`SendError::Closed`] when the next
+    /// [`SendError::Range`] when they do not fit there. In a device or a kept region: [`SendError::Cleared`] and
+    /// [`SendError::Superseded`] when this memory is not what was reserved any more; [`SendError::Closed`] when the next
     /// producer may have it already.
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) -> Result<(), SendError> {
         let written = self.write_uncounted(offset, bytes);
-        self.is_lost |= matches!(written, Err(SendError::Wiped { .. }));
+        self.is_lost |= matches!(written, Err(SendError::Cleared { .. }));
         written
     }
 
     /// As [`write_at`](Self::write_at) for what is not a frame.
     pub(super) fn write_uncounted(&mut self, offset: usize, bytes: &[u8]) -> Result<(), SendError> {
-        self.check_life()?;
+        self.check_generation()?;
         let end = (offset as u64).saturating_add(bytes.len() as u64);
         let inside = end <= self.bytes && self.shared.memory.copy_in(self.offset + offset as u64, bytes);
         if inside { Ok(()) } else { Err(SendError::Range { offset: offset as u64, end, bytes: self.bytes }) }
     }
 
     /// Whether the memory is still what was reserved.
-    fn check_life(&self) -> Result<(), SendError> {
+    fn check_generation(&self) -> Result<(), SendError> {
         let shared = &self.shared;
         if shared.is_over() {
             // The next producer's by now.
             return Err(shared.check().err().unwrap_or(SendError::Closed));
         }
-        if shared.shows(self.life) {
+        if shared.is_current(self.life) {
             return Ok(());
         }
         match shared.life() {
-            Ok(_) | Err(SendError::Full { .. }) => Err(SendError::Wiped { bytes: self.bytes }),
+            Ok(_) | Err(SendError::Recovering) => Err(SendError::Cleared { bytes: self.bytes }),
             Err(error) => Err(error),
         }
     }
@@ -90,9 +90,9 @@ impl Reservation {
 
     /// Whether its bytes went when the region's memory was wiped, or another producer has them, so that nothing of it can be
     /// published any more.
-    pub fn is_wiped(&self) -> bool {
+    pub fn is_cleared(&self) -> bool {
         // A forked child has none of them, and must not look.
-        !self.shared.memory.is_here() || self.shared.is_over() || !self.shared.shows(self.life)
+        !self.shared.memory.is_here() || self.shared.is_over() || !self.shared.is_current(self.life)
     }
 
     /// Offset in the region, and the extent.

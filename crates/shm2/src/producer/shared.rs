@@ -2,18 +2,18 @@
 //! make room.
 
 use super::builder::{FullPolicy, Settings, renew_beacon};
+use super::consumer_liveness::Hearts;
 use super::extents::ExtentId;
-use super::hearts::Hearts;
+use super::ledger::{Ledger, Record};
+use super::lifecycle::Settling;
 use super::reservation::Reservation;
-use super::state::{Record, State};
-use super::wiped::Settling;
 use crate::backend::{self, Event, OwnedRegion, Watch};
 use crate::description::{Description, Kind};
 use crate::error::SendError;
 use crate::heartbeat;
+use crate::kill_points::point;
 use crate::layout;
 use crate::mapped::Memory;
-use crate::points::point;
 use crate::protocol;
 use crate::sync::{AtomicU32, Ordering};
 use std::io;
@@ -30,7 +30,7 @@ const BACKLOG_NAP: Duration = Duration::from_micros(50);
 /// large frames is used again while it is warm, large enough that small frames share the cost.
 const COLLECT_AFTER: u64 = 256 * 1024;
 /// Longest sleep of a blocked producer before it looks around: for consumers other than the one it waits for.
-const ROOM_SLICE: Duration = Duration::from_millis(10);
+const SPACE_SLICE: Duration = Duration::from_millis(10);
 
 pub(crate) struct Shared {
     pub(super) memory: Memory,
@@ -51,7 +51,7 @@ pub(crate) struct Shared {
 }
 
 pub(super) struct Inner {
-    pub(super) state: State,
+    pub(super) ledger: Ledger,
     pub(super) caps: Option<CurrentCaps>,
     /// In memory that others can wipe: what stands there.
     pub(super) caps_copy: Option<Box<[u8]>>,
@@ -94,15 +94,15 @@ impl Shared {
         region: OwnedRegion,
         settings: Settings,
         generation: u64,
-        state: State,
+        ledger: Ledger,
         hearts: Hearts,
     ) -> Arc<Self> {
-        let arena = state.extents.bytes();
+        let arena = ledger.extents.bytes();
         let stats = Counters::default();
         let (caps, caps_copy, suspect, settling, begun_again) = (None, None, None, None, None);
         let (fresh, last_probe, last_beacon) = (0, 0, 0);
         let inner = Inner {
-            state,
+            ledger,
             caps,
             caps_copy,
             generation,
@@ -133,13 +133,13 @@ impl Shared {
     }
 
     /// Shows life where no lock does, from now on.
-    pub(super) fn begin_to_beat(self: &Arc<Self>) -> io::Result<()> {
+    pub(super) fn start_heartbeat(self: &Arc<Self>) -> io::Result<()> {
         if self.settings.keep_region {
             let heart: Weak<Self> = Arc::downgrade(self);
             heartbeat::keep_beating(heart, self.settings.lease_time)?;
             // Consumers of the last life may sleep, or wait for this one.
             self.wake(u64::MAX);
-            self.region.stir();
+            self.region.notify_watchers();
         }
         Ok(())
     }
@@ -161,7 +161,7 @@ impl Shared {
     pub(super) fn with<R>(&self, f: impl FnOnce(&mut Inner) -> R) -> R {
         let mut inner = self.lock();
         let result = f(&mut inner);
-        let dropped = inner.state.take_dropped();
+        let dropped = inner.ledger.take_dropped();
         drop(inner);
         drop(dropped);
         result
@@ -184,16 +184,16 @@ impl Shared {
                     return false;
                 }
                 if step == 0 {
-                    inner.state.collect(&self.memory);
+                    inner.ledger.collect(&self.memory);
                     return true;
                 }
                 let limit = self.expendable(inner);
-                inner.state.evict_for_bytes(&self.memory, bytes, limit)
+                inner.ledger.drop_for_bytes(&self.memory, bytes, limit)
             });
             if !hopeful {
                 break;
             }
-            if let Some(reservation) = self.give(&mut *self.lock_open()?, bytes) {
+            if let Some(reservation) = self.grant(&mut *self.lock_open()?, bytes) {
                 return Ok(reservation);
             }
         }
@@ -205,21 +205,21 @@ impl Shared {
         let given = self.with(|inner| {
             self.check()?;
             self.keep_life(inner)?;
-            if !inner.state.extents.could_hold(bytes) {
+            if !inner.ledger.extents.could_hold(bytes) {
                 return Err(SendError::TooLarge { bytes, arena: self.arena });
             }
             if inner.fresh >= COLLECT_AFTER {
                 inner.fresh = 0;
-                inner.state.collect(&self.memory);
-                if inner.state.has_dropped() {
+                inner.ledger.collect(&self.memory);
+                if inner.ledger.has_dropped() {
                     // Let the memory that they kept come back first.
                     return Ok(None);
                 }
             }
-            Ok(self.give(inner, bytes))
+            Ok(self.grant(inner, bytes))
         })?;
         let given = match given {
-            None => self.give(&mut *self.lock_open()?, bytes),
+            None => self.grant(&mut *self.lock_open()?, bytes),
             given => given,
         };
         point!("reserve.taken");
@@ -227,10 +227,10 @@ impl Shared {
     }
 
     /// Free memory, if there is so much in one piece. The caller has seen that the life goes on.
-    fn give(self: &Arc<Self>, inner: &mut Inner, bytes: u64) -> Option<Reservation> {
+    fn grant(self: &Arc<Self>, inner: &mut Inner, bytes: u64) -> Option<Reservation> {
         let (id, offset) = match bytes {
             0 => (None, layout::ARENA_OFFSET),
-            _ => inner.state.extents.reserve(bytes).map(|(id, offset)| (Some(id), offset))?,
+            _ => inner.ledger.extents.reserve(bytes).map(|(id, offset)| (Some(id), offset))?,
         };
         Some(Reservation::new(self.clone(), id, offset, bytes, inner.generation))
     }
@@ -240,11 +240,11 @@ impl Shared {
         self.with(|inner| self.check().and_then(|()| self.keep_life(inner)).map(|()| inner.generation))
     }
 
-    /// Frames below this may go to make room: all under `drop-oldest`, else those that everybody has read.
+    /// Frames below this may go to make space: all under `drop-oldest`, else those that everybody has read.
     fn expendable(&self, inner: &mut Inner) -> u64 {
         match self.settings.policy {
-            FullPolicy::DropOldest => inner.state.next(),
-            FullPolicy::DropNewest | FullPolicy::Block { .. } => inner.state.read_by_all(&self.memory),
+            FullPolicy::DropOldest => inner.ledger.next(),
+            FullPolicy::DropNewest | FullPolicy::Block { .. } => inner.ledger.read_by_all(&self.memory),
         }
     }
 
@@ -252,7 +252,9 @@ impl Shared {
     pub(super) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, SendError> {
         let result = self.reserve_uncounted(bytes);
         match result {
-            Err(SendError::Full { .. } | SendError::TimedOut { .. }) => self.count_dropped_newest(),
+            Err(SendError::Full { .. } | SendError::Recovering | SendError::TimedOut { .. }) => {
+                self.count_dropped_newest()
+            }
             Err(SendError::TooLarge { .. }) => self.count_too_large(),
             _ => {}
         }
@@ -270,7 +272,7 @@ impl Shared {
         match () {
             () if self.closed.load(Ordering::Acquire) => Err(SendError::Closed),
             () if self.memory.is_broken() => Err(SendError::Truncated { path: path() }),
-            () if self.taken_over.load(Ordering::Acquire) => Err(SendError::TakenOver { path: path() }),
+            () if self.taken_over.load(Ordering::Acquire) => Err(SendError::Superseded { path: path() }),
             () => Ok(()),
         }
     }
@@ -295,7 +297,7 @@ impl Shared {
     fn retry<T>(&self, bytes: u64, mut attempt: impl FnMut() -> Result<T, SendError>) -> Result<T, SendError> {
         let first = attempt();
         let FullPolicy::Block { timeout } = self.settings.policy else { return first };
-        if !matches!(first, Err(SendError::Full { .. })) {
+        if !matches!(first, Err(SendError::Full { .. } | SendError::Recovering)) {
             return first;
         }
         let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
@@ -307,17 +309,17 @@ impl Shared {
                 // So many frames wait that no consumer runs dry: let it make room for more than one.
                 std::thread::sleep(BACKLOG_NAP);
             }
-            let expected = self.rooms();
+            let expected = self.space_words();
             self.set_waiting(true);
             // Looked at before the last attempt: room that came in time counts.
             let is_late = deadline.is_some_and(|d| Instant::now() >= d);
             let again = attempt();
-            let settled = !matches!(again, Err(SendError::Full { .. }));
+            let settled = !matches!(again, Err(SendError::Full { .. } | SendError::Recovering));
             let hopeless = expected.is_empty() && !self.is_settling();
             match () {
                 () if settled || hopeless || is_late => {}
-                () if expected.is_empty() => std::thread::sleep(ROOM_SLICE),
-                () => self.region.wait_room(&expected, ROOM_SLICE),
+                () if expected.is_empty() => std::thread::sleep(SPACE_SLICE),
+                () => self.region.wait_for_space(&expected, SPACE_SLICE),
             }
             self.set_waiting(false);
             if settled || hopeless {
@@ -341,17 +343,17 @@ impl Shared {
     }
 
     /// The words on which those who can make room are heard, with their values; none when nobody can.
-    fn rooms(&self) -> Vec<(&AtomicU32, u32)> {
+    fn space_words(&self) -> Vec<(&AtomicU32, u32)> {
         let mut inner = self.lock();
         let active = |page: &layout::Page| page.claimed.load(Ordering::Acquire) != layout::FREE;
-        let words = inner.state.pages(&self.memory).filter(|(_, page)| active(page)).map(|(_, page)| &page.room);
+        let words = inner.ledger.pages(&self.memory).filter(|(_, page)| active(page)).map(|(_, page)| &page.space);
         words.map(|word| (word, word.load(Ordering::Acquire))).collect()
     }
 
     fn has_backlog(&self) -> bool {
         let mut inner = self.lock();
-        let next = inner.state.next();
-        next - inner.state.read_by_all(&self.memory) >= BACKLOG
+        let next = inner.ledger.next();
+        next - inner.ledger.read_by_all(&self.memory) >= BACKLOG
     }
 
     /// Makes the blocking calls of this producer return `Cancelled` until it is undone.
@@ -379,13 +381,16 @@ impl Shared {
                 self.keep_life(inner)?;
                 self.make_cell(inner)?;
                 if life.is_some_and(|life| life != inner.generation) {
-                    return Err(SendError::Wiped { bytes });
+                    return Err(SendError::Cleared { bytes });
                 }
-                if is_end && inner.state.has_ended() {
+                if is_end && inner.ledger.has_ended() {
                     // One end is enough, and is all that there is always a cell for.
-                    return Ok(inner.state.next() - 1);
+                    return Ok(inner.ledger.next() - 1);
                 }
-                if inner.settling.is_some() || (!inner.state.has_cell() && !is_end) {
+                if inner.settling.is_some() {
+                    return Err(SendError::Recovering);
+                }
+                if !inner.ledger.has_cell() && !is_end {
                     return Err(SendError::Full { bytes });
                 }
                 description.published_ns = backend::monotonic_ns();
@@ -405,30 +410,30 @@ impl Shared {
     }
 
     fn make_cell(&self, inner: &mut Inner) -> Result<(), SendError> {
-        if inner.state.has_cell() {
+        if inner.ledger.has_cell() {
             return Ok(());
         }
-        inner.state.collect(&self.memory);
-        if !inner.state.has_cell() {
+        inner.ledger.collect(&self.memory);
+        if !inner.ledger.has_cell() {
             self.reap_before_drop(inner)?;
-            inner.state.collect(&self.memory);
+            inner.ledger.collect(&self.memory);
         }
-        if !inner.state.has_cell() {
+        if !inner.ledger.has_cell() {
             let limit = self.expendable(inner);
-            inner.state.evict_for_cell(&self.memory, limit);
+            inner.ledger.drop_for_cell(&self.memory, limit);
         }
         Ok(())
     }
 
     fn fill(&self, inner: &mut Inner, description: &mut Description, mut record: Record) -> u64 {
-        let sequence = inner.state.next();
+        let sequence = inner.ledger.next();
         record.sequence = sequence;
         if let Some(caps) = inner.caps {
             description.caps = crate::description::Range { offset: caps.offset, length: caps.length };
             description.stream = caps.stream;
             description.caps_id = caps.id;
             record.caps = caps.extent;
-            caps.extent.into_iter().for_each(|id| inner.state.extents.retain(id));
+            caps.extent.into_iter().for_each(|id| inner.ledger.extents.retain(id));
         }
         let cell = self.memory.cell(sequence);
         description.store(cell);
@@ -438,16 +443,16 @@ impl Shared {
         // SYNC: frame-published
         self.memory.header().head.store(sequence, Ordering::Release);
         point!("publish.head");
-        inner.state.push(record);
+        inner.ledger.push(record);
         inner.fresh += description.payload.length;
-        let sleepers = inner.state.sleepers(&self.memory);
-        let told = sleepers != 0 || inner.state.snapshots;
+        let sleepers = inner.ledger.sleepers(&self.memory);
+        let told = sleepers != 0 || inner.ledger.snapshots;
         if told {
             inner.stats.wakes += 1;
             self.wake(sleepers);
         }
         self.look_around(inner, description.published_ns);
-        if inner.state.snapshots && !told {
+        if inner.ledger.snapshots && !told {
             // Snapshot consumers that came since the last look may sleep already.
             self.wake(0);
         }
@@ -459,7 +464,7 @@ impl Shared {
     fn give_up(&self, record: Record) {
         let mut inner = self.lock();
         for id in [record.payload, record.meta].into_iter().flatten() {
-            inner.state.extents.release(id);
+            inner.ledger.extents.release(id);
         }
         drop(inner);
         drop(record.keep);
@@ -482,7 +487,7 @@ impl Shared {
         let is_due = now.saturating_sub(inner.last_beacon) >= self.settings.beacon.as_nanos() as u64;
         if is_due && self.is_mine(inner) {
             inner.last_beacon = now;
-            renew_beacon(&self.memory, now, inner.state.next() - 1);
+            renew_beacon(&self.memory, now, inner.ledger.next() - 1);
         }
     }
 
@@ -491,7 +496,7 @@ impl Shared {
         if !self.memory.is_here() {
             return;
         }
-        self.lock().state.extents.release(id);
+        self.lock().ledger.extents.release(id);
         if self.closed.load(Ordering::Acquire) {
             self.event.signal();
         }

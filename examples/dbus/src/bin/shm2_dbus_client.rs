@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use shm2::channel::Offer;
+use shm2_channel::Offer;
 use shm2_example_dbus::ExampleProxy;
 use std::error::Error;
 use std::process::ExitCode;

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use shm2::channel::{Receiver, StepError};
+use shm2_channel::{Receiver, StepError};
 use shm2_example_dbus::{NAME, PATH};
 use std::error::Error;
 use std::process::ExitCode;

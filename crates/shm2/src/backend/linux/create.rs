@@ -14,15 +14,15 @@ use super::futex::{Event, wait_shared, wake_shared};
 use super::head::Head;
 use super::lock::{self, Byte, Kind};
 use super::mapping::Mapping;
-use super::open::{Identity, identity_at, not_a_file, stir};
-use super::room;
+use super::open::{Identity, identity_at, not_a_file, notify_watchers};
+use super::reserve;
 use super::watch::{Watch, watch_region};
 use crate::error::CreateError;
+use crate::kill_points::point;
 use crate::layout;
 use crate::mapped::Memory;
-use crate::points::point;
+use crate::name::Spec;
 use crate::protocol;
-use crate::spec::Spec;
 use crate::sync::{AtomicU32, Ordering};
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fchmod, fstat, futimens, linkat, open, unlink,
@@ -120,8 +120,8 @@ impl OwnedRegion {
     }
 
     /// Makes every watcher of the region look around.
-    pub(crate) fn stir(&self) {
-        stir(&self.fd);
+    pub(crate) fn notify_watchers(&self) {
+        notify_watchers(&self.fd);
     }
 
     /// Removes the path if it still leads to this region and is not to be kept.
@@ -136,7 +136,7 @@ impl OwnedRegion {
     }
 
     /// Shows everybody that this producer is no more.
-    pub(crate) fn end_life(&self) {
+    pub(crate) fn end_generation(&self) {
         lock::unlock(&self.fd, Byte::Liveness);
     }
 
@@ -144,7 +144,7 @@ impl OwnedRegion {
         wake_shared(word);
     }
 
-    pub(crate) fn wait_room(&self, words: &[(&AtomicU32, u32)], timeout: Duration) {
+    pub(crate) fn wait_for_space(&self, words: &[(&AtomicU32, u32)], timeout: Duration) {
         wait_shared(words, timeout);
     }
 
@@ -173,7 +173,7 @@ impl Draft {
         if !locked(lock::try_lock(fd, Byte::Liveness, Kind::Write), path)? {
             return Err(CreateError::Busy { path: path.into() });
         }
-        room::reserve(fd, bytes, reserved_ranges(bytes)).map_err(|e| no_room(e, path, bytes))?;
+        reserve::reserve(fd, bytes, reserved_ranges(bytes)).map_err(|e| no_space(e, path, bytes))?;
         fchmod(fd, Mode::from_raw_mode(perms)).map_err(|e| create_error("set the permissions of", path, e))?;
         Ok(draft)
     }
@@ -194,12 +194,12 @@ impl Draft {
     }
 }
 
-fn no_room(errno: Errno, path: &Path, bytes: u64) -> CreateError {
+fn no_space(errno: Errno, path: &Path, bytes: u64) -> CreateError {
     match errno {
-        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => CreateError::NoRoom {
+        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => CreateError::NoSpace {
             path: path.into(),
             needed: reserved_ranges(bytes).map(|(_, n)| n).sum(),
-            free: room::free_bytes(directory(path)).unwrap_or_default(),
+            free: reserve::free_bytes(directory(path)).unwrap_or_default(),
         },
         e => create_error("reserve memory for", path, e),
     }
@@ -216,16 +216,16 @@ impl Drop for Temporary {
 
 /// A machine that runs out of memory ends processes: what cannot work is not tried.
 fn refuse_too_large(path: &Path, needed: u64) -> Result<(), CreateError> {
-    if let Some(free) = room::free_bytes(directory(path)).filter(|free| *free < needed) {
-        return Err(CreateError::NoRoom { path: path.into(), needed, free });
+    if let Some(free) = reserve::free_bytes(directory(path)).filter(|free| *free < needed) {
+        return Err(CreateError::NoSpace { path: path.into(), needed, free });
     }
-    if !room::is_memory(directory(path)) {
+    if !reserve::is_memory(directory(path)) {
         return Ok(());
     }
-    if let Some(headroom) = room::cgroup_headroom().filter(|h| *h < needed) {
+    if let Some(headroom) = reserve::cgroup_headroom().filter(|h| *h < needed) {
         return Err(CreateError::ControlGroup { path: path.into(), needed, headroom });
     }
-    match room::available_memory().filter(|available| *available < needed) {
+    match reserve::available_memory().filter(|available| *available < needed) {
         Some(available) => Err(CreateError::NoMemory { path: path.into(), needed, available }),
         None => Ok(()),
     }
@@ -333,8 +333,8 @@ fn try_adopt(fd: OwnedFd, path: &Path, bytes: u64) -> Result<Option<(OwnedRegion
         refuse_too_large(path, missing)?;
     }
     // An error of `EOPNOTSUPP` and the like comes from memory that needs no reservation.
-    match room::reserve(&fd, bytes, reserved_ranges(bytes)) {
-        Err(e @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => return Err(no_room(e, path, bytes)),
+    match reserve::reserve(&fd, bytes, reserved_ranges(bytes)) {
+        Err(e @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => return Err(no_space(e, path, bytes)),
         Err(e) if stat.st_size == 0 => return Err(create_error("reserve memory for", path, e)),
         _ => {}
     }

@@ -62,7 +62,7 @@ fn install() {
 
 extern "C" fn in_child() {
     DEPTH.fetch_add(1, Ordering::Relaxed);
-    super::bus::forget_all();
+    super::sigbus::forget_all();
     let null: RawFd = NULL.load(Ordering::Relaxed);
     for slot in &DESCRIPTORS {
         let fd = slot.load(Ordering::Relaxed);

@@ -7,10 +7,10 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// The first bytes of a file at a region's name.
-pub(super) struct Head([u8; 128]);
+pub(in crate::backend) struct Head([u8; 128]);
 
 impl Head {
-    pub(super) fn read(fd: &OwnedFd, path: &Path) -> Result<Self, CreateError> {
+    pub(in crate::backend) fn read(fd: &OwnedFd, path: &Path) -> Result<Self, CreateError> {
         let mut bytes = [0; 128];
         let read = rustix::io::pread(fd, &mut bytes, 0);
         read.map_err(|e| CreateError::System { what: "read", path: path.into(), source: e.into() })?;
@@ -25,13 +25,13 @@ impl Head {
         u64::from_le_bytes(std::array::from_fn(|i| self.0[at + i]))
     }
 
-    pub(super) fn is_region(&self) -> bool {
+    pub(in crate::backend) fn is_region(&self) -> bool {
         self.long(offset_of!(layout::Header, magic)) == layout::MAGIC
     }
 
     /// A header to which a producer has not written its magic number, which comes last: it was ended there, or is about to
     /// write it in another kernel.
-    pub(super) fn is_unfinished(&self, bytes: u64) -> bool {
+    pub(in crate::backend) fn is_unfinished(&self, bytes: u64) -> bool {
         use layout::Header as H;
         let words = [
             (offset_of!(H, version), layout::VERSION),
@@ -68,12 +68,12 @@ impl Head {
     }
 
     /// Whether the next producer must go on in this file.
-    pub(super) fn is_kept(&self) -> bool {
+    pub(in crate::backend) fn is_kept(&self) -> bool {
         self.is_region() && self.word(offset_of!(layout::Header, kept)) != 0
     }
 
     /// A region of this version, or memory in which nothing was yet, or not all.
-    pub(super) fn check_adoptable(&self, bytes: u64, path: &Path) -> Result<(), CreateError> {
+    pub(in crate::backend) fn check_adoptable(&self, bytes: u64, path: &Path) -> Result<(), CreateError> {
         let version = (self.word(offset_of!(layout::Header, version)) >> 16) as u16;
         match () {
             () if self.is_unfinished(bytes) || (self.is_region() && version == layout::VERSION_MAJOR) => Ok(()),

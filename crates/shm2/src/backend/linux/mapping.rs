@@ -6,7 +6,7 @@
 
 #![allow(unsafe_code)]
 
-use super::{bus, fork};
+use super::{fork, sigbus};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use std::ffi::c_void;
 use std::io;
@@ -21,7 +21,7 @@ pub(crate) struct Mapping {
     /// What was mapped, of which `base` and `bytes` may be a part.
     whole: (NonNull<u8>, usize),
     made_at: usize,
-    guard: bus::Guard,
+    guard: sigbus::Guard,
 }
 
 // SAFETY: the struct is an address and a length; all access goes through `crate::mapped`, which uses atomics and copies.
@@ -32,9 +32,6 @@ unsafe impl Sync for Mapping {}
 /// Page tables of mappings up to this size are filled at once, so that streaming takes no page fault.
 const POPULATE_UP_TO: usize = 1 << 30;
 
-/// In place of a depth: forked children have the mapping, too.
-const IN_ANY_PROCESS: usize = usize::MAX;
-
 impl Mapping {
     /// Maps `bytes` of the file from `offset`. The caller has checked that the file is that long.
     pub(crate) fn new(fd: impl AsFd, offset: u64, bytes: usize, writable: bool) -> io::Result<Self> {
@@ -42,24 +39,10 @@ impl Mapping {
         // SAFETY: a fresh shared mapping at an address of the kernel's choice replaces nothing.
         let base = unsafe { mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, fd, offset)? };
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        let guard = bus::Guard::new(base.as_ptr() as usize, bytes);
+        let guard = sigbus::Guard::new(base.as_ptr() as usize, bytes);
         let mapping = Self { base, bytes, whole: (base, bytes), made_at: fork::depth(), guard };
         mapping.advise(Advice::LinuxDontFork)?;
         Ok(mapping)
-    }
-
-    /// Maps sealed memory from its beginning: it cannot shrink, so a forked child may keep it. The caller has checked that
-    /// it is that long. `private`: to be read only, and writing is sealed (before Linux 6.7 nothing else is allowed).
-    pub(crate) fn of_sealed(fd: impl AsFd, bytes: usize, private: bool) -> io::Result<Self> {
-        let (protection, flags) = match private {
-            true => (ProtFlags::READ, MapFlags::PRIVATE),
-            false => (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED),
-        };
-        // SAFETY: a fresh mapping at an address of the kernel's choice replaces nothing.
-        let base = unsafe { mmap(std::ptr::null_mut(), bytes, protection, flags, fd, 0)? };
-        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        let guard = bus::Guard::new(base.as_ptr() as usize, bytes);
-        Ok(Self { base, bytes, whole: (base, bytes), made_at: IN_ANY_PROCESS, guard })
     }
 
     /// Narrows it to a part; the rest stays mapped and is not reached. `None` when the part is not inside.
@@ -83,13 +66,6 @@ impl Mapping {
         let _ = unsafe { madvise(self.base.as_ptr().add(offset).cast::<c_void>(), bytes, advice) };
     }
 
-    /// Keeps all of it from being swapped out.
-    pub(crate) fn lock(&self) -> io::Result<()> {
-        // SAFETY: the range is exactly this mapping; locking changes no byte.
-        unsafe { rustix::mm::mlock(self.base.as_ptr().cast::<c_void>(), self.bytes)? };
-        Ok(())
-    }
-
     fn advise(&self, advice: Advice) -> io::Result<()> {
         // SAFETY: the range is exactly this mapping.
         unsafe { madvise(self.base.as_ptr().cast::<c_void>(), self.bytes, advice)? };
@@ -98,7 +74,7 @@ impl Mapping {
 
     /// False in a forked child, where the bytes are not mapped.
     pub(crate) fn is_here(&self) -> bool {
-        self.made_at == IN_ANY_PROCESS || fork::is_same_process(self.made_at)
+        fork::is_same_process(self.made_at)
     }
 
     /// Whether the file lost pages that were touched through this mapping; they read as zeros now.

@@ -1,39 +1,23 @@
 //! Linux: a region is a file on tmpfs; peers are alive while they hold byte-range locks on it; waiting is a futex. In a
 //! virtual machine it may be the memory of a device.
 
-mod bus;
 mod create;
-mod device;
 mod fork;
 mod futex;
-mod head;
-mod kvmfr;
+pub(super) mod head;
 mod lock;
-mod mapping;
-mod memfd;
-mod name;
+pub(super) mod mapping;
 mod open;
-mod room;
-mod signal;
-mod socket;
-mod sockopt;
+mod reserve;
+mod sigbus;
+mod wait_for_producer;
 mod watch;
 
-pub(crate) use device::{DeviceMemory, devices};
 pub(crate) use fork::depth as fork_depth;
 pub(crate) use futex::{Event, Wake};
 pub(crate) use mapping::Mapping;
-pub(crate) use memfd::{Seals, create_memory, demand_seals, huge_pages, is_memory, memory_bytes, seal};
-pub(crate) use name::NameWatch;
 pub(crate) use open::Identity;
-pub(crate) use signal::{
-    Cleared, Outcome, WaitSet, Waker, clear_all, clear_some, new_event, wait_any_readable, wait_readable,
-};
-pub(crate) use socket::{
-    MOST_DESCRIPTORS, Message, accept_one, close_elsewhere, connect_to, is_seqpacket, listen_at, new_socket_pair,
-    receive_message, send_message,
-};
-pub(crate) use sockopt::{peer_of, refuse_descriptors};
+pub(crate) use wait_for_producer::ProducerWatch;
 pub(crate) use watch::Watch;
 
 /// This system's own kind of region.
@@ -58,7 +42,7 @@ pub(crate) fn clock_name() -> u64 {
         let Ok(boot) = std::fs::read("/proc/sys/kernel/random/boot_id") else { return 0 };
         // Kernels before 5.6 have no time namespaces.
         let namespace = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();
-        super::fold(boot.iter().chain(namespace.as_os_str().as_encoded_bytes()).copied()).max(1)
+        super::fnv1a(boot.iter().chain(namespace.as_os_str().as_encoded_bytes()).copied()).max(1)
     })
 }
 

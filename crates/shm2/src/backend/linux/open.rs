@@ -6,7 +6,7 @@ use super::lock::{self, Byte, Kind};
 use super::mapping::Mapping;
 use super::watch::{Watch, watch_region};
 use crate::error::AttachError;
-use crate::spec::Spec;
+use crate::name::Spec;
 use crate::sync::AtomicU32;
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, stat};
 use rustix::io::Errno;
@@ -28,7 +28,7 @@ impl Identity {
 
     /// No file has this device number.
     pub(crate) fn of_device(name: &str) -> Self {
-        Self(u64::MAX, super::super::fold(name.bytes()))
+        Self(u64::MAX, super::super::fnv1a(name.bytes()))
     }
 }
 
@@ -106,8 +106,8 @@ impl OpenRegion {
     }
 
     /// Makes every watcher of the region look around: closing any descriptor of the file does it.
-    pub(crate) fn stir(&self) {
-        stir(&self.fd);
+    pub(crate) fn notify_watchers(&self) {
+        notify_watchers(&self.fd);
     }
 
     pub(crate) fn map(&self, offset: u64, bytes: usize, writable: bool) -> Result<Mapping, AttachError> {
@@ -150,8 +150,8 @@ impl OpenRegion {
         wait_any(word, expected, event, seen, timeout)
     }
 
-    pub(crate) fn wake_producer(&self, room: &AtomicU32) {
-        wake_shared(room);
+    pub(crate) fn wake_producer(&self, space: &AtomicU32) {
+        wake_shared(space);
     }
 
     pub(crate) fn watch(&self, event: &Arc<Event>) -> Option<Watch> {
@@ -160,7 +160,7 @@ impl OpenRegion {
 }
 
 /// Opens and closes the file once more, which the watches of the region see.
-pub(super) fn stir(fd: &OwnedFd) {
+pub(super) fn notify_watchers(fd: &OwnedFd) {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     drop(open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()));
 }

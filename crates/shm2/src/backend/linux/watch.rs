@@ -55,7 +55,7 @@ pub(crate) fn watch_region(fd: &impl AsRawFd, event: &Arc<Event>) -> Option<Watc
 
 /// Signals `event` when a producer begins a new life in the file at `path`, which changes the file's times. Opening and
 /// closing it changes nothing.
-pub(crate) fn watch_revival(path: &Path, event: &Arc<Event>) -> Option<Watch> {
+pub(crate) fn watch_restart(path: &Path, event: &Arc<Event>) -> Option<Watch> {
     add(path, WatchFlags::ATTRIB | WatchFlags::MOVE_SELF, event)
 }
 

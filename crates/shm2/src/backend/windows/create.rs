@@ -4,7 +4,7 @@ use super::access::Access;
 use super::event::Event;
 use super::keeper::{self, Kept};
 use super::mapping::Mapping;
-use super::names::Names;
+use super::object_names::ObjectNames;
 use super::objects::{
     Made, create_event, create_mutex, create_section, is_taken, open_event, release, set, try_take, wait,
 };
@@ -14,7 +14,7 @@ use super::watch::{Watch, watch_consumers};
 use crate::error::CreateError;
 use crate::layout;
 use crate::mapped::Memory;
-use crate::spec::Spec;
+use crate::name::Spec;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use std::io;
 use std::os::windows::io::OwnedHandle;
@@ -36,14 +36,14 @@ const BEYOND: usize = 8;
 pub(super) struct Objects {
     pub(super) pages: Vec<[OwnedHandle; 2]>,
     pub(super) snapshots: Vec<[OwnedHandle; 2]>,
-    pub(super) room: OwnedHandle,
+    pub(super) space: OwnedHandle,
     pub(super) look: OwnedHandle,
     /// Held while mutexes are tried: whoever tries one owns it for a moment, and must not be taken for a consumer.
     probing: Mutex<()>,
 }
 
 impl Objects {
-    fn create(names: &Names, generation: u64, access: &Access) -> io::Result<Self> {
+    fn create(names: &ObjectNames, generation: u64, access: &Access) -> io::Result<Self> {
         let pair = |[mutex, event]: [String; 2]| {
             Ok([create_mutex(&mutex, access)?, create_event(Some(&event), false, Some(access))?])
         };
@@ -51,7 +51,7 @@ impl Objects {
         Ok(Self {
             pages: (0..layout::PAGES).map(|i| pair(names.page(generation, i))).collect::<io::Result<_>>()?,
             snapshots: (0..SNAPSHOTS).map(|i| pair(names.snapshot(generation, i))).collect::<io::Result<_>>()?,
-            room: event(names.room(generation))?,
+            space: event(names.space(generation))?,
             look: event(names.look(generation))?,
             probing: Mutex::default(),
         })
@@ -71,7 +71,7 @@ impl Objects {
 /// A region that this process produces.
 pub(crate) struct OwnedRegion {
     path: PathBuf,
-    names: Names,
+    names: ObjectNames,
     generation: u64,
     root: Root,
     objects: Arc<Objects>,
@@ -97,10 +97,10 @@ impl OwnedRegion {
             return Err(CreateError::KeptSection { path: path.into() });
         }
         let failed = |what| move |e: io::Error| create_error(what, path, bytes, e);
-        let names = Names::of(spec);
+        let names = ObjectNames::of(spec);
         let root = Root::create(&names, perms).map_err(failed("make the root section of"))?;
         let access = Access::to_objects(perms).map_err(failed("describe the permissions of"))?;
-        let life = take_life(&names, &access, path)?;
+        let life = take_generation(&names, &access, path)?;
         retire_last(&root, &names);
         let generation = random_nonzero();
         let data = Access::to_data(perms).map_err(failed("describe the permissions of"))?;
@@ -151,7 +151,7 @@ impl OwnedRegion {
         present != 0
     }
 
-    pub(crate) fn stir(&self) {
+    pub(crate) fn notify_watchers(&self) {
         set(&self.objects.look);
     }
 
@@ -160,7 +160,7 @@ impl OwnedRegion {
         true
     }
 
-    pub(crate) fn end_life(&self) {
+    pub(crate) fn end_generation(&self) {
         self.life.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
@@ -173,8 +173,8 @@ impl OwnedRegion {
         bits(which).for_each(|i| set(&self.objects.snapshots[i][1]));
     }
 
-    pub(crate) fn wait_room(&self, _words: &[(&AtomicU32, u32)], timeout: Duration) {
-        wait(&[&self.objects.room], Some(timeout));
+    pub(crate) fn wait_for_space(&self, _words: &[(&AtomicU32, u32)], timeout: Duration) {
+        wait(&[&self.objects.space], Some(timeout));
     }
 
     pub(crate) fn watch(&self, event: &Arc<Event>) -> Option<Watch> {
@@ -188,7 +188,7 @@ fn bits(mask: u64) -> impl Iterator<Item = usize> {
 }
 
 /// Those who read the generation of a producer that was killed must not take this one for it, nor sleep on.
-fn retire_last(root: &Root, names: &Names) {
+fn retire_last(root: &Root, names: &ObjectNames) {
     let Some((last, _)) = root.current() else { return };
     root.hide(last);
     let wakes = (0..layout::PAGES).map(|i| names.page(last, i)).chain((0..SNAPSHOTS).map(|i| names.snapshot(last, i)));
@@ -200,7 +200,7 @@ fn retire_last(root: &Root, names: &Names) {
 }
 
 /// The mutex that only the one living producer owns. Whoever looks whether it is owned has it for a moment.
-fn take_life(names: &Names, access: &Access, path: &Path) -> Result<Kept, CreateError> {
+fn take_generation(names: &ObjectNames, access: &Access, path: &Path) -> Result<Kept, CreateError> {
     let name = names.producer();
     for _ in 0..20 {
         let mutex = create_mutex(&name, access).map_err(|e| create_error("make the mutex of", path, 0, e))?;

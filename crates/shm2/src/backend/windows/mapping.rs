@@ -6,7 +6,7 @@
 
 #![allow(unsafe_code)]
 
-use super::memory::DeviceMemory;
+use crate::backend::ivshmem::DeviceMemory;
 use std::io;
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
 use std::ptr::NonNull;
@@ -45,7 +45,7 @@ impl Mapping {
         let mut mapping = Self::of_section(section, 0, 0, writable)?;
         // SAFETY: plain numbers and pointers, for which zeros are valid.
         let mut about: MEMORY_BASIC_INFORMATION = unsafe { std::mem::zeroed() };
-        let room = size_of::<MEMORY_BASIC_INFORMATION>();
+        let space = size_of::<MEMORY_BASIC_INFORMATION>();
         // SAFETY: the struct is as large as is said.
         if unsafe { VirtualQuery(mapping.base.as_ptr().cast(), &mut about, room) } == 0 {
             return Err(io::Error::last_os_error());

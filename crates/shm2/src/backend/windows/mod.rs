@@ -9,7 +9,7 @@
 //! | data section | `NAME.shm2-GENERATION` | the region itself |
 //! | mutex, event | `...p0` and `...e0` to 63 | a leasing consumer's life, and what wakes it |
 //! | mutex, event | `...s0` and `...t0` to 63 | the same for a snapshot consumer |
-//! | events | `...room`, `...look` | wake the producer: there is room; a consumer came or left |
+//! | events | `...space`, `...look` | wake the producer: there is room; a consumer came or left |
 //!
 //! A section cannot be replaced while anybody holds it. So each producer makes a data section of its own, and the root
 //! section, which is used again, says which it is. The producer makes all objects of its generation, so that its security
@@ -17,22 +17,19 @@
 
 mod access;
 mod create;
-mod device;
 mod event;
 mod keeper;
-mod mapping;
-mod memory;
-mod name;
-mod names;
+pub(super) mod mapping;
+mod object_names;
 mod objects;
 mod open;
 mod root;
+mod wait_for_producer;
 mod watch;
 
 pub(crate) use event::{Event, Wake};
 pub(crate) use mapping::Mapping;
-pub(crate) use memory::{DeviceMemory, devices};
-pub(crate) use name::NameWatch;
+pub(crate) use wait_for_producer::ProducerWatch;
 pub(crate) use watch::Watch;
 
 /// This system's own kind of region.
@@ -50,7 +47,7 @@ pub(crate) struct Identity(u64);
 
 impl Identity {
     pub(crate) fn of_device(name: &str) -> Self {
-        Self(super::fold(name.to_lowercase().bytes()))
+        Self(super::fnv1a(name.to_lowercase().bytes()))
     }
 }
 
@@ -63,7 +60,7 @@ pub(crate) fn monotonic_ns() -> u64 {
     count / frequency * 1_000_000_000 + count % frequency * 1_000_000_000 / frequency
 }
 
-/// Names the monotonic clock: a random number that the programs of a session share. Those of other sessions have another
+/// ObjectNames the monotonic clock: a random number that the programs of a session share. Those of other sessions have another
 /// one; between them the difference of one and the same clock is estimated. 0 if it cannot be shared.
 pub(crate) fn clock_name() -> u64 {
     static CLOCK: OnceLock<Option<root::Shared>> = OnceLock::new();

@@ -1,7 +1,7 @@
 //! Events, mutexes, sections and clocks of the system.
 //!
 //! # Safety
-//! Names are zero-terminated and live through their call; handles are owned by the values that pass them; structs are
+//! ObjectNames are zero-terminated and live through their call; handles are owned by the values that pass them; structs are
 //! fully initialised.
 
 #![allow(unsafe_code)]

@@ -5,14 +5,14 @@ use super::create::SNAPSHOTS;
 use super::event::{Event, Wake};
 use super::keeper::{self, Kept};
 use super::mapping::Mapping;
-use super::names::Names;
+use super::object_names::ObjectNames;
 use super::objects::{is_taken, open_event, open_mutex, open_section, release, set};
 use super::root::Root;
 use super::watch::Watch;
 use crate::error::AttachError;
 use crate::layout;
 use crate::mapped::Memory;
-use crate::spec::Spec;
+use crate::name::Spec;
 use crate::sync::AtomicU32;
 use std::io;
 use std::os::windows::io::OwnedHandle;
@@ -30,7 +30,7 @@ const ATTEMPTS: usize = 4;
 /// A consumer's place: what shows its life, and what wakes it.
 #[derive(Debug)]
 struct Slot {
-    _life: Kept,
+    _generation: Kept,
     wake: OwnedHandle,
 }
 
@@ -38,13 +38,13 @@ struct Slot {
 #[derive(Debug)]
 pub(crate) struct OpenRegion {
     path: PathBuf,
-    names: Names,
+    names: ObjectNames,
     generation: u64,
     root: Root,
     section: OwnedHandle,
     whole: Memory,
     producer: OwnedHandle,
-    room: OwnedHandle,
+    space: OwnedHandle,
     look: OwnedHandle,
     slot: Mutex<Option<Arc<Slot>>>,
 }
@@ -52,7 +52,7 @@ pub(crate) struct OpenRegion {
 impl OpenRegion {
     pub(crate) fn open(spec: &Spec, writable: bool) -> Result<Self, AttachError> {
         let path = spec.path();
-        let names = Names::of(spec);
+        let names = ObjectNames::of(spec);
         let root = Root::open(&names).map_err(|e| open_error("open the root section of", path, e))?;
         if !root.is_root() && root.magic() != 0 {
             return Err(AttachError::NotARegion { path: path.into(), magic: root.magic() });
@@ -80,7 +80,7 @@ impl OpenRegion {
         })?;
         let producer = open_mutex(&names.producer()).map_err(of_generation("open the mutex of"))?;
         let event = |name: String| open_event(&name).map_err(of_generation("open an event of"));
-        let (room, look) = (event(names.room(generation))?, event(names.look(generation))?);
+        let (room, look) = (event(names.space(generation))?, event(names.look(generation))?);
         let (path, whole, slot) = (path.into(), Memory::new(mapping), Mutex::default());
         Ok(Self { path, names, generation, root, section, whole, producer, room, look, slot })
     }
@@ -127,7 +127,7 @@ impl OpenRegion {
     fn take(&self, [life, wake]: [String; 2]) -> io::Result<bool> {
         for _ in 0..ATTEMPTS {
             if let Some(kept) = keeper::take(&life, open_mutex(&life)?) {
-                *self.slot() = Some(Arc::new(Slot { _life: kept, wake: open_event(&wake)? }));
+                *self.slot() = Some(Arc::new(Slot { _generation: kept, wake: open_event(&wake)? }));
                 return Ok(true);
             }
             std::thread::yield_now();
@@ -139,7 +139,7 @@ impl OpenRegion {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn stir(&self) {
+    pub(crate) fn notify_watchers(&self) {
         set(&self.look);
     }
 
@@ -182,7 +182,7 @@ impl OpenRegion {
     }
 
     pub(crate) fn wake_producer(&self, _room: &AtomicU32) {
-        set(&self.room);
+        set(&self.space);
     }
 
     /// Its death ends a wait.

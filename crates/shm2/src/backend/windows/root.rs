@@ -3,7 +3,7 @@
 
 use super::access::Access;
 use super::mapping::Mapping;
-use super::names::Names;
+use super::object_names::ObjectNames;
 use super::objects::{create_section, open_section};
 use crate::sync::{AtomicU64, Ordering};
 use std::io;
@@ -32,7 +32,7 @@ pub(super) struct Root {
 impl Root {
     /// For a producer: the section that is there, or a new one. An error of kind `InvalidData` means that it is something
     /// else.
-    pub(super) fn create(names: &Names, perms: u32) -> io::Result<Self> {
+    pub(super) fn create(names: &ObjectNames, perms: u32) -> io::Result<Self> {
         let access = Access::to_root(perms)?;
         // Another user's may be used, but making it asks for more rights than are given.
         let made = create_section(names.root(), BYTES, &access).map(|(section, _)| section);
@@ -45,7 +45,7 @@ impl Root {
     }
 
     /// For a consumer.
-    pub(super) fn open(names: &Names) -> io::Result<Self> {
+    pub(super) fn open(names: &ObjectNames) -> io::Result<Self> {
         Self::map(open_section(names.root(), false)?, false)
     }
 
@@ -76,7 +76,7 @@ impl Root {
         (generation != 0 && same).then_some((generation, bytes))
     }
 
-    /// Names the current generation.
+    /// ObjectNames the current generation.
     pub(super) fn show(&self, generation: u64, bytes: u64) {
         let words = self.words();
         words.generation.store(0, Ordering::Release);

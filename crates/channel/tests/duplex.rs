@@ -1,0 +1,469 @@
+//! Clients and servers: handshakes, many clients on one thread, kills, floods.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{CAPACITY, LONG, Place};
+use rustix::net::SendFlags;
+use shm2_channel::StepError;
+use shm2_channel::duplex::{ConnectError, Event, Incoming, Interface, Listener, Options, Outgoing, Refusal, Server};
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+type Packet = [u8; 1500];
+
+fn packet(client: u8, number: u64) -> Packet {
+    let mut packet = [client; 1500];
+    packet[..8].copy_from_slice(&number.to_le_bytes());
+    packet[1499] = number as u8;
+    packet
+}
+
+/// Sends packets and checks that each comes back, in order.
+fn echo_client(path: &PathBuf, name: u8, count: u64) -> Result<(), StepError> {
+    let mut client = Interface::<Packet>::connect(path, Options::new(CAPACITY)).unwrap();
+    let (mut sent, mut received) = (0, 0);
+    while received < count {
+        while sent < count && client.xmit(packet(name, sent))? {
+            sent += 1;
+        }
+        client.wait(1, LONG)?;
+        for back in client.recv_vectored(CAPACITY)? {
+            assert!(back == packet(name, received), "client {name}: packet {received}");
+            received += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Sends back what comes, and serves nobody else meanwhile than those that are ready.
+fn echo_server(server: &mut Server<Packet>, mut until: impl FnMut(&Event) -> bool) {
+    let mut waiting: HashMap<_, Vec<Packet>> = HashMap::new();
+    loop {
+        let events = server.wait(LONG).unwrap();
+        assert!(!events.is_empty(), "nothing happens any more");
+        for event in events {
+            let id = match &event {
+                Event::Connected(id) | Event::Ready(id) => *id,
+                Event::Gone(id, _) => {
+                    server.remove(*id);
+                    waiting.remove(id);
+                    if until(&event) {
+                        return;
+                    }
+                    continue;
+                }
+                other => panic!("{other:?}"),
+            };
+            let Some(client) = server.client(id) else { continue };
+            let queue = waiting.entry(id).or_default();
+            // No more than a ring of each client is held: a bounded queue.
+            loop {
+                let sent = queue.iter().take_while(|packet| client.xmit(**packet).unwrap_or(false)).count();
+                queue.drain(..sent);
+                if !queue.is_empty() {
+                    break;
+                }
+                match client.recv_vectored(CAPACITY) {
+                    Ok(packets) if packets.is_empty() => break,
+                    Ok(packets) => *queue = packets,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            if until(&event) {
+                return;
+            }
+        }
+    }
+}
+
+/// Runs as a process of its own when it is asked to.
+#[test]
+fn client_process() {
+    if let Ok(path) = std::env::var("SHM2_TEST_CLIENT") {
+        let _ = echo_client(&path.into(), 9, u64::MAX);
+    }
+}
+
+#[test]
+fn three_clients_on_one_thread_and_one_killed_in_between() {
+    let place = Place::new();
+    let mut server = Server::new(place.listener::<Packet>(), 10);
+    let this = std::env::current_exe().unwrap();
+    let mut victim = Command::new(this);
+    let mut victim = victim.args(["--exact", "client_process"]).env("SHM2_TEST_CLIENT", &place.0).spawn().unwrap();
+    std::thread::scope(|scope| {
+        let clients = [1, 2].map(|name| {
+            scope.spawn({
+                let path = place.0.clone();
+                move || echo_client(&path, name, 1_000_000)
+            })
+        });
+        let begun = Instant::now();
+        let (mut connected, mut gone, mut killed) = (0, 0, false);
+        echo_server(&mut server, |event| {
+            connected += usize::from(matches!(event, Event::Connected(_)));
+            if connected == 3 && begun.elapsed() > Duration::from_millis(100) && !killed {
+                victim.kill().unwrap();
+                killed = true;
+            }
+            gone += usize::from(matches!(event, Event::Gone(..)));
+            gone == 3
+        });
+        for client in clients {
+            client.join().unwrap().unwrap();
+        }
+        println!("2 x 1,000,000 packets of 1,500 bytes each way in {:?}, one client killed", begun.elapsed());
+    });
+    assert!(!victim.wait().unwrap().success());
+    assert_eq!(server.clients().count(), 0);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_in_words() {
+    let place = Place::new();
+    let mut listener = place.listener::<u64>();
+    let serving =
+        std::thread::spawn(move || while listener.accept(Some(Duration::from_millis(500))).unwrap().is_none() {});
+    let other = Interface::<u32>::connect(&place.0, Options::new(CAPACITY)).unwrap_err();
+    assert!(matches!(other, ConnectError::Refused(Refusal::Element { bytes: 8, alignment: 8, ours: 4 })), "{other}");
+    let other = Interface::<u64>::connect(&place.0, Options::new(65)).unwrap_err();
+    assert!(matches!(other, ConnectError::Refused(Refusal::Capacity { capacity: 64, ours: 65 })), "{other}");
+    Interface::<u64>::connect(&place.0, Options::new(CAPACITY)).unwrap();
+    serving.join().unwrap();
+    let nobody = Interface::<u64>::connect("/tmp/shm2-test-nobody", Options::new(1)).unwrap_err();
+    assert!(matches!(nobody, ConnectError::NoServer { .. }), "{nobody}");
+}
+
+#[test]
+fn a_listener_takes_over_a_path_that_nobody_listens_at_and_no_other() {
+    let place = Place::new();
+    let first = place.listener::<u8>();
+    assert!(matches!(Listener::<u8>::bind(&place.0, Options::new(1)), Err(ConnectError::Listen { .. })));
+    // Another took its place, by force: that one's path stays.
+    std::fs::remove_file(&place.0).unwrap();
+    let second = place.listener::<u8>();
+    drop(first);
+    assert!(place.0.exists());
+    drop(second);
+    assert!(!place.0.exists());
+    let abandoned = Place::new();
+    // As after a kill: the socket's file stays.
+    drop(std::os::unix::net::UnixListener::bind(&abandoned.0).unwrap());
+    Listener::<u8>::bind(&abandoned.0, Options::new(1)).unwrap();
+    std::fs::write(&abandoned.0, "a file").unwrap();
+    assert!(Listener::<u8>::bind(&abandoned.0, Options::new(1)).is_err());
+    assert_eq!(std::fs::read(&abandoned.0).unwrap(), b"a file");
+}
+
+#[test]
+fn messages_of_any_length_pass_and_a_length_that_cannot_be_is_an_error() {
+    let place = Place::new();
+    let mut listener = place.listener::<u8>();
+    let connecting = std::thread::spawn({
+        let path = place.0.clone();
+        move || Interface::<u8>::connect(&path, Options::new(CAPACITY)).unwrap()
+    });
+    let mut server = listener.accept(LONG).unwrap().unwrap();
+    let mut client = connecting.join().unwrap();
+    let mut received = Vec::new();
+    for round in 0..2000usize {
+        let message = vec![round as u8; round % 61];
+        assert!(client.xmit_message(&message).unwrap());
+        assert!(server.recv_message(&mut received).unwrap() && received == message);
+        assert!(!server.recv_message(&mut received).unwrap());
+    }
+    assert!(client.xmit_message(&[0; 61]).is_err(), "longer than the ring");
+    while client.xmit_message(b"full").unwrap() {}
+    assert!(server.recv_message(&mut received).unwrap() && client.xmit_message(b"room").unwrap());
+    while server.recv_message(&mut received).unwrap() {}
+    client.xmit_all(&u32::MAX.to_le_bytes()).unwrap();
+    let error = server.recv_message(&mut received).unwrap_err();
+    assert!(matches!(error, StepError::Ring(_)), "{error}");
+}
+
+#[test]
+fn the_filter_sees_who_comes() {
+    let place = Place::new();
+    let me = std::process::id() as i32;
+    let refuse = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let refuses = refuse.clone();
+    let mut listener = place.listener::<u8>().filter(move |who| {
+        assert_eq!(who.pid, me);
+        !refuses.load(Ordering::Relaxed)
+    });
+    std::thread::scope(|scope| {
+        let connecting = || Interface::<u8>::connect(&place.0, Options::new(CAPACITY));
+        let first = scope.spawn(connecting);
+        assert!(listener.accept(Some(Duration::from_millis(300))).unwrap().is_none());
+        assert!(matches!(first.join().unwrap(), Err(ConnectError::Refused(Refusal::NotWanted))));
+        refuse.store(false, Ordering::Relaxed);
+        let second = scope.spawn(connecting);
+        let server = listener.accept(LONG).unwrap().unwrap();
+        assert_eq!(server.credentials().unwrap().pid, me);
+        second.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_hundred_idle_clients_cost_nothing() {
+    let place = Place::new();
+    let mut server = Server::new(place.listener::<u64>(), 200);
+    let mut clients = Vec::new();
+    std::thread::scope(|scope| {
+        let connecting = scope.spawn(|| {
+            (0..100).map(|_| Interface::<u64>::connect(&place.0, Options::new(CAPACITY)).unwrap()).collect::<Vec<_>>()
+        });
+        while server.clients().count() < 100 {
+            server.wait(LONG).unwrap();
+        }
+        clients = connecting.join().unwrap();
+    });
+    // Whatever the handshakes left.
+    while !server.wait(Some(Duration::from_millis(50))).unwrap().is_empty() {}
+    let own = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let nanoseconds = |t: rustix::time::Timespec| t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64;
+    let before = nanoseconds(own());
+    assert!(server.wait(Some(Duration::from_secs(2))).unwrap().is_empty());
+    let used = nanoseconds(own()) - before;
+    println!("2 s idle with 100 clients: {used} ns of CPU");
+    assert!(used < 2_000_000, "{used} ns");
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.xmit(number as u64).unwrap();
+    }
+    let mut sum = 0;
+    while sum < 4950 {
+        for event in server.wait(LONG).unwrap() {
+            let Event::Ready(id) = event else { panic!("{event:?}") };
+            sum += server.client(id).unwrap().recv_vectored(10).unwrap().iter().sum::<u64>();
+        }
+    }
+    assert_eq!(sum, 4950);
+}
+
+/// Both ends of a connection.
+fn connected<T: shm2_channel::Element + Send + 'static>(place: &Place) -> (Interface<T>, Interface<T>) {
+    let mut listener = place.listener::<T>();
+    let path = place.0.clone();
+    let connecting = std::thread::spawn(move || Interface::<T>::connect(&path, Options::new(CAPACITY)).unwrap());
+    let server = listener.accept(LONG).unwrap().unwrap();
+    (server, connecting.join().unwrap())
+}
+
+#[test]
+fn both_directions_have_a_thread_each() {
+    let place = Place::new();
+    let (server, client) = connected::<u64>(&place);
+    const COUNT: u64 = 200_000;
+    let send = |mut outgoing: Outgoing<u64>| {
+        for value in 0..COUNT {
+            while !outgoing.xmit(value).unwrap() {
+                outgoing.wait_for_room(1, LONG).unwrap();
+            }
+        }
+        assert!(outgoing.finish().unwrap());
+        // Kept until the end, so that it is `finish` that ends the other side's waiting.
+        outgoing
+    };
+    let receive = |mut incoming: Incoming<u64>| {
+        let mut expected = 0;
+        loop {
+            match incoming.wait(1, LONG) {
+                Ok(_) => {}
+                Err(StepError::PeerGone) => break,
+                Err(error) => panic!("{error}"),
+            }
+            for value in incoming.recv_vectored(7).unwrap() {
+                assert_eq!(value, expected);
+                expected += 1;
+            }
+        }
+        assert_eq!(expected, COUNT);
+        incoming
+    };
+    std::thread::scope(|scope| {
+        let halves = [server.split(), client.split()];
+        let threads = halves.map(|(to, from)| (scope.spawn(|| send(to)), scope.spawn(|| receive(from))));
+        let _all = threads.map(|(to, from)| (to.join().unwrap(), from.join().unwrap()));
+    });
+}
+
+#[test]
+fn a_connection_runs_between_queues_until_both_have_finished_or_one_is_gone() {
+    use std::sync::mpsc::{channel, sync_channel};
+    for is_killed in [false, true] {
+        let place = Place::new();
+        let (server, client) = connected::<u64>(&place);
+        let (to_client, from_server) = (channel::<u64>(), sync_channel::<u64>(3));
+        let (to_server, from_client) = (sync_channel::<u64>(3), sync_channel::<u64>(3));
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| server.run(to_client.1, from_client.0));
+            let other = (!is_killed).then(|| scope.spawn(|| client.run(to_server.1, from_server.0)));
+            let doubling = scope.spawn(|| {
+                for value in from_client.1 {
+                    to_client.0.send(2 * value).unwrap();
+                }
+                drop(to_client.0);
+            });
+            let sending = scope.spawn(move || {
+                // An error when the other end is dropped, as it is below.
+                (0..10_000).take_while(|value| to_server.0.send(*value).is_ok()).count()
+            });
+            if !is_killed {
+                assert!(from_server.1.iter().eq((0..10_000).map(|value| 2 * value)));
+                other.unwrap().join().unwrap().unwrap();
+            }
+            running.join().unwrap().unwrap();
+            doubling.join().unwrap();
+            drop(sending);
+        });
+    }
+}
+
+#[test]
+fn descriptors_pass_beside_the_elements() {
+    let place = Place::new();
+    let (mut server, mut client) = connected::<u8>(&place);
+    let blob = shm2_channel::blob::write_once("shm2-test", 5, |bytes| bytes.copy_from_slice(b"a far")).unwrap();
+    assert!(client.pass(77, &[blob.as_fd(), blob.as_fd()]).unwrap());
+    client.xmit(1).unwrap();
+    while server.take_passed().is_none_or(|passed| {
+        assert_eq!((passed.number, passed.fds.len()), (77, 2));
+        let blobs = passed.fds.into_iter().map(|fd| shm2_channel::blob::Blob::open(fd).unwrap());
+        assert!(blobs.into_iter().all(|blob| &*blob == b"a far"));
+        false
+    }) {
+        server.clear().unwrap();
+    }
+    let error = server.pass(0, &[blob.as_fd()]).unwrap_err();
+    println!("a client that takes none: {error}");
+    for count in [0, 5] {
+        let error = client.pass(0, &vec![blob.as_fd(); count]).unwrap_err();
+        assert!(error.to_string().contains("1 to 4 descriptors"), "{error}");
+    }
+    // A peer that passes without end is an error, and no hoard.
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = open();
+    let error = loop {
+        client.pass(1, &[blob.as_fd()]).unwrap();
+        if let Err(error) = server.clear() {
+            break error;
+        }
+    };
+    assert!(matches!(error, StepError::TooManyPassed(16)), "{error}");
+    assert!(open() <= before + 17);
+    assert_eq!(std::iter::from_fn(|| server.take_passed()).count(), 16);
+}
+
+#[test]
+fn a_full_server_says_so_and_serves_the_next_when_one_has_gone() {
+    let place = Place::new();
+    let mut server = Server::new(place.listener::<u64>(), 1);
+    let connect = || Interface::<u64>::connect(&place.0, Options::new(CAPACITY));
+    let step = |server: &mut Server<u64>| server.wait(Some(Duration::from_millis(50))).unwrap();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(connect);
+        let mut id = None;
+        while id.is_none() {
+            id = step(&mut server).into_iter().find_map(|event| match event {
+                Event::Connected(id) => Some(id),
+                _ => None,
+            });
+        }
+        let first = first.join().unwrap().unwrap();
+        let second = scope.spawn(connect);
+        while !second.is_finished() {
+            assert!(step(&mut server).is_empty());
+        }
+        assert!(matches!(second.join().unwrap(), Err(ConnectError::Refused(Refusal::Full))));
+        // The end of one is told once, also if it is not removed at once.
+        drop(first);
+        let ends: usize = (0..5).map(|_| step(&mut server).len()).sum();
+        assert_eq!(ends, 1);
+        server.remove(id.unwrap()).unwrap();
+        let third = scope.spawn(connect);
+        while server.clients().count() == 0 {
+            step(&mut server);
+        }
+        third.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn whoever_finished_sends_no_more_and_the_other_side_is_told_without_waiting() {
+    let place = Place::new();
+    let (mut server, mut client) = connected::<u8>(&place);
+    client.xmit_message(b"last").unwrap();
+    assert!(client.finish().unwrap());
+    assert!(matches!(client.xmit(1), Err(StepError::Finished)));
+    assert!(matches!(client.xmit_message(b"more"), Err(StepError::Finished)));
+    let now = Some(Duration::ZERO);
+    assert_eq!(server.wait(1, now).unwrap(), 8);
+    let mut message = Vec::new();
+    assert!(server.recv_message(&mut message).unwrap() && message == b"last");
+    assert!(matches!(server.wait(1, now), Err(StepError::PeerGone)) && server.is_finished());
+    // The other direction goes on.
+    assert!(server.xmit_message(b"answer").unwrap());
+    assert_eq!(client.wait_for_either(CAPACITY, 1, LONG).unwrap().1, 10);
+    assert!(client.recv_message(&mut message).unwrap() && message == b"answer");
+}
+
+#[test]
+fn whoever_waits_for_room_or_elements_is_woken_by_either() {
+    let place = Place::new();
+    let (mut server, mut client) = connected::<u64>(&place);
+    while client.xmit(1).unwrap() {}
+    let timed_out = client.wait_for_either(1, 1, Some(Duration::from_millis(20)));
+    assert!(matches!(timed_out, Err(StepError::TimedOut)));
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| client.wait_for_either(1, 1, LONG).unwrap());
+        std::thread::sleep(Duration::from_millis(20));
+        server.xmit(7).unwrap();
+        assert_eq!(waiting.join().unwrap(), (0, 1));
+    });
+    client.recv().unwrap().unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| client.wait_for_either(1, 1, LONG).unwrap());
+        std::thread::sleep(Duration::from_millis(20));
+        server.recv().unwrap().unwrap();
+        assert_eq!(waiting.join().unwrap(), (1, 0));
+    });
+}
+
+#[test]
+fn half_a_message_is_an_error() {
+    let place = Place::new();
+    let (mut server, mut client) = connected::<u8>(&place);
+    client.xmit_all(&[9, 0, 0, 0, 1]).unwrap();
+    let mut message = Vec::new();
+    assert!(matches!(server.recv_message(&mut message), Err(StepError::Ring(_))));
+}
+
+#[test]
+fn a_client_that_floods_with_signals_or_lies_in_the_ring_leaves_the_others_alone() {
+    let place = Place::new();
+    let mut server = Server::new(place.listener::<Packet>(), 10);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let client = Interface::<Packet>::connect(&place.0, Options::new(CAPACITY)).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                let _ = rustix::net::send(client.wait_on(), &[1], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+            }
+        });
+        let good = scope.spawn(|| echo_client(&place.0, 3, 20_000));
+        let (mut gone, begun) = (0, Instant::now());
+        echo_server(&mut server, |event| {
+            gone += usize::from(matches!(event, Event::Gone(..)));
+            gone == 1 || begun.elapsed() > Duration::from_secs(20)
+        });
+        good.join().unwrap().unwrap();
+        stop.store(true, Ordering::Relaxed);
+    });
+}

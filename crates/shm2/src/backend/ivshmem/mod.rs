@@ -1,0 +1,217 @@
+//! Regions in memory that another kernel may share: a virtual machine's ivshmem device, or any file that is to be used
+//! in the same way. No lock and no wake-up crosses kernels: whoever lives beats its heart, whoever waits looks.
+
+#[cfg(target_os = "linux")]
+mod kvmfr;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(target_os = "linux")]
+use linux::{DeviceMemory, devices};
+#[cfg(windows)]
+pub(super) use windows::DeviceMemory;
+#[cfg(windows)]
+use windows::devices;
+
+use super::poll::Poll;
+use super::{Event, Identity, Mapping, Watch};
+use crate::error::DeviceError;
+use crate::error::{AttachError, CreateError};
+use crate::layout;
+use crate::mapped::Memory;
+use crate::name::ivshmem::{Cache, Device};
+use crate::protocol;
+use crate::sync::{AtomicU32, Ordering};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Bytes that are copied to see how fast that goes.
+const MEASURED: usize = 256 * 1024;
+
+/// A device that is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Found {
+    /// What names it: a PCI address on Linux, an instance id on Windows.
+    pub device: Device,
+    /// Bytes of its memory; 0 when it does not tell.
+    pub bytes: u64,
+}
+
+/// All devices, in the order of [`Device::Index`].
+///
+/// # Errors
+/// When the system does not say.
+pub fn all() -> Result<Vec<Found>, DeviceError> {
+    Ok(devices()?.into_iter().map(|(device, bytes)| Found { device, bytes }).collect())
+}
+
+/// A device's memory that this process produces into.
+pub(crate) struct OwnedDevice {
+    path: PathBuf,
+    // Keeps the device open.
+    _memory: DeviceMemory,
+}
+
+impl OwnedDevice {
+    pub(crate) fn create<T>(
+        path: &Path,
+        device: &Device,
+        cache: Cache,
+        begin: impl FnOnce(Mapping, &dyn Fn(&Memory)) -> Result<T, CreateError>,
+    ) -> Result<(Self, T), CreateError> {
+        let failed = |problem| CreateError::Device { path: path.into(), problem };
+        let memory = DeviceMemory::open(device, cache, true).map_err(failed)?;
+        layout::arena_bytes(memory.bytes()).ok_or_else(|| failed(DeviceError::TooSmall { bytes: memory.bytes() }))?;
+        memory.check_adoptable(path)?;
+        let map = memory.map(0, memory.bytes() as usize, true);
+        let mapping = map.map_err(|source| CreateError::System { what: "map", path: path.into(), source })?;
+        let begun = begin(mapping, &release_readers)?;
+        Ok((Self { path: path.into(), _memory: memory }, begun))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether a consumer with a lock lives, on the other side, cannot be seen from here.
+    pub(crate) fn try_lock_page(&self, _index: usize) -> bool {
+        false
+    }
+
+    pub(crate) fn unlock_page(&self, _index: usize) {}
+
+    pub(crate) fn has_snapshots(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn notify_watchers(&self) {}
+
+    pub(crate) fn remove_name(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn end_generation(&self) {}
+
+    pub(crate) fn wake(&self, _word: &AtomicU32, _pages: u64) {}
+
+    pub(crate) fn wait_for_space(&self, words: &[(&AtomicU32, u32)], timeout: Duration) {
+        // Relaxed: what follows looks at the pages again.
+        let news = || words.iter().any(|(word, expected)| word.load(Ordering::Relaxed) != *expected);
+        let event = Event::default();
+        Poll::default().wait(&event, event.value(), Some(timeout), &news);
+    }
+
+    pub(crate) fn watch(&self, _event: &Arc<Event>) -> Option<Watch> {
+        None
+    }
+}
+
+/// Consumers with locks read the life before this one. They read no more, but may hold frames.
+fn release_readers(memory: &Memory) {
+    let pages = (0..layout::PAGES).map(|index| &memory.page(index).claimed);
+    for claimed in pages.take_while(|claimed| protocol::is_used(claimed)) {
+        protocol::take_page(claimed, layout::READING, layout::HOLDING);
+    }
+}
+
+/// A device's memory opened by a consumer.
+#[derive(Debug)]
+pub(crate) struct OpenDevice {
+    path: PathBuf,
+    memory: DeviceMemory,
+    whole: Memory,
+}
+
+impl OpenDevice {
+    pub(crate) fn open(path: &Path, device: &Device, cache: Cache) -> Result<Self, AttachError> {
+        let failed = |problem| AttachError::Device { path: path.into(), problem };
+        // A device that can only be read serves snapshots.
+        let memory = DeviceMemory::open(device, cache, true).or_else(|error| match error {
+            DeviceError::Denied { .. } => DeviceMemory::open(device, cache, false),
+            error => Err(error),
+        });
+        let memory = memory.map_err(failed)?;
+        if memory.bytes() < layout::MIN_REGION {
+            return Err(failed(DeviceError::TooSmall { bytes: memory.bytes() }));
+        }
+        let whole = map(&memory, path, 0, memory.bytes() as usize, false)?;
+        Ok(Self { path: path.into(), memory, whole: Memory::new(whole) })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        Identity::of_device(self.memory.name())
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.whole.bytes()
+    }
+
+    pub(crate) fn backed_bytes(&self) -> u64 {
+        self.whole.bytes()
+    }
+
+    /// Asked only where locks tell.
+    pub(crate) fn producer_lives(&self) -> bool {
+        true
+    }
+
+    pub(crate) fn try_claim(&self, _index: usize) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    pub(crate) fn unclaim(&self, _index: usize) {}
+
+    pub(crate) fn show_presence(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    pub(crate) fn notify_watchers(&self) {}
+
+    pub(crate) fn map(&self, offset: u64, bytes: usize, writable: bool) -> Result<Mapping, AttachError> {
+        if writable && !self.memory.is_writable() {
+            return Err(AttachError::Denied { path: self.path.clone() });
+        }
+        map(&self.memory, &self.path, offset, bytes, writable)
+    }
+
+    /// A plain file may be truncated.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.whole.is_broken()
+    }
+
+    pub(crate) fn read_exact(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let copied = self.whole.copy_out(offset, buffer) && self.is_whole();
+        if copied { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    /// Measured by one copy, in some milliseconds at the worst.
+    pub(crate) fn read_speed(&self) -> u64 {
+        let mut bytes = vec![0; MEASURED];
+        let begun = Instant::now();
+        // The header and a part of the ring are always there.
+        let _ = self.whole.copy_out(0, &mut bytes);
+        let taken = begun.elapsed().as_nanos().max(1);
+        std::hint::black_box(&bytes);
+        (MEASURED as u128 * 1_000_000_000 / taken) as u64
+    }
+
+    pub(crate) fn wake_producer(&self, _room: &AtomicU32) {}
+
+    pub(crate) fn watch(&self, _event: &Arc<Event>) -> Option<Watch> {
+        None
+    }
+}
+
+fn map(memory: &DeviceMemory, path: &Path, offset: u64, bytes: usize, writable: bool) -> Result<Mapping, AttachError> {
+    let failed = |source| AttachError::System { what: "map", path: path.into(), source };
+    memory.map(offset, bytes, writable).map_err(failed)
+}

@@ -1,0 +1,54 @@
+//! Waiting for a producer at a name: its directory and the file that is there are watched.
+
+use super::futex::Event;
+use super::open::{Identity, identity_at};
+use super::watch::{Watch, watch_directory, watch_restart};
+use crate::name::Spec;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often to look where nothing tells.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Tells when a producer may have come.
+#[derive(Default)]
+pub(crate) struct ProducerWatch {
+    directory: Option<Watch>,
+    file: Option<(Identity, Watch)>,
+    told: bool,
+}
+
+impl ProducerWatch {
+    /// Sees to it that a change at the name is told from here on. True means: look once more, for a producer may have
+    /// come in between.
+    pub(crate) fn arm(&mut self, spec: &Spec, event: &Arc<Event>) -> bool {
+        if spec.is_device() {
+            return false;
+        }
+        let file = identity_at(spec.path());
+        let is_watched = self.file.as_ref().is_some_and(|(of, watch)| Some(*of) == file && watch.is_alive());
+        if let Some(file) = file.filter(|_| !is_watched) {
+            // A producer may begin a new life in this very file.
+            self.file = watch_restart(spec.path(), event).map(|watch| (file, watch));
+            if self.file.is_some() {
+                return true;
+            }
+        }
+        if !self.directory.as_ref().is_some_and(Watch::is_alive) {
+            let directory = spec.path().parent().unwrap_or(Path::new("/"));
+            self.directory = watch_directory(directory, event);
+            if self.directory.is_some() {
+                return true;
+            }
+        }
+        self.told = self.directory.is_some() && self.file.is_some() >= file.is_some();
+        false
+    }
+
+    /// Sleeps until the event's value differs from `seen`, or the time is over; for a short time where nothing tells.
+    pub(crate) fn wait(&self, event: &Event, seen: u32, timeout: Option<Duration>) {
+        let slice = (!self.told).then_some(LOOK_EVERY);
+        event.wait(seen, [timeout, slice].into_iter().flatten().min());
+    }
+}

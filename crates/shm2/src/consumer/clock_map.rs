@@ -1,0 +1,205 @@
+//! Another machine's monotonic clock, estimated from samples of one direction: when it showed `theirs` something was
+//! published, and here it was seen at `ours`. What lies between is the clocks' difference and a delay that is never
+//! negative, so the truth lies below all samples. The line is the edge of their lower convex hull below their middle: of
+//! all lines with no sample below, that one is nearest to them in sum. (Moon, Skelly, Towsley: "Estimation and removal of
+//! clock skew from network delay measurements", INFOCOM 1999, pose the same problem as a linear program.)
+
+use std::collections::VecDeque;
+
+/// Samples of so many nanoseconds count as one, the one with the shortest delay.
+const SLOT: i64 = 250_000_000;
+/// Slots that are looked at: ten seconds.
+const SLOTS: usize = 40;
+/// Below this span the clocks count as equally fast.
+const LEAST_SPAN: f64 = 2e9;
+/// No crystal is further off than this.
+const MOST_SLOPE: f64 = 1e-3;
+/// A sample so far off in nanoseconds is none of a clock that runs on: somebody set it, or its machine slept.
+const JUMP: f64 = 1e9;
+/// How long all samples must be late before that is a jump too, not a delay.
+const LATE: u64 = 2_000_000_000;
+
+/// A sample, relative to the first: time on their clock, and the difference of ours to it.
+#[derive(Debug, Clone, Copy)]
+struct Point {
+    x: i64,
+    y: i64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Line {
+    x: f64,
+    y: f64,
+    slope: f64,
+}
+
+impl Line {
+    fn at(&self, x: i64) -> f64 {
+        self.y + self.slope * (x as f64 - self.x)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct ClockMap {
+    /// The first sample: theirs, ours.
+    origin: Option<(u64, u64)>,
+    slots: VecDeque<Point>,
+    line: Line,
+    /// Since when, on our clock, every sample was late by more than a jump.
+    late_since: Option<u64>,
+}
+
+impl ClockMap {
+    /// Their clock showed `theirs` before ours showed `ours`.
+    pub(super) fn add(&mut self, theirs: u64, ours: u64) {
+        let origin = *self.origin.get_or_insert((theirs, ours));
+        let x = theirs.wrapping_sub(origin.0) as i64;
+        let y = ours.wrapping_sub(origin.1).wrapping_sub(x as u64) as i64;
+        if self.is_jump(x, y, ours) {
+            *self =
+                Self { origin: Some((theirs, ours)), slots: VecDeque::from([Point { x: 0, y: 0 }]), ..Self::default() };
+            return;
+        }
+        let slot = |x: i64| x.div_euclid(SLOT);
+        match self.slots.back_mut() {
+            Some(last) if slot(x) < slot(last.x) => return,
+            Some(last) if slot(x) == slot(last.x) => {
+                if y >= last.y {
+                    return;
+                }
+                *last = Point { x, y };
+            }
+            _ => self.slots.push_back(Point { x, y }),
+        }
+        if self.slots.len() > SLOTS {
+            self.slots.pop_front();
+        }
+        self.line = fit(&self.slots);
+    }
+
+    fn is_jump(&mut self, x: i64, y: i64, ours: u64) -> bool {
+        let above = y as f64 - self.line.at(x);
+        if above <= JUMP {
+            self.late_since = None;
+            return above < -JUMP;
+        }
+        ours.saturating_sub(*self.late_since.get_or_insert(ours)) > LATE
+    }
+
+    /// What our clock shows when theirs shows `theirs`.
+    pub(super) fn to_local(&self, theirs: u64) -> u64 {
+        let Some(origin) = self.origin else { return theirs };
+        let x = theirs.wrapping_sub(origin.0);
+        origin.1.wrapping_add(x).wrapping_add_signed(self.line.at(x as i64) as i64)
+    }
+}
+
+fn fit(points: &VecDeque<Point>) -> Line {
+    let points: Vec<_> = points.iter().map(|p| (p.x as f64, p.y as f64)).collect();
+    let (Some(first), Some(last)) = (points.first(), points.last()) else { return Line::default() };
+    let lowest = |slope: f64| points.iter().map(|(x, y)| y - slope * x).fold(f64::INFINITY, f64::min);
+    if last.0 - first.0 < LEAST_SPAN {
+        return Line { x: 0.0, y: lowest(0.0), slope: 0.0 };
+    }
+    let middle = points.iter().map(|(x, _)| x).sum::<f64>() / points.len() as f64;
+    let hull = lower_hull(&points);
+    let edge = hull.windows(2).find(|edge| edge[1].0 >= middle);
+    let slope = edge.map_or(0.0, |edge| (edge[1].1 - edge[0].1) / (edge[1].0 - edge[0].0));
+    let slope = slope.clamp(-MOST_SLOPE, MOST_SLOPE);
+    Line { x: 0.0, y: lowest(slope), slope }
+}
+
+/// The lower convex hull of points sorted by x (Andrew's monotone chain).
+fn lower_hull(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut hull: Vec<(f64, f64)> = Vec::with_capacity(points.len());
+    for &point in points {
+        while let [.., a, b] = hull[..] {
+            let turns_left = (b.0 - a.0) * (point.1 - a.1) - (b.1 - a.1) * (point.0 - a.0) > 0.0;
+            if turns_left {
+                break;
+            }
+            hull.pop();
+        }
+        hull.push(point);
+    }
+    hull
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+    const DAY: u64 = 86_400_000 * MS;
+
+    /// A small generator with a fixed seed, so that the test is the same each time.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, limit: u64) -> u64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % limit
+        }
+    }
+
+    /// Largest error in nanoseconds from 5 s on, with a sample every `every`.
+    fn error(ours_ahead: i64, ppm: i64, every: u64, seed: u64) -> u64 {
+        let (mut random, mut clock_map, mut worst) = (Random(seed), ClockMap::default(), 0);
+        let truth = |theirs: u64| {
+            let run = (theirs - 10 * DAY) as i64;
+            theirs.wrapping_add_signed(ours_ahead + run / 1_000_000 * ppm)
+        };
+        // Under Miri, which is slow, a shorter run.
+        let length = if cfg!(miri) { 6_000 } else { 60_000 };
+        for step in 0..length * MS / every {
+            let theirs = 10 * DAY + step * every;
+            clock_map.add(theirs, truth(theirs) + random.below(2 * MS));
+            if step * every > 5_000 * MS {
+                worst = worst.max(clock_map.to_local(theirs).abs_diff(truth(theirs)));
+            }
+        }
+        worst
+    }
+
+    #[test]
+    fn days_apart_with_drift_and_jitter_the_error_stays_below_two_milliseconds() {
+        let mut worst = 0;
+        for ahead in [-(9 * DAY as i64), 3 * DAY as i64, 0] {
+            for ppm in [-200, 0, 200].into_iter().take(if cfg!(miri) { 1 } else { 3 }) {
+                // Beacons alone, and frames at 30/s.
+                for every in [250 * MS, 33 * MS] {
+                    let seeds = if cfg!(miri) { 1..=1 } else { 1..=20 };
+                    worst = seeds.map(|seed| error(ahead, ppm, every, seed)).max().unwrap().max(worst);
+                }
+            }
+        }
+        println!("largest error {} us", worst / 1000);
+        assert!(worst < 2 * MS);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_or_a_machine_that_slept_is_followed() {
+        let mut clock_map = ClockMap::default();
+        let mut now = DAY;
+        let mut ahead = 7 * DAY;
+        for jump in [0i64, -(DAY as i64), DAY as i64 / 2] {
+            ahead = ahead.wrapping_add_signed(jump);
+            for _ in 0..200 {
+                now += 20 * MS;
+                clock_map.add(now, now + ahead);
+            }
+            assert_eq!(clock_map.to_local(now), now + ahead, "after a jump of {jump}");
+        }
+    }
+
+    #[test]
+    fn any_samples_give_some_time() {
+        let mut clock_map = ClockMap::default();
+        assert_eq!(clock_map.to_local(5), 5);
+        for (theirs, ours) in [(u64::MAX, 0), (0, u64::MAX), (1, 1), (u64::MAX / 2, 3), (u64::MAX, u64::MAX), (0, 0)] {
+            clock_map.add(theirs, ours);
+            clock_map.to_local(theirs);
+            clock_map.to_local(!theirs);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Errors, one enum per operation. Each text names the value and what to do about it.
+
+mod attach;
+mod create;
+mod device;
+mod receive;
+mod send;
+mod violation;
+
+pub use crate::name::SpecError;
+pub use attach::AttachError;
+pub use create::CreateError;
+pub use device::DeviceError;
+pub use receive::ReceiveError;
+pub use send::SendError;
+pub use violation::Violation;

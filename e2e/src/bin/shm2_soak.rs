@@ -1,0 +1,286 @@
+//! Endurance: producers and consumers of several regions, and every few milliseconds a fault: `shm2_soak MINUTES [SEED]`.
+//!
+//! The peers check contents, order and extents; this program injects the faults, measures how long until everybody gets
+//! frames again, watches memory and descriptors of those who live through it all, and at the end how often idle peers
+//! wake up. It ends with code 1 at the first broken promise.
+
+#![forbid(unsafe_code)]
+
+use rustix::process::Signal;
+use shm2_e2e::process::{self, Usage};
+use shm2_e2e::random::Random;
+use shm2_e2e::{LIMIT, Name, Peer, RECOVERY};
+use std::fs::OpenOptions;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Sizes of frames: mostly small, now and then anything up to the whole arena.
+const PRODUCERS: &[&str] = &[
+    "arena=400000 most=20000 caps=40 eos=60 pace=100",
+    "arena=400000 most=400000 caps=7 pace=1000",
+    "arena=1000000 most=90000 policy=newest caps=3 eos=20 pace=300",
+    "arena=800000 most=200000 policy=block timeout=20 pace=100 history=0",
+    "arena=65536 most=65536 pace=200 history=1000",
+    "arena=400000 least=0 most=1 pace=50",
+];
+const CONSUMERS: &[&str] = &[
+    "access=lease hold=4",
+    "access=lease hold=12 pace=2000",
+    "access=snapshot",
+    "access=snapshot latest=1 pace=5000",
+    "access=lease latest=1",
+    "access=auto hold=1",
+];
+const FAULTS: &[&str] = &[
+    "consumers killed",
+    "producers killed",
+    "producers ended",
+    "consumers ended",
+    "consumers stalled",
+    "producers stalled",
+    "both killed",
+    "names removed",
+    "files truncated",
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let minutes: f64 = match arguments.first().map_or(Ok(10.0), |m| m.parse()) {
+        Ok(minutes) if minutes > 0.0 && minutes <= 10_000.0 => minutes,
+        _ => {
+            eprintln!("usage: shm2_soak MINUTES [SEED], for example shm2_soak 10");
+            return ExitCode::from(2);
+        }
+    };
+    let seed = arguments.get(1).and_then(|s| s.parse().ok()).unwrap_or_else(shm2::monotonic_ns);
+    println!("{minutes} minutes, seed {seed}; producers whose file is truncated say so, which is as it should be");
+    let outcome = std::panic::catch_unwind(|| soak(Duration::from_secs_f64(minutes * 60.0), seed));
+    if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A region with its peers. The first consumer lives through everything.
+struct Stage {
+    name: Name,
+    kept: bool,
+    producer: Peer,
+    consumers: Vec<Peer>,
+    options: Vec<&'static str>,
+}
+
+impl Stage {
+    fn new(kept: bool, random: &mut Random) -> Self {
+        let name = Name::new();
+        let producer = Self::new_producer(&name, kept, random);
+        let options: Vec<_> = (0..5).map(|_| *random.one_of(CONSUMERS)).collect();
+        let mut options = [vec!["access=lease hold=4", "access=snapshot"], options].concat();
+        if kept {
+            options.push("access=lease hold=4 life=heartbeat judge=once");
+        }
+        let consumers = options.iter().map(|o| Peer::consumer(&name, &lenient(o))).collect();
+        Self { name, kept, producer, consumers, options }
+    }
+
+    fn new_producer(name: &Name, kept: bool, random: &mut Random) -> Peer {
+        // A kept file has one size for all of its lives.
+        let options = if kept { PRODUCERS[0] } else { random.one_of(PRODUCERS) };
+        let keep = if kept { "keep=1 lease_ms=500" } else { "" };
+        let mut peer = Peer::producer(name, &format!("{options} {keep} seed={}", random.next()));
+        peer.wait("its region", RECOVERY * 2, |p| p.count("created") == 1);
+        peer
+    }
+
+    fn restart(&mut self, random: &mut Random) {
+        self.producer = Self::new_producer(&self.name, self.kept, random);
+    }
+
+    /// Everybody gets something new; how long that took.
+    fn recover(&mut self) -> Duration {
+        let begun = Instant::now();
+        let limit = if self.kept { RECOVERY * 4 } else { RECOVERY * 3 };
+        for consumer in &mut self.consumers {
+            consumer.wait_more("checked", 1, limit);
+        }
+        begun.elapsed()
+    }
+
+    fn replace_consumer(&mut self, index: usize) -> Peer {
+        let anew = Peer::consumer(&self.name, &lenient(self.options[index]));
+        std::mem::replace(&mut self.consumers[index], anew)
+    }
+
+    /// One fault; false when this stage cannot have it.
+    fn inject(&mut self, fault: usize, random: &mut Random) -> bool {
+        let index = 2 + random.below(self.consumers.len() as u64 - 2) as usize;
+        let longest = 1 << random.below(18);
+        let stall = Duration::from_micros(random.below(longest));
+        match fault {
+            0 => self.replace_consumer(index).kill(),
+            1 => {
+                self.producer.signal(Signal::KILL);
+                self.producer.wait_end();
+                self.restart(random);
+            }
+            2 => {
+                self.producer.ask_to_stop();
+                assert!(self.producer.wait_end().success(), "a producer ended badly");
+                self.restart(random);
+            }
+            3 => drop(self.replace_consumer(index).stop()),
+            4 => stop_for(&self.consumers[random.below(self.consumers.len() as u64) as usize], stall),
+            5 => stop_for(&self.producer, stall),
+            6 => {
+                self.producer.signal(Signal::KILL);
+                self.replace_consumer(index).kill();
+                self.producer.wait_end();
+                self.restart(random);
+            }
+            7 if !self.kept => {
+                let _ = std::fs::remove_file(self.name.path());
+                self.producer.ask_to_stop();
+                assert!(self.producer.wait_end().success(), "a producer ended badly");
+                self.restart(random);
+            }
+            8 if !self.kept => self.truncate(random),
+            _ => return false,
+        }
+        true
+    }
+
+    /// The producer ends with an error, its consumers go over to the next one.
+    fn truncate(&mut self, random: &mut Random) {
+        let file = OpenOptions::new().write(true).open(self.name.path());
+        // Whole pages: of a page that stays in part the rest reads as zeros, and nothing tells a leasing consumer.
+        let length = random.below(5 << 20) / 4096 * 4096;
+        file.and_then(|file| file.set_len(length)).unwrap_or_else(|e| panic!("cannot truncate: {e}"));
+        // One that only sends small frames may never come to the part that is gone.
+        let begun = Instant::now();
+        while self.producer.ended().is_none() && begun.elapsed() < Duration::from_millis(200) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.producer.signal(Signal::KILL);
+        self.producer.wait_end();
+        self.restart(random);
+    }
+
+    fn finish(mut self) {
+        for consumer in self.consumers {
+            consumer.stop();
+        }
+        self.producer.wait("nothing held", RECOVERY * 3, |p| p.count("held") == 0 && p.count("consumers") == 0);
+        self.producer.stop();
+    }
+}
+
+/// In a region that may be truncated under it, a consumer reports errors and goes on.
+fn lenient(options: &str) -> String {
+    format!("{options} errors=count")
+}
+
+fn stop_for(peer: &Peer, time: Duration) {
+    peer.signal(Signal::STOP);
+    std::thread::sleep(time);
+    peer.signal(Signal::CONT);
+}
+
+/// What happened so far.
+#[derive(Default)]
+struct Tally {
+    faults: [u64; FAULTS.len()],
+    recoveries: Vec<Duration>,
+}
+
+impl Tally {
+    fn print(&mut self, begun: Instant, checked: u64) {
+        self.recoveries.sort_unstable();
+        let at = |part: f64| {
+            self.recoveries.get((self.recoveries.len() as f64 * part) as usize).copied().unwrap_or_default()
+        };
+        let worst = self.recoveries.last().copied().unwrap_or_default();
+        println!(
+            "{:>5.0} s: {} faults, {} recoveries, median {:.0?}, 99 of 100 within {:.0?}, worst {worst:.0?}; survivors took {checked} frames",
+            begun.elapsed().as_secs_f64(),
+            self.faults.iter().sum::<u64>(),
+            self.recoveries.len(),
+            at(0.5),
+            at(0.99),
+        );
+    }
+}
+
+fn soak(time: Duration, seed: u64) {
+    let mut random = Random::new(seed);
+    let mut stages = [Stage::new(false, &mut random), Stage::new(false, &mut random), Stage::new(true, &mut random)];
+    for stage in &mut stages {
+        stage.recover();
+    }
+    let (begun, mut told, mut tally) = (Instant::now(), Instant::now(), Tally::default());
+    let mut first: Option<Vec<Usage>> = None;
+    while begun.elapsed() < time {
+        let stage = &mut stages[random.below(3) as usize];
+        let fault = random.below(FAULTS.len() as u64) as usize;
+        std::thread::sleep(Duration::from_micros(random.below(20_000)));
+        if stage.inject(fault, &mut random) {
+            tally.faults[fault] += 1;
+            tally.recoveries.push(stage.recover());
+        }
+        if first.is_none() && begun.elapsed() > time / 10 {
+            first = Some(survivors(&stages));
+        }
+        if told.elapsed() > Duration::from_secs(30) {
+            told = Instant::now();
+            tally.print(begun, checked(&stages));
+        }
+    }
+    tally.print(begun, checked(&stages));
+    for (name, count) in FAULTS.iter().zip(tally.faults) {
+        println!("  {count:>7} {name}");
+    }
+    let last = survivors(&stages);
+    for (index, (first, last)) in first.iter().flatten().zip(&last).enumerate() {
+        println!("  survivor {index}: {first} at a tenth of the time, {last} at the end");
+        assert!(last.descriptors <= first.descriptors + 2, "descriptors grow");
+        assert!(last.threads <= first.threads + 1, "threads grow");
+        assert!(last.resident_bytes <= first.resident_bytes + (2 << 20), "memory grows");
+    }
+    stages.into_iter().for_each(Stage::finish);
+    let worst = tally.recoveries.last().copied().unwrap_or_default();
+    assert!(worst < RECOVERY, "a recovery took {worst:?}");
+    idle();
+    println!("all promises kept");
+}
+
+/// Memory and descriptors of those consumers that nothing ends.
+fn survivors(stages: &[Stage]) -> Vec<Usage> {
+    stages.iter().flat_map(|stage| &stage.consumers[..2]).filter_map(|peer| process::usage(peer.id())).collect()
+}
+
+fn checked(stages: &[Stage]) -> u64 {
+    stages.iter().flat_map(|stage| &stage.consumers[..2]).map(|peer| peer.count("checked")).sum()
+}
+
+/// How often peers wake up while nothing happens.
+fn idle() {
+    const LOOK: Duration = Duration::from_secs(5);
+    let name = Name::new();
+    let mut producer = Peer::start(&format!("idle-producer {}", &*name));
+    producer.wait("its region", LIMIT, |p| p.count("created") == 1);
+    let mut consumers =
+        ["lease", "snapshot"].map(|access| Peer::start(&format!("idle-consumer {} access={access}", &*name)));
+    for consumer in &mut consumers {
+        consumer.wait("the only frame", LIMIT, |c| c.count("checked") == 1);
+    }
+    // Attaching is followed by some looks around.
+    std::thread::sleep(Duration::from_secs(1));
+    let all = [&producer, &consumers[0], &consumers[1]];
+    let before = all.map(|peer| process::switches(peer.id()));
+    std::thread::sleep(LOOK);
+    for (who, (peer, before)) in
+        ["producer", "leasing consumer", "snapshot consumer"].iter().zip(all.iter().zip(before))
+    {
+        let rate = (process::switches(peer.id()) - before) as f64 / LOOK.as_secs_f64();
+        println!("  idle {who}: {rate:.1} wake-ups a second");
+        assert!(rate < 2.0, "an idle {who} wakes up too often");
+    }
+    consumers.into_iter().for_each(|consumer| drop(consumer.stop()));
+    producer.stop();
+}

@@ -1,0 +1,134 @@
+//! Channels and connections in a tokio runtime.
+
+#![allow(clippy::unwrap_used)]
+
+use shm2_channel::duplex::tokio::{Interface, Listener};
+use shm2_channel::duplex::{Listener as Blocking, Options};
+use shm2_channel::{Receiver, StepError, tokio as channel};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::timeout;
+
+const LONG: Duration = Duration::from_secs(20);
+const CAPACITY: usize = 64;
+
+type Packet = [u8; 1500];
+
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("shm2-test-async-{name}-{}", std::process::id())))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn packet(client: u8, number: u32) -> Packet {
+    let mut packet = [client; 1500];
+    packet[..4].copy_from_slice(&number.to_le_bytes());
+    packet
+}
+
+async fn echo(mut client: Interface<Packet>) {
+    while let Ok(packets) = client.recv_vectored(CAPACITY).await {
+        for packet in packets {
+            if client.xmit(packet).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_task_for_each_client_and_cancelled_waits_lose_nothing() {
+    let place = Place::new("tasks");
+    let mut listener = Listener::new(Blocking::<Packet>::bind(&place.0, Options::new(CAPACITY)).unwrap()).unwrap();
+    let serving = tokio::spawn(async move {
+        loop {
+            tokio::spawn(echo(listener.accept().await.unwrap()));
+        }
+    });
+    let clients = (0..20).map(|name| {
+        let path = place.0.clone();
+        tokio::spawn(async move {
+            let mut client = Interface::<Packet>::connect(path, Options::new(CAPACITY)).await.unwrap();
+            assert_eq!(client.credentials().unwrap().pid as u32, std::process::id());
+            for number in 0..2000 {
+                client.xmit(packet(name, number)).await.unwrap();
+                let back = loop {
+                    // Some of these end before the packet is there.
+                    if let Ok(back) = timeout(Duration::from_micros(number as u64 % 50), client.recv()).await {
+                        break back.unwrap();
+                    }
+                };
+                assert!(back == packet(name, number), "client {name}: packet {number}");
+            }
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    for client in clients {
+        timeout(LONG, client).await.unwrap().unwrap();
+    }
+    serving.abort();
+}
+
+#[tokio::test]
+async fn the_end_is_told_after_what_came_before_it() {
+    let (receiver, offer) = Receiver::<u64>::offer(8).unwrap();
+    let mut receiver = channel::Receiver::new(receiver).unwrap();
+    let mut sender = channel::Sender::new(offer.into_sender::<u64>().unwrap()).unwrap();
+    let sending = tokio::spawn(async move {
+        for value in 0..1000 {
+            sender.send_all(&[value, value]).await.unwrap();
+        }
+    });
+    for value in 0..1000 {
+        let mut values = [0; 2];
+        timeout(LONG, receiver.recv_all(&mut values)).await.unwrap().unwrap();
+        assert_eq!(values, [value, value]);
+    }
+    sending.await.unwrap();
+    for _ in 0..2 {
+        let end = timeout(LONG, receiver.readable(1)).await.unwrap();
+        assert!(matches!(end, Err(StepError::PeerGone)), "{end:?}");
+    }
+    let (sender, offer) = shm2_channel::Sender::<u64>::offer(2).unwrap();
+    let mut sender = channel::Sender::new(sender).unwrap();
+    sender.send_all(&[1, 2]).await.unwrap();
+    drop(offer);
+    let end = timeout(LONG, sender.writable(1)).await.unwrap();
+    assert!(matches!(end, Err(StepError::PeerGone)), "{end:?}");
+}
+
+#[tokio::test]
+async fn messages_and_descriptors_pass() {
+    let place = Place::new("messages");
+    let options = Options::new(CAPACITY).descriptors(true);
+    let mut listener = Listener::new(Blocking::<u8>::bind(&place.0, options).unwrap()).unwrap();
+    let (server, client) = tokio::join!(listener.accept(), Interface::<u8>::connect(&place.0, Options::new(CAPACITY)));
+    let (mut server, mut client) = (server.unwrap(), client.unwrap());
+    let sending = async {
+        for number in 0..1000usize {
+            client.xmit_message(&vec![number as u8; number % 50]).await.unwrap();
+        }
+        let blob = shm2_channel::blob::write_once("shm2-test", 1, |bytes| bytes[0] = 9).unwrap();
+        assert!(client.get_mut().pass(5, &[blob.as_fd()]).unwrap());
+    };
+    let receiving = async {
+        let mut message = Vec::new();
+        for number in 0..1000usize {
+            server.recv_message(&mut message).await.unwrap();
+            assert_eq!(message, vec![number as u8; number % 50]);
+        }
+        assert_eq!(server.passed().await.unwrap().number, 5);
+    };
+    timeout(LONG, async { tokio::join!(sending, receiving) }).await.unwrap();
+    drop(client);
+    assert!(matches!(timeout(LONG, server.recv()).await.unwrap(), Err(StepError::PeerGone)));
+}

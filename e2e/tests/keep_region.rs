@@ -1,0 +1,430 @@
+//! Memory that cannot be replaced: producers come and go in one file, and what consumers hold over the change stays as
+//! it is. Consumers without locks live by their heartbeats.
+
+#![allow(clippy::unwrap_used)]
+
+use rustix::process::Signal;
+use shm2::consumer::{Access, Liveness};
+use shm2::producer::Builder;
+use shm2::{AttachError, Consumer, CreateError, FrameInfo, Producer, ReceiveError, Start, layout};
+use shm2_e2e::random::Random;
+use shm2_e2e::{LIMIT, Name, Peer, RECOVERY};
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::time::{Duration, Instant};
+
+const LONG: Option<Duration> = Some(Duration::from_secs(10));
+const ARENA: u64 = 400_000;
+
+fn kept(name: &Name) -> Builder {
+    Producer::builder(name).unwrap().arena(ARENA).keep_region(true)
+}
+
+fn inode(name: &Name) -> u64 {
+    fs::metadata(name.path()).unwrap().ino()
+}
+
+#[test]
+fn producers_follow_each_other_in_one_file_and_no_frame_is_unaccounted_for() {
+    for access in [Access::Lease, Access::Snapshot] {
+        let name = Name::new();
+        let mut producer = kept(&name).history(100).create().unwrap();
+        let file = inode(&name);
+        let builder = Consumer::builder(&name).unwrap().access(access).start(Start::Oldest);
+        let mut consumer = builder.attach(LONG).unwrap();
+        let (mut last, mut sent, mut seen) = (0, 0, 0);
+        for life in 0..20u64 {
+            for n in 0..=life {
+                sent = producer.send(&[life as u8, n as u8], &FrameInfo::new()).unwrap();
+            }
+            // Of each life all but the last frame are read; a new life makes that one a missed one.
+            for n in 0..life {
+                let frame = consumer.next(LONG).unwrap();
+                assert_eq!(frame.to_vec(), [life as u8, n as u8]);
+                assert_eq!(frame.sequence(), last + 1 + frame.missed(), "life {life}");
+                assert_eq!(frame.is_discontinuity(), n == 0 && life > 1 || frame.missed() > 0);
+                (last, seen) = (frame.sequence(), seen + 1 + frame.missed());
+            }
+            drop(producer);
+            producer = kept(&name).history(100).create().unwrap();
+            assert_eq!(inode(&name), file);
+        }
+        producer.send(b"end", &FrameInfo::new()).unwrap();
+        let frame = consumer.next(LONG).unwrap();
+        assert_eq!((frame.to_vec(), frame.sequence()), (b"end".to_vec(), sent + 1));
+        assert_eq!(seen + 1 + frame.missed(), frame.sequence(), "{access:?}: received and missed are all");
+    }
+}
+
+#[test]
+fn frames_held_over_lives_never_change_and_their_memory_comes_back() {
+    let name = Name::new();
+    let mut consumer = Consumer::builder(&name).unwrap().access(Access::Lease).build();
+    let mut held = Vec::new();
+    for life in 0..6u8 {
+        let mut producer = kept(&name).create().unwrap();
+        for n in 0..200u8 {
+            let bytes = vec![life ^ n; 10_000 + 64 * usize::from(n)];
+            producer.send(&bytes, &FrameInfo::new()).unwrap();
+            let frame = consumer.next(LONG).unwrap();
+            assert_eq!(frame.to_vec(), bytes);
+            if n % 80 == 3 {
+                held.push((bytes, frame));
+            }
+        }
+        for (bytes, frame) in &held {
+            assert!(frame.is_leased());
+            assert_eq!(&frame.to_vec(), bytes, "life {life}");
+        }
+        let stats = producer.handle().stats();
+        assert_eq!(stats.free_bytes + stats.used_bytes, stats.arena_bytes);
+        assert_eq!(stats.held, held.len() as u64);
+    }
+    let mut producer = kept(&name).create().unwrap();
+    assert_eq!(producer.handle().stats().held, held.len() as u64);
+    held.clear();
+    producer.send(b"x", &FrameInfo::new()).unwrap();
+    producer.consumers();
+    let stats = producer.handle().stats();
+    assert_eq!((stats.held, stats.free_bytes + 64), (0, stats.arena_bytes));
+}
+
+#[test]
+fn memory_that_upstream_still_writes_is_not_given_to_the_next_producer() {
+    let name = Name::new();
+    let mut producer = kept(&name).create().unwrap();
+    let slot = producer.reserve(1000).unwrap();
+    let mut shown = producer.reserve(1000).unwrap();
+    producer.publish_part(&shown, 0..10, &FrameInfo::new(), b"", Box::new(())).unwrap();
+    drop(producer);
+    assert!(matches!(kept(&name).create(), Err(CreateError::Busy { .. })));
+    drop(slot);
+    let begun = Instant::now();
+    let mut next = loop {
+        match kept(&name).create() {
+            Ok(next) => break next,
+            Err(error) => assert!(begun.elapsed() < RECOVERY, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    next.send(b"x", &FrameInfo::new()).unwrap();
+    assert!(matches!(shown.write_at(0, b"y"), Err(shm2::SendError::Closed)), "it is the next one's by now");
+}
+
+#[test]
+fn killed_producers_are_followed_in_the_same_file() {
+    const ROUNDS: u64 = 60;
+    let name = Name::new();
+    let options = "keep=1 arena=400000 caps=40 eos=60 pace=100";
+    let mut random = Random::new(3);
+    let mut producer = Peer::producer(&name, options);
+    let consumers = ["access=lease hold=4", "access=lease hold=12 pace=500", "access=snapshot"];
+    let mut consumers = consumers.map(|options| Peer::consumer(&name, options));
+    producer.wait("its region", LIMIT, |p| p.count("created") == 1);
+    let (file, mut worst) = (inode(&name), Duration::ZERO);
+    for round in 0..ROUNDS {
+        for consumer in &mut consumers {
+            worst = worst.max(consumer.wait_more("checked", 3, RECOVERY));
+        }
+        std::thread::sleep(Duration::from_micros(random.below(5000)));
+        producer.signal(Signal::KILL);
+        producer.wait_end();
+        producer = Peer::producer(&name, options);
+        if round % 5 == 0 {
+            let index = random.below(3) as usize;
+            consumers[index].signal(Signal::STOP);
+            std::thread::sleep(Duration::from_millis(10));
+            consumers[index].signal(Signal::CONT);
+        }
+    }
+    for mut consumer in consumers {
+        consumer.wait_more("checked", 3, RECOVERY);
+        consumer.stop();
+    }
+    assert_eq!(inode(&name), file);
+    producer.wait("nothing held", RECOVERY, |p| p.count("held") == 0 && p.count("consumers") == 0);
+    producer.stop();
+    println!("{ROUNDS} producers killed, slowest recovery {worst:?}");
+}
+
+#[test]
+fn counters_that_cannot_be_true_begin_anew() {
+    let cell = layout::cell_offset(7);
+    let lies: [(u64, &[u8]); 7] = [
+        (128, &[0xff; 8]),
+        (128, &[0; 8]),
+        (256, &[0xff; 8]),
+        (128, &[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f]),
+        (cell, &[0x39, 0x30, 0, 0, 0, 0, 0, 0]),
+        (cell, &[0xff; 8]),
+        // A header wiped, as by firmware.
+        (0, &[0; 1024]),
+    ];
+    for liveness in [Liveness::Lock, Liveness::Heartbeat] {
+        let name = Name::new();
+        for (at, violation) in lies {
+            let mut producer = kept(&name).max_leases(16).create().unwrap();
+            let builder = Consumer::builder(&name).unwrap().access(Access::Lease).liveness(liveness);
+            let mut consumer = builder.attach(LONG).unwrap();
+            let held = [1, 2, 3, 4].map(|n| {
+                producer.send(&[n; 5000], &FrameInfo::new()).unwrap();
+                consumer.next(LONG).unwrap()
+            });
+            drop(producer);
+            let file = OpenOptions::new().write(true).open(name.path()).unwrap();
+            file.write_all_at(violation, at).unwrap();
+            let mut producer = kept(&name).max_leases(2).create().unwrap();
+            for n in 0..300u32 {
+                producer.send(&[n as u8; 5000], &FrameInfo::new()).unwrap();
+            }
+            for (n, frame) in (1..).zip(&held) {
+                assert_eq!(frame.to_vec(), [n; 5000], "{at}: {violation:?}");
+            }
+            producer.send(b"last", &FrameInfo::new()).unwrap();
+            let frame = (0..4).find_map(|_| consumer.next(LONG).ok().filter(|f| f.to_vec() == b"last"));
+            assert!(frame.is_some(), "{at}: {violation:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_there_decides() {
+    let name = Name::new();
+    fs::write(name.path(), vec![0; 5 << 20]).unwrap();
+    fs::set_permissions(name.path(), fs::Permissions::from_mode(0o604)).unwrap();
+    let file = inode(&name);
+    let mut producer = kept(&name).create().unwrap();
+    let meta = fs::metadata(name.path()).unwrap();
+    assert_eq!((meta.ino(), meta.len(), meta.permissions().mode() & 0o777), (file, 5 << 20, 0o604));
+    assert_eq!(producer.handle().stats().arena_bytes, layout::arena_bytes(5 << 20).unwrap());
+    producer.send(b"in a prepared file", &FrameInfo::new()).unwrap();
+    assert_eq!(Consumer::new(&name).unwrap().next(LONG).unwrap().to_vec(), b"in a prepared file");
+    assert!(matches!(kept(&name).create(), Err(CreateError::Busy { .. })));
+    assert!(matches!(Producer::create(&name), Err(CreateError::Busy { .. })));
+    drop(producer);
+    assert_eq!(inode(&name), file, "its name stays");
+    let error = Producer::create(&name).unwrap_err();
+    assert!(matches!(error, CreateError::Kept { .. }) && error.to_string().contains("set keep-region"));
+    fs::write(name.path(), vec![9; 5 << 20]).unwrap();
+    assert!(matches!(kept(&name).create(), Err(CreateError::NotAdoptable { .. })));
+    fs::write(name.path(), vec![0; 5000]).unwrap();
+    assert!(matches!(kept(&name).create(), Err(CreateError::FileSize { bytes: 5000, .. })));
+}
+
+const HEARTBEAT: &str = "access=lease life=heartbeat hold=4 judge=once";
+const LEASE: Duration = Duration::from_millis(400);
+
+#[test]
+fn a_consumer_without_locks_that_dies_holds_its_frames_for_the_lease_time() {
+    let name = Name::new();
+    let mut producer = Peer::producer(&name, "keep=1 lease_ms=400");
+    let mut lock = Peer::consumer(&name, "access=lease hold=4");
+    for _ in 0..3 {
+        let mut consumer = Peer::consumer(&name, HEARTBEAT);
+        consumer.wait("held frames", LIMIT, |c| c.count("held") >= 3);
+        producer.wait("its consumers", LIMIT, |p| p.count("consumers") == 2);
+        // It lives for longer than its lease time.
+        std::thread::sleep(LEASE * 2);
+        consumer.wait_more("checked", 5, RECOVERY);
+        assert_eq!(consumer.count("evicted"), 0);
+        consumer.kill();
+        let gone = producer.wait("one consumer", LEASE + RECOVERY, |p| p.count("consumers") == 1);
+        println!("noticed after {gone:?} of {LEASE:?}");
+    }
+    lock.wait_more("checked", 5, RECOVERY);
+    lock.stop();
+    producer.wait("nothing held", RECOVERY, |p| p.count("held") == 0);
+    producer.stop();
+}
+
+#[test]
+fn a_consumer_without_locks_that_slept_too_long_loses_its_page_and_comes_back() {
+    let name = Name::new();
+    let mut producer = Peer::producer(&name, "keep=1 lease_ms=400 pace=200");
+    let mut sleeper = Peer::consumer(&name, HEARTBEAT);
+    sleeper.wait("held frames", LIMIT, |c| c.count("held") >= 3);
+    for round in 1..=3 {
+        producer.wait("the sleeper", RECOVERY, |p| p.count("consumers") == 1);
+        sleeper.signal(Signal::STOP);
+        producer.wait("nobody", LEASE + RECOVERY, |p| p.count("consumers") == 0);
+        // Others take the page that it had, and hold frames by it.
+        let mut others =
+            [Peer::consumer(&name, "access=lease life=heartbeat hold=6"), Peer::consumer(&name, "access=lease hold=6")];
+        for other in &mut others {
+            other.wait_more("checked", 20, LIMIT);
+        }
+        sleeper.signal(Signal::CONT);
+        sleeper.wait("its eviction", RECOVERY, |c| c.count("evicted") == round);
+        sleeper.wait_more("checked", 20, LEASE + RECOVERY);
+        for mut other in others {
+            other.wait_more("checked", 20, RECOVERY);
+            assert_eq!(other.stop()["evicted"], 0);
+        }
+    }
+    sleeper.stop();
+    producer.wait("nothing held", RECOVERY, |p| p.count("held") == 0 && p.count("consumers") == 0);
+    producer.stop();
+}
+
+#[test]
+fn a_consumer_without_locks_notices_its_producers_death_by_the_heartbeat() {
+    let name = Name::new();
+    let mut consumer = Peer::consumer(&name, HEARTBEAT);
+    for attaches in 1..=3 {
+        let mut producer = Peer::producer(&name, "keep=1 lease_ms=400");
+        consumer.wait("this producer", LEASE * 2 + RECOVERY, |c| {
+            c.count("attaches") >= attaches && c.count("attached") == 1
+        });
+        consumer.wait_more("checked", 5, RECOVERY);
+        // A pause is not death.
+        std::thread::sleep(LEASE * 2);
+        consumer.wait_more("checked", 5, RECOVERY);
+        producer.signal(Signal::KILL);
+        producer.wait_end();
+        consumer.wait("no producer", LEASE + RECOVERY, |c| c.count("attached") == 0);
+    }
+    consumer.stop();
+}
+
+#[test]
+fn without_a_heartbeat_a_consumer_without_locks_is_refused_in_words() {
+    let name = Name::new();
+    let _producer = Producer::builder(&name).unwrap().arena(ARENA).create().unwrap();
+    let builder = Consumer::builder(&name).unwrap().access(Access::Lease).liveness(Liveness::Heartbeat);
+    let error = builder.build().next(LONG).unwrap_err();
+    assert!(matches!(error, ReceiveError::Attach(AttachError::NoHeartbeat { .. })), "{error}");
+    assert!(error.to_string().contains("set keep-region"));
+}
+
+#[test]
+fn an_evicted_owner_takes_nothing_from_the_next_one() {
+    let name = Name::new();
+    let mut producer = kept(&name).lease_time(Duration::from_millis(100)).create().unwrap();
+    let sleeper = Peer::consumer(&name, "access=lease life=heartbeat hold=1 judge=once release=never");
+    while producer.consumers() == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let slot = filled(&mut producer, 7);
+    producer.publish(slot, &FrameInfo::new().with_pts(7)).unwrap();
+    let mut sleeper = sleeper;
+    sleeper.wait("the frame", LIMIT, |c| c.count("held") == 1);
+    sleeper.signal(Signal::STOP);
+    while producer.consumers() == 1 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // The next owner of its page takes the same frame, by the same entry.
+    let builder = Consumer::builder(&name).unwrap().access(Access::Lease).liveness(Liveness::Heartbeat);
+    let mut next = builder.attach(LONG).unwrap();
+    let held = next.next(LONG).unwrap();
+    let bytes = held.to_vec();
+    sleeper.signal(Signal::CONT);
+    sleeper.wait("its eviction", LIMIT, |c| c.count("evicted") == 1);
+    // Every third number comes with metas; these do not.
+    for n in (0..200u64).map(|n| n * 3 + 1) {
+        let slot = filled(&mut producer, n);
+        producer.publish(slot, &FrameInfo::new().with_pts(n)).unwrap();
+    }
+    assert_eq!(held.to_vec(), bytes, "a held frame changed");
+    assert!(next.next(LONG).is_ok(), "and its owner was not evicted");
+    sleeper.stop();
+}
+
+/// A frame that a peer accepts as number `number`.
+fn filled(producer: &mut Producer, number: u64) -> shm2::Reservation {
+    let mut slot = producer.reserve(20_000).unwrap();
+    shm2_cli::pattern::fill(&mut slot, number).unwrap();
+    slot
+}
+
+#[test]
+fn what_was_held_under_a_larger_budget_is_held_over_lives_with_smaller_ones() {
+    let name = Name::new();
+    let mut consumer = Consumer::builder(&name).unwrap().access(Access::Lease).build();
+    let mut producer = kept(&name).max_leases(16).create().unwrap();
+    let held: Vec<_> = (0..6u8)
+        .map(|n| {
+            producer.send(&[n; 9000], &FrameInfo::new()).unwrap();
+            consumer.next(LONG).unwrap()
+        })
+        .collect();
+    for leases in [2, 1, 3] {
+        drop(producer);
+        producer = kept(&name).max_leases(leases).create().unwrap();
+        for n in 0..200u8 {
+            producer.send(&[n ^ 0x55; 9000], &FrameInfo::new()).unwrap();
+        }
+        for (n, frame) in (0u8..).zip(&held) {
+            assert_eq!(frame.to_vec(), [n; 9000], "with a budget of {leases}");
+        }
+    }
+}
+
+#[test]
+fn a_consumer_may_wait_at_a_prepared_file() {
+    for bytes in [0, 5 << 20] {
+        for access in [Access::Lease, Access::Snapshot] {
+            let name = Name::new();
+            fs::write(name.path(), vec![0; bytes]).unwrap();
+            let mut consumer = Consumer::builder(&name).unwrap().access(access).build();
+            let waiting = std::thread::spawn(move || consumer.next(LONG).unwrap().to_vec());
+            std::thread::sleep(Duration::from_millis(50));
+            let mut producer = kept(&name).create().unwrap();
+            producer.send(b"first", &FrameInfo::new()).unwrap();
+            assert_eq!(waiting.join().unwrap(), b"first");
+        }
+    }
+}
+
+/// It reads the life before until it goes on, and attaches anew then.
+#[test]
+fn a_stopped_consumer_of_the_life_before_is_not_counted() {
+    for options in ["access=lease", "access=lease life=heartbeat"] {
+        let name = Name::new();
+        let mut producer = Peer::producer(&name, "keep=1");
+        let mut consumer = Peer::consumer(&name, options);
+        consumer.wait_more("checked", 5, LIMIT);
+        producer.wait("its consumer", LIMIT, |p| p.count("consumers") == 1);
+        consumer.signal(Signal::STOP);
+        producer.kill();
+        let mut next = kept(&name).create().unwrap();
+        assert_eq!(next.consumers(), 0, "{options}");
+        consumer.signal(Signal::CONT);
+        consumer.wait("the next producer", LIMIT, |c| c.count("attaches") == 2);
+        assert_eq!(next.consumers(), 1, "{options}");
+        next.end_of_stream().unwrap();
+        consumer.stop();
+    }
+}
+
+/// Nor is it waited for, as those are who read this life.
+#[test]
+fn a_stopped_consumer_of_the_life_before_blocks_nobody() {
+    for options in ["access=lease", "access=lease life=heartbeat"] {
+        let name = Name::new();
+        let producer = Peer::producer(&name, "keep=1 arena=400000");
+        let consumer = || Peer::start(&format!("idle-consumer {} {options}", &*name));
+        let mut stopped = consumer();
+        stopped.wait_more("checked", 5, LIMIT);
+        stopped.signal(Signal::STOP);
+        producer.kill();
+        let policy = shm2::FullPolicy::Block { timeout: Some(RECOVERY) };
+        let mut next = kept(&name).full_policy(policy).create().unwrap();
+        let mut reader = consumer();
+        let begun = Instant::now();
+        while next.consumers() == 0 {
+            assert!(begun.elapsed() < LIMIT, "no consumer");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // More than the ring has cells.
+        for _ in 0..2 * layout::CELLS {
+            next.send(b"", &FrameInfo::new()).unwrap();
+        }
+        assert!(next.drain(LIMIT), "{options}");
+        reader.wait("the last frames", LIMIT, |r| r.count("checked") >= 2 * layout::CELLS - 1);
+        stopped.signal(Signal::CONT);
+        stopped.wait("the next producer", LIMIT, |c| c.count("attaches") == 2);
+        drop(next);
+        reader.stop();
+        stopped.stop();
+    }
+}

@@ -1,0 +1,158 @@
+//! The file of a region is truncated, removed or replaced while it is in use: an error with its name, or a new attach;
+//! never a signal.
+
+#![allow(clippy::unwrap_used)]
+
+use shm2::consumer::Access;
+use shm2::{AttachError, Consumer, FrameInfo, Producer, ReceiveError, SendError, layout};
+use shm2_e2e::{LIMIT, Name, Peer, RECOVERY};
+use std::fs::{self, OpenOptions};
+use std::time::Duration;
+
+const LONG: Option<Duration> = Some(Duration::from_secs(10));
+/// Up to here, up to a later place, ..., and one byte less than all.
+const LENGTHS: [u64; 7] = [
+    0,
+    100,
+    4096,
+    layout::RING_OFFSET + 128,
+    layout::PAGES_OFFSET + 64,
+    layout::ARENA_OFFSET,
+    layout::ARENA_OFFSET + 8192,
+];
+
+fn truncate(name: &Name, bytes: u64) {
+    OpenOptions::new().write(true).open(name.path()).unwrap().set_len(bytes).unwrap();
+}
+
+/// Sends until an error comes; with a new frame each time, so that every part of the arena is written sooner or later.
+fn send_until_error(producer: &mut Producer) -> Option<SendError> {
+    (0..20_000).find_map(|_| producer.send(&[7; 9000], &FrameInfo::new()).err())
+}
+
+#[test]
+fn a_producer_and_a_leasing_consumer_of_a_truncated_file_get_errors() {
+    for bytes in LENGTHS {
+        let name = Name::new();
+        let mut producer = Producer::builder(&name).unwrap().arena(400_000).history(20).create().unwrap();
+        let mut consumer = Consumer::builder(&name).unwrap().access(Access::Lease).attach(LONG).unwrap();
+        producer.send(&[1; 9000], &FrameInfo::new()).unwrap();
+        producer.send(&[2; 9000], &FrameInfo::new()).unwrap();
+        let held = consumer.next(LONG).unwrap();
+        truncate(&name, bytes);
+        let error = send_until_error(&mut producer);
+        assert!(matches!(error, Some(SendError::Truncated { .. })), "{bytes}: {error:?}");
+        assert!(error.unwrap().to_string().contains("was truncated while in use"));
+        assert!(!held.read_at(0, &mut [0; 9000]), "{bytes}: bytes that are gone are not passed for a frame");
+        let error = (0..100).find_map(|_| match consumer.next(Some(Duration::from_millis(10))) {
+            Err(error) if !matches!(error, ReceiveError::TimedOut) => Some(error),
+            _ => None,
+        });
+        assert!(matches!(error, Some(ReceiveError::Truncated { .. })), "{bytes}: {error:?}");
+        drop((held, consumer, producer));
+        let mut producer = Producer::create(&name).unwrap();
+        producer.send(b"anew", &FrameInfo::new()).unwrap();
+        assert_eq!(Consumer::new(&name).unwrap().next(LONG).unwrap().to_vec(), b"anew");
+    }
+}
+
+#[test]
+fn a_snapshot_consumer_of_a_truncated_file_gets_an_error() {
+    for bytes in LENGTHS {
+        let name = Name::new();
+        let mut producer = Producer::builder(&name).unwrap().arena(400_000).history(20).create().unwrap();
+        for _ in 0..5 {
+            producer.send(&[1; 9000], &FrameInfo::new()).unwrap();
+        }
+        let builder = Consumer::builder(&name).unwrap().start(shm2::Start::Oldest);
+        let mut consumer = builder.access(Access::Snapshot).attach(LONG).unwrap();
+        truncate(&name, bytes);
+        let error = (0..100).find_map(|_| consumer.next(Some(Duration::from_millis(10))).err());
+        assert!(matches!(error, Some(ReceiveError::Truncated { .. })), "{bytes}: {error:?}");
+        let again = consumer.next(Some(Duration::from_millis(10)));
+        assert!(
+            matches!(
+                again,
+                Err(ReceiveError::Attach(
+                    AttachError::Header { .. } | AttachError::NotFound { .. } | AttachError::NotARegion { .. }
+                )) | Err(ReceiveError::TimedOut)
+            ),
+            "{bytes}: {again:?}"
+        );
+    }
+}
+
+#[test]
+fn a_truncated_region_ends_no_process_and_leaves_others_alone() {
+    let (broken, whole) = (Name::new(), Name::new());
+    let mut other = Peer::producer(&whole, "");
+    let mut reader = Peer::consumer(&whole, "access=lease hold=4");
+    for bytes in LENGTHS {
+        let mut producer = Peer::producer(&broken, "");
+        let mut lease = Peer::consumer(&broken, "access=lease hold=4 hostile=1");
+        let mut snapshot = Peer::consumer(&broken, "access=snapshot hostile=1");
+        lease.wait_more("checked", 5, LIMIT);
+        snapshot.wait_more("checked", 5, LIMIT);
+        truncate(&broken, bytes);
+        // It ends by itself, with the error, not by a signal.
+        assert_eq!(producer.wait_end().code(), Some(3), "{bytes}");
+        let mut next = Peer::producer(&broken, "");
+        next.wait("its region", RECOVERY, |p| p.count("created") == 1);
+        lease.wait_more("checked", 5, RECOVERY);
+        snapshot.wait_more("checked", 5, RECOVERY);
+        lease.stop();
+        snapshot.stop();
+        next.stop();
+    }
+    reader.wait_more("checked", 5, RECOVERY);
+    reader.stop();
+    other.wait_more("published", 5, RECOVERY);
+    other.stop();
+}
+
+#[test]
+fn a_removed_name_changes_nothing_for_those_who_are_there() {
+    let name = Name::new();
+    let mut producer = Peer::producer(&name, "");
+    let mut lease = Peer::consumer(&name, "access=lease hold=4");
+    let mut snapshot = Peer::consumer(&name, "access=snapshot");
+    lease.wait_more("checked", 5, LIMIT);
+    snapshot.wait_more("checked", 5, LIMIT);
+    fs::remove_file(name.path()).unwrap();
+    lease.wait_more("checked", 20, RECOVERY);
+    snapshot.wait_more("checked", 20, RECOVERY);
+    producer.wait_more("published", 20, RECOVERY);
+    // Another producer takes the free name; when the old one ends, its consumers go over.
+    let mut next = Peer::producer(&name, "");
+    next.wait("its region", RECOVERY, |p| p.count("created") == 1);
+    producer.stop();
+    for consumer in [&mut lease, &mut snapshot] {
+        consumer.wait("the new producer", RECOVERY, |c| c.count("attaches") == 2);
+        consumer.wait_more("checked", 5, RECOVERY);
+    }
+    assert!(name.path().exists(), "the old producer left the new one's name alone");
+    lease.stop();
+    snapshot.stop();
+    next.stop();
+}
+
+#[test]
+fn random_bytes_in_place_of_the_header_are_an_error_and_pass_away_with_the_producer() {
+    use std::os::unix::fs::FileExt;
+    let name = Name::new();
+    let producer = Peer::producer(&name, "");
+    let mut lease = Peer::consumer(&name, "access=lease hold=4 hostile=1");
+    lease.wait_more("checked", 5, LIMIT);
+    let file = OpenOptions::new().write(true).open(name.path()).unwrap();
+    file.write_all_at(&[0xa5; 4096], 0).unwrap();
+    // The first eight bytes are what says that this is a region of ours: who lost them is a stranger.
+    lease.wait("an error", LIMIT, |c| c.count("lies") > 0);
+    producer.kill();
+    assert!(matches!(Producer::create(&name), Err(shm2::CreateError::Foreign { .. })));
+    fs::remove_file(name.path()).unwrap();
+    let mut next = Peer::producer(&name, "");
+    next.wait("its region", RECOVERY, |p| p.count("created") == 1);
+    lease.wait_more("checked", 5, RECOVERY);
+    lease.stop();
+    next.stop();
+}
