@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use shm2::consumer::{Access, Builder, Liveness, OnProducerExit, Start};
-use shm2::{AttachError, Consumer, Frame, FrameInfo, FullPolicy, Producer, ReceiveError, SendError, Violation};
+use shm2::{AttachError, Consumer, Frame, FrameInfo, FullPolicy, Producer, ReceiveError, SendError};
 use shm2_cli::{Check, pattern};
 use shm2_e2e::random::Random;
 use std::collections::{HashMap, VecDeque};
