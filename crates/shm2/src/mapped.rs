@@ -8,7 +8,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::backend::Mapping;
+use crate::backend::{MappedBytes, Mapping};
 use crate::layout::{self, Cell, Header, Page};
 use crate::sync::AtomicU32;
 use std::mem::offset_of;

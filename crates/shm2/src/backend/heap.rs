@@ -6,6 +6,9 @@
 
 #![allow(unsafe_code)]
 
+use super::{
+    AwaitProducer, ChangeWatch, ConsumerRegion, Identity, MappedBytes, Platform, ProcessEvent, ProducerRegion, Wake,
+};
 use crate::error::{AttachError, CreateError};
 use crate::layout;
 use crate::mapped::Memory;
@@ -17,7 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 struct File {
@@ -81,28 +84,20 @@ pub(crate) struct Mapping {
     bytes: usize,
 }
 
-impl Mapping {
-    pub(crate) fn is_here(&self) -> bool {
-        true
-    }
-
-    pub(crate) fn is_broken(&self) -> bool {
+impl MappedBytes for Mapping {
+    fn is_broken(&self) -> bool {
         false
     }
 
-    pub(crate) fn base(&self) -> NonNull<u8> {
+    fn base(&self) -> NonNull<u8> {
         // SAFETY: every mapping lies inside its file.
         unsafe { self.file.base.add(self.offset) }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.bytes
     }
 }
-
-/// Which region it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Identity(u64);
 
 /// A region that this process produces.
 pub(crate) struct OwnedRegion {
@@ -112,10 +107,9 @@ pub(crate) struct OwnedRegion {
 }
 
 impl OwnedRegion {
-    pub(crate) fn create<T>(
+    fn create<T>(
         spec: &Spec,
         bytes: u64,
-        _perms: u32,
         keep: bool,
         begin: impl FnOnce(Mapping, &dyn Fn(&Memory)) -> Result<T, CreateError>,
     ) -> Result<(Self, T), CreateError> {
@@ -131,31 +125,33 @@ impl OwnedRegion {
         with_files(|files| files.insert(path.into(), file.clone()));
         Ok((Self { file, path: path.into(), keep }, begun))
     }
+}
 
-    pub(crate) fn path(&self) -> &Path {
+impl ProducerRegion for OwnedRegion {
+    fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(crate) fn try_lock_page(&self, index: usize) -> bool {
+    fn try_lock_page(&self, index: usize) -> bool {
         let mut locks = guard(&self.file.locks);
         let free = locks.pages & (1 << index) == 0;
         locks.pages |= 1 << index;
         free
     }
 
-    pub(crate) fn unlock_page(&self, index: usize) {
+    fn unlock_page(&self, index: usize) {
         guard(&self.file.locks).pages &= !(1 << index);
     }
 
-    pub(crate) fn has_snapshots(&self) -> bool {
+    fn has_snapshots(&self) -> bool {
         guard(&self.file.locks).snapshots > 0
     }
 
-    pub(crate) fn notify_watchers(&self) {
+    fn notify_watchers(&self) {
         wake_all();
     }
 
-    pub(crate) fn remove_name(&self) -> bool {
+    fn remove_name(&self) -> bool {
         with_files(|files| {
             if !self.keep && files.get(&self.path).is_some_and(|file| Arc::ptr_eq(file, &self.file)) {
                 files.remove(&self.path);
@@ -164,23 +160,19 @@ impl OwnedRegion {
         !self.keep
     }
 
-    pub(crate) fn end_generation(&self) {
+    fn end_generation(&self) {
         guard(&self.file.locks).producer = false;
     }
 
-    pub(crate) fn has_locks(&self) -> bool {
-        true
-    }
-
-    pub(crate) fn wake(&self, _word: &AtomicU32, _pages: u64) {
+    fn wake(&self, _word: &AtomicU32, _pages: u64) {
         wake_all();
     }
 
-    pub(crate) fn wait_for_space(&self, words: &[(&AtomicU32, u32)], timeout: Duration) {
+    fn wait_for_space(&self, words: &[(&AtomicU32, u32)], timeout: Duration) {
         sleep(Some(timeout), || words.iter().all(|(word, expected)| word.load(Ordering::Relaxed) == *expected));
     }
 
-    pub(crate) fn watch(&self, _event: &Arc<Event>) -> Option<Watch> {
+    fn watch(&self, _event: &Arc<Event>) -> Option<Watch> {
         None
     }
 }
@@ -194,68 +186,66 @@ pub(crate) struct OpenRegion {
 }
 
 impl OpenRegion {
-    pub(crate) fn open(spec: &Spec, _writable: bool) -> Result<Self, AttachError> {
+    fn open(spec: &Spec) -> Result<Self, AttachError> {
         let path = spec.path();
         let file = with_files(|files| files.get(path).cloned());
         let file = file.ok_or_else(|| AttachError::NotFound { path: path.into() })?;
         Ok(Self { file, path: path.into(), shows_presence: AtomicU64::new(0) })
     }
+}
 
-    pub(crate) fn path(&self) -> &Path {
+impl ConsumerRegion for OpenRegion {
+    fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(crate) fn identity(&self) -> Identity {
-        Identity(self.file.number)
+    fn identity(&self) -> Identity {
+        Identity::new(0, self.file.number)
     }
 
-    pub(crate) fn bytes(&self) -> u64 {
+    fn bytes(&self) -> u64 {
         self.file.bytes as u64
     }
 
-    pub(crate) fn backed_bytes(&self) -> u64 {
+    fn backed_bytes(&self) -> u64 {
         self.file.bytes as u64
     }
 
-    pub(crate) fn producer_lives(&self) -> bool {
+    fn producer_lives(&self) -> bool {
         guard(&self.file.locks).producer
     }
 
-    pub(crate) fn try_claim(&self, index: usize) -> io::Result<bool> {
+    fn try_claim(&self, index: usize) -> io::Result<bool> {
         let mut locks = guard(&self.file.locks);
         let free = locks.pages & (1 << index) == 0;
         locks.pages |= 1 << index;
         Ok(free)
     }
 
-    pub(crate) fn unclaim(&self, index: usize) {
+    fn unclaim(&self, index: usize) {
         guard(&self.file.locks).pages &= !(1 << index);
     }
 
-    pub(crate) fn show_presence(&self) -> io::Result<bool> {
+    fn show_presence(&self) -> io::Result<bool> {
         guard(&self.file.locks).snapshots += 1;
         self.shows_presence.fetch_add(1, Ordering::Relaxed);
         Ok(true)
     }
 
-    pub(crate) fn notify_watchers(&self) {
+    fn notify_watchers(&self) {
         wake_all();
     }
 
-    pub(crate) fn map(&self, offset: u64, bytes: usize, _writable: bool) -> Result<Mapping, AttachError> {
+    fn map(&self, offset: u64, bytes: usize, _writable: bool) -> Result<Mapping, AttachError> {
         assert!(offset as usize + bytes <= self.file.bytes);
         Ok(Mapping { file: self.file.clone(), offset: offset as usize, bytes })
     }
 
-    pub(crate) fn is_whole(&self) -> bool {
+    fn is_whole(&self) -> bool {
         true
     }
 
-    pub(crate) fn has_locks(&self) -> bool {
-        true
-    }
-
-    pub(crate) fn wait(
+    fn wait(
         &self,
         word: NonNull<AtomicU32>,
         expected: u32,
@@ -267,19 +257,15 @@ impl OpenRegion {
         sleep(timeout, || word.load(Ordering::Relaxed) == expected && event.value() == seen)
     }
 
-    pub(crate) fn read_speed(&self) -> Option<u64> {
-        None
-    }
-
-    pub(crate) fn wake_producer(&self, _room: &AtomicU32) {
+    fn wake_producer(&self, _space: &AtomicU32) {
         wake_all();
     }
 
-    pub(crate) fn watch(&self, _event: &Arc<Event>) -> Option<Watch> {
+    fn watch(&self, _event: &Arc<Event>) -> Option<Watch> {
         None
     }
 
-    pub(crate) fn read_exact(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    fn read_exact(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         if offset as usize + buffer.len() > self.file.bytes {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -298,37 +284,27 @@ impl Drop for OpenRegion {
     }
 }
 
-/// How a wait ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code)]
-pub(crate) enum Wake {
-    Signal,
-    Timeout,
-    Fault,
-    Gone,
-}
-
 /// A word that wakes whoever waits for it.
 #[derive(Debug, Default)]
 pub(crate) struct Event {
     word: AtomicU32,
 }
 
-impl Event {
-    pub(crate) fn value(&self) -> u32 {
+impl ProcessEvent for Event {
+    fn value(&self) -> u32 {
         self.word.load(Ordering::Acquire)
     }
 
-    pub(crate) fn signal(&self) {
+    fn signal(&self) {
         self.word.fetch_add(1, Ordering::Release);
         wake_all();
     }
 
-    pub(crate) fn nap(&self, seen: u32, time: Duration) {
+    fn nap(&self, seen: u32, time: Duration) {
         self.wait(seen, Some(time));
     }
 
-    pub(crate) fn wait(&self, seen: u32, timeout: Option<Duration>) -> Wake {
+    fn wait(&self, seen: u32, timeout: Option<Duration>) -> Wake {
         sleep(timeout, || self.value() == seen)
     }
 }
@@ -354,8 +330,8 @@ fn sleep(timeout: Option<Duration>, still: impl Fn() -> bool) -> Wake {
 #[derive(Debug)]
 pub(crate) struct Watch;
 
-impl Watch {
-    pub(crate) fn is_alive(&self) -> bool {
+impl ChangeWatch for Watch {
+    fn is_alive(&self) -> bool {
         false
     }
 }
@@ -364,37 +340,59 @@ impl Watch {
 #[derive(Default)]
 pub(crate) struct ProducerWatch;
 
-impl ProducerWatch {
-    pub(crate) fn arm(&mut self, _spec: &Spec, _event: &Arc<Event>) -> bool {
+impl AwaitProducer for ProducerWatch {
+    fn arm(&mut self, _spec: &Spec, _event: &Arc<Event>) -> bool {
         false
     }
 
-    pub(crate) fn wait(&self, event: &Event, seen: u32, timeout: Option<Duration>) {
+    fn wait(&self, event: &Event, seen: u32, timeout: Option<Duration>) {
         event.wait(seen, Some(timeout.unwrap_or(Duration::MAX).min(Duration::from_millis(5))));
     }
 }
 
-pub(crate) fn monotonic_ns() -> u64 {
-    static START: Mutex<Option<std::time::Instant>> = Mutex::new(None);
-    guard(&START).get_or_insert_with(std::time::Instant::now).elapsed().as_nanos() as u64 + layout::GRANULE
-}
+/// This platform.
+pub(crate) struct Heap;
 
-pub(crate) fn clock_name() -> u64 {
-    1
-}
+impl Platform for Heap {
+    type Mapping = Mapping;
+    type Event = Event;
+    type Watch = Watch;
+    type ProducerWatch = ProducerWatch;
+    type OwnedRegion = OwnedRegion;
+    type OpenRegion = OpenRegion;
 
-pub(crate) fn realtime_ns() -> u64 {
-    monotonic_ns()
-}
+    fn create_region<T>(
+        spec: &Spec,
+        bytes: u64,
+        _perms: u32,
+        keep: bool,
+        begin: impl FnOnce(Mapping, &dyn Fn(&Memory)) -> Result<T, CreateError>,
+    ) -> Result<(OwnedRegion, T), CreateError> {
+        OwnedRegion::create(spec, bytes, keep, begin)
+    }
 
-pub(crate) fn random_nonzero() -> u64 {
-    NUMBER.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).max(1)
-}
+    fn open_region(spec: &Spec, _writable: bool) -> Result<OpenRegion, AttachError> {
+        OpenRegion::open(spec)
+    }
 
-pub(crate) fn process_id() -> u32 {
-    1
-}
+    fn monotonic_ns() -> u64 {
+        static START: Mutex<Option<Instant>> = Mutex::new(None);
+        guard(&START).get_or_insert_with(Instant::now).elapsed().as_nanos() as u64 + layout::GRANULE
+    }
 
-pub(crate) fn fork_depth() -> usize {
-    0
+    fn clock_name() -> u64 {
+        1
+    }
+
+    fn realtime_ns() -> u64 {
+        Self::monotonic_ns()
+    }
+
+    fn random_nonzero() -> u64 {
+        NUMBER.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).max(1)
+    }
+
+    fn process_id() -> u32 {
+        1
+    }
 }

@@ -1,8 +1,16 @@
-//! Operating-system code, and nowhere else: making and opening regions, locks that tell who lives, sleeping and
-//! waking, clocks. Each system's folder offers the same names; `heap` is for Miri.
+//! All code that depends on the operating system: creating and opening regions, locks that show which peers are alive,
+//! sleeping and waking, clocks.
 //!
-//! `region` chooses between the system's own kind of region and `device`, memory that another kernel may share.
+//! | module | contents |
+//! |---|---|
+//! | `contract` | the traits that a platform implements, with what each method promises |
+//! | `linux`, `windows` | the platforms |
+//! | `heap` | the platform for Miri, inside one process |
+//! | `ivshmem` | regions in the memory of a virtual machine's device, on either system |
+//! | `region` | a native region or a device's, chosen once |
+//! | `poll` | waiting where no other process can wake |
 
+mod contract;
 #[cfg(miri)]
 mod heap;
 #[cfg(not(miri))]
@@ -10,10 +18,61 @@ pub(crate) mod ivshmem;
 #[cfg(all(target_os = "linux", not(miri)))]
 mod linux;
 mod poll;
-#[cfg(not(miri))]
 mod region;
 #[cfg(all(windows, not(miri)))]
 mod windows;
+
+#[cfg(miri)]
+use heap::Heap as System;
+#[cfg(all(target_os = "linux", not(miri)))]
+use linux::Linux as System;
+#[cfg(all(windows, not(miri)))]
+use windows::Windows as System;
+
+#[cfg(not(any(target_os = "linux", windows, miri)))]
+compile_error!("shm2 supports Linux and Windows");
+
+pub(crate) use contract::{
+    AwaitProducer, ChangeWatch, ConsumerRegion, Identity, MappedBytes, Platform, ProcessEvent, ProducerRegion, Wake,
+};
+pub(crate) use poll::Poll;
+pub(crate) use region::{OpenRegion, OwnedRegion};
+
+pub(crate) type Event = <System as Platform>::Event;
+pub(crate) type Mapping = <System as Platform>::Mapping;
+pub(crate) type ProducerWatch = <System as Platform>::ProducerWatch;
+pub(crate) type Watch = <System as Platform>::Watch;
+
+/// See [`Platform::monotonic_ns`].
+#[inline]
+pub(crate) fn monotonic_ns() -> u64 {
+    System::monotonic_ns()
+}
+
+/// See [`Platform::clock_name`].
+pub(crate) fn clock_name() -> u64 {
+    System::clock_name()
+}
+
+/// See [`Platform::realtime_ns`].
+pub(crate) fn realtime_ns() -> u64 {
+    System::realtime_ns()
+}
+
+/// See [`Platform::random_nonzero`].
+pub(crate) fn random_nonzero() -> u64 {
+    System::random_nonzero()
+}
+
+/// See [`Platform::process_id`].
+pub(crate) fn process_id() -> u32 {
+    System::process_id()
+}
+
+/// See [`Platform::fork_depth`].
+pub(crate) fn fork_depth() -> usize {
+    System::fork_depth()
+}
 
 /// FNV-1a, 64 bits.
 #[cfg(not(miri))]
@@ -21,16 +80,3 @@ fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
     bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
-
-#[cfg(miri)]
-pub(crate) use heap::*;
-#[cfg(all(target_os = "linux", not(miri)))]
-pub(crate) use linux::*;
-pub(crate) use poll::Poll;
-#[cfg(not(miri))]
-pub(crate) use region::{OpenRegion, OwnedRegion};
-#[cfg(all(windows, not(miri)))]
-pub(crate) use windows::*;
-
-#[cfg(not(any(target_os = "linux", windows, miri)))]
-compile_error!("there are backends for Linux and for Windows");

@@ -4,7 +4,7 @@
 //! frame is seen late by a small part of the time between frames, and a region that is quiet for seconds costs some 20
 //! looks a second.
 
-use super::{Event, Wake};
+use super::{Event, ProcessEvent, Wake};
 use crate::sync::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 

@@ -5,7 +5,7 @@ use super::frame::Frame;
 use super::session::Session;
 use super::snapshot::Snapshot;
 use super::{Position, Signals, Step, TakeError};
-use crate::backend::{self, Event, OpenRegion, Wake, Watch};
+use crate::backend::{self, ChangeWatch, ConsumerRegion, Event, OpenRegion, ProcessEvent, Wake, Watch};
 use crate::heartbeat::Observed;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,7 +1,7 @@
 //! Taking a consumer page.
 
 use super::header::Checked;
-use crate::backend::OpenRegion;
+use crate::backend::{ConsumerRegion, OpenRegion};
 use crate::error::AttachError;
 use crate::layout;
 use crate::mapped::{Memory, OwnPage};

@@ -1,7 +1,7 @@
 //! A private, checked copy of the header's fixed part, read once at attach.
 
 use super::builder::Liveness;
-use crate::backend::{self, OpenRegion};
+use crate::backend::{self, ConsumerRegion, OpenRegion};
 use crate::error::AttachError;
 use crate::layout::*;
 use crate::mapped::Memory;

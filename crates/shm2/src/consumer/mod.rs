@@ -15,7 +15,7 @@ pub use builder::{Access, Builder, Liveness, OnProducerExit, Start};
 pub use frame::Frame;
 pub use overview::Overview;
 
-use crate::backend::{Event, Identity, ProducerWatch};
+use crate::backend::{AwaitProducer, ConsumerRegion, Event, Identity, ProcessEvent, ProducerWatch};
 use crate::error::{AttachError, ReceiveError, SpecError, Violation};
 use crate::layout;
 use crate::name::Spec;

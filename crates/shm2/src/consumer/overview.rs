@@ -2,7 +2,7 @@
 
 use super::builder::Liveness;
 use super::header::check;
-use crate::backend::OpenRegion;
+use crate::backend::{ConsumerRegion, OpenRegion};
 use crate::description::Description;
 use crate::error::{AttachError, SpecError};
 use crate::layout::{self, Header, STATE_LIVE};

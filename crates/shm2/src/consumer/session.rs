@@ -10,7 +10,7 @@ use super::frame::{Frame, Payload};
 use super::header::{Checked, check, check_generation};
 use super::producer_liveness::Pulse;
 use super::{Position, Step, TakeError};
-use crate::backend::{self, Event, OpenRegion, Poll, Wake};
+use crate::backend::{self, ConsumerRegion, Event, OpenRegion, Poll, Wake};
 use crate::description::{Description, Kind};
 use crate::error::{AttachError, Violation};
 use crate::heartbeat::{self, Beat};

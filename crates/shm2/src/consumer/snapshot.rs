@@ -10,7 +10,7 @@ use super::header::{Checked, check};
 use super::producer_liveness::Pulse;
 use super::session::LAPS;
 use super::{Position, Step, TakeError};
-use crate::backend::{Event, OpenRegion, Poll, Wake};
+use crate::backend::{ConsumerRegion, Event, OpenRegion, Poll, Wake};
 use crate::description::{Description, Kind, Range};
 use crate::error::{AttachError, Violation};
 use crate::kill_points::point;

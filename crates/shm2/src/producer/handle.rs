@@ -2,7 +2,7 @@
 
 use super::reservation::Reservation;
 use super::shared::Shared;
-use crate::backend::Wake;
+use crate::backend::{ProcessEvent, ProducerRegion, Wake};
 use crate::error::SendError;
 use crate::sync::Ordering;
 use std::fmt;

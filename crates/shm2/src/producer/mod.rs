@@ -15,6 +15,7 @@ pub use builder::{Builder, FullPolicy};
 pub use handle::{Handle, ProducerStats};
 pub use reservation::Reservation;
 
+use crate::backend::{ProcessEvent, ProducerRegion};
 use crate::description::{Description, FrameInfo, Kind, Range};
 use crate::error::{CreateError, SendError, SpecError};
 use crate::layout;

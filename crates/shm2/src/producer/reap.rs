@@ -1,7 +1,7 @@
 //! Dead consumers: what they held comes back.
 
 use super::shared::{Inner, Shared};
-use crate::backend;
+use crate::backend::{self, ProducerRegion};
 use crate::error::SendError;
 use crate::kill_points::point;
 use crate::layout;

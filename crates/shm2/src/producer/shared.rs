@@ -7,7 +7,7 @@ use super::extents::ExtentId;
 use super::ledger::{Ledger, Record};
 use super::lifecycle::Settling;
 use super::reservation::Reservation;
-use crate::backend::{self, Event, OwnedRegion, Watch};
+use crate::backend::{self, Event, OwnedRegion, ProcessEvent, ProducerRegion, Watch};
 use crate::description::{Description, Kind};
 use crate::error::SendError;
 use crate::heartbeat;

@@ -6,6 +6,7 @@
 //! Documentation/ABI/testing/sysfs-bus-pci of Linux.
 
 use super::kvmfr;
+use crate::backend::Identity;
 use crate::backend::linux::head::Head;
 use crate::backend::linux::mapping::Mapping;
 use crate::error::CreateError;
@@ -54,9 +55,8 @@ impl DeviceMemory {
         self.bytes
     }
 
-    /// The same for everybody who opens this memory.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    pub(crate) fn identity(&self) -> Identity {
+        Identity::of_device(&self.name)
     }
 
     /// As far as the system tells. QEMU's `readonly=on` drops what is written without a word.

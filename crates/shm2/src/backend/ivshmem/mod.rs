@@ -16,7 +16,7 @@ pub(super) use windows::DeviceMemory;
 use windows::devices;
 
 use super::poll::Poll;
-use super::{Event, Identity, Mapping, Watch};
+use super::{ConsumerRegion, Event, Identity, Mapping, ProcessEvent, ProducerRegion, Wake, Watch};
 use crate::error::DeviceError;
 use crate::error::{AttachError, CreateError};
 use crate::layout;
@@ -26,6 +26,7 @@ use crate::protocol;
 use crate::sync::{AtomicU32, Ordering};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,7 +59,7 @@ pub(crate) struct OwnedDevice {
 }
 
 impl OwnedDevice {
-    pub(crate) fn create<T>(
+    pub(super) fn create<T>(
         path: &Path,
         device: &Device,
         cache: Cache,
@@ -73,40 +74,45 @@ impl OwnedDevice {
         let begun = begin(mapping, &release_readers)?;
         Ok((Self { path: path.into(), _memory: memory }, begun))
     }
+}
 
-    pub(crate) fn path(&self) -> &Path {
+impl ProducerRegion for OwnedDevice {
+    fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether a consumer with a lock lives, on the other side, cannot be seen from here.
-    pub(crate) fn try_lock_page(&self, _index: usize) -> bool {
+    fn has_locks(&self) -> bool {
         false
     }
 
-    pub(crate) fn unlock_page(&self, _index: usize) {}
-
-    pub(crate) fn has_snapshots(&self) -> bool {
+    fn try_lock_page(&self, _index: usize) -> bool {
         false
     }
 
-    pub(crate) fn notify_watchers(&self) {}
+    fn unlock_page(&self, _index: usize) {}
 
-    pub(crate) fn remove_name(&self) -> bool {
+    fn has_snapshots(&self) -> bool {
         false
     }
 
-    pub(crate) fn end_generation(&self) {}
+    fn notify_watchers(&self) {}
 
-    pub(crate) fn wake(&self, _word: &AtomicU32, _pages: u64) {}
+    fn remove_name(&self) -> bool {
+        false
+    }
 
-    pub(crate) fn wait_for_space(&self, words: &[(&AtomicU32, u32)], timeout: Duration) {
+    fn end_generation(&self) {}
+
+    fn wake(&self, _word: &AtomicU32, _pages: u64) {}
+
+    fn wait_for_space(&self, words: &[(&AtomicU32, u32)], timeout: Duration) {
         // Relaxed: what follows looks at the pages again.
         let news = || words.iter().any(|(word, expected)| word.load(Ordering::Relaxed) != *expected);
         let event = Event::default();
         Poll::default().wait(&event, event.value(), Some(timeout), &news);
     }
 
-    pub(crate) fn watch(&self, _event: &Arc<Event>) -> Option<Watch> {
+    fn watch(&self, _event: &Arc<Event>) -> Option<Watch> {
         None
     }
 }
@@ -128,7 +134,7 @@ pub(crate) struct OpenDevice {
 }
 
 impl OpenDevice {
-    pub(crate) fn open(path: &Path, device: &Device, cache: Cache) -> Result<Self, AttachError> {
+    pub(super) fn open(path: &Path, device: &Device, cache: Cache) -> Result<Self, AttachError> {
         let failed = |problem| AttachError::Device { path: path.into(), problem };
         // A device that can only be read serves snapshots.
         let memory = DeviceMemory::open(device, cache, true).or_else(|error| match error {
@@ -142,41 +148,46 @@ impl OpenDevice {
         let whole = map(&memory, path, 0, memory.bytes() as usize, false)?;
         Ok(Self { path: path.into(), memory, whole: Memory::new(whole) })
     }
+}
 
-    pub(crate) fn path(&self) -> &Path {
+impl ConsumerRegion for OpenDevice {
+    fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(crate) fn identity(&self) -> Identity {
-        Identity::of_device(self.memory.name())
+    fn has_locks(&self) -> bool {
+        false
     }
 
-    pub(crate) fn bytes(&self) -> u64 {
+    fn identity(&self) -> Identity {
+        self.memory.identity()
+    }
+
+    fn bytes(&self) -> u64 {
         self.whole.bytes()
     }
 
-    pub(crate) fn backed_bytes(&self) -> u64 {
+    fn backed_bytes(&self) -> u64 {
         self.whole.bytes()
     }
 
-    /// Asked only where locks tell.
-    pub(crate) fn producer_lives(&self) -> bool {
+    fn producer_lives(&self) -> bool {
         true
     }
 
-    pub(crate) fn try_claim(&self, _index: usize) -> io::Result<bool> {
+    fn try_claim(&self, _index: usize) -> io::Result<bool> {
         Ok(false)
     }
 
-    pub(crate) fn unclaim(&self, _index: usize) {}
+    fn unclaim(&self, _index: usize) {}
 
-    pub(crate) fn show_presence(&self) -> io::Result<bool> {
+    fn show_presence(&self) -> io::Result<bool> {
         Ok(true)
     }
 
-    pub(crate) fn notify_watchers(&self) {}
+    fn notify_watchers(&self) {}
 
-    pub(crate) fn map(&self, offset: u64, bytes: usize, writable: bool) -> Result<Mapping, AttachError> {
+    fn map(&self, offset: u64, bytes: usize, writable: bool) -> Result<Mapping, AttachError> {
         if writable && !self.memory.is_writable() {
             return Err(AttachError::Denied { path: self.path.clone() });
         }
@@ -184,29 +195,39 @@ impl OpenDevice {
     }
 
     /// A plain file may be truncated.
-    pub(crate) fn is_whole(&self) -> bool {
+    fn is_whole(&self) -> bool {
         !self.whole.is_broken()
     }
 
-    pub(crate) fn read_exact(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    fn wait(
+        &self,
+        _word: NonNull<AtomicU32>,
+        _expected: u32,
+        (event, seen): (&Event, u32),
+        timeout: Option<Duration>,
+    ) -> Wake {
+        event.wait(seen, timeout)
+    }
+
+    fn read_exact(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let copied = self.whole.copy_out(offset, buffer) && self.is_whole();
         if copied { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
     /// Measured by one copy, in some milliseconds at the worst.
-    pub(crate) fn read_speed(&self) -> u64 {
+    fn read_speed(&self) -> Option<u64> {
         let mut bytes = vec![0; MEASURED];
         let begun = Instant::now();
         // The header and a part of the ring are always there.
         let _ = self.whole.copy_out(0, &mut bytes);
         let taken = begun.elapsed().as_nanos().max(1);
         std::hint::black_box(&bytes);
-        (MEASURED as u128 * 1_000_000_000 / taken) as u64
+        Some((MEASURED as u128 * 1_000_000_000 / taken) as u64)
     }
 
-    pub(crate) fn wake_producer(&self, _room: &AtomicU32) {}
+    fn wake_producer(&self, _space: &AtomicU32) {}
 
-    pub(crate) fn watch(&self, _event: &Arc<Event>) -> Option<Watch> {
+    fn watch(&self, _event: &Arc<Event>) -> Option<Watch> {
         None
     }
 }

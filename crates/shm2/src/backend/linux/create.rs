@@ -14,9 +14,10 @@ use super::futex::{Event, wait_shared, wake_shared};
 use super::head::Head;
 use super::lock::{self, Byte, Kind};
 use super::mapping::Mapping;
-use super::open::{Identity, identity_at, not_a_file, notify_watchers};
+use super::open::{identity_at, identity_of, not_a_file, notify_watchers};
 use super::reserve;
 use super::watch::{Watch, watch_region};
+use crate::backend::{Identity, ProducerRegion, random_nonzero};
 use crate::error::CreateError;
 use crate::kill_points::point;
 use crate::layout;
@@ -45,8 +46,7 @@ pub(crate) struct OwnedRegion {
 }
 
 impl OwnedRegion {
-    /// As `region::OwnedRegion::create`.
-    pub(crate) fn create<T>(
+    pub(super) fn create<T>(
         spec: &Spec,
         bytes: u64,
         perms: u32,
@@ -100,33 +100,30 @@ impl OwnedRegion {
         mapping.populate(arena, bytes as usize - arena, true);
         Ok(mapping)
     }
+}
 
-    pub(crate) fn path(&self) -> &Path {
+impl ProducerRegion for OwnedRegion {
+    fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Takes the lock of a consumer page: true means that no consumer lives there. Give it back with `unlock_page`.
-    pub(crate) fn try_lock_page(&self, index: usize) -> bool {
+    fn try_lock_page(&self, index: usize) -> bool {
         lock::try_lock(&self.fd, Byte::Page(index), Kind::Write).unwrap_or(false)
     }
 
-    pub(crate) fn unlock_page(&self, index: usize) {
+    fn unlock_page(&self, index: usize) {
         lock::unlock(&self.fd, Byte::Page(index));
     }
 
-    /// Whether any snapshot consumer is there.
-    pub(crate) fn has_snapshots(&self) -> bool {
+    fn has_snapshots(&self) -> bool {
         lock::is_locked(&self.fd, Byte::Presence, Kind::Write).unwrap_or(true)
     }
 
-    /// Makes every watcher of the region look around.
-    pub(crate) fn notify_watchers(&self) {
+    fn notify_watchers(&self) {
         notify_watchers(&self.fd);
     }
 
-    /// Removes the path if it still leads to this region and is not to be kept.
-    /// False when it may lead there still.
-    pub(crate) fn remove_name(&self) -> bool {
+    fn remove_name(&self) -> bool {
         if self.keep || !lock::try_lock(&self.fd, Byte::Takeover, Kind::Write).unwrap_or(false) {
             return false;
         }
@@ -135,20 +132,19 @@ impl OwnedRegion {
         gone
     }
 
-    /// Shows everybody that this producer is no more.
-    pub(crate) fn end_generation(&self) {
+    fn end_generation(&self) {
         lock::unlock(&self.fd, Byte::Liveness);
     }
 
-    pub(crate) fn wake(&self, word: &AtomicU32, _pages: u64) {
+    fn wake(&self, word: &AtomicU32, _pages: u64) {
         wake_shared(word);
     }
 
-    pub(crate) fn wait_for_space(&self, words: &[(&AtomicU32, u32)], timeout: Duration) {
+    fn wait_for_space(&self, words: &[(&AtomicU32, u32)], timeout: Duration) {
         wait_shared(words, timeout);
     }
 
-    pub(crate) fn watch(&self, event: &Arc<Event>) -> Option<Watch> {
+    fn watch(&self, event: &Arc<Event>) -> Option<Watch> {
         watch_region(&self.fd, event)
     }
 }
@@ -166,7 +162,7 @@ impl Draft {
         refuse_too_large(path, needed)?;
         let (fd, temporary) = unnamed(path)?;
         let guard = keep_from_children(&fd);
-        let identity = fstat(&fd).map(|s| Identity::of(&s)).map_err(|e| create_error("look at", path, e))?;
+        let identity = fstat(&fd).map(|s| identity_of(&s)).map_err(|e| create_error("look at", path, e))?;
         let region = OwnedRegion { _guard: guard, fd, path: path.into(), identity, keep: false };
         let draft = Self { region, temporary };
         let fd = &draft.region.fd;
@@ -280,7 +276,7 @@ fn is_clear(path: &Path) -> Result<bool, CreateError> {
         return Ok(false);
     }
     point!("create.takeover-locked");
-    if identity_at(path) != Some(Identity::of(&stat)) {
+    if identity_at(path) != Some(identity_of(&stat)) {
         return Ok(false);
     }
     // In the meantime a producer may have begun a new life in this very file.
@@ -315,7 +311,7 @@ fn try_adopt(fd: OwnedFd, path: &Path, bytes: u64) -> Result<Option<(OwnedRegion
     if let Some(what) = not_a_file(&stat) {
         return Err(CreateError::NotAFile { path: path.into(), what });
     }
-    let identity = Identity::of(&stat);
+    let identity = identity_of(&stat);
     if !locked(lock::try_lock(&fd, Byte::Takeover, Kind::Write), path)? || identity_at(path) != Some(identity) {
         return Ok(None);
     }
@@ -397,7 +393,7 @@ fn link(fd: &OwnedFd, to: &Path, temporary: Option<&Temporary>) -> Result<(), Er
 /// A hidden neighbour of the path, so that `rename` stays on one file system.
 fn temporary_name(path: &Path) -> PathBuf {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    directory(path).join(format!(".{name}.shm2-{:016x}", super::random_nonzero()))
+    directory(path).join(format!(".{name}.shm2-{:016x}", random_nonzero()))
 }
 
 fn directory(path: &Path) -> &Path {

@@ -9,24 +9,13 @@
 
 #![allow(unsafe_code)]
 
+use crate::backend::{ProcessEvent, Wake};
 use crate::sync::{AtomicU32, Ordering};
 use rustix::io::Errno;
 use rustix::thread::futex::{self, Flags, Timespec, Wait, WaitFlags, WaitPtr, WaitvFlags};
 use rustix::time::{ClockId, clock_gettime};
 use std::ptr::NonNull;
 use std::time::Duration;
-
-/// How a wait ended. `Signal` may be spurious, as with every futex.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wake {
-    Signal,
-    Timeout,
-    /// The word's page is not there any more.
-    Fault,
-    /// The producer seems to be gone. Here that is told by watches.
-    #[allow(dead_code)]
-    Gone,
-}
 
 const SLICE: Duration = Duration::from_millis(50);
 
@@ -36,25 +25,21 @@ pub(crate) struct Event {
     word: AtomicU32,
 }
 
-impl Event {
-    /// Changes with each signal.
-    pub(crate) fn value(&self) -> u32 {
+impl ProcessEvent for Event {
+    fn value(&self) -> u32 {
         self.word.load(Ordering::Acquire)
     }
 
-    /// Wakes all waiters now, or at their next wait if they come with an older value.
-    pub(crate) fn signal(&self) {
+    fn signal(&self) {
         self.word.fetch_add(1, Ordering::Release);
         let _ = futex::wake(&self.word, Flags::PRIVATE, i32::MAX as u32);
     }
 
-    /// As [`wait`](Self::wait) for times well below a millisecond.
-    pub(crate) fn nap(&self, seen: u32, time: Duration) {
+    fn nap(&self, seen: u32, time: Duration) {
         self.wait(seen, Some(time));
     }
 
-    /// Sleeps until the value differs from `seen`, or the time is over.
-    pub(crate) fn wait(&self, seen: u32, timeout: Option<Duration>) -> Wake {
+    fn wait(&self, seen: u32, timeout: Option<Duration>) -> Wake {
         outcome(futex::wait(&self.word, Flags::PRIVATE, seen, timespec(timeout).as_ref()).map(|()| 0))
     }
 }

@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use super::{fork, sigbus};
+use crate::backend::MappedBytes;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use std::ffi::c_void;
 use std::io;
@@ -71,24 +72,23 @@ impl Mapping {
         unsafe { madvise(self.base.as_ptr().cast::<c_void>(), self.bytes, advice)? };
         Ok(())
     }
+}
 
-    /// False in a forked child, where the bytes are not mapped.
-    pub(crate) fn is_here(&self) -> bool {
+impl MappedBytes for Mapping {
+    fn is_here(&self) -> bool {
         fork::is_same_process(self.made_at)
     }
 
-    /// Whether the file lost pages that were touched through this mapping; they read as zeros now.
-    pub(crate) fn is_broken(&self) -> bool {
+    #[inline]
+    fn is_broken(&self) -> bool {
         self.guard.is_broken()
     }
 
-    /// First byte.
-    pub(crate) fn base(&self) -> NonNull<u8> {
+    fn base(&self) -> NonNull<u8> {
         self.base
     }
 
-    /// Bytes mapped.
-    pub(crate) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.bytes
     }
 }

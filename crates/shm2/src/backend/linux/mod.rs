@@ -13,58 +13,70 @@ mod sigbus;
 mod wait_for_producer;
 mod watch;
 
-pub(crate) use fork::depth as fork_depth;
-pub(crate) use futex::{Event, Wake};
-pub(crate) use mapping::Mapping;
-pub(crate) use open::Identity;
-pub(crate) use wait_for_producer::ProducerWatch;
-pub(crate) use watch::Watch;
-
-/// This system's own kind of region.
-pub(super) mod native {
-    pub(crate) use super::create::OwnedRegion;
-    pub(crate) use super::open::OpenRegion;
-}
-
+use super::{Platform, fnv1a};
+use crate::error::{AttachError, CreateError};
+use crate::mapped::Memory;
+use crate::name::Spec;
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::OnceLock;
 
-/// Nanoseconds of the monotonic clock, the one that every process on this kernel shares.
-pub(crate) fn monotonic_ns() -> u64 {
-    nanoseconds(ClockId::Monotonic)
-}
+/// This platform.
+pub(crate) struct Linux;
 
-/// Names the monotonic clock of this process: one for each boot of a kernel and each time namespace in it. 0 if that
-/// cannot be found out.
-pub(crate) fn clock_name() -> u64 {
-    static NAME: OnceLock<u64> = OnceLock::new();
-    *NAME.get_or_init(|| {
-        let Ok(boot) = std::fs::read("/proc/sys/kernel/random/boot_id") else { return 0 };
-        // Kernels before 5.6 have no time namespaces.
-        let namespace = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();
-        super::fnv1a(boot.iter().chain(namespace.as_os_str().as_encoded_bytes()).copied()).max(1)
-    })
-}
+impl Platform for Linux {
+    type Mapping = mapping::Mapping;
+    type Event = futex::Event;
+    type Watch = watch::Watch;
+    type ProducerWatch = wait_for_producer::ProducerWatch;
+    type OwnedRegion = create::OwnedRegion;
+    type OpenRegion = open::OpenRegion;
 
-/// Nanoseconds since 1970.
-pub(crate) fn realtime_ns() -> u64 {
-    nanoseconds(ClockId::Realtime)
+    fn create_region<T>(
+        spec: &Spec,
+        bytes: u64,
+        perms: u32,
+        keep: bool,
+        begin: impl FnOnce(Self::Mapping, &dyn Fn(&Memory)) -> Result<T, CreateError>,
+    ) -> Result<(Self::OwnedRegion, T), CreateError> {
+        create::OwnedRegion::create(spec, bytes, perms, keep, begin)
+    }
+
+    fn open_region(spec: &Spec, writable: bool) -> Result<Self::OpenRegion, AttachError> {
+        open::OpenRegion::open(spec, writable)
+    }
+
+    fn monotonic_ns() -> u64 {
+        nanoseconds(ClockId::Monotonic)
+    }
+
+    /// One for each boot of a kernel and each time namespace in it.
+    fn clock_name() -> u64 {
+        static NAME: OnceLock<u64> = OnceLock::new();
+        *NAME.get_or_init(|| {
+            let Ok(boot) = std::fs::read("/proc/sys/kernel/random/boot_id") else { return 0 };
+            // Kernels before 5.6 have no time namespaces.
+            let namespace = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();
+            fnv1a(boot.iter().chain(namespace.as_os_str().as_encoded_bytes()).copied()).max(1)
+        })
+    }
+
+    fn realtime_ns() -> u64 {
+        nanoseconds(ClockId::Realtime)
+    }
+
+    fn random_nonzero() -> u64 {
+        let mut bytes = [0u8; 8];
+        // A short read leaves zeros; the clock below still makes the value new for each region.
+        let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+        (u64::from_le_bytes(bytes) ^ Self::monotonic_ns().rotate_left(32)).max(1)
+    }
+
+    fn fork_depth() -> usize {
+        fork::depth()
+    }
 }
 
 fn nanoseconds(clock: ClockId) -> u64 {
     let t = clock_gettime(clock);
     t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
-}
-
-/// A random number that is not zero.
-pub(crate) fn random_nonzero() -> u64 {
-    let mut bytes = [0u8; 8];
-    // A short read leaves zeros; the clock below still makes the value new for each region.
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    (u64::from_le_bytes(bytes) ^ monotonic_ns().rotate_left(32)).max(1)
-}
-
-/// This process's id in its own namespace.
-pub(crate) fn process_id() -> u32 {
-    std::process::id()
 }

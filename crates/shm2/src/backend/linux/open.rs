@@ -1,10 +1,11 @@
 //! Opening a region that somebody else made.
 
 use super::fork::{Guard, keep_from_children};
-use super::futex::{Event, Wake, wait_any, wake_shared};
+use super::futex::{Event, wait_any, wake_shared};
 use super::lock::{self, Byte, Kind};
 use super::mapping::Mapping;
 use super::watch::{Watch, watch_region};
+use crate::backend::{ConsumerRegion, Identity, Wake};
 use crate::error::AttachError;
 use crate::name::Spec;
 use crate::sync::AtomicU32;
@@ -17,24 +18,14 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Which file a name leads to: device and inode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Identity(u64, u64);
-
-impl Identity {
-    pub(crate) fn of(stat: &Stat) -> Self {
-        Self(stat.st_dev, stat.st_ino)
-    }
-
-    /// No file has this device number.
-    pub(crate) fn of_device(name: &str) -> Self {
-        Self(u64::MAX, super::super::fnv1a(name.bytes()))
-    }
+/// Identity of an open file: the number of its file system's device, and its inode.
+pub(super) fn identity_of(stat: &Stat) -> Identity {
+    Identity::new(stat.st_dev, stat.st_ino)
 }
 
 /// The file that `path` leads to now, if any.
-pub(crate) fn identity_at(path: &Path) -> Option<Identity> {
-    stat(path).ok().map(|s| Identity::of(&s))
+pub(super) fn identity_at(path: &Path) -> Option<Identity> {
+    stat(path).ok().map(|s| identity_of(&s))
 }
 
 /// A region file opened by a consumer. Dropping it gives up every lock held through it.
@@ -51,7 +42,7 @@ pub(crate) struct OpenRegion {
 
 impl OpenRegion {
     /// Opens the file at `path`, for writing when the consumer is to lease.
-    pub(crate) fn open(spec: &Spec, writable: bool) -> Result<Self, AttachError> {
+    pub(super) fn open(spec: &Spec, writable: bool) -> Result<Self, AttachError> {
         let path = spec.path();
         let access = if writable { OFlags::RDWR } else { OFlags::RDONLY };
         let flags = access | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -62,55 +53,49 @@ impl OpenRegion {
         }
         let guard = keep_from_children(&fd);
         let (bytes, backed_bytes) = (stat.st_size as u64, stat.st_blocks as u64 * 512);
-        let identity = Identity::of(&stat);
+        let identity = identity_of(&stat);
         Ok(Self { _guard: guard, fd, path: path.into(), bytes, backed_bytes, identity })
     }
+}
 
-    pub(crate) fn path(&self) -> &Path {
+impl ConsumerRegion for OpenRegion {
+    fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Which file it is.
-    pub(crate) fn identity(&self) -> Identity {
+    fn identity(&self) -> Identity {
         self.identity
     }
 
-    /// The file's size when it was opened.
-    pub(crate) fn bytes(&self) -> u64 {
+    fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Bytes of it that take memory; a region's arena is reserved, so less than that is a lie about its size.
-    pub(crate) fn backed_bytes(&self) -> u64 {
+    fn backed_bytes(&self) -> u64 {
         self.backed_bytes
     }
 
-    /// Whether the region's producer lives. A failing probe counts as life: the next one tells.
-    pub(crate) fn producer_lives(&self) -> bool {
+    fn producer_lives(&self) -> bool {
         lock::is_locked(&self.fd, Byte::Liveness, Kind::Read).unwrap_or(true)
     }
 
-    /// Takes consumer page `index` if nobody has it.
-    pub(crate) fn try_claim(&self, index: usize) -> io::Result<bool> {
+    fn try_claim(&self, index: usize) -> io::Result<bool> {
         lock::try_lock(&self.fd, Byte::Page(index), Kind::Write)
     }
 
-    /// Gives consumer page `index` up.
-    pub(crate) fn unclaim(&self, index: usize) {
+    fn unclaim(&self, index: usize) {
         lock::unlock(&self.fd, Byte::Page(index));
     }
 
-    /// Shows the producer that a snapshot consumer is there.
-    pub(crate) fn show_presence(&self) -> io::Result<bool> {
+    fn show_presence(&self) -> io::Result<bool> {
         lock::try_lock(&self.fd, Byte::Presence, Kind::Read)
     }
 
-    /// Makes every watcher of the region look around: closing any descriptor of the file does it.
-    pub(crate) fn notify_watchers(&self) {
+    fn notify_watchers(&self) {
         notify_watchers(&self.fd);
     }
 
-    pub(crate) fn map(&self, offset: u64, bytes: usize, writable: bool) -> Result<Mapping, AttachError> {
+    fn map(&self, offset: u64, bytes: usize, writable: bool) -> Result<Mapping, AttachError> {
         Mapping::new(&self.fd, offset, bytes, writable).map_err(|source| AttachError::System {
             what: "map",
             path: self.path.clone(),
@@ -118,14 +103,11 @@ impl OpenRegion {
         })
     }
 
-    /// Whether the file is as long as it was. The system shortens a file first and drops its pages then, so what was read
-    /// before the answer yes was no page that is gone.
-    pub(crate) fn is_whole(&self) -> bool {
+    fn is_whole(&self) -> bool {
         fstat(&self.fd).is_ok_and(|stat| stat.st_size as u64 >= self.bytes)
     }
 
-    /// Reads exactly `buffer.len()` bytes; a file that ends before is an error, not a signal.
-    pub(crate) fn read_exact(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    fn read_exact(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
         while !buffer.is_empty() {
             match rustix::io::pread(&self.fd, &mut *buffer, offset) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -140,7 +122,7 @@ impl OpenRegion {
         Ok(())
     }
 
-    pub(crate) fn wait(
+    fn wait(
         &self,
         word: NonNull<AtomicU32>,
         expected: u32,
@@ -150,11 +132,11 @@ impl OpenRegion {
         wait_any(word, expected, event, seen, timeout)
     }
 
-    pub(crate) fn wake_producer(&self, space: &AtomicU32) {
+    fn wake_producer(&self, space: &AtomicU32) {
         wake_shared(space);
     }
 
-    pub(crate) fn watch(&self, event: &Arc<Event>) -> Option<Watch> {
+    fn watch(&self, event: &Arc<Event>) -> Option<Watch> {
         watch_region(&self.fd, event)
     }
 }

@@ -1,8 +1,9 @@
 //! Waiting for a producer at a name: its directory and the file that is there are watched.
 
 use super::futex::Event;
-use super::open::{Identity, identity_at};
+use super::open::identity_at;
 use super::watch::{Watch, watch_directory, watch_restart};
+use crate::backend::{AwaitProducer, ChangeWatch, Identity, ProcessEvent};
 use crate::name::Spec;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,10 +20,8 @@ pub(crate) struct ProducerWatch {
     told: bool,
 }
 
-impl ProducerWatch {
-    /// Sees to it that a change at the name is told from here on. True means: look once more, for a producer may have
-    /// come in between.
-    pub(crate) fn arm(&mut self, spec: &Spec, event: &Arc<Event>) -> bool {
+impl AwaitProducer for ProducerWatch {
+    fn arm(&mut self, spec: &Spec, event: &Arc<Event>) -> bool {
         if spec.is_device() {
             return false;
         }
@@ -46,8 +45,7 @@ impl ProducerWatch {
         false
     }
 
-    /// Sleeps until the event's value differs from `seen`, or the time is over; for a short time where nothing tells.
-    pub(crate) fn wait(&self, event: &Event, seen: u32, timeout: Option<Duration>) {
+    fn wait(&self, event: &Event, seen: u32, timeout: Option<Duration>) {
         let slice = (!self.told).then_some(LOOK_EVERY);
         event.wait(seen, [timeout, slice].into_iter().flatten().min());
     }

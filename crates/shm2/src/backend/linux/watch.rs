@@ -4,6 +4,7 @@
 //! When inotify instances or watches run out, the functions return `None` and the caller looks every 250 ms instead.
 
 use super::futex::Event;
+use crate::backend::{ChangeWatch, ProcessEvent, process_id};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
@@ -40,9 +41,8 @@ pub(crate) struct Watch {
     alive: Arc<AtomicBool>,
 }
 
-impl Watch {
-    /// False once the kernel ended it: the directory was removed, say.
-    pub(crate) fn is_alive(&self) -> bool {
+impl ChangeWatch for Watch {
+    fn is_alive(&self) -> bool {
         self.alive.load(Ordering::Acquire)
     }
 }
@@ -95,12 +95,12 @@ fn watcher() -> Option<&'static Watcher> {
     static THREAD: OnceLock<bool> = OnceLock::new();
     let watcher = WATCHER.get_or_init(make).as_ref()?;
     let spawn = || std::thread::Builder::new().name("shm2-watch".into()).spawn(|| listen(watcher)).is_ok();
-    (watcher.process == super::process_id() && *THREAD.get_or_init(spawn)).then_some(watcher)
+    (watcher.process == process_id() && *THREAD.get_or_init(spawn)).then_some(watcher)
 }
 
 fn make() -> Option<Watcher> {
     let inotify = inotify::init(CreateFlags::CLOEXEC).ok()?;
-    Some(Watcher { inotify, process: super::process_id(), table: Mutex::default() })
+    Some(Watcher { inotify, process: process_id(), table: Mutex::default() })
 }
 
 fn listen(watcher: &'static Watcher) {

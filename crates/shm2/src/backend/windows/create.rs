@@ -1,16 +1,14 @@
 //! Making a region: a data section and its objects, filled, and only then named by the root section.
 
 use super::access::Access;
-use super::event::Event;
 use super::keeper::{self, Kept};
-use super::mapping::Mapping;
 use super::object_names::ObjectNames;
 use super::objects::{
     Made, create_event, create_mutex, create_section, is_taken, open_event, release, set, try_take, wait,
 };
-use super::random_nonzero;
 use super::root::Root;
-use super::watch::{Watch, watch_consumers};
+use super::watch::watch_consumers;
+use crate::backend::{Event, Mapping, ProducerRegion, Watch, random_nonzero};
 use crate::error::CreateError;
 use crate::layout;
 use crate::mapped::Memory;
@@ -84,8 +82,7 @@ pub(crate) struct OwnedRegion {
 }
 
 impl OwnedRegion {
-    /// As `region::OwnedRegion::create`.
-    pub(crate) fn create<T>(
+    pub(super) fn create<T>(
         spec: &Spec,
         bytes: u64,
         perms: u32,
@@ -128,19 +125,25 @@ impl OwnedRegion {
         }
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    fn wake_snapshots(&self, which: u64) {
+        bits(which).for_each(|i| set(&self.objects.snapshots[i][1]));
+    }
+}
+
+impl ProducerRegion for OwnedRegion {
+    fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(crate) fn try_lock_page(&self, index: usize) -> bool {
+    fn try_lock_page(&self, index: usize) -> bool {
         try_take(&self.objects.pages[index][0])
     }
 
-    pub(crate) fn unlock_page(&self, index: usize) {
+    fn unlock_page(&self, index: usize) {
         release(&self.objects.pages[index][0]);
     }
 
-    pub(crate) fn has_snapshots(&self) -> bool {
+    fn has_snapshots(&self) -> bool {
         // Relaxed: the producer's own notes.
         let end = (self.highest.load(Ordering::Relaxed) + BEYOND).min(SNAPSHOTS);
         let present: u64 = self.objects.present(self.objects.snapshots[..end].iter()).map(|(i, _)| 1 << i).sum();
@@ -151,33 +154,29 @@ impl OwnedRegion {
         present != 0
     }
 
-    pub(crate) fn notify_watchers(&self) {
+    fn notify_watchers(&self) {
         set(&self.objects.look);
     }
 
-    pub(crate) fn remove_name(&self) -> bool {
+    fn remove_name(&self) -> bool {
         self.root.hide(self.generation);
         true
     }
 
-    pub(crate) fn end_generation(&self) {
+    fn end_generation(&self) {
         self.life.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    pub(crate) fn wake(&self, _word: &AtomicU32, pages: u64) {
+    fn wake(&self, _word: &AtomicU32, pages: u64) {
         bits(pages).for_each(|i| set(&self.objects.pages[i][1]));
         self.wake_snapshots(self.present.load(Ordering::Relaxed));
     }
 
-    fn wake_snapshots(&self, which: u64) {
-        bits(which).for_each(|i| set(&self.objects.snapshots[i][1]));
-    }
-
-    pub(crate) fn wait_for_space(&self, _words: &[(&AtomicU32, u32)], timeout: Duration) {
+    fn wait_for_space(&self, _words: &[(&AtomicU32, u32)], timeout: Duration) {
         wait(&[&self.objects.space], Some(timeout));
     }
 
-    pub(crate) fn watch(&self, event: &Arc<Event>) -> Option<Watch> {
+    fn watch(&self, event: &Arc<Event>) -> Option<Watch> {
         watch_consumers(&self.objects, event)
     }
 }

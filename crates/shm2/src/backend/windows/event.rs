@@ -1,22 +1,11 @@
 //! An event of this process that may be waited for together with kernel objects.
 
 use super::objects::{self, create_event, create_timer, set, start_timer};
+use crate::backend::{ProcessEvent, Wake};
 use crate::sync::{AtomicU32, Ordering, fence};
 use std::os::windows::io::OwnedHandle;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-
-/// How a wait ended. `Signal` may be spurious.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wake {
-    Signal,
-    Timeout,
-    /// The memory is not there any more. A section's always is.
-    #[allow(dead_code)]
-    Fault,
-    /// The producer seems to be gone.
-    Gone,
-}
 
 /// Wakes whoever waits for it: any number of threads by [`wait`](Self::wait), and one that waits for kernel objects, too.
 #[derive(Debug, Default)]
@@ -28,14 +17,12 @@ pub(crate) struct Event {
     kernel: OnceLock<Option<(OwnedHandle, OwnedHandle)>>,
 }
 
-impl Event {
-    /// Changes with each signal.
-    pub(crate) fn value(&self) -> u32 {
+impl ProcessEvent for Event {
+    fn value(&self) -> u32 {
         self.word.load(Ordering::Acquire)
     }
 
-    /// Wakes all waiters now, or at their next wait if they come with an older value.
-    pub(crate) fn signal(&self) {
+    fn signal(&self) {
         self.word.fetch_add(1, Ordering::Release);
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_all();
@@ -46,8 +33,7 @@ impl Event {
         }
     }
 
-    /// Sleeps until the value differs from `seen`, or the time is over.
-    pub(crate) fn wait(&self, seen: u32, timeout: Option<Duration>) -> Wake {
+    fn wait(&self, seen: u32, timeout: Option<Duration>) -> Wake {
         let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         while self.value() == seen {
@@ -60,14 +46,15 @@ impl Event {
         Wake::Signal
     }
 
-    /// As [`wait`](Self::wait) for times well below a millisecond, for one thread at a time.
-    pub(crate) fn nap(&self, seen: u32, time: Duration) {
+    fn nap(&self, seen: u32, time: Duration) {
         let Some((_, timer)) = self.kernel() else { return std::thread::sleep(time) };
         start_timer(timer, time);
         // However it ends, the caller looks.
         let _ = self.wait_with(seen, &[timer], Some(Duration::from_secs(1)));
     }
+}
 
+impl Event {
     /// Sleeps until the value differs from `seen`, one of the objects is signalled, whose number is then returned, or the
     /// time is over. For one thread at a time.
     pub(super) fn wait_with(

@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+use crate::backend::MappedBytes;
 use crate::backend::ivshmem::DeviceMemory;
 use std::io;
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
@@ -47,7 +48,7 @@ impl Mapping {
         let mut about: MEMORY_BASIC_INFORMATION = unsafe { std::mem::zeroed() };
         let space = size_of::<MEMORY_BASIC_INFORMATION>();
         // SAFETY: the struct is as large as is said.
-        if unsafe { VirtualQuery(mapping.base.as_ptr().cast(), &mut about, room) } == 0 {
+        if unsafe { VirtualQuery(mapping.base.as_ptr().cast(), &mut about, space) } == 0 {
             return Err(io::Error::last_os_error());
         }
         mapping.bytes = about.RegionSize;
@@ -55,7 +56,7 @@ impl Mapping {
     }
 
     /// A part of a device's memory, which is mapped as a whole. `None` when it is not inside.
-    pub(super) fn of_device(device: &DeviceMemory, offset: u64, bytes: usize) -> Option<Self> {
+    pub(in crate::backend) fn of_device(device: &DeviceMemory, offset: u64, bytes: usize) -> Option<Self> {
         if offset.checked_add(bytes as u64)? > device.bytes() {
             return None;
         }
@@ -63,24 +64,19 @@ impl Mapping {
         let base = unsafe { device.base().add(offset as usize) };
         Some(Self { base, bytes, device: Some(device.clone()) })
     }
+}
 
-    /// Nothing forks here.
-    pub(crate) fn is_here(&self) -> bool {
-        true
-    }
-
+impl MappedBytes for Mapping {
     /// A section keeps its size.
-    pub(crate) fn is_broken(&self) -> bool {
+    fn is_broken(&self) -> bool {
         false
     }
 
-    /// First byte.
-    pub(crate) fn base(&self) -> NonNull<u8> {
+    fn base(&self) -> NonNull<u8> {
         self.base
     }
 
-    /// Bytes mapped.
-    pub(crate) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.bytes
     }
 }

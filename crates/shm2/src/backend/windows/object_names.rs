@@ -1,4 +1,4 @@
-//! ObjectNames of a region's kernel objects.
+//! Names of a region's kernel objects.
 
 use super::objects::is_session_of_services;
 use crate::name::{Place, Section, Spec};
@@ -47,8 +47,8 @@ impl ObjectNames {
         [format!("{data}.s{index}"), format!("{data}.t{index}")]
     }
 
-    pub(super) fn room(&self, generation: u64) -> String {
-        format!("{}.space", self.data(generation))
+    pub(super) fn space(&self, generation: u64) -> String {
+        format!("{}.room", self.data(generation))
     }
 
     pub(super) fn look(&self, generation: u64) -> String {

@@ -1,14 +1,12 @@
 //! Opening a region that somebody else made.
 
-use super::Identity;
 use super::create::SNAPSHOTS;
-use super::event::{Event, Wake};
 use super::keeper::{self, Kept};
-use super::mapping::Mapping;
 use super::object_names::ObjectNames;
 use super::objects::{is_taken, open_event, open_mutex, open_section, release, set};
 use super::root::Root;
 use super::watch::Watch;
+use crate::backend::{ConsumerRegion, Event, Identity, Mapping, Wake};
 use crate::error::AttachError;
 use crate::layout;
 use crate::mapped::Memory;
@@ -50,7 +48,7 @@ pub(crate) struct OpenRegion {
 }
 
 impl OpenRegion {
-    pub(crate) fn open(spec: &Spec, writable: bool) -> Result<Self, AttachError> {
+    pub(super) fn open(spec: &Spec, writable: bool) -> Result<Self, AttachError> {
         let path = spec.path();
         let names = ObjectNames::of(spec);
         let root = Root::open(&names).map_err(|e| open_error("open the root section of", path, e))?;
@@ -80,48 +78,9 @@ impl OpenRegion {
         })?;
         let producer = open_mutex(&names.producer()).map_err(of_generation("open the mutex of"))?;
         let event = |name: String| open_event(&name).map_err(of_generation("open an event of"));
-        let (room, look) = (event(names.space(generation))?, event(names.look(generation))?);
+        let (space, look) = (event(names.space(generation))?, event(names.look(generation))?);
         let (path, whole, slot) = (path.into(), Memory::new(mapping), Mutex::default());
-        Ok(Self { path, names, generation, root, section, whole, producer, room, look, slot })
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(crate) fn identity(&self) -> Identity {
-        Identity(self.generation)
-    }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        self.whole.bytes()
-    }
-
-    /// A section is committed as a whole.
-    pub(crate) fn backed_bytes(&self) -> u64 {
-        self.whole.bytes()
-    }
-
-    pub(crate) fn producer_lives(&self) -> bool {
-        let is_current = self.root.current().is_some_and(|(generation, _)| generation == self.generation);
-        is_current && is_taken(&self.producer)
-    }
-
-    pub(crate) fn try_claim(&self, index: usize) -> io::Result<bool> {
-        self.take(self.names.page(self.generation, index))
-    }
-
-    pub(crate) fn unclaim(&self, _index: usize) {
-        self.slot().take();
-    }
-
-    pub(crate) fn show_presence(&self) -> io::Result<bool> {
-        for index in 0..SNAPSHOTS {
-            if self.take(self.names.snapshot(self.generation, index))? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(Self { path, names, generation, root, section, whole, producer, space, look, slot })
     }
 
     fn take(&self, [life, wake]: [String; 2]) -> io::Result<bool> {
@@ -138,24 +97,65 @@ impl OpenRegion {
     fn slot(&self) -> std::sync::MutexGuard<'_, Option<Arc<Slot>>> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    pub(crate) fn notify_watchers(&self) {
+impl ConsumerRegion for OpenRegion {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn identity(&self) -> Identity {
+        Identity::new(0, self.generation)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.whole.bytes()
+    }
+
+    /// A section is committed as a whole.
+    fn backed_bytes(&self) -> u64 {
+        self.whole.bytes()
+    }
+
+    fn producer_lives(&self) -> bool {
+        let is_current = self.root.current().is_some_and(|(generation, _)| generation == self.generation);
+        is_current && is_taken(&self.producer)
+    }
+
+    fn try_claim(&self, index: usize) -> io::Result<bool> {
+        self.take(self.names.page(self.generation, index))
+    }
+
+    fn unclaim(&self, _index: usize) {
+        self.slot().take();
+    }
+
+    fn show_presence(&self) -> io::Result<bool> {
+        for index in 0..SNAPSHOTS {
+            if self.take(self.names.snapshot(self.generation, index))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn notify_watchers(&self) {
         set(&self.look);
     }
 
-    pub(crate) fn map(&self, offset: u64, bytes: usize, writable: bool) -> Result<Mapping, AttachError> {
+    fn map(&self, offset: u64, bytes: usize, writable: bool) -> Result<Mapping, AttachError> {
         Mapping::of_section(&self.section, offset, bytes, writable).map_err(|e| open_error("map", &self.path, e))
     }
 
-    pub(crate) fn is_whole(&self) -> bool {
+    fn is_whole(&self) -> bool {
         true
     }
 
-    pub(crate) fn read_exact(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    fn read_exact(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         if self.whole.copy_out(offset, buffer) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
-    pub(crate) fn wait(
+    fn wait(
         &self,
         _word: NonNull<AtomicU32>,
         _expected: u32,
@@ -181,12 +181,12 @@ impl OpenRegion {
         }
     }
 
-    pub(crate) fn wake_producer(&self, _room: &AtomicU32) {
+    fn wake_producer(&self, _space: &AtomicU32) {
         set(&self.space);
     }
 
     /// Its death ends a wait.
-    pub(crate) fn watch(&self, _event: &Arc<Event>) -> Option<Watch> {
+    fn watch(&self, _event: &Arc<Event>) -> Option<Watch> {
         Some(Watch::none())
     }
 }

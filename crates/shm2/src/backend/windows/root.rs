@@ -5,6 +5,7 @@ use super::access::Access;
 use super::mapping::Mapping;
 use super::object_names::ObjectNames;
 use super::objects::{create_section, open_section};
+use crate::backend::{MappedBytes, random_nonzero};
 use crate::sync::{AtomicU64, Ordering};
 use std::io;
 use std::os::windows::io::OwnedHandle;
@@ -76,7 +77,7 @@ impl Root {
         (generation != 0 && same).then_some((generation, bytes))
     }
 
-    /// ObjectNames the current generation.
+    /// Names the current generation.
     pub(super) fn show(&self, generation: u64, bytes: u64) {
         let words = self.words();
         words.generation.store(0, Ordering::Release);
@@ -107,7 +108,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn open(name: &str) -> io::Result<Self> {
         let root = Root::map(create_section(name, BYTES, &Access::to_root(0o666)?)?.0, true)?;
-        let mine = super::random_nonzero();
+        let mine = random_nonzero();
         let word = &root.words().generation;
         let number = word.compare_exchange(0, mine, Ordering::AcqRel, Ordering::Acquire).map_or_else(|n| n, |_| mine);
         Ok(Self { number, _root: root })

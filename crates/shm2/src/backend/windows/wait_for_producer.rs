@@ -1,10 +1,10 @@
 //! Waiting for a producer at a name: for its bell, an event that stays set once a producer came.
 
 use super::access::Access;
-use super::event::Event;
 use super::object_names::ObjectNames;
 use super::objects::{create_event, reset};
 use crate::backend::ivshmem::DeviceMemory;
+use crate::backend::{AwaitProducer, Event, ProcessEvent};
 use crate::name::{Place, Spec};
 use std::os::windows::io::OwnedHandle;
 use std::sync::Arc;
@@ -24,10 +24,8 @@ pub(crate) struct ProducerWatch {
     told: bool,
 }
 
-impl ProducerWatch {
-    /// Sees to it that a change at the name is told from here on. True means: look once more, for a producer may have
-    /// come in between.
-    pub(crate) fn arm(&mut self, spec: &Spec, _event: &Arc<Event>) -> bool {
+impl AwaitProducer for ProducerWatch {
+    fn arm(&mut self, spec: &Spec, _event: &Arc<Event>) -> bool {
         if let Place::Device(device, cache) = spec.place() {
             if self.device.is_none() {
                 self.device = DeviceMemory::open(device, *cache, true).ok();
@@ -49,8 +47,7 @@ impl ProducerWatch {
         self.told
     }
 
-    /// Sleeps until the event's value differs from `seen`, or the time is over; for a short time where nothing tells.
-    pub(crate) fn wait(&self, event: &Event, seen: u32, timeout: Option<Duration>) {
+    fn wait(&self, event: &Event, seen: u32, timeout: Option<Duration>) {
         match &self.bell {
             Some(bell) => {
                 let limit = timeout.map_or(LOOK_AGAIN, |t| t.min(LOOK_AGAIN));

@@ -2,8 +2,8 @@
 //! the mutexes of those who are there.
 
 use super::create::Objects;
-use super::event::Event;
 use super::objects::{MOST_WAITED, create_event, release, set, wait};
+use crate::backend::{ChangeWatch, Event, ProcessEvent};
 use std::os::windows::io::OwnedHandle;
 use std::sync::Arc;
 
@@ -16,8 +16,10 @@ impl Watch {
     pub(super) fn none() -> Self {
         Self(None)
     }
+}
 
-    pub(crate) fn is_alive(&self) -> bool {
+impl ChangeWatch for Watch {
+    fn is_alive(&self) -> bool {
         true
     }
 }

@@ -5,6 +5,7 @@
 //! is given up, by giving up the liveness lock, as soon as upstream cannot write into it any more. From then on nothing
 //! in it is written here.
 
+use crate::backend::{ProcessEvent, ProducerRegion};
 use crate::kill_points::point;
 use crate::producer::shared::{Inner, Shared};
 use crate::protocol;

@@ -10,7 +10,7 @@
 
 use super::claims;
 use super::takeover::shown_lease_time;
-use crate::backend;
+use crate::backend::{self, ProcessEvent, ProducerRegion};
 use crate::error::SendError;
 use crate::heartbeat::{self, Beat};
 use crate::layout::{self, CELLS, W_SEQUENCE};

@@ -82,22 +82,22 @@ struct Mapped<D: Driver> {
 }
 
 /// The devices of one system, as one process sees them.
-struct Devices<D: Driver> {
+pub(super) struct Devices<D: Driver> {
     driver: D,
     registry: Arc<Registry<Mapped<D>>>,
 }
 
 impl<D: Driver> Devices<D> {
-    fn new(driver: D) -> Self {
+    pub(super) fn new(driver: D) -> Self {
         Self { driver, registry: Arc::new(Registry::new()) }
     }
 
     #[cfg(test)]
-    fn open(&self, device: &Device) -> Result<DeviceMemory<D>, DeviceError> {
+    pub(super) fn open(&self, device: &Device) -> Result<DeviceMemory<D>, DeviceError> {
         self.open_with(device, Cache::Best)
     }
 
-    fn open_with(&self, device: &Device, cache: Cache) -> Result<DeviceMemory<D>, DeviceError> {
+    pub(super) fn open_with(&self, device: &Device, cache: Cache) -> Result<DeviceMemory<D>, DeviceError> {
         let chosen = self.choose(device)?;
         let mapped = self.registry.share(chosen.key(), |place| {
             let mapping = Port::open(&self.driver, &chosen.path)?.map(CacheMode::of(cache))?;
@@ -106,7 +106,7 @@ impl<D: Driver> Devices<D> {
         Ok(DeviceMemory(mapped))
     }
 
-    fn list(&self) -> Result<Vec<(String, String, u64)>, DeviceError> {
+    pub(super) fn list(&self) -> Result<Vec<(String, String, u64)>, DeviceError> {
         let described = |one: Interface| {
             let bytes = self.bytes(&one).unwrap_or(0);
             (one.instance, one.path, bytes)

@@ -11,6 +11,7 @@ mod setup;
 #[cfg(test)]
 mod tests;
 
+use crate::backend::Identity;
 use crate::backend::windows::mapping::Mapping;
 use crate::error::CreateError;
 use crate::error::DeviceError;
@@ -39,9 +40,8 @@ impl DeviceMemory {
         self.0.bytes()
     }
 
-    /// The same for everybody who opens this memory.
-    pub(crate) fn name(&self) -> &str {
-        self.0.name()
+    pub(crate) fn identity(&self) -> Identity {
+        Identity::of_device(&self.0.name().to_lowercase())
     }
 
     pub(crate) fn is_writable(&self) -> bool {

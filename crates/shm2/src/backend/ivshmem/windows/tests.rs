@@ -1,7 +1,7 @@
 //! Choosing, opening and sharing devices, against a driver that behaves like the real one.
 
 use super::fake::{Fake, FakeDevice, Fault, Version};
-use super::{DeviceMemory, Devices};
+use super::handle::{DeviceMemory, Devices, list};
 use crate::error::DeviceError;
 use crate::layout::MIN_REGION;
 use crate::name::ivshmem::{Cache, Device};
@@ -323,7 +323,7 @@ fn only_the_owner_can_release() {
 #[test]
 fn the_real_system_answers() {
     // Without a device, as on most machines: an error that says so, and no crash. With one there is a list.
-    let list = super::list().unwrap();
+    let list = list().unwrap();
     if list.is_empty() {
         let Err(DeviceError::NotHere { found }) = DeviceMemory::open(&Device::Only, Cache::Best) else { panic!() };
         assert_eq!(found, "none");
