@@ -1,15 +1,25 @@
-//! Linux: a region is a file on tmpfs; peers are alive while they hold byte-range locks on it; waiting is a futex. In a
-//! virtual machine it may be the memory of a device.
+//! Linux: a region is a file on tmpfs. Peers are alive while they hold byte-range locks on it; waiting is a futex.
+//!
+//! | module | contents |
+//! |---|---|
+//! | `create`, `takeover`, `existing_file`, `reserve` | creating a region, or using an existing file for one |
+//! | `producer_region`, `consumer_region`, `region_file` | the region, as each side sees it |
+//! | `lock`, `futex`, `mapping` | the system calls |
+//! | `watch`, `wait_for_producer` | inotify: a peer came or went, a producer may have appeared |
+//! | `fork`, `sigbus` | guards against forked children and truncated files |
 
+mod consumer_region;
 mod create;
+pub(super) mod existing_file;
 mod fork;
 mod futex;
-pub(super) mod head;
 mod lock;
 pub(super) mod mapping;
-mod open;
+mod producer_region;
+mod region_file;
 mod reserve;
 mod sigbus;
+mod takeover;
 mod wait_for_producer;
 mod watch;
 
@@ -28,8 +38,8 @@ impl Platform for Linux {
     type Event = futex::Event;
     type Watch = watch::Watch;
     type ProducerWatch = wait_for_producer::ProducerWatch;
-    type OwnedRegion = create::OwnedRegion;
-    type OpenRegion = open::OpenRegion;
+    type OwnedRegion = producer_region::OwnedRegion;
+    type OpenRegion = consumer_region::OpenRegion;
 
     fn create_region<T>(
         spec: &Spec,
@@ -38,11 +48,11 @@ impl Platform for Linux {
         keep: bool,
         begin: impl FnOnce(Self::Mapping, &dyn Fn(&Memory)) -> Result<T, CreateError>,
     ) -> Result<(Self::OwnedRegion, T), CreateError> {
-        create::OwnedRegion::create(spec, bytes, perms, keep, begin)
+        create::create_region(spec, bytes, perms, keep, begin)
     }
 
     fn open_region(spec: &Spec, writable: bool) -> Result<Self::OpenRegion, AttachError> {
-        open::OpenRegion::open(spec, writable)
+        consumer_region::OpenRegion::open(spec, writable)
     }
 
     fn monotonic_ns() -> u64 {

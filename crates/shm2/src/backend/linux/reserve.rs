@@ -1,6 +1,10 @@
-//! Is there room? tmpfs gives memory when a page is first touched and answers a lack of it with SIGBUS, so all memory
-//! is reserved before anybody maps it. A memory cgroup does not refuse but kills, so its headroom is read first.
+//! Reserving a region's memory. tmpfs provides memory when a page is first touched and raises SIGBUS if there is none, so
+//! all memory is reserved before the file is mapped. A memory cgroup does not refuse memory but kills the process, so its
+//! headroom is read first.
 
+use super::create::{create_error, directory};
+use crate::error::CreateError;
+use crate::layout;
 use rustix::fs::{FallocateFlags, fallocate, ftruncate};
 use rustix::io::Errno;
 use std::fs;
@@ -10,11 +14,12 @@ use std::path::Path;
 /// File system type of tmpfs, as `statfs` gives it (`linux/magic.h`).
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
-/// tmpfs undoes a whole call that a signal interrupts: small calls get on under a stream of signals.
+/// Bytes reserved by one call. tmpfs undoes a whole call that a signal interrupts, so a call must be short enough to end
+/// between two signals.
 const PIECE: u64 = 16 << 20;
 
 /// Sets the file's size and reserves the given ranges of it.
-pub(crate) fn reserve(fd: impl AsFd, bytes: u64, ranges: impl Iterator<Item = (u64, u64)>) -> Result<(), Errno> {
+pub(super) fn reserve(fd: impl AsFd, bytes: u64, ranges: impl Iterator<Item = (u64, u64)>) -> Result<(), Errno> {
     ftruncate(&fd, bytes)?;
     for (offset, length) in ranges {
         for piece in (0..length).step_by(PIECE as usize) {
@@ -33,19 +38,56 @@ fn reserve_piece(fd: impl AsFd, offset: u64, length: u64) -> Result<(), Errno> {
     }
 }
 
-/// Free bytes of the file system that holds `path`; `None` if it does not say.
-pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
+/// Compares `needed` bytes with what the file system, the memory cgroup and the machine have left. Without this check a
+/// reservation could make the kernel kill processes.
+pub(super) fn refuse_too_large(path: &Path, needed: u64) -> Result<(), CreateError> {
+    if let Some(free) = free_bytes(directory(path)).filter(|free| *free < needed) {
+        return Err(CreateError::NoSpace { path: path.into(), needed, free });
+    }
+    if !is_memory(directory(path)) {
+        return Ok(());
+    }
+    if let Some(headroom) = cgroup_headroom().filter(|h| *h < needed) {
+        return Err(CreateError::ControlGroup { path: path.into(), needed, headroom });
+    }
+    match available_memory().filter(|available| *available < needed) {
+        Some(available) => Err(CreateError::NoMemory { path: path.into(), needed, available }),
+        None => Ok(()),
+    }
+}
+
+/// All ranges that are ever touched. Of each consumer page that is the first part only.
+pub(super) fn reserved_ranges(bytes: u64) -> impl Iterator<Item = (u64, u64)> {
+    let pages = (0..layout::PAGES).map(|i| (layout::page_offset(i), layout::PAGE_USED));
+    let ends = [(0, layout::PAGES_OFFSET), (layout::ARENA_OFFSET, bytes - layout::ARENA_OFFSET)];
+    ends.into_iter().chain(pages)
+}
+
+/// The error of a failed reservation.
+pub(super) fn no_space(errno: Errno, path: &Path, bytes: u64) -> CreateError {
+    match errno {
+        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => CreateError::NoSpace {
+            path: path.into(),
+            needed: reserved_ranges(bytes).map(|(_, n)| n).sum(),
+            free: free_bytes(directory(path)).unwrap_or_default(),
+        },
+        e => create_error("reserve memory for", path, e),
+    }
+}
+
+/// Free bytes of the file system that holds `path`; `None` if unknown.
+fn free_bytes(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok().filter(|s| s.f_blocks > 0)?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Whether files at `path` are memory.
-pub(crate) fn is_memory(path: &Path) -> bool {
+/// Whether files at `path` are in memory.
+fn is_memory(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|s| s.f_type as u64 == TMPFS_MAGIC)
 }
 
-/// Bytes of memory and swap that the machine can give without ending a process; `None` if it does not say.
-pub(crate) fn available_memory() -> Option<u64> {
+/// Bytes of memory and swap that the machine can provide without killing a process; `None` if unknown.
+fn available_memory() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let field = |name: &str| {
         let line = text.lines().find_map(|l| l.strip_prefix(name))?;
@@ -55,7 +97,7 @@ pub(crate) fn available_memory() -> Option<u64> {
 }
 
 /// Bytes that this process's memory cgroup still allows, or `None` without a limit.
-pub(crate) fn cgroup_headroom() -> Option<u64> {
+fn cgroup_headroom() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     groups.lines().filter_map(headroom_of_line).min()
 }
@@ -74,14 +116,14 @@ fn headroom_of_line(line: &str) -> Option<u64> {
     ancestors(path).filter_map(|group| headroom(&format!("{root}{group}"), limit, usage)).min()
 }
 
-/// A limit of any parent group counts, too.
+/// The limit of each parent group applies, too.
 fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     Path::new(path).ancestors().filter_map(Path::to_str).map(|p| p.trim_end_matches('/'))
 }
 
 fn headroom(group: &str, limit: &str, usage: &str) -> Option<u64> {
     let number = |file: &str| fs::read_to_string(format!("{group}/{file}")).ok()?.trim().parse::<u64>().ok();
-    // The kernel gives up cached files before it kills anybody.
+    // The kernel drops cached files before it kills a process.
     let cache = fs::read_to_string(format!("{group}/memory.stat")).map_or(0, |stat| file_cache(&stat));
     Some(number(limit)?.saturating_sub(number(usage)?.saturating_sub(cache)))
 }
@@ -100,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_other_controllers_have_no_say() {
+    fn lines_of_other_controllers_are_ignored() {
         assert_eq!(headroom_of_line("3:cpu,cpuacct:/x"), None);
         assert_eq!(headroom_of_line("nonsense"), None);
         assert_eq!(file_cache("anon 5\ninactive_file 7\nactive_file 8\nfile_mapped 9\n"), 15);

@@ -1,7 +1,7 @@
 //! Waiting for a producer at a name: its directory and the file that is there are watched.
 
 use super::futex::Event;
-use super::open::identity_at;
+use super::region_file::identity_at;
 use super::watch::{Watch, watch_directory, watch_restart};
 use crate::backend::{AwaitProducer, ChangeWatch, Identity, ProcessEvent};
 use crate::name::Spec;

@@ -1,37 +1,28 @@
-//! Opening a region that somebody else made.
+//! A region file, as a consumer sees it.
 
 use super::fork::{Guard, keep_from_children};
 use super::futex::{Event, wait_any, wake_shared};
 use super::lock::{self, Byte, Kind};
 use super::mapping::Mapping;
+use super::region_file::{identity_of, not_a_file, notify_watchers};
 use super::watch::{Watch, watch_region};
 use crate::backend::{ConsumerRegion, Identity, Wake};
 use crate::error::AttachError;
 use crate::name::Spec;
 use crate::sync::AtomicU32;
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, stat};
+use rustix::fs::{Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Identity of an open file: the number of its file system's device, and its inode.
-pub(super) fn identity_of(stat: &Stat) -> Identity {
-    Identity::new(stat.st_dev, stat.st_ino)
-}
-
-/// The file that `path` leads to now, if any.
-pub(super) fn identity_at(path: &Path) -> Option<Identity> {
-    stat(path).ok().map(|s| identity_of(&s))
-}
-
-/// A region file opened by a consumer. Dropping it gives up every lock held through it.
+/// A region file that a consumer has opened.
 #[derive(Debug)]
 pub(crate) struct OpenRegion {
-    // Before the descriptor: its number must be forgotten before it can be another file's.
+    // Dropped before the descriptor: the number must be unregistered before another file can get it.
     _guard: Guard,
     fd: OwnedFd,
     path: PathBuf,
@@ -41,7 +32,6 @@ pub(crate) struct OpenRegion {
 }
 
 impl OpenRegion {
-    /// Opens the file at `path`, for writing when the consumer is to lease.
     pub(super) fn open(spec: &Spec, writable: bool) -> Result<Self, AttachError> {
         let path = spec.path();
         let access = if writable { OFlags::RDWR } else { OFlags::RDONLY };
@@ -138,24 +128,6 @@ impl ConsumerRegion for OpenRegion {
 
     fn watch(&self, event: &Arc<Event>) -> Option<Watch> {
         watch_region(&self.fd, event)
-    }
-}
-
-/// Opens and closes the file once more, which the watches of the region see.
-pub(super) fn notify_watchers(fd: &OwnedFd) {
-    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    drop(open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()));
-}
-
-/// What stands there instead of a regular file.
-pub(super) fn not_a_file(stat: &Stat) -> Option<&'static str> {
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => None,
-        FileType::Directory => Some("a directory"),
-        FileType::Fifo => Some("a pipe"),
-        FileType::Socket => Some("a socket"),
-        FileType::CharacterDevice | FileType::BlockDevice => Some("a device"),
-        _ => Some("no regular file"),
     }
 }
 

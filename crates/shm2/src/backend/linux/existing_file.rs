@@ -1,4 +1,4 @@
-//! What a producer finds at the beginning of a file: whether it may begin a life in it.
+//! The header of a file that exists before its producer does: whether a generation may begin in it.
 
 use crate::error::CreateError;
 use crate::layout;
@@ -6,10 +6,10 @@ use std::mem::offset_of;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// The first bytes of a file at a region's name.
-pub(in crate::backend) struct Head([u8; 128]);
+/// The first bytes of the file.
+pub(in crate::backend) struct ExistingFile([u8; 128]);
 
-impl Head {
+impl ExistingFile {
     pub(in crate::backend) fn read(fd: &OwnedFd, path: &Path) -> Result<Self, CreateError> {
         let mut bytes = [0; 128];
         let read = rustix::io::pread(fd, &mut bytes, 0);
@@ -29,8 +29,8 @@ impl Head {
         self.long(offset_of!(layout::Header, magic)) == layout::MAGIC
     }
 
-    /// A header to which a producer has not written its magic number, which comes last: it was ended there, or is about to
-    /// write it in another kernel.
+    /// Whether this is a header without its magic number, which a producer writes last. That producer was killed before, or
+    /// runs in another kernel and is about to write it.
     pub(in crate::backend) fn is_unfinished(&self, bytes: u64) -> bool {
         use layout::Header as H;
         let words = [
@@ -61,18 +61,18 @@ impl Head {
             && (self.word(offset_of!(H, version)) != 0 || self.has_only_numbers())
     }
 
-    /// The two numbers that precede the version.
+    /// Whether nothing is written but the two numbers that a producer writes before the version.
     fn has_only_numbers(&self) -> bool {
         let numbers = [offset_of!(layout::Header, generation), offset_of!(layout::Header, first_sequence)];
         (0..self.0.len()).step_by(8).all(|at| numbers.contains(&at) || self.long(at) == 0)
     }
 
-    /// Whether the next producer must go on in this file.
+    /// Whether the next producer must use this file.
     pub(in crate::backend) fn is_kept(&self) -> bool {
         self.is_region() && self.word(offset_of!(layout::Header, kept)) != 0
     }
 
-    /// A region of this version, or memory in which nothing was yet, or not all.
+    /// An error unless this is a region of this version, or an unfinished or empty one.
     pub(in crate::backend) fn check_adoptable(&self, bytes: u64, path: &Path) -> Result<(), CreateError> {
         let version = (self.word(offset_of!(layout::Header, version)) >> 16) as u16;
         match () {

@@ -1,0 +1,111 @@
+//! A region file, as its producer sees it.
+
+use super::fork::Guard;
+use super::futex::{Event, wait_shared, wake_shared};
+use super::lock::{self, Byte, Kind};
+use super::mapping::Mapping;
+use super::region_file::{identity_at, notify_watchers};
+use super::watch::{Watch, watch_region};
+use crate::backend::{Identity, ProducerRegion};
+use crate::error::CreateError;
+use crate::layout;
+use crate::mapped::Memory;
+use crate::protocol;
+use crate::sync::{AtomicU32, Ordering};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens, unlink};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A region file whose liveness byte this process has locked. Its name stays until [`ProducerRegion::remove_name`].
+pub(crate) struct OwnedRegion {
+    // Dropped before the descriptor: the number must be unregistered before another file can get it.
+    pub(super) _guard: Guard,
+    pub(super) fd: OwnedFd,
+    pub(super) path: PathBuf,
+    pub(super) identity: Identity,
+    /// The name is never removed.
+    pub(super) keep: bool,
+}
+
+impl OwnedRegion {
+    /// Maps the whole file and fills the page tables of what a producer uses.
+    pub(super) fn map(&self, bytes: u64) -> Result<Mapping, CreateError> {
+        let mapping = Mapping::new(&self.fd, 0, bytes as usize, true).map_err(|source| CreateError::System {
+            what: "map",
+            path: self.path.clone(),
+            source,
+        })?;
+        mapping.populate(0, layout::PAGES_OFFSET as usize, true);
+        let arena = layout::ARENA_OFFSET as usize;
+        mapping.populate(arena, bytes as usize - arena, true);
+        Ok(mapping)
+    }
+
+    /// Frees the pages of consumers that hold no lock any more. Pages claimed by heartbeat stay: their lease time decides.
+    pub(super) fn clear_dead(&self, memory: &Memory) {
+        let pages = (0..layout::PAGES).map(|index| (index, memory.page(index)));
+        for (index, page) in pages.take_while(|(_, page)| protocol::is_used(&page.claimed)) {
+            let claimed = page.claimed.load(Ordering::Acquire);
+            let by_lock = claimed != layout::FREE && claimed & layout::BY_HEARTBEAT == 0;
+            if by_lock && self.try_lock_page(index) {
+                protocol::clear_page(page, claimed);
+                self.unlock_page(index);
+            }
+        }
+    }
+
+    /// Changes the file's times, which the watches of consumers that wait for a producer report.
+    pub(super) fn announce_generation(&self) {
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let _ = futimens(&self.fd, &Timestamps { last_access: now, last_modification: now });
+    }
+}
+
+impl ProducerRegion for OwnedRegion {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn try_lock_page(&self, index: usize) -> bool {
+        lock::try_lock(&self.fd, Byte::Page(index), Kind::Write).unwrap_or(false)
+    }
+
+    fn unlock_page(&self, index: usize) {
+        lock::unlock(&self.fd, Byte::Page(index));
+    }
+
+    fn has_snapshots(&self) -> bool {
+        lock::is_locked(&self.fd, Byte::Presence, Kind::Write).unwrap_or(true)
+    }
+
+    fn notify_watchers(&self) {
+        notify_watchers(&self.fd);
+    }
+
+    fn remove_name(&self) -> bool {
+        if self.keep || !lock::try_lock(&self.fd, Byte::Takeover, Kind::Write).unwrap_or(false) {
+            return false;
+        }
+        let gone = identity_at(&self.path) != Some(self.identity) || unlink(&self.path).is_ok();
+        lock::unlock(&self.fd, Byte::Takeover);
+        gone
+    }
+
+    fn end_generation(&self) {
+        lock::unlock(&self.fd, Byte::Liveness);
+    }
+
+    fn wake(&self, word: &AtomicU32, _pages: u64) {
+        wake_shared(word);
+    }
+
+    fn wait_for_space(&self, words: &[(&AtomicU32, u32)], timeout: Duration) {
+        wait_shared(words, timeout);
+    }
+
+    fn watch(&self, event: &Arc<Event>) -> Option<Watch> {
+        watch_region(&self.fd, event)
+    }
+}

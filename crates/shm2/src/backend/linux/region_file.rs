@@ -1,0 +1,34 @@
+//! What producers and consumers ask of a region file alike.
+
+use crate::backend::Identity;
+use rustix::fs::{FileType, Mode, OFlags, Stat, open, stat};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+/// Identity of an open file: the number of its file system's device, and its inode.
+pub(super) fn identity_of(stat: &Stat) -> Identity {
+    Identity::new(stat.st_dev, stat.st_ino)
+}
+
+/// Identity of the file that `path` leads to now; `None` if there is none.
+pub(super) fn identity_at(path: &Path) -> Option<Identity> {
+    stat(path).ok().map(|s| identity_of(&s))
+}
+
+/// Opens and closes the file once more: closing any descriptor of it signals the watches on it.
+pub(super) fn notify_watchers(fd: &OwnedFd) {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    drop(open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()));
+}
+
+/// What the file is if it is not a regular file.
+pub(super) fn not_a_file(stat: &Stat) -> Option<&'static str> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => None,
+        FileType::Directory => Some("a directory"),
+        FileType::Fifo => Some("a pipe"),
+        FileType::Socket => Some("a socket"),
+        FileType::CharacterDevice | FileType::BlockDevice => Some("a device"),
+        _ => Some("no regular file"),
+    }
+}

@@ -1,0 +1,160 @@
+//! A file that exists at a region's name before its producer does: removed, or used for another generation.
+//!
+//! A removal holds the *takeover* byte of the file that it removes, and so does the removal at close. While the byte is
+//! locked, the path is seen to lead to that very file still. So no producer removes a name that leads to another region
+//! by now.
+
+use super::create::{create_error, locked};
+use super::existing_file::ExistingFile;
+use super::fork::keep_from_children;
+use super::lock::{self, Byte, Kind};
+use super::producer_region::OwnedRegion;
+use super::region_file::{identity_at, identity_of, not_a_file};
+use super::reserve::{no_space, refuse_too_large, reserve, reserved_ranges};
+use crate::error::CreateError;
+use crate::kill_points::point;
+use crate::layout;
+use rustix::fs::{Mode, OFlags, Stat, fstat, open, unlink};
+use rustix::io::Errno;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+/// Attempts, at intervals of [`RETRY_AFTER`], while another producer holds the takeover byte.
+const ATTEMPTS: u32 = 100;
+const RETRY_AFTER: Duration = Duration::from_millis(5);
+
+/// Removes a dead producer's file from the path. An error if a live producer has the file, or if it is not a region.
+pub(super) fn clear_name(path: &Path) -> Result<(), CreateError> {
+    for _ in 0..ATTEMPTS {
+        if try_clear(path)? {
+            return Ok(());
+        }
+        std::thread::sleep(RETRY_AFTER);
+    }
+    Err(CreateError::TakeoverBlocked { path: path.into() })
+}
+
+/// Locks the file at the path for another generation in it. Returns its size, too: `bytes` if it was empty. `None` if
+/// there is no file.
+pub(super) fn adopt(path: &Path, bytes: u64) -> Result<Option<(OwnedRegion, u64)>, CreateError> {
+    for _ in 0..ATTEMPTS {
+        let Some(fd) = open_leftover(path).map_err(must_be_writable)? else { return Ok(None) };
+        if let Some(region) = try_lock(fd, path)? {
+            let bytes = prepare(&region, bytes)?;
+            return Ok(Some((region, bytes)));
+        }
+        std::thread::sleep(RETRY_AFTER);
+    }
+    Err(CreateError::TakeoverBlocked { path: path.into() })
+}
+
+/// False if another producer holds the takeover byte, or has just put another file at the path.
+fn try_clear(path: &Path) -> Result<bool, CreateError> {
+    let Some(old) = open_leftover(path)? else { return Ok(true) };
+    let _guard = keep_from_children(&old);
+    let stat = regular_file(&old, path)?;
+    let refuse_live = || match locked(lock::is_locked(&old, Byte::Liveness, Kind::Read), path)? {
+        true => Err(CreateError::Busy { path: path.into() }),
+        false => Ok(()),
+    };
+    refuse_live()?;
+    refuse_foreign(&old, path, stat.st_size as u64)?;
+    if !locked(lock::try_lock(&old, Byte::Takeover, Kind::Write), path)? {
+        return Ok(false);
+    }
+    point!("create.takeover-locked");
+    if identity_at(path) != Some(identity_of(&stat)) {
+        return Ok(false);
+    }
+    // In the meantime a producer may have begun another generation in this very file.
+    refuse_live()?;
+    unlink(path).map_err(|e| match e {
+        Errno::PERM | Errno::ACCESS => CreateError::OthersLeftover { path: path.into() },
+        e => create_error("remove the leftover at", path, e),
+    })?;
+    point!("create.cleared");
+    Ok(true)
+}
+
+/// Locks the liveness byte while it holds the takeover byte. `None` if another producer holds the takeover byte, or has
+/// just put another file at the path.
+fn try_lock(fd: OwnedFd, path: &Path) -> Result<Option<OwnedRegion>, CreateError> {
+    let guard = keep_from_children(&fd);
+    let identity = identity_of(&regular_file(&fd, path)?);
+    if !locked(lock::try_lock(&fd, Byte::Takeover, Kind::Write), path)? || identity_at(path) != Some(identity) {
+        return Ok(None);
+    }
+    if !locked(lock::try_lock(&fd, Byte::Liveness, Kind::Write), path)? {
+        return Err(CreateError::Busy { path: path.into() });
+    }
+    lock::unlock(&fd, Byte::Takeover);
+    Ok(Some(OwnedRegion { _guard: guard, fd, path: path.into(), identity, keep: true }))
+}
+
+/// Checks that a generation can begin in the locked file, and reserves its memory. Returns the file's size.
+fn prepare(region: &OwnedRegion, bytes: u64) -> Result<u64, CreateError> {
+    let (fd, path) = (&region.fd, region.path.as_path());
+    // Asked only now: another producer may have given an empty file its size, and ended, before the lock was taken.
+    let stat = fstat(fd).map_err(|e| create_error("look at", path, e))?;
+    let bytes = if stat.st_size == 0 { bytes } else { stat.st_size as u64 };
+    layout::arena_bytes(bytes).ok_or_else(|| CreateError::FileSize { path: path.into(), bytes })?;
+    ExistingFile::read(fd, path)?.check_adoptable(bytes, path)?;
+    let missing = reserved_ranges(bytes).map(|(_, n)| n).sum::<u64>().saturating_sub(stat.st_blocks as u64 * 512);
+    if missing > 0 {
+        refuse_too_large(path, missing)?;
+    }
+    match reserve(fd, bytes, reserved_ranges(bytes)) {
+        Err(e @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => Err(no_space(e, path, bytes)),
+        Err(e) if stat.st_size == 0 => Err(create_error("reserve memory for", path, e)),
+        // Other errors, EOPNOTSUPP for example, come from memory that needs no reservation.
+        _ => Ok(bytes),
+    }
+}
+
+fn open_leftover(path: &Path) -> Result<Option<OwnedFd>, CreateError> {
+    let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    match open(path, flags | OFlags::RDWR, Mode::empty()) {
+        Ok(old) => Ok(Some(old)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(Errno::ACCESS) => match open(path, flags | OFlags::RDONLY, Mode::empty()) {
+            Ok(old) if locked(lock::is_locked(&old, Byte::Liveness, Kind::Read), path)? => {
+                Err(CreateError::Busy { path: path.into() })
+            }
+            Ok(_) => Err(CreateError::OthersLeftover { path: path.into() }),
+            Err(e) => Err(create_error("open", path, e)),
+        },
+        Err(e) => Err(create_error("open", path, e)),
+    }
+}
+
+/// A file that is to be used must be writable. Its owner cannot remove it on behalf of this producer.
+fn must_be_writable(error: CreateError) -> CreateError {
+    match error {
+        CreateError::OthersLeftover { path } => CreateError::Denied { path },
+        other => other,
+    }
+}
+
+fn regular_file(fd: &OwnedFd, path: &Path) -> Result<Stat, CreateError> {
+    let stat = fstat(fd).map_err(|e| create_error("look at", path, e))?;
+    match not_a_file(&stat) {
+        Some(what) => Err(CreateError::NotAFile { path: path.into(), what }),
+        None => Ok(stat),
+    }
+}
+
+/// Only a region that is not kept, or an empty file, which may have been prepared for a region, is removed.
+fn refuse_foreign(old: &OwnedFd, path: &Path, bytes: u64) -> Result<(), CreateError> {
+    let existing = ExistingFile::read(old, path)?;
+    if existing.is_kept() {
+        return Err(CreateError::Kept { path: path.into() });
+    }
+    if bytes == 0 || existing.is_region() {
+        return Ok(());
+    }
+    if existing.is_unfinished(bytes) {
+        return Err(CreateError::Prepared { path: path.into() });
+    }
+    Err(CreateError::Foreign { path: path.into(), what: "not an shm2 region" })
+}
