@@ -1,6 +1,6 @@
 //! An event of this process that may be waited for together with kernel objects.
 
-use super::objects::{self, create_event, create_timer, set, start_timer};
+use super::kernel_objects::{self, create_event, create_timer, set, start_timer};
 use crate::backend::{ProcessEvent, Wake};
 use crate::sync::{AtomicU32, Ordering, fence};
 use std::os::windows::io::OwnedHandle;
@@ -71,7 +71,7 @@ impl Event {
         let all: Vec<_> = others.iter().copied().chain(own).collect();
         // Without a handle of its own it would not be heard.
         let slice = own.is_none().then_some(Duration::from_millis(50));
-        match objects::wait(&all, [timeout, slice].into_iter().flatten().min()) {
+        match kernel_objects::wait(&all, [timeout, slice].into_iter().flatten().min()) {
             Some(index) if index < others.len() => Ok(index),
             Some(_) => Err(Wake::Signal),
             None if slice.is_some() => Err(Wake::Signal),

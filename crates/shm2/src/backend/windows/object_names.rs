@@ -1,6 +1,7 @@
-//! Names of a region's kernel objects.
+//! Names of a region's kernel objects. Other processes open the objects by them, so they are part of the protocol; the
+//! table is in the parent module.
 
-use super::objects::is_session_of_services;
+use super::kernel_objects::is_session_of_services;
 use crate::name::{Place, Section, Spec};
 
 #[derive(Debug, Clone)]
@@ -9,28 +10,32 @@ pub(super) struct ObjectNames(String);
 impl ObjectNames {
     pub(super) fn of(spec: &Spec) -> Self {
         Self(match spec.place() {
-            // For services both are one name, which must not be taken for two.
+            // In the session of services a local name and the global one lead to the same object.
             Place::Section(Section { global, name }) if *global || is_session_of_services() => {
                 format!("Global\\{name}")
             }
             Place::Section(Section { name, .. }) => format!("Local\\{name}"),
-            // No other kind of name comes here.
+            // Files are refused when the name is parsed, and devices have no objects.
             _ => spec.path().display().to_string(),
         })
     }
 
+    /// Root section.
     pub(super) fn root(&self) -> &str {
         &self.0
     }
 
+    /// Mutex of the producer.
     pub(super) fn producer(&self) -> String {
         format!("{}.shm2-producer", self.0)
     }
 
-    pub(super) fn bell(&self) -> String {
+    /// Event: a producer has appeared.
+    pub(super) fn arrival(&self) -> String {
         format!("{}.shm2-bell", self.0)
     }
 
+    /// Data section.
     pub(super) fn data(&self, generation: u64) -> String {
         format!("{}.shm2-{generation:016x}", self.0)
     }
@@ -47,11 +52,13 @@ impl ObjectNames {
         [format!("{data}.s{index}"), format!("{data}.t{index}")]
     }
 
+    /// Event: a consumer has freed space.
     pub(super) fn space(&self, generation: u64) -> String {
         format!("{}.room", self.data(generation))
     }
 
-    pub(super) fn look(&self, generation: u64) -> String {
+    /// Event: a consumer has attached or detached.
+    pub(super) fn changed(&self, generation: u64) -> String {
         format!("{}.look", self.data(generation))
     }
 }

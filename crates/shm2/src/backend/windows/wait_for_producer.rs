@@ -1,8 +1,9 @@
-//! Waiting for a producer at a name: for its bell, an event that stays set once a producer came.
+//! Waiting until a producer appears at a name: its arrival event stays set from a producer's start until a consumer resets
+//! it.
 
-use super::access::Access;
+use super::kernel_objects::{create_event, reset};
 use super::object_names::ObjectNames;
-use super::objects::{create_event, reset};
+use super::security::SecurityDescriptor;
 use crate::backend::ivshmem::DeviceMemory;
 use crate::backend::{AwaitProducer, Event, ProcessEvent};
 use crate::name::{Place, Spec};
@@ -10,18 +11,18 @@ use std::os::windows::io::OwnedHandle;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often to look where nothing tells.
+/// Interval between looks without an arrival event.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Of several consumers that wait, one may reset the bell in the moment in which it rings for another.
+/// Interval with one: of several waiting consumers, one may reset the event at the moment in which it is set for another.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Tells when a producer may have come.
 #[derive(Default)]
 pub(crate) struct ProducerWatch {
-    bell: Option<OwnedHandle>,
-    /// Mapped as long as somebody waits, so that other programs do not get it in between.
+    arrival: Option<OwnedHandle>,
+    /// Keeps the device mapped during the wait: most drivers map for one process at a time, and another could take it.
     device: Option<DeviceMemory>,
-    told: bool,
+    /// True if the last `arm` reset the event and asked its caller to look once more.
+    was_reset: bool,
 }
 
 impl AwaitProducer for ProducerWatch {
@@ -32,27 +33,26 @@ impl AwaitProducer for ProducerWatch {
             }
             return false;
         }
-        if self.told {
-            // It was looked after the last reset, in vain.
-            self.told = false;
+        if std::mem::take(&mut self.was_reset) {
+            // The caller looked after the last reset and found no producer.
             return false;
         }
-        if self.bell.is_none() {
-            // Whoever comes first makes it. It only says that somebody should look, so everyone may ring.
-            let everyone = Access::to_objects(0o666).ok();
-            self.bell = create_event(Some(&ObjectNames::of(spec).bell()), true, everyone.as_ref()).ok();
+        if self.arrival.is_none() {
+            // The first consumer makes the event. It only asks others to look, so everyone may set it.
+            let everyone = SecurityDescriptor::for_objects(0o666).ok();
+            self.arrival = create_event(Some(&ObjectNames::of(spec).arrival()), true, everyone.as_ref()).ok();
         }
-        self.bell.iter().for_each(reset);
-        self.told = self.bell.is_some();
-        self.told
+        self.arrival.iter().for_each(reset);
+        self.was_reset = self.arrival.is_some();
+        self.was_reset
     }
 
     fn wait(&self, event: &Event, seen: u32, timeout: Option<Duration>) {
-        match &self.bell {
-            Some(bell) => {
+        match &self.arrival {
+            Some(arrival) => {
                 let limit = timeout.map_or(LOOK_AGAIN, |t| t.min(LOOK_AGAIN));
-                // However it ends, the caller looks.
-                let _ = event.wait_with(seen, &[bell], Some(limit));
+                // The caller looks again, however the wait ended.
+                let _ = event.wait_with(seen, &[arrival], Some(limit));
             }
             None => {
                 event.wait(seen, Some(timeout.map_or(LOOK_EVERY, |t| t.min(LOOK_EVERY))));

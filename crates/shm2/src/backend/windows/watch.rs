@@ -1,20 +1,33 @@
-//! A producer's thread that tells when a consumer comes, leaves or dies: it waits for the event that consumers set, and for
-//! the mutexes of those who are there.
+//! A producer's watch for consumers that attach, detach or die: a thread that waits for the event that consumers set, and
+//! for the mutexes of the attached consumers.
 
-use super::create::Objects;
-use super::objects::{MOST_WAITED, create_event, release, set, wait};
+use super::kernel_objects::{MAX_WAITED, create_event, set, unlock, wait};
+use super::producer_region::Objects;
 use crate::backend::{ChangeWatch, Event, ProcessEvent};
 use std::os::windows::io::OwnedHandle;
 use std::sync::Arc;
 
-/// Ends the watch when dropped.
+/// Holds the event that ends the thread, if there is one.
 #[derive(Debug)]
 pub(crate) struct Watch(Option<Arc<OwnedHandle>>);
 
 impl Watch {
-    /// Where something else tells.
-    pub(super) fn none() -> Self {
+    /// The watch of a consumer, whose waits include the producer's mutex: no thread is needed.
+    pub(super) fn without_thread() -> Self {
         Self(None)
+    }
+
+    /// Watches the consumers of a producer. `None` if the thread or its event cannot be made.
+    pub(super) fn of_consumers(objects: &Arc<Objects>, event: &Arc<Event>) -> Option<Self> {
+        let stop = Arc::new(create_event(None, false, None).ok()?);
+        let (stopped, objects, event) = (stop.clone(), objects.clone(), event.clone());
+        let run = move || {
+            while wait_for_change(&stopped, &objects) {
+                event.signal();
+            }
+        };
+        std::thread::Builder::new().name("shm2-watch".into()).spawn(run).ok()?;
+        Some(Self(Some(stop)))
     }
 }
 
@@ -30,29 +43,17 @@ impl Drop for Watch {
     }
 }
 
-/// `None` when there is no thread to be had.
-pub(super) fn watch_consumers(objects: &Arc<Objects>, event: &Arc<Event>) -> Option<Watch> {
-    let stop = Arc::new(create_event(None, false, None).ok()?);
-    let (stopped, objects, event) = (stop.clone(), objects.clone(), event.clone());
-    let run = move || {
-        while look(&stopped, &objects) {
-            event.signal();
-        }
-    };
-    std::thread::Builder::new().name("shm2-watch".into()).spawn(run).ok()?;
-    Some(Watch(Some(stop)))
-}
-
-/// Waits for a change; false when it is to stop. Of more than 62 consumers the last ones are only looked after by the
-/// producer's own regular probes.
-fn look(stop: &OwnedHandle, objects: &Objects) -> bool {
-    let present = objects.present(objects.pages.iter().chain(&objects.snapshots)).map(|(_, life)| life);
-    let awaited: Vec<_> = [stop, &objects.look].into_iter().chain(present).take(MOST_WAITED).collect();
+/// False if the thread is to end. Of more than 62 consumers the last ones are not waited for; the producer's own regular
+/// probes find them.
+fn wait_for_change(stop: &OwnedHandle, objects: &Objects) -> bool {
+    let present = objects.present(objects.pages.iter().chain(&objects.snapshots)).map(|(_, mutex)| mutex);
+    let awaited: Vec<_> = [stop, &objects.changed].into_iter().chain(present).take(MAX_WAITED).collect();
     match wait(&awaited, None) {
         Some(0) | None => false,
         Some(1) => true,
-        Some(left) => {
-            release(awaited[left]);
+        Some(index) => {
+            // The wait has locked the mutex of a consumer that is gone.
+            unlock(awaited[index]);
             true
         }
     }

@@ -10,7 +10,7 @@
 //! frames for reading and to wait for them; write, to be a leasing consumer or the next producer.
 //!
 //! # Safety
-//! A descriptor is made by the system from text, lives as long as its [`Access`], and is freed once. Buffers are as large
+//! A descriptor is made by the system from text, lives as long as its [`SecurityDescriptor`], and is freed once. Buffers are as large
 //! as the system is told.
 
 #![allow(unsafe_code)]
@@ -34,21 +34,21 @@ const OBJECT: [u32; 2] = [0x12_0003, 0];
 
 /// A security descriptor.
 #[derive(Debug)]
-pub(super) struct Access(*mut c_void);
+pub(super) struct SecurityDescriptor(*mut c_void);
 
-impl Access {
+impl SecurityDescriptor {
     /// For the data section.
-    pub(super) fn to_data(perms: u32) -> io::Result<Self> {
+    pub(super) fn for_data(perms: u32) -> io::Result<Self> {
         Self::from_text(&text(&user()?, perms, SECTION, false))
     }
 
     /// For the root section, which the same user's next producer must be able to write.
-    pub(super) fn to_root(perms: u32) -> io::Result<Self> {
+    pub(super) fn for_root(perms: u32) -> io::Result<Self> {
         Self::from_text(&text(&user()?, perms, SECTION, true))
     }
 
     /// For events and mutexes.
-    pub(super) fn to_objects(perms: u32) -> io::Result<Self> {
+    pub(super) fn for_objects(perms: u32) -> io::Result<Self> {
         Self::from_text(&text(&user()?, perms, OBJECT, true))
     }
 
@@ -74,7 +74,7 @@ impl Access {
     }
 }
 
-impl Drop for Access {
+impl Drop for SecurityDescriptor {
     fn drop(&mut self) {
         // SAFETY: allocated by the system with LocalAlloc, freed here only.
         unsafe { LocalFree(self.0) };
@@ -149,9 +149,9 @@ mod tests {
     fn the_system_takes_each_of_them() {
         assert!(user().unwrap().starts_with("S-1-"));
         for perms in [0, 0o600, 0o640, 0o660, 0o666, 0o777] {
-            Access::to_data(perms).unwrap();
-            Access::to_root(perms).unwrap();
-            Access::to_objects(perms).unwrap();
+            SecurityDescriptor::for_data(perms).unwrap();
+            SecurityDescriptor::for_root(perms).unwrap();
+            SecurityDescriptor::for_objects(perms).unwrap();
         }
     }
 }

@@ -6,7 +6,7 @@
 
 #![allow(unsafe_code)]
 
-use super::access::Access;
+use super::security::SecurityDescriptor;
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::ptr::{null, null_mut};
@@ -33,7 +33,7 @@ const MODIFY: u32 = 1;
 /// `CREATE_WAITABLE_TIMER_HIGH_RESOLUTION`, Windows 10 1803 and later.
 const HIGH_RESOLUTION: u32 = 2;
 /// What one call can wait for.
-pub(super) const MOST_WAITED: usize = 64;
+pub(super) const MAX_WAITED: usize = 64;
 
 /// Whether an object with this name was there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,10 +56,10 @@ fn owned(handle: HANDLE) -> io::Result<OwnedHandle> {
 
 /// Calls a function that makes or opens an object, and says which of both it did.
 fn made(
-    access: Option<&Access>,
+    access: Option<&SecurityDescriptor>,
     make: impl FnOnce(*const SECURITY_ATTRIBUTES) -> HANDLE,
 ) -> io::Result<(OwnedHandle, Made)> {
-    let attributes = access.map(Access::attributes);
+    let attributes = access.map(SecurityDescriptor::attributes);
     // SAFETY: a plain store to the thread's own word, so that an old error is not taken for a new one.
     unsafe { SetLastError(0) };
     let handle = make(attributes.as_ref().map_or(null(), std::ptr::from_ref));
@@ -69,7 +69,7 @@ fn made(
 }
 
 /// A section of memory that is committed at once: too little memory is an error here, not later.
-pub(super) fn create_section(name: &str, bytes: u64, access: &Access) -> io::Result<(OwnedHandle, Made)> {
+pub(super) fn create_section(name: &str, bytes: u64, access: &SecurityDescriptor) -> io::Result<(OwnedHandle, Made)> {
     let name = wide(name);
     // SAFETY: see the head of this file; no file stands behind it, so memory does.
     made(Some(access), |attributes| unsafe {
@@ -91,7 +91,11 @@ pub(super) fn open_section(name: &str, writable: bool) -> io::Result<OwnedHandle
 }
 
 /// An event that wakes one waiter and is then reset, or, if `manual`, stays set. Without a name for this process alone.
-pub(super) fn create_event(name: Option<&str>, manual: bool, access: Option<&Access>) -> io::Result<OwnedHandle> {
+pub(super) fn create_event(
+    name: Option<&str>,
+    manual: bool,
+    access: Option<&SecurityDescriptor>,
+) -> io::Result<OwnedHandle> {
     let name = name.map(wide);
     let name = name.as_ref().map_or(null(), |name| name.as_ptr());
     // SAFETY: see the head of this file.
@@ -104,7 +108,7 @@ pub(super) fn open_event(name: &str) -> io::Result<OwnedHandle> {
 }
 
 /// A mutex that nobody owns, if it is new.
-pub(super) fn create_mutex(name: &str, access: &Access) -> io::Result<OwnedHandle> {
+pub(super) fn create_mutex(name: &str, access: &SecurityDescriptor) -> io::Result<OwnedHandle> {
     let name = wide(name);
     // SAFETY: see the head of this file.
     let made = made(Some(access), |attributes| unsafe { CreateMutexW(attributes, 0, name.as_ptr()) });
@@ -130,7 +134,7 @@ pub(super) fn reset(event: &OwnedHandle) {
 }
 
 /// Gives up a mutex that this thread took.
-pub(super) fn release(mutex: &OwnedHandle) {
+pub(super) fn unlock(mutex: &OwnedHandle) {
     // SAFETY: a live handle; of a mutex of another thread it is an error that changes nothing.
     unsafe { ReleaseMutex(mutex.as_raw_handle()) };
 }
@@ -138,7 +142,7 @@ pub(super) fn release(mutex: &OwnedHandle) {
 /// Waits for the first of the objects, at most 64 of them, to be signalled; a mutex is then owned by this thread, also
 /// one that its last owner left behind. `None` when the time is over.
 pub(super) fn wait(objects: &[&OwnedHandle], timeout: Option<Duration>) -> Option<usize> {
-    let handles: Vec<_> = objects.iter().take(MOST_WAITED).map(|object| object.as_raw_handle()).collect();
+    let handles: Vec<_> = objects.iter().take(MAX_WAITED).map(|object| object.as_raw_handle()).collect();
     // Rounded up: a wait that is too short by the rest would be repeated again and again.
     let ms = timeout.map_or(INFINITE, |t| t.as_nanos().div_ceil(1_000_000).min(u128::from(INFINITE - 1)) as u32);
     // SAFETY: as many live handles as are said.
@@ -149,15 +153,15 @@ pub(super) fn wait(objects: &[&OwnedHandle], timeout: Option<Duration>) -> Optio
 }
 
 /// Whether this thread could take the mutex, which it then owns.
-pub(super) fn try_take(mutex: &OwnedHandle) -> bool {
+pub(super) fn try_lock(mutex: &OwnedHandle) -> bool {
     wait(&[mutex], Some(Duration::ZERO)).is_some()
 }
 
 /// Whether somebody owns the mutex.
-pub(super) fn is_taken(mutex: &OwnedHandle) -> bool {
-    let free = try_take(mutex);
+pub(super) fn is_locked(mutex: &OwnedHandle) -> bool {
+    let free = try_lock(mutex);
     if free {
-        release(mutex);
+        unlock(mutex);
     }
     !free
 }

@@ -1,10 +1,10 @@
-//! The root section of a region's name: which generation is the current one. It has one page and is used again by each
-//! producer that follows; whoever uses the name keeps it open.
+//! The root section of a region's name: it says which generation is the current one. It has one page, and each following
+//! producer uses it again. Every producer and consumer keeps it open.
 
-use super::access::Access;
+use super::kernel_objects::{create_section, open_section};
 use super::mapping::Mapping;
 use super::object_names::ObjectNames;
-use super::objects::{create_section, open_section};
+use super::security::SecurityDescriptor;
 use crate::backend::{MappedBytes, random_nonzero};
 use crate::sync::{AtomicU64, Ordering};
 use std::io;
@@ -25,18 +25,18 @@ struct Words {
 }
 
 #[derive(Debug)]
-pub(super) struct Root {
+pub(super) struct RootSection {
     mapping: Mapping,
     _section: OwnedHandle,
 }
 
-impl Root {
-    /// For a producer: the section that is there, or a new one. An error of kind `InvalidData` means that it is something
-    /// else.
+impl RootSection {
+    /// For a producer: makes the section or opens the existing one. An error of kind `InvalidData` means that the name is
+    /// that of another program's section.
     pub(super) fn create(names: &ObjectNames, perms: u32) -> io::Result<Self> {
-        let access = Access::to_root(perms)?;
-        // Another user's may be used, but making it asks for more rights than are given.
-        let made = create_section(names.root(), BYTES, &access).map(|(section, _)| section);
+        let descriptor = SecurityDescriptor::for_root(perms)?;
+        // The section of another user may be open to this one, but creating asks for more rights than opening.
+        let made = create_section(names.root(), BYTES, &descriptor).map(|(section, _)| section);
         let section = made.or_else(|e| open_section(names.root(), true).map_err(|_| e))?;
         let root = Self::map(section, true)?;
         match root.words().magic.compare_exchange(0, MAGIC, Ordering::AcqRel, Ordering::Acquire) {
@@ -53,13 +53,13 @@ impl Root {
     fn map(section: OwnedHandle, writable: bool) -> io::Result<Self> {
         let mapping = Mapping::of_whole_section(&section, writable)?;
         if mapping.len() as u64 != BYTES {
-            // Another program's.
+            // Another program's section.
             return Err(io::ErrorKind::InvalidData.into());
         }
         Ok(Self { mapping, _section: section })
     }
 
-    /// What stands first; a region's root begins with [`MAGIC`](Self::is_root).
+    /// First word of the section.
     pub(super) fn magic(&self) -> u64 {
         self.words().magic.load(Ordering::Acquire)
     }
@@ -68,7 +68,7 @@ impl Root {
         self.magic() == MAGIC
     }
 
-    /// The current generation and the size of its data section; `None` when there is none, or it changes right now.
+    /// The current generation and the size of its data section. `None` if there is none, or if it changes at this moment.
     pub(super) fn current(&self) -> Option<(u64, u64)> {
         let words = self.words();
         let generation = words.generation.load(Ordering::Acquire);
@@ -77,37 +77,37 @@ impl Root {
         (generation != 0 && same).then_some((generation, bytes))
     }
 
-    /// Names the current generation.
-    pub(super) fn show(&self, generation: u64, bytes: u64) {
+    /// Makes this the current generation.
+    pub(super) fn set_current(&self, generation: u64, bytes: u64) {
         let words = self.words();
         words.generation.store(0, Ordering::Release);
         words.bytes.store(bytes, Ordering::Release);
         words.generation.store(generation, Ordering::Release);
     }
 
-    /// Says that this generation is over, if it is the current one.
-    pub(super) fn hide(&self, generation: u64) {
+    /// Ends this generation, if it is the current one.
+    pub(super) fn clear_current(&self, generation: u64) {
         let _ = self.words().generation.compare_exchange(generation, 0, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    #[allow(unsafe_code)]
+    #[expect(unsafe_code, reason = "one reference, to words in a mapping")]
     fn words(&self) -> &Words {
-        // SAFETY: the words are atomics and stand at the beginning of a page that lives as long as `self`.
+        // SAFETY: the words are atomics at the beginning of a page that `self` keeps mapped.
         unsafe { self.mapping.base().cast().as_ref() }
     }
 }
 
-/// One number that all who open the section by its name have in common.
+/// A random number that all processes share that open the section by its name.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct SharedNumber {
     number: u64,
-    // It is the same number as long as somebody has it open.
-    _root: Root,
+    // The number lasts as long as any process has the section open.
+    _root: RootSection,
 }
 
-impl Shared {
+impl SharedNumber {
     pub(super) fn open(name: &str) -> io::Result<Self> {
-        let root = Root::map(create_section(name, BYTES, &Access::to_root(0o666)?)?.0, true)?;
+        let root = RootSection::map(create_section(name, BYTES, &SecurityDescriptor::for_root(0o666)?)?.0, true)?;
         let mine = random_nonzero();
         let word = &root.words().generation;
         let number = word.compare_exchange(0, mine, Ordering::AcqRel, Ordering::Acquire).map_or_else(|n| n, |_| mine);

@@ -1,10 +1,10 @@
-//! Opening a region that somebody else made.
+//! A named section, as a consumer sees it.
 
-use super::create::SNAPSHOTS;
-use super::keeper::{self, Kept};
+use super::kernel_objects::{is_locked, open_event, open_mutex, open_section, set, unlock};
+use super::mutex_thread::OwnedMutex;
 use super::object_names::ObjectNames;
-use super::objects::{is_taken, open_event, open_mutex, open_section, release, set};
-use super::root::Root;
+use super::producer_region::SNAPSHOTS;
+use super::root_section::RootSection;
 use super::watch::Watch;
 use crate::backend::{ConsumerRegion, Event, Identity, Mapping, Wake};
 use crate::error::AttachError;
@@ -20,30 +20,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_INVALID_HANDLE};
 
-/// How often a snapshot consumer looks that found no place among those that are woken.
+/// Interval at which a snapshot consumer looks that has no event to be woken by.
 const LOOK_EVERY: Duration = Duration::from_millis(4);
-/// A producer that looks who lives owns a free mutex for a moment.
+/// Attempts to lock a mutex. A producer that probes a free mutex has it locked for a moment.
 const ATTEMPTS: usize = 4;
 
-/// A consumer's place: what shows its life, and what wakes it.
+/// What a consumer has in the current generation: the mutex that shows that it is alive, and the event that wakes it.
 #[derive(Debug)]
 struct Slot {
-    _generation: Kept,
+    _liveness: OwnedMutex,
     wake: OwnedHandle,
 }
 
-/// A region opened by a consumer. Dropping it gives up its place.
+/// A named section that a consumer has opened.
 #[derive(Debug)]
 pub(crate) struct OpenRegion {
     path: PathBuf,
     names: ObjectNames,
     generation: u64,
-    root: Root,
+    root: RootSection,
     section: OwnedHandle,
     whole: Memory,
     producer: OwnedHandle,
     space: OwnedHandle,
-    look: OwnedHandle,
+    changed: OwnedHandle,
     slot: Mutex<Option<Arc<Slot>>>,
 }
 
@@ -51,7 +51,7 @@ impl OpenRegion {
     pub(super) fn open(spec: &Spec, writable: bool) -> Result<Self, AttachError> {
         let path = spec.path();
         let names = ObjectNames::of(spec);
-        let root = Root::open(&names).map_err(|e| open_error("open the root section of", path, e))?;
+        let root = RootSection::open(&names).map_err(|e| open_error("open the root section of", path, e))?;
         if !root.is_root() && root.magic() != 0 {
             return Err(AttachError::NotARegion { path: path.into(), magic: root.magic() });
         }
@@ -61,7 +61,7 @@ impl OpenRegion {
             let expected = layout::MIN_REGION;
             return Err(AttachError::Header { path: path.into(), field: "section size", found: bytes, expected });
         }
-        // What is not there any more belonged to a producer that has just ended.
+        // An object that is missing belonged to a producer that has just ended.
         let of_generation = |what| {
             move |error: io::Error| match open_error(what, path, error) {
                 AttachError::NotFound { path } => AttachError::NoProducer { path },
@@ -71,22 +71,23 @@ impl OpenRegion {
         let section = open_section(&names.data(generation), writable).map_err(of_generation("open the section of"))?;
         let smaller = || AttachError::Header { path: path.into(), field: "section size", found: 0, expected: bytes };
         let length = usize::try_from(bytes).map_err(|_| smaller())?;
-        // The system calls a range beyond the section's end a lack of rights.
+        // For a range beyond the section's end the system reports missing rights.
         let mapping = Mapping::of_section(&section, 0, length, false).map_err(|error| match error.raw_os_error() {
             Some(code) if code as u32 == ERROR_ACCESS_DENIED => smaller(),
             _ => of_generation("map")(error),
         })?;
         let producer = open_mutex(&names.producer()).map_err(of_generation("open the mutex of"))?;
         let event = |name: String| open_event(&name).map_err(of_generation("open an event of"));
-        let (space, look) = (event(names.space(generation))?, event(names.look(generation))?);
+        let (space, changed) = (event(names.space(generation))?, event(names.changed(generation))?);
         let (path, whole, slot) = (path.into(), Memory::new(mapping), Mutex::default());
-        Ok(Self { path, names, generation, root, section, whole, producer, space, look, slot })
+        Ok(Self { path, names, generation, root, section, whole, producer, space, changed, slot })
     }
 
-    fn take(&self, [life, wake]: [String; 2]) -> io::Result<bool> {
+    /// Locks the mutex of a slot. False if another consumer has it.
+    fn try_take(&self, [mutex, event]: [String; 2]) -> io::Result<bool> {
         for _ in 0..ATTEMPTS {
-            if let Some(kept) = keeper::take(&life, open_mutex(&life)?) {
-                *self.slot() = Some(Arc::new(Slot { _generation: kept, wake: open_event(&wake)? }));
+            if let Some(liveness) = OwnedMutex::try_lock(&mutex, open_mutex(&mutex)?) {
+                *self.slot() = Some(Arc::new(Slot { _liveness: liveness, wake: open_event(&event)? }));
                 return Ok(true);
             }
             std::thread::yield_now();
@@ -119,11 +120,11 @@ impl ConsumerRegion for OpenRegion {
 
     fn producer_lives(&self) -> bool {
         let is_current = self.root.current().is_some_and(|(generation, _)| generation == self.generation);
-        is_current && is_taken(&self.producer)
+        is_current && is_locked(&self.producer)
     }
 
     fn try_claim(&self, index: usize) -> io::Result<bool> {
-        self.take(self.names.page(self.generation, index))
+        self.try_take(self.names.page(self.generation, index))
     }
 
     fn unclaim(&self, _index: usize) {
@@ -132,7 +133,7 @@ impl ConsumerRegion for OpenRegion {
 
     fn show_presence(&self) -> io::Result<bool> {
         for index in 0..SNAPSHOTS {
-            if self.take(self.names.snapshot(self.generation, index))? {
+            if self.try_take(self.names.snapshot(self.generation, index))? {
                 return Ok(true);
             }
         }
@@ -140,7 +141,7 @@ impl ConsumerRegion for OpenRegion {
     }
 
     fn notify_watchers(&self) {
-        set(&self.look);
+        set(&self.changed);
     }
 
     fn map(&self, offset: u64, bytes: usize, writable: bool) -> Result<Mapping, AttachError> {
@@ -163,7 +164,7 @@ impl ConsumerRegion for OpenRegion {
         timeout: Option<Duration>,
     ) -> Wake {
         if self.root.current().is_none_or(|(generation, _)| generation != self.generation) {
-            // Its successor has the producer's mutex, or will.
+            // The producer's mutex may belong to the next generation's producer.
             return Wake::Gone;
         }
         let slot = self.slot().clone();
@@ -172,7 +173,7 @@ impl ConsumerRegion for OpenRegion {
         let objects: Vec<_> = [&self.producer].into_iter().chain(wakes).collect();
         match event.wait_with(seen, &objects, [timeout, slice].into_iter().flatten().min()) {
             Ok(0) => {
-                release(&self.producer);
+                unlock(&self.producer);
                 Wake::Gone
             }
             Err(Wake::Timeout) if slice.is_some() => Wake::Signal,
@@ -185,9 +186,9 @@ impl ConsumerRegion for OpenRegion {
         set(&self.space);
     }
 
-    /// Its death ends a wait.
+    /// Each wait includes the producer's mutex.
     fn watch(&self, _event: &Arc<Event>) -> Option<Watch> {
-        Some(Watch::none())
+        Some(Watch::without_thread())
     }
 }
 
@@ -196,7 +197,7 @@ impl Drop for OpenRegion {
         let slot = self.slot().take();
         if slot.is_some() {
             drop(slot);
-            set(&self.look);
+            set(&self.changed);
         }
     }
 }
