@@ -1,7 +1,7 @@
 //! Instructions of the ring's steps, counted by callgrind: `cargo bench -p shm2-benches --bench instructions`. It takes
 //! valgrind and `gungraun-runner` (`cargo install gungraun-runner`).
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(missing_docs)]
 
 use gungraun::prelude::*;
 use shm2_ring::{Receiver, Sender};

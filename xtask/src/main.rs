@@ -1,5 +1,6 @@
 //! The project's tasks: `cargo xtask setup | demo | test | lint | models | faults | newer | vm | windows | asan | miri | fuzz | soak | bench`.
 
+#![deny(clippy::unwrap_used)]
 #![forbid(unsafe_code)]
 
 mod bench;

@@ -46,6 +46,7 @@
 //! epoll or mio needs. For tokio there is the feature of that name.
 
 #![cfg(target_os = "linux")]
+#![deny(clippy::unwrap_used)]
 
 pub mod blob;
 pub mod duplex;

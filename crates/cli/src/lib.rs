@@ -1,5 +1,7 @@
 //! What the command-line tools share: a payload that can be checked, and a summary of what was received.
 
+#![deny(clippy::unwrap_used)]
+
 pub mod pattern;
 pub mod stop;
 pub mod summary;

@@ -11,6 +11,7 @@
 
 // The Rust interface is one registration function, made by a macro; the elements are documented in their modules.
 #![allow(missing_docs)]
+#![deny(clippy::unwrap_used)]
 
 mod allocator;
 mod caps;

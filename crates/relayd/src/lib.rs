@@ -4,6 +4,7 @@
 //! `shm2_relayd` is this library with a command line. [`machine`] decides, [`relay`] carries out; [`demand`] knows who is
 //! connected, [`feed`] runs the input and the splash, [`forward`] is the way into the output.
 
+#![deny(clippy::unwrap_used)]
 #![forbid(unsafe_code)]
 
 pub mod control;

@@ -1,5 +1,6 @@
 //! `shm2_relayd`: the command line of the relay.
 
+#![deny(clippy::unwrap_used)]
 #![forbid(unsafe_code)]
 
 use clap::{CommandFactory, Parser};

@@ -39,6 +39,7 @@
 //! ask for signals for ever, or do nothing.
 
 #![no_std]
+#![deny(clippy::unwrap_used)]
 #![cfg_attr(loom, allow(dead_code))]
 
 #[cfg(any(test, loom))]

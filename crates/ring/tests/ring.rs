@@ -5,7 +5,7 @@
 //! Memory outlives the handles on it. The only other accesses are words that a lying peer would write, and slots that a
 //! closure was just given.
 
-#![allow(clippy::unwrap_used, unsafe_code)]
+#![allow(unsafe_code)]
 
 use proptest::prelude::*;
 use shm2_ring::{AttachError, Corrupt, ELEMENTS_OFFSET, Receiver, RingError, Sender, channel, channel_bufsize};

@@ -44,6 +44,7 @@
 //! The bytes of a region are described in [`layout`] and in `docs/protocol.md`.
 
 #![cfg_attr(all(loom, test), allow(dead_code))]
+#![deny(clippy::unwrap_used)]
 
 #[cfg(not(loom))]
 mod backend;

@@ -1,5 +1,6 @@
 //! Receives frames and checks the content of those that `shm2_producer` sent.
 
+#![deny(clippy::unwrap_used)]
 #![forbid(unsafe_code)]
 
 use clap::{Parser, ValueEnum};

@@ -1,5 +1,6 @@
 //! Sends numbered frames whose every byte can be checked: the counterpart of `shm2_consumer`.
 
+#![deny(clippy::unwrap_used)]
 #![forbid(unsafe_code)]
 
 use clap::{Parser, ValueEnum};
