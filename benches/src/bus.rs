@@ -1,13 +1,14 @@
 //! Calls by D-Bus, through a daemon of their own.
 
+use shm2_testing::ChildGuard;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 use zbus::{Connection, connection, interface};
 
-/// A daemon, which ends with this.
+/// A daemon of its own.
 pub struct Bus {
-    daemon: Child,
+    _daemon: ChildGuard,
     address: String,
 }
 
@@ -25,10 +26,10 @@ impl Bus {
     pub fn start() -> Option<Self> {
         let mut command = Command::new("dbus-daemon");
         command.args(["--session", "--nofork", "--print-address"]).stdout(Stdio::piped());
-        let mut daemon = command.spawn().ok()?;
+        let mut daemon = ChildGuard::spawn(&mut command).ok()?;
         let mut address = String::new();
-        BufReader::new(daemon.stdout.take()?).read_line(&mut address).ok()?;
-        Some(Self { daemon, address: address.trim().into() })
+        BufReader::new(daemon.take_stdout()?).read_line(&mut address).ok()?;
+        Some(Self { _daemon: daemon, address: address.trim().into() })
     }
 
     async fn connect(&self) -> zbus::Result<Connection> {
@@ -50,13 +51,5 @@ impl Bus {
             zbus::Result::Ok(begun.elapsed())
         });
         took.unwrap().as_nanos() as f64 / count as f64
-    }
-}
-
-impl Drop for Bus {
-    fn drop(&mut self) {
-        // Gone already is as well.
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
     }
 }

@@ -9,7 +9,8 @@
 
 use rustix::thread::futex::{self, Flags};
 use shm2::{Consumer, Frame, FrameInfo, FullPolicy, Producer, Start};
-use std::process::{Child, Command};
+use shm2_testing::{ChildGuard, TempRegion};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,7 @@ fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => report(),
-        ["answer", name, size, polled] => answer(name, size.parse()?, polled == "polled"),
+        ["answer", ping, pong, size, polled] => answer(ping, pong, size.parse()?, polled == "polled"),
         ["read", name] => read(name),
         _ => Err("run it without arguments".into()),
     }
@@ -126,35 +127,9 @@ fn raw_futex() -> f64 {
     })
 }
 
-/// A region name of this run; removed with what a failed run leaves there.
-struct Name(String);
-
-impl Name {
-    fn new(what: &str) -> Self {
-        Self(format!("/dev/shm/shm2-bench-{}-{what}", std::process::id()))
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// The other process; ended with this value.
-struct Peer(Child);
-
-impl Peer {
-    fn start(arguments: &[&str]) -> Result<Self> {
-        Ok(Self(Command::new(std::env::current_exe()?).args(arguments).spawn()?))
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// The other process.
+fn peer(arguments: &[&str]) -> Result<ChildGuard> {
+    Ok(ChildGuard::spawn(Command::new(std::env::current_exe()?).args(arguments))?)
 }
 
 fn region(name: &str, frame: usize) -> Result<Producer> {
@@ -180,11 +155,11 @@ fn publish(producer: &mut Producer, size: usize) -> Result<()> {
 }
 
 fn ping_pong(size: usize, polled: bool) -> Result<f64> {
-    let (ping, pong) = (Name::new("ping"), Name::new("pong"));
-    let mut producer = region(&ping.0, size)?;
+    let (ping, pong) = (TempRegion::new(), TempRegion::new());
+    let mut producer = region(&ping, size)?;
     let mode = if polled { "polled" } else { "woken" };
-    let _peer = Peer::start(&["answer", &ping.0, &size.to_string(), mode])?;
-    let mut consumer = Consumer::builder(&pong.0)?.start(Start::Oldest).attach(Some(Duration::from_secs(20)))?;
+    let _peer = peer(&["answer", &ping, &pong, &size.to_string(), mode])?;
+    let mut consumer = Consumer::builder(&pong)?.start(Start::Oldest).attach(Some(Duration::from_secs(20)))?;
     while producer.consumers() == 0 {
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -205,9 +180,9 @@ fn ping_pong(size: usize, polled: bool) -> Result<f64> {
 }
 
 /// The other side of [`ping_pong`].
-fn answer(name: &str, size: usize, polled: bool) -> Result<()> {
-    let mut producer = region(&name.replace("ping", "pong"), size)?;
-    let mut consumer = Consumer::builder(name)?.start(Start::Next).attach(Some(Duration::from_secs(20)))?;
+fn answer(ping: &str, pong: &str, size: usize, polled: bool) -> Result<()> {
+    let mut producer = region(pong, size)?;
+    let mut consumer = Consumer::builder(ping)?.start(Start::Next).attach(Some(Duration::from_secs(20)))?;
     let mut held = None;
     loop {
         let slot = producer.reserve(size)?;
@@ -222,9 +197,9 @@ fn streams() -> Result<f64> {
 }
 
 fn stream() -> Result<f64> {
-    let name = Name::new("stream");
-    let mut producer = Producer::builder(&name.0)?.full_policy(FullPolicy::Block { timeout: None }).create()?;
-    let _peer = Peer::start(&["read", &name.0])?;
+    let name = TempRegion::new();
+    let mut producer = Producer::builder(&name)?.full_policy(FullPolicy::Block { timeout: None }).create()?;
+    let _peer = peer(&["read", &name])?;
     while producer.consumers() == 0 {
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -246,9 +221,9 @@ fn read(name: &str) -> Result<()> {
 
 /// Nanoseconds of `reserve` and `publish` with this many attached consumers that read everything.
 fn added_cost(size: usize, consumers: usize) -> Result<f64> {
-    let name = Name::new("many");
-    let mut producer = region(&name.0, size)?;
-    let attach = || Ok(Consumer::builder(&name.0)?.start(Start::Next).attach(Some(Duration::from_secs(20)))?);
+    let name = TempRegion::new();
+    let mut producer = region(&name, size)?;
+    let attach = || Ok(Consumer::builder(&name)?.start(Start::Next).attach(Some(Duration::from_secs(20)))?);
     let mut readers = (0..consumers).map(|_| attach()).collect::<Result<Vec<_>>>()?;
     let batch = if size < 4096 { 1024 } else { 1 };
     let frames = if size < 4096 { 200_000 } else { 5_000 };

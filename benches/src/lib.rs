@@ -1,7 +1,5 @@
 //! Ways to pass messages, shm2's and others', to be measured beside each other.
 
-#![allow(clippy::unwrap_used)]
-
 pub mod both_ways;
 pub mod bus;
 pub mod chart;

@@ -6,72 +6,21 @@
 
 #![forbid(unsafe_code)]
 
-pub mod bar;
-pub mod process;
-pub mod random;
-
-use rustix::process::{Pid, Signal, kill_process};
+use shm2_testing::{ChildGuard, Signal, process};
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
-use std::ops::Deref;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-/// Longest time for anything that must happen.
-pub const LIMIT: Duration = Duration::from_secs(20);
-/// Time in which a peer must work after a fault. One second is promised, and what it took is printed; a machine that has
-/// other things to do may stop a program for as long.
-pub const RECOVERY: Duration = Duration::from_secs(5);
-
-/// A region name that no other test uses; whatever is left there goes away with it.
-pub struct Name(String);
-
-impl Name {
-    /// A fresh one.
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self(format!("/dev/shm/shm2-test-fault-{}-{number}", std::process::id()))
-    }
-
-    /// The file.
-    pub fn path(&self) -> &Path {
-        Path::new(&self.0)
-    }
-}
-
-impl Deref for Name {
-    type Target = str;
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// Says that a test is not run, and why: for whoever looks at this test, and in the file that `cargo xtask test` shows.
-pub fn skip(why: &str) {
-    println!("skipped: {why}");
-    if let Some(file) = std::env::var_os("SHM2_SKIPPED") {
-        let file = std::fs::OpenOptions::new().append(true).create(true).open(file);
-        let _ = file.and_then(|mut file| std::io::Write::write_all(&mut file, format!("skipped: {why}\n").as_bytes()));
-    }
-}
 
 /// Numbers that a peer reported last.
 pub type Counts = HashMap<String, u64>;
 
 /// A running `shm2_peer`; killed when dropped.
 pub struct Peer {
-    child: Child,
+    child: ChildGuard,
+    stdin: Option<ChildStdin>,
     counts: Arc<Mutex<Counts>>,
 }
 
@@ -105,12 +54,12 @@ impl Peer {
     fn spawn(mut command: Command, arguments: &str, environment: &[(&str, &str)]) -> Self {
         command.args(arguments.split_whitespace()).envs(environment.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = match command.spawn() {
+        let mut child = match ChildGuard::spawn(&mut command) {
             Ok(child) => child,
             Err(error) => panic!("cannot start {:?}: {error}", program()),
         };
         let counts = Arc::new(Mutex::new(Counts::new()));
-        if let Some(stdout) = child.stdout.take() {
+        if let Some(stdout) = child.take_stdout() {
             let counts = counts.clone();
             std::thread::spawn(move || {
                 for line in BufReader::new(stdout).lines().map_while(Result::ok) {
@@ -118,17 +67,18 @@ impl Peer {
                 }
             });
         }
-        Self { child, counts }
+        let stdin = child.take_stdin();
+        Self { child, stdin, counts }
     }
 
     /// A producer at `name`.
-    pub fn producer(name: &Name, options: &str) -> Self {
-        Self::start(&format!("producer {} {options}", &**name))
+    pub fn producer(name: &str, options: &str) -> Self {
+        Self::start(&format!("producer {name} {options}"))
     }
 
     /// A consumer at `name`.
-    pub fn consumer(name: &Name, options: &str) -> Self {
-        Self::start(&format!("consumer {} {options}", &**name))
+    pub fn consumer(name: &str, options: &str) -> Self {
+        Self::start(&format!("consumer {name} {options}"))
     }
 
     /// A count of its last report, 0 if it had none.
@@ -163,7 +113,7 @@ impl Peer {
 
     /// Its end, if it came to that.
     pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().ok().flatten()
+        self.child.ended()
     }
 
     /// Waits for its end.
@@ -171,14 +121,7 @@ impl Peer {
     /// # Panics
     /// When it does not end.
     pub fn wait_end(&mut self) -> ExitStatus {
-        let begun = Instant::now();
-        loop {
-            match self.ended() {
-                Some(status) => return status,
-                None => assert!(begun.elapsed() < LIMIT, "a peer does not end"),
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        self.child.wait()
     }
 
     /// Its process id.
@@ -188,21 +131,17 @@ impl Peer {
 
     /// Sends a signal; one that already ended gets none.
     pub fn signal(&self, signal: Signal) {
-        if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
-            let _ = kill_process(pid, signal);
-        }
+        self.child.signal(signal);
     }
 
     /// Whether it is stopped, as by SIGSTOP.
     pub fn is_stopped(&self) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
-        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+        process::is_stopped(self.id())
     }
 
     /// SIGKILL, and waits for its end.
-    pub fn kill(mut self) {
-        self.signal(Signal::KILL);
-        self.wait_end();
+    pub fn kill(self) {
+        self.child.kill();
     }
 
     /// Passes of its kill point count from here on (`SHM2_POINT_WAITS=1`).
@@ -210,13 +149,13 @@ impl Peer {
     /// # Panics
     /// When it can be told nothing any more.
     pub fn arm(&mut self) {
-        let told = self.child.stdin.as_mut().map(|stdin| std::io::Write::write_all(stdin, b"\n"));
-        assert!(matches!(told, Some(Ok(()))), "a peer cannot be told: {told:?}");
+        let written = self.stdin.as_mut().map(|stdin| stdin.write_all(b"\n"));
+        assert!(matches!(written, Some(Ok(()))), "cannot write to the peer: {written:?}");
     }
 
     /// Asks it to stop in an orderly way.
     pub fn ask_to_stop(&mut self) {
-        drop(self.child.stdin.take());
+        drop(self.stdin.take());
     }
 
     /// Stops it in an orderly way; its last counts.
@@ -228,13 +167,6 @@ impl Peer {
         let status = self.wait_end();
         assert!(status.success(), "a peer failed: {status}: {:?}", self.counts);
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

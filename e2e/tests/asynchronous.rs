@@ -1,7 +1,5 @@
 //! Channels and connections in a tokio runtime.
 
-#![allow(clippy::unwrap_used)]
-
 use shm2_channel::duplex::tokio::{Interface, Listener};
 use shm2_channel::duplex::{Listener as Blocking, Options};
 use shm2_channel::{Receiver, StepError, tokio as channel};

@@ -1,7 +1,8 @@
 //! A consumer whose monotonic clock is days away from its producer's, as after a migration or in a time namespace, gets
 //! every frame and notices every death: no time that a peer wrote decides anything.
 
-use shm2_e2e::{LIMIT, Name, Peer, RECOVERY};
+use shm2_e2e::Peer;
+use shm2_testing::{LIMIT, RECOVERY, TempRegion, skip};
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ fn there_are_time_namespaces() -> bool {
     let there = Command::new(words.next().unwrap_or_default()).args(words).arg("true").status();
     let there = there.is_ok_and(|status| status.success());
     if !there {
-        shm2_e2e::skip("time namespaces cannot be made here (unshare --time needs root and Linux 5.6)");
+        skip("time namespaces cannot be made here (unshare --time needs root and Linux 5.6)");
     }
     there
 }
@@ -28,7 +29,7 @@ fn a_clock_that_is_days_away_changes_nothing() {
         ("pace=20000", "access=snapshot"),
         ("pace=20000 keep=1 lease_ms=400", "access=lease life=heartbeat hold=4 judge=once"),
     ] {
-        let name = Name::new();
+        let name = TempRegion::new();
         let mut far = Peer::start_under(ELSEWHERE, &format!("consumer {} {consumer}", &*name));
         for _ in 0..2 {
             let mut near = Peer::producer(&name, producer);

@@ -2,14 +2,11 @@
 //! device; a program that names it by its path is the host, one that names it `ivshmem://` a guest. What a real guest adds
 //! is tried in a virtual machine (`cargo xtask vm`).
 
-#![allow(clippy::unwrap_used)]
-
-use rustix::process::Signal;
 use shm2::consumer::Overview;
 use shm2::ivshmem::DeviceError;
 use shm2::{Access, AttachError, Consumer, CreateError, FrameInfo, Producer, ReceiveError, layout};
-use shm2_e2e::bar::{BYTES, Bar, peer};
-use shm2_e2e::{LIMIT, RECOVERY, process};
+use shm2_e2e::Peer;
+use shm2_testing::{DeviceFile, LIMIT, RECOVERY, Signal, process};
 use std::fs::{self, OpenOptions};
 use std::time::{Duration, Instant};
 
@@ -21,17 +18,17 @@ const GUEST: &str = "lease_ms=400 pace=500";
 #[test]
 fn frames_go_from_host_to_guests_and_from_a_guest_to_host_and_guest() {
     for from_host in [true, false] {
-        let bar = Bar::new();
+        let bar = DeviceFile::new();
         let (guest, host) = (bar.guest(), bar.host());
         let producer = match from_host {
-            true => peer("producer", host, "keep=1 lease_ms=400 pace=500"),
-            false => peer("producer", &guest, GUEST),
+            true => Peer::producer(host, "keep=1 lease_ms=400 pace=500"),
+            false => Peer::producer(&guest, GUEST),
         };
         let mut consumers = [
-            peer("consumer", &guest, "access=auto"),
-            peer("consumer", &guest, "access=lease hold=3"),
-            peer("consumer", host, "access=auto"),
-            peer("consumer", host, "access=lease hold=3"),
+            Peer::consumer(&guest, "access=auto"),
+            Peer::consumer(&guest, "access=lease hold=3"),
+            Peer::consumer(host, "access=auto"),
+            Peer::consumer(host, "access=lease hold=3"),
         ];
         for consumer in &mut consumers {
             consumer.wait_more("checked", 300, LIMIT);
@@ -50,7 +47,7 @@ fn a_hosts_consumer_may_come_first_to_a_file_that_a_guest_fills() {
     for access in [Access::Auto, Access::Lease, Access::Snapshot] {
         // Prepared, not there yet, used before.
         for state in 0..3 {
-            let bar = Bar::new();
+            let bar = DeviceFile::new();
             match state {
                 1 => fs::remove_file(bar.host()).unwrap(),
                 2 => drop(Producer::builder(bar.host()).unwrap().keep_region(true).create().unwrap()),
@@ -61,7 +58,7 @@ fn a_hosts_consumer_may_come_first_to_a_file_that_a_guest_fills() {
             std::thread::sleep(Duration::from_millis(120));
             if state == 1 {
                 // As a machine does that starts.
-                fs::File::create(bar.host()).unwrap().set_len(BYTES).unwrap();
+                fs::File::create(bar.host()).unwrap().set_len(DeviceFile::BYTES).unwrap();
                 std::thread::sleep(Duration::from_millis(50));
             }
             let mut producer = Producer::builder(&bar.guest()).unwrap().lease_time(LEASE).create().unwrap();
@@ -73,18 +70,18 @@ fn a_hosts_consumer_may_come_first_to_a_file_that_a_guest_fills() {
 
 #[test]
 fn whoever_dies_is_noticed_within_the_lease_time_and_replaced() {
-    let bar = Bar::new();
+    let bar = DeviceFile::new();
     let guest = bar.guest();
-    let mut snapshot = peer("consumer", &guest, "access=snapshot");
-    let mut lease = peer("consumer", &guest, "access=lease hold=4");
-    let mut host = peer("consumer", bar.host(), "access=auto");
+    let mut snapshot = Peer::consumer(&guest, "access=snapshot");
+    let mut lease = Peer::consumer(&guest, "access=lease hold=4");
+    let mut host = Peer::consumer(bar.host(), "access=auto");
     for life in 1..=3 {
-        let mut producer = peer("producer", &guest, GUEST);
+        let mut producer = Peer::producer(&guest, GUEST);
         for consumer in [&mut snapshot, &mut lease, &mut host] {
             consumer.wait("this producer", LEASE * 2 + LIMIT, |c| c.count("attaches") >= life);
             consumer.wait_more("checked", 20, LIMIT);
         }
-        let held = peer("consumer", &guest, "access=lease hold=4 release=never");
+        let held = Peer::consumer(&guest, "access=lease hold=4 release=never");
         producer.wait("its consumers", LIMIT, |p| p.count("consumers") == 2);
         held.kill();
         producer.wait("the others alone", LEASE * 2 + RECOVERY, |p| p.count("consumers") == 1);
@@ -101,16 +98,16 @@ fn whoever_dies_is_noticed_within_the_lease_time_and_replaced() {
 
 #[test]
 fn a_living_producer_is_respected_from_either_side() {
-    let bar = Bar::new();
+    let bar = DeviceFile::new();
     let busy = |place: &str| {
-        let builder = Producer::builder(place).unwrap().size(BYTES).keep_region(true).lease_time(LEASE);
+        let builder = Producer::builder(place).unwrap().size(DeviceFile::BYTES).keep_region(true).lease_time(LEASE);
         matches!(builder.create(), Err(CreateError::Busy { .. }))
     };
-    let mut host = peer("producer", bar.host(), "keep=1 lease_ms=400");
+    let mut host = Peer::producer(bar.host(), "keep=1 lease_ms=400");
     host.wait("its region", LIMIT, |p| p.count("created") == 1);
     assert!(busy(bar.host()) && busy(&bar.guest()));
     host.kill();
-    let mut guest = peer("producer", &bar.guest(), GUEST);
+    let mut guest = Peer::producer(&bar.guest(), GUEST);
     guest.wait("its region", LIMIT, |p| p.count("created") == 1);
     assert!(busy(bar.host()) && busy(&bar.guest()));
     guest.stop();
@@ -120,7 +117,7 @@ fn a_living_producer_is_respected_from_either_side() {
 #[test]
 fn of_two_producers_that_begin_at_once_one_goes_on() {
     for _ in 0..10 {
-        let bar = Bar::new();
+        let bar = DeviceFile::new();
         let guest = bar.guest();
         let create = || Producer::builder(&guest).unwrap().lease_time(LEASE).create();
         let (first, second) = std::thread::scope(|scope| {
@@ -136,13 +133,13 @@ fn of_two_producers_that_begin_at_once_one_goes_on() {
 
 #[test]
 fn a_producer_that_was_paused_for_too_long_finds_its_successor_and_writes_no_more() {
-    let bar = Bar::new();
-    let mut first = peer("producer", &bar.guest(), GUEST);
-    let mut consumer = peer("consumer", &bar.guest(), "access=lease hold=2");
+    let bar = DeviceFile::new();
+    let mut first = Peer::producer(&bar.guest(), GUEST);
+    let mut consumer = Peer::consumer(&bar.guest(), "access=lease hold=2");
     consumer.wait_more("checked", 20, LIMIT);
     first.signal(Signal::STOP);
     consumer.wait("no producer", LEASE * 2 + RECOVERY, |c| c.count("attached") == 0);
-    let mut second = peer("producer", &bar.guest(), GUEST);
+    let mut second = Peer::producer(&bar.guest(), GUEST);
     consumer.wait("the second", LIMIT, |c| c.count("attaches") >= 2);
     first.signal(Signal::CONT);
     let status = first.wait_end();
@@ -155,7 +152,7 @@ fn a_producer_that_was_paused_for_too_long_finds_its_successor_and_writes_no_mor
 
 #[test]
 fn memory_is_snapshot_by_default_and_refuses_what_it_cannot_be() {
-    let bar = Bar::new();
+    let bar = DeviceFile::new();
     let mut producer = Producer::builder(&bar.guest()).unwrap().lease_time(LEASE).create().unwrap();
     producer.send(b"x", &FrameInfo::new()).unwrap();
     for place in [bar.guest(), bar.host().to_owned()] {
@@ -163,13 +160,13 @@ fn memory_is_snapshot_by_default_and_refuses_what_it_cannot_be() {
         assert_eq!(consumer.access(), Some(Access::Snapshot), "{place}");
     }
     let seen = Overview::of(&bar.guest()).unwrap();
-    assert_eq!((seen.newest, seen.bytes, seen.is_kept), (1, BYTES, true));
+    assert_eq!((seen.newest, seen.bytes, seen.is_kept), (1, DeviceFile::BYTES, true));
     let missing = format!("{}-missing", bar.guest());
     let error = Producer::create(&missing).unwrap_err();
     assert!(matches!(error, CreateError::Device { .. }), "{error}");
     let error = Consumer::builder(&missing).unwrap().attach(LONG).unwrap_err();
     assert!(matches!(error, AttachError::Device { .. }), "{error}");
-    let small = Bar::new();
+    let small = DeviceFile::new();
     OpenOptions::new().write(true).open(small.host()).unwrap().set_len(4096).unwrap();
     let error = Producer::create(&small.guest()).unwrap_err().to_string();
     assert!(error.contains("4096"), "{error}");
@@ -184,13 +181,13 @@ fn a_hosts_producer_that_was_paused_gives_way_to_a_guests() {
         ("lease_ms=400 pace=300 most=64", "lease_ms=400 pace=50000 least=200 most=400"),
         ("lease_ms=100 pace=300 most=64", "lease_ms=2000 pace=50000 least=200 most=400"),
     ] {
-        let bar = Bar::new();
-        let mut host = peer("producer", bar.host(), &format!("keep=1 {options}"));
+        let bar = DeviceFile::new();
+        let mut host = Peer::producer(bar.host(), &format!("keep=1 {options}"));
         host.wait_more("published", 200, LIMIT);
         host.signal(Signal::STOP);
-        let mut guest = peer("producer", &bar.guest(), its_options);
+        let mut guest = Peer::producer(&bar.guest(), its_options);
         guest.wait("its region", LIMIT, |p| p.count("created") == 1);
-        let mut consumer = peer("consumer", &bar.guest(), "access=lease hold=5");
+        let mut consumer = Peer::consumer(&bar.guest(), "access=lease hold=5");
         consumer.wait_more("checked", 6, LIMIT);
         host.signal(Signal::CONT);
         assert_eq!(host.wait_end().code(), Some(3), "it says that it was replaced");
@@ -203,9 +200,9 @@ fn a_hosts_producer_that_was_paused_gives_way_to_a_guests() {
 
 #[test]
 fn a_living_region_that_is_not_kept_is_not_taken_over_unnoticed() {
-    let bar = Bar::new();
+    let bar = DeviceFile::new();
     fs::remove_file(bar.host()).unwrap();
-    let mut producer = Producer::builder(bar.host()).unwrap().size(BYTES).create().unwrap();
+    let mut producer = Producer::builder(bar.host()).unwrap().size(DeviceFile::BYTES).create().unwrap();
     let sending = std::thread::scope(|scope| {
         let guest = bar.guest();
         let attempt = scope.spawn(move || Producer::builder(&guest).unwrap().lease_time(LEASE).create());
@@ -220,7 +217,7 @@ fn a_living_region_that_is_not_kept_is_not_taken_over_unnoticed() {
 
 #[test]
 fn memory_that_upstream_still_writes_is_not_given_away() {
-    let bar = Bar::new();
+    let bar = DeviceFile::new();
     let create = || Producer::builder(&bar.guest()).unwrap().lease_time(LEASE).create();
     let mut producer = create().unwrap();
     let slot = producer.reserve(1000).unwrap();
@@ -237,8 +234,8 @@ fn memory_that_upstream_still_writes_is_not_given_away() {
 #[test]
 fn a_file_that_is_truncated_is_an_error() {
     for access in [Access::Snapshot, Access::Lease] {
-        let bar = Bar::new();
-        let mut producer = peer("producer", &bar.guest(), "lease_ms=400 least=5000");
+        let bar = DeviceFile::new();
+        let mut producer = Peer::producer(&bar.guest(), "lease_ms=400 least=5000");
         let mut consumer = Consumer::builder(&bar.guest()).unwrap().access(access).attach(LONG).unwrap();
         (0..20).for_each(|_| drop(consumer.next(LONG).unwrap()));
         OpenOptions::new().write(true).open(bar.host()).unwrap().set_len(layout::ARENA_OFFSET).unwrap();
@@ -258,9 +255,9 @@ fn a_file_that_is_truncated_is_an_error() {
 
 #[test]
 fn looking_costs_little_when_nothing_comes() {
-    let bar = Bar::new();
-    let _producer = peer("idle-producer", bar.host(), "keep=1");
-    let mut consumer = peer("idle-consumer", &bar.guest(), "");
+    let bar = DeviceFile::new();
+    let _producer = Peer::start(&format!("idle-producer {} keep=1", bar.host()));
+    let mut consumer = Peer::start(&format!("idle-consumer {} ", bar.guest()));
     consumer.wait("the only frame", LIMIT, |c| c.count("checked") == 1);
     std::thread::sleep(Duration::from_millis(300));
     let looks = || process::switches(consumer.id());

@@ -1,11 +1,8 @@
 //! Lives that follow each other in memory that no common kernel watches: after a wipe, a killed producer, a lie.
 
-#![allow(clippy::unwrap_used)]
-
-use rustix::process::Signal;
 use shm2::{Access, Consumer, CreateError, FrameInfo, FullPolicy, Producer, ReceiveError, SendError, Start, layout};
-use shm2_e2e::bar::{BYTES, Bar, peer};
-use shm2_e2e::{LIMIT, RECOVERY};
+use shm2_e2e::Peer;
+use shm2_testing::{DeviceFile, LIMIT, RECOVERY, Signal};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
@@ -16,20 +13,19 @@ const LEASE: Duration = Duration::from_millis(400);
 #[test]
 fn a_region_that_is_wiped_while_in_use_is_made_anew() {
     // The firmware of a starting machine may clear all of a device's memory, or the beginning.
-    for bytes in [128, 4096, layout::ARENA_OFFSET, BYTES] {
+    for bytes in [128, 4096, layout::ARENA_OFFSET, DeviceFile::BYTES] {
         for from_host in [true, false] {
-            let bar = Bar::new();
+            let bar = DeviceFile::new();
             let place = if from_host { bar.host().to_owned() } else { bar.guest() };
             let options = if from_host { "keep=1 lease_ms=400 caps=7" } else { "lease_ms=400 caps=7" };
-            let mut producer = peer("producer", &place, options);
-            let mut consumers =
-                ["access=snapshot", "access=lease"].map(|access| peer("consumer", &bar.guest(), access));
+            let mut producer = Peer::producer(&place, options);
+            let mut consumers = ["access=snapshot", "access=lease"].map(|access| Peer::consumer(&bar.guest(), access));
             for round in 1..=2 {
                 for consumer in &mut consumers {
                     consumer.wait("the life", LIMIT, |c| c.count("attaches") >= round && c.count("attached") == 1);
                     consumer.wait_more("checked", 20, LIMIT);
                 }
-                bar.wipe(bytes);
+                bar.clear(bytes);
                 for consumer in &mut consumers {
                     consumer.wait("the next life", LIMIT, |c| c.count("attaches") > round);
                 }
@@ -42,11 +38,11 @@ fn a_region_that_is_wiped_while_in_use_is_made_anew() {
 
 #[test]
 fn a_wiped_region_is_mended_without_a_frame_and_its_caps_come_with_the_next() {
-    let bar = Bar::new();
+    let bar = DeviceFile::new();
     let mut producer = Producer::builder(bar.host()).unwrap().keep_region(true).lease_time(LEASE).create().unwrap();
     producer.set_caps(b"video/x-raw").unwrap();
     producer.send(b"before", &FrameInfo::new()).unwrap();
-    bar.wipe(BYTES);
+    bar.clear(DeviceFile::BYTES);
     let consumer = Consumer::builder(&bar.guest()).unwrap().start(Start::Next);
     let mut consumer = consumer.attach(LONG).unwrap();
     producer.send(b"after", &FrameInfo::new()).unwrap();
@@ -59,13 +55,13 @@ fn a_wiped_region_is_mended_without_a_frame_and_its_caps_come_with_the_next() {
 #[test]
 fn a_wipe_that_leaves_the_beginning_is_mended_too() {
     // Firmware that was interrupted goes on behind what the producer has mended by then.
-    let bar = Bar::new();
-    let mut producer = peer("producer", bar.host(), "keep=1 lease_ms=400");
+    let bar = DeviceFile::new();
+    let mut producer = Peer::producer(bar.host(), "keep=1 lease_ms=400");
     let builder = Consumer::builder(&bar.guest()).unwrap().access(Access::Lease).start(Start::Next);
     let mut consumer = builder.attach(LONG).unwrap();
     (0..20).for_each(|_| drop(consumer.next(LONG).unwrap()));
     let file = OpenOptions::new().write(true).open(bar.host()).unwrap();
-    file.write_all_at(&vec![0; (BYTES - 256) as usize], 256).unwrap();
+    file.write_all_at(&vec![0; (DeviceFile::BYTES - 256) as usize], 256).unwrap();
     let begun = Instant::now();
     while consumer.stats().attaches < 2 {
         assert!(begun.elapsed() < LIMIT, "the next life never comes");
@@ -79,14 +75,14 @@ fn a_wipe_that_leaves_the_beginning_is_mended_too() {
 
 #[test]
 fn an_owner_from_before_a_wipe_takes_nothing_from_the_next_one() {
-    let bar = Bar::new();
-    let mut producer = peer("producer", bar.host(), "keep=1 lease_ms=400 pace=500");
+    let bar = DeviceFile::new();
+    let mut producer = Peer::producer(bar.host(), "keep=1 lease_ms=400 pace=500");
     // It looks at no bytes, which the wipe changes.
-    let mut old = peer("idle-consumer", &bar.guest(), "access=lease");
+    let mut old = Peer::start(&format!("idle-consumer {} access=lease", bar.guest()));
     old.wait_more("checked", 20, LIMIT);
     old.signal(Signal::STOP);
-    bar.wipe(BYTES);
-    let mut new = peer("consumer", &bar.guest(), "access=lease hold=4");
+    bar.clear(DeviceFile::BYTES);
+    let mut new = Peer::consumer(&bar.guest(), "access=lease hold=4");
     new.wait_more("checked", 50, LIMIT);
     old.signal(Signal::CONT);
     old.wait_more("checked", 50, LIMIT);
@@ -99,16 +95,16 @@ fn an_owner_from_before_a_wipe_takes_nothing_from_the_next_one() {
 
 #[test]
 fn a_dead_consumer_of_the_life_before_is_not_waited_for() {
-    let bar = Bar::new();
-    let mut producer = peer("producer", &bar.guest(), "lease_ms=1000");
-    let mut consumer = peer("consumer", &bar.guest(), "access=lease");
+    let bar = DeviceFile::new();
+    let mut producer = Peer::producer(&bar.guest(), "lease_ms=1000");
+    let mut consumer = Peer::consumer(&bar.guest(), "access=lease");
     consumer.wait_more("checked", 5, LIMIT);
     producer.wait("its consumer", LIMIT, |p| p.count("consumers") == 1);
     consumer.kill();
     producer.kill();
     let next = Producer::builder(&bar.guest()).unwrap().create().unwrap();
     assert_eq!(next.consumers(), 0);
-    let mut consumer = peer("consumer", &bar.guest(), "access=lease");
+    let mut consumer = Peer::consumer(&bar.guest(), "access=lease");
     consumer.wait("the next producer", LIMIT, |c| c.count("attaches") == 1);
     assert_eq!(next.consumers(), 1);
 }
@@ -116,7 +112,7 @@ fn a_dead_consumer_of_the_life_before_is_not_waited_for() {
 /// Consumers would take a beat before the new generation stands for one of the dead producer.
 #[test]
 fn nobody_beats_for_a_dead_producer() {
-    let bar = Bar::new();
+    let bar = DeviceFile::new();
     let lease = Duration::from_millis(100);
     let create = || Producer::builder(&bar.guest()).unwrap().lease_time(lease).create().unwrap();
     drop(create());
@@ -148,7 +144,7 @@ fn nobody_beats_for_a_dead_producer() {
 /// A consumer on another machine takes the beacon for a reading of this producer's clock.
 #[test]
 fn no_life_begins_with_the_clock_of_the_one_before() {
-    let bar = Bar::new();
+    let bar = DeviceFile::new();
     let mut before = 0;
     for name in [bar.host().to_owned(), bar.guest()] {
         let begun = shm2::monotonic_ns();
@@ -167,7 +163,7 @@ fn no_life_begins_with_the_clock_of_the_one_before() {
 
 #[test]
 fn a_stray_number_that_comes_back_is_looked_at_anew() {
-    let bar = Bar::new();
+    let bar = DeviceFile::new();
     let mut producer = Producer::builder(bar.host()).unwrap().keep_region(true).create().unwrap();
     let file = OpenOptions::new().read(true).write(true).open(bar.host()).unwrap();
     let mut own = [0; 8];
@@ -191,7 +187,7 @@ fn a_stray_number_that_comes_back_is_looked_at_anew() {
 
 #[test]
 fn a_taken_over_producer_gets_its_own_error() {
-    let bar = Bar::new();
+    let bar = DeviceFile::new();
     let mut producer = Producer::builder(&bar.guest()).unwrap().create().unwrap();
     producer.send(b"x", &FrameInfo::new()).unwrap();
     let file = OpenOptions::new().write(true).open(bar.host()).unwrap();
@@ -206,7 +202,7 @@ fn a_taken_over_producer_gets_its_own_error() {
 /// What was filled in before a wipe is zeros after it: neither a reservation nor a part of one brings that to a consumer.
 #[test]
 fn a_frame_that_was_wiped_before_it_was_published_is_dropped_and_counted() {
-    let bar = Bar::new();
+    let bar = DeviceFile::new();
     let mut producer = Producer::builder(bar.host()).unwrap().keep_region(true).lease_time(LEASE).create().unwrap();
     let info = FrameInfo::new();
     let filled = |producer: &mut Producer| {
@@ -215,7 +211,7 @@ fn a_frame_that_was_wiped_before_it_was_published_is_dropped_and_counted() {
         reservation
     };
     let (whole, part, mut late) = (filled(&mut producer), filled(&mut producer), filled(&mut producer));
-    bar.wipe(BYTES);
+    bar.clear(DeviceFile::BYTES);
     for _ in 0..2 {
         assert!(matches!(late.write_at(0, b"late"), Err(SendError::Cleared { bytes: 6 })));
     }
@@ -242,13 +238,13 @@ fn a_frame_that_was_wiped_before_it_was_published_is_dropped_and_counted() {
 #[test]
 fn what_was_reserved_before_a_successor_came_is_not_written_and_beats_no_more() {
     for closes in [false, true] {
-        let bar = Bar::new();
+        let bar = DeviceFile::new();
         let mut producer = Producer::builder(&bar.guest()).unwrap().lease_time(LEASE).create().unwrap();
         let mut reservation = producer.reserve(100).unwrap();
         if closes {
             drop(producer);
         }
-        let file = bar.file();
+        let file = bar.open();
         let heart = || {
             let mut word = [0; 8];
             file.read_exact_at(&mut word, 672).unwrap();
@@ -275,10 +271,10 @@ fn what_was_reserved_before_a_successor_came_is_not_written_and_beats_no_more() 
 /// A producer that is ended while it clears a page leaves it as nobody's.
 #[test]
 fn a_page_that_was_being_cleared_is_free_after_the_lease_time() {
-    let bar = Bar::new();
+    let bar = DeviceFile::new();
     let create = || Producer::builder(&bar.guest()).unwrap().lease_time(LEASE).create().unwrap();
     let producer = create();
-    let mut consumer = peer("consumer", &bar.guest(), "access=lease");
+    let mut consumer = Peer::consumer(&bar.guest(), "access=lease");
     consumer.wait("the region", LIMIT, |c| c.count("attaches") == 1);
     consumer.kill();
     drop(producer);
@@ -286,10 +282,10 @@ fn a_page_that_was_being_cleared_is_free_after_the_lease_time() {
     let at = layout::page_offset(0) + 12;
     let claimed = || {
         let mut word = [0; 4];
-        bar.file().read_exact_at(&mut word, at).unwrap();
+        bar.open().read_exact_at(&mut word, at).unwrap();
         u32::from_le_bytes(word)
     };
-    bar.file().write_all_at(&(layout::CLAIMING | layout::BY_HEARTBEAT).to_le_bytes(), at).unwrap();
+    bar.open().write_all_at(&(layout::CLAIMING | layout::BY_HEARTBEAT).to_le_bytes(), at).unwrap();
     let next = create();
     let begun = Instant::now();
     while claimed() != layout::FREE {
@@ -302,13 +298,13 @@ fn a_page_that_was_being_cleared_is_free_after_the_lease_time() {
 /// The magic number comes last. Whoever is ended before it, or writes at the same time in another kernel, leaves a part.
 #[test]
 fn a_header_of_which_a_part_is_written_is_no_foreign_file() {
-    let bar = Bar::new();
+    let bar = DeviceFile::new();
     drop(Producer::builder(bar.host()).unwrap().keep_region(true).create().unwrap());
     let mut header = [0; 128];
-    bar.file().read_exact_at(&mut header, 0).unwrap();
+    bar.open().read_exact_at(&mut header, 0).unwrap();
     for written in [12, 16, 24, 32, 40, 48, 64, 100, 128] {
-        bar.wipe(BYTES);
-        bar.file().write_all_at(&header[8..written], 8).unwrap();
+        bar.clear(DeviceFile::BYTES);
+        bar.open().write_all_at(&header[8..written], 8).unwrap();
         let mut producer = Producer::builder(bar.host()).unwrap().keep_region(true).create().unwrap();
         let mut consumer = Consumer::builder(bar.host()).unwrap().attach(LONG).unwrap();
         producer.send(b"x", &FrameInfo::new()).unwrap();
@@ -322,16 +318,16 @@ fn a_header_of_which_a_part_is_written_is_no_foreign_file() {
 fn a_wipe_that_takes_its_time_brings_no_zeros_to_consumers_that_copy() {
     const STEP: usize = 64 * 1024;
     for from_host in [true, false] {
-        let bar = Bar::new();
+        let bar = DeviceFile::new();
         let place = if from_host { bar.host().to_owned() } else { bar.guest() };
         let mut producer =
-            peer("producer", &place, "keep=1 lease_ms=400 caps=7 least=2000 most=6000 pace=2000 history=100");
-        let mut consumer = peer("consumer", &bar.guest(), "access=snapshot");
+            Peer::producer(&place, "keep=1 lease_ms=400 caps=7 least=2000 most=6000 pace=2000 history=100");
+        let mut consumer = Peer::consumer(&bar.guest(), "access=snapshot");
         for round in 1..=3 {
             consumer.wait("the life", LIMIT, |c| c.count("attaches") >= round && c.count("attached") == 1);
             consumer.wait_more("checked", 20, LIMIT);
-            let file = bar.file();
-            for at in (0..BYTES).step_by(STEP) {
+            let file = bar.open();
+            for at in (0..DeviceFile::BYTES).step_by(STEP) {
                 file.write_all_at(&[0; STEP], at).unwrap();
                 std::thread::sleep(Duration::from_millis(4));
             }
@@ -347,11 +343,11 @@ fn a_wipe_that_takes_its_time_brings_no_zeros_to_consumers_that_copy() {
 /// The bytes of another program look like no part of a header.
 #[test]
 fn what_is_no_part_of_a_header_is_a_foreign_file() {
-    let bar = Bar::new();
+    let bar = DeviceFile::new();
     for (at, text) in [(16, "a database"), (24, "0123456789abcdef0123456789"), (56, "MY PRECIOUS DATA"), (120, "tail")]
     {
-        bar.wipe(BYTES);
-        bar.file().write_all_at(text.as_bytes(), at).unwrap();
+        bar.clear(DeviceFile::BYTES);
+        bar.open().write_all_at(text.as_bytes(), at).unwrap();
         for place in [bar.host().to_owned(), bar.guest()] {
             let error = Producer::builder(&place).unwrap().keep_region(true).create().unwrap_err();
             assert!(matches!(error, CreateError::NotAdoptable { .. }), "{place}, {text}: {error}");
@@ -362,7 +358,7 @@ fn what_is_no_part_of_a_header_is_a_foreign_file() {
 /// Nothing is published until the memory is quiet: caps and the end wait for that, frames under `block` too.
 #[test]
 fn after_a_wipe_caps_frames_under_block_and_the_end_wait_until_the_memory_is_quiet() {
-    let bar = Bar::new();
+    let bar = DeviceFile::new();
     let policy = FullPolicy::Block { timeout: Some(LIMIT) };
     let builder = Producer::builder(bar.host()).unwrap().keep_region(true).lease_time(LEASE).full_policy(policy);
     let mut producer = builder.create().unwrap();
@@ -370,13 +366,13 @@ fn after_a_wipe_caps_frames_under_block_and_the_end_wait_until_the_memory_is_qui
     let mut consumer = builder.attach(LONG).unwrap();
     producer.send(b"before", &FrameInfo::new()).unwrap();
     assert_eq!(consumer.next(LONG).unwrap().to_vec(), b"before");
-    bar.wipe(BYTES);
+    bar.clear(DeviceFile::BYTES);
     producer.set_caps(b"video/x-raw").unwrap();
-    bar.wipe(BYTES);
+    bar.clear(DeviceFile::BYTES);
     producer.send(b"after", &FrameInfo::new()).unwrap();
     let frame = consumer.next(LONG).unwrap();
     assert_eq!((frame.to_vec(), frame.caps().map(|(_, text)| text)), (b"after".to_vec(), Some(&b"video/x-raw"[..])));
-    bar.wipe(BYTES);
+    bar.clear(DeviceFile::BYTES);
     producer.end_of_stream().unwrap();
     assert!(matches!(consumer.next(LONG), Err(ReceiveError::EndOfStream)));
     assert_eq!(producer.handle().stats().dropped_newest, 0);
@@ -395,18 +391,18 @@ impl Drop for Wipe {
 /// What goes with a frame is dropped in the middle of a reservation.
 #[test]
 fn no_memory_is_given_out_while_it_is_wiped() {
-    let bar = Bar::new();
+    let bar = DeviceFile::new();
     let mut producer = Producer::builder(bar.host()).unwrap().keep_region(true).lease_time(LEASE).create().unwrap();
     let info = FrameInfo::new();
     let large = producer.reserve(300_000).unwrap();
-    producer.publish_part(&large, 0..300_000, &info, &[], Box::new(Wipe(bar.file()))).unwrap();
+    producer.publish_part(&large, 0..300_000, &info, &[], Box::new(Wipe(bar.open()))).unwrap();
     drop(large);
     for bytes in [10, 10, 10, 10, 300_000] {
         producer.send(&vec![1; bytes], &info).unwrap();
     }
     let reserved = producer.reserve(1000);
     let mut state = [0];
-    bar.file().read_exact_at(&mut state, 512).unwrap();
+    bar.open().read_exact_at(&mut state, 512).unwrap();
     // The wipe may be over by now.
     assert!(matches!(reserved, Err(SendError::Recovering)) || state == [1], "{reserved:?}");
     let begun = Instant::now();
@@ -420,19 +416,19 @@ fn no_memory_is_given_out_while_it_is_wiped() {
 /// is none of that producer's.
 #[test]
 fn a_producer_that_waits_for_the_end_of_a_wipe_takes_its_own_heart_for_nobodys() {
-    let bar = Bar::new();
+    let bar = DeviceFile::new();
     let mut producer = Producer::builder(bar.host()).unwrap().keep_region(true).lease_time(LEASE).create().unwrap();
-    bar.wipe(BYTES);
+    bar.clear(DeviceFile::BYTES);
     let begun = Instant::now();
     let generation = || {
         let mut word = [0; 8];
-        bar.file().read_exact_at(&mut word, 24).map(|()| u64::from_le_bytes(word)).unwrap()
+        bar.open().read_exact_at(&mut word, 24).map(|()| u64::from_le_bytes(word)).unwrap()
     };
     while generation() == 0 {
         assert!(begun.elapsed() < LIMIT, "the wipe is not seen");
     }
-    bar.file().write_all_at(&2u32.to_le_bytes(), 116).unwrap();
-    bar.file().write_all_at(&0x0123_4567_u64.to_le_bytes(), 24).unwrap();
+    bar.open().write_all_at(&2u32.to_le_bytes(), 116).unwrap();
+    bar.open().write_all_at(&0x0123_4567_u64.to_le_bytes(), 24).unwrap();
     while let Err(error) = producer.send(b"after", &FrameInfo::new()) {
         assert!(matches!(error, SendError::Recovering) && begun.elapsed() < LIMIT, "{error}");
         std::thread::sleep(Duration::from_millis(10));

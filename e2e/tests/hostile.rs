@@ -1,136 +1,33 @@
 //! Every word of header, ring cells and consumer pages is set to what it must not be, at rest and while both sides run:
 //! an error with its own name or nothing at all, but no end, no hang, and no memory without bound.
 
-#![allow(clippy::unwrap_used)]
-
 use shm2::consumer::Access;
 use shm2::{AttachError, Consumer, FrameInfo, Producer, ReceiveError, Start, Violation, layout};
-use shm2_e2e::process::peak_bytes;
-use shm2_e2e::random::Random;
-use shm2_e2e::{LIMIT, Name, Peer, RECOVERY};
+use shm2_e2e::Peer;
+use shm2_e2e::rng::Random;
+use shm2_testing::words::{CELL, HEADER, PAGE, Word, corrupt_one, read, write, wrong_values};
+use shm2_testing::{LIMIT, RECOVERY, Rng, TempRegion, process};
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 const LONG: Option<Duration> = Some(Duration::from_secs(10));
 const SHORT: Option<Duration> = Some(Duration::from_millis(2));
 const ACCESSES: [Access; 2] = [Access::Lease, Access::Snapshot];
 
-/// A word of the region: name, offset from the start of its section, bytes.
-type Word = (&'static str, u64, usize);
-
-/// docs/protocol.md, section 2.
-const HEADER: &[Word] = &[
-    ("magic", 0, 8),
-    ("version", 8, 4),
-    ("header_bytes", 12, 4),
-    ("region_bytes", 16, 8),
-    ("generation", 24, 8),
-    ("ring_offset", 32, 8),
-    ("pages_offset", 40, 8),
-    ("arena_offset", 48, 8),
-    ("arena_bytes", 56, 8),
-    ("cells", 64, 4),
-    ("cell_bytes", 68, 4),
-    ("pages", 72, 4),
-    ("page_stride", 76, 4),
-    ("max_leases", 80, 4),
-    ("history", 84, 4),
-    ("full_policy", 88, 4),
-    ("producer_pid", 92, 4),
-    ("created_ns", 96, 8),
-    ("first_sequence", 104, 8),
-    ("lease_ms", 112, 4),
-    ("kept", 116, 4),
-    ("head", 128, 8),
-    ("oldest", 256, 8),
-    ("wake", 384, 4),
-    ("state", 512, 4),
-    ("producer_waits", 516, 4),
-    ("beacon_sequence", 640, 8),
-    ("beacon_monotonic_ns", 648, 8),
-    ("beacon_realtime_ns", 656, 8),
-    ("beacon_head", 664, 8),
-    ("heartbeat", 672, 8),
-    ("dropped_oldest", 768, 8),
-    ("dropped_newest", 776, 8),
-    ("dropped_too_large", 784, 8),
-];
-
-/// Section 3.
-const CELL: &[Word] = &[
-    ("sequence", 0, 8),
-    ("offset", 8, 8),
-    ("length", 16, 8),
-    ("flags", 24, 4),
-    ("kind", 28, 4),
-    ("pts", 32, 8),
-    ("published", 40, 8),
-    ("time", 48, 8),
-    ("duration", 56, 8),
-    ("dts", 64, 8),
-    ("media_offset", 72, 8),
-    ("media_offset_end", 80, 8),
-    ("caps_offset", 88, 8),
-    ("caps_length", 96, 4),
-    ("caps_id", 100, 4),
-    ("meta_offset", 104, 8),
-    ("meta_length", 112, 4),
-    ("stream_length", 116, 4),
-    ("latency", 120, 8),
-];
-
-/// Section 4.
-const PAGE: &[Word] = &[
-    ("cursor", 0, 8),
-    ("lease_count", 8, 4),
-    ("claimed", 12, 4),
-    ("lease 0 sequence", 32, 8),
-    ("lease 0 offset", 40, 8),
-    ("lease 0 length", 48, 8),
-    ("lease 1 sequence", 64, 8),
-    ("lease 7 sequence", 256, 8),
-    ("lease 63 sequence", 2048, 8),
-    ("ticket", 2112, 4),
-    ("room", 2176, 4),
-    ("pid", 2240, 4),
-    ("claims", 2244, 4),
-    ("attached_ns", 2248, 8),
-    ("received", 2256, 8),
-    ("missed", 2264, 8),
-    ("copied", 2280, 8),
-    ("heartbeat", 2288, 8),
-];
-
-fn open(name: &Name) -> File {
+fn open(name: &TempRegion) -> File {
     OpenOptions::new().read(true).write(true).open(name.path()).unwrap()
-}
-
-fn read(file: &File, at: u64, bytes: usize) -> u64 {
-    let mut word = [0; 8];
-    file.read_exact_at(&mut word[..bytes], at).unwrap();
-    u64::from_le_bytes(word)
-}
-
-fn write(file: &File, at: u64, bytes: usize, value: u64) {
-    file.write_all_at(&value.to_le_bytes()[..bytes], at).unwrap();
-}
-
-/// 0, 1, all ones, one off in both directions, half the range, and two random numbers.
-fn values(now: u64, random: &mut Random) -> [u64; 8] {
-    [0, 1, u64::MAX, now.wrapping_add(1), now.wrapping_sub(1), 1 << 63, random.next(), random.next() >> 40]
 }
 
 #[test]
 fn a_lie_in_the_header_is_refused_by_its_name_or_does_no_harm() {
-    let mut random = Random::new(11);
-    let name = Name::new();
+    let mut rng = Rng::with_seed(11);
+    let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().arena(200_000).history(5).create().unwrap();
     let file = open(&name);
     let mut refused = std::collections::BTreeSet::new();
     for &(word, at, bytes) in HEADER {
         let now = read(&file, at, bytes);
-        for value in values(now, &mut random) {
+        for value in wrong_values(now, &mut rng) {
             write(&file, at, bytes, value);
             for access in ACCESSES {
                 let builder = Consumer::builder(&name).unwrap().access(access).start(Start::Oldest);
@@ -207,9 +104,9 @@ fn is_refusal_of(word: &str, error: &AttachError) -> bool {
 
 #[test]
 fn a_lie_in_a_cell_is_an_error_with_its_name() {
-    let mut random = Random::new(12);
+    let mut rng = Rng::with_seed(12);
     for access in ACCESSES {
-        let name = Name::new();
+        let name = TempRegion::new();
         let mut producer = Producer::builder(&name).unwrap().arena(200_000).create().unwrap();
         producer.set_caps(b"caps").unwrap();
         let file = open(&name);
@@ -222,7 +119,7 @@ fn a_lie_in_a_cell_is_an_error_with_its_name() {
                 let sequence = producer.publish_with_meta(slot, &FrameInfo::new(), b"meta").unwrap();
                 let place = layout::cell_offset(sequence) + at;
                 let now = read(&file, place, bytes);
-                write(&file, place, bytes, values(now, &mut random)[which]);
+                write(&file, place, bytes, wrong_values(now, &mut rng)[which]);
                 match consumer.next(SHORT) {
                     Ok(frame) => drop(std::hint::black_box(frame.to_vec())),
                     Err(ReceiveError::EndOfStream) => assert!(word == "kind"),
@@ -262,9 +159,9 @@ fn violation_name(violation: &Violation) -> &'static str {
 
 #[test]
 fn a_lie_in_a_consumer_page_costs_the_producer_nothing_but_frames() {
-    let mut random = Random::new(13);
+    let mut rng = Rng::with_seed(13);
     for policy in [shm2::FullPolicy::DropOldest, shm2::FullPolicy::DropNewest] {
-        let name = Name::new();
+        let name = TempRegion::new();
         let builder = Producer::builder(&name).unwrap().arena(200_000).max_leases(4).full_policy(policy);
         let mut producer = builder.create().unwrap();
         let _consumer = Consumer::builder(&name).unwrap().access(Access::Lease).attach(LONG).unwrap();
@@ -273,7 +170,7 @@ fn a_lie_in_a_consumer_page_costs_the_producer_nothing_but_frames() {
             for &(_, at, bytes) in PAGE {
                 let place = layout::page_words_offset(page) + at;
                 let now = read(&file, place, bytes);
-                for value in values(now, &mut random) {
+                for value in wrong_values(now, &mut rng) {
                     write(&file, place, bytes, value);
                     for _ in 0..3 {
                         let _ = producer.send(&[1; 30_000], &FrameInfo::new());
@@ -291,14 +188,14 @@ fn a_lie_in_a_consumer_page_costs_the_producer_nothing_but_frames() {
 
 #[test]
 fn a_new_life_begins_in_whatever_stands_there() {
-    let mut random = Random::new(14);
-    let name = Name::new();
+    let mut rng = Rng::with_seed(14);
+    let name = TempRegion::new();
     let builder = || Producer::builder(&name).unwrap().arena(200_000).keep_region(true);
     drop(builder().create().unwrap());
     let file = open(&name);
     for _ in 0..100 {
         for _ in 0..20 {
-            flip(&file, &HEADER[2..], &mut random);
+            flip(&file, &HEADER[2..], &mut rng);
         }
         let mut producer = builder().create().unwrap();
         let mut consumer = Consumer::builder(&name).unwrap().access(Access::Snapshot).attach(LONG).unwrap();
@@ -318,15 +215,15 @@ fn a_new_life_begins_in_whatever_stands_there() {
 const STORM: Duration = Duration::from_millis(1500);
 
 /// Sets random words for a while, and looks that nobody ends or stands still.
-fn storm(name: &Name, seed: u64, header: &[Word], producer: &mut Peer, consumers: &mut [Peer]) -> u64 {
-    let mut random = Random::new(seed);
+fn storm(name: &TempRegion, seed: u64, header: &[Word], producer: &mut Peer, consumers: &mut [Peer]) -> u64 {
+    let mut rng = Rng::with_seed(seed);
     let file = open(name);
     let (begun, mut flips) = (Instant::now(), 0);
     while begun.elapsed() < STORM {
         let before = producer.count("published") + producer.count("dropped");
         let until = Instant::now() + Duration::from_millis(100);
         while Instant::now() < until {
-            flip(&file, header, &mut random);
+            flip(&file, header, &mut rng);
             flips += 1;
         }
         let goes_on = |p: &Peer| p.count("published") + p.count("dropped") > before;
@@ -338,27 +235,20 @@ fn storm(name: &Name, seed: u64, header: &[Word], producer: &mut Peer, consumers
     flips
 }
 
-fn flip(file: &File, header: &[Word], random: &mut Random) {
-    let sequence = random.below(layout::CELLS);
-    let page = random.below(6) as usize;
-    let (base, words) = match random.below(10) {
+fn flip(file: &File, header: &[Word], rng: &mut Rng) {
+    let sequence = rng.u64(..layout::CELLS);
+    let page = rng.usize(..6);
+    let (base, words) = match rng.u64(..10) {
         0..=2 => (0, header),
         3..=5 => (layout::cell_offset(sequence), CELL),
         _ => (layout::page_words_offset(page), PAGE),
     };
-    let &(_, at, bytes) = random.one_of(words);
-    let now = read(file, base + at, bytes);
-    let value = *random.one_of(&values(now, &mut random.clone()));
-    write(file, base + at, bytes, value);
-    if random.below(2) == 0 {
-        write(file, base + at, bytes, now);
-    }
+    corrupt_one(file, base, words, rng);
 }
 
 #[test]
 fn words_that_change_while_both_sides_run_end_nobody() {
-    let seed = std::env::var("SHM2_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(shm2::monotonic_ns);
-    println!("SHM2_SEED={seed}");
+    let seed = shm2_testing::seed();
     // With the fixed part of the header gone nobody attaches any more; left alone, all else is believed at first.
     let moving: Vec<Word> = HEADER.iter().copied().filter(|&(word, at, _)| at >= 128 && word != "state").collect();
     for (what, header) in [("all words", HEADER), ("words that change", &moving)] {
@@ -370,7 +260,7 @@ fn words_that_change_while_both_sides_run_end_nobody() {
 }
 
 fn weather(seed: u64, options: &str, header: &[Word]) -> String {
-    let name = Name::new();
+    let name = TempRegion::new();
     let by_heartbeat = options.contains("keep=1");
     let mut producer = Peer::producer(&name, &format!("arena=400000 pace=50 timeout=50 caps=20 eos=40 {options}"));
     producer.wait("its region", LIMIT, |p| p.count("created") == 1);
@@ -381,7 +271,8 @@ fn weather(seed: u64, options: &str, header: &[Word]) -> String {
         consumer.wait_more("checked", 2, LIMIT);
     }
     let flips = storm(&name, seed, header, &mut producer, &mut consumers);
-    let peaks: Vec<_> = consumers.iter().chain([&producer]).map(|p| peak_bytes(p.id()).unwrap() >> 20).collect();
+    let peaks: Vec<_> =
+        consumers.iter().chain([&producer]).map(|p| process::peak_bytes(p.id()).unwrap() >> 20).collect();
     assert!(peaks.iter().all(|&mib| mib < limit_mib()), "memory in MiB: {peaks:?}");
     let count = |key| consumers.iter().map(|c| c.count(key)).collect::<Vec<_>>();
     let (checked, lies, published) = (count("checked"), count("lies"), producer.count("published"));

@@ -1,14 +1,12 @@
 //! Memory that cannot be replaced: producers come and go in one file, and what consumers hold over the change stays as
 //! it is. Consumers without locks live by their heartbeats.
 
-#![allow(clippy::unwrap_used)]
-
-use rustix::process::Signal;
 use shm2::consumer::{Access, Liveness};
 use shm2::producer::Builder;
 use shm2::{AttachError, Consumer, CreateError, FrameInfo, Producer, ReceiveError, Start, layout};
-use shm2_e2e::random::Random;
-use shm2_e2e::{LIMIT, Name, Peer, RECOVERY};
+use shm2_e2e::Peer;
+use shm2_e2e::rng::Random;
+use shm2_testing::{LIMIT, RECOVERY, Rng, Signal, TempRegion};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::time::{Duration, Instant};
@@ -16,18 +14,18 @@ use std::time::{Duration, Instant};
 const LONG: Option<Duration> = Some(Duration::from_secs(10));
 const ARENA: u64 = 400_000;
 
-fn kept(name: &Name) -> Builder {
+fn kept(name: &TempRegion) -> Builder {
     Producer::builder(name).unwrap().arena(ARENA).keep_region(true)
 }
 
-fn inode(name: &Name) -> u64 {
+fn inode(name: &TempRegion) -> u64 {
     fs::metadata(name.path()).unwrap().ino()
 }
 
 #[test]
 fn producers_follow_each_other_in_one_file_and_no_frame_is_unaccounted_for() {
     for access in [Access::Lease, Access::Snapshot] {
-        let name = Name::new();
+        let name = TempRegion::new();
         let mut producer = kept(&name).history(100).create().unwrap();
         let file = inode(&name);
         let builder = Consumer::builder(&name).unwrap().access(access).start(Start::Oldest);
@@ -58,7 +56,7 @@ fn producers_follow_each_other_in_one_file_and_no_frame_is_unaccounted_for() {
 
 #[test]
 fn frames_held_over_lives_never_change_and_their_memory_comes_back() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut consumer = Consumer::builder(&name).unwrap().access(Access::Lease).build();
     let mut held = Vec::new();
     for life in 0..6u8 {
@@ -91,7 +89,7 @@ fn frames_held_over_lives_never_change_and_their_memory_comes_back() {
 
 #[test]
 fn memory_that_upstream_still_writes_is_not_given_to_the_next_producer() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = kept(&name).create().unwrap();
     let slot = producer.reserve(1000).unwrap();
     let mut shown = producer.reserve(1000).unwrap();
@@ -114,9 +112,9 @@ fn memory_that_upstream_still_writes_is_not_given_to_the_next_producer() {
 #[test]
 fn killed_producers_are_followed_in_the_same_file() {
     const ROUNDS: u64 = 60;
-    let name = Name::new();
+    let name = TempRegion::new();
     let options = "keep=1 arena=400000 caps=40 eos=60 pace=100";
-    let mut random = Random::new(3);
+    let mut rng = Rng::with_seed(3);
     let mut producer = Peer::producer(&name, options);
     let consumers = ["access=lease hold=4", "access=lease hold=12 pace=500", "access=snapshot"];
     let mut consumers = consumers.map(|options| Peer::consumer(&name, options));
@@ -126,12 +124,12 @@ fn killed_producers_are_followed_in_the_same_file() {
         for consumer in &mut consumers {
             worst = worst.max(consumer.wait_more("checked", 3, RECOVERY));
         }
-        std::thread::sleep(Duration::from_micros(random.below(5000)));
+        std::thread::sleep(Duration::from_micros(rng.u64(..5000)));
         producer.signal(Signal::KILL);
         producer.wait_end();
         producer = Peer::producer(&name, options);
         if round % 5 == 0 {
-            let index = random.below(3) as usize;
+            let index = rng.usize(..3);
             consumers[index].signal(Signal::STOP);
             std::thread::sleep(Duration::from_millis(10));
             consumers[index].signal(Signal::CONT);
@@ -161,7 +159,7 @@ fn counters_that_cannot_be_true_begin_anew() {
         (0, &[0; 1024]),
     ];
     for liveness in [Liveness::Lock, Liveness::Heartbeat] {
-        let name = Name::new();
+        let name = TempRegion::new();
         for (at, violation) in lies {
             let mut producer = kept(&name).max_leases(16).create().unwrap();
             let builder = Consumer::builder(&name).unwrap().access(Access::Lease).liveness(liveness);
@@ -189,7 +187,7 @@ fn counters_that_cannot_be_true_begin_anew() {
 
 #[test]
 fn what_is_there_decides() {
-    let name = Name::new();
+    let name = TempRegion::new();
     fs::write(name.path(), vec![0; 5 << 20]).unwrap();
     fs::set_permissions(name.path(), fs::Permissions::from_mode(0o604)).unwrap();
     let file = inode(&name);
@@ -216,7 +214,7 @@ const LEASE: Duration = Duration::from_millis(400);
 
 #[test]
 fn a_consumer_without_locks_that_dies_holds_its_frames_for_the_lease_time() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Peer::producer(&name, "keep=1 lease_ms=400");
     let mut lock = Peer::consumer(&name, "access=lease hold=4");
     for _ in 0..3 {
@@ -239,7 +237,7 @@ fn a_consumer_without_locks_that_dies_holds_its_frames_for_the_lease_time() {
 
 #[test]
 fn a_consumer_without_locks_that_slept_too_long_loses_its_page_and_comes_back() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Peer::producer(&name, "keep=1 lease_ms=400 pace=200");
     let mut sleeper = Peer::consumer(&name, HEARTBEAT);
     sleeper.wait("held frames", LIMIT, |c| c.count("held") >= 3);
@@ -268,7 +266,7 @@ fn a_consumer_without_locks_that_slept_too_long_loses_its_page_and_comes_back() 
 
 #[test]
 fn a_consumer_without_locks_notices_its_producers_death_by_the_heartbeat() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut consumer = Peer::consumer(&name, HEARTBEAT);
     for attaches in 1..=3 {
         let mut producer = Peer::producer(&name, "keep=1 lease_ms=400");
@@ -288,7 +286,7 @@ fn a_consumer_without_locks_notices_its_producers_death_by_the_heartbeat() {
 
 #[test]
 fn without_a_heartbeat_a_consumer_without_locks_is_refused_in_words() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let _producer = Producer::builder(&name).unwrap().arena(ARENA).create().unwrap();
     let builder = Consumer::builder(&name).unwrap().access(Access::Lease).liveness(Liveness::Heartbeat);
     let error = builder.build().next(LONG).unwrap_err();
@@ -298,7 +296,7 @@ fn without_a_heartbeat_a_consumer_without_locks_is_refused_in_words() {
 
 #[test]
 fn an_evicted_owner_takes_nothing_from_the_next_one() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = kept(&name).lease_time(Duration::from_millis(100)).create().unwrap();
     let sleeper = Peer::consumer(&name, "access=lease life=heartbeat hold=1 judge=once release=never");
     while producer.consumers() == 0 {
@@ -338,7 +336,7 @@ fn filled(producer: &mut Producer, number: u64) -> shm2::Reservation {
 
 #[test]
 fn what_was_held_under_a_larger_budget_is_held_over_lives_with_smaller_ones() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut consumer = Consumer::builder(&name).unwrap().access(Access::Lease).build();
     let mut producer = kept(&name).max_leases(16).create().unwrap();
     let held: Vec<_> = (0..6u8)
@@ -363,7 +361,7 @@ fn what_was_held_under_a_larger_budget_is_held_over_lives_with_smaller_ones() {
 fn a_consumer_may_wait_at_a_prepared_file() {
     for bytes in [0, 5 << 20] {
         for access in [Access::Lease, Access::Snapshot] {
-            let name = Name::new();
+            let name = TempRegion::new();
             fs::write(name.path(), vec![0; bytes]).unwrap();
             let mut consumer = Consumer::builder(&name).unwrap().access(access).build();
             let waiting = std::thread::spawn(move || consumer.next(LONG).unwrap().to_vec());
@@ -379,7 +377,7 @@ fn a_consumer_may_wait_at_a_prepared_file() {
 #[test]
 fn a_stopped_consumer_of_the_life_before_is_not_counted() {
     for options in ["access=lease", "access=lease life=heartbeat"] {
-        let name = Name::new();
+        let name = TempRegion::new();
         let mut producer = Peer::producer(&name, "keep=1");
         let mut consumer = Peer::consumer(&name, options);
         consumer.wait_more("checked", 5, LIMIT);
@@ -400,7 +398,7 @@ fn a_stopped_consumer_of_the_life_before_is_not_counted() {
 #[test]
 fn a_stopped_consumer_of_the_life_before_blocks_nobody() {
     for options in ["access=lease", "access=lease life=heartbeat"] {
-        let name = Name::new();
+        let name = TempRegion::new();
         let producer = Peer::producer(&name, "keep=1 arena=400000");
         let consumer = || Peer::start(&format!("idle-consumer {} {options}", &*name));
         let mut stopped = consumer();

@@ -1,10 +1,9 @@
 //! A process is ended, or stopped for a while, at each named point of the protocol. Those who are left go on, whoever
 //! comes new works soon, and all memory comes back. The peers themselves check contents, order and extents.
 
-use rustix::process::Signal;
 use shm2::kill_points::ALL;
-use shm2_e2e::bar::{Bar, peer};
-use shm2_e2e::{LIMIT, Name, Peer, RECOVERY};
+use shm2_e2e::Peer;
+use shm2_testing::{DeviceFile, LIMIT, RECOVERY, Signal, TempRegion, process};
 use std::time::{Duration, Instant};
 
 const PRODUCER: &str = "arena=400000 most=20000 caps=40 eos=60";
@@ -99,7 +98,7 @@ fn finish(mut producer: Peer, consumers: Vec<Peer>) {
 }
 
 fn producer_fault(point: &str, fault: Fault) -> Duration {
-    let name = Name::new();
+    let name = TempRegion::new();
     let line = format!("producer {} {PRODUCER}", &*name);
     let mut lease = Peer::consumer(&name, LEASE);
     let mut snapshot = Peer::consumer(&name, SNAPSHOT);
@@ -146,7 +145,7 @@ fn producer_fault(point: &str, fault: Fault) -> Duration {
 }
 
 fn consumer_fault(point: &str, fault: Fault) -> Duration {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Peer::producer(&name, PRODUCER);
     let mut lease = Peer::consumer(&name, LEASE);
     let mut snapshot = Peer::consumer(&name, SNAPSHOT);
@@ -212,7 +211,7 @@ fn a_consumer_stopped_at_any_point_goes_on() {
 #[test]
 fn a_consumer_that_is_still_coming_is_not_counted() {
     for life in ["locks", "heartbeat"] {
-        let name = Name::new();
+        let name = TempRegion::new();
         let mut producer = Peer::producer(&name, &format!("{PRODUCER} keep=1"));
         producer.wait("its region", LIMIT, |p| p.count("created") == 1);
         let mut victim = start("attach.claimed", Fault::Stop, &format!("consumer {} {LEASE} life={life}", &*name));
@@ -233,7 +232,7 @@ fn a_consumer_without_locks_that_sleeps_at_any_point_takes_nothing_from_others()
     const HEARTBEAT: &str = "access=lease life=heartbeat hold=4";
     let points: Vec<_> = ALL.iter().copied().filter(|point| role(point) == Role::Lease).collect();
     for point in points {
-        let name = Name::new();
+        let name = TempRegion::new();
         let mut producer = Peer::producer(&name, &format!("{PRODUCER} keep=1 lease_ms=100"));
         producer.wait("its region", LIMIT, |p| p.count("created") == 1);
         let mut victim = start(point, Fault::Stop, &format!("consumer {} {HEARTBEAT} judge=once", &*name));
@@ -272,21 +271,21 @@ fn a_producer_that_sleeps_while_it_evicts_takes_nothing_from_the_next_owner() {
 }
 
 fn sleep_while_it_evicts(seed: u64) {
-    let bar = Bar::new();
+    let bar = DeviceFile::new();
     let options = format!("arena=400000 least=10000 most=60000 lease_ms=100 seed={seed}");
     let mut victim = start("evict.taken", Fault::Stop, &format!("producer {} {options}", bar.guest()));
-    let mut dead = peer("consumer", &bar.guest(), "access=lease");
+    let mut dead = Peer::consumer(&bar.guest(), "access=lease");
     dead.wait_more("checked", 5, LIMIT);
     dead.kill();
     wait_for_fault("evict.taken", Fault::Stop, &mut victim);
-    let mut next = peer("producer", bar.host(), &format!("{options} keep=1"));
+    let mut next = Peer::producer(bar.host(), &format!("{options} keep=1"));
     let page = || {
         let mut word = [0; 4];
         let at = shm2::layout::page_offset(0) + 12;
-        std::os::unix::fs::FileExt::read_exact_at(&bar.file(), &mut word, at).map(|()| u32::from_le_bytes(word))
+        std::os::unix::fs::FileExt::read_exact_at(&bar.open(), &mut word, at).map(|()| u32::from_le_bytes(word))
     };
     next.wait("page 0", LIMIT, |_| page().is_ok_and(|word| word == shm2::layout::FREE));
-    let mut owner = peer("consumer", bar.host(), "access=lease hold=6");
+    let mut owner = Peer::consumer(bar.host(), "access=lease hold=6");
     owner.wait_more("checked", 20, LIMIT);
     let owned = page().expect("page 0");
     victim.signal(Signal::CONT);

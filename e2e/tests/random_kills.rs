@@ -1,9 +1,9 @@
 //! Five hundred faults at random moments: whoever is hit is replaced or goes on, the others notice nothing but missed
 //! frames, and nothing is left held. The seed of a run is printed; `SHM2_SEED` repeats it.
 
-use rustix::process::Signal;
-use shm2_e2e::random::Random;
-use shm2_e2e::{LIMIT, Name, Peer, RECOVERY};
+use shm2_e2e::Peer;
+use shm2_e2e::rng::Random;
+use shm2_testing::{LIMIT, RECOVERY, Rng, Signal, TempRegion};
 use std::time::{Duration, Instant};
 
 const FAULTS: usize = 500;
@@ -11,20 +11,15 @@ const PRODUCER: &str = "arena=400000 most=20000 caps=40 eos=60 pace=100";
 const CONSUMERS: [&str; 4] =
     ["access=lease hold=4", "access=lease hold=12 pace=500", "access=snapshot", "access=lease latest=1"];
 
-fn seed() -> u64 {
-    let given = std::env::var("SHM2_SEED").ok().and_then(|s| s.parse().ok());
-    given.unwrap_or_else(|| u64::from(std::process::id()) ^ shm2::monotonic_ns())
-}
-
 struct Stage {
-    name: Name,
+    name: TempRegion,
     producer: Peer,
     consumers: Vec<Peer>,
     worst: Duration,
 }
 
 impl Stage {
-    fn new(name: Name) -> Self {
+    fn new(name: TempRegion) -> Self {
         let producer = Peer::producer(&name, PRODUCER);
         let consumers = CONSUMERS.iter().map(|options| Peer::consumer(&name, options)).collect();
         Self { name, producer, consumers, worst: Duration::ZERO }
@@ -60,18 +55,16 @@ impl Stage {
 
 #[test]
 fn five_hundred_faults_at_random_moments() {
-    let seed = seed();
-    println!("SHM2_SEED={seed}");
-    let mut random = Random::new(seed);
-    let mut stage = Stage::new(Name::new());
+    let mut rng = Rng::with_seed(shm2_testing::seed());
+    let mut stage = Stage::new(TempRegion::new());
     stage.producer.wait("its region", LIMIT, |p| p.count("created") == 1);
     stage.check();
     let mut counts = [0; 4];
     for fault in 0..FAULTS {
-        std::thread::sleep(Duration::from_micros(random.below(8000)));
-        let index = random.below(CONSUMERS.len() as u64) as usize;
-        let kind = random.below(8) as usize;
-        let time = Duration::from_micros(random.below(5000));
+        std::thread::sleep(Duration::from_micros(rng.u64(..8000)));
+        let index = rng.usize(..CONSUMERS.len());
+        let kind = rng.usize(..8);
+        let time = Duration::from_micros(rng.u64(..5000));
         match kind {
             0..=3 => stage.kill_consumer(index),
             4 => stage.kill_producer(),

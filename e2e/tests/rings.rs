@@ -1,10 +1,9 @@
 //! Channels between processes: sums, system calls, and a thousand kills.
 
-#![allow(clippy::unwrap_used)]
-
 use shm2_channel::{Receiver, Sender, StepError};
-use shm2_e2e::random::Random;
-use shm2_e2e::{RECOVERY, checksum, skip};
+use shm2_e2e::checksum;
+use shm2_e2e::rng::Random;
+use shm2_testing::{RECOVERY, Rng, skip};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -81,18 +80,18 @@ fn while_the_ring_is_neither_full_nor_empty_no_side_makes_a_system_call() {
 
 #[test]
 fn a_thousand_kills_at_any_moment_leave_nobody_waiting() {
-    let mut random = Random::new(17);
+    let mut rng = Rng::with_seed(17);
     let (mut longest, mut passed) = (Duration::ZERO, 0);
     for round in 0..1000 {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let mut child = start(Command::new(PEER), "pass", u64::MAX, theirs);
-        let capacity = 1 + random.below(50) as usize;
+        let capacity = 1 + rng.usize(..50);
         let (mut from, offer) = Receiver::<u64>::offer(capacity).unwrap();
         offer.send(&ours).unwrap();
         let (mut to, offer) = Sender::<u64>::offer(capacity).unwrap();
         offer.send(&ours).unwrap();
         let (mut sent, mut expected) = (0, 0);
-        let after = random.below(300);
+        let after = rng.u64(..300);
         let mut killed = None;
         let end = loop {
             if expected >= after && killed.is_none() {

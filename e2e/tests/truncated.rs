@@ -1,11 +1,10 @@
 //! The file of a region is truncated, removed or replaced while it is in use: an error with its name, or a new attach;
 //! never a signal.
 
-#![allow(clippy::unwrap_used)]
-
 use shm2::consumer::Access;
 use shm2::{AttachError, Consumer, FrameInfo, Producer, ReceiveError, SendError, layout};
-use shm2_e2e::{LIMIT, Name, Peer, RECOVERY};
+use shm2_e2e::Peer;
+use shm2_testing::{LIMIT, RECOVERY, TempRegion};
 use std::fs::{self, OpenOptions};
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ const LENGTHS: [u64; 7] = [
     layout::ARENA_OFFSET + 8192,
 ];
 
-fn truncate(name: &Name, bytes: u64) {
+fn truncate(name: &TempRegion, bytes: u64) {
     OpenOptions::new().write(true).open(name.path()).unwrap().set_len(bytes).unwrap();
 }
 
@@ -33,7 +32,7 @@ fn send_until_error(producer: &mut Producer) -> Option<SendError> {
 #[test]
 fn a_producer_and_a_leasing_consumer_of_a_truncated_file_get_errors() {
     for bytes in LENGTHS {
-        let name = Name::new();
+        let name = TempRegion::new();
         let mut producer = Producer::builder(&name).unwrap().arena(400_000).history(20).create().unwrap();
         let mut consumer = Consumer::builder(&name).unwrap().access(Access::Lease).attach(LONG).unwrap();
         producer.send(&[1; 9000], &FrameInfo::new()).unwrap();
@@ -59,7 +58,7 @@ fn a_producer_and_a_leasing_consumer_of_a_truncated_file_get_errors() {
 #[test]
 fn a_snapshot_consumer_of_a_truncated_file_gets_an_error() {
     for bytes in LENGTHS {
-        let name = Name::new();
+        let name = TempRegion::new();
         let mut producer = Producer::builder(&name).unwrap().arena(400_000).history(20).create().unwrap();
         for _ in 0..5 {
             producer.send(&[1; 9000], &FrameInfo::new()).unwrap();
@@ -84,7 +83,7 @@ fn a_snapshot_consumer_of_a_truncated_file_gets_an_error() {
 
 #[test]
 fn a_truncated_region_ends_no_process_and_leaves_others_alone() {
-    let (broken, whole) = (Name::new(), Name::new());
+    let (broken, whole) = (TempRegion::new(), TempRegion::new());
     let mut other = Peer::producer(&whole, "");
     let mut reader = Peer::consumer(&whole, "access=lease hold=4");
     for bytes in LENGTHS {
@@ -112,7 +111,7 @@ fn a_truncated_region_ends_no_process_and_leaves_others_alone() {
 
 #[test]
 fn a_removed_name_changes_nothing_for_those_who_are_there() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Peer::producer(&name, "");
     let mut lease = Peer::consumer(&name, "access=lease hold=4");
     let mut snapshot = Peer::consumer(&name, "access=snapshot");
@@ -139,7 +138,7 @@ fn a_removed_name_changes_nothing_for_those_who_are_there() {
 #[test]
 fn random_bytes_in_place_of_the_header_are_an_error_and_pass_away_with_the_producer() {
     use std::os::unix::fs::FileExt;
-    let name = Name::new();
+    let name = TempRegion::new();
     let producer = Peer::producer(&name, "");
     let mut lease = Peer::consumer(&name, "access=lease hold=4 hostile=1");
     lease.wait_more("checked", 5, LIMIT);

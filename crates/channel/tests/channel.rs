@@ -1,7 +1,6 @@
 //! Channels between threads and processes: seals, sizes, signals, and a peer that dies.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use shm2_channel::blob::{Blob, MemoryError, write_once};

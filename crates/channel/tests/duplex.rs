@@ -1,17 +1,17 @@
 //! Clients and servers: handshakes, many clients on one thread, kills, floods.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
 
 mod common;
 
-use common::{CAPACITY, LONG, Place};
+use common::{CAPACITY, LONG, listener};
 use rustix::net::SendFlags;
 use shm2_channel::StepError;
 use shm2_channel::duplex::{ConnectError, Event, Incoming, Interface, Listener, Options, Outgoing, Refusal, Server};
+use shm2_testing::TempPath;
 use std::collections::HashMap;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ fn packet(client: u8, number: u64) -> Packet {
 }
 
 /// Sends packets and checks that each comes back, in order.
-fn echo_client(path: &PathBuf, name: u8, count: u64) -> Result<(), StepError> {
+fn echo_client(path: &Path, name: u8, count: u64) -> Result<(), StepError> {
     let mut client = Interface::<Packet>::connect(path, Options::new(CAPACITY)).unwrap();
     let (mut sent, mut received) = (0, 0);
     while received < count {
@@ -93,15 +93,15 @@ fn client_process() {
 
 #[test]
 fn three_clients_on_one_thread_and_one_killed_in_between() {
-    let place = Place::new();
-    let mut server = Server::new(place.listener::<Packet>(), 10);
+    let place = TempPath::new("duplex");
+    let mut server = Server::new(listener::<Packet>(&place), 10);
     let this = std::env::current_exe().unwrap();
     let mut victim = Command::new(this);
-    let mut victim = victim.args(["--exact", "client_process"]).env("SHM2_TEST_CLIENT", &place.0).spawn().unwrap();
+    let mut victim = victim.args(["--exact", "client_process"]).env("SHM2_TEST_CLIENT", &place).spawn().unwrap();
     std::thread::scope(|scope| {
         let clients = [1, 2].map(|name| {
             scope.spawn({
-                let path = place.0.clone();
+                let path = place.to_path_buf();
                 move || echo_client(&path, name, 1_000_000)
             })
         });
@@ -127,15 +127,15 @@ fn three_clients_on_one_thread_and_one_killed_in_between() {
 
 #[test]
 fn what_does_not_fit_is_refused_in_words() {
-    let place = Place::new();
-    let mut listener = place.listener::<u64>();
+    let place = TempPath::new("duplex");
+    let mut listener = listener::<u64>(&place);
     let serving =
         std::thread::spawn(move || while listener.accept(Some(Duration::from_millis(500))).unwrap().is_none() {});
-    let other = Interface::<u32>::connect(&place.0, Options::new(CAPACITY)).unwrap_err();
+    let other = Interface::<u32>::connect(&place, Options::new(CAPACITY)).unwrap_err();
     assert!(matches!(other, ConnectError::Refused(Refusal::Element { bytes: 8, alignment: 8, ours: 4 })), "{other}");
-    let other = Interface::<u64>::connect(&place.0, Options::new(65)).unwrap_err();
+    let other = Interface::<u64>::connect(&place, Options::new(65)).unwrap_err();
     assert!(matches!(other, ConnectError::Refused(Refusal::Capacity { capacity: 64, ours: 65 })), "{other}");
-    Interface::<u64>::connect(&place.0, Options::new(CAPACITY)).unwrap();
+    Interface::<u64>::connect(&place, Options::new(CAPACITY)).unwrap();
     serving.join().unwrap();
     let nobody = Interface::<u64>::connect("/tmp/shm2-test-nobody", Options::new(1)).unwrap_err();
     assert!(matches!(nobody, ConnectError::NoServer { .. }), "{nobody}");
@@ -143,31 +143,31 @@ fn what_does_not_fit_is_refused_in_words() {
 
 #[test]
 fn a_listener_takes_over_a_path_that_nobody_listens_at_and_no_other() {
-    let place = Place::new();
-    let first = place.listener::<u8>();
-    assert!(matches!(Listener::<u8>::bind(&place.0, Options::new(1)), Err(ConnectError::Listen { .. })));
+    let place = TempPath::new("duplex");
+    let first = listener::<u8>(&place);
+    assert!(matches!(Listener::<u8>::bind(&place, Options::new(1)), Err(ConnectError::Listen { .. })));
     // Another took its place, by force: that one's path stays.
-    std::fs::remove_file(&place.0).unwrap();
-    let second = place.listener::<u8>();
+    std::fs::remove_file(&place).unwrap();
+    let second = listener::<u8>(&place);
     drop(first);
-    assert!(place.0.exists());
+    assert!(place.exists());
     drop(second);
-    assert!(!place.0.exists());
-    let abandoned = Place::new();
+    assert!(!place.exists());
+    let abandoned = TempPath::new("duplex");
     // As after a kill: the socket's file stays.
-    drop(std::os::unix::net::UnixListener::bind(&abandoned.0).unwrap());
-    Listener::<u8>::bind(&abandoned.0, Options::new(1)).unwrap();
-    std::fs::write(&abandoned.0, "a file").unwrap();
-    assert!(Listener::<u8>::bind(&abandoned.0, Options::new(1)).is_err());
-    assert_eq!(std::fs::read(&abandoned.0).unwrap(), b"a file");
+    drop(std::os::unix::net::UnixListener::bind(&abandoned).unwrap());
+    Listener::<u8>::bind(&abandoned, Options::new(1)).unwrap();
+    std::fs::write(&abandoned, "a file").unwrap();
+    assert!(Listener::<u8>::bind(&abandoned, Options::new(1)).is_err());
+    assert_eq!(std::fs::read(&abandoned).unwrap(), b"a file");
 }
 
 #[test]
 fn messages_of_any_length_pass_and_a_length_that_cannot_be_is_an_error() {
-    let place = Place::new();
-    let mut listener = place.listener::<u8>();
+    let place = TempPath::new("duplex");
+    let mut listener = listener::<u8>(&place);
     let connecting = std::thread::spawn({
-        let path = place.0.clone();
+        let path = place.to_path_buf();
         move || Interface::<u8>::connect(&path, Options::new(CAPACITY)).unwrap()
     });
     let mut server = listener.accept(LONG).unwrap().unwrap();
@@ -190,16 +190,16 @@ fn messages_of_any_length_pass_and_a_length_that_cannot_be_is_an_error() {
 
 #[test]
 fn the_filter_sees_who_comes() {
-    let place = Place::new();
+    let place = TempPath::new("duplex");
     let me = std::process::id() as i32;
     let refuse = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
     let refuses = refuse.clone();
-    let mut listener = place.listener::<u8>().filter(move |who| {
+    let mut listener = listener::<u8>(&place).filter(move |who| {
         assert_eq!(who.pid, me);
         !refuses.load(Ordering::Relaxed)
     });
     std::thread::scope(|scope| {
-        let connecting = || Interface::<u8>::connect(&place.0, Options::new(CAPACITY));
+        let connecting = || Interface::<u8>::connect(&place, Options::new(CAPACITY));
         let first = scope.spawn(connecting);
         assert!(listener.accept(Some(Duration::from_millis(300))).unwrap().is_none());
         assert!(matches!(first.join().unwrap(), Err(ConnectError::Refused(Refusal::NotWanted))));
@@ -213,12 +213,12 @@ fn the_filter_sees_who_comes() {
 
 #[test]
 fn a_hundred_idle_clients_cost_nothing() {
-    let place = Place::new();
-    let mut server = Server::new(place.listener::<u64>(), 200);
+    let place = TempPath::new("duplex");
+    let mut server = Server::new(listener::<u64>(&place), 200);
     let mut clients = Vec::new();
     std::thread::scope(|scope| {
         let connecting = scope.spawn(|| {
-            (0..100).map(|_| Interface::<u64>::connect(&place.0, Options::new(CAPACITY)).unwrap()).collect::<Vec<_>>()
+            (0..100).map(|_| Interface::<u64>::connect(&place, Options::new(CAPACITY)).unwrap()).collect::<Vec<_>>()
         });
         while server.clients().count() < 100 {
             server.wait(LONG).unwrap();
@@ -248,9 +248,9 @@ fn a_hundred_idle_clients_cost_nothing() {
 }
 
 /// Both ends of a connection.
-fn connected<T: shm2_channel::Element + Send + 'static>(place: &Place) -> (Interface<T>, Interface<T>) {
-    let mut listener = place.listener::<T>();
-    let path = place.0.clone();
+fn connected<T: shm2_channel::Element + Send + 'static>(place: &TempPath) -> (Interface<T>, Interface<T>) {
+    let mut listener = listener::<T>(&place);
+    let path = place.to_path_buf();
     let connecting = std::thread::spawn(move || Interface::<T>::connect(&path, Options::new(CAPACITY)).unwrap());
     let server = listener.accept(LONG).unwrap().unwrap();
     (server, connecting.join().unwrap())
@@ -258,7 +258,7 @@ fn connected<T: shm2_channel::Element + Send + 'static>(place: &Place) -> (Inter
 
 #[test]
 fn both_directions_have_a_thread_each() {
-    let place = Place::new();
+    let place = TempPath::new("duplex");
     let (server, client) = connected::<u64>(&place);
     const COUNT: u64 = 200_000;
     let send = |mut outgoing: Outgoing<u64>| {
@@ -298,7 +298,7 @@ fn both_directions_have_a_thread_each() {
 fn a_connection_runs_between_queues_until_both_have_finished_or_one_is_gone() {
     use std::sync::mpsc::{channel, sync_channel};
     for is_killed in [false, true] {
-        let place = Place::new();
+        let place = TempPath::new("duplex");
         let (server, client) = connected::<u64>(&place);
         let (to_client, from_server) = (channel::<u64>(), sync_channel::<u64>(3));
         let (to_server, from_client) = (sync_channel::<u64>(3), sync_channel::<u64>(3));
@@ -328,7 +328,7 @@ fn a_connection_runs_between_queues_until_both_have_finished_or_one_is_gone() {
 
 #[test]
 fn descriptors_pass_beside_the_elements() {
-    let place = Place::new();
+    let place = TempPath::new("duplex");
     let (mut server, mut client) = connected::<u8>(&place);
     let blob = shm2_channel::blob::write_once("shm2-test", 5, |bytes| bytes.copy_from_slice(b"a far")).unwrap();
     assert!(client.pass(77, &[blob.as_fd(), blob.as_fd()]).unwrap());
@@ -363,9 +363,9 @@ fn descriptors_pass_beside_the_elements() {
 
 #[test]
 fn a_full_server_says_so_and_serves_the_next_when_one_has_gone() {
-    let place = Place::new();
-    let mut server = Server::new(place.listener::<u64>(), 1);
-    let connect = || Interface::<u64>::connect(&place.0, Options::new(CAPACITY));
+    let place = TempPath::new("duplex");
+    let mut server = Server::new(listener::<u64>(&place), 1);
+    let connect = || Interface::<u64>::connect(&place, Options::new(CAPACITY));
     let step = |server: &mut Server<u64>| server.wait(Some(Duration::from_millis(50))).unwrap();
     std::thread::scope(|scope| {
         let first = scope.spawn(connect);
@@ -397,7 +397,7 @@ fn a_full_server_says_so_and_serves_the_next_when_one_has_gone() {
 
 #[test]
 fn whoever_finished_sends_no_more_and_the_other_side_is_told_without_waiting() {
-    let place = Place::new();
+    let place = TempPath::new("duplex");
     let (mut server, mut client) = connected::<u8>(&place);
     client.xmit_message(b"last").unwrap();
     assert!(client.finish().unwrap());
@@ -416,7 +416,7 @@ fn whoever_finished_sends_no_more_and_the_other_side_is_told_without_waiting() {
 
 #[test]
 fn whoever_waits_for_room_or_elements_is_woken_by_either() {
-    let place = Place::new();
+    let place = TempPath::new("duplex");
     let (mut server, mut client) = connected::<u64>(&place);
     while client.xmit(1).unwrap() {}
     let timed_out = client.wait_for_either(1, 1, Some(Duration::from_millis(20)));
@@ -438,7 +438,7 @@ fn whoever_waits_for_room_or_elements_is_woken_by_either() {
 
 #[test]
 fn half_a_message_is_an_error() {
-    let place = Place::new();
+    let place = TempPath::new("duplex");
     let (mut server, mut client) = connected::<u8>(&place);
     client.xmit_all(&[9, 0, 0, 0, 1]).unwrap();
     let mut message = Vec::new();
@@ -447,17 +447,17 @@ fn half_a_message_is_an_error() {
 
 #[test]
 fn a_client_that_floods_with_signals_or_lies_in_the_ring_leaves_the_others_alone() {
-    let place = Place::new();
-    let mut server = Server::new(place.listener::<Packet>(), 10);
+    let place = TempPath::new("duplex");
+    let mut server = Server::new(listener::<Packet>(&place), 10);
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let client = Interface::<Packet>::connect(&place.0, Options::new(CAPACITY)).unwrap();
+            let client = Interface::<Packet>::connect(&place, Options::new(CAPACITY)).unwrap();
             while !stop.load(Ordering::Relaxed) {
                 let _ = rustix::net::send(client.wait_on(), &[1], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
             }
         });
-        let good = scope.spawn(|| echo_client(&place.0, 3, 20_000));
+        let good = scope.spawn(|| echo_client(&place, 3, 20_000));
         let (mut gone, begun) = (0, Instant::now());
         echo_server(&mut server, |event| {
             gone += usize::from(matches!(event, Event::Gone(..)));

@@ -1,11 +1,10 @@
 //! Clients that lie, are silent, or pass what cannot be closed.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
 
 mod common;
 
-use common::{CAPACITY, LONG, Place};
+use common::{CAPACITY, LONG, listener};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketType, connect, sendmsg,
@@ -13,15 +12,16 @@ use rustix::net::{
 };
 use shm2_channel::StepError;
 use shm2_channel::duplex::{Interface, Options};
+use shm2_testing::TempPath;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// A client that says what it likes.
-fn liar(place: &Place, hello: &[u8], fds: &[&OwnedFd]) -> OwnedFd {
+fn liar(place: &TempPath, hello: &[u8], fds: &[&OwnedFd]) -> OwnedFd {
     let client = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
-    connect(&client, &SocketAddrUnix::new(&place.0).unwrap()).unwrap();
+    connect(&client, &SocketAddrUnix::new(&**place).unwrap()).unwrap();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     let fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
@@ -46,8 +46,8 @@ fn hello(version: u32, element: u32, capacity: u64) -> Vec<u8> {
 
 #[test]
 fn lies_and_silence_in_the_handshake_keep_nobody_waiting() {
-    let place = Place::new();
-    let mut listener = place.listener::<u64>();
+    let place = TempPath::new("duplex");
+    let mut listener = listener::<u64>(&place);
     let size = SealFlags::SHRINK | SealFlags::GROW;
     let (good, small, open) = (memory(1 << 16, size), memory(4096, size), memory(1 << 16, SealFlags::empty()));
     let damaged = memory(1 << 16, size);
@@ -74,14 +74,14 @@ fn lies_and_silence_in_the_handshake_keep_nobody_waiting() {
     // Others say nothing at all.
     for _ in 0..100 {
         let silent = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
-        connect(&silent, &SocketAddrUnix::new(&place.0).unwrap()).unwrap();
+        connect(&silent, &SocketAddrUnix::new(&*place).unwrap()).unwrap();
         liars.push(silent);
         let none = listener.try_accept().unwrap();
         assert!(none.is_none(), "a liar was accepted");
     }
     let begun = Instant::now();
     let client = std::thread::spawn({
-        let path = place.0.clone();
+        let path = place.to_path_buf();
         move || Interface::<u64>::connect(&path, Options::new(CAPACITY)).unwrap()
     });
     let mut server = listener.accept(LONG).unwrap().unwrap();
@@ -107,8 +107,8 @@ fn lingering() -> (OwnedFd, std::net::TcpStream) {
 
 #[test]
 fn descriptors_whose_closing_waits_keep_nobody() {
-    let place = Place::new();
-    let mut listener = place.listener::<u64>();
+    let place = TempPath::new("duplex");
+    let mut listener = listener::<u64>(&place);
     let mut others = Vec::new();
     // In the handshake, in place of memory.
     let (fd, other) = lingering();

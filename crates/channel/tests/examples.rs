@@ -1,42 +1,33 @@
 //! The example programs, as a reader would run them.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
 
+use shm2_testing::{ChildGuard, TempPath};
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 fn example(name: &str) -> Command {
     let this = std::env::current_exe().unwrap();
     Command::new(this.parent().unwrap().parent().unwrap().join("examples").join(name))
 }
 
-/// A server that has said that it listens. Ends with the test.
+/// A server that has reported that it listens.
 struct Server {
-    child: Child,
-    socket: PathBuf,
+    _child: ChildGuard,
+    socket: TempPath,
 }
 
 impl Server {
     fn start(name: &str) -> Self {
-        let socket = std::env::temp_dir().join(format!("shm2-test-{name}-{}", std::process::id()));
-        let mut child = example(name).arg(&socket).stdout(Stdio::piped()).spawn().unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let socket = TempPath::new(name);
+        let mut child = ChildGuard::spawn(example(name).arg(&socket).stdout(Stdio::piped())).unwrap();
+        let mut output = BufReader::new(child.take_stdout().unwrap());
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
         assert!(line.starts_with("listening at"), "{line}");
-        // What it goes on to say has to be read by somebody.
+        // A full pipe would stop it.
         std::thread::spawn(move || output.lines().for_each(drop));
-        Self { child, socket }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_file(&self.socket);
+        Self { _child: child, socket }
     }
 }
 

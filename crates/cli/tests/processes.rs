@@ -1,66 +1,23 @@
 //! Real processes and real kills: the tools against each other, and against this process.
 
-#![allow(clippy::unwrap_used)]
-
 use shm2::{Consumer, FrameInfo, Producer, ReceiveError, Start};
+use shm2_testing::{ChildGuard, LIMIT, RECOVERY, TempRegion, until};
+#[cfg(unix)]
+use shm2_testing::{Signal, process};
 use std::io::BufRead;
-use std::ops::Deref;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-const LIMIT: Duration = Duration::from_secs(60);
-/// One second is promised, and what it took is printed; a busy machine may stop a program for as long.
-const RECOVERY: Duration = Duration::from_secs(5);
 const LONG: Option<Duration> = Some(LIMIT);
 
-/// A region name that no other test uses; whatever is left there goes away with it.
-struct Name(String);
-
-impl Name {
-    fn new() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let place = if cfg!(windows) { "winshm://Local/" } else { "/dev/shm/" };
-        Self(format!("{place}shm2-cli-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
-    }
-
-    /// The same with its scheme.
-    fn uri(&self) -> String {
-        if cfg!(windows) { self.0.clone() } else { format!("shm://{}", self.0) }
-    }
-
-    /// A section's name goes with its last user.
-    fn exists(&self) -> bool {
-        std::path::Path::new(&self.0).exists()
-    }
-}
-
-impl Deref for Name {
-    type Target = str;
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// A tool that is killed if the test ends before it.
-struct Tool(Child);
+/// One of the tools.
+struct Tool(ChildGuard);
 
 impl Tool {
     fn start(program: &str, arguments: &str) -> Self {
         let mut command = Command::new(program);
         command.args(arguments.split_whitespace()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // Now and then a program dies under Wine before its first step (ERROR_INTERNAL_ERROR).
-        let is_wine = |spawned: &Result<_, std::io::Error>| {
-            cfg!(windows) && spawned.as_ref().is_err_and(|error| error.raw_os_error() == Some(1359))
-        };
-        let spawned = (0..10).map(|_| command.spawn()).find(|spawned| !is_wine(spawned));
-        Self(spawned.expect("ten programs died").unwrap())
+        Self(ChildGuard::spawn(&mut command).unwrap())
     }
 
     fn producer(arguments: &str) -> Self {
@@ -71,19 +28,11 @@ impl Tool {
         Self::start(env!("CARGO_BIN_EXE_shm2_consumer"), arguments)
     }
 
-    /// Waits for its end; its exit code and what it printed.
-    fn end(mut self) -> (ExitStatus, String) {
-        let deadline = Instant::now() + LIMIT;
-        while self.0.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < deadline, "a tool does not end");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let read = |pipe: &mut dyn std::io::Read| {
-            let mut text = String::new();
-            pipe.read_to_string(&mut text).map(|_| text).unwrap_or_default()
-        };
-        let text = read(self.0.stdout.as_mut().unwrap()) + &read(self.0.stderr.as_mut().unwrap());
-        (self.0.wait().unwrap(), text)
+    /// Waits until it has ended; its exit status and what it printed.
+    fn end(self) -> (ExitStatus, String) {
+        let output = self.0.output();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status, text(output.stdout) + &text(output.stderr))
     }
 
     fn succeed(self) -> String {
@@ -92,34 +41,8 @@ impl Tool {
         text
     }
 
-    fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-
-    /// Whether it has a handler for a signal.
-    #[cfg(unix)]
-    fn hears(&self, signal: i32) -> bool {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-        caught
-            .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-            .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
-    }
-
-    #[cfg(unix)]
-    fn signal(&self, signal: i32) {
-        // SAFETY: a signal to a child that was not waited for yet.
-        #[allow(unsafe_code)]
-        let result = unsafe { libc::kill(self.0.id() as i32, signal) };
-        assert_eq!(result, 0);
-    }
-}
-
-impl Drop for Tool {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+    fn kill(self) {
+        self.0.kill();
     }
 }
 
@@ -128,19 +51,10 @@ fn number(json: &str, key: &str) -> u64 {
     rest.split([',', '}', '.']).next().unwrap().parse().unwrap()
 }
 
-fn until(what: &str, condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    let mut condition = condition;
-    while !condition() {
-        assert!(begun.elapsed() < LIMIT, "{what}: not in time");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
 #[test]
 fn the_tools_work_in_any_start_order_and_lose_nothing() {
     for consumer_first in [true, false] {
-        let name = Name::new();
+        let name = TempRegion::new();
         let path = &*name;
         let produce = || Tool::producer(&format!("{path} 2000 -q"));
         let consume = || Tool::consumer(&format!("{} 2000 --json", name.uri()));
@@ -157,7 +71,7 @@ fn the_tools_work_in_any_start_order_and_lose_nothing() {
 
 #[test]
 fn many_consumers_of_both_kinds_get_every_frame_or_know_what_they_missed() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let path = &*name;
     let leasing = (0..4).map(|_| Tool::consumer(&format!("{path} 240 --json --check sampled --access lease --hold 2")));
     let snapshot = (0..4).map(|_| Tool::consumer(&format!("{path} 240 --json --check sampled --access snapshot")));
@@ -176,7 +90,7 @@ fn many_consumers_of_both_kinds_get_every_frame_or_know_what_they_missed() {
 
 #[test]
 fn frames_of_a_killed_consumer_are_recycled_soon() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().create().unwrap();
     let handle = producer.handle();
     let consumer = Tool::consumer(&format!("{} 1000 --hold 8 --check none", &*name));
@@ -197,7 +111,7 @@ fn frames_of_a_killed_consumer_are_recycled_soon() {
 
 #[test]
 fn a_killed_producers_consumers_go_on_with_the_next() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut consumer = Consumer::new(&name).unwrap();
     for size in ["64M", "64M", "16M", "128M"] {
         let producer = Tool::producer(&format!("{} 100000 -q --rate 200 --size {size} --history 1", &*name));
@@ -221,7 +135,7 @@ fn a_killed_producers_consumers_go_on_with_the_next() {
 #[test]
 fn a_consumer_that_was_busy_while_the_producer_was_replaced_goes_on() {
     for access in [shm2::Access::Lease, shm2::Access::Snapshot] {
-        let name = Name::new();
+        let name = TempRegion::new();
         let mut consumer = Consumer::builder(&name).unwrap().access(access).build();
         for life in 1..=3 {
             let producer = Tool::producer(&format!("{} 100000 -q --wait 0 --rate 200 --history 1", &*name));
@@ -254,7 +168,7 @@ fn a_consumer_that_was_busy_while_the_producer_was_replaced_goes_on() {
 #[cfg(unix)]
 #[test]
 fn a_stopped_consumer_stops_nobody() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().size(8 << 20).create().unwrap();
     let handle = producer.handle();
     let stopped = Tool::consumer(&format!("{} 100000 --hold 4 --check full --json", &*name));
@@ -270,19 +184,19 @@ fn a_stopped_consumer_stops_nobody() {
         frame();
         reader.next(LONG).unwrap();
     }
-    stopped.signal(libc::SIGSTOP);
+    stopped.0.signal(Signal::STOP);
     for _ in 0..2000 {
         let sent = frame();
         let received = reader.next(LONG).unwrap();
         assert_eq!((received.missed(), received.to_vec()), (0, sent.to_le_bytes().repeat(20_000)));
     }
     assert_eq!(handle.consumers(), 2, "a stopped consumer is alive");
-    stopped.signal(libc::SIGCONT);
+    stopped.0.signal(Signal::CONT);
     for _ in 0..50 {
         frame();
         std::thread::sleep(Duration::from_millis(1));
     }
-    stopped.signal(libc::SIGTERM);
+    stopped.0.signal(Signal::TERM);
     let json = stopped.succeed();
     assert_eq!(number(&json, "mismatches"), 0, "{json}");
     assert!(number(&json, "missed") > 1000, "it knows what it missed: {json}");
@@ -290,7 +204,7 @@ fn a_stopped_consumer_stops_nobody() {
 
 #[test]
 fn killed_at_random_moments_nothing_is_lost_for_good() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().size(16 << 20).create().unwrap();
     let handle = producer.handle();
     for round in 0..30u64 {
@@ -315,11 +229,12 @@ fn killed_at_random_moments_nothing_is_lost_for_good() {
 
 #[test]
 fn a_consumer_whose_producer_is_killed_says_so_and_fails() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let producer = Tool::producer(&format!("{} 100000 -q --rate 1000", &*name));
     let mut consumer = Tool::consumer(&format!("{} 100000", &*name));
     let mut first_line = String::new();
-    std::io::BufReader::new(consumer.0.stdout.as_mut().unwrap()).read_line(&mut first_line).unwrap();
+    let mut stdout = std::io::BufReader::new(consumer.0.take_stdout().unwrap());
+    stdout.read_line(&mut first_line).unwrap();
     assert_eq!(first_line.trim_end(), "received 500");
     producer.kill();
     let (status, text) = consumer.end();
@@ -336,7 +251,7 @@ fn a_consumer_whose_producer_is_killed_says_so_and_fails() {
 #[cfg(unix)]
 #[test]
 fn in_a_kept_region_the_next_producers_frames_are_in_order() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let kept = || Producer::builder(&name).unwrap().keep_region(true).create().unwrap();
     let send = |producer: &mut Producer, count| {
         for number in 0..count {
@@ -350,12 +265,12 @@ fn in_a_kept_region_the_next_producers_frames_are_in_order() {
     until("a consumer", || first.consumers() == 1);
     send(&mut first, 10);
     assert!(first.drain(LIMIT));
-    consumer.signal(libc::SIGSTOP);
+    consumer.0.signal(Signal::STOP);
     send(&mut first, 20_000);
     drop(first);
     let mut next = kept();
     send(&mut next, 10);
-    consumer.signal(libc::SIGCONT);
+    consumer.0.signal(Signal::CONT);
     let text = consumer.succeed();
     assert!(text.contains("frames 20  missed 20000  skipped 0  mismatches 0"), "{text}");
 }
@@ -363,13 +278,13 @@ fn in_a_kept_region_the_next_producers_frames_are_in_order() {
 #[cfg(unix)]
 #[test]
 fn a_wish_to_end_is_heard_in_every_pause_and_while_frames_wait() {
-    let name = Name::new();
+    let name = TempRegion::new();
     // Frames wait at all times.
     let mut source = Producer::builder(&name).unwrap().history(100).create().unwrap();
     for _ in 0..200 {
         source.send(&[0; 64], &FrameInfo::new()).unwrap();
     }
-    let other = Name::new();
+    let other = TempRegion::new();
     let tools = [
         Tool::consumer(&format!("{} 100000 --access snapshot --delay 0.5 --check none", &*name)),
         Tool::consumer(&format!("{} 100000 --delay 1000 --check none", &*name)),
@@ -377,9 +292,9 @@ fn a_wish_to_end_is_heard_in_every_pause_and_while_frames_wait() {
         Tool::producer(&format!("{}-waiting 100000 --wait 1000", &*other)),
     ];
     until("a consumer", || source.consumers() == 1 && source.handle().has_snapshot_consumers());
-    until("handlers", || tools.iter().all(|tool| tool.hears(libc::SIGINT)));
+    until("handlers", || tools.iter().all(|tool| process::catches(tool.0.id(), Signal::INT.as_raw())));
     for tool in tools {
-        tool.signal(libc::SIGINT);
+        tool.0.signal(Signal::INT);
         let begun = Instant::now();
         let (status, text) = tool.end();
         assert!(begun.elapsed() < RECOVERY && status.success(), "{status} after {:?}: {text}", begun.elapsed());
@@ -390,20 +305,20 @@ fn a_wish_to_end_is_heard_in_every_pause_and_while_frames_wait() {
 #[cfg(unix)]
 #[test]
 fn that_nobody_reads_what_a_tool_says_is_no_reason_to_panic() {
-    let name = Name::new();
+    let name = TempRegion::new();
     for (program, options, expected) in [
         (env!("CARGO_BIN_EXE_shm2_consumer"), "5 --timeout 0.3", 1),
         (env!("CARGO_BIN_EXE_shm2_producer"), "5 --wait 0.3", 0),
     ] {
         let mut tool = Tool::start(program, &format!("{} {options}", &*name));
-        drop((tool.0.stdout.take(), tool.0.stderr.take()));
-        assert_eq!(tool.0.wait().unwrap().code(), Some(expected));
+        drop((tool.0.take_stdout(), tool.0.take_stderr()));
+        assert_eq!(tool.0.wait().code(), Some(expected));
     }
 }
 
 #[test]
 fn what_a_tool_waits_for_is_said() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let (_, text) = Tool::consumer(&format!("{} 5 --timeout 2", name.uri())).end();
     assert!(text.contains(&format!("waiting for the first frame of {}\n", name.uri())), "{text}");
     #[cfg(target_os = "linux")]
@@ -421,7 +336,7 @@ fn what_a_tool_waits_for_is_said() {
 
 #[test]
 fn a_killed_producer_leaves_a_name_that_the_next_one_takes() {
-    let name = Name::new();
+    let name = TempRegion::new();
     for _ in 0..10 {
         let producer = Tool::producer(&format!("{} 100000 -q --wait 0 --rate 100", &*name));
         let mut consumer = Consumer::builder(&name).unwrap().start(Start::Oldest).build();

@@ -1,11 +1,10 @@
 //! What the elements promise besides zero-copy: caps, times, flags, any start order, restarts, clean stops.
 
-#![allow(clippy::unwrap_used)]
-
 mod common;
 
-use common::{LIMIT, Name, Pipeline, have, until};
+use common::{Pipeline, have};
 use gst::prelude::*;
+use shm2_testing::{LIMIT, TempRegion, until};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,7 +30,7 @@ fn caps_of(pipeline: &Pipeline, element: &str) -> Option<gst::Caps> {
 
 #[test]
 fn the_consumer_may_start_first_and_needs_no_capsfilter() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let (path, uri) = (&*name, name.uri());
     let consumer = Pipeline::playing(&format!("shm2src name=src shm-path={path} ! queue ! videoconvert ! fakesink"));
     let producer = Pipeline::playing(&format!(
@@ -46,7 +45,7 @@ fn the_consumer_may_start_first_and_needs_no_capsfilter() {
 
 #[test]
 fn buffers_arrive_as_they_were_sent() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let path = &*name;
     let consumer =
         Pipeline::playing(&format!("shm2src name=src live-only=false shm-path={path} ! fakesink sync=false"));
@@ -71,7 +70,7 @@ fn buffers_arrive_as_they_were_sent() {
 
 #[test]
 fn caps_change_mid_stream() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let path = &*name;
     let consumer = Pipeline::playing(&format!("shm2src name=src shm-path={path} ! fakesink sync=false"));
     let producer = Pipeline::playing(&format!(
@@ -88,7 +87,7 @@ fn caps_change_mid_stream() {
 
 #[test]
 fn a_consumer_follows_a_restarted_producer_of_another_size_and_marks_the_break() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let path = &*name;
     let consumer = Pipeline::playing(&format!("shm2src name=src shm-path={path} ! fakesink sync=false"));
     let received = collect(&consumer, "src");
@@ -110,7 +109,7 @@ fn a_consumer_follows_a_restarted_producer_of_another_size_and_marks_the_break()
 #[test]
 fn on_producer_exit_may_be_the_end_or_an_error() {
     for (action, ends) in [("eos", true), ("error", false)] {
-        let name = Name::new();
+        let name = TempRegion::new();
         let path = &*name;
         let consumer =
             Pipeline::playing(&format!("shm2src name=src on-producer-exit={action} shm-path={path} ! fakesink"));
@@ -128,7 +127,7 @@ fn on_producer_exit_may_be_the_end_or_an_error() {
 
 #[test]
 fn a_waiting_source_stops_at_once_and_says_when_nobody_comes() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let waiting = Pipeline::playing(&format!("shm2src shm-path={} ! fakesink", &*name));
     std::thread::sleep(Duration::from_millis(200));
     waiting.stop();
@@ -139,7 +138,7 @@ fn a_waiting_source_stops_at_once_and_says_when_nobody_comes() {
 
 #[test]
 fn a_blocked_sink_stops_at_once_and_goes_on_after_a_pause() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let path = &*name;
     let mut consumer = shm2::Consumer::builder(path).unwrap().start(shm2::Start::Oldest).build();
     let producer = Pipeline::playing(&format!(
@@ -164,7 +163,7 @@ fn a_blocked_sink_stops_at_once_and_goes_on_after_a_pause() {
 
 #[test]
 fn without_a_consumer_the_sink_never_waits_and_stops_at_once() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let producer = Pipeline::playing(&format!(
         "audiotestsrc num-buffers=100000 samplesperbuffer=64 ! audio/x-raw,format=S16LE,channels=1,rate=48000 ! \
          shm2sink name=sink sync=false shm-path={}",
@@ -182,7 +181,7 @@ fn encoded_video_passes_through_and_begins_with_a_keyframe() {
     if !have(&["x264enc", "h264parse", "avdec_h264"]) {
         return;
     }
-    let name = Name::new();
+    let name = TempRegion::new();
     let path = &*name;
     let producer = Pipeline::playing(&format!(
         "videotestsrc is-live=true ! {SMALL} ! x264enc tune=zerolatency key-int-max=1000 ! h264parse ! \
@@ -214,7 +213,7 @@ fn compressed_audio_and_a_decoded_file_pass() {
          audiotestsrc num-buffers=86 ! audioconvert ! avenc_aac ! mux."
     ))
     .run_to_end();
-    let (video, audio) = (Name::new(), Name::new());
+    let (video, audio) = (TempRegion::new(), TempRegion::new());
     let consumers = [&video, &audio]
         .map(|n| Pipeline::playing(&format!("shm2src name=src shm-path={} ! fakesink sync=false", &**n)));
     let producer = Pipeline::playing(&format!(
@@ -232,7 +231,7 @@ fn compressed_audio_and_a_decoded_file_pass() {
 
 #[test]
 fn a_second_producer_and_bad_settings_have_their_own_errors() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let path = &*name;
     let _first = Pipeline::playing(&format!("videotestsrc is-live=true ! {SMALL} ! shm2sink shm-path={path}"));
     let cases = [
@@ -255,7 +254,7 @@ fn a_second_producer_and_bad_settings_have_their_own_errors() {
 
 #[test]
 fn a_frame_larger_than_the_arena_is_an_error_that_says_what_would_do() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let producer = Pipeline::new(&format!(
         "videotestsrc ! video/x-raw,format=NV12,width=1920,height=1080 ! shm2sink shm-size=6000000 shm-path={}",
         &*name
@@ -267,7 +266,7 @@ fn a_frame_larger_than_the_arena_is_an_error_that_says_what_would_do() {
 
 #[test]
 fn clients_are_counted_and_signalled() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let producer =
         Pipeline::playing(&format!("videotestsrc is-live=true ! {SMALL} ! shm2sink name=sink shm-path={}", &*name));
     let sink = producer.element("sink");
@@ -293,7 +292,7 @@ fn clients_are_counted_and_signalled() {
 
 #[test]
 fn attach_and_detach_cycles_leave_the_sink_alone() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let path = &*name;
     let caps = "video/x-raw,format=NV12,width=640,height=360,framerate=60/1";
     let producer =
@@ -314,7 +313,7 @@ fn attach_and_detach_cycles_leave_the_sink_alone() {
 
 #[test]
 fn memory_of_a_stopped_sink_may_outlive_it() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let producer =
         Pipeline::playing(&format!("videotestsrc is-live=true ! {SMALL} ! shm2sink name=sink shm-path={}", &*name));
     let held: Arc<Mutex<Vec<gst::Buffer>>> = Arc::default();
@@ -337,7 +336,7 @@ fn memory_of_a_stopped_sink_may_outlive_it() {
 #[cfg(unix)]
 #[test]
 fn live_regions_are_listed_as_devices() {
-    let name = Name::new();
+    let name = TempRegion::new();
     common::init();
     let provider = gst::DeviceProviderFactory::by_name("shm2deviceprovider").unwrap();
     let ours = |devices: gst::glib::List<gst::Device>| {
@@ -363,7 +362,7 @@ fn live_regions_are_listed_as_devices() {
 
 #[test]
 fn a_region_of_size_0_follows_its_caps_and_consumers_follow_it() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let path = &*name;
     let consumer = Pipeline::playing(&format!("shm2src name=src shm-path={path} ! fakesink sync=false"));
     let producer = Pipeline::playing(&format!(
@@ -390,7 +389,7 @@ fn a_region_of_size_0_follows_its_caps_and_consumers_follow_it() {
 
 #[test]
 fn a_region_of_size_0_grows_for_frames_that_no_caps_announce_and_counts_go_on() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let line = format!("shm2sink name=sink sync=false shm-size=0 wait-for-connection=true shm-path={}", &*name);
     let consumer = Pipeline::playing(&format!("shm2src name=src shm-path={} ! fakesink", &*name));
     let producer = Pipeline::playing(&format!("appsrc name=in caps=application/x-test ! {line}"));
@@ -407,7 +406,7 @@ fn a_region_of_size_0_grows_for_frames_that_no_caps_announce_and_counts_go_on() 
 
 #[test]
 fn what_needs_a_stop_does_not_change_while_it_runs() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let pipeline = Pipeline::playing(&format!("shm2src name=src shm-path={} ! fakesink", &*name));
     let src = pipeline.element("src");
     src.set_property("shm-path", "/dev/shm/shm2-gst-test-other");
@@ -421,7 +420,7 @@ fn a_player_goes_on_with_the_next_producer() {
     if !have(&["playbin3"]) {
         return;
     }
-    let name = Name::new();
+    let name = TempRegion::new();
     let player = Pipeline::playing(&format!("playbin3 uri={} video-sink=\"fakesink name=out\"", name.uri()));
     let shown = || {
         let sink = player.0.property::<gst::Element>("video-sink");
@@ -438,7 +437,7 @@ fn a_player_goes_on_with_the_next_producer() {
 
 #[test]
 fn a_consumer_that_stalls_does_not_slow_another() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let media = "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=100/1";
     let producer = Pipeline::playing(&format!("{media} ! shm2sink name=sink shm-path={}", &*name));
     let stalled = Pipeline::playing(&format!(

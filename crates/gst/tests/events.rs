@@ -1,11 +1,10 @@
 //! Events through both elements, and what a late consumer still learns.
 
-#![allow(clippy::unwrap_used)]
-
 mod common;
 
-use common::{LIMIT, Name, Pipeline, until};
+use common::Pipeline;
 use gst::prelude::*;
+use shm2_testing::{LIMIT, TempRegion, until};
 use std::sync::{Arc, Mutex};
 
 /// The events that come out of an element, in order.
@@ -36,11 +35,11 @@ impl Seen {
 
 const SOURCE: &str = "appsrc name=src format=time is-live=true caps=application/x-test";
 
-fn producer(name: &Name) -> Pipeline {
+fn producer(name: &TempRegion) -> Pipeline {
     Pipeline::playing(&format!("{SOURCE} ! shm2sink name=sink sync=false shm-path={}", &**name))
 }
 
-fn consumer(name: &Name, properties: &str) -> (Pipeline, Seen) {
+fn consumer(name: &TempRegion, properties: &str) -> (Pipeline, Seen) {
     let pipeline = Pipeline::new(&format!("shm2src name=src shm-path={} {properties} ! fakesink name=out", &**name));
     let seen = Seen::at(&pipeline.element("src"));
     pipeline.0.set_state(gst::State::Playing).unwrap();
@@ -79,7 +78,7 @@ fn custom(name: &str) -> gst::Structure {
 
 #[test]
 fn tags_stream_start_and_custom_events_reach_consumers_also_late_ones() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let producer = producer(&name);
     let (_early, seen) = consumer(&name, "");
     push(&producer, 0);
@@ -118,7 +117,7 @@ fn tags_stream_start_and_custom_events_reach_consumers_also_late_ones() {
 #[test]
 fn a_gap_arrives_at_its_time() {
     for live_only in [true, false] {
-        let name = Name::new();
+        let name = TempRegion::new();
         let producer = producer(&name);
         let (consumer, seen) = consumer(&name, &format!("live-only={live_only}"));
         push(&producer, 100);
@@ -144,7 +143,7 @@ fn buffer_time(consumer: &Pipeline) -> gst::ClockTime {
 
 #[test]
 fn a_gap_before_any_frame_comes_after_a_segment() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let producer = Pipeline::playing(&format!("{SOURCE} ! shm2sink sync=false history=9 shm-path={}", &*name));
     let (_consumer, seen) = consumer(&name, "");
     // Later than the consumer's start: what was before it is passed over.
@@ -159,7 +158,7 @@ fn a_gap_before_any_frame_comes_after_a_segment() {
 
 #[test]
 fn events_that_cannot_travel_are_counted_and_probes_stay_at_home() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let producer = producer(&name);
     let (consumer, seen) = consumer(&name, "");
     push(&producer, 0);
@@ -176,7 +175,7 @@ fn events_that_cannot_travel_are_counted_and_probes_stay_at_home() {
 
 #[test]
 fn the_stream_begins_once_and_tags_are_those_of_the_producer_that_is_there() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let (consumer, seen) = consumer(&name, "");
     for round in 1..=3 {
         let producer = producer(&name);
@@ -201,7 +200,7 @@ fn the_stream_begins_once_and_tags_are_those_of_the_producer_that_is_there() {
 
 #[test]
 fn statistics_are_notified_once_a_second() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let media = "videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=60/1";
     let producer = Pipeline::playing(&format!("{media} ! shm2sink name=sink shm-path={}", &*name));
     let consumer = Pipeline::playing(&format!("shm2src name=src shm-path={} ! fakesink", &*name));
@@ -220,7 +219,7 @@ fn statistics_are_notified_once_a_second() {
 
 #[test]
 fn tags_that_come_last_arrive_before_the_end() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let producer = producer(&name);
     let (consumer, seen) = consumer(&name, "");
     push(&producer, 0);
@@ -237,7 +236,7 @@ fn tags_that_come_last_arrive_before_the_end() {
 
 #[test]
 fn an_element_that_is_linked_later_gets_the_beginning_of_the_stream() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let producer = producer(&name);
     let (consumer, _) = consumer(&name, "");
     push(&producer, 0);

@@ -1,10 +1,8 @@
 //! The example programs in C and Python are built and run, in pairs and across the languages.
 
-#![allow(clippy::unwrap_used)]
-
 mod common;
 
-use common::{LIMIT, Name};
+use shm2_testing::{LIMIT, TempRegion};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -33,7 +31,7 @@ fn python(name: &str) -> Option<Command> {
         Command::new(python).args(["-c", bindings]).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     });
     let Some(interpreter) = interpreter else {
-        common::skip("no GStreamer bindings for Python on this machine (package python3-gst-1.0)");
+        shm2_testing::skip("no GStreamer bindings for Python on this machine (package python3-gst-1.0)");
         return None;
     };
     let mut command = Command::new(interpreter);
@@ -59,7 +57,7 @@ fn end(child: Child) -> Output {
 }
 
 fn check(produce: Command, watch: Command) {
-    let name = Name::new();
+    let name = TempRegion::new();
     let watcher = start(watch, &[&name, "20"]);
     let producer = start(produce, &[&name, "60"]);
     for (child, least) in [(watcher, 20), (producer, 0)] {

@@ -1,19 +1,17 @@
 //! Pipelines in processes of their own that are killed and stopped, and regions that are damaged under elements.
 
-#![allow(clippy::unwrap_used)]
-
 mod common;
 
-use common::{LIMIT, Name, Pipeline};
+use common::Pipeline;
+use shm2_testing::{ChildGuard, TempRegion, until};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 /// The demonstration's program in one of its roles: it stamps and checks each frame.
 struct Program {
-    child: Child,
+    child: ChildGuard,
     counts: Arc<Mutex<HashMap<String, f64>>>,
 }
 
@@ -23,9 +21,9 @@ impl Program {
         let target = here.parent().and_then(|deps| deps.parent()).unwrap();
         let mut command = Command::new(target.join("examples/shm2_demo"));
         command.env("GST_PLUGIN_PATH", target).args([role, pipeline]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut child = ChildGuard::spawn(&mut command).unwrap();
         let counts = Arc::new(Mutex::new(HashMap::new()));
-        let (lines, shared) = (BufReader::new(child.stdout.take().unwrap()).lines(), counts.clone());
+        let (lines, shared) = (BufReader::new(child.take_stdout().unwrap()).lines(), counts.clone());
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let pairs = line.split_whitespace().filter_map(|word| word.split_once('='));
@@ -41,41 +39,33 @@ impl Program {
     }
 
     fn wait_more(&mut self, key: &str, more: f64) {
-        let (before, begun) = (self.count(key), Instant::now());
-        while self.count(key) < before + more {
-            assert!(self.child.try_wait().unwrap().is_none(), "a pipeline ended by itself");
-            assert!(begun.elapsed() < LIMIT, "no {key}: {:?}", self.counts);
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
+        let before = self.count(key);
+        until(key, || {
+            assert!(self.child.is_running(), "a pipeline ended by itself");
+            self.count(key) >= before + more
+        });
     }
 
     fn stop(mut self) -> HashMap<String, f64> {
-        drop(self.child.stdin.take());
-        assert!(self.child.wait().unwrap().success());
+        drop(self.child.take_stdin());
+        assert!(self.child.wait().success());
         self.counts.lock().unwrap().clone()
     }
 }
 
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn producer(name: &Name, size: u64) -> Program {
+fn producer(name: &TempRegion, size: u64) -> Program {
     let caps = "video/x-raw,format=NV12,width=320,height=240,framerate=60/1";
     let sink = format!("shm2sink name=sink shm-size={size} shm-path={}", &**name);
     Program::start("produce", &format!("videotestsrc is-live=true ! {caps} ! {sink}"))
 }
 
-fn consumer(name: &Name, properties: &str) -> Program {
+fn consumer(name: &TempRegion, properties: &str) -> Program {
     Program::start("consume", &format!("shm2src name=src {properties} shm-path={} ! fakesink sync=false", &**name))
 }
 
 #[test]
 fn pipelines_that_are_killed_are_replaced_and_the_others_go_on() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut survivors = [consumer(&name, ""), consumer(&name, "access=snapshot"), consumer(&name, "latest-only=true")];
     for size in [64u64 << 20, 8 << 20, 6 << 20, 64 << 20] {
         // Both are killed at the end of the round, by being dropped.
@@ -96,7 +86,7 @@ fn pipelines_that_are_killed_are_replaced_and_the_others_go_on() {
 
 #[test]
 fn a_stopped_pipeline_stops_no_other() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = producer(&name, 16 << 20);
     let (mut one, mut other) = (consumer(&name, ""), consumer(&name, ""));
     one.wait_more("frames", 10.0);
@@ -120,14 +110,14 @@ fn a_stopped_pipeline_stops_no_other() {
 
 #[test]
 fn a_truncated_region_is_an_error_on_both_sides() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let path = &*name;
     let caps = "video/x-raw,format=NV12,width=320,height=240,framerate=60/1";
     let producer = Pipeline::playing(&format!("videotestsrc is-live=true ! {caps} ! shm2sink shm-path={path}"));
     let consumers = ["lease", "snapshot"]
         .map(|access| Pipeline::playing(&format!("shm2src name=src access={access} shm-path={path} ! fakesink")));
     for consumer in &consumers {
-        common::until("frames", || consumer.stat("src", "received") > 5);
+        until("frames", || consumer.stat("src", "received") > 5);
     }
     std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(4096).unwrap();
     let error = producer.error().expect("the producer's error");
@@ -140,7 +130,7 @@ fn a_truncated_region_is_an_error_on_both_sides() {
 
 #[test]
 fn a_kept_region_serves_one_pipeline_after_another() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let path = &*name;
     let caps = "video/x-raw,format=NV12,width=320,height=240,framerate=60/1";
     let sink = format!("shm2sink keep-region=true shm-path={path}");
@@ -149,7 +139,7 @@ fn a_kept_region_serves_one_pipeline_after_another() {
     for _ in 0..3 {
         let producer = Pipeline::playing(&format!("videotestsrc is-live=true ! {caps} ! {sink}"));
         let before = consumer.stat("src", "received");
-        common::until("frames of this producer", || consumer.stat("src", "received") > before + 10);
+        until("frames of this producer", || consumer.stat("src", "received") > before + 10);
         producer.stop();
         inodes.insert(std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).unwrap()));
     }

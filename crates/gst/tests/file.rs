@@ -1,28 +1,27 @@
 //! A real file, H.264 and AAC in MP4, decoded by one program and shown by another: every picture and every sample as a
 //! direct decode has them, sound and picture in sync.
 
-#![allow(clippy::unwrap_used)]
-
 mod common;
 
-use common::{LIMIT, Name, Pipeline, Recording, have, pictures};
+use common::{Pipeline, have, pictures, record};
 use gst::prelude::*;
+use shm2_testing::{LIMIT, TempPath, TempRegion, skip};
 use std::sync::{Arc, Mutex};
 
 const FRAMES: usize = 90;
 
-fn recording() -> Option<Recording> {
+fn recording() -> Option<TempPath> {
     let h264 = ["x264enc", "openh264enc"].into_iter().find(|encoder| gst::ElementFactory::find(encoder).is_some());
     let aac = ["avenc_aac", "voaacenc", "fdkaacenc"];
     let aac = aac.into_iter().find(|encoder| gst::ElementFactory::find(encoder).is_some());
     let (Some(h264), Some(aac)) = (h264, aac) else {
-        common::skip("no encoder for H.264 or AAC on this machine");
+        skip("no encoder for H.264 or AAC on this machine");
         return None;
     };
     let video =
         format!("videotestsrc num-buffers={FRAMES} pattern=ball ! video/x-raw,width=640,height=360,framerate=30/1");
     let audio = "audiotestsrc num-buffers=141 samplesperbuffer=1024 wave=ticks ! audio/x-raw,rate=48000,channels=2";
-    Some(Recording::of(&format!(
+    Some(record(&format!(
         "mp4mux name=m ! filesink location=FILE \
          {video} ! {h264} ! h264parse ! queue ! m. {audio} ! audioconvert ! {aac} ! aacparse ! queue ! m."
     )))
@@ -66,14 +65,14 @@ fn a_file_with_sound_and_picture_arrives_bit_by_bit_and_in_sync() {
         return;
     }
     let Some(file) = recording() else { return };
-    let direct = Pipeline::new(&decode(&file, "fakesink name=v", "fakesink name=a"));
+    let direct = Pipeline::new(&decode(file.text(), "fakesink name=v", "fakesink name=a"));
     let (video, audio) = (direct.element("v"), direct.element("a"));
     let expected = (pictures(&video, "sink"), samples(&audio, "sink"), times(&video), times(&audio));
     direct.0.set_state(gst::State::Playing).unwrap();
     direct.run_to_end();
     assert_eq!(expected.0.lock().unwrap().len(), FRAMES);
 
-    let (picture, sound) = (Name::new(), Name::new());
+    let (picture, sound) = (TempRegion::new(), TempRegion::new());
     let player = Pipeline::new(&format!(
         "shm2src name=vs shm-path={} ! queue ! fakesink name=v sync=true \
          shm2src name=as shm-path={} ! queue ! fakesink name=a sync=true",
@@ -85,7 +84,7 @@ fn a_file_with_sound_and_picture_arrives_bit_by_bit_and_in_sync() {
     let sink = |name: &str, path: &str| {
         format!("shm2sink name={name} full-policy=block wait-for-connection=true shm-path={path}")
     };
-    let producer = Pipeline::new(&decode(&file, &sink("v", &picture), &sink("a", &sound)));
+    let producer = Pipeline::new(&decode(file.text(), &sink("v", &picture), &sink("a", &sound)));
     // The sources are attached before the time of the first frame has come.
     producer.0.set_state(gst::State::Paused).unwrap();
     producer.0.state(gst::ClockTime::try_from(LIMIT).ok()).0.unwrap();

@@ -1,15 +1,13 @@
 //! Single buffers through each element, with the other end played by the core library.
 
-#![allow(clippy::unwrap_used)]
-
 mod common;
 
-use common::{LIMIT, Name};
 use gst::prelude::*;
 use gst_check::Harness;
 use shm2::{Consumer, FrameInfo, Producer, Start};
+use shm2_testing::{LIMIT, TempRegion};
 
-fn sink(name: &Name, properties: &str) -> Harness {
+fn sink(name: &TempRegion, properties: &str) -> Harness {
     common::init();
     let line = format!("shm2sink sync=false shm-path={} {properties}", &**name);
     let element = gst::parse::launch(&line).unwrap();
@@ -19,7 +17,7 @@ fn sink(name: &Name, properties: &str) -> Harness {
     harness
 }
 
-fn src(name: &Name, properties: &str) -> Harness {
+fn src(name: &TempRegion, properties: &str) -> Harness {
     common::init();
     let element = gst::parse::launch(&format!("shm2src shm-path={} {properties}", &**name)).unwrap();
     let mut harness = Harness::with_element(&element, None, Some("src"));
@@ -27,13 +25,13 @@ fn src(name: &Name, properties: &str) -> Harness {
     harness
 }
 
-fn consumer(name: &Name) -> Consumer {
+fn consumer(name: &TempRegion) -> Consumer {
     Consumer::builder(name).unwrap().start(Start::Oldest).attach(Some(LIMIT)).unwrap()
 }
 
 #[test]
 fn several_memories_are_gathered_and_everything_else_travels() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut harness = sink(&name, "");
     let mut consumer = consumer(&name);
     let mut buffer = gst::Buffer::from_slice(vec![1u8; 100]);
@@ -61,7 +59,7 @@ fn several_memories_are_gathered_and_everything_else_travels() {
 
 #[test]
 fn empty_and_single_byte_buffers_travel() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut harness = sink(&name, "");
     let mut consumer = consumer(&name);
     for length in [0usize, 1, 0, 4097] {
@@ -72,7 +70,7 @@ fn empty_and_single_byte_buffers_travel() {
 
 #[test]
 fn end_of_stream_travels() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut harness = sink(&name, "");
     let mut consumer = consumer(&name);
     harness.push(gst::Buffer::from_slice([1u8])).unwrap();
@@ -83,7 +81,7 @@ fn end_of_stream_travels() {
 
 #[test]
 fn memory_that_is_not_the_systems_is_refused() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let harness = sink(&name, "");
     let pad = harness.element().unwrap().static_pad("sink").unwrap();
     let accepts = |caps: &str| pad.query_accept_caps(&caps.parse().unwrap());
@@ -95,7 +93,7 @@ fn memory_that_is_not_the_systems_is_refused() {
 
 #[test]
 fn the_source_waits_for_a_keyframe_and_marks_breaks() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().history(10).create().unwrap();
     producer.set_caps(b"video/x-test, width=(int)5").unwrap();
     let delta = gst::BufferFlags::DELTA_UNIT.bits();
@@ -118,7 +116,7 @@ fn the_source_waits_for_a_keyframe_and_marks_breaks() {
 
 #[test]
 fn a_lent_buffer_is_copied_before_it_is_written() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::create(&name).unwrap();
     producer.set_caps(b"application/x-test").unwrap();
     producer.send(&[7; 1000], &FrameInfo::new()).unwrap();
@@ -132,7 +130,7 @@ fn a_lent_buffer_is_copied_before_it_is_written() {
 
 #[test]
 fn latency_is_the_producers_and_the_deadline() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::create(&name).unwrap();
     producer.set_caps(b"application/x-test").unwrap();
     let mut info = FrameInfo::new();
@@ -146,7 +144,7 @@ fn latency_is_the_producers_and_the_deadline() {
 
 #[test]
 fn caps_that_are_not_caps_are_an_error() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::create(&name).unwrap();
     producer.set_caps(b"\xff\xfe no caps at all").unwrap();
     producer.send(&[7; 10], &FrameInfo::new()).unwrap();
@@ -157,7 +155,7 @@ fn caps_that_are_not_caps_are_an_error() {
 
 #[test]
 fn a_new_producer_is_a_break_even_if_its_frames_do_not_say_so() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut harness = src(&name, "live-only=false");
     harness.play();
     for round in 0..3u64 {
@@ -175,7 +173,7 @@ fn a_new_producer_is_a_break_even_if_its_frames_do_not_say_so() {
 
 #[test]
 fn metas_travel_and_those_that_cannot_are_counted() {
-    let name = Name::new();
+    let name = TempRegion::new();
     common::init();
     gst::meta::CustomMeta::register("Shm2TestMeta", &[]);
     let caps = "video/x-raw,format=GRAY8,width=64,height=48,framerate=30/1";
@@ -247,7 +245,7 @@ fn metas_travel_and_those_that_cannot_are_counted() {
 
 #[test]
 fn attach_and_detach_are_element_messages_also_while_the_source_waits() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let consumer = common::Pipeline::playing(&format!("shm2src name=src shm-path={} ! fakesink", &*name));
     let bus = consumer.0.bus().unwrap();
     let next = || {
@@ -270,7 +268,7 @@ fn attach_and_detach_are_element_messages_also_while_the_source_waits() {
 
 #[test]
 fn a_region_is_found_by_its_uri() {
-    let name = Name::new();
+    let name = TempRegion::new();
     common::init();
     let uri = name.uri();
     let src = gst::Element::make_from_uri(gst::URIType::Src, &uri, None).unwrap();
@@ -293,7 +291,7 @@ fn a_region_is_found_by_its_uri() {
 
 #[test]
 fn drops_are_an_element_message() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let line = format!(
         "shm2sink name=sink sync=false wait-for-connection=true full-policy=drop-newest shm-size=4849664 shm-path={}",
         &*name
@@ -318,7 +316,7 @@ fn offer(harness: &mut Harness) -> gst::query::Allocation<gst::Query> {
 
 #[test]
 fn a_pool_with_a_maximum_is_not_starved_by_frames_that_consumers_hold() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut harness = sink(&name, "");
     let query = offer(&mut harness);
     let (pool, size, ..) = query.allocation_pools().next().unwrap();
@@ -346,7 +344,7 @@ fn a_pool_with_a_maximum_is_not_starved_by_frames_that_consumers_hold() {
 
 #[test]
 fn a_part_of_a_memory_is_published_in_place() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut harness = sink(&name, "");
     let query = offer(&mut harness);
     let (allocator, params) = query.allocation_params().next().unwrap();

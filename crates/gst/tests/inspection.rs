@@ -1,11 +1,9 @@
 //! What `gst-inspect-1.0` prints is checked in, so that a change of a property, its unit, range or default is seen in
 //! review. `UPDATE=1 cargo test -p gst-plugin-shm2 --test inspection` writes the files anew.
 
-#![allow(clippy::unwrap_used)]
-
 mod common;
 
-use common::Name;
+use shm2_testing::TempRegion;
 use std::path::Path;
 use std::process::Command;
 
@@ -30,7 +28,10 @@ fn inspect(feature: &str) -> String {
 fn the_elements_look_as_they_did() {
     common::init();
     if (gst::version().0, gst::version().1) != (1, 22) {
-        common::skip(&format!("inspection: {} prints its own classes in another way than 1.22", gst::version_string()));
+        shm2_testing::skip(&format!(
+            "inspection: {} prints its own classes in another way than 1.22",
+            gst::version_string()
+        ));
         return;
     }
     for feature in ["shm2sink", "shm2src"] {
@@ -50,13 +51,13 @@ fn the_elements_look_as_they_did() {
 
 #[test]
 fn a_live_region_is_listed_with_its_caps() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let caps = "video/x-raw,format=GRAY8,width=64,height=48,framerate=30/1";
     let producer = common::Pipeline::playing(&format!(
         "videotestsrc is-live=true ! {caps} ! shm2sink name=sink shm-path={}",
         &*name
     ));
-    common::until("a frame", || producer.stat("sink", "published") > 0);
+    shm2_testing::until("a frame", || producer.stat("sink", "published") > 0);
     let here = std::env::current_exe().unwrap();
     let target = here.parent().and_then(|deps| deps.parent()).unwrap();
     let output = Command::new("gst-device-monitor-1.0").env("GST_PLUGIN_PATH", target).arg("Source/Video").output();

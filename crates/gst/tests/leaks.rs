@@ -1,13 +1,11 @@
 //! GStreamer's own tracer sees no object left when a pipeline of either element has ended, and no critical warning came.
 
-#![allow(clippy::unwrap_used)]
-
 mod common;
 #[path = "common/launch.rs"]
 mod launch;
 
-use common::Name;
 use launch::{end, launch};
+use shm2_testing::TempRegion;
 
 fn leaked(text: &str) -> Vec<&str> {
     text.lines().filter(|line| line.contains("object-alive, ") && !line.contains("new format string")).collect()
@@ -15,7 +13,7 @@ fn leaked(text: &str) -> Vec<&str> {
 
 #[test]
 fn no_object_is_left_when_a_pipeline_ends() {
-    let name = Name::new();
+    let name = TempRegion::new();
     for media in [
         "videotestsrc is-live=true num-buffers=60 ! video/x-raw,format=NV12,width=320,height=240",
         "audiotestsrc is-live=true num-buffers=100 ! audio/x-raw,format=S16LE,rate=48000",

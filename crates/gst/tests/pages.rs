@@ -1,12 +1,11 @@
 //! Every pipeline of the documentation runs: all `gst-launch-1.0` lines of a block together, each until its sinks have
 //! buffers, without an error. Blocks that need a device, a player or a user's file are not fenced as `sh`.
 
-#![allow(clippy::unwrap_used)]
-
 mod common;
 
-use common::{LIMIT, Pipeline};
+use common::Pipeline;
 use gst::prelude::*;
+use shm2_testing::LIMIT;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,14 +1,13 @@
 //! When buffers are due at the consumer: on any clock, after pauses, for two regions at once, and how old they may be.
 
-#![allow(clippy::unwrap_used)]
-
 #[path = "common/clock.rs"]
 mod clock;
 mod common;
 
 use clock::Card;
-use common::{Name, Pipeline, until};
+use common::Pipeline;
 use gst::prelude::*;
+use shm2_testing::{TempRegion, until};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -45,7 +44,7 @@ fn both(producer: &Times, consumer: &Times) -> Vec<(u64, u64)> {
     both.into_iter().map(|(_, consumer, producer)| (consumer, producer)).collect()
 }
 
-fn pair(name: &Name) -> (Pipeline, Pipeline) {
+fn pair(name: &TempRegion) -> (Pipeline, Pipeline) {
     let producer = Pipeline::new(&format!("{VIDEO} ! shm2sink name=sink shm-path={}", &**name));
     let consumer = Pipeline::new(&format!("shm2src name=src shm-path={} ! fakesink sync=true", &**name));
     (producer, consumer)
@@ -53,7 +52,7 @@ fn pair(name: &Name) -> (Pipeline, Pipeline) {
 
 #[test]
 fn a_live_source_shows_nothing_of_a_pause_and_its_times_never_go_back() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let (producer, consumer) = pair(&name);
     let times = Arc::new(Mutex::new(Vec::new()));
     let list = times.clone();
@@ -79,7 +78,7 @@ fn a_live_source_shows_nothing_of_a_pause_and_its_times_never_go_back() {
 
 #[test]
 fn a_producer_that_was_paused_is_on_time_again() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let producer = Pipeline::playing(&format!("{VIDEO} ! shm2sink name=sink shm-path={}", &*name));
     let consumer =
         Pipeline::new(&format!("shm2src name=src live-only=false shm-path={} ! fakesink name=out sync=true", &*name));
@@ -107,7 +106,7 @@ fn assert_equal_from(consumer: &Pipeline, both: Vec<(u64, u64)>) {
 
 #[test]
 fn with_one_clock_and_different_base_times_the_times_are_equal_to_the_nanosecond() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let (producer, consumer) = pair(&name);
     let (sent, received) = (due(&producer, "sink", "sink"), due(&consumer, "src", "src"));
     producer.0.set_state(gst::State::Playing).unwrap();
@@ -120,7 +119,7 @@ fn with_one_clock_and_different_base_times_the_times_are_equal_to_the_nanosecond
 
 #[test]
 fn a_pause_of_the_consumer_leaves_the_times_right() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let (producer, consumer) = pair(&name);
     let (sent, received) = (due(&producer, "sink", "sink"), due(&consumer, "src", "src"));
     producer.0.set_state(gst::State::Playing).unwrap();
@@ -140,7 +139,7 @@ fn a_pause_of_the_consumer_leaves_the_times_right() {
 #[test]
 fn between_different_clocks_the_times_are_right_within_a_millisecond() {
     for producer_has_card in [true, false] {
-        let name = Name::new();
+        let name = TempRegion::new();
         let (producer, consumer) = pair(&name);
         let (sent, received) = (due(&producer, "sink", "sink"), due(&consumer, "src", "src"));
         let card = Card::new();
@@ -161,7 +160,7 @@ fn between_different_clocks_the_times_are_right_within_a_millisecond() {
 
 #[test]
 fn sound_and_picture_of_one_producer_stay_together() {
-    let (picture, sound) = (Name::new(), Name::new());
+    let (picture, sound) = (TempRegion::new(), TempRegion::new());
     let producer = Pipeline::new(&format!(
         "{VIDEO} ! shm2sink name=v shm-path={} \
          audiotestsrc is-live=true samplesperbuffer=480 ! audio/x-raw,rate=48000 ! shm2sink name=a shm-path={}",
@@ -188,7 +187,7 @@ fn sound_and_picture_of_one_producer_stay_together() {
 
 #[test]
 fn do_timestamp_gives_the_time_of_arrival() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let producer = Pipeline::playing(&format!("{VIDEO} ! shm2sink name=sink shm-path={}", &*name));
     until("old frames", || producer.stat("sink", "published") > 10);
     let consumer = Pipeline::new(&format!("shm2src name=src do-timestamp=true shm-path={} ! fakesink", &*name));
@@ -211,7 +210,7 @@ fn do_timestamp_gives_the_time_of_arrival() {
 
 #[test]
 fn latest_only_gives_a_slow_consumer_frames_of_the_last_two_periods() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let video = VIDEO.replace("50/1", "30/1");
     let producer = Pipeline::playing(&format!("{video} ! shm2sink name=sink shm-path={}", &*name));
     let consumer = Pipeline::new(&format!(
@@ -239,7 +238,7 @@ fn latest_only_gives_a_slow_consumer_frames_of_the_last_two_periods() {
 
 #[test]
 fn a_source_that_is_not_live_begins_with_what_is_there_however_old_the_producer() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let producer = Pipeline::playing(&format!("{VIDEO} ! shm2sink name=sink shm-path={}", &*name));
     until("an older producer", || producer.stat("sink", "published") > 250);
     for live_only in [true, false] {

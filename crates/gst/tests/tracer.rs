@@ -1,13 +1,11 @@
 //! GStreamer's latency tracer in both programs: each sees its own part, and no probe of the one comes to the other.
 
-#![allow(clippy::unwrap_used)]
-
 mod common;
 #[path = "common/launch.rs"]
 mod launch;
 
-use common::{LIMIT, Name};
 use launch::{end, launch};
+use shm2_testing::{LIMIT, TempRegion};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -31,26 +29,24 @@ fn latencies(text: &str) -> BTreeMap<(String, String), Vec<u64>> {
 
 /// Whether a pipeline without our elements ends under the tracer.
 fn tracer_works() -> bool {
-    let mut plain = launch("latency", &Name::new(), "videotestsrc num-buffers=3 ! fakesink");
+    let mut plain = launch("latency", &TempRegion::new(), "videotestsrc num-buffers=3 ! fakesink");
     let begun = Instant::now();
     while begun.elapsed() < LIMIT / 6 {
-        if let Ok(Some(status)) = plain.try_wait() {
+        if let Some(status) = plain.ended() {
             return status.success();
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    let _ = plain.kill();
-    let _ = plain.wait();
     false
 }
 
 #[test]
 fn each_program_measures_its_own_part() {
     if !tracer_works() {
-        common::skip("the latency tracer of this GStreamer hangs by itself, as that of 1.26.2 does");
+        shm2_testing::skip("the latency tracer of this GStreamer hangs by itself, as that of 1.26.2 does");
         return;
     }
-    let name = Name::new();
+    let name = TempRegion::new();
     let consumer = launch(
         "latency",
         &name,

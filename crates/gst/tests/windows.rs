@@ -1,17 +1,14 @@
 //! The plugin in GStreamer's own programs on Windows: pipelines as processes, killed and started again.
 
 #![cfg(windows)]
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{LIMIT, Name};
 use shm2::{Consumer, Start};
+use shm2_testing::{ChildGuard, TempRegion, until};
 use std::fs::File;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const LONG: Option<Duration> = Some(Duration::from_secs(30));
 
@@ -31,7 +28,7 @@ fn plugins() -> &'static PathBuf {
 
 /// One of GStreamer's programs; killed when dropped. What it says goes into a file.
 struct Program {
-    child: Child,
+    child: ChildGuard,
     said: PathBuf,
 }
 
@@ -44,7 +41,7 @@ impl Program {
         let mut command = Command::new(program);
         command.args(arguments.split_whitespace()).env("GST_PLUGIN_PATH", plugins()).env("GST_DEBUG", "2");
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
-        Self { child: command.spawn().unwrap_or_else(|e| panic!("{program}: {e}")), said }
+        Self { child: ChildGuard::spawn(&mut command).unwrap_or_else(|e| panic!("{program}: {e}")), said }
     }
 
     fn launch(pipeline: &str) -> Self {
@@ -56,33 +53,20 @@ impl Program {
     }
 
     fn runs(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
+        self.child.is_running()
     }
 
     /// Waits for a good end.
     fn end(mut self) -> String {
-        let begun = Instant::now();
-        while self.runs() {
-            assert!(begun.elapsed() < LIMIT, "it does not end: {}", self.said());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let status = self.child.wait().unwrap();
+        let status = self.child.wait();
         assert!(status.success(), "{status}: {}", self.said());
         self.said()
     }
 
     fn kill(mut self) {
         assert!(self.runs(), "it ended by itself: {}", self.said());
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        assert_clean(&self.said());
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.child.kill();
+        assert_clean(&String::from_utf8_lossy(&std::fs::read(&self.said).unwrap()));
     }
 }
 
@@ -105,7 +89,7 @@ fn the_elements_are_found_by_the_real_programs() {
 
 #[test]
 fn a_pair_of_pipelines_shows_pictures_and_plays_sound() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let producer = Program::launch(&format!(
         "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=320,height=240,framerate=30/1 ! \
          shm2sink shm-path={}",
@@ -114,7 +98,7 @@ fn a_pair_of_pipelines_shows_pictures_and_plays_sound() {
     let line = format!("shm2src shm-path={} is-live=true num-buffers=60 ! queue ! videoconvert ! fakesink", &*name);
     assert_clean(&Program::launch(&line).end());
     producer.kill();
-    let sound = Name::new();
+    let sound = TempRegion::new();
     let producer = Program::launch(&format!(
         "audiotestsrc is-live=true ! audio/x-raw,format=S16LE,channels=2,rate=48000 ! shm2sink shm-path={}",
         &*sound
@@ -126,7 +110,7 @@ fn a_pair_of_pipelines_shows_pictures_and_plays_sound() {
 
 #[test]
 fn consumers_attach_and_detach_while_the_producer_runs() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer =
         Program::launch(&format!("videotestsrc is-live=true ! {PICTURE} ! shm2sink shm-path={}", &*name));
     for cycle in 0..8 {
@@ -154,7 +138,7 @@ fn consumers_attach_and_detach_while_the_producer_runs() {
 
 #[test]
 fn a_consumer_goes_on_with_each_producer_that_was_killed_and_started_again() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut pipeline = Program::launch(&format!("shm2src shm-path={} ! queue ! fakesink sync=true", &*name));
     let mut consumer = Consumer::new(&name).unwrap();
     for life in 1..=4 {
@@ -178,16 +162,12 @@ fn a_consumer_goes_on_with_each_producer_that_was_killed_and_started_again() {
 
 #[test]
 fn a_second_producer_is_refused_in_words() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let line = format!("videotestsrc is-live=true ! {PICTURE} ! shm2sink shm-path={}", &*name);
     let first = Program::launch(&line);
     Consumer::builder(&name).unwrap().attach(LONG).unwrap();
     let mut second = Program::launch(&line);
-    let begun = Instant::now();
-    while second.runs() {
-        assert!(begun.elapsed() < LIMIT, "it is not refused");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("it is refused", || !second.runs());
     assert!(second.said().contains("has a live producer already"), "{}", second.said());
     first.kill();
 }

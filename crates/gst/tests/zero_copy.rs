@@ -1,15 +1,14 @@
 //! That frames really pass without a copy, counted by both elements, also when the arena is small and full.
 
-#![allow(clippy::unwrap_used)]
-
 mod common;
 
-use common::{Name, Pipeline, have};
+use common::{Pipeline, have};
 use gst::prelude::*;
+use shm2_testing::{LIMIT, TempRegion};
 
 /// Runs a producer pipeline to its end; `SINK` stands for the sink. Returns zero-copied and copied frames.
 fn counts(pipeline: &str, sink: &str) -> (u64, u64) {
-    let name = Name::new();
+    let name = TempRegion::new();
     let sink = format!("shm2sink name=sink sync=false shm-path={} {sink}", &*name);
     let pipeline = Pipeline::playing(&pipeline.replace("SINK", &sink));
     pipeline.run_to_end();
@@ -71,7 +70,7 @@ fn decoded_audio_writes_into_the_arena() {
 
 #[test]
 fn a_consumer_reads_in_place_and_a_holding_one_does_not_end_zero_copy() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let path = &*name;
     let source =
         "videotestsrc is-live=true num-buffers=240 ! video/x-raw,format=I420,width=320,height=240,framerate=120/1";
@@ -79,7 +78,7 @@ fn a_consumer_reads_in_place_and_a_holding_one_does_not_end_zero_copy() {
     let reader = Pipeline::playing(&format!("shm2src name=src shm-path={path} ! fakesink sync=false"));
     // Holds some frames for good.
     let mut holder = shm2::Consumer::new(path).unwrap();
-    let held: Vec<_> = (0..4).map(|_| holder.next(Some(common::LIMIT)).unwrap()).collect();
+    let held: Vec<_> = (0..4).map(|_| holder.next(Some(LIMIT)).unwrap()).collect();
     producer.run_to_end();
     reader.run_to_end();
     assert_eq!(producer.stat("sink", "copied"), 0);
@@ -99,7 +98,7 @@ fn duplicates_of_one_frame_are_published_without_a_copy() {
 
 #[test]
 fn an_exhausted_arena_gives_ordinary_memory_and_comes_back() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let source = format!("videotestsrc num-buffers=400 ! {SMALL}");
     let producer =
         Pipeline::new(&format!("{source} ! shm2sink name=sink sync=false shm-size=5300000 shm-path={}", &*name));
@@ -141,13 +140,13 @@ fn decoders_with_padding_and_odd_sizes_write_into_the_arena_and_the_picture_is_r
         if !have(&[encoder.split(' ').next().unwrap(), decoder]) {
             continue;
         }
-        let name = Name::new();
+        let name = TempRegion::new();
         // Encoded once: not every encoder does the same twice.
         let source = "videotestsrc num-buffers=30 ! video/x-raw,format=I420,width=322,height=242";
-        let file = common::Recording::of(&format!("{source} ! {encoder} ! matroskamux ! filesink location=FILE"));
+        let file = common::record(&format!("{source} ! {encoder} ! matroskamux ! filesink location=FILE"));
         let line = |decoder: &str, sink: &str| {
             let parser = if decoder == "openh264dec" { "h264parse !" } else { "" };
-            format!("filesrc location={} ! matroskademux ! {parser} {decoder} ! {sink}", &*file)
+            format!("filesrc location={} ! matroskademux ! {parser} {decoder} ! {sink}", file.text())
         };
         let direct = Pipeline::new(&line(decoder, "fakesink name=out"));
         let expected = common::pictures(&direct.element("out"), "sink");
@@ -171,7 +170,7 @@ fn an_encoder_that_holds_many_frames_gets_copies_beyond_its_budget_and_loses_non
     if !have(&["x264enc"]) {
         return;
     }
-    let name = Name::new();
+    let name = TempRegion::new();
     let consumer = Pipeline::playing(&format!(
         "shm2src name=src max-leases=4 shm-path={} ! x264enc rc-lookahead=30 ! fakesink sync=false",
         &*name
@@ -190,7 +189,7 @@ fn an_encoder_that_holds_many_frames_gets_copies_beyond_its_budget_and_loses_non
 
 #[test]
 fn behind_a_tee_each_sink_copies_once() {
-    let (first, second) = (Name::new(), Name::new());
+    let (first, second) = (TempRegion::new(), TempRegion::new());
     let sink = |name: &str, path: &str| format!("queue ! shm2sink name={name} sync=false shm-path={path}");
     let source = format!("videotestsrc num-buffers=30 ! {SMALL} ! tee name=t");
     let pipeline = Pipeline::playing(&format!("{source} t. ! {} t. ! {}", sink("a", &first), sink("b", &second)));
@@ -203,7 +202,7 @@ fn behind_a_tee_each_sink_copies_once() {
 
 #[test]
 fn a_transform_in_place_behind_the_source_writes_into_its_own_copy() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let sink = format!("shm2sink name=sink full-policy=block wait-for-connection=true shm-path={}", &*name);
     let grey = "videotestsrc is-live=true num-buffers=60 pattern=solid-color foreground-color=0xff404040";
     let mut witness = shm2::Consumer::builder(&name).unwrap().build();
@@ -213,7 +212,7 @@ fn a_transform_in_place_behind_the_source_writes_into_its_own_copy() {
     ));
     let producer = Pipeline::playing(&format!("{grey} ! {SMALL},framerate=60/1 ! {sink}"));
     let mut seen = 0;
-    while let Ok(frame) = witness.next(Some(common::LIMIT)) {
+    while let Ok(frame) = witness.next(Some(LIMIT)) {
         let bytes = frame.to_vec();
         let level = bytes[0];
         assert!(bytes[..320 * 240].iter().all(|byte| *byte == level) && level < 0x60, "{level}");
@@ -242,7 +241,7 @@ fn no_frame_that_was_wiped_is_sent_and_pools_go_on() {
         if !have(&["imagefreeze"]) {
             continue;
         }
-        let name = Name::new();
+        let name = TempRegion::new();
         std::fs::write(&*name, vec![0; BYTES]).unwrap();
         let sink =
             format!("shm2sink name=sink sync=false wait-for-connection=false keep-region=true shm-path={}", &*name);
@@ -267,7 +266,7 @@ fn no_frame_that_was_wiped_is_sent_and_pools_go_on() {
                 assert!(pipeline.stat("sink", "dropped-newest") > 10);
                 break;
             }
-            common::until("zero-copied frames", || pipeline.stat("sink", "zero-copied") > sent + 50);
+            shm2_testing::until("zero-copied frames", || pipeline.stat("sink", "zero-copied") > sent + 50);
             // While the memory was not quiet yet, the pool got ordinary memory.
             let copied = pipeline.stat("sink", "copied");
             take(50).unwrap();
@@ -287,11 +286,11 @@ fn a_sink_that_was_replaced_says_so_whatever_it_sends() {
         if !have(&["imagefreeze"]) {
             continue;
         }
-        let name = Name::new();
+        let name = TempRegion::new();
         std::fs::write(&*name, vec![0; 16 << 20]).unwrap();
         let path = format!("ivshmem://{}", &*name);
         let pipeline = Pipeline::playing(&format!("{source} ! shm2sink name=sink sync=false shm-path={path}"));
-        common::until("frames", || pipeline.stat("sink", "zero-copied") > 20);
+        shm2_testing::until("frames", || pipeline.stat("sink", "zero-copied") > 20);
         // The number of another producer's life.
         let file = std::fs::OpenOptions::new().write(true).open(&*name).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, &77u64.to_le_bytes(), 24).unwrap();

@@ -9,11 +9,9 @@
 //! across lossy FROM TO PERCENT MS  UDP from one address to another and back, with loss and delay both ways
 //! ```
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
-
 use gst::prelude::*;
 use gst_app::{AppSink, AppSrc};
-use shm2_e2e::random::Random;
+use shm2_testing::Rng;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -117,11 +115,11 @@ fn pass(
                 let _ = to.send_to(&bytes, target);
             }
         });
-        let (mut random, mut bytes) = (Random::new(percent), vec![0; 65_536]);
+        let (mut rng, mut bytes) = (Rng::with_seed(percent), vec![0; 65_536]);
         loop {
             // An answer of the network that nobody was there.
             let Ok((count, source)) = from.recv_from(&mut bytes) else { continue };
-            if let Some(target) = target(source).filter(|_| random.below(100) >= percent) {
+            if let Some(target) = target(source).filter(|_| rng.u64(..100) >= percent) {
                 sender.send((Instant::now() + delay, target, bytes[..count].to_vec())).unwrap();
             }
         }

@@ -3,12 +3,11 @@
 //!
 //! `cargo run --release -p shm2-relayd --example relay_cost`
 
-#![allow(clippy::unwrap_used)]
-
 use gst::prelude::*;
 use shm2_relay::event::{Event, Events, Role};
 use shm2_relay::feed::Runner;
 use shm2_relay::forward::Forward;
+use shm2_testing::{LIMIT, TempRegion};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -16,13 +15,12 @@ const SOURCE: &str = "videotestsrc is-live=true pattern=black ! \
      video/x-raw,format=NV12,width=1920,height=1080,framerate=60/1 ! identity name=end";
 const TIME: Duration = Duration::from_secs(8);
 const SWITCHES: u64 = 60;
-const LIMIT: Duration = Duration::from_secs(20);
 
 fn main() {
     gst::init().unwrap();
     gstshm2::plugin_register_static().unwrap();
-    let region = format!("/dev/shm/shm2-bench-relay-{}", std::process::id());
-    let sink = format!("shm2sink name=sink sync=false shm-path={region}");
+    let region = TempRegion::new();
+    let sink = format!("shm2sink name=sink sync=false shm-path={}", &*region);
     let alone = alone(&sink);
     let (relayed, added) = relayed(&sink);
     println!(

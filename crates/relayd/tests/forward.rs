@@ -1,15 +1,15 @@
 //! The way of buffers through the relay, in this process: no copy, all metas, one clock.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used)]
 
 mod common;
 
-use common::{LIMIT, SMALL, fresh};
+use common::SMALL;
 use gst::prelude::*;
 use shm2_relay::event::{Event, Events, Role};
 use shm2_relay::feed::Runner;
 use shm2_relay::forward::Forward;
+use shm2_testing::{LIMIT, TempRegion, until};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ impl Relay {
     /// Lets so many buffers of the input through.
     fn passes(&self, count: u64) {
         let before = self.forward.counts().input;
-        common::until("buffers", || self.forward.counts().input >= before + count);
+        until("buffers", || self.forward.counts().input >= before + count);
     }
 }
 
@@ -67,14 +67,10 @@ impl Drop for Relay {
     }
 }
 
-fn region() -> String {
-    format!("/dev/shm/{}", fresh("forward").file_name().unwrap().to_str().unwrap())
-}
-
 #[test]
 fn every_buffer_is_written_straight_into_the_outputs_region() {
-    let region = region();
-    let relay = Relay::new(&format!("appsrc name=appsrc ! queue ! shm2sink name=sink shm-path={region}"));
+    let region = TempRegion::new();
+    let relay = Relay::new(&format!("appsrc name=appsrc ! queue ! shm2sink name=sink shm-path={}", &*region));
     let caps = "video/x-raw,format=NV12,width=640,height=360,framerate=200/1";
     relay.input.start(1, &format!("videotestsrc is-live=true ! {caps}"));
     relay.waits_for(|event| matches!(event, Event::Delivers(1)));
@@ -85,13 +81,13 @@ fn every_buffer_is_written_straight_into_the_outputs_region() {
     let stats = || sink.property::<gst::Structure>("stats");
     let count = |name: &str| stats().get::<u64>(name).unwrap();
     // A busy machine makes some too late, which are left out.
-    common::until("most are out", || count("published") >= 250);
+    until("most are out", || count("published") >= 250);
     let mut before = 0;
-    common::until("no more come", || {
+    until("no more come", || {
         std::thread::sleep(Duration::from_millis(100));
         std::mem::replace(&mut before, count("published")) == before
     });
-    common::until("all are without a copy", || count("zero-copied") == count("published"));
+    until("all are without a copy", || count("zero-copied") == count("published"));
     println!("{} of {} buffers without a copy", count("zero-copied"), count("published"));
 }
 
@@ -121,7 +117,7 @@ fn caps_follow_each_switch_times_go_on_and_metas_stay() {
             relay.splash.start(run, &splash);
         }
         let before = relay.forward.counts().splash;
-        common::until("the splash", || relay.forward.counts().splash > before + 10);
+        until("the splash", || relay.forward.counts().splash > before + 10);
         relay.input.start(run, &input);
         relay.waits_for(|event| matches!(event, Event::Delivers(r) if *r == run));
         if run != 1 && run != 3 {
@@ -207,7 +203,7 @@ fn the_inputs_latency_becomes_the_outputs() {
         let mut query = gst::query::Latency::new();
         sink.query(&mut query).then(|| query.result())
     };
-    common::until("a latency", || {
+    until("a latency", || {
         latency().is_some_and(|(is_live, min, _)| is_live && min >= gst::ClockTime::from_mseconds(40))
     });
 }
@@ -225,10 +221,10 @@ fn an_input_whose_times_run_ahead_does_not_pass_and_spoils_nothing() {
             gst::PadProbeReturn::Ok
         });
     });
-    common::until("late buffers", || relay.forward.counts().late > 20);
+    until("late buffers", || relay.forward.counts().late > 20);
     assert_eq!((relay.forward.counts().input, relay.input.last()), (0, Duration::ZERO));
     let splash = relay.forward.counts().splash;
-    common::until("the splash goes on", || relay.forward.counts().splash > splash + 10);
+    until("the splash goes on", || relay.forward.counts().splash > splash + 10);
 }
 
 #[test]

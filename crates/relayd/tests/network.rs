@@ -1,11 +1,8 @@
 //! Region to region between two network namespaces, over a way that loses packets: the recipes of docs/network.md.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::fresh;
+use shm2_testing::{TempRegion, skip};
 use std::process::Command;
 
 /// What docs/network.md has for each way: the sender's and the receiver's pipeline.
@@ -45,7 +42,7 @@ fn a_region_reaches_another_in_spite_of_loss() {
     let this = std::env::current_exe().unwrap();
     let across = this.parent().unwrap().parent().unwrap().join("examples/across");
     for (name, sender, receiver) in WAYS {
-        let [a, b] = ["a", "b"].map(|what| format!("/dev/shm/{}", fresh(what).file_name().unwrap().to_str().unwrap()));
+        let (from, to) = (TempRegion::new(), TempRegion::new());
         let mut command = Command::new("timeout");
         command.args([
             "60",
@@ -60,14 +57,11 @@ fn a_region_reaches_another_in_spite_of_loss() {
             SCRIPT,
             "x",
         ]);
-        let output = command.arg(&across).args([&a, &b]).args([sender, receiver]).output().unwrap();
+        let output = command.arg(&across).args([&*from, &*to]).args([sender, receiver]).output().unwrap();
         let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        for region in [a, b] {
-            let _ = std::fs::remove_file(region);
-        }
         if errors.contains("Operation not permitted") || errors.contains("not found") {
             let why = errors.lines().next().unwrap_or_default().to_string();
-            return shm2_e2e::skip(&format!("no network namespaces here, nothing goes across a network: {why}"));
+            return skip(&format!("no network namespaces here, nothing goes across a network: {why}"));
         }
         let result = text.lines().find(|line| line.contains("age p50")).unwrap_or_else(|| panic!("{text}{errors}"));
         println!("{name}, 2 % of the packets lost and 20 ms each way: {result}");

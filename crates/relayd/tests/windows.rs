@@ -1,20 +1,17 @@
 //! The daemon on Windows: an input that runs only while somebody is connected, by TCP, into a named section.
 
 #![cfg(windows)]
-#![allow(clippy::unwrap_used)]
 
 use shm2::{Consumer, Start};
+use shm2_testing::{ChildGuard, LIMIT, TempRegion};
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// Killed when dropped.
 struct Daemon {
-    child: Child,
+    _child: ChildGuard,
     lines: Receiver<String>,
 }
 
@@ -22,13 +19,13 @@ impl Daemon {
     fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shm2_relayd"));
         command.args(arguments).stdin(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let stderr = child.stderr.take().unwrap();
+        let mut child = ChildGuard::spawn(&mut command).unwrap();
+        let stderr = child.take_stderr().unwrap();
         let (said, lines) = channel();
         std::thread::spawn(move || {
             BufReader::new(stderr).lines().map_while(Result::ok).for_each(|l| drop(said.send(l)))
         });
-        Self { child, lines }
+        Self { _child: child, lines }
     }
 
     /// Waits for a line that holds `what`.
@@ -45,17 +42,10 @@ impl Daemon {
     }
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn the_input_runs_while_somebody_is_connected() {
-    let name = format!("winshm://Local/shm2-relay-test-{}", std::process::id());
-    let output = format!("appsrc name=appsrc is-live=true format=time ! queue ! shm2sink shm-path={name}");
+    let name = TempRegion::new();
+    let output = format!("appsrc name=appsrc is-live=true format=time ! queue ! shm2sink shm-path={}", &*name);
     let input =
         "videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=240,framerate=30/1 ! videoconvert";
     let settings = ["--listen", "tcp://127.0.0.1:0", "--output", &output, "--input", input, "--cool-down", "0"];

@@ -1,13 +1,9 @@
 //! One suite for every kind of region: what the transport promises must hold whatever the memory is. A device's memory is
 //! stood for by a plain file, which is used in the same way: without locks, without wake-ups, by heartbeats and looking.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::Name;
 use shm2::producer::Builder;
 use shm2::{Access, Consumer, CreateError, FrameInfo, FullPolicy, Producer, ReceiveError, Start};
+use shm2_testing::TempRegion;
 use std::time::{Duration, Instant};
 
 const SHORT: Option<Duration> = Some(Duration::from_millis(50));
@@ -18,13 +14,13 @@ const BOTH: [Access; 2] = [Access::Lease, Access::Snapshot];
 struct Place {
     text: String,
     kept: bool,
-    _name: Name,
+    _name: TempRegion,
 }
 
 impl Place {
     /// The system's own kind: a file on tmpfs, a named section.
     fn native() -> Self {
-        let name = Name::new();
+        let name = TempRegion::new();
         Self { text: name.to_string(), kept: false, _name: name }
     }
 
@@ -35,7 +31,7 @@ impl Place {
 
     #[cfg(target_os = "linux")]
     fn device() -> Self {
-        let name = Name::new();
+        let name = TempRegion::new();
         std::fs::File::create(name.path()).unwrap().set_len(8 << 20).unwrap();
         Self { text: format!("ivshmem://{}", name.path().display()), kept: false, _name: name }
     }

@@ -1,17 +1,13 @@
 //! What travels besides frames: events between them, and what belongs to a stream as a whole.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::Name;
 use shm2::{Access, Consumer, Frame, FrameInfo, Producer, ReceiveError};
+use shm2_testing::TempRegion;
 use std::time::Duration;
 
 const LONG: Option<Duration> = Some(Duration::from_secs(10));
 const BOTH: [Access; 2] = [Access::Lease, Access::Snapshot];
 
-fn consumer(name: &Name, access: Access, events: bool) -> Consumer {
+fn consumer(name: &TempRegion, access: Access, events: bool) -> Consumer {
     Consumer::builder(name).unwrap().access(access).events(events).attach(LONG).unwrap()
 }
 
@@ -26,7 +22,7 @@ fn next(consumer: &mut Consumer) -> Frame {
 #[test]
 fn events_stand_between_frames_for_those_who_ask() {
     for access in BOTH {
-        let name = Name::new();
+        let name = TempRegion::new();
         let mut producer = Producer::create(&name).unwrap();
         producer.set_caps(b"caps").unwrap();
         let (mut curious, mut plain) = (consumer(&name, access, true), consumer(&name, access, false));
@@ -53,7 +49,7 @@ fn events_stand_between_frames_for_those_who_ask() {
 
 #[test]
 fn what_belongs_to_the_stream_reaches_who_comes_late() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::create(&name).unwrap();
     producer.set_stream(b"caps", b"tags").unwrap();
     send(&mut producer, 1);
@@ -81,7 +77,7 @@ fn what_belongs_to_the_stream_reaches_who_comes_late() {
 #[test]
 fn history_counts_frames_only() {
     for access in BOTH {
-        let name = Name::new();
+        let name = TempRegion::new();
         let mut producer = Producer::builder(&name).unwrap().history(2).create().unwrap();
         for number in 0..5 {
             send(&mut producer, number);
@@ -101,7 +97,7 @@ fn history_counts_frames_only() {
 
 #[test]
 fn a_break_before_an_event_is_told_by_the_frame_after_it() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().arena(1 << 20).create().unwrap();
     let mut consumer = consumer(&name, Access::Lease, true);
     send(&mut producer, 0);
@@ -130,7 +126,7 @@ fn a_break_before_an_event_is_told_by_the_frame_after_it() {
 
 #[test]
 fn events_that_find_no_room_are_no_dropped_frames() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer =
         Producer::builder(&name).unwrap().arena(1 << 20).full_policy(shm2::FullPolicy::DropNewest).create().unwrap();
     let _reader = consumer(&name, Access::Lease, true);
@@ -144,7 +140,7 @@ fn events_that_find_no_room_are_no_dropped_frames() {
 fn latest_only_takes_frames_however_many_events_follow_them() {
     for access in BOTH {
         for asks in [true, false] {
-            let name = Name::new();
+            let name = TempRegion::new();
             let mut producer = Producer::builder(&name).unwrap().history(50).create().unwrap();
             let builder = Consumer::builder(&name).unwrap().access(access).events(asks).latest_only(true);
             let mut consumer = builder.attach(LONG).unwrap();
@@ -169,7 +165,7 @@ fn latest_only_takes_frames_however_many_events_follow_them() {
 
 #[test]
 fn a_flood_of_events_holds_nobody_back() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::create(&name).unwrap();
     let mut consumer = consumer(&name, Access::Lease, false);
     let canceller = consumer.canceller();
@@ -192,7 +188,7 @@ fn a_flood_of_events_holds_nobody_back() {
 
 #[test]
 fn only_frames_count_as_dropped_and_metas_count_for_the_share() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().arena(1 << 20).create().unwrap();
     let mut consumer = consumer(&name, Access::Lease, false);
     for number in 0..6000 {

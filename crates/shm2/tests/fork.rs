@@ -4,12 +4,10 @@
 //! The child makes no call but those of the test and `_exit`; the parent waits for it.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, unsafe_code)]
+#![allow(unsafe_code)]
 
-mod common;
-
-use common::Name;
 use shm2::{Consumer, FrameInfo, Producer, layout};
+use shm2_testing::TempRegion;
 use std::time::Duration;
 
 const LONG: Option<Duration> = Some(Duration::from_secs(10));
@@ -37,7 +35,7 @@ fn exit_code(child: i32) -> i32 {
 
 #[test]
 fn a_forked_child_keeps_no_lock_and_may_drop_what_it_inherited() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let create = || Producer::builder(&name).unwrap().size(layout::MIN_REGION).create().unwrap();
     let mut producer = create();
     let mut consumer = Consumer::builder(&name).unwrap().attach(LONG).unwrap();
@@ -66,8 +64,8 @@ fn a_forked_child_keeps_no_lock_and_may_drop_what_it_inherited() {
 
 #[test]
 fn a_forked_child_lives_its_own_life_beside_its_parents() {
-    let (parents, childs) = (Name::new(), Name::new());
-    let kept = |name: &Name| Producer::builder(name).unwrap().size(40 << 20).keep_region(true).create().unwrap();
+    let (parents, childs) = (TempRegion::new(), TempRegion::new());
+    let kept = |name: &TempRegion| Producer::builder(name).unwrap().size(40 << 20).keep_region(true).create().unwrap();
     let mut producer = kept(&parents);
     let child = fork(|| {
         // What lies now where the parent's region was is none of its heart's or guard's business.

@@ -1,18 +1,12 @@
 //! The whole core on heap memory, for Miri: it sees every access that is undefined, and every one that races. Small
 //! numbers, because it is a thousand times slower than the machine.
 
-#![allow(clippy::unwrap_used)]
-
 use shm2::{Access, Consumer, FrameInfo, FullPolicy, Producer, ReceiveError, Start, layout};
+use shm2_testing::TempRegion;
 use std::time::Duration;
 
 const LONG: Option<Duration> = Some(Duration::from_secs(60));
 const NOW: Option<Duration> = Some(Duration::ZERO);
-
-fn name(test: &str) -> String {
-    let place = if cfg!(windows) { "winshm://Local/" } else { "/dev/shm/" };
-    format!("{place}shm2-test-heap-{test}-{}", std::process::id())
-}
 
 fn builder(name: &str) -> shm2::producer::Builder {
     Producer::builder(name).unwrap().size(layout::MIN_REGION)
@@ -20,7 +14,7 @@ fn builder(name: &str) -> shm2::producer::Builder {
 
 #[test]
 fn frames_go_through_in_both_ways_and_what_is_held_stays() {
-    let name = name("both");
+    let name = TempRegion::new();
     let mut producer = builder(&name).history(4).create().unwrap();
     producer.set_caps(b"caps").unwrap();
     let consumer = |access| Consumer::builder(&name).unwrap().access(access).start(Start::Oldest).max_leases(2);
@@ -55,7 +49,7 @@ fn frames_go_through_in_both_ways_and_what_is_held_stays() {
 fn threads_read_in_place_while_the_memory_goes_round() {
     const FRAMES: u64 = 30;
     for policy in [FullPolicy::DropOldest, FullPolicy::Block { timeout: LONG }] {
-        let name = name("threads");
+        let name = TempRegion::new();
         let mut producer = builder(&name).history(2).full_policy(policy).create().unwrap();
         std::thread::scope(|scope| {
             let read = || {
@@ -95,7 +89,7 @@ fn threads_read_in_place_while_the_memory_goes_round() {
 #[cfg(not(windows))]
 #[test]
 fn producers_follow_each_other_in_the_same_memory() {
-    let name = name("lives");
+    let name = TempRegion::new();
     let mut consumer = Consumer::builder(&name).unwrap().access(Access::Lease).start(Start::Oldest).build();
     let mut held = Vec::new();
     for life in 0..3u8 {
@@ -110,6 +104,4 @@ fn producers_follow_each_other_in_the_same_memory() {
         assert!(held.iter().all(|(n, frame)| frame.to_vec() == [*n; 8000]));
     }
     assert!(matches!(consumer.next(NOW), Err(ReceiveError::TimedOut)));
-    // A kept name stays.
-    let _ = std::fs::remove_file(&name);
 }

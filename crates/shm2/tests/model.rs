@@ -1,13 +1,9 @@
 //! Random sending, taking, holding and re-attaching against a model: what was sent as a sequence is what is received as
 //! that sequence, in order, with every gap counted, and held frames stay as they are.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::Name;
 use proptest::prelude::*;
 use shm2::{Access, Consumer, Frame, FrameInfo, Producer, ReceiveError, layout};
+use shm2_testing::TempRegion;
 use std::time::Duration;
 
 #[derive(Debug, Clone)]
@@ -71,7 +67,7 @@ proptest! {
 
     #[test]
     fn the_transport_agrees_with_its_model(steps in proptest::collection::vec(step(), 1..300)) {
-        let name = Name::new();
+        let name = TempRegion::new();
         let builder = Producer::builder(&name).unwrap().size(layout::MIN_REGION + 65_536).max_leases(3).history(4);
         let mut producer = builder.create().unwrap();
         let mut lengths = Vec::new();

@@ -1,12 +1,11 @@
 //! Making, taking over and leaving regions: who wins, what is refused, and in which words.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
 
 mod common;
 
-use common::Name;
 use shm2::{Access, AttachError, Consumer, CreateError, FrameInfo, Producer, ReceiveError, layout};
+use shm2_testing::TempRegion;
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::time::Duration;
@@ -18,7 +17,7 @@ fn create(name: &str) -> Result<Producer, CreateError> {
 }
 
 /// Leaves what a killed producer leaves: the file, without its lock.
-fn leftover(name: &Name) {
+fn leftover(name: &TempRegion) {
     let producer = create(name).unwrap();
     let copy = name.path().with_extension("copy");
     fs::copy(name.path(), &copy).unwrap();
@@ -28,7 +27,7 @@ fn leftover(name: &Name) {
 
 #[test]
 fn a_second_live_producer_is_refused_and_the_first_goes_on() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut first = create(&name).unwrap();
     assert!(matches!(create(&name), Err(CreateError::Busy { .. })));
     first.send(b"x", &FrameInfo::new()).unwrap();
@@ -38,7 +37,7 @@ fn a_second_live_producer_is_refused_and_the_first_goes_on() {
 
 #[test]
 fn a_closed_region_leaves_no_name() {
-    let name = Name::new();
+    let name = TempRegion::new();
     drop(create(&name).unwrap());
     assert!(!name.path().exists());
 }
@@ -46,7 +45,7 @@ fn a_closed_region_leaves_no_name() {
 #[test]
 fn a_dead_producers_file_is_taken_over_by_exactly_one() {
     for _ in 0..40 {
-        let name = Name::new();
+        let name = TempRegion::new();
         leftover(&name);
         let winners = common::contest(|| create(&name));
         assert_eq!(winners.len(), 1);
@@ -56,7 +55,7 @@ fn a_dead_producers_file_is_taken_over_by_exactly_one() {
 
 #[test]
 fn a_leftover_is_waited_over_and_its_successor_found() {
-    let name = Name::new();
+    let name = TempRegion::new();
     leftover(&name);
     let mut consumer = Consumer::new(&name).unwrap();
     assert!(matches!(consumer.next(Some(Duration::from_millis(100))), Err(ReceiveError::TimedOut)));
@@ -67,7 +66,7 @@ fn a_leftover_is_waited_over_and_its_successor_found() {
 
 #[test]
 fn a_polling_consumer_follows_too() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut consumer = Consumer::new(&name).unwrap();
     for round in 0..3u8 {
         let mut producer = create(&name).unwrap();
@@ -82,7 +81,7 @@ fn a_polling_consumer_follows_too() {
 
 #[test]
 fn permissions_are_as_asked_whatever_the_umask() {
-    let name = Name::new();
+    let name = TempRegion::new();
     for mode in [0o600, 0o660, 0o666] {
         let _producer = Producer::builder(&name).unwrap().perms(mode).create().unwrap();
         assert_eq!(fs::metadata(name.path()).unwrap().permissions().mode() & 0o777, mode);
@@ -91,7 +90,7 @@ fn permissions_are_as_asked_whatever_the_umask() {
 
 #[test]
 fn what_cannot_be_made_is_refused_in_words() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let error = |r: Result<Producer, CreateError>| r.unwrap_err().to_string();
     let sized = |bytes| error(Producer::builder(&name).unwrap().size(bytes).create());
     assert!(sized(1).starts_with("a region of 1 bytes is out of range"), "{}", sized(1));
@@ -109,7 +108,7 @@ fn what_cannot_be_made_is_refused_in_words() {
 
 #[test]
 fn what_cannot_be_read_is_refused_in_words() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let attach = |access| Consumer::builder(&name).unwrap().access(access).attach(Some(Duration::ZERO)).unwrap_err();
     for access in [Access::Lease, Access::Snapshot] {
         assert!(matches!(attach(access), AttachError::TimedOut { .. }));
@@ -143,14 +142,14 @@ fn a_full_file_system_is_an_error_at_the_start() {
         assert!(Producer::builder(&name).unwrap().size(6 << 20).create().is_ok());
         assert!(mount("umount", &[]));
     } else {
-        common::skip("no right to mount a small tmpfs");
+        shm2_testing::skip("no right to mount a small tmpfs");
     }
     fs::remove_dir(&directory).unwrap();
 }
 
 #[test]
 fn a_deleted_region_goes_on_for_those_who_have_it() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = create(&name).unwrap();
     let mut consumer = Consumer::builder(&name).unwrap().attach(LONG).unwrap();
     fs::remove_file(name.path()).unwrap();
@@ -165,7 +164,7 @@ fn a_deleted_region_goes_on_for_those_who_have_it() {
 
 #[test]
 fn what_was_attached_to_frames_is_dropped_when_the_last_reader_is_through() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let token = std::sync::Arc::new(());
     let mut producer = create(&name).unwrap();
     let mut consumer = Consumer::builder(&name).unwrap().attach(LONG).unwrap();
@@ -186,7 +185,7 @@ fn what_was_attached_to_frames_is_dropped_when_the_last_reader_is_through() {
 
 #[test]
 fn attach_and_detach_leak_nothing() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let count = || {
         let ours = |line: &&str| line.contains(&*name);
         let maps = fs::read_to_string("/proc/self/maps").unwrap().lines().filter(ours).count();
@@ -208,7 +207,7 @@ fn attach_and_detach_leak_nothing() {
 #[test]
 fn a_region_can_be_looked_at_without_its_producer_noticing() {
     use shm2::consumer::Overview;
-    let name = Name::new();
+    let name = TempRegion::new();
     assert!(matches!(Overview::of(&name), Err(AttachError::NotFound { .. })));
     let mut producer = create(&name).unwrap();
     let empty = Overview::of(&name).unwrap();

@@ -1,12 +1,12 @@
 //! Named sections of Windows: who wins a name, what is refused in which words, who may do what, and that nothing is left.
 
 #![cfg(windows)]
-#![allow(clippy::unwrap_used, unsafe_code)]
+#![allow(unsafe_code)]
 
 mod common;
 
-use common::Name;
 use shm2::{Access, AttachError, Consumer, CreateError, FrameInfo, Producer, layout};
+use shm2_testing::TempRegion;
 use std::os::windows::io::{FromRawHandle, OwnedHandle};
 use std::ptr::null;
 use std::time::Duration;
@@ -20,12 +20,12 @@ fn create(name: &str) -> Result<Producer, CreateError> {
     Producer::builder(name)?.size(layout::MIN_REGION).create()
 }
 
-fn wide(name: &Name) -> Vec<u16> {
+fn wide(name: &TempRegion) -> Vec<u16> {
     name.replace("winshm://Local/", "Local\\").encode_utf16().chain([0]).collect()
 }
 
 /// An object of another program that has the name.
-fn foreign_section(name: &Name, bytes: u32) -> OwnedHandle {
+fn foreign_section(name: &TempRegion, bytes: u32) -> OwnedHandle {
     // SAFETY: a zero-terminated name; the handle is fresh.
     unsafe {
         let handle = CreateFileMappingW(INVALID_HANDLE_VALUE, null(), PAGE_READWRITE, 0, bytes, wide(name).as_ptr());
@@ -43,7 +43,7 @@ fn handles() -> u32 {
 
 #[test]
 fn a_closed_region_leaves_no_name() {
-    let name = Name::new();
+    let name = TempRegion::new();
     drop(create(&name).unwrap());
     let error = Consumer::builder(&name).unwrap().access(Access::Lease).build().try_next();
     assert!(matches!(error, Ok(None)));
@@ -54,7 +54,7 @@ fn a_closed_region_leaves_no_name() {
 #[test]
 fn of_producers_that_begin_at_once_one_wins() {
     for _ in 0..20 {
-        let name = Name::new();
+        let name = TempRegion::new();
         let winners = common::contest(|| create(&name));
         assert_eq!(winners.len(), 1);
         assert!(matches!(create(&name), Err(CreateError::Busy { .. })));
@@ -63,7 +63,7 @@ fn of_producers_that_begin_at_once_one_wins() {
 
 #[test]
 fn a_name_that_something_else_has_is_refused_in_words() {
-    let name = Name::new();
+    let name = TempRegion::new();
     // SAFETY: a zero-terminated name; the handle is fresh.
     let event = unsafe { OwnedHandle::from_raw_handle(CreateEventW(null(), 0, 0, wide(&name).as_ptr())) };
     let error = create(&name).unwrap_err();
@@ -103,7 +103,7 @@ fn shm2_bytes(section: &OwnedHandle) -> &'static [std::sync::atomic::AtomicU64] 
 
 #[test]
 fn sizes_and_settings_that_cannot_be_are_refused_in_words() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let sized = |bytes| Producer::builder(&name).unwrap().size(bytes).create().unwrap_err().to_string();
     assert!(sized(1).starts_with("a region of 1 bytes is out of range"), "{}", sized(1));
     assert!(sized(900 << 30).starts_with("no room"), "{}", sized(900 << 30));
@@ -130,7 +130,7 @@ fn a_global_name_works_or_says_what_it_takes() {
 #[test]
 fn all_permissions_can_be_given() {
     for perms in [0o600, 0o640, 0o644, 0o660, 0o666, 0o777] {
-        let name = Name::new();
+        let name = TempRegion::new();
         let mut producer = Producer::builder(&name).unwrap().perms(perms).create().unwrap();
         for access in [Access::Lease, Access::Snapshot] {
             let mut consumer = Consumer::builder(&name).unwrap().access(access).attach(LONG).unwrap();
@@ -142,7 +142,7 @@ fn all_permissions_can_be_given() {
 
 #[test]
 fn attach_and_detach_leak_nothing() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = create(&name).unwrap();
     let mut once = |access| {
         let mut consumer = Consumer::builder(&name).unwrap().access(access).attach(LONG).unwrap();
@@ -164,7 +164,7 @@ fn attach_and_detach_leak_nothing() {
 #[test]
 fn producers_leave_neither_handles_nor_threads() {
     let cycle = || {
-        let name = Name::new();
+        let name = TempRegion::new();
         let mut producer = create(&name).unwrap();
         producer.send(b"x", &FrameInfo::new()).unwrap();
         drop(producer);

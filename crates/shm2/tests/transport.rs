@@ -1,11 +1,7 @@
 //! One process, both ends: what the transport promises about order, loss, holding, policies and waking.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::Name;
 use shm2::{Access, Consumer, FrameInfo, FullPolicy, Producer, ReceiveError, SendError, Start, Violation, layout};
+use shm2_testing::TempRegion;
 use std::time::{Duration, Instant};
 
 const SHORT: Option<Duration> = Some(Duration::from_millis(50));
@@ -17,7 +13,7 @@ fn frame_bytes(n: u64, len: usize) -> Vec<u8> {
 
 #[test]
 fn frames_arrive_in_order_with_their_description() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::create(&name).unwrap();
     let mut consumer = Consumer::builder(&name).unwrap().start(Start::Oldest).attach(LONG).unwrap();
     producer.set_caps(b"video/x-raw").unwrap();
@@ -38,7 +34,7 @@ fn frames_arrive_in_order_with_their_description() {
 
 #[test]
 fn caps_change_between_frames() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().history(10).create().unwrap();
     for caps in ["a", "bb", ""] {
         producer.set_caps(caps.as_bytes()).unwrap();
@@ -54,7 +50,7 @@ fn caps_change_between_frames() {
 
 #[test]
 fn held_frames_never_change_and_never_stop_the_producer() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let size = 100_000;
     let mut producer = Producer::builder(&name).unwrap().arena(2 << 20).create().unwrap();
     let mut consumer = Consumer::builder(&name).unwrap().attach(LONG).unwrap();
@@ -82,7 +78,7 @@ fn held_frames_never_change_and_never_stop_the_producer() {
 
 #[test]
 fn a_consumer_beyond_its_budget_gets_copies() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().max_leases(3).create().unwrap();
     let mut consumer = Consumer::builder(&name).unwrap().attach(LONG).unwrap();
     let mut held = Vec::new();
@@ -103,7 +99,7 @@ fn a_consumer_beyond_its_budget_gets_copies() {
 
 #[test]
 fn a_consumer_holds_a_third_of_the_arena_at_most_so_that_others_go_on() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().arena(6 * 65_536).create().unwrap();
     let mut consumers = [0; 3].map(|_| Consumer::builder(&name).unwrap().attach(LONG).unwrap());
     let [stalled, others @ ..] = &mut consumers;
@@ -130,7 +126,7 @@ fn a_consumer_holds_a_third_of_the_arena_at_most_so_that_others_go_on() {
 
 #[test]
 fn all_held_means_the_new_frame_is_dropped_and_counted() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().arena(4 * 65_536).create().unwrap();
     // Each may hold a third.
     let mut consumers: Vec<_> = (0..4).map(|_| Consumer::builder(&name).unwrap().attach(LONG).unwrap()).collect();
@@ -151,7 +147,7 @@ fn all_held_means_the_new_frame_is_dropped_and_counted() {
 
 #[test]
 fn drop_newest_keeps_what_was_not_read() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer =
         Producer::builder(&name).unwrap().arena(4 * 65_536).full_policy(FullPolicy::DropNewest).create().unwrap();
     let mut consumer = Consumer::builder(&name).unwrap().attach(LONG).unwrap();
@@ -168,7 +164,7 @@ fn drop_newest_keeps_what_was_not_read() {
 
 #[test]
 fn drop_newest_counts_a_full_ring_of_empty_frames() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().full_policy(FullPolicy::DropNewest).create().unwrap();
     let _consumer = Consumer::builder(&name).unwrap().attach(LONG).unwrap();
     let sent = (0..5000).filter(|_| producer.send(b"", &FrameInfo::new()).is_ok()).count();
@@ -179,7 +175,7 @@ fn drop_newest_counts_a_full_ring_of_empty_frames() {
 
 #[test]
 fn block_loses_nothing_and_ends_in_time() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let policy = FullPolicy::Block { timeout: Some(Duration::from_secs(3)) };
     let mut producer = Producer::builder(&name).unwrap().arena(4 * 65_536).full_policy(policy).create().unwrap();
     let mut consumer = Consumer::builder(&name).unwrap().start(Start::Oldest).attach(LONG).unwrap();
@@ -206,7 +202,7 @@ fn block_loses_nothing_and_ends_in_time() {
 
 #[test]
 fn latest_only_takes_the_second_newest() {
-    let name = Name::new();
+    let name = TempRegion::new();
     for access in [Access::Lease, Access::Snapshot] {
         let mut producer = Producer::builder(&name).unwrap().history(100).create().unwrap();
         producer.send(&[0], &FrameInfo::new()).unwrap();
@@ -223,7 +219,7 @@ fn latest_only_takes_the_second_newest() {
 
 #[test]
 fn snapshot_consumers_need_no_right_to_write_and_miss_nothing_unsaid() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().perms(0o444).arena(1 << 20).create().unwrap();
     let mut consumer =
         Consumer::builder(&name).unwrap().access(Access::Snapshot).start(Start::Oldest).attach(LONG).unwrap();
@@ -256,7 +252,7 @@ fn snapshot_consumers_need_no_right_to_write_and_miss_nothing_unsaid() {
 
 #[test]
 fn a_sleeping_consumer_is_woken_and_can_be_cancelled() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::create(&name).unwrap();
     let mut consumer = Consumer::builder(&name).unwrap().attach(LONG).unwrap();
     let canceller = consumer.canceller();
@@ -274,7 +270,7 @@ fn a_sleeping_consumer_is_woken_and_can_be_cancelled() {
 
 #[test]
 fn a_snapshot_consumer_is_woken_by_the_first_frame_after_a_long_silence() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::create(&name).unwrap();
     producer.send(b"before", &FrameInfo::new()).unwrap();
     let builder = Consumer::builder(&name).unwrap().access(Access::Snapshot).start(Start::Next);
@@ -290,7 +286,7 @@ fn a_snapshot_consumer_is_woken_by_the_first_frame_after_a_long_silence() {
 
 #[test]
 fn a_consumer_may_come_first_and_follows_its_producers() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut consumer = Consumer::builder(&name).unwrap().build();
     assert!(matches!(consumer.next(SHORT), Err(ReceiveError::TimedOut)));
     for (round, size) in [64u64 << 20, 8 << 20, 128 << 20].into_iter().enumerate() {
@@ -314,7 +310,7 @@ fn a_consumer_may_come_first_and_follows_its_producers() {
 
 #[test]
 fn end_of_stream_is_in_band_and_a_stream_may_follow() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().history(9).create().unwrap();
     producer.send(b"1", &FrameInfo::new()).unwrap();
     producer.end_of_stream().unwrap();
@@ -329,7 +325,7 @@ fn end_of_stream_is_in_band_and_a_stream_may_follow() {
 
 #[test]
 fn sixty_four_consumers_and_the_next_one_gets_snapshots() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::create(&name).unwrap();
     let builder = Consumer::builder(&name).unwrap();
     let mut consumers: Vec<_> = (0..64).map(|_| builder.clone().attach(LONG).unwrap()).collect();
@@ -348,7 +344,7 @@ fn sixty_four_consumers_and_the_next_one_gets_snapshots() {
 
 #[test]
 fn small_frames_without_a_consumer_never_stop_the_producer() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().size(layout::MIN_REGION).create().unwrap();
     for n in 0..100_000u64 {
         producer.send(&n.to_le_bytes(), &FrameInfo::new()).unwrap();
@@ -360,7 +356,7 @@ fn small_frames_without_a_consumer_never_stop_the_producer() {
 
 #[test]
 fn one_reservation_may_be_published_several_times_and_in_part() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::create(&name).unwrap();
     let mut consumer = Consumer::builder(&name).unwrap().attach(LONG).unwrap();
     let mut slot = producer.reserve(1000).unwrap();
@@ -384,7 +380,7 @@ fn one_reservation_may_be_published_several_times_and_in_part() {
 
 #[test]
 fn frames_of_every_size_up_to_the_arena() {
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().arena(1 << 20).create().unwrap();
     let mut consumer = Consumer::builder(&name).unwrap().attach(LONG).unwrap();
     let arena = producer.handle().stats().arena_bytes as usize;
@@ -400,7 +396,7 @@ fn frames_of_every_size_up_to_the_arena() {
 #[test]
 fn a_hostile_cell_is_an_error_with_its_name() {
     use std::os::unix::fs::FileExt;
-    let name = Name::new();
+    let name = TempRegion::new();
     for access in [Access::Lease, Access::Snapshot] {
         let mut producer = Producer::create(&name).unwrap();
         let mut consumer = Consumer::builder(&name).unwrap().access(access).attach(LONG).unwrap();

@@ -8,7 +8,8 @@
 use shm2::consumer::{Access, Builder, Liveness, OnProducerExit, Start};
 use shm2::{AttachError, Consumer, Frame, FrameInfo, FullPolicy, Producer, ReceiveError, SendError};
 use shm2_cli::{Check, pattern};
-use shm2_e2e::random::Random;
+use shm2_e2e::rng::Random;
+use shm2_testing::{Rng, skip};
 use std::collections::{HashMap, VecDeque};
 use std::io::{Read, Write};
 use std::process::ExitCode;
@@ -145,7 +146,7 @@ fn produce(name: &str, options: &Options, stop: &AtomicBool) -> Outcome {
     let mut producer = builder.create().map_err(|e| e.to_string())?;
     say("created=1");
     let mut writer = Writer {
-        random: Random::new(options.number("seed", 1)),
+        rng: Rng::with_seed(options.number("seed", 1)),
         number: 0,
         dropped: 0,
         reports: Reports(Instant::now()),
@@ -164,7 +165,7 @@ fn produce(name: &str, options: &Options, stop: &AtomicBool) -> Outcome {
 }
 
 struct Writer {
-    random: Random,
+    rng: Rng,
     number: u64,
     dropped: u64,
     reports: Reports,
@@ -173,12 +174,12 @@ struct Writer {
 impl Writer {
     fn send(&mut self, producer: &mut Producer, options: &Options) -> Outcome {
         let (least, most) = (options.number("least", 0), options.number("most", 20_000));
-        let bytes = least + self.random.below(most - least + 1);
+        let bytes = least + self.rng.u64(..most - least + 1);
         if options.number("caps", 0) > 0 && self.number.is_multiple_of(options.number("caps", 0)) {
             let text = format!("caps-of-{}", self.number);
             self.dropped += u64::from(counted(producer.set_caps(text.as_bytes()).map(|()| 0))?.is_none());
         }
-        if options.number("eos", 0) > 0 && self.random.below(options.number("eos", 0)) == 0 {
+        if options.number("eos", 0) > 0 && self.rng.u64(..options.number("eos", 0)) == 0 {
             counted(producer.end_of_stream())?;
         }
         let meta = self.number.to_le_bytes();
@@ -223,7 +224,7 @@ fn counted(sent: Result<u64, SendError>) -> Result<Option<u64>, String> {
 }
 
 struct Reader {
-    random: Random,
+    rng: Rng,
     held: VecDeque<(Frame, u64)>,
     hold: usize,
     /// Nothing in the region can be believed: look at the bytes, judge only what must hold all the same.
@@ -245,7 +246,7 @@ struct Reader {
 impl Reader {
     fn new(options: &Options) -> Self {
         Self {
-            random: Random::new(options.number("seed", 2)),
+            rng: Rng::with_seed(options.number("seed", 2)),
             held: VecDeque::new(),
             hold: options.number("hold", 0) as usize,
             hostile: options.is("hostile", "1"),
@@ -341,8 +342,8 @@ impl Reader {
         if self.hold > 0 {
             self.held.push_back((frame, number));
         }
-        while self.held.len() > self.hold || (!self.held.is_empty() && self.random.below(20) == 0) {
-            let index = self.random.below(self.held.len() as u64) as usize;
+        while self.held.len() > self.hold || (!self.held.is_empty() && self.rng.u64(..20) == 0) {
+            let index = self.rng.usize(..self.held.len());
             if let Some((frame, number)) = self.held.remove(index).filter(|_| !options.is("judge", "once")) {
                 self.judge(&frame, number)?;
             }

@@ -7,7 +7,8 @@
 use rustix::fs::fcntl_setfl;
 use shm2_channel::{Offer, Receiver, Sender};
 use shm2_e2e::checksum;
-use shm2_e2e::random::Random;
+use shm2_e2e::rng::Random;
+use shm2_testing::{Rng, skip};
 use std::error::Error;
 use std::io::stdin;
 use std::thread::sleep;
@@ -37,11 +38,11 @@ fn sender() -> Result<Sender<u64>, Box<dyn Error>> {
 
 fn send(count: u64) -> Result<(), Box<dyn Error>> {
     let mut sender = sender()?;
-    let mut random = Random::new(count);
+    let mut rng = Rng::with_seed(count);
     let (mut next, mut sum) = (0, 0);
     while next < count {
         sender.block_until_writable(1, LONG)?;
-        let piece = random.below(700).min(count - next) as usize;
+        let piece = rng.u64(..700).min(count - next) as usize;
         sender.send_foreach(piece, |_| {
             sum = checksum(sum, next);
             next += 1;

@@ -6,10 +6,9 @@
 
 #![forbid(unsafe_code)]
 
-use rustix::process::Signal;
-use shm2_e2e::process::{self, Usage};
-use shm2_e2e::random::Random;
-use shm2_e2e::{LIMIT, Name, Peer, RECOVERY};
+use shm2_e2e::Peer;
+use shm2_e2e::rng::Random;
+use shm2_testing::{LIMIT, RECOVERY, Rng, Signal, TempRegion, process, skip};
 use std::fs::OpenOptions;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -60,7 +59,7 @@ fn main() -> ExitCode {
 
 /// A region with its peers. The first consumer lives through everything.
 struct Stage {
-    name: Name,
+    name: TempRegion,
     kept: bool,
     producer: Peer,
     consumers: Vec<Peer>,
@@ -68,10 +67,10 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(kept: bool, random: &mut Random) -> Self {
-        let name = Name::new();
-        let producer = Self::new_producer(&name, kept, random);
-        let options: Vec<_> = (0..5).map(|_| *random.one_of(CONSUMERS)).collect();
+    fn new(kept: bool, rng: &mut Rng) -> Self {
+        let name = TempRegion::new();
+        let producer = Self::new_producer(&name, kept, rng);
+        let options: Vec<_> = (0..5).map(|_| *rng.choice(CONSUMERS).unwrap()).collect();
         let mut options = [vec!["access=lease hold=4", "access=snapshot"], options].concat();
         if kept {
             options.push("access=lease hold=4 life=heartbeat judge=once");
@@ -80,17 +79,17 @@ impl Stage {
         Self { name, kept, producer, consumers, options }
     }
 
-    fn new_producer(name: &Name, kept: bool, random: &mut Random) -> Peer {
+    fn new_producer(name: &TempRegion, kept: bool, rng: &mut Rng) -> Peer {
         // A kept file has one size for all of its lives.
-        let options = if kept { PRODUCERS[0] } else { random.one_of(PRODUCERS) };
+        let options = if kept { PRODUCERS[0] } else { rng.choice(PRODUCERS).unwrap() };
         let keep = if kept { "keep=1 lease_ms=500" } else { "" };
-        let mut peer = Peer::producer(name, &format!("{options} {keep} seed={}", random.next()));
+        let mut peer = Peer::producer(name, &format!("{options} {keep} seed={}", rng.u64(..)));
         peer.wait("its region", RECOVERY * 2, |p| p.count("created") == 1);
         peer
     }
 
-    fn restart(&mut self, random: &mut Random) {
-        self.producer = Self::new_producer(&self.name, self.kept, random);
+    fn restart(&mut self, rng: &mut Rng) {
+        self.producer = Self::new_producer(&self.name, self.kept, rng);
     }
 
     /// Everybody gets something new; how long that took.
@@ -109,48 +108,48 @@ impl Stage {
     }
 
     /// One fault; false when this stage cannot have it.
-    fn inject(&mut self, fault: usize, random: &mut Random) -> bool {
-        let index = 2 + random.below(self.consumers.len() as u64 - 2) as usize;
-        let longest = 1 << random.below(18);
-        let stall = Duration::from_micros(random.below(longest));
+    fn inject(&mut self, fault: usize, rng: &mut Rng) -> bool {
+        let index = 2 + rng.usize(..self.consumers.len() - 2);
+        let longest = 1 << rng.u64(..18);
+        let stall = Duration::from_micros(rng.u64(..longest));
         match fault {
             0 => self.replace_consumer(index).kill(),
             1 => {
                 self.producer.signal(Signal::KILL);
                 self.producer.wait_end();
-                self.restart(random);
+                self.restart(rng);
             }
             2 => {
                 self.producer.ask_to_stop();
                 assert!(self.producer.wait_end().success(), "a producer ended badly");
-                self.restart(random);
+                self.restart(rng);
             }
             3 => drop(self.replace_consumer(index).stop()),
-            4 => stop_for(&self.consumers[random.below(self.consumers.len() as u64) as usize], stall),
+            4 => stop_for(&self.consumers[rng.usize(..self.consumers.len())], stall),
             5 => stop_for(&self.producer, stall),
             6 => {
                 self.producer.signal(Signal::KILL);
                 self.replace_consumer(index).kill();
                 self.producer.wait_end();
-                self.restart(random);
+                self.restart(rng);
             }
             7 if !self.kept => {
                 let _ = std::fs::remove_file(self.name.path());
                 self.producer.ask_to_stop();
                 assert!(self.producer.wait_end().success(), "a producer ended badly");
-                self.restart(random);
+                self.restart(rng);
             }
-            8 if !self.kept => self.truncate(random),
+            8 if !self.kept => self.truncate(rng),
             _ => return false,
         }
         true
     }
 
     /// The producer ends with an error, its consumers go over to the next one.
-    fn truncate(&mut self, random: &mut Random) {
+    fn truncate(&mut self, rng: &mut Rng) {
         let file = OpenOptions::new().write(true).open(self.name.path());
         // Whole pages: of a page that stays in part the rest reads as zeros, and nothing tells a leasing consumer.
-        let length = random.below(5 << 20) / 4096 * 4096;
+        let length = rng.u64(..5 << 20) / 4096 * 4096;
         file.and_then(|file| file.set_len(length)).unwrap_or_else(|e| panic!("cannot truncate: {e}"));
         // One that only sends small frames may never come to the part that is gone.
         let begun = Instant::now();
@@ -159,7 +158,7 @@ impl Stage {
         }
         self.producer.signal(Signal::KILL);
         self.producer.wait_end();
-        self.restart(random);
+        self.restart(rng);
     }
 
     fn finish(mut self) {
@@ -208,18 +207,18 @@ impl Tally {
 }
 
 fn soak(time: Duration, seed: u64) {
-    let mut random = Random::new(seed);
-    let mut stages = [Stage::new(false, &mut random), Stage::new(false, &mut random), Stage::new(true, &mut random)];
+    let mut rng = Rng::with_seed(seed);
+    let mut stages = [Stage::new(false, &mut rng), Stage::new(false, &mut rng), Stage::new(true, &mut rng)];
     for stage in &mut stages {
         stage.recover();
     }
     let (begun, mut told, mut tally) = (Instant::now(), Instant::now(), Tally::default());
     let mut first: Option<Vec<Usage>> = None;
     while begun.elapsed() < time {
-        let stage = &mut stages[random.below(3) as usize];
-        let fault = random.below(FAULTS.len() as u64) as usize;
-        std::thread::sleep(Duration::from_micros(random.below(20_000)));
-        if stage.inject(fault, &mut random) {
+        let stage = &mut stages[rng.usize(..3)];
+        let fault = rng.usize(..FAULTS.len());
+        std::thread::sleep(Duration::from_micros(rng.u64(..20_000)));
+        if stage.inject(fault, &mut rng) {
             tally.faults[fault] += 1;
             tally.recoveries.push(stage.recover());
         }
@@ -261,7 +260,7 @@ fn checked(stages: &[Stage]) -> u64 {
 /// How often peers wake up while nothing happens.
 fn idle() {
     const LOOK: Duration = Duration::from_secs(5);
-    let name = Name::new();
+    let name = TempRegion::new();
     let mut producer = Peer::start(&format!("idle-producer {}", &*name));
     producer.wait("its region", LIMIT, |p| p.count("created") == 1);
     let mut consumers =

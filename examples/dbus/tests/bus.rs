@@ -1,31 +1,23 @@
 //! Server and clients on a bus of their own.
 
-#![allow(clippy::unwrap_used)]
-
+use shm2_testing::{ChildGuard, skip};
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 
-/// Ends with the test.
+/// A process that has printed its first line.
 struct Running {
-    child: Child,
-    /// Read to the end by nobody, but open as long as the program may write.
+    _child: ChildGuard,
+    /// Open, so that the process can write to it.
     _output: BufReader<ChildStdout>,
 }
 
 impl Running {
     fn start(command: &mut Command) -> std::io::Result<(Self, String)> {
-        let mut child = command.stdout(Stdio::piped()).spawn()?;
-        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut child = ChildGuard::spawn(command.stdout(Stdio::piped()))?;
+        let mut output = BufReader::new(child.take_stdout().unwrap());
         let mut line = String::new();
         output.read_line(&mut line)?;
-        Ok((Self { child, _output: output }, line.trim().to_string()))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Ok((Self { _child: child, _output: output }, line.trim().to_string()))
     }
 }
 
@@ -33,7 +25,7 @@ impl Drop for Running {
 fn a_channel_goes_by_the_bus() {
     let mut daemon = Command::new("dbus-daemon");
     let Ok((_bus, address)) = Running::start(daemon.args(["--session", "--nofork", "--print-address"])) else {
-        return shm2_e2e::skip("dbus-daemon is missing: no channel is handed over by D-Bus");
+        return skip("dbus-daemon is missing: no channel is handed over by D-Bus");
     };
     let on_bus = |program: &str| {
         let mut command = Command::new(program);

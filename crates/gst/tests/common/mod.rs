@@ -1,18 +1,14 @@
-//! What the element tests need: pipelines, names, and a limit on how long anything may take.
+//! Pipelines and what passes them, for the tests of the elements.
 
 #![allow(dead_code)]
 
 use gst::prelude::*;
 use gst_video::prelude::*;
+use shm2_testing::{LIMIT, TempPath, skip};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
-
-/// Longest time for anything in a test.
-pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// GStreamer with the elements of this crate; critical warnings end the test.
 pub fn init() {
@@ -24,61 +20,11 @@ pub fn init() {
     });
 }
 
-/// A region name that no other test uses; whatever is left there goes away with it.
-pub struct Name(String);
-
-impl Name {
-    pub fn new() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let place = if cfg!(windows) { "winshm://Local/" } else { "/dev/shm/" };
-        Self(format!("{place}shm2-gst-test-{}-{number}", std::process::id()))
-    }
-
-    /// The same with its scheme.
-    pub fn uri(&self) -> String {
-        if cfg!(windows) { self.0.clone() } else { format!("shm://{}", self.0) }
-    }
-}
-
-impl Deref for Name {
-    type Target = str;
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// A file that goes away when dropped, written by a pipeline; `FILE` in its description stands for where.
-pub struct Recording(String);
-
-impl Recording {
-    pub fn of(description: &str) -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let file = std::env::temp_dir().join(format!("shm2-gst-test-{}-{number}", std::process::id()));
-        let new = Self(file.to_str().expect("a plain name").to_owned());
-        Pipeline::playing(&description.replace("FILE", &new.0)).run_to_end();
-        new
-    }
-}
-
-impl Deref for Recording {
-    type Target = str;
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Drop for Recording {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
+/// Writes a file by a pipeline; `FILE` in the description stands for its path.
+pub fn record(description: &str) -> TempPath {
+    let file = TempPath::new("recording");
+    Pipeline::playing(&description.replace("FILE", file.text())).run_to_end();
+    file
 }
 
 /// A pipeline that goes to NULL when dropped.
@@ -177,15 +123,6 @@ pub fn stat(element: &gst::Element, field: &str) -> u64 {
     value.get::<u64>().unwrap_or_else(|_| u64::from(value.get::<u32>().expect("a number")))
 }
 
-/// Waits until the condition holds.
-pub fn until(what: &str, condition: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < LIMIT, "{what}: not in time");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 /// Whether all these elements can be made; says which one cannot.
 pub fn have(elements: &[&str]) -> bool {
     init();
@@ -194,13 +131,4 @@ pub fn have(elements: &[&str]) -> bool {
         skip(&format!("no element {missing:?} on this machine"));
     }
     missing.is_empty()
-}
-
-/// Says that a test is not run, and why: for whoever looks at this test, and in the file that `cargo xtask test` shows.
-pub fn skip(why: &str) {
-    println!("skipped: {why}");
-    if let Some(file) = std::env::var_os("SHM2_SKIPPED") {
-        let file = std::fs::OpenOptions::new().append(true).create(true).open(file);
-        let _ = file.and_then(|mut file| std::io::Write::write_all(&mut file, format!("skipped: {why}\n").as_bytes()));
-    }
 }

@@ -1,33 +1,23 @@
 //! A daemon as a process, its clients and its consumers.
 
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code)]
 
 use serde_json::Value;
+use shm2_testing::{ChildGuard, TempPath, TempRegion, until};
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Longest time for anything that must happen.
-pub const LIMIT: Duration = Duration::from_secs(20);
 pub const SMALL: &str = "video/x-raw,format=I420,width=64,height=48,framerate=100/1";
 
 /// A daemon with its region, its control socket and whatever else it puts somewhere.
 pub struct Daemon {
-    pub child: Child,
-    pub region: String,
-    pub control: PathBuf,
+    pub child: ChildGuard,
+    pub region: TempRegion,
+    pub control: TempPath,
     log: Arc<Mutex<Vec<String>>>,
-}
-
-/// A fresh name for files of one test.
-pub fn fresh(what: &str) -> PathBuf {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    std::env::temp_dir().join(format!("shm2-test-relay-{what}-{}-{number}", std::process::id()))
 }
 
 pub fn command(arguments: &[&str]) -> Command {
@@ -38,18 +28,8 @@ pub fn command(arguments: &[&str]) -> Command {
 
 /// Runs it to its end, which must come by itself.
 pub fn output(arguments: &[&str]) -> Output {
-    let mut child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    until("the daemon ends", || child.try_wait().unwrap().is_some());
-    child.wait_with_output().unwrap()
-}
-
-/// Waits until something is so.
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < LIMIT, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let mut command = command(arguments);
+    ChildGuard::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped())).unwrap().output()
 }
 
 pub fn source(pattern: &str) -> String {
@@ -59,32 +39,33 @@ pub fn source(pattern: &str) -> String {
 impl Daemon {
     /// With this input, other arguments, and an output into a region of its own.
     pub fn start(input: &str, arguments: &[&str]) -> Self {
-        let region = format!("/dev/shm/{}", fresh("region").file_name().unwrap().to_str().unwrap());
-        let output =
-            format!("appsrc name=appsrc is-live=true format=time ! shm2sink shm-size=8000000 shm-path={region}");
+        let region = TempRegion::new();
+        let sink = format!("shm2sink shm-size=8000000 shm-path={}", &*region);
+        let output = format!("appsrc name=appsrc is-live=true format=time ! {sink}");
         Self::start_with(&output, region, input, arguments)
     }
 
-    pub fn start_with(output: &str, region: String, input: &str, arguments: &[&str]) -> Self {
+    pub fn start_with(output: &str, region: TempRegion, input: &str, arguments: &[&str]) -> Self {
         let mut command = command(arguments);
         command.args(["--output", output, "--input", input]);
         Self::spawn(command, region)
     }
 
     /// All settings of it in a file.
-    pub fn start_config(file: &str, region: String) -> Self {
+    pub fn start_config(file: &str, region: TempRegion) -> Self {
         Self::spawn(command(&["--config", file]), region)
     }
 
-    fn spawn(mut command: Command, region: String) -> Self {
-        let control = fresh("control");
-        let mut child = command.arg("--control").arg(&control).stderr(Stdio::piped()).spawn().unwrap();
+    fn spawn(mut command: Command, region: TempRegion) -> Self {
+        let control = TempPath::new("control");
+        command.arg("--control").arg(&control).stderr(Stdio::piped());
+        let mut child = ChildGuard::spawn(&mut command).unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
-        let (lines, own) = (BufReader::new(child.stderr.take().unwrap()).lines(), log.clone());
+        let (lines, own) = (BufReader::new(child.take_stderr().unwrap()).lines(), log.clone());
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| own.lock().unwrap().push(line)));
         let mut daemon = Self { child, region, control, log };
         until("the daemon answers", || {
-            assert!(daemon.child.try_wait().unwrap().is_none(), "the daemon ended");
+            assert!(daemon.child.is_running(), "the daemon ended");
             daemon.try_status().is_some()
         });
         daemon
@@ -125,8 +106,7 @@ impl Daemon {
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap();
+        self.child.signal(signal);
     }
 
     /// Its open files that have this in their names.
@@ -140,18 +120,12 @@ impl Daemon {
     pub fn stop(mut self) -> (ExitStatus, Duration) {
         self.signal(rustix::process::Signal::TERM);
         let begun = Instant::now();
-        until("the daemon ends", || self.child.try_wait().unwrap().is_some());
-        (self.child.wait().unwrap(), begun.elapsed())
+        (self.child.wait(), begun.elapsed())
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_file(&self.region);
-        let _ = std::fs::remove_file(&self.control);
         if std::thread::panicking() {
             eprintln!("the daemon's log:\n{}", self.log());
         }
