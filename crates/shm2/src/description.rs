@@ -1,16 +1,16 @@
-//! What a ring cell says about its frame: written from [`FrameInfo`], read back as a checked [`Description`].
+//! What a ring cell says about its frame: written from an [`Item`], read back as a checked [`Description`].
 
 use crate::error::Violation;
 use crate::layout::*;
 use crate::sync::{AtomicU64, Ordering};
 
-/// What the sender says about a frame. All times are nanoseconds.
+/// What a producer says about a frame. All times are nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FrameInfo {
-    /// Presentation time on the sender's own clock_map.
+    /// Presentation time on the producer's own timeline.
     pub pts: Option<u64>,
-    /// Decoding time on the sender's own clock_map.
+    /// Decoding time on the producer's own timeline.
     pub dts: Option<u64>,
     /// How long the frame lasts.
     pub duration: Option<u64>,
@@ -22,7 +22,7 @@ pub struct FrameInfo {
     pub offset_end: Option<u64>,
     /// Free for the application; carried as it is.
     pub flags: u32,
-    /// Latency of the sender's pipeline.
+    /// Latency of the producer's pipeline.
     pub latency: u64,
 }
 
@@ -39,7 +39,7 @@ impl FrameInfo {
     }
 }
 
-/// A range of the arena as a cell gives it.
+/// A range of bytes of the region.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Range {
     /// Offset in the region.
@@ -47,7 +47,7 @@ pub(crate) struct Range {
     pub(crate) length: u64,
 }
 
-/// What a cell stands for.
+/// What a cell describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Frame,
@@ -74,32 +74,38 @@ impl Kind {
     }
 }
 
-/// A cell's content. From a peer it is made only by [`Description::check`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Description {
+/// What a producer describes in a cell.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Item<'a> {
     pub(crate) kind: Kind,
     pub(crate) payload: Range,
-    pub(crate) caps: Range,
-    /// Bytes of the stream's blob, which follow the caps.
-    pub(crate) stream: u64,
-    /// Number of the caps, 0 for none.
-    pub(crate) caps_id: u32,
     pub(crate) meta: Range,
+    pub(crate) caps: CapsRange,
     pub(crate) published_ns: u64,
-    pub(crate) info: FrameInfo,
+    pub(crate) info: &'a FrameInfo,
 }
 
-fn word(value: Option<u64>) -> u64 {
-    value.unwrap_or(NONE)
+/// Where the text that describes the stream stands, and the stream's blob right behind it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct CapsRange {
+    /// Changes with the text; 0 for no caps.
+    pub(crate) id: u32,
+    pub(crate) text: Range,
+    /// Bytes of the blob.
+    pub(crate) blob: u64,
 }
 
-fn option(word: u64) -> Option<u64> {
-    (word != NONE).then_some(word)
+impl CapsRange {
+    /// The text and the blob.
+    pub(crate) fn whole(self) -> Range {
+        Range { length: self.text.length + self.blob, ..self.text }
+    }
 }
 
-impl Description {
+impl Item<'_> {
     /// The cell's words; the sequence is left 0 for the caller to store last.
     fn words(&self) -> [u64; 16] {
+        let word = |value: Option<u64>| value.unwrap_or(NONE);
         let mut words = [0; 16];
         words[W_OFFSET] = self.payload.offset;
         words[W_LENGTH] = self.payload.length;
@@ -111,73 +117,104 @@ impl Description {
         words[W_DTS] = word(self.info.dts);
         words[W_MEDIA_OFFSET] = word(self.info.offset);
         words[W_MEDIA_OFFSET_END] = word(self.info.offset_end);
-        words[W_CAPS_OFFSET] = self.caps.offset;
-        words[W_CAPS_LENGTH_ID] = self.caps.length | u64::from(self.caps_id) << 32;
+        words[W_CAPS_OFFSET] = self.caps.text.offset;
+        words[W_CAPS_LENGTH_ID] = self.caps.text.length | u64::from(self.caps.id) << 32;
         words[W_META_OFFSET] = self.meta.offset;
-        words[W_META_LENGTH] = self.meta.length | self.stream << 32;
+        words[W_META_LENGTH] = self.meta.length | self.caps.blob << 32;
         words[W_LATENCY] = self.info.latency;
         words
     }
 
     /// Fills a cell, all but its sequence.
+    #[inline]
     pub(crate) fn store(&self, cell: &Cell) {
         for (to, from) in cell.words.iter().zip(self.words()).skip(1) {
             // Relaxed: the sequence, stored afterwards with Release, publishes them.
             to.store(from, Ordering::Relaxed);
         }
     }
+}
 
+/// A cell's words, all of whose ranges lie in the arena. From a peer it is made only by [`Description::check`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Description([u64; 16]);
+
+impl Description {
     /// Copies a cell's words; they mean something only if a lease or a later look at `oldest` confirms them.
+    #[inline]
     pub(crate) fn copy(cell: &Cell) -> [u64; 16] {
         // Relaxed: the Acquire load of the sequence came before.
         std::array::from_fn(|i| AtomicU64::load(&cell.words[i], Ordering::Relaxed))
     }
 
     /// Checks a private copy of a cell's words against an arena of `arena_bytes`.
+    #[inline]
     pub(crate) fn check(words: &[u64; 16], sequence: u64, arena_bytes: u64) -> Result<Self, Violation> {
+        let description = Self(*words);
         let code = (words[W_FLAGS_KIND] >> 32) as u32;
-        let kind = Kind::from_code(code).ok_or(Violation::Kind { sequence, kind: code })?;
-        let payload = Range { offset: words[W_OFFSET], length: words[W_LENGTH] };
+        if Kind::from_code(code).is_none() {
+            return Err(Violation::Kind { sequence, kind: code });
+        }
+        let payload = description.payload();
         if !in_arena(payload, arena_bytes) {
             return Err(Violation::Payload { sequence, offset: payload.offset, length: payload.length });
         }
-        let caps = Range { offset: words[W_CAPS_OFFSET], length: words[W_CAPS_LENGTH_ID] & 0xffff_ffff };
-        let stream = words[W_META_LENGTH] >> 32;
-        let described = Range { length: caps.length + stream, ..caps };
-        if caps.length > MAX_CAPS || stream > MAX_META || !in_arena(described, arena_bytes) {
-            return Err(Violation::Caps { sequence, offset: caps.offset, length: caps.length });
+        let caps = description.caps();
+        if caps.text.length > MAX_CAPS || caps.blob > MAX_META || !in_arena(caps.whole(), arena_bytes) {
+            return Err(Violation::Caps { sequence, offset: caps.text.offset, length: caps.text.length });
         }
-        let meta = Range { offset: words[W_META_OFFSET], length: words[W_META_LENGTH] & 0xffff_ffff };
+        let meta = description.meta();
         if meta.length > MAX_META || !in_arena(meta, arena_bytes) {
             return Err(Violation::Meta { sequence, offset: meta.offset, length: meta.length });
         }
-        Ok(Self {
-            kind,
-            payload,
-            caps,
-            stream,
-            caps_id: (words[W_CAPS_LENGTH_ID] >> 32) as u32,
-            meta,
-            published_ns: words[W_PUBLISHED],
-            info: info(words),
-        })
+        Ok(description)
+    }
+
+    pub(crate) fn sequence(&self) -> u64 {
+        self.0[W_SEQUENCE]
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        // Checked: the words hold one of the kinds.
+        Kind::of(self.0[W_FLAGS_KIND]).unwrap_or(Kind::Frame)
+    }
+
+    pub(crate) fn payload(&self) -> Range {
+        Range { offset: self.0[W_OFFSET], length: self.0[W_LENGTH] }
+    }
+
+    pub(crate) fn meta(&self) -> Range {
+        Range { offset: self.0[W_META_OFFSET], length: self.0[W_META_LENGTH] & 0xffff_ffff }
+    }
+
+    pub(crate) fn caps(&self) -> CapsRange {
+        CapsRange {
+            id: (self.0[W_CAPS_LENGTH_ID] >> 32) as u32,
+            text: Range { offset: self.0[W_CAPS_OFFSET], length: self.0[W_CAPS_LENGTH_ID] & 0xffff_ffff },
+            blob: self.0[W_META_LENGTH] >> 32,
+        }
+    }
+
+    pub(crate) fn published_ns(&self) -> u64 {
+        self.0[W_PUBLISHED]
+    }
+
+    pub(crate) fn info(&self) -> FrameInfo {
+        let option = |word: u64| (word != NONE).then_some(word);
+        FrameInfo {
+            pts: option(self.0[W_PTS]),
+            dts: option(self.0[W_DTS]),
+            duration: option(self.0[W_DURATION]),
+            time: option(self.0[W_TIME]),
+            offset: option(self.0[W_MEDIA_OFFSET]),
+            offset_end: option(self.0[W_MEDIA_OFFSET_END]),
+            flags: self.0[W_FLAGS_KIND] as u32,
+            latency: self.0[W_LATENCY],
+        }
     }
 }
 
-fn info(words: &[u64; 16]) -> FrameInfo {
-    FrameInfo {
-        pts: option(words[W_PTS]),
-        dts: option(words[W_DTS]),
-        duration: option(words[W_DURATION]),
-        time: option(words[W_TIME]),
-        offset: option(words[W_MEDIA_OFFSET]),
-        offset_end: option(words[W_MEDIA_OFFSET_END]),
-        flags: words[W_FLAGS_KIND] as u32,
-        latency: words[W_LATENCY],
-    }
-}
-
-/// Whether a range that a peer wrote lies in the arena. An empty one may stand anywhere.
+/// Whether a range that a peer wrote lies in the arena. An empty range may have any offset.
 pub(crate) fn in_arena(range: Range, arena_bytes: u64) -> bool {
     range.length == 0
         || (range.offset >= ARENA_OFFSET
@@ -192,13 +229,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_cell_holds_the_checked_ranges_lie_in_the_arena(
+        fn the_checked_ranges_of_any_cell_lie_in_the_arena(
             words in any::<[u64; 16]>(), small in any::<bool>(), arena in 64u64..1 << 30,
         ) {
             let words = if small { words.map(|w| w % (2 * arena)) } else { words };
             if let Ok(d) = Description::check(&words, 1, arena) {
-                let described = Range { length: d.caps.length + d.stream, ..d.caps };
-                for range in [d.payload, described, d.meta] {
+                for range in [d.payload(), d.caps().whole(), d.meta()] {
                     prop_assert!(range.length == 0
                         || (range.offset >= ARENA_OFFSET && range.offset + range.length <= ARENA_OFFSET + arena));
                 }
@@ -206,15 +242,17 @@ mod tests {
         }
 
         #[test]
-        fn a_description_comes_back_as_it_went(
-            pts in proptest::option::of(0..NONE), flags in any::<u32>(), length in 0u64..4096, caps_id in any::<u32>(),
+        fn a_description_is_read_as_it_was_written(
+            pts in proptest::option::of(0..NONE), flags in any::<u32>(), length in 0u64..4096, id in any::<u32>(),
         ) {
             let range = Range { offset: ARENA_OFFSET + 64, length };
-            let sent = Description {
-                kind: Kind::from_code(flags % 3).unwrap(), payload: range, caps: range, stream: length / 2, caps_id, meta: range, published_ns: 5,
-                info: FrameInfo { pts, flags, latency: 7, time: pts, ..FrameInfo::new() },
-            };
-            prop_assert_eq!(Description::check(&sent.words(), 1, 1 << 20), Ok(sent));
+            let info = FrameInfo { pts, flags, latency: 7, time: pts, ..FrameInfo::new() };
+            let kind = Kind::from_code(flags % 3).unwrap();
+            let caps = CapsRange { id, text: range, blob: length / 2 };
+            let item = Item { kind, payload: range, meta: range, caps, published_ns: 5, info: &info };
+            let read = Description::check(&item.words(), 1, 1 << 20).unwrap();
+            prop_assert_eq!((read.kind(), read.payload(), read.meta(), read.caps()), (kind, range, range, caps));
+            prop_assert_eq!((read.published_ns(), read.info()), (5, info));
         }
     }
 }

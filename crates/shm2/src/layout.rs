@@ -179,6 +179,12 @@ pub struct Cell {
     pub words: [AtomicU64; 16],
 }
 
+/// The words of a cell that was copied as bytes.
+#[cfg(not(loom))]
+pub(crate) fn cell_words(bytes: &[u8; CELL_BYTES as usize]) -> [u64; 16] {
+    std::array::from_fn(|word| u64::from_le_bytes(std::array::from_fn(|byte| bytes[word * 8 + byte])))
+}
+
 /// Sequence number: 0 in a cell never used.
 pub const W_SEQUENCE: usize = 0;
 /// Payload's offset in the region.

@@ -55,6 +55,8 @@ mod description;
 #[cfg(not(loom))]
 pub mod error;
 #[cfg(not(loom))]
+mod header;
+#[cfg(not(loom))]
 mod heartbeat;
 #[cfg(all(not(loom), feature = "kill-points"))]
 #[doc(hidden)]

@@ -92,7 +92,7 @@ fn frames_arrive_in_order_and_whole(place: &Place) {
             let sequence = producer.send(&bytes(n, n as usize * 7), &info).unwrap();
             let frame = consumer.next(LONG).unwrap();
             assert_eq!((frame.sequence(), frame.missed()), (sequence, 0));
-            assert_eq!((frame.info(), frame.caps()), (&info, Some((1, &b"video/x-raw"[..]))));
+            assert_eq!((frame.info(), frame.caps()), (info, Some((1, &b"video/x-raw"[..]))));
             assert_eq!(frame.to_vec(), bytes(n, n as usize * 7));
         }
         assert!(matches!(consumer.next(SHORT), Err(ReceiveError::TimedOut)));

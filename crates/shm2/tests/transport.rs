@@ -24,7 +24,7 @@ fn frames_arrive_in_order_with_their_description() {
         assert_eq!(sequence, n + 1);
         let frame = consumer.next(LONG).unwrap();
         assert_eq!(frame.sequence(), sequence);
-        assert_eq!(frame.info(), &info);
+        assert_eq!(frame.info(), info);
         assert_eq!(frame.to_vec(), frame_bytes(n, n as usize));
         assert_eq!(frame.caps(), Some((1, &b"video/x-raw"[..])));
         assert!(frame.is_leased() && frame.missed() == 0 && !frame.is_discontinuity());

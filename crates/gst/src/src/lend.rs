@@ -23,7 +23,7 @@ impl AsRef<[u8]> for Lent {
 
 /// A buffer over the frame's bytes, with everything but its times; `None` when its metas cannot be true.
 pub(super) fn buffer(frame: Frame, media: &Media) -> Option<gst::Buffer> {
-    let info = *frame.info();
+    let info = frame.info();
     let blob = frame.meta().to_vec();
     let discontinuity = frame.is_discontinuity();
     let mut buffer = if frame.is_empty() { gst::Buffer::new() } else { gst::Buffer::from_slice(Lent(frame)) };

@@ -1,9 +1,8 @@
 //! A consumer's settings.
 
+use super::start::Start;
 use super::{Consumer, deadline};
-use crate::description::Kind;
 use crate::error::AttachError;
-use crate::layout::CELLS;
 use crate::name::Spec;
 use std::time::Duration;
 
@@ -18,45 +17,6 @@ pub enum Access {
     Lease,
     /// A private copy of each frame: needs only the right to read, any number of consumers.
     Snapshot,
-}
-
-/// Which frame comes first after an attach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Start {
-    /// The producer's `history`: by default the newest frame that is there.
-    #[default]
-    History,
-    /// The oldest that is still there.
-    Oldest,
-    /// The next that comes.
-    Next,
-}
-
-/// Under latest-only the sequence to take, at least `next`: of what waits the second newest that is no event, with what
-/// follows it. `kind_of` as in [`Start::first`].
-pub(super) fn latest(next: u64, head: u64, kind_of: impl Fn(u64) -> Option<Kind>) -> u64 {
-    let waiting = next.max(head.saturating_sub(CELLS))..head.saturating_add(1);
-    let is_event = |sequence: &u64| kind_of(*sequence) == Some(Kind::Event);
-    waiting.rev().filter(|sequence| !is_event(sequence)).nth(1).unwrap_or(next)
-}
-
-impl Start {
-    /// `kind_of` reads the kind in the cell of a sequence, which may be another's by now: no harm, it only decides where
-    /// to begin.
-    pub(super) fn first(self, oldest: u64, head: u64, history: u64, kind_of: impl Fn(u64) -> Option<Kind>) -> u64 {
-        let next = head.saturating_add(1);
-        match self {
-            Self::History if history == 0 => next,
-            Self::History => {
-                // What is no frame does not count, but comes along.
-                let there = next.saturating_sub(CELLS).max(oldest).max(1)..next;
-                let is_frame = |sequence: &u64| kind_of(*sequence).is_none_or(|kind| kind == Kind::Frame);
-                there.clone().rev().filter(is_frame).nth(history.min(CELLS) as usize - 1).unwrap_or(there.start)
-            }
-            Self::Oldest => oldest,
-            Self::Next => next,
-        }
-    }
 }
 
 /// What to do when the producer is gone.
@@ -81,7 +41,7 @@ pub enum Liveness {
     /// By heartbeats, for memory that both sides reach but no common kernel watches, as with virtual machines. Only in
     /// a region made with [`keep_region`](crate::producer::Builder::keep_region). A side that does not beat within the
     /// region's lease time counts as dead. A consumer that comes back later has lost what it held: its frames may have
-    /// changed in the meantime, and its next step returns [`Violation::Evicted`](crate::Violation::Evicted).
+    /// changed in the meantime, and its next step returns [`ReceiveError::Expelled`](crate::ReceiveError::Expelled).
     Heartbeat,
 }
 

@@ -1,19 +1,24 @@
 //! Taking a consumer page.
 
-use super::header::Checked;
-use crate::backend::{ConsumerRegion, OpenRegion};
+use crate::backend::OpenRegion;
 use crate::error::AttachError;
+use crate::header::RegionHeader;
 use crate::layout;
 use crate::mapped::{Memory, OwnPage};
 use crate::protocol;
 use crate::sync::{AtomicU32, Ordering};
 
-/// Takes the first free page; returns it and what its `claimed` shows now. Pages come into use in order, because the
-/// producer's scan ends at the first that was never used; so each page on the way is marked as used before anything
-/// else, by whoever gets there first. Nobody waits for anybody.
+/// Takes the first free page; returns it and the value of its `claimed` word. Pages come into use in order, because the
+/// producer's scan ends at the first that was never used: so each page on the way is marked as used first, by the first
+/// consumer that comes to it. No consumer waits for another.
 ///
-/// A device may drop what is written without a word (QEMU's `readonly=on`): then nothing can be claimed.
-pub(super) fn claim(region: &OpenRegion, memory: &Memory, checked: &Checked) -> Result<(OwnPage, u32), AttachError> {
+/// A device may drop stores silently (QEMU's `readonly=on`): then nothing can be claimed.
+pub(super) fn claim(
+    region: &OpenRegion,
+    memory: &Memory,
+    header: &RegionHeader,
+    by_heartbeat: bool,
+) -> Result<(OwnPage, u32), AttachError> {
     for index in 0..layout::PAGES {
         let claimed = &memory.page(index).claimed;
         if !protocol::is_used(claimed) {
@@ -22,14 +27,14 @@ pub(super) fn claim(region: &OpenRegion, memory: &Memory, checked: &Checked) -> 
                 return Err(AttachError::Denied { path: region.path().into() });
             }
         }
-        let taken = match checked.by_heartbeat {
+        let taken = match by_heartbeat {
             false => claim_by_lock(region, index)?,
             true if claimed.load(Ordering::Acquire) != layout::FREE => None,
             true => {
                 let page = own_page(region, index)?;
                 let shown = layout::CLAIMING
                     | layout::BY_HEARTBEAT
-                    | owner_number(&page.words().claims, checked.generation) << 16;
+                    | owner_number(&page.words().claims, header.generation) << 16;
                 let taken = protocol::take_page(&page.words().claimed, layout::FREE, shown);
                 let is_kept = || claimed.load(Ordering::Acquire) == shown;
                 (taken && is_kept()).then_some((page, shown))
@@ -42,15 +47,15 @@ pub(super) fn claim(region: &OpenRegion, memory: &Memory, checked: &Checked) -> 
     Err(AttachError::Full { path: region.path().into() })
 }
 
-/// Another one than each of the 65,534 before it in this generation; not 0, which stands for an owner with a lock. The
-/// generation is in it because a wipe sets `claims` back.
+/// A number that the 65,534 owners before did not have in this generation; not 0, which stands for an owner with a lock.
+/// The generation enters because a clear of the memory sets `claims` back.
 fn owner_number(claims: &AtomicU32, generation: u64) -> u32 {
     // Relaxed: only that it is new counts.
     let claim = u64::from(claims.fetch_add(1, Ordering::Relaxed));
     (claim.wrapping_add(generation) % 0xffff) as u32 + 1
 }
 
-/// With its lock a page may be free, or a dead consumer's; or one's without a lock, who lives as long as its heart beats.
+/// A page whose lock is free is free itself, or a dead consumer's; or it belongs to an owner by heartbeat.
 fn claim_by_lock(region: &OpenRegion, index: usize) -> Result<Option<(OwnPage, u32)>, AttachError> {
     let system = |source| AttachError::System { what: "lock a page of", path: region.path().into(), source };
     if !region.try_claim(index).map_err(system)? {

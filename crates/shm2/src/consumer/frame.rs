@@ -1,92 +1,96 @@
 //! A received frame.
 
-use super::Position;
-use super::session::LeaseGuard;
+use super::leasing::LeaseGuard;
+use super::ownership::{Heartbeating, Locked};
+use super::position::Gap;
 use crate::description::{Description, FrameInfo, Kind};
+use crate::mapped::Memory;
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+/// The bytes of a frame.
 #[derive(Debug)]
 pub(super) enum Payload {
-    /// In the region; the producer does not touch it while `hold` lives.
-    Leased { hold: LeaseGuard, address: NonNull<u8> },
+    /// In the region; the producer does not write there while the guard exists.
+    Locked(LeaseGuard<Locked>),
+    /// As `Locked`, by a consumer that owns its page by heartbeat.
+    Heartbeating(LeaseGuard<Heartbeating>),
     /// A private copy.
     Owned(Vec<u8>),
 }
 
-/// A frame: its bytes, in place or copied, and what its sender said about it. Dropping it lets the producer use its
+impl From<LeaseGuard<Locked>> for Payload {
+    fn from(guard: LeaseGuard<Locked>) -> Self {
+        Self::Locked(guard)
+    }
+}
+
+impl From<LeaseGuard<Heartbeating>> for Payload {
+    fn from(guard: LeaseGuard<Heartbeating>) -> Self {
+        Self::Heartbeating(guard)
+    }
+}
+
+/// A frame: its bytes, in place or copied, and what its producer said about it. Dropping it lets the producer use its
 /// memory again; it may be sent to and dropped on any thread, and it outlives its consumer.
 pub struct Frame {
-    sequence: u64,
-    missed: u64,
-    discontinuity: bool,
     description: Description,
+    gap: Gap,
     payload: Payload,
     caps: Option<Arc<[u8]>>,
     meta: Vec<u8>,
 }
 
-mod threads {
-    //! # Safety
-    //! The address inside a leased payload is only read through; the memory behind it stays mapped and unchanged while
-    //! the hold lives, whichever thread looks.
-    #![allow(unsafe_code)]
-
-    // SAFETY: see above; all other parts are `Send`.
-    unsafe impl Send for super::Frame {}
-    // SAFETY: see above; `&Frame` gives only reads.
-    unsafe impl Sync for super::Frame {}
-}
-
 impl Frame {
+    #[inline]
     pub(super) fn new(
-        sequence: u64,
         description: Description,
+        gap: Gap,
         payload: Payload,
         caps: Option<Arc<[u8]>>,
         meta: Vec<u8>,
-        position: &mut Position,
     ) -> Self {
-        // What was missed before an event is told by the frame that follows.
-        let (missed, discontinuity) = match description.kind {
-            Kind::Frame => {
-                let missed = std::mem::take(&mut position.missed_before_next);
-                (missed, std::mem::take(&mut position.discontinuity) || missed > 0)
-            }
-            _ => (0, false),
-        };
-        Self { sequence, missed, discontinuity, description, payload, caps, meta }
+        Self { description, gap, payload, caps, meta }
     }
 
-    /// Grows by one with each frame of a producer's life, starting at 1.
+    /// The mapping of a leased payload.
+    fn leased(&self) -> Result<&Memory, &[u8]> {
+        match &self.payload {
+            Payload::Locked(guard) => Ok(guard.memory()),
+            Payload::Heartbeating(guard) => Ok(guard.memory()),
+            Payload::Owned(bytes) => Err(bytes),
+        }
+    }
+
+    /// Grows by one with each item of a generation, starting at 1.
     pub fn sequence(&self) -> u64 {
-        self.sequence
+        self.description.sequence()
     }
 
     /// Frames between the one received before and this one that were gone before they could be taken.
     pub fn missed(&self) -> u64 {
-        self.missed
+        self.gap.missed
     }
 
     /// Whether the stream is broken before this frame: something was missed, or the producer is a new one.
     pub fn is_discontinuity(&self) -> bool {
-        self.discontinuity
+        self.gap.is_discontinuity
     }
 
     /// Times, positions and flags.
-    pub fn info(&self) -> &FrameInfo {
-        &self.description.info
+    pub fn info(&self) -> FrameInfo {
+        self.description.info()
     }
 
     /// When the frame was published: nanoseconds of the producer's monotonic clock.
     pub fn published_ns(&self) -> u64 {
-        self.description.published_ns
+        self.description.published_ns()
     }
 
     /// The text that describes the stream from this frame on, and its number, which changes with the text.
     pub fn caps(&self) -> Option<(u32, &[u8])> {
-        self.caps.as_deref().map(|text| (self.description.caps_id, self.split(text).0))
+        self.caps.as_deref().map(|text| (self.description.caps().id, self.split(text).0))
     }
 
     /// The opaque blob that belongs to the stream from this frame on, changing together with the number of the caps;
@@ -96,13 +100,13 @@ impl Frame {
     }
 
     fn split<'a>(&self, text: &'a [u8]) -> (&'a [u8], &'a [u8]) {
-        // A text from a cell with the same number may be shorter, if the producer lies.
-        text.split_at(text.len().min(self.description.caps.length as usize))
+        // The text of another cell with the same number may be shorter, if the producer breaks the protocol.
+        text.split_at(text.len().min(self.description.caps().text.length as usize))
     }
 
     /// Whether this is an event between frames: no bytes, said by [`info`](Self::info) and [`meta`](Self::meta).
     pub fn is_event(&self) -> bool {
-        self.description.kind == Kind::Event
+        self.description.kind() == Kind::Event
     }
 
     /// The opaque blob that the sender attached; empty if there is none.
@@ -112,10 +116,7 @@ impl Frame {
 
     /// Bytes of payload.
     pub fn len(&self) -> usize {
-        match &self.payload {
-            Payload::Leased { .. } => self.description.payload.length as usize,
-            Payload::Owned(bytes) => bytes.len(),
-        }
+        self.description.payload().length as usize
     }
 
     /// Whether the payload is empty.
@@ -125,7 +126,7 @@ impl Frame {
 
     /// Whether the bytes are in the region itself (true) or a private copy (false).
     pub fn is_leased(&self) -> bool {
-        matches!(self.payload, Payload::Leased { .. })
+        !matches!(self.payload, Payload::Owned(_))
     }
 
     /// Copies `to.len()` bytes from the given place; false when the frame is not that long, or the region's file was
@@ -135,12 +136,9 @@ impl Frame {
         if offset.checked_add(to.len()).is_none_or(|end| end > self.len()) {
             return false;
         }
-        match &self.payload {
-            Payload::Leased { hold, .. } => {
-                hold.memory().copy_out(self.description.payload.offset + offset as u64, to)
-                    && !hold.memory().is_broken()
-            }
-            Payload::Owned(bytes) => {
+        match self.leased() {
+            Ok(memory) => memory.copy_out(self.description.payload().offset + offset as u64, to) && !memory.is_broken(),
+            Err(bytes) => {
                 to.copy_from_slice(&bytes[offset..offset + to.len()]);
                 true
             }
@@ -160,9 +158,13 @@ impl Frame {
     /// Whether to make a `&[u8]` of it is the caller's decision: as long as the producer keeps to the protocol the
     /// bytes do not change, but nothing forces a hostile one.
     pub fn as_ptr(&self) -> *const u8 {
-        match &self.payload {
-            Payload::Leased { address, .. } => address.as_ptr(),
-            Payload::Owned(bytes) => bytes.as_ptr(),
+        match self.leased() {
+            Ok(memory) => {
+                let range = self.description.payload();
+                // Checked: the range lies in the region.
+                memory.pointer(range.offset, range.length).unwrap_or(NonNull::dangling()).as_ptr()
+            }
+            Err(bytes) => bytes.as_ptr(),
         }
     }
 }
@@ -170,10 +172,10 @@ impl Frame {
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Frame")
-            .field("sequence", &self.sequence)
+            .field("sequence", &self.sequence())
             .field("bytes", &self.len())
             .field("leased", &self.is_leased())
-            .field("info", self.info())
+            .field("info", &self.info())
             .finish_non_exhaustive()
     }
 }

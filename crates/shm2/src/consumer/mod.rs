@@ -1,72 +1,46 @@
 //! The receiving side: [`Consumer`], its [`Builder`], and the [`Frame`]s that it yields.
 
+mod attach;
 mod attachment;
 mod builder;
 mod claim;
 mod clock_map;
 mod frame;
-mod header;
+mod leasing;
 mod overview;
+mod ownership;
+mod position;
 mod producer_liveness;
-mod session;
-mod snapshot;
+mod ring_reader;
+mod snapshots;
+mod start;
 
-pub use builder::{Access, Builder, Liveness, OnProducerExit, Start};
+pub use builder::{Access, Builder, Liveness, OnProducerExit};
 pub use frame::Frame;
 pub use overview::Overview;
+pub use start::Start;
 
-use crate::backend::{AwaitProducer, ConsumerRegion, Event, Identity, ProcessEvent, ProducerWatch};
-use crate::error::{AttachError, ReceiveError, SpecError, Violation};
+use crate::backend::{Event, Identity, ProducerWatch};
+use crate::description::Kind;
+use crate::error::{AttachError, ReceiveError, SpecError};
 use crate::layout;
 use crate::name::Spec;
-use attachment::{Attached, Attachment};
+use attach::{attach, may_restart_unseen};
+use attachment::Attachment;
 use builder::Settings;
-use header::may_restart_unseen;
-use producer_liveness::Pulse;
-use session::Session;
-use snapshot::Snapshot;
+use position::Position;
+use producer_liveness::{FirstHeartbeat, ProducerLiveness};
+use ring_reader::{Step, TakeError, Taken};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Where a consumer stands in its generation.
-#[derive(Debug, Default, Clone, Copy)]
-struct Position {
-    next: u64,
-    latest_only: bool,
-    received: u64,
-    missed: u64,
-    missed_before_next: u64,
-    skipped: u64,
-    copied: u64,
-    discontinuity: bool,
-    /// Looks of a polling consumer that found nothing.
-    idle: u32,
-}
-
 /// How often to look for the first heartbeat of a producer that no lock shows.
 const HEARTBEAT_PROBE: Duration = Duration::from_millis(50);
 
-/// A polling consumer looks this often in vain before it doubts what it sees.
+/// A polling consumer checks the ring after so many calls that found nothing.
 const IDLE_CHECK: u32 = 1024;
-
-impl Position {
-    /// A frame that was taken last was not received after all.
-    fn lose(&mut self, frame: &Frame) {
-        self.received -= u64::from(!frame.is_event());
-        self.missed = self.missed.saturating_add(1);
-        self.missed_before_next = self.missed_before_next.saturating_add(frame.missed()).saturating_add(1);
-    }
-
-    /// Frames below `oldest` are gone.
-    fn skip_to(&mut self, oldest: u64) {
-        let gone = oldest.saturating_sub(self.next);
-        self.missed = self.missed.saturating_add(gone);
-        self.missed_before_next = self.missed_before_next.saturating_add(gone);
-        self.next = self.next.max(oldest);
-    }
-}
 
 /// A consumer came to a producer, or lost it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,29 +69,6 @@ struct Last {
     generation: u64,
     next: u64,
     missed_before_next: u64,
-}
-
-// A frame is moved out at once: a box would cost more than the copy.
-#[allow(clippy::large_enum_variant)]
-enum Step {
-    Frame(Frame),
-    EndOfStream,
-    Nothing,
-}
-
-/// Why an attachment cannot go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TakeError {
-    Violation(Violation),
-    Expelled,
-    TooLarge { sequence: u64, length: u64 },
-    Truncated,
-}
-
-impl From<Violation> for TakeError {
-    fn from(violation: Violation) -> Self {
-        Self::Violation(violation)
-    }
 }
 
 fn deadline(timeout: Option<Duration>) -> Option<Instant> {
@@ -167,9 +118,9 @@ pub struct ConsumerStats {
 pub struct Consumer {
     spec: Spec,
     settings: Settings,
-    attached: Option<Attached>,
+    attachment: Option<Attachment>,
     observer: Option<Observer>,
-    pulse: Pulse,
+    first_heartbeat: FirstHeartbeat,
     last: Option<Last>,
     position: Position,
     totals: ConsumerStats,
@@ -190,9 +141,9 @@ impl Consumer {
         Self {
             spec,
             settings,
-            attached: None,
+            attachment: None,
             observer: None,
-            pulse: Pulse::default(),
+            first_heartbeat: FirstHeartbeat::default(),
             last: None,
             position: Position::default(),
             totals: ConsumerStats::default(),
@@ -213,39 +164,73 @@ impl Consumer {
     /// # Errors
     /// [`ReceiveError::TimedOut`] and [`ReceiveError::Cancelled`] leave everything as it was. After
     /// [`ReceiveError::EndOfStream`] a further call waits for what comes next.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let name = format!("shm:///dev/shm/shm2-doc-next-{}", std::process::id());
+    /// use std::time::Duration;
+    ///
+    /// let mut producer = shm2::Producer::create(&name)?;
+    /// let mut consumer = shm2::Consumer::new(&name)?;
+    /// producer.send(b"picture", &shm2::FrameInfo::new().with_pts(40))?;
+    ///
+    /// let frame = consumer.next(Some(Duration::from_secs(1)))?;
+    /// assert_eq!((frame.to_vec().as_slice(), frame.info().pts), (&b"picture"[..], Some(40)));
+    /// let late = consumer.next(Some(Duration::from_millis(1)));
+    /// assert!(matches!(late, Err(shm2::ReceiveError::TimedOut)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn next(&mut self, timeout: Option<Duration>) -> Result<Frame, ReceiveError> {
         // First without a look at the clock: a frame that is there costs no more than taking it.
-        if let Some(frame) = self.take()? {
-            return Ok(frame);
-        }
-        let deadline = deadline(timeout);
-        loop {
-            self.attach(deadline).map_err(|e| match e {
-                AttachError::TimedOut { .. } => ReceiveError::TimedOut,
-                AttachError::Cancelled => ReceiveError::Cancelled,
-                e => ReceiveError::Attach(e),
-            })?;
-            if let Some(frame) = self.next_attached(deadline)? {
-                return Ok(frame);
-            }
-        }
+        let taken = match self.take()? {
+            Some(taken) => taken,
+            None => self.wait(timeout)?,
+        };
+        self.frame(taken)
     }
 
     /// The next frame if it is there now; never waits. For programs that poll: a call costs some nanoseconds.
     ///
     /// # Errors
     /// As [`next`](Self::next); with [`OnProducerExit::Reconnect`] a missing producer is no error.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let name = format!("shm:///dev/shm/shm2-doc-try-{}", std::process::id());
+    /// let mut consumer = shm2::Consumer::new(&name)?;
+    /// assert!(consumer.try_next()?.is_none()); // no producer yet
+    /// let mut producer = shm2::Producer::create(&name)?;
+    /// producer.send(b"picture", &shm2::FrameInfo::new())?;
+    /// assert_eq!(consumer.try_next()?.map(|frame| frame.len()), Some(7));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn try_next(&mut self) -> Result<Option<Frame>, ReceiveError> {
-        if let Some(frame) = self.take()? {
-            return Ok(Some(frame));
-        }
+        let taken = match self.take()? {
+            None => self.look_closer()?,
+            taken => taken,
+        };
+        taken.map(|taken| self.frame(taken)).transpose()
+    }
+
+    /// Makes the frame of an item that was just taken.
+    #[inline]
+    fn frame(&mut self, taken: Taken) -> Result<Frame, ReceiveError> {
+        // `take` returns items of the present attachment only.
+        let Some(attachment) = &mut self.attachment else { return Err(ReceiveError::TimedOut) };
+        let gap = self.position.take_gap(taken.kind);
+        let frame = attachment.reader.frame(taken, gap);
+        attachment.observe_clock(&frame);
+        Ok(frame)
+    }
+
+    /// Nothing to take: whether there is a producer, for a caller that does not wait.
+    fn look_closer(&mut self) -> Result<Option<Taken>, ReceiveError> {
         let seen = self.shared.event.value();
-        match self.attached.as_mut().map(|attached| attached.is_gone(seen)) {
+        match self.attachment.as_mut().map(|attachment| attachment.is_gone(seen)) {
             Some(false) => self.idle(),
-            Some(true) => match self.take()? {
-                None => self.producer_gone(),
-                frame => Ok(frame),
-            },
+            Some(true) => self.take_last(),
             None => match self.try_attach() {
                 Ok(()) => self.take(),
                 Err(error) if error.is_absence() => Ok(None),
@@ -254,38 +239,54 @@ impl Consumer {
         }
     }
 
-    /// Nothing there: now and then a look whether that can be.
-    fn idle(&mut self) -> Result<Option<Frame>, ReceiveError> {
+    /// Checks the ring now and then while nothing comes.
+    fn idle(&mut self) -> Result<Option<Taken>, ReceiveError> {
         self.position.idle = self.position.idle.wrapping_add(1);
         if !self.position.idle.is_multiple_of(IDLE_CHECK) {
             return Ok(None);
         }
-        let Some(attached) = &mut self.attached else { return Ok(None) };
-        if let Err(error) = attached.attachment.check_idle(&self.position) {
+        let Some(attachment) = &mut self.attachment else { return Ok(None) };
+        if let Err(error) = attachment.reader.check_idle(&self.position) {
             return Err(self.fail(error));
         }
-        // Where only a wait is told of the producer's death, one that never waits must ask.
-        if attached.producer_lives() {
-            return Ok(None);
-        }
+        // Only a wait is told of the producer's death: a consumer that never waits must ask.
+        if attachment.is_producer_alive() { Ok(None) } else { self.take_last() }
+    }
+
+    /// What a producer that is gone published last; else detaches.
+    fn take_last(&mut self) -> Result<Option<Taken>, ReceiveError> {
         match self.take()? {
-            None => self.producer_gone(),
-            frame => Ok(frame),
+            None => self.producer_gone().map(|()| None),
+            taken => Ok(taken),
         }
     }
 
-    /// `None` when the producer is gone and the next one is to be waited for.
-    fn next_attached(&mut self, deadline: Option<Instant>) -> Result<Option<Frame>, ReceiveError> {
-        let mut gone = false;
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<Taken, ReceiveError> {
+        let deadline = deadline(timeout);
+        loop {
+            self.attach(deadline).map_err(|e| match e {
+                AttachError::TimedOut { .. } => ReceiveError::TimedOut,
+                AttachError::Cancelled => ReceiveError::Cancelled,
+                e => ReceiveError::Attach(e),
+            })?;
+            if let Some(taken) = self.wait_attached(deadline)? {
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// `None` when the producer is gone and the consumer is to wait for the next one.
+    fn wait_attached(&mut self, deadline: Option<Instant>) -> Result<Option<Taken>, ReceiveError> {
+        let mut is_gone = false;
         let mut spin_until = (!self.settings.spin.is_zero()).then(|| Instant::now() + self.settings.spin);
         loop {
-            if let Some(frame) = self.take()? {
-                return Ok(Some(frame));
+            if is_gone {
+                return self.take_last();
             }
-            if gone {
-                return self.producer_gone();
+            if let Some(taken) = self.take()? {
+                return Ok(Some(taken));
             }
-            let Some(attached) = &mut self.attached else { return Ok(None) };
+            let Some(attachment) = &mut self.attachment else { return Ok(None) };
             if self.shared.cancelled.load(Ordering::Acquire) {
                 return Err(ReceiveError::Cancelled);
             }
@@ -295,30 +296,31 @@ impl Consumer {
             }
             spin_until = None;
             if deadline.is_some_and(|d| Instant::now() >= d) {
-                gone = attached.is_gone(self.shared.event.value());
-                if gone {
-                    continue;
+                is_gone = attachment.is_gone(self.shared.event.value());
+                if !is_gone {
+                    return Err(ReceiveError::TimedOut);
                 }
-                return Err(ReceiveError::TimedOut);
+                continue;
             }
-            gone = match attached.wait(&self.position, &self.shared, deadline) {
-                Ok(gone) => gone,
+            is_gone = match attachment.wait(&self.position, &self.shared, deadline) {
+                Ok(is_gone) => is_gone,
                 Err(error) => return Err(self.fail(error)),
             };
         }
     }
 
-    /// The next frame if it is there.
-    fn take(&mut self) -> Result<Option<Frame>, ReceiveError> {
-        // At most a ring of events at once: then the callers look whether they are still to go on.
+    /// Takes the next frame, or event if the caller wants events, if it is there.
+    #[inline]
+    fn take(&mut self) -> Result<Option<Taken>, ReceiveError> {
+        // At most a ring of events at once: then the callers check whether they were cancelled.
         for _ in 0..layout::CELLS {
-            let Some(attached) = &mut self.attached else { return Ok(None) };
-            return match attached.attachment.take(&mut self.position) {
-                Ok(Step::Frame(frame)) if frame.is_event() && !self.settings.events => continue,
-                Ok(Step::Frame(frame)) => {
-                    attached.observe_clock(&frame);
-                    Ok(Some(frame))
+            let Some(attachment) = &mut self.attachment else { return Ok(None) };
+            return match attachment.reader.take(&mut self.position) {
+                Ok(Step::Item(taken)) if taken.kind == Kind::Event && !self.settings.events => {
+                    attachment.reader.discard(taken);
+                    continue;
                 }
+                Ok(Step::Item(taken)) => Ok(Some(taken)),
                 Ok(Step::EndOfStream) => Err(ReceiveError::EndOfStream),
                 Ok(Step::Nothing) => Ok(None),
                 Err(error) => Err(self.fail(error)),
@@ -339,18 +341,18 @@ impl Consumer {
         }
     }
 
-    fn producer_gone(&mut self) -> Result<Option<Frame>, ReceiveError> {
+    fn producer_gone(&mut self) -> Result<(), ReceiveError> {
         self.detach();
         match self.settings.on_exit {
-            OnProducerExit::Reconnect => Ok(None),
+            OnProducerExit::Reconnect => Ok(()),
             OnProducerExit::EndOfStream => Err(ReceiveError::EndOfStream),
             OnProducerExit::Error => Err(ReceiveError::ProducerGone { path: self.spec.path().into() }),
         }
     }
 
-    /// Attaches if it is not yet; waits for a producer.
+    /// Attaches if it is not attached; waits for a producer.
     fn attach(&mut self, deadline: Option<Instant>) -> Result<(), AttachError> {
-        if self.attached.is_some() {
+        if self.attachment.is_some() {
             return Ok(());
         }
         let mut watch = ProducerWatch::default();
@@ -361,12 +363,17 @@ impl Consumer {
                 other => return other,
             }
             if !watch.arm(&self.spec, &self.shared.event) {
-                self.wait_for_name(&watch, seen, deadline)?;
+                self.wait_for_producer(&watch, seen, deadline)?;
             }
         }
     }
 
-    fn wait_for_name(&self, watch: &ProducerWatch, seen: u32, deadline: Option<Instant>) -> Result<(), AttachError> {
+    fn wait_for_producer(
+        &self,
+        watch: &ProducerWatch,
+        seen: u32,
+        deadline: Option<Instant>,
+    ) -> Result<(), AttachError> {
         if self.shared.cancelled.load(Ordering::Acquire) {
             return Err(AttachError::Cancelled);
         }
@@ -382,27 +389,30 @@ impl Consumer {
 
     fn try_attach(&mut self) -> Result<(), AttachError> {
         let seen = self.shared.event.value();
-        let (attachment, position) = self.open()?;
-        let watch = attachment.region().watch(&self.shared.event);
+        let attach::Attached { reader, position, lease } =
+            attach(&self.spec, &self.settings, &mut self.first_heartbeat)?;
+        // A heartbeat is judged by the clock alone.
+        let watch = if lease.is_none() { reader.region().watch(&self.shared.event) } else { None };
+        let liveness = ProducerLiveness::new(&*reader, lease, seen, watch);
         let discontinuity = self.totals.attaches > 0;
         self.position = Position { latest_only: self.settings.latest_only, discontinuity, ..position };
-        self.resume_position(&attachment);
         self.totals.attaches += 1;
-        self.attached = Some(Attached::new(attachment, seen, watch));
-        if let (Some(generation), Some(access), Some(attached)) = (self.generation(), self.access(), &self.attached) {
-            let read_speed = attached.attachment.region().read_speed();
-            self.tell(Change::Attached { generation, access, read_speed });
-        }
+        let (generation, access) = (reader.header().generation, reader.access());
+        let read_speed = reader.region().read_speed();
+        self.attachment = Some(Attachment::new(reader, liveness));
+        self.resume_position();
+        self.notify_observer(Change::Attached { generation, access, read_speed });
         Ok(())
     }
 
-    /// In the same memory sequences go on: no frame comes twice, and those of the last life that were not taken are
-    /// missed, as are those that passed in this life while the consumer was away.
-    fn resume_position(&mut self, attachment: &Attachment) {
-        let Some(last) = self.last.filter(|last| last.file == attachment.region().identity()) else { return };
+    /// In the same memory sequences go on: no frame comes twice, and those of the last generation that were not taken are
+    /// missed, as are those that passed in this generation while the consumer was detached.
+    fn resume_position(&mut self) {
+        let Some(Attachment { reader, .. }) = &self.attachment else { return };
+        let Some(last) = self.last.filter(|last| last.file == reader.region().identity()) else { return };
         let position = &mut self.position;
-        if last.generation != attachment.generation() {
-            position.missed = attachment.first().saturating_sub(last.next);
+        if last.generation != reader.header().generation {
+            position.missed = reader.header().first_sequence.saturating_sub(last.next);
         } else if last.next <= position.next.saturating_add(layout::CELLS) {
             position.missed = position.next.saturating_sub(last.next);
             position.next = position.next.max(last.next);
@@ -410,40 +420,21 @@ impl Consumer {
         position.missed_before_next = position.missed.saturating_add(last.missed_before_next);
     }
 
-    fn open(&mut self) -> Result<(Attachment, Position), AttachError> {
-        let (spec, settings, pulse) = (&self.spec, &self.settings, &mut self.pulse);
-        let lease = |pulse: &mut Pulse| Session::open(spec, settings, pulse).map(|(s, p)| (Attachment::Lease(s), p));
-        let snapshot = |pulse: &mut Pulse| {
-            Snapshot::open(spec, settings, pulse).map(|(s, p)| (Attachment::Snapshot(Box::new(s)), p))
-        };
-        match settings.access {
-            Access::Lease => lease(pulse),
-            Access::Snapshot => snapshot(pulse),
-            Access::Auto => match lease(pulse) {
-                Err(AttachError::Denied { .. } | AttachError::Full { .. }) => snapshot(pulse),
-                other => other,
-            },
-        }
-    }
-
     fn detach(&mut self) {
-        if let Some(attached) = self.attached.take() {
-            self.totals = self.stats();
-            let attachment = &attached.attachment;
-            let (file, generation) = (attachment.region().identity(), attachment.generation());
-            let Position { next, missed_before_next, .. } = self.position;
-            self.last = Some(Last { file, generation, next, missed_before_next });
-            self.pulse = Pulse::default();
-            self.position = Position::default();
-            if let Attachment::Lease(session) = &attached.attachment {
-                session.stop_reading();
-            }
-            drop(attached);
-            self.tell(Change::Detached);
-        }
+        let Some(attachment) = self.attachment.take() else { return };
+        self.totals = self.stats();
+        let reader = &attachment.reader;
+        let (file, generation) = (reader.region().identity(), reader.header().generation);
+        let Position { next, missed_before_next, .. } = self.position;
+        self.last = Some(Last { file, generation, next, missed_before_next });
+        self.first_heartbeat = FirstHeartbeat::default();
+        self.position = Position::default();
+        reader.stop_reading();
+        drop(attachment);
+        self.notify_observer(Change::Detached);
     }
 
-    fn tell(&mut self, change: Change) {
+    fn notify_observer(&mut self, change: Change) {
         if let Some(observer) = &mut self.observer {
             observer(change);
         }
@@ -463,20 +454,17 @@ impl Consumer {
 
     /// Whether a region is attached at the moment.
     pub fn is_attached(&self) -> bool {
-        self.attached.is_some()
+        self.attachment.is_some()
     }
 
     /// Random number of the attached region's life.
     pub fn generation(&self) -> Option<u64> {
-        self.attached.as_ref().map(|a| a.attachment.generation())
+        self.attachment.as_ref().map(|attachment| attachment.reader.header().generation)
     }
 
     /// How the attached region is accessed: [`Access::Lease`] or [`Access::Snapshot`].
     pub fn access(&self) -> Option<Access> {
-        self.attached.as_ref().map(|a| match a.attachment {
-            Attachment::Lease(_) => Access::Lease,
-            Attachment::Snapshot(_) => Access::Snapshot,
-        })
+        self.attachment.as_ref().map(|attachment| attachment.reader.access())
     }
 
     /// A time of the producer's monotonic clock ([`FrameInfo::time`](crate::FrameInfo::time),
@@ -484,7 +472,7 @@ impl Consumer {
     /// virtual machine, or in a time namespace, the difference is estimated from when frames were published and seen:
     /// it includes the shortest time that a frame took.
     pub fn to_local(&self, time: u64) -> u64 {
-        self.attached.as_ref().map_or(time, |attached| attached.to_local(time))
+        self.attachment.as_ref().map_or(time, |attachment| attachment.to_local(time))
     }
 
     /// Switches between reading in order and latest-only.

@@ -1,8 +1,7 @@
 //! Looking at a region without attaching to it: its producer notices nothing.
 
-use super::builder::Liveness;
-use super::header::check;
-use crate::backend::{ConsumerRegion, OpenRegion};
+use super::attach::open_header;
+use crate::backend::OpenRegion;
 use crate::description::Description;
 use crate::error::{AttachError, SpecError};
 use crate::layout::{self, Header, STATE_LIVE};
@@ -59,9 +58,8 @@ impl Overview {
     }
 
     fn at(spec: &Spec) -> Result<Self, AttachError> {
-        let region = OpenRegion::open(spec, false)?;
+        let (region, header) = open_header(spec)?;
         let path = spec.path();
-        let checked = check(&region, Liveness::Lock)?;
         let system = |source| AttachError::System { what: "read", path: path.into(), source };
         let word = |offset| word(&region, offset).map_err(system);
         if word(offset_of!(Header, state))? as u32 != STATE_LIVE {
@@ -71,9 +69,9 @@ impl Overview {
         let mut overview = Self {
             path: path.into(),
             bytes: region.bytes(),
-            generation: checked.generation,
+            generation: header.generation,
             producer_pid: word(offset_of!(Header, producer_pid))? as u32,
-            is_kept: checked.lease.is_some(),
+            is_kept: header.lease_time.is_some(),
             newest,
             published_ns: None,
             frame_bytes: None,
@@ -81,9 +79,9 @@ impl Overview {
             dropped_oldest: word(offset_of!(Header, dropped_oldest))?,
             dropped_newest: word(offset_of!(Header, dropped_newest))?,
         };
-        if let Some((description, caps)) = newest_item(&region, newest, checked.arena_bytes).map_err(system)? {
-            overview.published_ns = Some(description.published_ns);
-            overview.frame_bytes = Some(description.payload.length);
+        if let Some((description, caps)) = newest_item(&region, newest, header.arena_bytes).map_err(system)? {
+            overview.published_ns = Some(description.published_ns());
+            overview.frame_bytes = Some(description.payload().length);
             overview.caps = caps;
         }
         Ok(overview)
@@ -97,15 +95,15 @@ fn newest_item(region: &OpenRegion, newest: u64, arena: u64) -> io::Result<Optio
     }
     let mut bytes = [0; layout::CELL_BYTES as usize];
     region.read_exact(&mut bytes, layout::cell_offset(newest))?;
-    let words: [u64; 16] = std::array::from_fn(|w| u64::from_le_bytes(std::array::from_fn(|i| bytes[w * 8 + i])));
+    let words = layout::cell_words(&bytes);
     let Ok(description) = Description::check(&words, newest, arena) else { return Ok(None) };
-    let mut caps = vec![0; description.caps.length as usize];
+    let mut caps = vec![0; description.caps().text.length as usize];
     if !caps.is_empty() {
-        region.read_exact(&mut caps, description.caps.offset)?;
+        region.read_exact(&mut caps, description.caps().text.offset)?;
     }
     fence(Ordering::SeqCst);
     let is_there = words[layout::W_SEQUENCE] == newest && word(region, offset_of!(Header, oldest))? <= newest;
-    Ok(is_there.then_some((description, (description.caps_id != 0).then_some(caps))))
+    Ok(is_there.then_some((description, (description.caps().id != 0).then_some(caps))))
 }
 
 fn word(region: &OpenRegion, offset: usize) -> io::Result<u64> {

@@ -60,7 +60,7 @@ impl Allocator {
     pub(crate) fn allocate(&mut self, length: u64) -> Option<u64> {
         debug_assert!(length > 0 && length.is_multiple_of(GRANULE));
         let offset = self.take_warm(length).or_else(|| self.take_best(length)).or_else(|| {
-            self.settle();
+            self.coalesce();
             self.take_best(length)
         })?;
         self.free -= length;
@@ -68,29 +68,29 @@ impl Allocator {
     }
 
     /// Gives back what `allocate` returned.
-    pub(crate) fn release(&mut self, offset: u64, length: u64) {
+    pub(crate) fn free(&mut self, offset: u64, length: u64) {
         self.free += length;
         if self.warm.len() >= WARM_MOST {
-            self.settle();
+            self.coalesce();
         }
         self.warm.push((offset, length));
     }
 
     /// Whether `length` bytes could be had now.
     pub(crate) fn fits(&mut self, length: u64) -> bool {
-        self.settle();
+        self.coalesce();
         self.by_length.last().is_some_and(|&(longest, _)| longest >= length)
     }
 
     /// Offset and length of every free range.
     pub(crate) fn free_ranges(&mut self) -> Vec<(u64, u64)> {
-        self.settle();
+        self.coalesce();
         self.by_offset.iter().map(|(offset, length)| (*offset, *length)).collect()
     }
 
-    /// For trying out what would have to be freed to make room.
+    /// For finding out what would have to be freed for a request.
     pub(crate) fn outlook(&mut self) -> Outlook {
-        self.settle();
+        self.coalesce();
         Outlook(self.by_offset.clone())
     }
 
@@ -109,7 +109,7 @@ impl Allocator {
     }
 
     /// Merges the warm extents into the ranges.
-    fn settle(&mut self) {
+    fn coalesce(&mut self) {
         for (offset, length) in std::mem::take(&mut self.warm) {
             let before = self.by_offset.range(..offset).next_back().map(|(&o, &l)| (o, l));
             let after = self.by_offset.get(&(offset + length)).map(|&l| (offset + length, l));
@@ -191,21 +191,21 @@ mod tests {
                     }
                 } else if !live.is_empty() {
                     let (offset, granules) = live.swap_remove(pick % live.len());
-                    allocator.release(offset, granules * GRANULE);
+                    allocator.free(offset, granules * GRANULE);
                     used[(offset / GRANULE) as usize..][..granules as usize].fill(false);
                 }
                 let free = used.iter().filter(|u| !**u).count() as u64 * GRANULE;
                 prop_assert_eq!(allocator.free_bytes(), free);
             }
             for (offset, granules) in live {
-                allocator.release(offset, granules * GRANULE);
+                allocator.free(offset, granules * GRANULE);
             }
             prop_assert_eq!(allocator.allocate(ARENA), Some(0));
         }
 
-        /// An outlook tells exactly how many releases make room.
+        /// An outlook foretells exactly after how many frees a request fits.
         #[test]
-        fn foretells_what_room_takes(lengths in proptest::collection::vec(1u64..60, 1..40), want in 1u64..256) {
+        fn foretells_after_how_many_frees_a_request_fits(lengths in proptest::collection::vec(1u64..60, 1..40), want in 1u64..256) {
             let mut allocator = Allocator::new(ARENA);
             let live: Vec<_> = lengths
                 .iter()
@@ -217,15 +217,15 @@ mod tests {
             } else {
                 live.iter().position(|&(o, l)| outlook.free(o, l) >= want * GRANULE).map(|last| last + 1)
             };
-            let mut released = 0;
+            let mut freed = 0;
             let found = loop {
                 if let Some(offset) = allocator.allocate(want * GRANULE) {
-                    allocator.release(offset, want * GRANULE);
-                    break Some(released);
+                    allocator.free(offset, want * GRANULE);
+                    break Some(freed);
                 }
-                let Some(&(offset, length)) = live.get(released) else { break None };
-                allocator.release(offset, length);
-                released += 1;
+                let Some(&(offset, length)) = live.get(freed) else { break None };
+                allocator.free(offset, length);
+                freed += 1;
             };
             prop_assert_eq!(told, found);
         }
@@ -236,7 +236,7 @@ mod tests {
         let mut allocator = Allocator::new(ARENA);
         let offsets: Vec<_> = (0..4).map(|_| allocator.allocate(128).unwrap()).collect();
         for &offset in &offsets {
-            allocator.release(offset, 128);
+            allocator.free(offset, 128);
         }
         assert_eq!(allocator.allocate(128), Some(offsets[3]));
     }

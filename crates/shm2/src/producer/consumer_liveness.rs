@@ -1,26 +1,26 @@
-//! Whether consumers without a lock live: each must change its heartbeat within the lease time, judged by the producer's
-//! own clock. One that does not loses its page, and finds out when it comes back.
+//! Whether consumers without a lock are alive: each must change its heartbeat within the lease time, judged by the
+//! producer's own clock. One that does not loses its page, and finds out at its next step.
 
 use crate::heartbeat::Observed;
 use crate::layout::{PAGES, Page};
 use crate::sync::Ordering;
 use std::time::Duration;
 
-/// What is known of each page's heart, and of which claim it is.
-pub(super) struct Hearts {
+/// What is known of each page's heartbeat, and of which claim it is.
+pub(super) struct ConsumerLiveness {
     known: [Option<(u32, Observed)>; PAGES],
-    /// The lease time of the life before: those who attached then beat at its pace.
+    /// The lease time of the generation before: consumers that attached to it keep its pace.
     inherited: Duration,
 }
 
-impl Hearts {
-    /// With nothing known yet, but for the lease time of the life before.
+impl ConsumerLiveness {
+    /// Nothing is known yet but the lease time of the generation before.
     pub(super) fn new(inherited: Duration) -> Self {
         Self { known: [None; PAGES], inherited }
     }
 
-    /// Whether the owner of a page has beaten within `lease`. `claimed` is what the page showed just now: another number
-    /// in it is another owner. One who `is_inherited` beats at the pace of the life before.
+    /// Whether the heartbeat of a page's owner has changed within `lease`. `claimed` is the page's word as read just now:
+    /// another number in it is another owner. An owner that `is_inherited` keeps the pace of the generation before.
     pub(super) fn is_alive(
         &mut self,
         index: usize,

@@ -1,4 +1,4 @@
-//! Extents in use, with a count of those who need each: a reservation, and every frame that points into it.
+//! Extents in use, with a count of uses: by a reservation, and by every frame that points into it.
 
 use super::allocator::{Allocator, Outlook, rounded};
 use crate::description::Range;
@@ -66,7 +66,7 @@ impl Extents {
         ExtentId(id)
     }
 
-    /// Takes given bytes of the region, before anything was reserved: what consumers of an earlier life hold. Ranges
+    /// Takes given bytes of the region, before anything was reserved: what consumers of an earlier generation hold. Ranges
     /// that touch the same granule become one extent, with a user for each of them. Returns the extent of each range.
     pub(crate) fn adopt(&mut self, ranges: &[Range]) -> Vec<ExtentId> {
         let mut order: Vec<_> = ranges.iter().enumerate().map(|(i, r)| (granules(r, self.arena), i)).collect();
@@ -76,7 +76,7 @@ impl Extents {
         for ((start, end), index) in order {
             let id = match last.filter(|id| start < self.table[id.0 as usize].end()) {
                 Some(id) => {
-                    self.retain(id);
+                    self.add_use(id);
                     id
                 }
                 None => self.add(Extent { start, length: 0, users: 1 }),
@@ -92,16 +92,16 @@ impl Extents {
     }
 
     /// One more user.
-    pub(crate) fn retain(&mut self, id: ExtentId) {
+    pub(crate) fn add_use(&mut self, id: ExtentId) {
         self.table[id.0 as usize].users += 1;
     }
 
     /// One user less; the last one frees it.
-    pub(crate) fn release(&mut self, id: ExtentId) {
+    pub(crate) fn drop_use(&mut self, id: ExtentId) {
         let extent = &mut self.table[id.0 as usize];
         extent.users -= 1;
         if extent.users == 0 {
-            self.allocator.release(extent.start, extent.length);
+            self.allocator.free(extent.start, extent.length);
             self.spare.push(id.0);
         }
     }
@@ -131,7 +131,7 @@ impl Extents {
         outlook.free(extent.start, extent.length) >= bytes
     }
 
-    /// Offset in the arena and length of every range that nobody uses.
+    /// Offset in the arena and length of every free range.
     pub(crate) fn free_ranges(&mut self) -> Vec<(u64, u64)> {
         self.allocator.free_ranges()
     }
@@ -145,7 +145,7 @@ impl Extents {
         self.allocator.free_bytes()
     }
 
-    /// Bytes in extents that somebody uses.
+    /// Bytes in extents in use.
     pub(crate) fn used_bytes(&self) -> u64 {
         self.table.iter().filter(|e| e.users > 0).map(|e| e.length).sum()
     }

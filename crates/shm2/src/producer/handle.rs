@@ -1,10 +1,10 @@
 //! The part of a producer that other threads use.
 
+use super::lifecycle::Phase;
 use super::reservation::Reservation;
 use super::shared::Shared;
 use crate::backend::{ProcessEvent, ProducerRegion, Wake};
 use crate::error::SendError;
-use crate::sync::Ordering;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub struct ProducerStats {
     pub published: u64,
     /// Frames retired before every attached consumer had read them.
     pub dropped_oldest: u64,
-    /// New frames not taken for lack of room.
+    /// New frames not taken for lack of free space.
     pub dropped_newest: u64,
     /// Frames that could never fit.
     pub dropped_too_large: u64,
@@ -29,7 +29,7 @@ pub struct ProducerStats {
     pub held: u64,
     /// Bytes of the arena.
     pub arena_bytes: u64,
-    /// Bytes that nobody has. Free and used bytes always add up to the arena.
+    /// Bytes in no reservation and no frame. Free and used bytes always add up to the arena.
     pub free_bytes: u64,
     /// Bytes in reservations and frames, each extent once.
     pub used_bytes: u64,
@@ -49,12 +49,12 @@ impl Handle {
     /// Arena memory without waiting and without counting a drop.
     ///
     /// # Errors
-    /// [`SendError::Full`] when there is none even after the oldest frames went (under `drop-oldest`).
+    /// [`SendError::Full`] when there is none even after the oldest frames were dropped (under `drop-oldest`).
     pub fn try_reserve(&self, bytes: usize) -> Result<Reservation, SendError> {
         self.shared.try_reserve(bytes as u64)
     }
 
-    /// Leasing consumers that are attached now; ends what dead ones held.
+    /// Leasing consumers that are attached now. Frees what dead ones held.
     pub fn consumers(&self) -> usize {
         self.shared.with(|inner| {
             let alive = self.shared.reap(inner);
@@ -73,9 +73,9 @@ impl Handle {
     /// Whether frames can still be sent.
     ///
     /// # Errors
-    /// As for a frame, but that there is no room is none.
+    /// As for a frame, but for those that pass: no free space, and a recovery.
     pub fn check(&self) -> Result<(), SendError> {
-        match self.shared.life() {
+        match self.shared.epoch() {
             Ok(_) | Err(SendError::Recovering) => Ok(()),
             Err(error) => Err(error),
         }
@@ -83,16 +83,16 @@ impl Handle {
 
     /// Whether the producer closed the region.
     pub fn is_closed(&self) -> bool {
-        self.shared.closed.load(Ordering::Acquire)
+        self.shared.phase() >= Phase::Closed
     }
 
-    /// Changes whenever a peer came or went.
+    /// A number that changes whenever a consumer attaches or detaches.
     pub fn changes(&self) -> u32 {
         self.shared.event.value()
     }
 
     /// Waits until [`changes`](Self::changes) differs from `seen`; false when the time is over. Where the system ran
-    /// out of file watches nothing tells, so give a time limit.
+    /// out of file watches no change is reported, so give a time limit.
     pub fn wait_change(&self, seen: u32, timeout: Option<Duration>) -> bool {
         self.shared.event.wait(seen, timeout) != Wake::Timeout
     }
@@ -107,7 +107,7 @@ impl Handle {
         self.shared.set_cancelled(cancelled);
     }
 
-    /// Counts one new frame that the caller dropped for lack of room.
+    /// Counts one new frame that the caller dropped for lack of free space.
     pub fn count_dropped(&self) {
         self.shared.count_dropped_newest();
     }

@@ -1,4 +1,4 @@
-//! The producer's private book-keeping: which frames stand in the ring, which retired ones are still held, who reads.
+//! The producer's private ledger: which frames are in the ring, which retired ones are still held, which consumers read.
 //!
 //! All of it sits behind one mutex. What user code attached to a frame ([`Keep`]) is never dropped in here, because
 //! dropping it may call back: it goes out through [`Ledger::take_dropped`] and is dropped after the mutex is free.
@@ -42,9 +42,9 @@ pub(crate) struct Ledger {
     /// Items of the ring that are no frames.
     others: u64,
     limbo: Vec<Record>,
-    /// What consumers hold of an earlier life in the same memory.
+    /// What consumers hold of an earlier generation in the same memory.
     inherited: Vec<(Held, ExtentId)>,
-    /// What the pages showed when this life began.
+    /// The pages' claims when this generation began.
     claims: Claims,
     dropped: Vec<Keep>,
     next: u64,
@@ -104,7 +104,7 @@ impl Ledger {
         self.limbo.len() + self.inherited.len()
     }
 
-    /// Whether the ring has a cell for one more frame. The last cell is for the end of a stream, which so never waits.
+    /// Whether the ring has a cell for one more frame. The last cell is for the end of a stream, which therefore never waits.
     pub(crate) fn has_cell(&self) -> bool {
         self.next - self.oldest < CELLS - 1
     }
@@ -141,19 +141,19 @@ impl Ledger {
         (0..self.pages_seen).map(|i| (i, memory.page(i)))
     }
 
-    /// A life began in which these claims stood already.
+    /// A generation began in which these claims were there already.
     pub(super) fn inherit(&mut self, claims: Claims) {
         self.claims = claims;
     }
 
-    /// Whether the owner of a page attached to the life before: it may hold frames, but reads none of this life.
+    /// Whether the owner of a page attached to the generation before: it may hold frames, but reads none of this one.
     pub(crate) fn is_inherited(&self, index: usize, page: &Page) -> bool {
         let (before, since) = self.claims[index];
         let is_same = |(claimed, attached): (u32, u64)| before >> 16 == claimed >> 16 && since == attached;
         before != FREE && is_same(claim(page))
     }
 
-    /// Pages whose consumer is attached, by its own word.
+    /// Pages whose consumer says that it is attached.
     pub(crate) fn attached<'m>(&mut self, memory: &'m Memory) -> impl Iterator<Item = (usize, &'m Page)> {
         let pages = self.pages(memory);
         let reads = |page: &Page| claim_state(page.claimed.load(Ordering::Acquire)) == READING;
@@ -168,7 +168,7 @@ impl Ledger {
     }
 
     /// Retires what every attached consumer has read, but for the history and the grace of snapshot consumers, and
-    /// recycles what nobody holds.
+    /// recycles what no consumer holds.
     pub(crate) fn collect(&mut self, memory: &Memory) {
         let may_copy = self.snapshots || self.has_unseen_consumers;
         let grace = if may_copy { self.history.max(2) } else { self.history };
@@ -186,14 +186,14 @@ impl Ledger {
         frames.nth(count as usize - 1).map_or(self.oldest, |record| record.sequence)
     }
 
-    /// After the end: nothing is kept for those who come later.
+    /// After the close: nothing is kept for consumers that attach later.
     pub(crate) fn collect_all(&mut self, memory: &Memory) {
         self.history = 0;
         let to = if self.snapshots { self.oldest } else { self.read_by_all(memory) };
         self.retire(memory, to);
     }
 
-    /// Whether anybody but the frames themselves, and what is kept with them, has memory of the arena. `caps` has one
+    /// Whether anything but the frames themselves, and what is kept with them, uses memory of the arena. `caps` has one
     /// use of its extent, too.
     pub(crate) fn upstream_may_write(&self, caps: Option<ExtentId>) -> bool {
         let mut known: HashMap<ExtentId, (u32, bool)> = HashMap::new();
@@ -233,11 +233,11 @@ impl Ledger {
 
     /// Frees a ring cell at the cost of the oldest frames below `limit`.
     pub(crate) fn drop_for_cell(&mut self, memory: &Memory, limit: u64) {
-        self.evict(memory, (self.oldest + BATCH).min(limit));
+        self.drop_oldest(memory, (self.oldest + BATCH).min(limit));
     }
 
-    /// Drops as many of the oldest frames below `limit` as it takes to make room for `bytes`, and none if that cannot
-    /// do it. True when there should be room now.
+    /// Drops as many of the oldest frames below `limit` as it takes to free `bytes`, and none if that cannot do it. True
+    /// when there should be enough free space now.
     pub(crate) fn drop_for_bytes(&mut self, memory: &Memory, bytes: u64, limit: u64) -> bool {
         if self.extents.fits(bytes) {
             return true;
@@ -245,11 +245,11 @@ impl Ledger {
         let Some(last) = self.last_to_drop(memory, bytes, limit) else { return false };
         // Many small frames go at once, so that the search is not made anew for each new one.
         let batch = self.oldest + BATCH.min(self.ring.len() as u64 / 16);
-        self.evict(memory, (last + 1).max(batch.min(limit)));
+        self.drop_oldest(memory, (last + 1).max(batch.min(limit)));
         true
     }
 
-    /// The frame with which, if all up to it were retired, there would be room for `bytes`.
+    /// The frame up to which all would have to be retired to free `bytes`.
     fn last_to_drop(&mut self, memory: &Memory, bytes: u64, limit: u64) -> Option<u64> {
         let holds = self.holds(memory);
         let mut outlook = self.extents.outlook();
@@ -276,7 +276,7 @@ impl Ledger {
         None
     }
 
-    fn evict(&mut self, memory: &Memory, to: u64) {
+    fn drop_oldest(&mut self, memory: &Memory, to: u64) {
         if let Some((_, unread)) = self.slowest(memory) {
             let gone = self.ring.iter().take_while(|record| record.sequence < to);
             let unread = gone.filter(|record| record.sequence >= unread && record.kind == Kind::Frame);
@@ -286,7 +286,7 @@ impl Ledger {
         self.retire(memory, to);
     }
 
-    /// Takes every frame below `to` out of the ring, then recycles those that nobody holds.
+    /// Takes every frame below `to` out of the ring, then recycles those that no consumer holds.
     fn retire(&mut self, memory: &Memory, to: u64) {
         if to > self.oldest {
             protocol::retire(&memory.header().oldest, to);
@@ -305,7 +305,7 @@ impl Ledger {
         self.inherited.retain(|(held, id)| {
             let is_held = held.is_held(memory);
             if !is_held {
-                extents.release(*id);
+                extents.drop_use(*id);
             }
             is_held
         });
@@ -320,7 +320,7 @@ impl Ledger {
                 return true;
             }
             for id in record.extents() {
-                extents.release(id);
+                extents.drop_use(id);
             }
             dropped.extend(record.keep.take());
             false
@@ -345,7 +345,7 @@ impl Ledger {
         holds
     }
 
-    /// The pages of those who sleep and have not been woken since, a bit each. Comes after the frame is visible.
+    /// The pages of consumers that sleep and were not woken since, a bit each. Comes after the frame is visible.
     pub(crate) fn sleepers(&mut self, memory: &Memory) -> u64 {
         protocol::before_wake();
         let mut sleepers = 0;
@@ -355,12 +355,12 @@ impl Ledger {
         sleepers
     }
 
-    /// The region was wiped: whatever stood in it is over, and nobody holds anything that is still there. Returns the
-    /// sequence that comes next, of which `oldest` speaks from here on.
+    /// The region was cleared: everything in it is retired, and no consumer holds anything that is still there. Returns the
+    /// next sequence, which `oldest` shows from here on.
     pub(crate) fn forget_all(&mut self, memory: &Memory) -> u64 {
         self.pages_seen = 0;
         self.answered = [0; PAGES];
-        // Also when nothing is left to retire: the region's own word was wiped.
+        // Also when nothing is left to retire: the region's own word was cleared.
         protocol::retire(&memory.header().oldest, self.next);
         self.retire(memory, self.next);
         self.next

@@ -1,26 +1,33 @@
 //! The sending side: [`Producer`], its [`Builder`], and a [`Handle`] for other threads.
+//!
+//! `policy` finds arena memory for a frame, `publish` puts it into the ring, the `ledger` knows which frames are where,
+//! `reap` frees what dead consumers held, and the `lifecycle` decides whether the producer may write at all.
 
 mod allocator;
 mod builder;
 mod consumer_liveness;
 mod extents;
 mod handle;
+mod header_writer;
 mod ledger;
 mod lifecycle;
+mod policy;
+mod publish;
 mod reap;
 mod reservation;
+mod settings;
 mod shared;
 
-pub use builder::{Builder, FullPolicy};
+pub use builder::Builder;
 pub use handle::{Handle, ProducerStats};
 pub use reservation::Reservation;
+pub use settings::FullPolicy;
 
-use crate::backend::{ProcessEvent, ProducerRegion};
-use crate::description::{Description, FrameInfo, Kind, Range};
+use crate::description::{CapsRange, FrameInfo, Kind, Range};
 use crate::error::{CreateError, SendError, SpecError};
 use crate::layout;
 use extents::ExtentId;
-use ledger::Record;
+use publish::Draft;
 use shared::{CurrentCaps, Shared};
 use std::any::Any;
 use std::fmt;
@@ -28,7 +35,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The one sender of a region. Closes it when dropped.
+/// The one producer of a region. Closes it when dropped.
 pub struct Producer {
     shared: Arc<Shared>,
 }
@@ -53,7 +60,7 @@ impl Producer {
     /// Arena memory for a frame of `bytes`, as the policy has it. Under [`FullPolicy::Block`] this may wait.
     ///
     /// # Errors
-    /// [`SendError::Full`] and [`SendError::TimedOut`] mean a frame dropped and counted.
+    /// [`SendError::Full`], [`SendError::TimedOut`] and [`SendError::Recovering`] mean a frame dropped and counted.
     pub fn reserve(&mut self, bytes: usize) -> Result<Reservation, SendError> {
         self.shared.reserve(bytes as u64)
     }
@@ -77,10 +84,10 @@ impl Producer {
         meta: &[u8],
     ) -> Result<u64, SendError> {
         self.check(&reservation)?;
-        let payload = Range { offset: reservation.place().0, length: reservation.len() as u64 };
-        let life = reservation.life;
-        let extent = reservation.into_extent();
-        self.send_record(payload, extent, life, info, meta, None)
+        let payload = Range { offset: reservation.location().0, length: reservation.len() as u64 };
+        let epoch = reservation.epoch;
+        let payload = (payload, reservation.into_extent());
+        self.publish_frame(Draft { payload, epoch: Some(epoch), ..Draft::new(Kind::Frame, info) }, meta)
     }
 
     /// Publishes a part of a reservation that stays with the caller, who must not write those bytes again before `keep`
@@ -103,10 +110,11 @@ impl Producer {
         if offset > end || end > reservation.len() as u64 {
             return Err(SendError::Range { offset, end, bytes: reservation.len() as u64 });
         }
-        let (start, extent) = reservation.place();
-        extent.into_iter().for_each(|id| self.shared.lock().ledger.extents.retain(id));
-        let payload = Range { offset: start + offset, length: end - offset };
-        self.send_record(payload, extent, reservation.life, info, meta, Some(keep))
+        let (start, extent) = reservation.location();
+        extent.into_iter().for_each(|id| self.shared.lock().ledger.extents.add_use(id));
+        let payload = (Range { offset: start + offset, length: end - offset }, extent);
+        let draft = Draft { payload, keep: Some(keep), ..Draft::new(Kind::Frame, info) };
+        self.publish_frame(Draft { epoch: Some(reservation.epoch), ..draft }, meta)
     }
 
     /// Copies `bytes` into the region and publishes them.
@@ -122,16 +130,16 @@ impl Producer {
     /// Sets the text that describes the frames from here on (in GStreamer: the caps). At most 64 KiB.
     ///
     /// # Errors
-    /// When it is too long or there is no room for it.
+    /// When it is too long or there is no free space for it.
     pub fn set_caps(&mut self, caps: &[u8]) -> Result<(), SendError> {
         self.set_stream(caps, &[])
     }
 
     /// As [`set_caps`](Self::set_caps), with an opaque blob of at most 1 MiB that belongs to the stream, not to one
-    /// frame: whoever comes later gets it, too.
+    /// frame: consumers that attach later get it, too.
     ///
     /// # Errors
-    /// When one of them is too long or there is no room.
+    /// When one of them is too long or there is no free space.
     pub fn set_stream(&mut self, caps: &[u8], blob: &[u8]) -> Result<(), SendError> {
         let (length, stream) = (caps.len() as u64, blob.len() as u64);
         for (what, bytes, limit) in [("caps", length, layout::MAX_CAPS), ("stream blob", stream, layout::MAX_META)] {
@@ -139,55 +147,47 @@ impl Producer {
                 return Err(SendError::Description { what, bytes, limit });
             }
         }
-        self.shared.await_quiet();
+        self.shared.await_recovery();
         let mut reservation = self.shared.reserve_uncounted(length + stream)?;
         reservation.write_uncounted(0, caps)?;
         reservation.write_uncounted(caps.len(), blob)?;
-        let (offset, extent) = reservation.place();
+        let (offset, extent) = reservation.location();
         self.shared.with(|inner| {
-            self.shared.keep_life(inner)?;
-            if reservation.life != inner.generation {
+            let epoch = self.shared.enter(inner)?;
+            if reservation.epoch != epoch {
                 return Err(SendError::Cleared { bytes: length + stream });
             }
-            let id = inner.caps.map_or(1, |old| old.id.wrapping_add(1).max(1));
-            let old = inner.caps.replace(CurrentCaps { id, extent, offset, length, stream });
-            old.and_then(|old| old.extent).into_iter().for_each(|id| inner.ledger.extents.release(id));
-            let is_safe = !self.shared.settings.keep_region;
-            inner.caps_copy = (!is_safe).then(|| [caps, blob].concat().into());
+            let id = inner.caps.map_or(1, |old| old.range.id.wrapping_add(1).max(1));
+            let range = CapsRange { id, text: Range { offset, length }, blob: stream };
+            let old = inner.caps.replace(CurrentCaps { range, extent });
+            old.and_then(|old| old.extent).into_iter().for_each(|id| inner.ledger.extents.drop_use(id));
+            inner.caps_copy = (!inner.lifecycle.is_exclusive()).then(|| [caps, blob].concat().into());
             Ok(())
         })?;
         let _ = reservation.into_extent();
         Ok(())
     }
 
-    /// Says that no more frames of this stream come. More may follow; a consumer sees the end between them. There is
-    /// always room for an end; a second one in a row changes nothing.
+    /// Publishes the end of the stream. More frames may follow; a consumer sees the end between them. There is always a
+    /// cell for an end; a second one in a row changes nothing.
     ///
     /// # Errors
     /// In a kept region, when it belongs to another producer, or may.
     pub fn end_of_stream(&mut self) -> Result<u64, SendError> {
-        self.shared.await_quiet();
-        self.shared.publish(
-            Description { kind: Kind::End, ..description(Range::default(), &FrameInfo::new()) },
-            Record { kind: Kind::End, ..record(None, None, None) },
-            None,
-        )
+        self.shared.await_recovery();
+        self.shared.publish(Draft::new(Kind::End, &FrameInfo::new()))
     }
 
-    /// Says something between two frames: its times are in `info`, what it is in the opaque blob `meta`. Only consumers
+    /// Publishes an event between two frames: its times are in `info`, its content in the opaque blob `meta`. Only consumers
     /// that ask for events ([`events`](crate::consumer::Builder::events)) see it.
     ///
     /// # Errors
-    /// As for a frame; what finds no room is not counted as a dropped frame.
+    /// As for a frame; an event without free space is not counted as a dropped frame.
     pub fn send_event(&mut self, info: &FrameInfo, meta: &[u8]) -> Result<u64, SendError> {
-        self.shared.await_quiet();
-        let life = self.shared.life()?;
-        let (range, extent) = self.meta_blob(meta, Shared::reserve_uncounted)?;
-        self.shared.publish(
-            Description { kind: Kind::Event, meta: range, ..description(Range::default(), info) },
-            Record { kind: Kind::Event, ..record(None, extent, None) },
-            Some(life),
-        )
+        self.shared.await_recovery();
+        let epoch = self.shared.epoch()?;
+        let meta = self.meta_blob(meta, Shared::reserve_uncounted)?;
+        self.shared.publish(Draft { meta, epoch: Some(epoch), ..Draft::new(Kind::Event, info) })
     }
 
     /// Leasing consumers that are attached now.
@@ -203,8 +203,7 @@ impl Producer {
             let drained = self.shared.with(|inner| {
                 self.shared.reap(inner);
                 let next = inner.ledger.next();
-                // After a wipe those who were attached come back.
-                let are_back = inner.begun_again.is_none_or(|begun| begun.elapsed() > lifecycle::RETURN);
+                let are_back = !inner.lifecycle.consumers_may_return(Instant::now());
                 are_back && inner.ledger.slowest(&self.shared.memory).is_none_or(|(_, cursor)| cursor >= next)
             });
             let left = deadline.map_or(Duration::MAX, |d| d.saturating_duration_since(Instant::now()));
@@ -235,28 +234,17 @@ impl Producer {
         if self.owns(reservation) { Ok(()) } else { Err(SendError::ForeignReservation) }
     }
 
-    fn send_record(
-        &mut self,
-        payload: Range,
-        extent: Option<ExtentId>,
-        life: u64,
-        info: &FrameInfo,
-        meta: &[u8],
-        keep: Option<Box<dyn Any + Send>>,
-    ) -> Result<u64, SendError> {
-        let blob = self.meta_blob(meta, Shared::reserve);
-        let (meta_range, meta_extent) = match blob {
-            Ok(blob) => blob,
+    fn publish_frame(&mut self, draft: Draft<'_>, meta: &[u8]) -> Result<u64, SendError> {
+        match self.meta_blob(meta, Shared::reserve) {
+            Ok(meta) => self.shared.publish(Draft { meta, ..draft }),
             Err(error) => {
-                extent.into_iter().for_each(|id| self.shared.release(id));
+                draft.payload.1.into_iter().for_each(|id| self.shared.drop_use(id));
                 if matches!(error, SendError::Cleared { .. }) {
                     self.shared.count_dropped_newest();
                 }
-                return Err(error);
+                Err(error)
             }
-        };
-        let description = Description { meta: meta_range, ..description(payload, info) };
-        self.shared.publish(description, record(extent, meta_extent, keep), Some(life))
+        }
     }
 
     fn meta_blob(
@@ -273,25 +261,8 @@ impl Producer {
         }
         let mut reservation = reserve(&self.shared, bytes)?;
         reservation.write_uncounted(0, meta)?;
-        Ok((Range { offset: reservation.place().0, length: bytes }, reservation.into_extent()))
+        Ok((Range { offset: reservation.location().0, length: bytes }, reservation.into_extent()))
     }
-}
-
-fn description(payload: Range, info: &FrameInfo) -> Description {
-    Description {
-        kind: Kind::Frame,
-        payload,
-        caps: Range::default(),
-        stream: 0,
-        caps_id: 0,
-        meta: Range::default(),
-        published_ns: 0,
-        info: *info,
-    }
-}
-
-fn record(payload: Option<ExtentId>, meta: Option<ExtentId>, keep: Option<Box<dyn Any + Send>>) -> Record {
-    Record { sequence: 0, payload, caps: None, meta, keep, kind: Kind::Frame }
 }
 
 impl Drop for Producer {

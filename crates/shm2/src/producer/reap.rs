@@ -1,5 +1,6 @@
-//! Dead consumers: what they held comes back.
+//! Dead consumers: what they held is freed.
 
+use super::lifecycle::Phase;
 use super::shared::{Inner, Shared};
 use crate::backend::{self, ProducerRegion};
 use crate::error::SendError;
@@ -13,7 +14,7 @@ const REAP_EVERY_NS: u64 = 1_000_000;
 
 impl Shared {
     /// As [`reap`](Self::reap), but at most once a millisecond: a full arena must not cost system calls for every frame.
-    /// Says whether the life still goes on after that: who slept meanwhile must not make room in a successor's memory.
+    /// An error when the memory is another producer's after that, which may have taken over while this one slept.
     pub(super) fn reap_before_drop(&self, inner: &mut Inner) -> Result<(), SendError> {
         let now = backend::monotonic_ns();
         if now.saturating_sub(inner.last_probe) < REAP_EVERY_NS {
@@ -21,22 +22,23 @@ impl Shared {
         }
         inner.last_probe = now;
         self.reap(inner);
-        self.keep_life(inner)
+        self.advance_lifecycle(inner).map(|_| ())
     }
 
-    /// Ends what dead consumers held, and sees whether snapshot consumers are there. Returns living leasing consumers.
+    /// Frees what dead consumers held, and sees whether snapshot consumers are attached. Returns how many leasing consumers
+    /// are attached and alive.
     pub(super) fn reap(&self, inner: &mut Inner) -> usize {
-        // A closed producer begins no life.
-        let goes_on = match self.closed.load(Ordering::Acquire) {
-            true => self.is_mine(inner),
-            false => !self.is_over() && self.keep_life(inner).is_ok(),
+        // A closed producer does not recover.
+        let may_write = match inner.lifecycle.phase() {
+            Phase::Open => self.advance_lifecycle(inner).is_ok(),
+            _ => self.is_mine(inner),
         };
-        if !goes_on {
+        if !may_write {
             return 0;
         }
         let mut alive = 0;
         for (index, page) in inner.ledger.pages(&self.memory) {
-            // A value that is none of the four is a lie and treated as a reader's.
+            // A value that is none of the four breaks the protocol and counts as a reader's.
             let claimed = page.claimed.load(Ordering::Acquire);
             if claimed == layout::FREE {
                 continue;
@@ -46,25 +48,25 @@ impl Shared {
             let lives = match by_heartbeat {
                 false => !self.clear_if_unlocked(index, claimed, page),
                 true => {
-                    inner.hearts.is_alive(index, claimed, page, self.settings.lease_time, is_inherited)
-                        || !self.evict(index, claimed, page)
+                    inner.consumers.is_alive(index, claimed, page, self.settings.lease_time, is_inherited)
+                        || !self.expel(index, claimed, page)
                 }
             };
-            // Who is still coming has no place in the stream yet: whoever waits for a consumer must not begin.
+            // A consumer that is still attaching has no position yet: it does not count for a producer that waits for one.
             let is_attached = !matches!(layout::claim_state(claimed), layout::HOLDING | layout::CLAIMING);
-            // Nor has one of the life before, who may be dead or stopped: it attaches anew if it can.
+            // Nor does one of the generation before, which may be dead or stopped: it attaches anew if it can.
             alive += usize::from(lives && is_attached && !is_inherited);
         }
         inner.ledger.snapshots = self.region.has_snapshots();
         alive
     }
 
-    /// Ends what the owner of a page held if it is dead, which is when it has no lock.
+    /// Frees what the owner of a page held if it is dead: its lock is free.
     fn clear_if_unlocked(&self, index: usize, claimed: u32, page: &layout::Page) -> bool {
         let dead = self.region.try_lock_page(index);
         if dead {
             point!("reap.locked");
-            // Its owner may have left a moment ago, and one without a lock have come.
+            // Its owner may have left a moment ago, and one without a lock may have taken the page.
             protocol::clear_page(page, claimed);
             point!("reap.cleared");
             self.region.unlock_page(index);
@@ -72,9 +74,9 @@ impl Shared {
         dead
     }
 
-    /// Ends what a consumer held that shows no life. The lock keeps those with locks away meanwhile, and the value stored
-    /// first those without. It finds out when it comes back.
-    fn evict(&self, index: usize, claimed: u32, page: &layout::Page) -> bool {
+    /// Expels a consumer whose heartbeat stands still, and frees what it held. The lock keeps consumers with locks away
+    /// meanwhile, and the value stored first those without. An expelled consumer finds out at its next step.
+    fn expel(&self, index: usize, claimed: u32, page: &layout::Page) -> bool {
         if !self.region.has_locks() {
             return protocol::clear_page(page, claimed);
         }

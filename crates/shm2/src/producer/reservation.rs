@@ -1,6 +1,7 @@
 //! Arena memory that is being filled.
 
 use super::extents::ExtentId;
+use super::lifecycle::Epoch;
 use super::shared::Shared;
 use crate::error::SendError;
 use std::fmt;
@@ -15,15 +16,15 @@ pub struct Reservation {
     extent: Option<ExtentId>,
     offset: u64,
     bytes: u64,
-    /// The life in which it may be published: what ends that takes the bytes along.
-    pub(super) life: u64,
-    /// What should have been written went nowhere.
+    /// Generation this reservation belongs to; its bytes are lost when that generation ends.
+    pub(super) epoch: Epoch,
+    /// A write failed because the generation had ended.
     is_lost: bool,
 }
 
 impl Reservation {
-    pub(super) fn new(shared: Arc<Shared>, extent: Option<ExtentId>, offset: u64, bytes: u64, life: u64) -> Self {
-        Self { shared, extent, offset, bytes, life, is_lost: false }
+    pub(super) fn new(shared: Arc<Shared>, extent: Option<ExtentId>, offset: u64, bytes: u64, epoch: Epoch) -> Self {
+        Self { shared, extent, offset, bytes, epoch, is_lost: false }
     }
 
     /// Bytes reserved.
@@ -36,12 +37,24 @@ impl Reservation {
         self.bytes == 0
     }
 
-    /// Copies `bytes` to the given place.
+    /// Copies `bytes` to `offset`, in bytes from the beginning of the reservation.
     ///
     /// # Errors
     /// [`SendError::Range`] when they do not fit there. In a device or a kept region: [`SendError::Cleared`] and
-    /// [`SendError::Superseded`] when this memory is not what was reserved any more; [`SendError::Closed`] when the next
+    /// [`SendError::Superseded`] when the memory is not this producer's any more; [`SendError::Closed`] when the next
     /// producer may have it already.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let name = format!("shm:///dev/shm/shm2-doc-write-{}", std::process::id());
+    /// let mut producer = shm2::Producer::create(&name)?;
+    /// let mut slot = producer.reserve(4)?;
+    /// slot.write_at(0, &[1, 2])?;
+    /// slot.write_at(2, &[3, 4])?;
+    /// assert!(matches!(slot.write_at(3, &[5, 6]), Err(shm2::SendError::Range { end: 5, bytes: 4, .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) -> Result<(), SendError> {
         let written = self.write_uncounted(offset, bytes);
         self.is_lost |= matches!(written, Err(SendError::Cleared { .. }));
@@ -59,14 +72,14 @@ impl Reservation {
     /// Whether the memory is still what was reserved.
     fn check_generation(&self) -> Result<(), SendError> {
         let shared = &self.shared;
-        if shared.is_over() {
+        if shared.is_given_up() {
             // The next producer's by now.
             return Err(shared.check().err().unwrap_or(SendError::Closed));
         }
-        if shared.is_current(self.life) {
+        if shared.is_current(self.epoch) {
             return Ok(());
         }
-        match shared.life() {
+        match shared.epoch() {
             Ok(_) | Err(SendError::Recovering) => Err(SendError::Cleared { bytes: self.bytes }),
             Err(error) => Err(error),
         }
@@ -88,15 +101,15 @@ impl Reservation {
         self.shared.memory.pointer(self.offset, self.bytes).unwrap_or(NonNull::dangling())
     }
 
-    /// Whether its bytes went when the region's memory was wiped, or another producer has them, so that nothing of it can be
+    /// Whether its bytes are lost: the region's memory was cleared or belongs to another producer, so nothing of it can be
     /// published any more.
     pub fn is_cleared(&self) -> bool {
-        // A forked child has none of them, and must not look.
-        !self.shared.memory.is_here() || self.shared.is_over() || !self.shared.is_current(self.life)
+        // A forked child has no mapping of the region.
+        !self.shared.memory.is_here() || self.shared.is_given_up() || !self.shared.is_current(self.epoch)
     }
 
     /// Offset in the region, and the extent.
-    pub(super) fn place(&self) -> (u64, Option<ExtentId>) {
+    pub(super) fn location(&self) -> (u64, Option<ExtentId>) {
         (self.offset, self.extent)
     }
 
@@ -110,10 +123,10 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(id) = self.extent.take() {
             if self.is_lost && self.shared.memory.is_here() {
-                // It was a frame that nobody tried to publish any more: that would have counted it.
+                // A frame that the caller did not try to publish after that, which would have counted it.
                 self.shared.count_dropped_newest();
             }
-            self.shared.release(id);
+            self.shared.drop_use(id);
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The end of a producer's life: consumers are told, the name is given up, and what upstream must not write again is
-//! kept from it as long as somebody reads it.
+//! Closing a producer: consumers are told, the name is removed, and what upstream must not write again is kept from it as
+//! long as a consumer reads it.
 //!
-//! Memory of its own stays as it is for as long as anybody likes. Memory that the next producer will use (a kept region)
-//! is given up, by giving up the liveness lock, as soon as upstream cannot write into it any more. From then on nothing
-//! in it is written here.
+//! Memory of its own stays as it is for as long as consumers like. Memory that the next producer will use (a kept region)
+//! is released, by giving up the liveness lock, as soon as upstream cannot write into it any more. From then on nothing in
+//! it is written here.
 
-use crate::backend::{ProcessEvent, ProducerRegion};
+use super::Phase;
 use crate::kill_points::point;
 use crate::producer::shared::{Inner, Shared};
 use crate::protocol;
@@ -13,79 +13,82 @@ use crate::sync::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a closed producer looks whether its consumers are through, besides when one of them leaves.
+/// How often a closed producer checks whether its consumers are through, besides when one of them leaves.
 const LINGER_EVERY: Duration = Duration::from_millis(500);
 
 impl Shared {
-    /// Whether the memory may belong to another producer by now.
-    pub(in crate::producer) fn is_over(&self) -> bool {
-        self.over.load(Ordering::Acquire) || self.taken_over.load(Ordering::Acquire)
-    }
-
-    /// Tells consumers that this life of the region is over and gives its name up. Only the first call does anything.
+    /// Tells consumers that this generation is over and removes the region's name. Only the first call does anything.
     pub(in crate::producer) fn close(self: &Arc<Self>) {
-        if !self.memory.is_here() || self.closed.swap(true, Ordering::AcqRel) {
+        if !self.memory.is_here() || !self.with(|inner| self.close_state(inner)) {
             return;
         }
-        self.with(|inner| self.keep_life(inner).map(|()| protocol::close(&self.memory.header().state))).ok();
         point!("close.state");
-        // Who still leads to this file may begin a life in it: then nothing may be written here after this one's end.
-        let may_be_found = !self.region.remove_name();
-        self.shared_memory.store(may_be_found, Ordering::Release);
+        // Where the name may still lead to this memory, another producer may begin a generation in it.
+        let may_be_reused = !self.region.remove_name();
+        self.with(|inner| inner.lifecycle.set_may_be_reused(may_be_reused));
         point!("close.unlinked");
-        if !self.is_over() {
+        if self.phase() != Phase::Released {
             self.wake(u64::MAX);
         }
         self.event.signal();
-        if !may_be_found {
-            self.end_generation();
+        if !may_be_reused {
+            self.with(|inner| self.release(inner));
         }
         if !self.is_finished() {
             self.linger();
         }
     }
 
-    /// Shows everybody that this producer is no more. In a kept region the next one may write from here on.
-    fn end_generation(&self) {
-        self.over.store(self.may_be_found(), Ordering::Release);
+    /// False when it was closed before.
+    fn close_state(&self, inner: &mut Inner) -> bool {
+        let is_writable = self.advance_lifecycle(inner).is_ok();
+        let is_first = inner.lifecycle.close();
+        self.sync_phase(inner);
+        if is_first && is_writable {
+            protocol::close(&self.memory.header().state);
+        }
+        is_first
+    }
+
+    /// Gives up the sign of life. Memory that may be reused is the next producer's from here on.
+    fn release(&self, inner: &mut Inner) {
+        inner.lifecycle.release();
+        self.sync_phase(inner);
         self.region.end_generation();
         point!("close.unlocked");
         self.region.notify_watchers();
     }
 
-    /// Whether nothing that user code attached to frames is needed any more. In a kept region, ends the life when
-    /// upstream has given back its memory.
+    /// Whether nothing that user code attached to frames is needed any more. Releases memory that may be reused when
+    /// upstream has given its part back.
     fn is_finished(&self) -> bool {
         self.with(|inner| {
-            if self.may_be_found() {
-                if !self.is_over() && !self.upstream_may_write(inner) {
-                    if self.settings.keep_region && self.is_mine(inner) {
-                        // No beat gives this: where no lock tells, the next producer need not wait.
-                        self.memory.header().heartbeat.store(0, Ordering::Release);
-                    }
-                    self.end_generation();
-                }
-                if self.is_over() {
-                    inner.ledger.drop_unheld_keeps(&self.memory);
-                }
-                return self.is_over() && !inner.ledger.keeps_anything();
+            if !inner.lifecycle.may_be_reused() {
+                self.reap(inner);
+                inner.ledger.collect_all(&self.memory);
+                return !inner.ledger.keeps_anything();
             }
-            self.reap(inner);
-            inner.ledger.collect_all(&self.memory);
-            !inner.ledger.keeps_anything()
+            if inner.lifecycle.phase() != Phase::Released && !self.upstream_may_write(inner) {
+                if self.settings.keep_region && self.is_mine(inner) {
+                    // No heartbeat has this value: where no lock tells, the next producer need not wait.
+                    self.memory.header().heartbeat.store(0, Ordering::Release);
+                }
+                self.release(inner);
+            }
+            let is_released = inner.lifecycle.phase() == Phase::Released;
+            if is_released {
+                inner.ledger.drop_unheld_keeps(&self.memory);
+            }
+            is_released && !inner.ledger.keeps_anything()
         })
-    }
-
-    fn may_be_found(&self) -> bool {
-        self.shared_memory.load(Ordering::Acquire)
     }
 
     fn upstream_may_write(&self, inner: &Inner) -> bool {
         inner.ledger.upstream_may_write(inner.caps.and_then(|caps| caps.extent))
     }
 
-    /// Frames that somebody still reads or holds may have memory that upstream would write again: what keeps it from
-    /// that is dropped when the last consumer is through, by a thread of its own.
+    /// Upstream may own the memory of frames that consumers still read: what keeps upstream from writing it is dropped when
+    /// the last consumer is through, by a thread of its own.
     fn linger(self: &Arc<Self>) {
         let shared = self.clone();
         let wait = move || {

@@ -1,27 +1,25 @@
-//! A new life of a region in the same memory, for memory that cannot be replaced: a virtual machine's backing file, or
-//! a single file mounted into a container.
+//! Beginning a generation in memory in which an earlier one was. Consumers of that one may still read: their pages stay,
+//! and their lease entries say which bytes they hold. The new producer:
 //!
-//! Consumers of the last life may still be there, and hold frames. Their pages are where they were, because the geometry
-//! follows from the size alone, and their lease entries say which bytes they hold. The new producer:
-//!
-//! 1. says that the last life is closed, and stores a new generation;
-//! 2. raises `oldest` above every sequence that was ever given out, and passes the full fence of a retirement: whoever
-//!    has not written its lease entry by now will see that the frame is gone, or that the generation is another;
+//! 1. marks the last generation as closed, and stores a new number;
+//! 2. raises `oldest` above every sequence that was ever given out, and passes the full fence of a retirement: a consumer
+//!    that has not written its lease entry by now will see that the frame is gone, or that the generation is another;
 //! 3. empties the cells, so that none looks as if it came later;
 //! 4. reads the lease entries and keeps those bytes out of its allocator until the entries are cleared.
 //!
-//! Sequences go on growing. Where the old counters cannot be true, or were wiped, they start at 1; then only the generation, which every
-//! consumer compares after it wrote its lease entry, protects from a mix-up.
+//! Sequences go on growing. Where the old counters contradict each other, or were cleared, they start at 1; then only the
+//! generation, which every consumer compares after it wrote its lease entry, prevents a mix-up.
 
 use crate::description::{Range, in_arena};
+use crate::header::MOST_LEASE_TIME;
 use crate::layout::{self, CELLS, LEASES, MAX_SEQUENCE, PAGES, Page, W_SEQUENCE};
 use crate::mapped::Memory;
 use crate::protocol;
 use crate::sync::Ordering;
 use std::time::Duration;
 
-/// A frame that a consumer took from an earlier life: the lease entry that holds it, what stands there, and the bytes.
-/// As long as the entry shows the same, they are held; which sequence it was does not matter any more.
+/// A frame that a consumer took from an earlier generation: the lease entry that holds it, its value, and the bytes. They
+/// are held as long as the entry shows the same value; which sequence it was does not matter any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::producer) struct Held {
     page: usize,
@@ -38,39 +36,39 @@ impl Held {
     }
 }
 
-/// What each page shows: the claim, and when its owner attached.
+/// Of each page: the claim, and when its owner attached.
 pub(in crate::producer) type Claims = [(u32, u64); PAGES];
 
-/// The claims that stand in `memory` now.
+/// The claims in `memory` now.
 pub(in crate::producer) fn claims(memory: &Memory) -> Claims {
     std::array::from_fn(|index| claim(memory.page(index)))
 }
 
 pub(in crate::producer) fn claim(page: &Page) -> (u32, u64) {
     let claimed = page.claimed.load(Ordering::Acquire);
-    // Relaxed: whoever shows that it reads has stored its time before.
+    // Relaxed: a consumer stores its time before it shows that it reads.
     (claimed, page.attached_ns.load(Ordering::Relaxed))
 }
 
-/// What a new life must know of those before it.
+/// What a new generation must know of those before it.
 #[derive(Debug)]
 pub(in crate::producer) struct Past {
     /// The sequence that the first item gets.
     pub(in crate::producer) first: u64,
     /// What consumers still hold.
     pub(in crate::producer) held: Vec<Held>,
-    /// Their lease time, and what each page showed at its end.
+    /// The lease time of the last generation, and the claims at its end.
     pub(in crate::producer) lease: Duration,
     pub(in crate::producer) claims: Claims,
 }
 
 impl Past {
-    /// Nobody was there before.
+    /// Fresh memory.
     pub(in crate::producer) fn none() -> Self {
         Self { first: 1, held: Vec::new(), lease: Duration::ZERO, claims: [(layout::FREE, 0); PAGES] }
     }
 
-    /// Ends the last life in `memory`. `clear_dead` frees the pages of consumers that are no more.
+    /// Ends the last generation in `memory`. `clear_dead` frees the pages of dead consumers.
     pub(in crate::producer) fn end(memory: &Memory, arena: u64, generation: u64, clear_dead: impl FnOnce()) -> Self {
         let header = memory.header();
         protocol::close(&header.state);
@@ -81,14 +79,13 @@ impl Past {
             memory.cell(cell).words[W_SEQUENCE].store(0, Ordering::Release);
         }
         clear_dead();
-        let lease = Duration::from_millis(header.lease_ms.load(Ordering::Relaxed).into())
-            .min(crate::producer::builder::MOST_LEASE_TIME);
+        let lease = Duration::from_millis(header.lease_ms.load(Ordering::Relaxed).into()).min(MOST_LEASE_TIME);
         Self { first, held: held(memory, arena), lease, claims: claims(memory) }
     }
 }
 
-/// One above every sequence in use; 1 when the counters contradict each other or the cells, when the header was wiped, or
-/// when too few sequences are left.
+/// One above every sequence in use; 1 when the counters contradict each other or the cells, when the header was cleared,
+/// or when too few sequences are left.
 fn first_sequence(memory: &Memory) -> u64 {
     let header = memory.header();
     if header.magic.load(Ordering::Acquire) != layout::MAGIC {
@@ -107,8 +104,8 @@ fn first_sequence(memory: &Memory) -> u64 {
     if newest >= MAX_SEQUENCE / 2 || oldest > newest + 1 { 1 } else { newest + 1 }
 }
 
-/// Every lease entry whose bytes lie in the arena; the others are lies and hold nothing. All entries of a page count: the
-/// last producer may have allowed more than the next one does.
+/// Every lease entry whose bytes lie in the arena; the others hold nothing. All entries of a page count: the last producer
+/// may have allowed more than the next one does.
 fn held(memory: &Memory, arena: u64) -> Vec<Held> {
     let pages = (0..PAGES).take_while(|index| protocol::is_used(&memory.page(*index).claimed));
     let entries = pages.flat_map(|page| (0..LEASES).map(move |entry| (page, entry)));

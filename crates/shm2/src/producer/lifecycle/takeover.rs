@@ -1,62 +1,63 @@
-//! Memory that another kernel may share: whether somebody lives there can only be seen by its heart, and two who begin at
-//! the same moment must find out who was second.
+//! Beginning a generation in memory that another kernel may share: whether a producer is alive there can only be seen by
+//! its heartbeat, and of two producers that begin at the same moment one must give up.
 
-use crate::error::CreateError;
-use crate::error::DeviceError;
+use crate::error::{CreateError, DeviceError};
+use crate::header::LEAST_LEASE_TIME;
 use crate::heartbeat::Observed;
 use crate::layout;
 use crate::mapped::Memory;
-use crate::producer::builder::{LEAST_LEASE_TIME, Settings, go_live};
+use crate::producer::header_writer::go_live;
+use crate::producer::settings::Settings;
 use crate::sync::Ordering;
 use std::path::Path;
 use std::time::Duration;
 
-/// However long the lease time of the life before.
+/// Longest lease time of a previous producer that a new one waits for.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
-/// For a region without a heart.
+/// How long a region without a heartbeat must show no change.
 const STILLNESS: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Time in which whoever begins at the same moment has stored its number, too.
-const SETTLE: Duration = Duration::from_millis(30);
+/// Time in which a producer that begins at the same moment has stored its generation, too.
+const TIE: Duration = Duration::from_millis(30);
 
-/// Waits until the producer that may live in `memory`, where no lock tells, was silent for its lease time.
+/// Waits until the producer that may be alive in `memory`, where no lock tells, was silent for its lease time.
 pub(in crate::producer) fn await_silence(memory: &Memory, settings: &Settings, path: &Path) -> Result<(), CreateError> {
     let header = memory.header();
     let kept = header.kept.load(Ordering::Acquire);
-    // With a lock of ours, a producer that has one cannot live.
+    // A producer by lock cannot be alive: this one has its lock.
     let unseen = settings.shared_by_kernels || kept == layout::KEPT_BY_HEARTBEAT;
-    // One that closed its region beats until upstream writes no more.
-    let lives = || {
+    // A producer that closed its region shows a heartbeat until upstream writes no more.
+    let may_be_alive = || {
         header.magic.load(Ordering::Acquire) == layout::MAGIC
             && (header.state.load(Ordering::Acquire) == layout::STATE_LIVE
                 || header.heartbeat.load(Ordering::Acquire) != 0)
     };
     match kept {
-        _ if !unseen || !lives() => {}
+        _ if !unseen || !may_be_alive() => {}
         0 => await_stillness(memory, path)?,
-        _ => await_end(memory, &lives, path)?,
+        _ => await_end(memory, &may_be_alive, path)?,
     }
     if settings.shared_by_kernels { must_be_writable(memory, path) } else { Ok(()) }
 }
 
-/// For how long the heart of whoever lives there may stand still.
-pub(in crate::producer) fn shown_lease_time(header: &layout::Header) -> Duration {
+/// How long the heartbeat of the producer that wrote this header may stand still.
+pub(super) fn shown_lease_time(header: &layout::Header) -> Duration {
     let shown = Duration::from_millis(header.lease_ms.load(Ordering::Relaxed).into());
     shown.clamp(LEAST_LEASE_TIME, LONGEST_SILENCE)
 }
 
-fn await_end(memory: &Memory, lives: &dyn Fn() -> bool, path: &Path) -> Result<(), CreateError> {
+fn await_end(memory: &Memory, may_be_alive: &dyn Fn() -> bool, path: &Path) -> Result<(), CreateError> {
     let header = memory.header();
     let lease = shown_lease_time(header);
     // Relaxed: only its change counts.
     let first = header.heartbeat.load(Ordering::Relaxed);
-    let mut heart = Observed::new(first);
-    while lives() {
+    let mut observed = Observed::new(first);
+    while may_be_alive() {
         let now = header.heartbeat.load(Ordering::Relaxed);
         if now != first {
             return Err(CreateError::Busy { path: path.into() });
         }
-        if !heart.is_alive(now, lease) {
+        if !observed.is_alive(now, lease) {
             break;
         }
         std::thread::sleep(LOOK_EVERY);
@@ -64,8 +65,8 @@ fn await_end(memory: &Memory, lives: &dyn Fn() -> bool, path: &Path) -> Result<(
     Ok(())
 }
 
-/// A region made without `keep-region` has no heart, and its producer would not notice another one. What it publishes
-/// shows that it is there.
+/// A region made without `keep-region` has no heartbeat, and its producer would not notice another one. What it publishes
+/// shows that it is alive.
 fn await_stillness(memory: &Memory, path: &Path) -> Result<(), CreateError> {
     let header = memory.header();
     let seen = || (header.head.load(Ordering::Acquire), header.beacon_sequence.load(Ordering::Acquire));
@@ -79,8 +80,8 @@ fn await_stillness(memory: &Memory, path: &Path) -> Result<(), CreateError> {
     Ok(())
 }
 
-/// A device may drop what is written without a word (QEMU's `readonly=on`). The word that is tried lets consumers look around at
-/// most; a heartbeat would be taken for that of the life before.
+/// A device may drop stores silently (QEMU's `readonly=on`). The word that is tried makes consumers look at the ring at
+/// most; a heartbeat would be taken for the previous producer's.
 fn must_be_writable(memory: &Memory, path: &Path) -> Result<(), CreateError> {
     let word = &memory.header().wake;
     let before = word.load(Ordering::Relaxed);
@@ -92,8 +93,8 @@ fn must_be_writable(memory: &Memory, path: &Path) -> Result<(), CreateError> {
     Err(CreateError::Device { path: path.into(), problem })
 }
 
-/// Of two producers that began at the same moment, the one that wrote its number last goes on.
-pub(in crate::producer) fn settle(
+/// Of two producers that began at the same moment, the one that stored its generation last continues.
+pub(in crate::producer) fn tie_break(
     memory: &Memory,
     settings: &Settings,
     generation: u64,
@@ -102,7 +103,7 @@ pub(in crate::producer) fn settle(
     if !settings.shared_by_kernels {
         return Ok(());
     }
-    std::thread::sleep(SETTLE);
+    std::thread::sleep(TIE);
     if memory.header().generation.load(Ordering::Acquire) != generation {
         return Err(CreateError::Busy { path: path.into() });
     }

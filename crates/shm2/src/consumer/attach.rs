@@ -1,0 +1,267 @@
+//! Attaching: opens the region, checks its header, and takes a page or shows presence.
+
+use super::builder::{Access, Liveness, Settings};
+use super::claim::claim;
+use super::leasing::LeasedRegion;
+use super::ownership::{Heartbeating, Locked, Ownership};
+use super::position::Position;
+use super::producer_liveness::FirstHeartbeat;
+use super::ring_reader::{Reader, RingReader, View};
+use super::snapshots::Snapshots;
+use super::start::Start;
+use crate::backend::{self, OpenRegion, Poll};
+use crate::error::AttachError;
+use crate::header::{FIXED, RawHeader, RegionHeader};
+use crate::heartbeat::{self, Beat};
+use crate::kill_points::point;
+use crate::layout::{Header, STATE_LIVE};
+use crate::mapped::{Memory, OwnPage, WakeWord};
+use crate::name::Spec;
+use crate::sync::{AtomicU64, Ordering, fence};
+use std::mem::offset_of;
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// An attachment that was made.
+pub(super) struct Attached {
+    pub(super) reader: Box<dyn Reader>,
+    pub(super) position: Position,
+    /// Only heartbeats tell whether the producer is alive, with this lease time.
+    pub(super) lease: Option<Duration>,
+}
+
+/// A region whose header was checked.
+struct Checked {
+    header: RegionHeader,
+    lease: Option<Duration>,
+}
+
+/// Attaches in the way that `settings` ask for.
+pub(super) fn attach(spec: &Spec, settings: &Settings, first: &mut FirstHeartbeat) -> Result<Attached, AttachError> {
+    match settings.access {
+        Access::Lease => attach_leasing(spec, settings, first),
+        Access::Snapshot => attach_snapshots(spec, settings, first),
+        Access::Auto => match attach_leasing(spec, settings, first) {
+            Err(AttachError::Denied { .. } | AttachError::Full { .. }) => attach_snapshots(spec, settings, first),
+            other => other,
+        },
+    }
+}
+
+/// Reads and checks the header, and that the region has a producer, as far as locks can tell.
+fn check(region: &OpenRegion, liveness: Liveness) -> Result<Checked, AttachError> {
+    let path = region.path();
+    if region.bytes() == 0 {
+        // An empty file, prepared for a producer.
+        return Err(AttachError::NotFound { path: path.into() });
+    }
+    let read = || read_header(region).map_err(|source| AttachError::System { what: "read", path: path.into(), source });
+    let found = read()?;
+    let absent = || AttachError::NoProducer { path: path.into() };
+    if found.magic() == 0 {
+        // Memory without a region yet, or a producer is about to begin.
+        return Err(absent());
+    }
+    if !found.is_region() {
+        return Err(AttachError::NotARegion { path: path.into(), magic: found.magic() });
+    }
+    // The magic number is written last: what is read after it is complete.
+    fence(Ordering::Acquire);
+    let found = read()?;
+    if !found.is_region() {
+        // Cleared at this moment.
+        return Err(absent());
+    }
+    // What a dead producer left may be of any version: its successor will replace it.
+    let by_heartbeat = !region.has_locks() || liveness == Liveness::Heartbeat || found.is_kept_by_heartbeat();
+    if !by_heartbeat && !region.producer_lives() {
+        return Err(absent());
+    }
+    let header = found.parse(region.bytes(), path)?;
+    if by_heartbeat && header.lease_time.is_none() {
+        return Err(AttachError::NoHeartbeat { path: path.into() });
+    }
+    let (backed, needed) = (region.backed_bytes(), header.arena_bytes);
+    // A guest's producer cannot reserve the memory of the host's file.
+    if backed < needed && !header.is_kept_by_heartbeat {
+        return Err(AttachError::NotBacked { path: path.into(), backed, needed });
+    }
+    Ok(Checked { header, lease: header.lease_time.filter(|_| by_heartbeat) })
+}
+
+/// Opens a region for reading and checks its header, without attaching.
+pub(super) fn open_header(spec: &Spec) -> Result<(OpenRegion, RegionHeader), AttachError> {
+    let region = OpenRegion::open(spec, false)?;
+    let checked = check(&region, Liveness::Lock)?;
+    Ok((region, checked.header))
+}
+
+/// As much of the fixed part as there is.
+fn read_header(region: &OpenRegion) -> std::io::Result<RawHeader> {
+    let mut bytes = [0; FIXED];
+    let length = FIXED.min(region.bytes() as usize);
+    region.read_exact(&mut bytes[..length], 0)?;
+    Ok(RawHeader::new(bytes))
+}
+
+/// Whether a producer in another kernel may begin a generation at this name, which no watch here would report.
+pub(super) fn may_restart_unseen(spec: &Spec) -> bool {
+    let Ok(region) = OpenRegion::open(spec, false) else { return false };
+    // Memory that is empty was prepared, perhaps for a virtual machine.
+    !region.has_locks() || read_header(&region).is_ok_and(|header| header.magic() == 0 || header.is_kept())
+}
+
+fn attach_leasing(spec: &Spec, settings: &Settings, first: &mut FirstHeartbeat) -> Result<Attached, AttachError> {
+    let region = OpenRegion::open(spec, true)?;
+    let path = spec.path();
+    point!("attach.opened");
+    if check(&region, settings.liveness)?.lease.is_some() && settings.prefers_snapshots() {
+        return Err(AttachError::Denied { path: path.into() });
+    }
+    let memory = Memory::new(region.map(0, region.bytes() as usize, false)?);
+    let Checked { header, lease } = check_mapped(&region, &memory, settings.liveness)?;
+    if lease.is_some() {
+        // Before the look at the generation: a heartbeat of another generation says nothing about this one.
+        first.await_change(memory.header().heartbeat.load(Ordering::Acquire), &header, path)?;
+        if memory.header().generation.load(Ordering::Acquire) != header.generation {
+            return Err(AttachError::NoProducer { path: path.into() });
+        }
+    }
+    let (page, claimed) = claim(&region, &memory, &header, lease.is_some())?;
+    point!("attach.claimed");
+    let claim = Claim { region, memory, page, claimed, header };
+    match lease {
+        None => claim.enter::<Locked>(settings, None, |_| Ok(())),
+        Some(lease) => claim.enter::<Heartbeating>(settings, Some(lease), |region| {
+            let beat: Weak<dyn Beat> = Arc::downgrade(region) as Weak<dyn Beat>;
+            heartbeat::keep_beating(beat, lease)
+        }),
+    }
+}
+
+/// As [`check`], for a region whose generation is the one in `memory`.
+fn check_mapped(region: &OpenRegion, memory: &Memory, liveness: Liveness) -> Result<Checked, AttachError> {
+    let is_live = || memory.header().state.load(Ordering::Acquire) == STATE_LIVE;
+    let absent = || AttachError::NoProducer { path: region.path().into() };
+    if !is_live() {
+        return Err(absent());
+    }
+    // Once more: what was read at first may belong to the generation before, or to two.
+    let checked = check(region, liveness)?;
+    let is_same = memory.header().generation.load(Ordering::Acquire) == checked.header.generation;
+    if is_same && is_live() { Ok(checked) } else { Err(absent()) }
+}
+
+/// A page that was claimed and is not visible yet.
+struct Claim {
+    region: OpenRegion,
+    memory: Memory,
+    page: OwnPage,
+    claimed: u32,
+    header: RegionHeader,
+}
+
+impl Claim {
+    /// Makes the page valid, and only then visible. `start` begins to show signs of life before that.
+    fn enter<O: Ownership>(
+        self,
+        settings: &Settings,
+        lease: Option<Duration>,
+        start: impl FnOnce(&Arc<LeasedRegion<O>>) -> std::io::Result<()>,
+    ) -> Result<Attached, AttachError>
+    where
+        Arc<LeasedRegion<O>>: View,
+    {
+        let Self { region, memory, page, claimed, header } = self;
+        let path: std::path::PathBuf = region.path().into();
+        let view = Arc::new(LeasedRegion {
+            memory,
+            page,
+            region,
+            owner: O::new(claimed),
+            generation: header.generation,
+            budget: settings.max_leases.min(header.max_leases),
+            most_held: header.arena_bytes / 3,
+            blocks: header.blocks,
+            poll: lease.map(|_| Poll::default()),
+            in_use: AtomicU64::new(0),
+            held: AtomicU64::new(0),
+        });
+        let what = "start the heartbeat thread for";
+        start(&view).map_err(|source| AttachError::System { what, path: path.clone(), source })?;
+        let ring = RingReader::new(view, header);
+        // A consumer that was paused for longer than the lease time has lost the page: as if it had not begun.
+        let position = enter_page(&ring, settings.start).ok_or(AttachError::NoProducer { path })?;
+        point!("attach.entered");
+        ring.view.region.notify_watchers();
+        Ok(Attached { reader: Box::new(ring), position, lease })
+    }
+}
+
+fn enter_page<O: Ownership>(ring: &RingReader<Arc<LeasedRegion<O>>>, start: Start) -> Option<Position>
+where
+    Arc<LeasedRegion<O>>: View,
+{
+    let (view, relaxed) = (&*ring.view, Ordering::Relaxed);
+    let page = view.page.words();
+    for counter in [&page.received, &page.missed, &page.skipped, &page.copied] {
+        counter.store(0, relaxed);
+    }
+    page.pid.store(backend::process_id(), relaxed);
+    page.attached_ns.store(backend::monotonic_ns(), relaxed);
+    let header = view.memory.header();
+    let (oldest, head) = (header.oldest.load(Ordering::Acquire), header.head.load(Ordering::Acquire));
+    let next = start.first(oldest, head, ring.header.history, |sequence| ring.kind_of(sequence));
+    page.cursor.store(next, relaxed);
+    heartbeat::advance(&page.heartbeat);
+    if !view.owner.enter(page) {
+        return None;
+    }
+    // What was retired before the page was visible is not missed: this consumer was not there yet.
+    let next = next.max(header.oldest.load(Ordering::Acquire));
+    page.cursor.store(next, Ordering::Release);
+    Some(Position { next, ..Position::default() })
+}
+
+fn attach_snapshots(spec: &Spec, settings: &Settings, first: &mut FirstHeartbeat) -> Result<Attached, AttachError> {
+    let region = OpenRegion::open(spec, false)?;
+    let path = spec.path();
+    check(&region, settings.liveness)?;
+    let wake = WakeWord::new(region.map(0, WakeWord::BYTES, false)?);
+    let absent = || AttachError::NoProducer { path: path.into() };
+    let Checked { header, lease } = check(&region, settings.liveness)?;
+    let mut ring = RingReader::new(Snapshots::new(region, wake, lease.map(|_| Poll::default())), header);
+    if ring.is_closed() {
+        return Err(absent());
+    }
+    // Once more: what was read at first may belong to the generation before, or to two.
+    ring.header = check(ring.region(), settings.liveness)?.header;
+    let word = |offset| header_word(&ring.view, offset, path);
+    if word(offset_of!(Header, state))? as u32 != STATE_LIVE || ring.is_other_generation() {
+        return Err(absent());
+    }
+    if lease.is_some() {
+        first.await_change(word(offset_of!(Header, heartbeat))?, &ring.header, path)?;
+        // A heartbeat of another generation says nothing about this one.
+        fence(Ordering::Acquire);
+        if ring.is_other_generation() {
+            return Err(absent());
+        }
+    }
+    let (oldest, head) = (word(offset_of!(Header, oldest))?, word(offset_of!(Header, head))?);
+    let next = settings.start.first(oldest, head, ring.header.history, |sequence| ring.kind_of(sequence));
+    // A producer that waits for a consumer may send from here on: this one's starting point is chosen.
+    let shown = ring.region().show_presence();
+    shown.map_err(|source| AttachError::System { what: "lock", path: path.into(), source })?;
+    point!("snapshot.shown");
+    // What was retired before it was visible is not missed: this consumer was not there yet.
+    let next = next.max(header_word(&ring.view, offset_of!(Header, oldest), path)?);
+    ring.view.mark_attached();
+    ring.region().notify_watchers();
+    Ok(Attached { reader: Box::new(ring), position: Position { next, ..Position::default() }, lease })
+}
+
+fn header_word(view: &Snapshots, offset: usize, path: &Path) -> Result<u64, AttachError> {
+    view.u64_at(offset).map_err(|source| AttachError::System { what: "read", path: path.into(), source })
+}

@@ -1,0 +1,312 @@
+//! Access by lease: frames are read in place, in a mapping of the whole region.
+//!
+//! Each frame that is held takes one entry of the consumer's page. Beyond the entries that the producer honours, and
+//! beyond a third of the arena, frames are copied instead, so that a slow consumer leaves memory to the others.
+
+use super::builder::Access;
+use super::frame::Payload;
+use super::ownership::{Heartbeating, Leased, Ownership};
+use super::position::Position;
+use super::ring_reader::{RingReader, TakeError, Taken, View};
+use crate::backend::{Event, OpenRegion, Poll, Wake};
+use crate::description::{Description, Range};
+use crate::heartbeat::{self, Beat};
+use crate::kill_points::point;
+use crate::layout;
+use crate::mapped::{Memory, OwnPage};
+use crate::protocol;
+use crate::sync::{AtomicU64, Ordering, fence};
+use std::convert::Infallible;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A mapped region with a page of this consumer. Shared by the consumer and every frame that it handed out: the page is
+/// given up when the last of them is gone.
+#[derive(Debug)]
+pub(super) struct LeasedRegion<O: Ownership> {
+    pub(super) memory: Memory,
+    pub(super) page: OwnPage,
+    pub(super) region: OpenRegion,
+    pub(super) owner: O,
+    pub(super) generation: u64,
+    /// Lease entries that this consumer uses, at most 64.
+    pub(super) budget: usize,
+    /// Bytes that it holds in place at most.
+    pub(super) most_held: u64,
+    /// The producer may wait for this consumer.
+    pub(super) blocks: bool,
+    /// Waiting without a wake-up, where producer and consumer share no kernel.
+    pub(super) poll: Option<Poll>,
+    /// Bit i: lease entry i is in use. Frames are dropped on any thread.
+    pub(super) in_use: AtomicU64,
+    /// Payload and metas held in place, in bytes.
+    pub(super) held: AtomicU64,
+}
+
+/// The view of a leasing consumer.
+pub(super) type Leasing<O> = Arc<LeasedRegion<O>>;
+
+impl<O: Ownership> LeasedRegion<O> {
+    /// Whether the region still shows the generation that this consumer attached to.
+    fn is_current(&self) -> bool {
+        // Relaxed: asked after the full fence of a lease, which orders it; elsewhere the next look will tell.
+        self.memory.header().generation.load(Ordering::Relaxed) == self.generation
+    }
+
+    /// A free lease entry within the budget, for an item of `bytes`.
+    fn acquire_slot(&self, bytes: u64) -> Option<usize> {
+        // Relaxed: only this thread adds; what a dropped frame takes off a moment later costs one copy.
+        let held = self.held.load(Ordering::Relaxed).saturating_add(bytes);
+        if held > self.most_held {
+            return None;
+        }
+        // Relaxed: only this thread sets bits; a bit that a dropped frame clears a moment later costs one copy.
+        let slot = (!self.in_use.load(Ordering::Relaxed)).trailing_zeros() as usize;
+        if slot >= self.budget {
+            return None;
+        }
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+        self.in_use.fetch_or(1 << slot, Ordering::Acquire);
+        let count = &self.page.words().lease_count;
+        if count.load(Ordering::Relaxed) as usize <= slot {
+            // Never less: without a lock the page may belong to another consumer by now.
+            count.fetch_max(slot as u32 + 1, Ordering::Relaxed);
+        }
+        Some(slot)
+    }
+
+    /// Ends the lease in `slot`, on any thread, without waiting for anything.
+    fn release_slot(&self, slot: usize, sequence: u64, bytes: u64) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+        if !self.memory.is_here() {
+            return;
+        }
+        self.owner.release(&self.page.words().leases[slot], sequence, self.is_current());
+        point!("release.cleared");
+        self.in_use.fetch_and(!(1 << slot), Ordering::Release);
+        self.signal_space();
+    }
+
+    /// Wakes a producer that waits for free space. Costs nothing unless the region's policy is to block.
+    #[inline]
+    fn signal_space(&self) {
+        if self.blocks && protocol::space_is_needed(&self.memory.header().producer_waits) {
+            let space = &self.page.words().space;
+            space.fetch_add(1, Ordering::Release);
+            self.region.wake_producer(space);
+        }
+    }
+}
+
+impl Beat for LeasedRegion<Heartbeating> {
+    fn beat(&self) -> bool {
+        if self.memory.is_here() && self.owner.owns(self.page.words()) {
+            heartbeat::advance(&self.page.words().heartbeat);
+        }
+        false
+    }
+}
+
+impl<O: Ownership> Drop for LeasedRegion<O> {
+    fn drop(&mut self) {
+        if !self.memory.is_here() {
+            return;
+        }
+        self.owner.show(self.page.words(), layout::FREE, self.is_current());
+        point!("detach.freed");
+        self.signal_space();
+        if O::HAS_LOCK {
+            self.region.unclaim(self.page.index());
+        }
+    }
+}
+
+/// One lease entry in use; ends the lease when dropped.
+#[derive(Debug)]
+pub(super) struct LeaseGuard<O: Ownership> {
+    region: Leasing<O>,
+    slot: usize,
+    sequence: u64,
+    /// What it counts for in the share of its holder.
+    bytes: u64,
+}
+
+impl<O: Ownership> LeaseGuard<O> {
+    pub(super) fn memory(&self) -> &Memory {
+        &self.region.memory
+    }
+}
+
+impl<O: Ownership> Drop for LeaseGuard<O> {
+    fn drop(&mut self) {
+        self.region.release_slot(self.slot, self.sequence, self.bytes);
+    }
+}
+
+/// Bytes that an item counts for in the share of its holder.
+fn held_bytes(words: &[u64; 16]) -> u64 {
+    words[layout::W_LENGTH].saturating_add(words[layout::W_META_LENGTH] & 0xffff_ffff)
+}
+
+impl<O: Ownership> View for Leasing<O>
+where
+    Payload: From<LeaseGuard<O>>,
+{
+    type Fault = Infallible;
+    const ACCESS: Access = Access::Lease;
+    const SKIPS_TO_NEWEST: bool = false;
+
+    fn region(&self) -> &OpenRegion {
+        &self.region
+    }
+
+    fn head(&self) -> Result<u64, Infallible> {
+        Ok(self.memory.header().head.load(Ordering::Acquire))
+    }
+
+    fn oldest(&self) -> Result<u64, Infallible> {
+        Ok(self.memory.header().oldest.load(Ordering::Acquire))
+    }
+
+    #[inline]
+    fn generation(&self) -> Result<u64, Infallible> {
+        // Relaxed: see `is_current`.
+        Ok(self.memory.header().generation.load(Ordering::Relaxed))
+    }
+
+    fn state(&self) -> Result<u32, Infallible> {
+        Ok(self.memory.header().state.load(Ordering::Acquire))
+    }
+
+    fn heartbeat(&self) -> u64 {
+        self.memory.header().heartbeat.load(Ordering::Relaxed)
+    }
+
+    fn beacon(&self) -> Option<(u64, u64)> {
+        let header = self.memory.header();
+        let number = header.beacon_sequence.load(Ordering::Acquire);
+        let time = header.beacon_monotonic_ns.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        let again = header.beacon_sequence.load(Ordering::Relaxed);
+        (number == again).then_some((number, time))
+    }
+
+    #[inline]
+    fn published(&self, sequence: u64) -> Result<u64, Infallible> {
+        Ok(protocol::published(&self.memory.cell(sequence).words[layout::W_SEQUENCE]))
+    }
+
+    fn kind_word(&self, sequence: u64) -> Option<u64> {
+        // Relaxed: only a hint where to go on.
+        Some(self.memory.cell(sequence).words[layout::W_FLAGS_KIND].load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    fn cell(&self, sequence: u64) -> Result<[u64; 16], Infallible> {
+        Ok(Description::copy(self.memory.cell(sequence)))
+    }
+
+    fn confirm(&self, sequence: u64, _generation: u64) -> Result<bool, Infallible> {
+        fence(Ordering::SeqCst);
+        Ok(self.memory.header().oldest.load(Ordering::Acquire) <= sequence && self.is_current())
+    }
+
+    fn copy(&self, range: Range, sequence: u64) -> Result<Vec<u8>, TakeError> {
+        let Range { offset, length } = range;
+        if length == 0 {
+            return Ok(Vec::new());
+        }
+        self.memory.copy_to_vec(offset, length).ok_or(TakeError::TooLarge { sequence, length })
+    }
+
+    fn is_whole(&self) -> bool {
+        self.is_intact()
+    }
+
+    #[inline]
+    fn read(ring: &mut RingReader<Self>, sequence: u64) -> Result<Option<Taken>, TakeError> {
+        let view = &*ring.view;
+        let (words, bytes) = (&ring.words, held_bytes(&ring.words));
+        let Some(slot) = view.acquire_slot(bytes) else { return ring.read_copy(sequence) };
+        point!("lease.slot");
+        let (page, oldest) = (view.page.words(), &view.memory.header().oldest);
+        let entry = &page.leases[slot];
+        let describe = || {
+            // Relaxed: the lease's fence orders them before any scan that could matter.
+            entry.offset.store(words[layout::W_OFFSET], Ordering::Relaxed);
+            entry.length.store(words[layout::W_LENGTH], Ordering::Relaxed);
+        };
+        let leased = view.owner.lease(page, entry, oldest, sequence, describe);
+        if leased != Leased::Held || !view.is_current() {
+            view.release_slot(slot, sequence, bytes);
+            return if leased == Leased::EntryTaken { ring.read_copy(sequence) } else { Ok(None) };
+        }
+        point!("lease.held");
+        match Description::check(words, sequence, ring.header.arena_bytes) {
+            Ok(description) => {
+                ring.item = description;
+                // Caps that cannot be copied are missing in the frame.
+                let _ = ring.update_caps(&description, sequence);
+                Ok(Some(Taken { kind: description.kind(), slot: Some(slot) }))
+            }
+            Err(violation) => {
+                view.release_slot(slot, sequence, bytes);
+                Err(violation.into())
+            }
+        }
+    }
+
+    #[inline]
+    fn payload(&self, item: &Description, taken: Taken, copied: &mut Vec<u8>) -> Payload {
+        let Some(slot) = taken.slot else { return Payload::Owned(std::mem::take(copied)) };
+        let bytes = item.payload().length + item.meta().length;
+        LeaseGuard { region: self.clone(), slot, sequence: item.sequence(), bytes }.into()
+    }
+
+    #[inline]
+    fn is_attached(&self) -> bool {
+        self.owner.owns(self.page.words())
+    }
+
+    #[inline]
+    fn is_intact(&self) -> bool {
+        !self.memory.is_broken() && !self.page.is_broken()
+    }
+
+    #[inline]
+    fn show_position(&self, position: &Position) {
+        let page = self.page.words();
+        page.received.store(position.received, Ordering::Relaxed);
+        page.skipped.store(position.skipped, Ordering::Relaxed);
+        page.missed.store(position.missed, Ordering::Relaxed);
+        page.copied.store(position.copied, Ordering::Relaxed);
+        page.cursor.store(position.next, Ordering::Release);
+        point!("lease.cursor");
+        self.signal_space();
+    }
+
+    fn sleep(&self, has_news: &dyn Fn() -> bool, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
+        if let Some(poll) = &self.poll {
+            return poll.wait(event, seen, timeout, has_news);
+        }
+        let header = self.memory.header();
+        let expected = header.wake.load(Ordering::Acquire);
+        protocol::announce_sleep(&self.page.words().ticket);
+        if has_news() {
+            return Wake::Signal;
+        }
+        self.region.wait(NonNull::from(&header.wake), expected, (event, seen), timeout)
+    }
+
+    fn stop_reading(&self) {
+        if !self.memory.is_here() || !self.is_attached() {
+            return;
+        }
+        self.page.words().cursor.store(u64::MAX, Ordering::Release);
+        self.owner.show(self.page.words(), layout::HOLDING, self.is_current());
+        point!("detach.stopped");
+        self.signal_space();
+        self.region.notify_watchers();
+    }
+}

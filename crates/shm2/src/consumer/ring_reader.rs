@@ -1,0 +1,385 @@
+//! The walk over the ready ring, written once for every kind of access.
+//!
+//! A [`View`] says how words of the region are read: [`Leasing`](super::leasing::Leasing) maps them and reads atomics,
+//! [`Snapshots`](super::snapshots::Snapshots) copies them with `pread`. The orderings are inside the views.
+//!
+//! [`RingReader::take`] finds the next item, and the view claims its bytes: by a lease, or by a copy that a look at
+//! `oldest` confirms afterwards ([`RingReader::read_copy`]). An item that was retired in between is skipped. The cell's
+//! words stay in the reader; [`RingReader::frame`] makes the [`Frame`] once, in the caller's place.
+
+use super::builder::Access;
+use super::frame::{Frame, Payload};
+use super::position::{Gap, Position};
+use super::start::latest;
+use crate::backend::{Event, OpenRegion, Wake};
+use crate::description::{CapsRange, Description, Kind, Range};
+use crate::error::Violation;
+use crate::header::RegionHeader;
+use crate::kill_points::point;
+use crate::layout::{self, CELLS, STATE_LIVE};
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Retries after being lapped before the caller checks for cancellation.
+const LAPS: u32 = 64;
+
+/// Why an attachment cannot go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TakeError {
+    Violation(Violation),
+    Expelled,
+    TooLarge { sequence: u64, length: u64 },
+    Truncated,
+}
+
+impl From<Violation> for TakeError {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
+impl From<Infallible> for TakeError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// How one kind of access reads a region and holds frames.
+pub(super) trait View: fmt::Debug + Send + Sized + 'static {
+    /// Why a word could not be read.
+    type Fault: Into<TakeError>;
+    /// What it is called in the API.
+    const ACCESS: Access;
+    /// A reader that is lapped twice in a row continues with the newest item, which stays longest, not with the oldest.
+    const SKIPS_TO_NEWEST: bool;
+
+    fn region(&self) -> &OpenRegion;
+    /// Sequence of the newest item. What is read after it is not older.
+    fn head(&self) -> Result<u64, Self::Fault>;
+    /// The oldest sequence that may still be taken. What is read after it is not older.
+    fn oldest(&self) -> Result<u64, Self::Fault>;
+    fn generation(&self) -> Result<u64, Self::Fault>;
+    fn state(&self) -> Result<u32, Self::Fault>;
+    /// The producer's heartbeat.
+    fn heartbeat(&self) -> u64;
+    /// Number and producer's time of the beacon; `None` while it is written.
+    fn beacon(&self) -> Option<(u64, u64)>;
+    /// The sequence in the cell of `sequence`. What is read after it is not older.
+    fn published(&self, sequence: u64) -> Result<u64, Self::Fault>;
+    /// Flags and kind in the cell of `sequence`, which may describe another item: a hint.
+    fn kind_word(&self, sequence: u64) -> Option<u64>;
+    /// All words of the cell of `sequence`, not confirmed.
+    fn cell(&self, sequence: u64) -> Result<[u64; 16], Self::Fault>;
+    /// Whether everything read before this belongs to `sequence`: the item is not retired and the generation is the same.
+    fn confirm(&self, sequence: u64, generation: u64) -> Result<bool, Self::Fault>;
+    /// A copy of a range of the region.
+    fn copy(&self, range: Range, sequence: u64) -> Result<Vec<u8>, TakeError>;
+    /// Whether the file is as long as it was, so that no byte read before this is a zero in place of a lost page.
+    fn is_whole(&self) -> bool;
+
+    /// Claims the bytes of item `sequence`, whose words are in `ring.words`; `None` when it was retired meanwhile.
+    fn read(ring: &mut RingReader<Self>, sequence: u64) -> Result<Option<Taken>, TakeError>;
+    /// The bytes of an item that was taken: of its lease, or what was `copied`.
+    fn payload(&self, item: &Description, taken: Taken, copied: &mut Vec<u8>) -> Payload;
+
+    /// Whether a frame taken before this may be given out; false after the producer expelled this consumer.
+    fn is_attached(&self) -> bool {
+        true
+    }
+    /// Whether no byte that was touched through a mapping is lost.
+    fn is_intact(&self) -> bool {
+        true
+    }
+    /// Shows the producer how far this consumer is.
+    fn show_position(&self, _position: &Position) {}
+    /// Sleeps until `has_news`, the event differs from `seen`, or the time is over.
+    fn sleep(&self, has_news: &dyn Fn() -> bool, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake;
+    /// The consumer is gone: frames that it handed out may live on, but the producer need not wait for its reading.
+    fn stop_reading(&self) {}
+}
+
+/// An item that was taken; its words are in the reader. Passed to [`Reader::frame`] or [`Reader::discard`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taken {
+    pub(super) kind: Kind,
+    /// Index of the lease entry; `None` for a copy.
+    pub(super) slot: Option<usize>,
+}
+
+/// Result of a look for the next item.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step {
+    /// A frame or an event.
+    Item(Taken),
+    EndOfStream,
+    Nothing,
+}
+
+/// One attachment, whatever its access.
+pub(super) trait Reader: fmt::Debug + Send {
+    /// Takes the next item, if it is there.
+    fn take(&mut self, position: &mut Position) -> Result<Step, TakeError>;
+    /// The frame of an item that was taken.
+    fn frame(&mut self, taken: Taken, gap: Gap) -> Frame;
+    /// Gives an item back that nobody will see.
+    fn discard(&mut self, taken: Taken);
+    /// Sleeps until something is published after `position`, the event differs from `seen`, or the time is over.
+    fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake;
+    /// To be asked when nothing is there: an error when the region says that there is something.
+    fn check_idle(&self, position: &Position) -> Result<(), TakeError>;
+    /// Whether the producer closed the region, or another generation began in this memory.
+    fn is_closed(&self) -> bool;
+    fn stop_reading(&self);
+    fn access(&self) -> Access;
+    fn region(&self) -> &OpenRegion;
+    fn header(&self) -> &RegionHeader;
+    fn heartbeat(&self) -> u64;
+    fn beacon(&self) -> Option<(u64, u64)>;
+}
+
+/// Walks the ring of one generation.
+#[derive(Debug)]
+pub(super) struct RingReader<V> {
+    pub(super) view: V,
+    pub(super) header: RegionHeader,
+    /// Words of the cell that was found last, unchecked.
+    pub(super) words: [u64; 16],
+    /// The item that was taken last.
+    pub(super) item: Description,
+    /// Payload of the item that was taken last, if it was copied.
+    copied: Vec<u8>,
+    /// Metas of the item that was taken last, if it was copied.
+    meta: Option<Vec<u8>>,
+    caps: Option<(u32, Arc<[u8]>)>,
+}
+
+enum Found {
+    Nothing,
+    Item,
+    Lapped,
+}
+
+impl<V: View> RingReader<V> {
+    pub(super) fn new(view: V, header: RegionHeader) -> Self {
+        Self { view, header, words: [0; 16], item: Description::default(), copied: Vec::new(), meta: None, caps: None }
+    }
+
+    /// Whether the region shows another generation, so that nothing read from it belongs to this attachment.
+    pub(super) fn is_other_generation(&self) -> bool {
+        self.view.generation().is_ok_and(|generation| generation != self.header.generation)
+    }
+
+    pub(super) fn kind_of(&self, sequence: u64) -> Option<Kind> {
+        self.view.kind_word(sequence).and_then(Kind::of)
+    }
+
+    #[inline]
+    fn walk(&mut self, position: &mut Position) -> Result<Step, TakeError> {
+        for lap in 0..LAPS {
+            let sequence = self.target(position).map_err(Into::into)?;
+            if sequence > layout::MAX_SEQUENCE {
+                return Err(self.contradiction(sequence));
+            }
+            match self.find(sequence).map_err(Into::into)? {
+                Found::Nothing => return Ok(Step::Nothing),
+                Found::Lapped => {}
+                Found::Item => {
+                    if let Some(taken) = V::read(self, sequence)? {
+                        return Ok(self.step(position, sequence, taken));
+                    }
+                }
+            }
+            if self.is_other_generation() {
+                return Ok(Step::Nothing);
+            }
+            self.skip_lapped(position, sequence, lap)?;
+        }
+        Ok(Step::Nothing)
+    }
+
+    /// The sequence to take: under latest-only the second newest when two or more wait.
+    #[inline]
+    fn target(&self, position: &Position) -> Result<u64, V::Fault> {
+        if !position.latest_only {
+            return Ok(position.next);
+        }
+        let head = self.view.head()?;
+        Ok(latest(position.next, head, |sequence| self.kind_of(sequence)))
+    }
+
+    /// Copies the words of item `sequence`, if it is in its cell.
+    #[inline]
+    fn find(&mut self, sequence: u64) -> Result<Found, V::Fault> {
+        let found = self.view.published(sequence)?;
+        if found == sequence {
+            self.words = self.view.cell(sequence)?;
+            return Ok(Found::Item);
+        }
+        Ok(if found < sequence { Found::Nothing } else { Found::Lapped })
+    }
+
+    #[inline]
+    fn step(&mut self, position: &mut Position, sequence: u64, taken: Taken) -> Step {
+        if sequence != position.next {
+            let passed = (position.next..sequence).rev().take(CELLS as usize);
+            position.skipped += passed.filter(|passed| self.kind_of(*passed) == Some(Kind::Frame)).count() as u64;
+        }
+        position.advance(sequence, taken.kind, taken.slot.is_none());
+        self.view.show_position(position);
+        if taken.kind == Kind::End {
+            self.discard(taken);
+            return Step::EndOfStream;
+        }
+        Step::Item(taken)
+    }
+
+    /// Item `sequence` is gone: goes on with one that is left. A newer sequence in the cell and a refused lease both mean
+    /// that `oldest` was raised above it before.
+    fn skip_lapped(&self, position: &mut Position, sequence: u64, lap: u32) -> Result<(), TakeError> {
+        let oldest = self.view.oldest().map_err(Into::into)?;
+        let head = self.view.head().map_err(Into::into)?;
+        if oldest > head.saturating_add(1) || oldest <= sequence {
+            return Err(Violation::Ring { oldest, head, expected: sequence }.into());
+        }
+        position.skip_to(if V::SKIPS_TO_NEWEST && lap > 0 { head.max(oldest) } else { oldest });
+        self.view.show_position(position);
+        Ok(())
+    }
+
+    fn contradiction(&self, expected: u64) -> TakeError {
+        match (self.view.oldest(), self.view.head()) {
+            (Ok(oldest), Ok(head)) => Violation::Ring { oldest, head, expected }.into(),
+            (Err(fault), _) | (_, Err(fault)) => fault.into(),
+        }
+    }
+
+    /// Takes a private copy, which is valid only if the item was not retired before the copy was done.
+    pub(super) fn read_copy(&mut self, sequence: u64) -> Result<Option<Taken>, TakeError> {
+        if !self.view.confirm(sequence, self.header.generation).map_err(Into::into)? {
+            return Ok(None);
+        }
+        let description = Description::check(&self.words, sequence, self.header.arena_bytes)?;
+        point!("snapshot.cell");
+        self.copied = self.view.copy(description.payload(), sequence)?;
+        self.meta = Some(self.view.copy(description.meta(), sequence)?);
+        self.update_caps(&description, sequence)?;
+        point!("snapshot.copied");
+        if !self.view.confirm(sequence, self.header.generation).map_err(Into::into)? {
+            self.caps = None;
+            return Ok(None);
+        }
+        if !self.view.is_whole() {
+            return Err(TakeError::Truncated);
+        }
+        self.item = description;
+        Ok(Some(Taken { kind: description.kind(), slot: None }))
+    }
+
+    /// Copies the caps when their number has changed.
+    pub(super) fn update_caps(&mut self, description: &Description, sequence: u64) -> Result<(), TakeError> {
+        let caps @ CapsRange { id, .. } = description.caps();
+        if id != 0 && self.caps.as_ref().is_none_or(|(known, _)| *known != id) {
+            self.caps = Some((id, self.view.copy(caps.whole(), sequence)?.into()));
+        }
+        Ok(())
+    }
+
+    fn has_news(&self, position: &Position) -> Result<bool, V::Fault> {
+        let sequence = self.target(position)?;
+        Ok(self.view.published(sequence)? >= sequence || self.is_closed())
+    }
+
+    /// The answer after this consumer lost its page.
+    fn lost_page(&self) -> Result<Step, TakeError> {
+        // After a clear no consumer owns a page, and another generation begins.
+        if self.is_other_generation() { Ok(Step::Nothing) } else { Err(TakeError::Expelled) }
+    }
+}
+
+impl<V: View> Reader for RingReader<V> {
+    fn take(&mut self, position: &mut Position) -> Result<Step, TakeError> {
+        if !self.view.is_attached() {
+            return self.lost_page();
+        }
+        let step = self.walk(position);
+        if !self.view.is_intact() {
+            return Err(TakeError::Truncated);
+        }
+        match step {
+            Err(TakeError::Truncated) => Err(TakeError::Truncated),
+            // What looked like a violation was the next generation.
+            Err(_) if self.is_other_generation() => Ok(Step::Nothing),
+            Err(_) if !self.view.is_attached() => Err(TakeError::Expelled),
+            Ok(Step::Item(taken)) if !self.view.is_attached() => {
+                position.lose(taken.kind);
+                self.discard(taken);
+                self.lost_page()
+            }
+            Ok(Step::Nothing) if !self.view.is_attached() => self.lost_page(),
+            step => step,
+        }
+    }
+
+    #[inline]
+    fn frame(&mut self, taken: Taken, gap: Gap) -> Frame {
+        let description = self.item;
+        let meta = self.meta.take().or_else(|| {
+            let range = description.meta();
+            (range.length > 0).then(|| self.view.copy(range, description.sequence()).unwrap_or_default())
+        });
+        let caps = (description.caps().id != 0).then(|| self.caps.as_ref().map(|(_, text)| text.clone())).flatten();
+        let payload = self.view.payload(&self.item, taken, &mut self.copied);
+        Frame::new(description, gap, payload, caps, meta.unwrap_or_default())
+    }
+
+    fn discard(&mut self, taken: Taken) {
+        self.meta = None;
+        drop(self.view.payload(&self.item, taken, &mut self.copied));
+    }
+
+    fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
+        // A region that cannot be read is news, too: the next take reports it.
+        self.view.sleep(&|| self.has_news(position).unwrap_or(true), event, seen, timeout)
+    }
+
+    /// `head` is stored after the cell, so a cell that lags behind it breaks the protocol, and this consumer would wait for
+    /// it in vain.
+    fn check_idle(&self, position: &Position) -> Result<(), TakeError> {
+        let sequence = self.target(position).map_err(Into::into)?;
+        // SYNC: frame-published
+        let head = self.view.head().map_err(Into::into)?;
+        let lags = head >= sequence && self.view.published(sequence).map_err(Into::into)? < sequence;
+        // Asked last: a new generation empties the cells.
+        if lags && !self.is_other_generation() { Err(self.contradiction(sequence)) } else { Ok(()) }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.view.state().is_ok_and(|state| state != STATE_LIVE) || self.is_other_generation()
+    }
+
+    fn stop_reading(&self) {
+        self.view.stop_reading();
+    }
+
+    fn access(&self) -> Access {
+        V::ACCESS
+    }
+
+    fn region(&self) -> &OpenRegion {
+        self.view.region()
+    }
+
+    fn header(&self) -> &RegionHeader {
+        &self.header
+    }
+
+    fn heartbeat(&self) -> u64 {
+        self.view.heartbeat()
+    }
+
+    fn beacon(&self) -> Option<(u64, u64)> {
+        self.view.beacon().filter(|(number, _)| *number != 0 && number.is_multiple_of(2))
+    }
+}

@@ -1,0 +1,176 @@
+//! Access by snapshots, for a consumer that trusts no peer and needs no right to write: frames are copied out with
+//! `pread`, so that a truncated file is an error, never a signal.
+//!
+//! A cell is read twice: once for its sequence, then whole, so that no word is older than the sequence; then `oldest`
+//! is read, so that no word is newer. The same look at `oldest` after the payload confirms the payload.
+
+use super::builder::Access;
+use super::frame::Payload;
+use super::ring_reader::{RingReader, TakeError, Taken, View};
+use crate::backend::{Event, OpenRegion, Poll, Wake};
+use crate::description::{Description, Range};
+use crate::layout::{self, Header};
+use crate::mapped::WakeWord;
+use crate::sync::{Ordering, fence};
+use std::io;
+use std::mem::offset_of;
+use std::time::{Duration, Instant};
+
+/// Until the producer has surely noticed that snapshot consumers exist, they look by the clock.
+const UNNOTICED: Duration = Duration::from_millis(600);
+const UNNOTICED_SLICE: Duration = Duration::from_millis(20);
+
+/// The view of a snapshot consumer.
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    region: OpenRegion,
+    wake: WakeWord,
+    since: Instant,
+    /// Waiting without a wake-up, where producer and consumer share no kernel.
+    poll: Option<Poll>,
+}
+
+/// The region's file ends before a word that was to be read.
+#[derive(Debug)]
+pub(super) struct Truncated;
+
+impl From<io::Error> for Truncated {
+    fn from(_: io::Error) -> Self {
+        Self
+    }
+}
+
+impl From<Truncated> for TakeError {
+    fn from(_: Truncated) -> Self {
+        Self::Truncated
+    }
+}
+
+impl Snapshots {
+    pub(super) fn new(region: OpenRegion, wake: WakeWord, poll: Option<Poll>) -> Self {
+        Self { region, wake, since: Instant::now(), poll }
+    }
+
+    /// From here on the producer has to notice this consumer.
+    pub(super) fn mark_attached(&mut self) {
+        self.since = Instant::now();
+    }
+
+    /// A word of the region.
+    pub(super) fn u64_at(&self, offset: usize) -> io::Result<u64> {
+        let mut bytes = [0; 8];
+        self.region.read_exact(&mut bytes, offset as u64)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// A word of the header, such that what is read after it is not older.
+    fn header_word(&self, offset: usize) -> Result<u64, Truncated> {
+        let word = self.u64_at(offset)?;
+        fence(Ordering::Acquire);
+        Ok(word)
+    }
+}
+
+impl View for Snapshots {
+    type Fault = Truncated;
+    const ACCESS: Access = Access::Snapshot;
+    const SKIPS_TO_NEWEST: bool = true;
+
+    fn region(&self) -> &OpenRegion {
+        &self.region
+    }
+
+    fn head(&self) -> Result<u64, Truncated> {
+        self.header_word(offset_of!(Header, head))
+    }
+
+    fn oldest(&self) -> Result<u64, Truncated> {
+        self.header_word(offset_of!(Header, oldest))
+    }
+
+    fn generation(&self) -> Result<u64, Truncated> {
+        self.header_word(offset_of!(Header, generation))
+    }
+
+    fn state(&self) -> Result<u32, Truncated> {
+        Ok(self.header_word(offset_of!(Header, state))? as u32)
+    }
+
+    fn heartbeat(&self) -> u64 {
+        self.u64_at(offset_of!(Header, heartbeat)).unwrap_or_default()
+    }
+
+    fn beacon(&self) -> Option<(u64, u64)> {
+        let read = |offset| self.header_word(offset).ok();
+        let number = read(offset_of!(Header, beacon_sequence))?;
+        let time = read(offset_of!(Header, beacon_monotonic_ns))?;
+        let again = read(offset_of!(Header, beacon_sequence))?;
+        (number == again).then_some((number, time))
+    }
+
+    fn published(&self, sequence: u64) -> Result<u64, Truncated> {
+        let found = self.u64_at(layout::cell_offset(sequence) as usize)?;
+        // SYNC: frame-published
+        fence(Ordering::Acquire);
+        Ok(found)
+    }
+
+    fn kind_word(&self, sequence: u64) -> Option<u64> {
+        self.u64_at(layout::cell_offset(sequence) as usize + layout::W_FLAGS_KIND * 8).ok()
+    }
+
+    fn cell(&self, sequence: u64) -> Result<[u64; 16], Truncated> {
+        let mut bytes = [0; layout::CELL_BYTES as usize];
+        self.region.read_exact(&mut bytes, layout::cell_offset(sequence))?;
+        Ok(layout::cell_words(&bytes))
+    }
+
+    fn confirm(&self, sequence: u64, generation: u64) -> Result<bool, Truncated> {
+        fence(Ordering::SeqCst);
+        const FROM: usize = offset_of!(Header, generation);
+        const TO: usize = offset_of!(Header, oldest) + 8;
+        let mut bytes = [0; TO - FROM];
+        self.region.read_exact(&mut bytes, FROM as u64)?;
+        let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at - FROM + i]));
+        Ok(word(FROM) == generation && word(TO - 8) <= sequence)
+    }
+
+    fn copy(&self, range: Range, sequence: u64) -> Result<Vec<u8>, TakeError> {
+        let (mut bytes, length) = (Vec::new(), range.length);
+        bytes.try_reserve_exact(length as usize).map_err(|_| TakeError::TooLarge { sequence, length })?;
+        bytes.resize(length as usize, 0);
+        if !bytes.is_empty() {
+            self.region.read_exact(&mut bytes, range.offset).map_err(|_| TakeError::Truncated)?;
+        }
+        Ok(bytes)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.region.is_whole()
+    }
+
+    fn read(ring: &mut RingReader<Self>, sequence: u64) -> Result<Option<Taken>, TakeError> {
+        ring.read_copy(sequence)
+    }
+
+    fn payload(&self, _item: &Description, _taken: Taken, copied: &mut Vec<u8>) -> Payload {
+        Payload::Owned(std::mem::take(copied))
+    }
+
+    fn sleep(&self, has_news: &dyn Fn() -> bool, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
+        if let Some(poll) = &self.poll {
+            return poll.wait(event, seen, timeout, has_news);
+        }
+        let Ok(expected) = self.u64_at(WakeWord::offset() as usize) else { return Wake::Fault };
+        fence(Ordering::SeqCst);
+        if has_news() {
+            return Wake::Signal;
+        }
+        let slice = (self.since.elapsed() < UNNOTICED).then_some(UNNOTICED_SLICE);
+        let limited = [timeout, slice].into_iter().flatten().min();
+        match self.region.wait(self.wake.address(), expected as u32, (event, seen), limited) {
+            Wake::Timeout if limited != timeout => Wake::Signal,
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What a producer writes into the header.
+
+use super::settings::Settings;
+use crate::backend;
+use crate::layout;
+use crate::mapped::Memory;
+use crate::sync::{Ordering, fence};
+
+/// The constants, the settings, and last the state.
+pub(super) fn go_live(memory: &Memory, settings: &Settings) {
+    fill_constants(memory, settings);
+    memory.header().state.store(layout::STATE_LIVE, Ordering::Release);
+}
+
+/// The constants and the settings: they show that a producer is alive; the region exists when the state says so.
+pub(super) fn fill_constants(memory: &Memory, settings: &Settings) {
+    let header = memory.header();
+    let relaxed = Ordering::Relaxed;
+    header.version.store(layout::VERSION, relaxed);
+    header.header_bytes.store(size_of::<layout::Header>() as u32, relaxed);
+    header.region_bytes.store(settings.bytes, relaxed);
+    header.ring_offset.store(layout::RING_OFFSET, relaxed);
+    header.pages_offset.store(layout::PAGES_OFFSET, relaxed);
+    header.arena_offset.store(layout::ARENA_OFFSET, relaxed);
+    header.arena_bytes.store(layout::arena_bytes(settings.bytes).unwrap_or_default(), relaxed);
+    header.cells.store(layout::CELLS as u32, relaxed);
+    header.cell_bytes.store(layout::CELL_BYTES as u32, relaxed);
+    header.pages.store(layout::PAGES as u32, relaxed);
+    header.page_stride.store(layout::SECTION as u32, relaxed);
+    header.max_leases.store(settings.max_leases, relaxed);
+    header.history.store(settings.history, relaxed);
+    let lease_ms = if settings.keep_region { settings.lease_time.as_millis() as u32 } else { 0 };
+    header.lease_ms.store(lease_ms, relaxed);
+    header.kept.store(settings.kept(), relaxed);
+    header.full_policy.store(settings.policy.code(), relaxed);
+    header.producer_pid.store(backend::process_id(), relaxed);
+    header.clock.store(backend::clock_name(), relaxed);
+    header.created_ns.store(backend::realtime_ns(), relaxed);
+    // The one of the generation before may be of another clock.
+    renew_beacon(memory, backend::monotonic_ns(), header.head.load(relaxed));
+    // Written last: a peer that sees it finds everything above.
+    header.magic.store(layout::MAGIC, Ordering::Release);
+}
+
+/// A sequence lock: readers skip a beacon whose number is odd or changes while they read.
+pub(super) fn renew_beacon(memory: &Memory, now: u64, head: u64) {
+    let header = memory.header();
+    let number = header.beacon_sequence.load(Ordering::Relaxed);
+    header.beacon_sequence.store(number | 1, Ordering::Relaxed);
+    fence(Ordering::Release);
+    header.beacon_monotonic_ns.store(now, Ordering::Relaxed);
+    header.beacon_realtime_ns.store(backend::realtime_ns(), Ordering::Relaxed);
+    header.beacon_head.store(head, Ordering::Relaxed);
+    header.beacon_sequence.store((number | 1).wrapping_add(1), Ordering::Release);
+}

@@ -1,0 +1,214 @@
+//! Making free space, as the policy for a full region has it.
+
+use super::ledger::Record;
+use super::lifecycle::Phase;
+use super::reservation::Reservation;
+use super::settings::FullPolicy;
+use super::shared::{Inner, Shared};
+use crate::error::SendError;
+use crate::kill_points::point;
+use crate::layout;
+use crate::protocol;
+use crate::sync::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Unread frames above which a blocked producer lets its consumers work for a moment.
+const BACKLOG: u64 = 256;
+const BACKLOG_NAP: Duration = Duration::from_micros(50);
+/// Fresh payload after which read frames are retired before the next reservation: small enough that the memory of
+/// large frames is used again while it is warm, large enough that small frames share the cost.
+const COLLECT_AFTER: u64 = 256 * 1024;
+/// Longest sleep of a blocked producer before it looks at consumers other than the one it waits for.
+const SPACE_SLICE: Duration = Duration::from_millis(10);
+
+impl Shared {
+    /// Memory for a frame as the policy has it: under `block` this waits. A failure counts as a dropped frame.
+    pub(super) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, SendError> {
+        let result = self.reserve_uncounted(bytes);
+        match result {
+            Err(SendError::Full { .. } | SendError::Recovering | SendError::TimedOut { .. }) => {
+                self.count_dropped_newest();
+            }
+            Err(SendError::TooLarge { .. }) => self.count_too_large(),
+            _ => {}
+        }
+        result
+    }
+
+    /// As [`reserve`](Self::reserve) for what is not a frame.
+    pub(super) fn reserve_uncounted(self: &Arc<Self>, bytes: u64) -> Result<Reservation, SendError> {
+        self.retry(bytes, || self.try_reserve(bytes))
+    }
+
+    /// Memory for `bytes` without ever waiting.
+    pub(super) fn try_reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, SendError> {
+        if let Some(reservation) = self.reserve_free(bytes)? {
+            return Ok(reservation);
+        }
+        // Each step and the attempt after it are apart, because what a step drops may be the very reservations that
+        // free space. Consumers may take a lease in between: then the last step is tried again.
+        for step in 0..6 {
+            if !self.with(|inner| self.free_space(inner, step, bytes)) {
+                break;
+            }
+            if let Some(reservation) = self.grant(&mut self.lock(), bytes)? {
+                return Ok(reservation);
+            }
+        }
+        Err(SendError::Full { bytes })
+    }
+
+    /// One step towards free space; false when there is no hope.
+    fn free_space(&self, inner: &mut Inner, step: u32, bytes: u64) -> bool {
+        // In a kept region the next producer may write from the end of this one on.
+        let is_closed = self.phase() >= Phase::Closed;
+        if is_closed || self.advance_lifecycle(inner).is_err() || self.reap_before_drop(inner).is_err() {
+            return false;
+        }
+        if step == 0 {
+            inner.ledger.collect(&self.memory);
+            return true;
+        }
+        let limit = self.expendable(inner);
+        inner.ledger.drop_for_bytes(&self.memory, bytes, limit)
+    }
+
+    /// The usual case: there is free space. Now and then retires what was read, so that its memory is used while warm.
+    fn reserve_free(self: &Arc<Self>, bytes: u64) -> Result<Option<Reservation>, SendError> {
+        let granted = self.with(|inner| {
+            if !inner.ledger.extents.could_hold(bytes) {
+                self.enter(inner)?;
+                return Err(SendError::TooLarge { bytes, arena: self.arena });
+            }
+            if inner.fresh >= COLLECT_AFTER {
+                self.enter(inner)?;
+                inner.fresh = 0;
+                inner.ledger.collect(&self.memory);
+                if inner.ledger.has_dropped() {
+                    // Let the memory that they kept come back first.
+                    return Ok(None);
+                }
+            }
+            self.grant(inner, bytes)
+        })?;
+        let granted = match granted {
+            None => self.grant(&mut self.lock(), bytes)?,
+            granted => granted,
+        };
+        point!("reserve.taken");
+        Ok(granted)
+    }
+
+    /// Free memory, if there is so much in one piece.
+    fn grant(self: &Arc<Self>, inner: &mut Inner, bytes: u64) -> Result<Option<Reservation>, SendError> {
+        let epoch = self.enter(inner)?;
+        let (id, offset) = match bytes {
+            0 => (None, layout::ARENA_OFFSET),
+            _ => match inner.ledger.extents.reserve(bytes) {
+                Some((id, offset)) => (Some(id), offset),
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(Reservation::new(self.clone(), id, offset, bytes, epoch)))
+    }
+
+    /// Frames below this may be dropped for free space: all under `drop-oldest`, else those that every consumer has read.
+    pub(super) fn expendable(&self, inner: &mut Inner) -> u64 {
+        match self.settings.policy {
+            FullPolicy::DropOldest => inner.ledger.next(),
+            FullPolicy::DropNewest | FullPolicy::Block { .. } => inner.ledger.read_by_all(&self.memory),
+        }
+    }
+
+    /// Repeats `attempt` while it finds no free space, sleeping in between, if the policy is to block.
+    #[inline]
+    pub(super) fn retry<T>(
+        &self,
+        bytes: u64,
+        mut attempt: impl FnMut() -> Result<T, SendError>,
+    ) -> Result<T, SendError> {
+        let first = attempt();
+        match self.settings.policy {
+            FullPolicy::Block { timeout } if is_full(&first) => self.retry_blocking(bytes, timeout, attempt),
+            _ => first,
+        }
+    }
+
+    fn retry_blocking<T>(
+        &self,
+        bytes: u64,
+        timeout: Option<Duration>,
+        mut attempt: impl FnMut() -> Result<T, SendError>,
+    ) -> Result<T, SendError> {
+        let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
+        loop {
+            if self.is_cancelled() {
+                return Err(SendError::Cancelled);
+            }
+            if self.has_backlog() {
+                // So many frames wait that no consumer runs dry: let it free more than one.
+                std::thread::sleep(BACKLOG_NAP);
+            }
+            let expected = self.space_words();
+            self.set_waiting(true);
+            // Asked before the last attempt: space that was freed in time counts.
+            let is_late = deadline.is_some_and(|d| Instant::now() >= d);
+            let again = attempt();
+            let is_done = !is_full(&again);
+            let hopeless = expected.is_empty() && !self.is_recovering();
+            match () {
+                () if is_done || hopeless || is_late => {}
+                () if expected.is_empty() => std::thread::sleep(SPACE_SLICE),
+                () => self.region.wait_for_space(&expected, SPACE_SLICE),
+            }
+            self.set_waiting(false);
+            if is_done || hopeless {
+                return again;
+            }
+            if is_late {
+                return Err(SendError::TimedOut { bytes });
+            }
+        }
+    }
+
+    /// Says whether consumers have to signal what they give back.
+    fn set_waiting(&self, waits: bool) {
+        let inner = self.lock();
+        let word = &self.memory.header().producer_waits;
+        match waits {
+            _ if !self.is_mine(&inner) => {}
+            true => protocol::announce_need(word),
+            false => word.store(0, Ordering::Relaxed),
+        }
+    }
+
+    /// The words by which consumers report freed space, with their values; none when no consumer can free any.
+    fn space_words(&self) -> Vec<(&AtomicU32, u32)> {
+        let mut inner = self.lock();
+        let active = |page: &layout::Page| page.claimed.load(Ordering::Acquire) != layout::FREE;
+        let words = inner.ledger.pages(&self.memory).filter(|(_, page)| active(page)).map(|(_, page)| &page.space);
+        words.map(|word| (word, word.load(Ordering::Acquire))).collect()
+    }
+
+    fn has_backlog(&self) -> bool {
+        let mut inner = self.lock();
+        let next = inner.ledger.next();
+        next - inner.ledger.read_by_all(&self.memory) >= BACKLOG
+    }
+
+    /// Frees what belongs to a record that was never published.
+    pub(super) fn give_back(&self, record: Record) {
+        let mut inner = self.lock();
+        for id in [record.payload, record.meta].into_iter().flatten() {
+            inner.ledger.extents.drop_use(id);
+        }
+        drop(inner);
+        drop(record.keep);
+    }
+}
+
+/// Whether an attempt may succeed later.
+fn is_full<T>(result: &Result<T, SendError>) -> bool {
+    matches!(result, Err(SendError::Full { .. } | SendError::Recovering))
+}

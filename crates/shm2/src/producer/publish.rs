@@ -1,0 +1,159 @@
+//! Publishing: fills the next cell of the ring, makes it visible, wakes consumers that sleep.
+
+use super::extents::ExtentId;
+use super::header_writer::renew_beacon;
+use super::ledger::{Keep, Record};
+use super::lifecycle::Epoch;
+use super::shared::{CurrentCaps, Inner, Shared};
+use crate::backend;
+use crate::description::{CapsRange, FrameInfo, Item, Kind, Range};
+use crate::error::SendError;
+use crate::kill_points::point;
+use crate::layout;
+use crate::protocol;
+use crate::sync::Ordering;
+
+/// How often locks of consumers are probed when nothing else asks for it.
+const PROBE_EVERY_NS: u64 = 250_000_000;
+
+/// One item on its way into the ring, with the extents that it uses.
+pub(super) struct Draft<'a> {
+    pub(super) kind: Kind,
+    pub(super) info: &'a FrameInfo,
+    pub(super) payload: (Range, Option<ExtentId>),
+    pub(super) meta: (Range, Option<ExtentId>),
+    pub(super) keep: Option<Keep>,
+    /// In which generation its bytes were written, if it has any.
+    pub(super) epoch: Option<Epoch>,
+}
+
+impl<'a> Draft<'a> {
+    /// An item without bytes.
+    pub(super) fn new(kind: Kind, info: &'a FrameInfo) -> Self {
+        let none = (Range::default(), None);
+        Self { kind, info, payload: none, meta: none, keep: None, epoch: None }
+    }
+
+    fn into_record(self, sequence: u64, caps: Option<ExtentId>) -> Record {
+        let Self { kind, payload, meta, keep, .. } = self;
+        Record { sequence, kind, payload: payload.1, caps, meta: meta.1, keep }
+    }
+}
+
+impl Shared {
+    /// Publishes one item, for which it waits for a ring cell as the policy has it.
+    pub(super) fn publish(&self, draft: Draft<'_>) -> Result<u64, SendError> {
+        let (kind, bytes) = (draft.kind, draft.payload.0.length);
+        let mut draft = Some(draft);
+        let result = self.retry(bytes, || self.with(|inner| self.publish_now(inner, &mut draft)));
+        let result = result.and_then(|sequence| self.check().map(|()| sequence));
+        if let (Err(error), Some(draft)) = (&result, draft) {
+            self.give_back(draft.into_record(0, None));
+            if !matches!(error, SendError::Cancelled) && kind == Kind::Frame {
+                self.count_dropped_newest();
+            }
+        }
+        result
+    }
+
+    /// Takes the draft when it succeeds.
+    #[inline]
+    fn publish_now(&self, inner: &mut Inner, draft: &mut Option<Draft<'_>>) -> Result<u64, SendError> {
+        self.advance_lifecycle(inner)?;
+        if !inner.ledger.has_cell() {
+            self.make_cell(inner)?;
+        }
+        // `retry` ends at the first success.
+        let Some(Draft { kind, payload: (payload, _), epoch, .. }) = draft else { return Err(SendError::Closed) };
+        let bytes = payload.length;
+        if epoch.is_some_and(|epoch| epoch != inner.lifecycle.epoch()) {
+            return Err(SendError::Cleared { bytes });
+        }
+        if *kind == Kind::End && inner.ledger.has_ended() {
+            // One end is enough, and is all that there is always a cell for.
+            return Ok(inner.ledger.next() - 1);
+        }
+        if !inner.ledger.has_cell() && *kind != Kind::End {
+            return Err(SendError::Full { bytes });
+        }
+        let Some(draft) = draft.take() else { return Err(SendError::Closed) };
+        Ok(self.fill(inner, draft))
+    }
+
+    #[cold]
+    fn make_cell(&self, inner: &mut Inner) -> Result<(), SendError> {
+        inner.ledger.collect(&self.memory);
+        if !inner.ledger.has_cell() {
+            self.reap_before_drop(inner)?;
+            inner.ledger.collect(&self.memory);
+        }
+        if !inner.ledger.has_cell() {
+            let limit = self.expendable(inner);
+            inner.ledger.drop_for_cell(&self.memory, limit);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn fill(&self, inner: &mut Inner, draft: Draft<'_>) -> u64 {
+        let sequence = inner.ledger.next();
+        let (caps, caps_extent) = match inner.caps {
+            Some(CurrentCaps { range, extent }) => (range, extent),
+            None => (CapsRange::default(), None),
+        };
+        if let Some(id) = caps_extent {
+            inner.ledger.extents.add_use(id);
+        }
+        let cell = self.memory.cell(sequence);
+        let (payload, meta, published_ns) = (draft.payload.0, draft.meta.0, backend::monotonic_ns());
+        Item { kind: draft.kind, payload, meta, caps, published_ns, info: draft.info }.store(cell);
+        point!("publish.cell");
+        protocol::publish(&cell.words[layout::W_SEQUENCE], sequence);
+        point!("publish.sequence");
+        // SYNC: frame-published
+        self.memory.header().head.store(sequence, Ordering::Release);
+        point!("publish.head");
+        inner.ledger.push(draft.into_record(sequence, caps_extent));
+        inner.fresh += payload.length;
+        self.wake_sleepers(inner, published_ns);
+        point!("publish.woken");
+        sequence
+    }
+
+    #[inline]
+    fn wake_sleepers(&self, inner: &mut Inner, now: u64) {
+        let sleepers = inner.ledger.sleepers(&self.memory);
+        let has_woken = sleepers != 0 || inner.ledger.snapshots;
+        if has_woken {
+            inner.stats.wakes += 1;
+            self.wake(sleepers);
+        }
+        self.check_periodically(inner, now);
+        if inner.ledger.snapshots && !has_woken {
+            // Snapshot consumers that came since the last check may sleep already.
+            self.wake(0);
+        }
+    }
+
+    /// Wakes the consumers of `pages`, a bit each, and snapshot consumers.
+    pub(super) fn wake(&self, pages: u64) {
+        let word = &self.memory.header().wake;
+        // Relaxed: this producer alone writes the word; the futex call orders it.
+        word.store(word.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        self.region.wake(word, pages);
+    }
+
+    /// What is due by time: dead consumers, presence of snapshot consumers, the beacon.
+    #[inline]
+    fn check_periodically(&self, inner: &mut Inner, now: u64) {
+        if now.saturating_sub(inner.last_probe) >= PROBE_EVERY_NS {
+            self.reap(inner);
+            inner.last_probe = now;
+        }
+        let is_due = now.saturating_sub(inner.last_beacon) >= self.settings.beacon.as_nanos() as u64;
+        if is_due && self.is_mine(inner) {
+            inner.last_beacon = now;
+            renew_beacon(&self.memory, now, inner.ledger.next() - 1);
+        }
+    }
+}
