@@ -9,7 +9,7 @@ use super::producer_liveness::FirstHeartbeat;
 use super::ring_reader::{Reader, RingReader, View};
 use super::snapshots::Snapshots;
 use super::start::Start;
-use crate::backend::{self, OpenRegion, Poll};
+use crate::backend::{self, ConsumerRegion, OpenRegion, Poll};
 use crate::error::AttachError;
 use crate::header::{FIXED, RawHeader, RegionHeader};
 use crate::heartbeat::{self, Beat};

@@ -1,6 +1,6 @@
 //! Taking a consumer page.
 
-use crate::backend::OpenRegion;
+use crate::backend::{ConsumerRegion, OpenRegion};
 use crate::error::AttachError;
 use crate::header::RegionHeader;
 use crate::layout;

@@ -8,7 +8,7 @@ use super::frame::Payload;
 use super::ownership::{Heartbeating, Leased, Ownership};
 use super::position::Position;
 use super::ring_reader::{RingReader, TakeError, Taken, View};
-use crate::backend::{Event, OpenRegion, Poll, Wake};
+use crate::backend::{ConsumerRegion, Event, OpenRegion, Poll, Wake};
 use crate::description::{Description, Range};
 use crate::heartbeat::{self, Beat};
 use crate::kill_points::point;

@@ -20,7 +20,7 @@ pub use frame::Frame;
 pub use overview::Overview;
 pub use start::Start;
 
-use crate::backend::{Event, Identity, ProducerWatch};
+use crate::backend::{AwaitProducer, ConsumerRegion, Event, Identity, ProcessEvent, ProducerWatch};
 use crate::description::Kind;
 use crate::error::{AttachError, ReceiveError, SpecError};
 use crate::layout;

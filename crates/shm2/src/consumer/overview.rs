@@ -1,7 +1,7 @@
 //! Looking at a region without attaching to it: its producer notices nothing.
 
 use super::attach::open_header;
-use crate::backend::OpenRegion;
+use crate::backend::{ConsumerRegion, OpenRegion};
 use crate::description::Description;
 use crate::error::{AttachError, SpecError};
 use crate::layout::{self, Header, STATE_LIVE};

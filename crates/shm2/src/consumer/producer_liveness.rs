@@ -5,7 +5,7 @@
 //! lease time, and a consumer attaches only after it saw it change.
 
 use super::ring_reader::Reader;
-use crate::backend::Watch;
+use crate::backend::{ChangeWatch, ConsumerRegion, Watch};
 use crate::error::AttachError;
 use crate::header::RegionHeader;
 use crate::heartbeat::Observed;

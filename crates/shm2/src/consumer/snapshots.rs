@@ -7,7 +7,7 @@
 use super::builder::Access;
 use super::frame::Payload;
 use super::ring_reader::{RingReader, TakeError, Taken, View};
-use crate::backend::{Event, OpenRegion, Poll, Wake};
+use crate::backend::{ConsumerRegion, Event, OpenRegion, Poll, Wake};
 use crate::description::{Description, Range};
 use crate::layout::{self, Header};
 use crate::mapped::WakeWord;

@@ -23,6 +23,7 @@ pub use handle::{Handle, ProducerStats};
 pub use reservation::Reservation;
 pub use settings::FullPolicy;
 
+use crate::backend::{ProcessEvent, ProducerRegion};
 use crate::description::{CapsRange, FrameInfo, Kind, Range};
 use crate::error::{CreateError, SendError, SpecError};
 use crate::layout;

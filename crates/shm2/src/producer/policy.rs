@@ -5,6 +5,7 @@ use super::lifecycle::Phase;
 use super::reservation::Reservation;
 use super::settings::FullPolicy;
 use super::shared::{Inner, Shared};
+use crate::backend::ProducerRegion;
 use crate::error::SendError;
 use crate::kill_points::point;
 use crate::layout;

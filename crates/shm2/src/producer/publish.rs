@@ -5,7 +5,7 @@ use super::header_writer::renew_beacon;
 use super::ledger::{Keep, Record};
 use super::lifecycle::Epoch;
 use super::shared::{CurrentCaps, Inner, Shared};
-use crate::backend;
+use crate::backend::{self, ProducerRegion};
 use crate::description::{CapsRange, FrameInfo, Item, Kind, Range};
 use crate::error::SendError;
 use crate::kill_points::point;

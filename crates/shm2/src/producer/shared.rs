@@ -5,7 +5,7 @@ use super::extents::ExtentId;
 use super::ledger::Ledger;
 use super::lifecycle::{Epoch, Lifecycle, Phase};
 use super::settings::Settings;
-use crate::backend::{Event, OwnedRegion, Watch};
+use crate::backend::{Event, OwnedRegion, ProcessEvent, ProducerRegion, Watch};
 use crate::description::CapsRange;
 use crate::error::SendError;
 use crate::heartbeat::{self, Beat};

@@ -7,7 +7,7 @@
 
 use super::kvmfr;
 use crate::backend::Identity;
-use crate::backend::linux::existing_file::ExistingFile;
+use crate::backend::linux::existing_file::read_header;
 use crate::backend::linux::mapping::Mapping;
 use crate::error::CreateError;
 use crate::error::DeviceError;
@@ -66,7 +66,7 @@ impl DeviceMemory {
 
     /// A device is there for regions, whatever stood in it; a file may be anything.
     pub(crate) fn check_adoptable(&self, path: &Path) -> Result<(), CreateError> {
-        if self.is_file { ExistingFile::read(&self.fd, path)?.check_adoptable(self.bytes, path) } else { Ok(()) }
+        if self.is_file { read_header(&self.fd, path)?.check_inheritable(self.bytes, path) } else { Ok(()) }
     }
 
     pub(crate) fn map(&self, offset: u64, bytes: usize, writable: bool) -> io::Result<Mapping> {

@@ -5,7 +5,7 @@
 //! by now.
 
 use super::create::{create_error, locked};
-use super::existing_file::ExistingFile;
+use super::existing_file::read_header;
 use super::fork::keep_from_children;
 use super::lock::{self, Byte, Kind};
 use super::producer_region::OwnedRegion;
@@ -99,7 +99,7 @@ fn prepare(region: &OwnedRegion, bytes: u64) -> Result<u64, CreateError> {
     let stat = fstat(fd).map_err(|e| create_error("look at", path, e))?;
     let bytes = if stat.st_size == 0 { bytes } else { stat.st_size as u64 };
     layout::arena_bytes(bytes).ok_or_else(|| CreateError::FileSize { path: path.into(), bytes })?;
-    ExistingFile::read(fd, path)?.check_adoptable(bytes, path)?;
+    read_header(fd, path)?.check_inheritable(bytes, path)?;
     let missing = reserved_ranges(bytes).map(|(_, n)| n).sum::<u64>().saturating_sub(stat.st_blocks as u64 * 512);
     if missing > 0 {
         refuse_too_large(path, missing)?;
@@ -146,7 +146,7 @@ fn regular_file(fd: &OwnedFd, path: &Path) -> Result<Stat, CreateError> {
 
 /// Only a region that is not kept, or an empty file, which may have been prepared for a region, is removed.
 fn refuse_foreign(old: &OwnedFd, path: &Path, bytes: u64) -> Result<(), CreateError> {
-    let existing = ExistingFile::read(old, path)?;
+    let existing = read_header(old, path)?;
     if existing.is_kept() {
         return Err(CreateError::Kept { path: path.into() });
     }

@@ -6,6 +6,7 @@
 //! it is written here.
 
 use super::Phase;
+use crate::backend::{ProcessEvent, ProducerRegion};
 use crate::kill_points::point;
 use crate::producer::shared::{Inner, Shared};
 use crate::protocol;
