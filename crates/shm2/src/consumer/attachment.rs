@@ -6,7 +6,7 @@ use super::frame::Frame;
 use super::position::Position;
 use super::producer_liveness::ProducerLiveness;
 use super::ring_reader::{Reader, TakeError};
-use crate::backend::{self, ConsumerRegion, ProcessEvent, Wake};
+use crate::backend::{self, ProcessEvent, Wake};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 

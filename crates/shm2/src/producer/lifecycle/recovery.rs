@@ -7,7 +7,7 @@
 
 use super::takeover::shown_lease_time;
 use super::{Action, Epoch, Found, LOOK, Phase, claims};
-use crate::backend::{self, ProcessEvent, ProducerRegion};
+use crate::backend::{self, ProcessEvent};
 use crate::error::SendError;
 use crate::heartbeat::{self, Beat};
 use crate::layout::{self, CELLS, W_SEQUENCE};
