@@ -1,74 +1,75 @@
-//! What can go wrong.
+//! Errors of the ring.
 
-/// A ring that cannot be used as it is given.
+/// Memory that cannot be used as a ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttachError {
-    /// Not one element fits.
-    #[error("a ring in {bytes} bytes has no room for an element: it needs {needed}")]
+    /// The memory is too small for one element.
+    #[error("{bytes} bytes are too few for a ring: one element needs {needed}")]
     TooSmall {
-        /// Bytes that there are.
+        /// Size of the memory in bytes.
         bytes: usize,
-        /// Bytes for one element.
+        /// Bytes needed for one element.
         needed: usize,
     },
-    /// The memory does not begin where a word or an element can stand.
-    #[error("the ring's memory begins at an address that is no multiple of {alignment}")]
+    /// The address of the memory does not fit the alignment of the words and elements.
+    #[error("the address of the ring's memory is not a multiple of {alignment}")]
     Unaligned {
-        /// What the address must be a multiple of.
+        /// Required alignment in bytes.
         alignment: usize,
     },
-    /// Elements of no size.
-    #[error("elements of a ring need a size")]
+    /// The element type has size 0.
+    #[error("the elements of a ring must have a size")]
     ZeroSized,
-    /// The words do not describe a ring.
+    /// The words in the memory do not describe a ring.
     #[error(transparent)]
     Corrupt(#[from] Corrupt),
 }
 
-/// The peer wrote a count that cannot be.
+/// The peer wrote an impossible count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Corrupt {
-    /// The sender's.
+    /// The sender's count is below its last value, or more than `capacity` above the receiver's.
     #[error(
-        "the sender says that {written} elements were sent, after {seen}, with {read} taken and room for {capacity}"
+        "the sender's count of elements is {written}, its last value was {seen}, {read} were taken, and the capacity \
+         is {capacity}"
     )]
     Written {
-        /// What it says.
+        /// The count as read now.
         written: u64,
-        /// What it said before.
+        /// The count as read before.
         seen: u64,
-        /// Elements taken.
+        /// Elements taken so far.
         read: u64,
-        /// Elements of the ring.
+        /// Capacity of the ring in elements.
         capacity: usize,
     },
-    /// The receiver's.
-    #[error("the receiver says that {read} elements were taken, after {seen}, of {written} that were sent")]
+    /// The receiver's count is below its last value, or above the sender's.
+    #[error("the receiver's count of elements is {read}, its last value was {seen}, and {written} were sent")]
     Read {
-        /// What it says.
+        /// The count as read now.
         read: u64,
-        /// What it said before.
+        /// The count as read before.
         seen: u64,
-        /// Elements sent.
+        /// Elements sent so far.
         written: u64,
     },
 }
 
-/// A step of a sender or receiver that failed; it changed nothing.
+/// A step of a sender or receiver that failed. The ring is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RingError {
-    /// The peer's fault.
+    /// The peer broke the protocol.
     #[error(transparent)]
     Corrupt(#[from] Corrupt),
-    /// The caller's: it used, or asked for, more than there can be.
+    /// The caller used, or requested, more elements than possible.
     #[error("{count} elements are too many at once: {available} are possible")]
     TooMany {
-        /// What it said.
+        /// Elements used or requested.
         count: usize,
-        /// What there was.
+        /// Elements possible: the capacity, or what was passed to the closure.
         available: usize,
     },
 }

@@ -1,19 +1,21 @@
-//! Bytes of a ring. All words are little-endian where two machines could meet; on one they are the machine's own.
+//! Layout of a ring in memory. All words have the machine's byte order: both sides run on one machine.
 //!
 //! | offset | type | name | meaning |
 //! |---|---|---|---|
-//! | 0 | u64 | written | elements that were sent so far; the sender writes it |
-//! | 128 | u64 | read | elements that were taken so far; the receiver writes it |
-//! | 256 | u32 | receiver_waits | 1: the receiver asks for a signal. It sets it, the sender takes it back |
-//! | 384 | u32 | sender_waits | 1: the sender asks for a signal. It sets it, the receiver takes it back |
-//! | 512 | T | elements | `capacity` of them; number `n` since the start stands at `n mod capacity` |
+//! | 0 | u64 | written | elements sent so far; written by the sender |
+//! | 128 | u64 | read | elements taken so far; written by the receiver |
+//! | 256 | u32 | receiver_waits | request word of the receiver: 0 none, 1 a signal is requested, 2 it polls |
+//! | 384 | u32 | sender_waits | request word of the sender, with the same values |
+//! | 512 | T | elements | `capacity` of them; element number `n` since the start is at index `n mod capacity` |
 //!
-//! Memory of zeros is an empty ring. The counts are never reset; nobody lives to see 2^64 elements. Each word has 128 bytes of its own,
-//! because CPUs fetch lines in pairs.
+//! A request word is set by its own side; the other side resets a 1 to 0 when it answers with a signal.
+//!
+//! Memory of zeros is an empty ring. The counts are never reset: at 10^9 elements a second, 2^64 elements take 584
+//! years. Each word has 128 bytes of its own, because CPUs prefetch cache lines in pairs.
 
 use crate::sync::{AtomicU32, AtomicU64};
 
-/// The words that both sides use.
+/// The words that both sides access.
 #[repr(C)]
 pub(crate) struct Words {
     pub(crate) written: AtomicU64,
@@ -26,10 +28,10 @@ pub(crate) struct Words {
     pad3: [u32; 31],
 }
 
-/// Bytes before the first element.
+/// Offset of the first element in bytes.
 pub const ELEMENTS_OFFSET: usize = 512;
 
-/// Bytes of memory for a ring of `capacity` elements. `None` when that is more than memory can be.
+/// Size in bytes of the memory for a ring of `capacity` elements of type `T`. `None` when it exceeds `usize::MAX`.
 ///
 /// ```
 /// assert_eq!(shm2_ring::channel_bufsize::<u16>(100), Some(512 + 200));

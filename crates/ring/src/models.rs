@@ -1,16 +1,16 @@
-//! loom models of the ring's steps.
+//! loom models of the ring's protocol steps.
 //!
 //! Run with `RUSTFLAGS="--cfg loom" cargo test -p shm2-ring --release --lib models`.
 //!
-//! Each model runs as it is and must pass, then with one fence left out and must fail.
+//! Each model must pass unchanged. The model of the signals must fail when one fence is left out.
 //!
 //! # Safety
-//! The only unsafe code reads and writes loom's cells, which report any access that could overlap another.
+//! Unsafe code only reads and writes loom's cells. loom reports overlapping accesses.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "access to loom's cells, see the head of this file")]
 
-use crate::protocol::{Site, ask, observe, poll, publish, take_back};
-use crate::sync::{AtomicU32, AtomicU64};
+use crate::protocol::{declare_polling, observe, publish, request_signal, withdraw_request};
+use crate::sync::{AtomicU32, AtomicU64, Site};
 use core::cell::Cell;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) fn weakened() -> Option<Site> {
     WEAKENED.get()
 }
 
-/// loom runs every model thread on the calling OS thread, so a thread-local reaches all of them.
+/// loom runs all threads of a model on the calling OS thread, so a thread-local applies to all of them.
 fn run(weaken: Option<Site>, model: fn()) {
     WEAKENED.set(weaken);
     let mut builder = loom::model::Builder::new();
@@ -34,7 +34,7 @@ fn run(weaken: Option<Site>, model: fn()) {
 fn fails(site: Site, model: fn()) {
     let outcome = panic::catch_unwind(|| run(Some(site), model));
     WEAKENED.set(None);
-    assert!(outcome.is_err(), "the model passes without the fence {site:?}: it proves nothing");
+    assert!(outcome.is_err(), "the model passes without the fence {site:?}, so it does not test that fence");
 }
 
 /// A ring of one element.
@@ -56,7 +56,7 @@ fn ring() -> Arc<Ring> {
     })
 }
 
-/// Three elements through one slot, by two sides that look again and again; the sender says so.
+/// Three elements pass through one slot between two polling sides; the sender declares that it polls.
 fn exchange() {
     const COUNT: u64 = 3;
     let ring = ring();
@@ -64,12 +64,12 @@ fn exchange() {
     let mut polls = false;
     let sending = thread::spawn(move || {
         let mut polls = false;
-        poll(&r.sender_waits);
+        declare_polling(&r.sender_waits);
         for written in 0..COUNT {
             while observe(&r.read) < written {
                 thread::yield_now();
             }
-            // SAFETY: loom checks that nobody reads the slot meanwhile; that is the point of the model.
+            // SAFETY: loom checks that no other thread reads the slot meanwhile; the model tests this.
             r.slot.with_mut(|p| unsafe { *p = written });
             assert!(!publish(&r.written, written + 1, &r.waits, &mut polls));
         }
@@ -78,7 +78,7 @@ fn exchange() {
         while observe(&ring.written) <= read {
             thread::yield_now();
         }
-        // SAFETY: loom checks that nobody writes the slot meanwhile.
+        // SAFETY: loom checks that no other thread writes the slot meanwhile.
         let value = ring.slot.with(|p| unsafe { *p });
         assert_eq!(value, read);
         assert!(!publish(&ring.read, read + 1, &ring.sender_waits, &mut polls));
@@ -86,8 +86,8 @@ fn exchange() {
     sending.join().unwrap();
 }
 
-/// One side waits for the other's count, which moves twice. It must not sleep unless a signal comes, and for one asking
-/// there is one signal at most. Both directions take these very steps.
+/// One side waits for the other's count, which advances twice. It must not sleep without a later signal, and one request
+/// causes at most one signal. Both directions use the same steps.
 fn wait() {
     let ring = ring();
     let r = ring.clone();
@@ -95,19 +95,19 @@ fn wait() {
         let mut polls = false;
         (1..=2u64).filter(|count| publish(&r.written, *count, &r.waits, &mut polls)).count()
     });
-    let (mut asked, mut sleeps) = (0, false);
+    let (mut requests, mut sleeps) = (0, false);
     if observe(&ring.written) == 0 {
-        ask(&ring.waits);
-        asked = 1;
-        // It goes on at once if there is something after all, and takes the asking back unless the other side took it.
+        request_signal(&ring.waits);
+        requests = 1;
+        // The waiting side continues if the count has advanced, and withdraws its request unless it was answered.
         sleeps = observe(&ring.written) == 0;
-        if !sleeps && take_back(&ring.waits) {
-            asked = 0;
+        if !sleeps && withdraw_request(&ring.waits) {
+            requests = 0;
         }
     }
     let signals = moving.join().unwrap();
-    assert!(!sleeps || signals == 1, "it sleeps, and nothing wakes it");
-    assert_eq!(signals, asked, "one signal for each asking that was not taken back");
+    assert!(!sleeps || signals == 1, "the waiting side sleeps without a signal");
+    assert_eq!(signals, requests, "one signal for each request that was not withdrawn");
 }
 
 #[test]
@@ -119,5 +119,5 @@ fn models_elements_arrive_whole() {
 fn models_no_signal_is_lost_and_none_comes_twice() {
     run(None, wait);
     fails(Site::Publish, wait);
-    fails(Site::Ask, wait);
+    fails(Site::Request, wait);
 }

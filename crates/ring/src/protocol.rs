@@ -1,113 +1,84 @@
-//! The steps whose memory order matters, each once. The loom models run these very functions.
+//! The steps of the ring whose memory order matters, each in one function. The loom models run these same functions.
 //!
-//! Two counts, each with one writer, say everything: what was written and not read is `written - read`. Elements come
-//! before the count that shows them (Release), and are looked at after it (Acquire); the same for slots that are free
-//! again.
+//! The state is two counts, each with one writer; `written - read` elements are in the ring. The sender stores elements
+//! before the count that publishes them (Release), and the receiver loads the count (Acquire) before it reads them. The
+//! receiver's count publishes free slots in the same way.
 //!
-//! A side that finds nothing to do may ask for a signal before it sleeps. It sets its word, passes a full fence and
-//! looks at the other's count once more. The other side stores its count, passes a full fence and looks at the word. Of the
-//! two fences one comes first: either the first side sees the new count and need not sleep, or the second side sees
-//! the word. Who sees the word takes it back with one exchange, so that each asking is answered by one signal.
+//! A side that finds nothing to do may request a signal before it sleeps. It stores its request word, executes a full
+//! fence, and loads the other side's count again. The other side stores its count, executes a full fence, and loads
+//! the request word. One of the two fences comes first in the total order: either the first side sees the new count
+//! and need not sleep, or the second side sees the request. The side that sees the request resets the word with one
+//! exchange, so each request is answered by one signal.
 //!
-//! A side that never asks says so in the same word, once and for good; then the other side can do without its fence.
+//! A side that polls stores this in its request word once and never requests a signal; the other side then skips its
+//! fence.
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, Site, full_fence, store_and_fence};
 
-/// What a side's word says: nothing, that it waits for a signal, or that it looks by itself and never will.
-const NOTHING: u32 = 0;
-const ASKED: u32 = 1;
-const POLLS: u32 = 2;
+/// Values of a request word: no request; a signal is requested; the side polls and never requests one.
+const IDLE: u32 = 0;
+const REQUESTED: u32 = 1;
+const POLLING: u32 = 2;
 
-/// Shows elements, or free slots, up to `count`. Returns whether the peer asked for a signal, and takes the asking back.
-/// A peer that was seen to poll never asks, so it needs no fence: `polls` is this side's memory of that.
+/// Publishes elements, or free slots, up to `count`. Returns whether the peer requested a signal, and resets that
+/// request. A polling peer makes no request, so it needs no fence; `peer_polls` remembers that between calls.
 #[inline]
-pub(crate) fn publish(word: &AtomicU64, count: u64, asks: &AtomicU32, polls: &mut bool) -> bool {
-    if *polls {
+pub(crate) fn publish(word: &AtomicU64, count: u64, request: &AtomicU32, peer_polls: &mut bool) -> bool {
+    if *peer_polls {
         // SYNC: ring-count
         word.store(count, Ordering::Release);
-        // Relaxed: it only tells whether there is another peer by now.
-        if asks.load(Ordering::Relaxed) == POLLS {
+        // Relaxed: only detects that another peer, which does not poll, replaced the polling one.
+        if request.load(Ordering::Relaxed) == POLLING {
             return false;
         }
-        *polls = false;
+        *peer_polls = false;
         full_fence(Site::Publish);
     } else {
-        publish_and_fence(word, count);
+        store_and_fence(word, count);
     }
-    // Relaxed: ordered by the fence. Nothing but the word itself is handed over.
-    match asks.load(Ordering::Relaxed) {
-        NOTHING => false,
-        POLLS => {
-            *polls = true;
+    // Relaxed: ordered by the fence. The word publishes no other data.
+    match request.load(Ordering::Relaxed) {
+        IDLE => false,
+        POLLING => {
+            *peer_polls = true;
             false
         }
-        _ => asks.swap(NOTHING, Ordering::Relaxed) == ASKED,
+        _ => request.swap(IDLE, Ordering::Relaxed) == REQUESTED,
     }
 }
 
-#[inline]
-fn publish_and_fence(word: &AtomicU64, count: u64) {
-    // On this architecture an exchange is a full fence, and cheaper than one that stands alone.
-    #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
-    word.swap(count, Ordering::SeqCst);
-    #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
-    {
-        // SYNC: ring-count
-        word.store(count, Ordering::Release);
-        full_fence(Site::Publish);
+/// Declares that this side polls from now on and never requests a signal.
+pub(crate) fn declare_polling(word: &AtomicU32) {
+    // Relaxed: a peer that sees it late executes one fence too many.
+    word.store(POLLING, Ordering::Relaxed);
+}
+
+/// Removes the declaration of a polling predecessor on this side.
+pub(crate) fn clear_polling(word: &AtomicU32) {
+    // Relaxed: the memory is handed over by other means before either side uses the ring.
+    if word.load(Ordering::Relaxed) == POLLING {
+        word.store(IDLE, Ordering::Relaxed);
     }
 }
 
-/// Says that this side never asks, from now on.
-pub(crate) fn poll(word: &AtomicU32) {
-    // Relaxed: who sees it late makes a fence too many.
-    word.store(POLLS, Ordering::Relaxed);
-}
-
-/// Takes back what another side said that had this place before.
-pub(crate) fn begin(word: &AtomicU32) {
-    // Relaxed: the two sides meet by other means before either uses the ring.
-    if word.load(Ordering::Relaxed) == POLLS {
-        word.store(NOTHING, Ordering::Relaxed);
-    }
-}
-
-/// The peer's count; everything that it shows may be used.
+/// Loads the peer's count; the elements, or slots, up to it may be used.
 #[inline]
 pub(crate) fn observe(word: &AtomicU64) -> u64 {
     // SYNC: ring-count
     word.load(Ordering::Acquire)
 }
 
-/// Asks for a signal. The peer's count must be looked at after this, and before sleeping.
+/// Requests a signal. The caller must load the peer's count again after this and before it sleeps.
 #[inline]
-pub(crate) fn ask(word: &AtomicU32) {
-    // Relaxed: the fence orders it before the second look.
-    word.store(ASKED, Ordering::Relaxed);
-    full_fence(Site::Ask);
+pub(crate) fn request_signal(word: &AtomicU32) {
+    // Relaxed: the fence orders it before the second load of the count.
+    word.store(REQUESTED, Ordering::Relaxed);
+    full_fence(Site::Request);
 }
 
-/// Takes back what was asked. False when the peer took it: then its signal has come, or will.
+/// Withdraws a request. False when the peer has reset it: then its signal was sent, or will be.
 #[inline]
-pub(crate) fn take_back(word: &AtomicU32) -> bool {
+pub(crate) fn withdraw_request(word: &AtomicU32) -> bool {
     // Relaxed: as in `publish`.
-    word.swap(NOTHING, Ordering::Relaxed) != NOTHING
-}
-
-/// The fences, so that a model can leave one out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(loom), allow(dead_code))]
-pub(crate) enum Site {
-    Publish,
-    Ask,
-}
-
-#[inline]
-fn full_fence(site: Site) {
-    #[cfg(all(loom, test))]
-    if crate::models::weakened() == Some(site) {
-        return;
-    }
-    let _ = site;
-    fence(Ordering::SeqCst);
+    word.swap(IDLE, Ordering::Relaxed) != IDLE
 }

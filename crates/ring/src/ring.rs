@@ -1,48 +1,28 @@
-//! What both sides have in common: where the words and the elements are, and the parts at the wrap.
+//! What both sides share: the location of the words and the elements, and copies to and from the two parts of a run.
 //!
 //! # Safety
 //! * A [`Ring`] points to memory that is valid for reads and writes of its words and `capacity` elements, and aligned for
-//!   both, for the lifetime in its type: [`channel`] borrows it, `attach` leaves it to its caller.
-//! * References are made to the words only, which are atomics. Elements are reached by raw copies of types for which any
-//!   bytes are a value. The peer may write at the same time; a copy is then a mix of old and new bytes.
-//! * Offsets come from counts that were checked, and from `at`, which is below `capacity` always.
+//!   both, for the lifetime in its type. [`channel`](crate::channel) borrows the memory; the caller of `attach`
+//!   guarantees it.
+//! * References are made to the words only, which are atomics. Elements are accessed by raw copies of types for which
+//!   any bytes are a valid value. The peer may write at the same time; a copy is then a mix of old and new bytes.
+//! * Offsets are computed from checked counts and from `at`, which is always below `capacity`.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "raw access to the elements, see the head of this file")]
 
 use crate::error::AttachError;
 use crate::layout::{ELEMENTS_OFFSET, Words};
-use crate::receiver::Receiver;
-use crate::sender::Sender;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// Plain data: any bytes are a value, and a value is nothing but its bytes. Numbers, arrays of them, and structs that
-/// derive zerocopy's traits.
+/// Plain data: any bytes are a valid value, and a value has no padding and no references. Implemented for numbers, for
+/// arrays of them, and for structs that derive zerocopy's traits `FromBytes`, `IntoBytes` and `Immutable`.
 pub trait Element: Copy + FromBytes + IntoBytes + Immutable {}
 
 impl<T: Copy + FromBytes + IntoBytes + Immutable> Element for T {}
 
-/// What a step left behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Status {
-    /// For a sender free slots, for a receiver elements to read; at least so many.
-    pub remaining: usize,
-    /// The other side asked for a signal: it may be asleep.
-    pub signal: bool,
-}
-
-/// A sender and a receiver on `memory`, of which as many elements as fit are used. What stood there is gone.
-///
-/// # Errors
-/// When the memory is too small or not aligned for words of 8 bytes and elements.
-pub fn channel<T: Element>(memory: &mut [u8]) -> Result<(Sender<'_, T>, Receiver<'_, T>), AttachError> {
-    memory.iter_mut().take(ELEMENTS_OFFSET).for_each(|byte| *byte = 0);
-    let (address, bytes) = (memory.as_mut_ptr(), memory.len());
-    // SAFETY: the memory is borrowed for as long as both live, and this is one sender and one receiver.
-    unsafe { Ok((Sender::attach(address, bytes)?, Receiver::attach(address, bytes)?)) }
-}
-
+/// Location of a ring: its words and its elements.
 #[derive(Debug)]
 pub(crate) struct Ring<'m, T> {
     words: NonNull<Words>,
@@ -51,12 +31,12 @@ pub(crate) struct Ring<'m, T> {
     memory: PhantomData<&'m [u8]>,
 }
 
-/// A run of elements, in at most two parts.
+/// A run of elements in at most two parts: address and length of each. The second part is at the start of the memory.
 pub(crate) type Parts<T> = [(NonNull<T>, usize); 2];
 
 impl<T: Element> Ring<'_, T> {
     /// # Safety
-    /// `address` is valid for reads and writes of `bytes` bytes as long as the result lives.
+    /// `address` must be valid for reads and writes of `bytes` bytes for as long as the result exists.
     pub(crate) unsafe fn new(address: *mut u8, bytes: usize) -> Result<Self, AttachError> {
         if size_of::<T>() == 0 {
             return Err(AttachError::ZeroSized);
@@ -69,7 +49,7 @@ impl<T: Element> Ring<'_, T> {
             return Err(AttachError::Unaligned { alignment });
         }
         let capacity = (bytes - ELEMENTS_OFFSET) / size_of::<T>();
-        // SAFETY: the memory has at least one element from this offset on.
+        // SAFETY: the memory holds at least one element at this offset, as checked above.
         let elements = unsafe { words.byte_add(ELEMENTS_OFFSET).cast() };
         Ok(Self { words, elements, capacity, memory: PhantomData })
     }
@@ -80,16 +60,16 @@ impl<T: Element> Ring<'_, T> {
         unsafe { self.words.as_ref() }
     }
 
-    /// `count` elements from `at` on, which is below the capacity; `count` is at most the capacity.
+    /// The run of `count` elements that starts at index `at`. `at` must be below the capacity, and `count` at most it.
     #[inline]
     pub(crate) fn parts(&self, at: usize, count: usize) -> Parts<T> {
         debug_assert!(at < self.capacity && count <= self.capacity);
         let first = count.min(self.capacity - at);
-        // SAFETY: `at` is below the capacity.
+        // SAFETY: every caller passes an `at` below the capacity.
         [(unsafe { self.elements.add(at) }, first), (self.elements, count - first)]
     }
 
-    /// Where to go on after `count` elements from `at`.
+    /// The index that follows `count` elements from `at`.
     #[inline]
     pub(crate) fn advance(&self, at: usize, count: usize) -> usize {
         let next = at + count;
@@ -97,14 +77,15 @@ impl<T: Element> Ring<'_, T> {
     }
 }
 
-/// Copies elements into parts, from element `skip` on; those that do not fit are left out. Returns how many went.
+/// Copies `values` into the run, starting at its element `skip`. Values that do not fit are not copied. Returns the
+/// number of values copied.
 #[inline]
 pub(crate) fn copy_in<T: Element>(parts: &Parts<T>, skip: usize, values: &[T]) -> usize {
     let (address, length) = parts[0];
     if skip > length || values.len() > length - skip {
         return copy_in_both(parts, skip, values);
     }
-    // SAFETY: the range lies in the first part, which lies in the ring; `values` is private memory.
+    // SAFETY: the range is inside the first part, which is inside the ring; `values` is private memory.
     unsafe { address.add(skip).copy_from_nonoverlapping(NonNull::from(values).cast(), values.len()) };
     values.len()
 }
@@ -116,7 +97,7 @@ fn copy_in_both<T: Element>(parts: &Parts<T>, skip: usize, values: &[T]) -> usiz
     for (address, length) in parts {
         let count = length.saturating_sub(skip).min(values.len() - done);
         if count > 0 {
-            // SAFETY: the range lies in this part, which lies in the ring; `values` is private memory.
+            // SAFETY: the range is inside this part, which is inside the ring; `values` is private memory.
             unsafe { address.add(skip).copy_from_nonoverlapping(NonNull::from(&values[done..]).cast(), count) };
         }
         done += count;
@@ -125,14 +106,14 @@ fn copy_in_both<T: Element>(parts: &Parts<T>, skip: usize, values: &[T]) -> usiz
     done
 }
 
-/// Copies elements out of parts, from element `skip` on. Returns how many there were.
+/// Copies elements of the run into `values`, starting at its element `skip`. Returns the number of elements copied.
 #[inline]
 pub(crate) fn copy_out<T: Element>(parts: &Parts<T>, skip: usize, values: &mut [T]) -> usize {
     let (address, length) = parts[0];
     if skip > length || values.len() > length - skip {
         return copy_out_both(parts, skip, values);
     }
-    // SAFETY: the range lies in the first part, which lies in the ring; `values` is private memory.
+    // SAFETY: the range is inside the first part, which is inside the ring; `values` is private memory.
     unsafe { address.add(skip).copy_to_nonoverlapping(NonNull::from(&mut *values).cast(), values.len()) };
     values.len()
 }
@@ -144,7 +125,7 @@ fn copy_out_both<T: Element>(parts: &Parts<T>, skip: usize, values: &mut [T]) ->
     for (address, length) in parts {
         let count = length.saturating_sub(skip).min(values.len() - done);
         if count > 0 {
-            // SAFETY: the range lies in this part, which lies in the ring; `values` is private memory.
+            // SAFETY: the range is inside this part, which is inside the ring; `values` is private memory.
             unsafe { address.add(skip).copy_to_nonoverlapping(NonNull::from(&mut values[done..]).cast(), count) };
         }
         done += count;
@@ -153,9 +134,9 @@ fn copy_out_both<T: Element>(parts: &Parts<T>, skip: usize, values: &mut [T]) ->
     done
 }
 
-/// The element number `index` of the parts, if there are so many.
+/// Address of element `index` of the run. `None` when the run is shorter.
 #[inline]
-pub(crate) fn place<T>(parts: &Parts<T>, index: usize) -> Option<NonNull<T>> {
+pub(crate) fn element_at<T>(parts: &Parts<T>, index: usize) -> Option<NonNull<T>> {
     let [(first, in_first), (second, in_second)] = *parts;
     if index < in_first {
         // SAFETY: inside the first part.
