@@ -1,11 +1,10 @@
-//! The ring against a model, at its wraps, with lies in its words, and between two threads.
-
+//! The ring against a model: its wraps, words corrupted by a peer, and two threads with signals.
 //!
 //! # Safety
-//! Memory outlives the handles on it. The only other accesses are words that a lying peer would write, and slots that a
-//! closure was just given.
+//! The memory outlives the handles on it. The only other accesses are words that a misbehaving peer would write, and
+//! slots that were passed to a closure.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "attaches by address and writes as a misbehaving peer")]
 
 use proptest::prelude::*;
 use shm2_ring::{AttachError, Corrupt, ELEMENTS_OFFSET, Receiver, RingError, Sender, channel, channel_bufsize};
@@ -22,9 +21,9 @@ fn bytes<T>(memory: &mut [u64], capacity: usize) -> &mut [u8] {
     &mut memory.as_mut_bytes()[..channel_bufsize::<T>(capacity).unwrap()]
 }
 
-/// Both sides by address, beside which the tests may write into the words.
+/// Attaches both sides by address, so that a test can also write to the words.
 fn attach<T: shm2_ring::Element>(address: *mut u8, length: usize) -> (Sender<'static, T>, Receiver<'static, T>) {
-    // SAFETY: the tests keep the memory longer than these, and have one of each at a time.
+    // SAFETY: each test keeps the memory for longer than both handles, and has one of each at a time.
     unsafe { (Sender::attach(address, length).unwrap(), Receiver::attach(address, length).unwrap()) }
 }
 
@@ -56,13 +55,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What must come out, and who asked for a signal.
+/// Elements in the ring, and the pending requests for a signal.
 #[derive(Default)]
 struct Model {
     queue: VecDeque<u32>,
     next: u32,
-    receiver_asked: bool,
-    sender_asked: bool,
+    receiver_requested: bool,
+    sender_requested: bool,
 }
 
 impl Model {
@@ -72,7 +71,7 @@ impl Model {
             self.next += 1;
         }
         if count > 0 {
-            assert_eq!(signal, std::mem::take(&mut self.receiver_asked), "signal for the receiver");
+            assert_eq!(signal, std::mem::take(&mut self.receiver_requested), "signal for the receiver");
         } else {
             assert!(!signal);
         }
@@ -81,7 +80,7 @@ impl Model {
     fn taken(&mut self, count: usize, signal: bool) {
         self.queue.drain(..count);
         if count > 0 {
-            assert_eq!(signal, std::mem::take(&mut self.sender_asked), "signal for the sender");
+            assert_eq!(signal, std::mem::take(&mut self.sender_requested), "signal for the sender");
         } else {
             assert!(!signal);
         }
@@ -91,7 +90,7 @@ impl Model {
 fn run(capacity: usize, start: u64, steps: &[Step]) {
     let mut memory = memory::<u32>(capacity);
     let memory = bytes::<u32>(&mut memory, capacity);
-    // As if so many elements had passed already.
+    // Both counts start as if `start` elements had passed.
     memory[..8].copy_from_slice(&start.to_ne_bytes());
     memory[128..136].copy_from_slice(&start.to_ne_bytes());
     let (address, length) = (memory.as_mut_ptr(), memory.len());
@@ -106,11 +105,11 @@ fn run(capacity: usize, start: u64, steps: &[Step]) {
                 Ok(Some(status)) => {
                     assert!(n <= free);
                     model.sent(n, status.signal);
-                    model.sender_asked |= free == n;
+                    model.sender_requested |= free == n;
                 }
                 Ok(None) => {
                     assert!(n > free);
-                    model.sender_asked = true;
+                    model.sender_requested = true;
                 }
                 Err(error) => assert!(n > capacity && error == RingError::TooMany { count: n, available: capacity }),
             },
@@ -119,19 +118,19 @@ fn run(capacity: usize, start: u64, steps: &[Step]) {
                 let mut given = 0;
                 let status = sender.send(|address, there| {
                     given = there.min(n);
-                    // SAFETY: so many slots were given.
+                    // SAFETY: at least `given` slots were passed.
                     unsafe { std::ptr::copy_nonoverlapping(first.as_ptr(), address, given) };
                     given
                 });
                 model.sent(given, status.unwrap().signal);
-                model.sender_asked |= free == given;
+                model.sender_requested |= free == given;
             }
             Step::SendForeach(n) => {
                 let next = model.next;
                 let status = sender.send_foreach(n, |i| next + i as u32).unwrap();
                 let count = n.min(free);
                 model.sent(count, status.signal);
-                model.sender_asked |= free == count;
+                model.sender_requested |= free == count;
             }
             Step::ReserveAndCommit(n, m) if n <= free => {
                 let mut slots = sender.reserve(n).unwrap().unwrap();
@@ -139,7 +138,7 @@ fn run(capacity: usize, start: u64, steps: &[Step]) {
                 values(n).into_iter().enumerate().for_each(|(i, value)| slots.set(i, value));
                 let status = slots.commit(m);
                 model.sent(n.min(m), status.signal);
-                model.sender_asked |= free == n.min(m);
+                model.sender_requested |= free == n.min(m);
             }
             Step::RecvAll(n) => {
                 let mut to = vec![0; n];
@@ -147,11 +146,11 @@ fn run(capacity: usize, start: u64, steps: &[Step]) {
                     Ok(Some(status)) => {
                         assert!(model.queue.iter().take(n).eq(to.iter()));
                         model.taken(n, status.signal);
-                        model.receiver_asked |= filled == n;
+                        model.receiver_requested |= filled == n;
                     }
                     Ok(None) => {
                         assert!(n > filled);
-                        model.receiver_asked = true;
+                        model.receiver_requested = true;
                     }
                     Err(error) => {
                         assert!(n > capacity && error == RingError::TooMany { count: n, available: capacity })
@@ -161,13 +160,13 @@ fn run(capacity: usize, start: u64, steps: &[Step]) {
             Step::Recv(n) => {
                 let mut taken = Vec::new();
                 let status = receiver.recv(|address, there| {
-                    // SAFETY: so many elements were given.
+                    // SAFETY: at least so many elements were passed.
                     taken = unsafe { std::slice::from_raw_parts(address, there.min(n)) }.to_vec();
                     taken.len()
                 });
                 assert!(model.queue.iter().take(taken.len()).eq(taken.iter()));
                 model.taken(taken.len(), status.unwrap().signal);
-                model.receiver_asked |= filled == taken.len();
+                model.receiver_requested |= filled == taken.len();
             }
             Step::RecvForeach(n) => {
                 let mut taken = Vec::new();
@@ -178,7 +177,7 @@ fn run(capacity: usize, start: u64, steps: &[Step]) {
                 assert_eq!(taken.len(), n.min(filled));
                 assert!(model.queue.iter().take(taken.len()).eq(taken.iter()));
                 model.taken(taken.len(), status.unwrap().signal);
-                model.receiver_asked |= filled == taken.len();
+                model.receiver_requested |= filled == taken.len();
             }
             Step::PeekAndConsume(n, m) if n <= filled => {
                 let items = receiver.peek(n).unwrap().unwrap();
@@ -186,7 +185,7 @@ fn run(capacity: usize, start: u64, steps: &[Step]) {
                 assert!(items.get(n).is_none());
                 let status = items.consume(m);
                 model.taken(n.min(m), status.signal);
-                model.receiver_asked |= filled == n.min(m);
+                model.receiver_requested |= filled == n.min(m);
             }
             Step::Reattach => (sender, receiver) = attach::<u32>(address, length),
             _ => {}
@@ -198,7 +197,7 @@ fn run(capacity: usize, start: u64, steps: &[Step]) {
 
 proptest! {
     #[test]
-    fn it_agrees_with_a_queue_at_any_capacity_and_any_count(
+    fn the_ring_agrees_with_a_queue_at_any_capacity_and_any_count(
         capacity in 1usize..17, start in prop_oneof![Just(0), 0..u64::MAX / 2],
         steps in proptest::collection::vec(step(), 1..200),
     ) {
@@ -206,7 +205,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_the_peer_writes_no_step_leaves_the_memory_or_panics(
+    fn no_step_leaves_the_memory_or_panics_when_a_peer_writes_any_count(
         capacity in 1usize..9, words in proptest::collection::vec((any::<bool>(), any::<u64>(), any::<bool>()), 1..40),
     ) {
         let mut memory = memory::<u64>(capacity);
@@ -216,7 +215,7 @@ proptest! {
         for (is_written, word, is_small) in words {
             let value = if is_small { word % 20 } else { word };
             let offset = if is_written { 0 } else { 128 };
-            // SAFETY: a word of the ring's memory, which nobody uses at the moment; this is the lying peer.
+            // SAFETY: a word of the ring's memory that no other thread accesses; this is the misbehaving peer.
             unsafe { address.add(offset).cast::<u64>().write(value) };
             let _ = sender.send_all(&[1, 2]);
             let _ = sender.send_foreach(3, |i| i as u64);
@@ -229,14 +228,14 @@ proptest! {
 }
 
 #[test]
-fn a_count_that_cannot_be_is_an_error_with_its_name() {
+fn an_impossible_count_is_an_error_that_names_it() {
     let mut memory = memory::<u8>(10);
     let memory = bytes::<u8>(&mut memory, 10);
     let (address, length) = (memory.as_mut_ptr(), memory.len());
     let (mut sender, mut receiver) = attach::<u8>(address, length);
     sender.send_all(&[1, 2, 3, 4]).unwrap();
     assert_eq!(receiver.readable(), Ok(4));
-    // SAFETY: words of the ring's memory; this is the lying peer.
+    // SAFETY: words of the ring's memory; this is the misbehaving peer.
     let write = |offset: usize, value: u64| unsafe { address.add(offset).cast::<u64>().write(value) };
     for written in [11, 3, u64::MAX] {
         write(0, written);
@@ -283,7 +282,7 @@ fn both_parts_at_the_wrap_are_one_run() {
 }
 
 #[test]
-fn a_poller_asks_for_no_signal() {
+fn a_polling_side_requests_no_signal() {
     let mut memory = memory::<u16>(2);
     let (mut sender, mut receiver) = channel::<u16>(bytes::<u16>(&mut memory, 2)).unwrap();
     sender.poll_always();
@@ -295,9 +294,9 @@ fn a_poller_asks_for_no_signal() {
         assert!(sender.send_all(&[value]).unwrap().is_none());
         assert!(!receiver.recv_all(&mut [0; 2]).unwrap().unwrap().signal);
     }
-    // One that takes its place and asks gets its signals.
+    // A successor that does not poll requests signals and gets them.
     let (address, length) = (memory.as_mut_ptr().cast::<u8>(), channel_bufsize::<u16>(2).unwrap());
-    // SAFETY: the memory of a ring, whose sides so far are not used any more.
+    // SAFETY: the memory of a ring whose earlier sides are not used any more.
     let (mut sender, mut receiver) = unsafe {
         let mut sender = Sender::<u16>::attach(address, length).unwrap();
         let mut polling = Receiver::<u16>::attach(address, length).unwrap();
@@ -333,7 +332,7 @@ fn two_threads_with_signals_lose_nothing() {
                     to_sender.1.unpark();
                 }
                 if status.remaining == 0 && next < COUNT {
-                    // Sleeps until there is a signal, as long as it takes.
+                    // Sleeps until there is a signal, without a limit.
                     while !to_receiver.0.swap(false, Ordering::SeqCst) {
                         std::thread::park_timeout(std::time::Duration::from_secs(30));
                     }
