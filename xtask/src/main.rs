@@ -9,13 +9,13 @@ mod faults;
 mod fuzz;
 mod newer;
 mod program;
-mod run;
 mod setup;
 mod tests;
 mod vm;
 mod windows;
 
 use std::process::ExitCode;
+use xtask::{Outcome, run};
 
 const HELP: &str = "\
 cargo xtask TASK
@@ -37,8 +37,6 @@ cargo xtask TASK
   fuzz [--seconds N]    every fuzz target for N seconds (60)
   soak [--minutes N]    faults without end, for N minutes (10)
   bench                 cost of handing a frame over, beside raw limits of the machine and shmsink";
-
-type Outcome = Result<(), String>;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();

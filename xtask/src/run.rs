@@ -17,11 +17,11 @@ pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// Builds all that tests and demonstrations start. Always the whole workspace: for a part of it cargo would choose other features
-/// of the dependencies, and build them once more.
+/// Builds all programs that tests and demonstrations start. It is always the whole workspace: for a part of it cargo would
+/// choose other features of the dependencies, and build them once more.
 pub const BUILD: &str = "cargo build --workspace --bins --lib --examples";
 
-/// So many tests at a time: most of them wait most of the time.
+/// Number of tests that run at a time: more than processors, as most tests wait most of the time.
 pub fn test_threads() -> String {
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
     (2 * processors).to_string()
@@ -40,16 +40,21 @@ pub fn run(line: &str) -> Outcome {
     run_command(command(line), line)
 }
 
-/// As [`run`], for a command with more to it; `name` is what to call it.
+/// As [`run`], for a command that `line` cannot express; `name` is shown in its place.
 pub fn run_command(mut command: Command, name: &str) -> Outcome {
     println!("\n==> {name}");
     let status = command.status().map_err(|e| format!("cannot run {name:?}: {e}"))?;
     if status.success() { Ok(()) } else { Err(format!("{name:?} failed: {status}")) }
 }
 
-/// Whether a command can be run and succeeds; says nothing.
+/// Whether a command can be run and succeeds; its output is not shown.
 pub fn succeeds(line: &str) -> bool {
     let mut command = command(line);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
+}
+
+/// Whether this process runs as root.
+pub fn is_root() -> bool {
+    command("id -u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }

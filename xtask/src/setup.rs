@@ -1,7 +1,7 @@
 //! System packages.
 
 use crate::Outcome;
-use crate::run::{command, run_command, succeeds};
+use crate::run::{command, is_root, run_command, succeeds};
 
 /// What building and testing takes on Debian 12 or Ubuntu 24.04 and later.
 const PACKAGES: &[&str] = &[
@@ -47,8 +47,7 @@ fn is_installed(package: &str) -> bool {
 }
 
 fn apt(arguments: &[&str]) -> Outcome {
-    let is_root = command("id -u").output().is_ok_and(|o| o.stdout.trim_ascii() == b"0");
-    let mut apt = if is_root { command("env") } else { command("sudo env") };
+    let mut apt = if is_root() { command("env") } else { command("sudo env") };
     apt.arg("DEBIAN_FRONTEND=noninteractive").arg("apt-get").args(arguments);
     run_command(apt, &format!("apt-get {}", arguments.join(" ")))
 }
