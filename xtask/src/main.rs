@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask setup | demo | test | lint | models | faults | newer | vm | windows | asan | miri | fuzz | soak | bench`.
+//! The project's tasks: `cargo xtask TASK`, without a task the list of all.
 
 #![deny(clippy::unwrap_used)]
 #![forbid(unsafe_code)]
@@ -7,12 +7,9 @@ mod bench;
 mod demo;
 mod faults;
 mod fuzz;
-mod newer;
 mod program;
 mod setup;
 mod tests;
-mod vm;
-mod windows;
 
 use std::process::ExitCode;
 use xtask::{Outcome, run};
@@ -50,10 +47,7 @@ fn main() -> ExitCode {
         ["lint"] => tests::lint(),
         ["models"] => tests::models(),
         ["faults"] => faults::kill_points(),
-        ["newer"] => newer::newer(),
-        ["vm", options @ ..] => vm::vm(options),
-        ["windows"] => windows::windows(),
-        ["windows", arguments @ ..] => windows::cargo(arguments),
+        ["newer"] | ["vm" | "windows", ..] => rig(&words),
         ["asan"] => faults::asan(),
         ["miri"] => faults::miri(),
         ["fuzz"] => fuzz::fuzz("60"),
@@ -74,4 +68,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Virtual machines, Windows and newer releases are prepared and driven by a program of their own.
+fn rig(words: &[&str]) -> Outcome {
+    let mut rigs = run::command("cargo run --quiet -p shm2-rigs --");
+    rigs.args(words);
+    run::run_command(rigs, &words.join(" "))
 }

@@ -17,8 +17,8 @@ pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// Builds all programs that tests and demonstrations start. It is always the whole workspace: for a part of it cargo would
-/// choose other features of the dependencies, and build them once more.
+/// Builds all programs that tests and demonstrations start. It is always the whole workspace: for a part of it cargo
+/// would choose other features of the dependencies, and build them once more.
 pub const BUILD: &str = "cargo build --workspace --bins --lib --examples";
 
 /// Number of tests that run at a time: more than processors, as most tests wait most of the time.

@@ -1,31 +1,34 @@
-//! Checks in virtual machines: what takes a kernel of one's own. A Debian kernel under QEMU, without KVM, with a tree of a newer
-//! release as its files and what was built here mounted into it.
+//! Checks in virtual machines: what takes a kernel of its own. A Debian kernel runs under QEMU, without KVM, with a
+//! tree of a newer release as its files; the programs that were built here are mounted into it.
 
 mod guest;
 mod image;
 mod memory;
 mod relay;
 
-use crate::Outcome;
-use crate::run::{BUILD, run};
+use guest::Guest;
+use memory::BackingFiles;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use xtask::Outcome;
+use xtask::run::{BUILD, run};
 
-/// Where everything is.
-pub struct Place {
-    /// The job's own files.
+/// Paths of everything that a guest is started with.
+pub struct GuestFiles {
+    /// The rig's own files: the initial files, and what is exchanged with guests.
     folder: PathBuf,
     kernel: PathBuf,
-    /// The guest's files.
+    /// The guest's root directory.
     tree: PathBuf,
-    /// What was built here.
+    /// The programs that were built here.
     built: PathBuf,
 }
 
-/// What the command line may say.
+/// The command line's options.
 struct Options {
     /// How long a guest stays paused while others run.
     pause: Duration,
+    /// The module kvmfr, built for the guest's kernel.
     kvmfr: Option<PathBuf>,
 }
 
@@ -54,24 +57,24 @@ pub fn vm(words: &[&str]) -> Outcome {
         println!("skipped: checks in virtual machines: {why}");
         Ok(())
     };
-    let place = match image::prepare() {
-        Ok(place) => place,
+    let guest_files = match image::prepare() {
+        Ok(guest_files) => guest_files,
         Err(why) => return skipped(&why),
     };
     println!("\n==> guests with shared memory, a camera (vivid) and vsock; without KVM this takes some minutes");
     let begun = Instant::now();
-    let files = memory::Files::new();
-    let mut guest = match guest::Guest::boot(&place, "guest", &files.memories()) {
+    let backing = BackingFiles::new();
+    let mut guest = match Guest::boot(&guest_files, "guest", &backing.devices_of_first()) {
         Ok(guest) => guest,
         Err(why) => return skipped(&why),
     };
     scene("camera", || relay::camera(&mut guest))?;
-    memory::all(&place, &files, guest, options.pause, options.kvmfr.as_deref())?;
+    memory::all(&guest_files, &backing, guest, options.pause, options.kvmfr.as_deref())?;
     println!("vm: all green, {:.0} s", begun.elapsed().as_secs_f64());
     Ok(())
 }
 
-/// Runs one check and says how long it took.
+/// Runs one check and prints how long it took.
 fn scene(name: &str, run: impl FnOnce() -> Outcome) -> Outcome {
     let begun = Instant::now();
     run().map_err(|error| format!("vm: {name}: {error}"))?;
@@ -79,10 +82,10 @@ fn scene(name: &str, run: impl FnOnce() -> Outcome) -> Outcome {
     Ok(())
 }
 
-/// Each of the lines must be in the text.
-fn check(text: &str, expected: &[&str]) -> Outcome {
-    match expected.iter().find(|line| !text.contains(*line)) {
+/// Fails unless each of the expected texts is in the output.
+fn expect_all(output: &str, expected: &[&str]) -> Outcome {
+    match expected.iter().find(|text| !output.contains(*text)) {
         None => Ok(()),
-        Some(line) => Err(format!("it was not said {line:?}:\n{text}")),
+        Some(text) => Err(format!("{text:?} is missing in the output:\n{output}")),
     }
 }

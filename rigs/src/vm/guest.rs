@@ -1,6 +1,7 @@
-//! A running guest: scripts are run in it through a shared folder, and QEMU pauses and resets it.
+//! A running guest: the host runs commands in it through a shared folder, and QEMU pauses and resets it.
 
-use super::Place;
+use super::GuestFiles;
+use crate::commands::rig_file;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -11,50 +12,52 @@ use std::time::{Duration, Instant};
 /// Without KVM a start takes some ten seconds, and more on a busy machine.
 const START: Duration = Duration::from_secs(180);
 
-/// Memory that the guest shares: an ivshmem device.
+/// An ivshmem device of a guest.
 #[derive(Clone)]
-pub struct Memory {
+pub struct Device {
+    /// Its backing file on the host.
     pub file: PathBuf,
     pub mib: u32,
     pub readonly: bool,
 }
 
-/// Ended when dropped.
+/// A guest; ended when dropped.
 pub struct Guest {
     name: &'static str,
     child: Child,
-    /// Where scripts go in and outputs come out.
-    talk: PathBuf,
+    /// The folder that host and guest share: commands go in, outputs and exit codes come out.
+    exchange: PathBuf,
+    /// Number of the next command.
     next: u32,
 }
 
-/// A script that the guest runs.
-pub struct Running {
+/// A command that the guest runs.
+pub struct RunningCommand {
     number: u32,
 }
 
 impl Guest {
-    /// Starts a guest. An error is what QEMU, or the guest's console, said.
-    pub fn boot(place: &Place, name: &'static str, memories: &[Memory]) -> Result<Self, String> {
-        let talk = place.folder.join(format!("talk-{}", name.replace(' ', "-")));
-        let failed = |e: std::io::Error| format!("{}: {e}", talk.display());
-        let _ = fs::remove_dir_all(&talk);
-        fs::create_dir_all(&talk).map_err(failed)?;
-        let console = fs::File::create(talk.join("console")).map_err(failed)?;
+    /// Starts a guest. An error has the output of QEMU and of the guest's console.
+    pub fn boot(files: &GuestFiles, name: &'static str, devices: &[Device]) -> Result<Self, String> {
+        let exchange = files.folder.join(format!("exchange-{}", name.replace(' ', "-")));
+        let failed = |e: std::io::Error| format!("{}: {e}", exchange.display());
+        let _ = fs::remove_dir_all(&exchange);
+        fs::create_dir_all(&exchange).map_err(failed)?;
+        let console = fs::File::create(exchange.join("console")).map_err(failed)?;
         let errors = console.try_clone().map_err(failed)?;
-        let mut qemu = command(place, &talk, memories);
-        let child = qemu.stdin(Stdio::null()).stdout(console).stderr(errors).spawn();
+        let mut command = qemu(files, &exchange, devices);
+        let child = command.stdin(Stdio::null()).stdout(console).stderr(errors).spawn();
         let child = child.map_err(|e| format!("qemu: {e}"))?;
-        let mut guest = Self { name, child, talk, next: 1 };
-        guest.wait_up()?;
+        let mut guest = Self { name, child, exchange, next: 1 };
+        guest.wait_until_up()?;
         Ok(guest)
     }
 
-    fn wait_up(&mut self) -> Result<(), String> {
+    fn wait_until_up(&mut self) -> Result<(), String> {
         let begun = Instant::now();
-        while !self.talk.join("up").exists() {
+        while !self.exchange.join("up").exists() {
             if begun.elapsed() > START || self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
-                let console = fs::read_to_string(self.talk.join("console")).unwrap_or_default();
+                let console = fs::read_to_string(self.exchange.join("console")).unwrap_or_default();
                 return Err(format!("the guest does not start: {console}"));
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -63,33 +66,34 @@ impl Guest {
         Ok(())
     }
 
-    /// Runs a script, and returns what it printed. An exit code other than 0 is an error.
-    pub fn run(&mut self, script: &str, limit: Duration) -> Result<String, String> {
-        let running = self.start(script)?;
+    /// Runs a command of bash, and returns its output. An exit code other than 0 is an error. The scripts of
+    /// `rigs/vm/guest` are in the guest's `PATH`.
+    pub fn run(&mut self, command: &str, limit: Duration) -> Result<String, String> {
+        let running = self.start(command)?;
         self.finish(&running, limit)
     }
 
-    /// Puts a kernel module in, before the next script.
+    /// Inserts a kernel module before the next command.
     pub fn insert(&mut self, module: &Path) -> Result<(), String> {
-        let copied = fs::copy(module, self.talk.join(format!("{}.ko", self.next)));
+        let copied = fs::copy(module, self.exchange.join(format!("{}.ko", self.next)));
         copied.map(drop).map_err(|e| format!("{}: {e}", module.display()))
     }
 
-    /// Begins to run a script; the next one begins after it.
-    pub fn start(&mut self, script: &str) -> Result<Running, String> {
+    /// Starts a command; the next one starts when it has ended.
+    pub fn start(&mut self, command: &str) -> Result<RunningCommand, String> {
         let number = self.next;
         self.next += 1;
-        let file = self.talk.join(format!("{number}.sh"));
+        let file = self.exchange.join(format!("{number}.sh"));
         let new = file.with_extension("new");
-        let text = format!("{PRELUDE}\n{script}");
+        let text = format!(". /tmp/scripts/prelude.sh\n{command}\n");
         let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &file));
         written.map_err(|e| format!("{}: {e}", file.display()))?;
-        Ok(Running { number })
+        Ok(RunningCommand { number })
     }
 
-    /// Waits for the end of a script.
-    pub fn finish(&mut self, running: &Running, limit: Duration) -> Result<String, String> {
-        let file = |kind: &str| self.talk.join(format!("{}.{kind}", running.number));
+    /// Waits for the end of a command, and returns its output.
+    pub fn finish(&mut self, running: &RunningCommand, limit: Duration) -> Result<String, String> {
+        let file = |kind: &str| self.exchange.join(format!("{}.{kind}", running.number));
         let output = || fs::read_to_string(file("out")).unwrap_or_default();
         let begun = Instant::now();
         loop {
@@ -104,33 +108,33 @@ impl Guest {
         }
     }
 
-    /// Stops its processors.
+    /// Stops the guest's processors.
     pub fn pause(&self) -> Result<(), String> {
         self.monitor("stop")
     }
 
-    /// Lets them go on.
+    /// Continues after [`pause`](Self::pause).
     pub fn resume(&self) -> Result<(), String> {
         self.monitor("cont")
     }
 
-    /// Presses the reset button, and waits until it is up again. A script that was under way is gone.
+    /// Resets the guest, as its reset button does, and waits until it is up again. A running command is lost.
     pub fn reset(&mut self) -> Result<(), String> {
-        let _ = fs::remove_file(self.talk.join("up"));
+        let _ = fs::remove_file(self.exchange.join("up"));
         for number in 1..self.next {
-            let code = self.talk.join(format!("{number}.rc"));
+            let code = self.exchange.join(format!("{number}.rc"));
             if !code.exists() {
                 fs::write(&code, "reset").map_err(|e| format!("{}: {e}", code.display()))?;
             }
         }
         self.monitor("system_reset")?;
-        self.wait_up()
+        self.wait_until_up()
     }
 
     /// One command for QEMU's monitor, in its JSON protocol.
     fn monitor(&self, what: &str) -> Result<(), String> {
         let failed = |e: std::io::Error| format!("QEMU's monitor: {e}");
-        let mut socket = UnixStream::connect(self.talk.join("qmp")).map_err(failed)?;
+        let mut socket = UnixStream::connect(self.exchange.join("qmp")).map_err(failed)?;
         socket.set_read_timeout(Some(Duration::from_secs(20))).map_err(failed)?;
         let mut lines = BufReader::new(socket.try_clone().map_err(failed)?).lines();
         // The greeting, then an answer to each command; events come in between.
@@ -149,34 +153,27 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        // `timeout`, which passes this signal on; one that cannot be caught would leave QEMU behind.
+        // The child is `timeout`, which passes this signal on to QEMU. It could not pass on SIGKILL.
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
     }
 }
 
-/// What every script finds.
-const PRELUDE: &str = r#"export PATH=/usr/bin:/bin HOME=/tmp GST_PLUGIN_PATH=/tmp/plugins GST_REGISTRY=/tmp/registry
-cd /tmp/built
-if [ ! -e /tmp/registry ]; then
-  mkdir -p /tmp/plugins; ln -s /tmp/built/libgstshm2.so /tmp/plugins; cp /var/cache/shm2-registry /tmp/registry
-  gst-inspect-1.0 shm2src > /dev/null
-fi
-export GST_REGISTRY_UPDATE=no"#;
-
-fn command(place: &Place, talk: &Path, memories: &[Memory]) -> Command {
+fn qemu(files: &GuestFiles, exchange: &Path, devices: &[Device]) -> Command {
     let share = |path: &Path, tag: &str, mode: &str| {
         format!("local,path={},mount_tag={tag},security_model=none{mode},multidevs=remap", path.display())
     };
     let mut qemu = Command::new("timeout");
     qemu.args(["900", "qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "1024"]);
     qemu.args(["-nodefaults", "-display", "none", "-serial", "stdio"]);
-    qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", talk.join("qmp").display()));
-    qemu.arg("-kernel").arg(&place.kernel).arg("-initrd").arg(place.folder.join("initrd"));
+    qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", exchange.join("qmp").display()));
+    qemu.arg("-kernel").arg(&files.kernel).arg("-initrd").arg(files.folder.join("initrd"));
     qemu.args(["-append", "console=ttyS0 quiet panic=-1 vivid.n_devs=1"]);
-    qemu.args(["-virtfs", &share(&place.tree, "tree", ",readonly=on")]);
-    qemu.args(["-virtfs", &share(&place.built, "built", ",readonly=on"), "-virtfs", &share(talk, "talk", "")]);
-    for (index, Memory { file, mib, readonly }) in memories.iter().enumerate() {
+    qemu.args(["-virtfs", &share(&files.tree, "tree", ",readonly=on")]);
+    qemu.args(["-virtfs", &share(&files.built, "built", ",readonly=on")]);
+    qemu.args(["-virtfs", &share(&rig_file("vm/guest"), "scripts", ",readonly=on")]);
+    qemu.args(["-virtfs", &share(exchange, "exchange", "")]);
+    for (index, Device { file, mib, readonly }) in devices.iter().enumerate() {
         let readonly = if *readonly { ",readonly=on" } else { "" };
         let file = file.display();
         qemu.arg("-object")

@@ -1,19 +1,19 @@
-//! The host's side: programs that were built here, run beside the guests.
+//! Programs on the host, which run beside the guests.
 
-use super::super::Place;
-use crate::Outcome;
+use super::super::GuestFiles;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use xtask::Outcome;
 
-pub struct Host<'a>(pub &'a Place);
+pub struct Host<'a>(pub &'a GuestFiles);
 
 /// A running program of the host; killed when dropped.
 pub struct Program {
     child: Child,
     name: String,
-    /// Reads what it prints, so that it is never held up.
+    /// Reads the program's output, so that the program never blocks on it.
     output: Option<JoinHandle<String>>,
 }
 
@@ -39,7 +39,7 @@ fn spawn(mut command: Command, name: &str) -> Result<Program, String> {
     let stdout = child.stdout.take();
     let output = std::thread::spawn(move || {
         let mut text = String::new();
-        // What was read until a failure is what there is.
+        // After an error the text has what was read before it.
         let _ = stdout.map(|mut stdout| stdout.read_to_string(&mut text));
         text
     });
@@ -47,14 +47,14 @@ fn spawn(mut command: Command, name: &str) -> Result<Program, String> {
 }
 
 impl Program {
-    /// Ends its input, by which a peer stops.
+    /// Closes the program's input, at which a peer ends.
     pub fn without_input(mut self) -> Self {
         drop(self.child.stdin.take());
         self
     }
 }
 
-/// Waits for its end, and returns what it printed.
+/// Waits for the program's end, and returns its output.
 pub fn finish(mut program: Program, limit: Duration) -> Result<String, String> {
     let begun = Instant::now();
     let status = loop {
@@ -69,7 +69,7 @@ pub fn finish(mut program: Program, limit: Duration) -> Result<String, String> {
     if status.success() { Ok(text) } else { Err(format!("{}: {status}: {text}", program.name)) }
 }
 
-/// As `kill -9` does it.
+/// Ends the program by SIGKILL.
 pub fn kill(mut program: Program) -> Outcome {
     program.child.kill().and_then(|()| program.child.wait()).map_err(|e| format!("{}: {e}", program.name))?;
     Ok(())

@@ -1,0 +1,52 @@
+//! Trees of newer Debian releases: all files of a small system, in a folder that a program can enter.
+
+use crate::commands::quietly;
+use std::path::PathBuf;
+use xtask::run::{command, is_root, succeeds, target};
+
+const MIRROR: &str = "http://deb.debian.org/debian";
+
+const PACKAGES: &str = "gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-base-apps \
+    gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav";
+
+/// A release and the tree that is made of it.
+pub struct Release {
+    pub name: &'static str,
+    /// Version of GStreamer in the release.
+    pub gstreamer: &'static str,
+    /// Debootstrap's script for the release; an older debootstrap does not know newer releases by name.
+    script: &'static str,
+}
+
+pub const TRIXIE: Release = Release { name: "trixie", gstreamer: "1.26", script: "trixie" };
+pub const FORKY: Release = Release { name: "forky", gstreamer: "1.28", script: "sid" };
+
+/// The tree of a release, made once. An error is the reason why a test is skipped.
+pub fn tree(release: &Release) -> Result<PathBuf, String> {
+    let Release { name, script, .. } = release;
+    let tree = target().join("trees").join(name);
+    if tree.join("etc/shm2-complete").exists() {
+        return Ok(tree);
+    }
+    if !is_root() {
+        return Err("a tree can be made and entered by root only".into());
+    }
+    if !succeeds("debootstrap --version") && !succeeds("apt-get install -q -y --no-install-recommends debootstrap") {
+        return Err("no debootstrap, and it cannot be installed".into());
+    }
+    // An earlier attempt may have failed.
+    let _ = std::fs::remove_dir_all(&tree);
+    std::fs::create_dir_all(&tree).map_err(|e| format!("{}: {e}", tree.display()))?;
+    let path = tree.display();
+    let script = format!("/usr/share/debootstrap/scripts/{script}");
+    println!("\n==> a tree of Debian {name} in {path} (some minutes)");
+    if !quietly(command(&format!("debootstrap --variant=minbase {name} {path} {MIRROR} {script}"))) {
+        return Err(format!("debootstrap failed; see {path}/debootstrap/debootstrap.log"));
+    }
+    let install = format!("chroot {path} apt-get install -q -y --no-install-recommends {PACKAGES}");
+    if !quietly(command(&install)) {
+        return Err(format!("{install:?} failed"));
+    }
+    std::fs::write(tree.join("etc/shm2-complete"), "").map_err(|e| format!("{path}: {e}"))?;
+    Ok(tree)
+}

@@ -1,0 +1,42 @@
+//! The test rigs: systems other than this machine's own, on which the tests run. `cargo xtask vm | windows | newer`
+//! starts this program.
+//!
+//! The Rust files prepare a rig, run the programs and judge the results. Shell and C stand in files of their own, in
+//! `rigs/vm`, `rigs/windows` and `rigs/newer`, and are run from there.
+
+#![forbid(unsafe_code)]
+
+mod commands;
+mod debian;
+mod newer;
+mod vm;
+mod windows;
+
+use std::process::ExitCode;
+use xtask::Outcome;
+
+const HELP: &str = "\
+cargo run -p shm2-rigs -- RIG
+
+  vm [--pause N] [--kvmfr FILE]   guests under QEMU
+  windows [ARGUMENTS]             cross-built for Windows and run under Wine: the tests, or cargo with these arguments
+  newer                           the element tests in trees of newer Debian releases";
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let words: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let outcome: Outcome = match &words[..] {
+        ["vm", options @ ..] => vm::vm(options),
+        ["windows"] => windows::windows(),
+        ["windows", arguments @ ..] => windows::cargo(arguments),
+        ["newer"] => newer::newer(),
+        other => Err(format!("{:?} is no rig\n\n{HELP}", other.join(" "))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rigs: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
