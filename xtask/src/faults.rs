@@ -20,10 +20,10 @@ pub fn asan() -> Outcome {
         return Ok(());
     }
     // The examples are programs that a test starts: they have to be built by themselves.
-    let features = format!("--features shm2-e2e/kill-points --target {TRIPLE}");
+    let features = format!("--features shm2-e2e/kill-points,shm2-channel/tokio --target {TRIPLE}");
     for line in [
-        format!("cargo build -p shm2 -p shm2-e2e --examples {features}"),
-        format!("cargo test -p shm2 -p shm2-e2e --tests {features}"),
+        format!("cargo build -p shm2 -p shm2-channel -p shm2-e2e --examples {features}"),
+        format!("cargo test -p shm2 -p shm2-channel -p shm2-e2e --tests {features}"),
     ] {
         let mut test = command(&line);
         test.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address").env("SHM2_SANITIZED", "1");

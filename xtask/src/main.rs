@@ -7,6 +7,7 @@ mod bench;
 mod demo;
 mod faults;
 mod fuzz;
+mod lint;
 mod program;
 mod setup;
 mod tests;
@@ -20,7 +21,7 @@ cargo xtask TASK
   setup                 install the system packages that are missing (Debian and Ubuntu)
   demo [--input FILE]   show the main job: live video to several processes, with kills and restarts
   test                  set up, then run every test
-  lint                  formatting, clippy and documentation
+  lint [tree]           formatting, clippy, documentation; imports, pages, shell files, spelling (tree: only these)
   models                the loom models of the protocol
   faults                kill points: processes ended and stopped at named places
   newer                 the element tests on GStreamer 1.26 and 1.28, in trees of newer Debian releases
@@ -44,7 +45,8 @@ fn main() -> ExitCode {
         ["demo", "--input", file] => demo::demo(Some(file)),
         ["demo", "--input"] => Err("--input needs a file: cargo xtask demo --input FILE".into()),
         ["test"] => tests::test(),
-        ["lint"] => tests::lint(),
+        ["lint"] => lint::lint(),
+        ["lint", "tree"] => lint::tree(),
         ["models"] => tests::models(),
         ["faults"] => faults::kill_points(),
         ["newer"] | ["vm" | "windows", ..] => rig(&words),

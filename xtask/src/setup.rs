@@ -34,10 +34,15 @@ pub fn setup() -> Outcome {
         println!("setup: all system packages are there");
         return Ok(());
     }
-    println!("setup: installing {}", missing.join(" "));
+    install(&missing)
+}
+
+/// Installs system packages.
+pub fn install(packages: &[&str]) -> Outcome {
+    println!("setup: installing {}", packages.join(" "));
     apt(&["update", "-q"])?;
     let mut arguments = vec!["install", "-q", "-y", "--no-install-recommends"];
-    arguments.extend(missing);
+    arguments.extend(packages);
     apt(&arguments)
 }
 

@@ -1,4 +1,4 @@
-//! Tests, lints, models, benchmarks.
+//! Tests and models.
 
 use crate::run::{BUILD, command, run, run_command, succeeds, target, test_threads};
 use crate::{Outcome, faults, setup};
@@ -42,26 +42,4 @@ pub fn models() -> Outcome {
     // Quick to run, and not so slow to build as a release.
     models.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
     run_command(models, &format!("{line} (with --cfg loom)"))
-}
-
-/// Formatting, clippy, documentation.
-pub fn lint() -> Outcome {
-    setup::setup()?;
-    run("cargo fmt --all --check")?;
-    run("cargo clippy --workspace --all-targets -- -D warnings")?;
-    check_atomics()?;
-    let mut doc = command("cargo doc --workspace --no-deps --quiet");
-    doc.env("RUSTDOCFLAGS", "-D warnings");
-    run_command(doc, "cargo doc --workspace --no-deps")
-}
-
-/// Shared words go through `crate::sync`, so that the loom models run the product's code.
-fn check_atomics() -> Outcome {
-    let listed = command("git grep -nE std::sync::atomic.*Atomic(U32|U64) -- crates/shm2/src").output();
-    let listed = listed.map_err(|e| format!("cannot run git: {e}"))?;
-    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
-    match text.lines().find(|line| !line.starts_with("crates/shm2/src/sync.rs:")) {
-        None => Ok(()),
-        Some(line) => Err(format!("atomics must come from crate::sync: {line}")),
-    }
 }

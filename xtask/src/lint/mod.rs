@@ -1,0 +1,101 @@
+//! Lints: formatting, clippy, documentation, and what no compiler checks: imports, pages, shell files, spelling.
+
+mod imports;
+mod pages;
+
+use crate::Outcome;
+use crate::run::{command, root, run, run_command, succeeds, target};
+use crate::setup;
+use std::path::PathBuf;
+
+/// Runs all lints.
+pub fn lint() -> Outcome {
+    setup::setup()?;
+    run("cargo fmt --all --check")?;
+    run("cargo clippy --workspace --all-targets -- -D warnings")?;
+    let mut doc = command("cargo doc --workspace --no-deps --quiet");
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    run_command(doc, "cargo doc --workspace --no-deps")?;
+    tree()
+}
+
+/// The lints that need no build.
+pub fn tree() -> Outcome {
+    println!("\n==> imports, pages, shell files, spelling");
+    atomics()?;
+    imports::check(&tracked("*.rs")?)?;
+    pages::check(&tracked("*.md")?, &tracked("*.rs")?)?;
+    shell()?;
+    spelling()
+}
+
+/// Files under version control, relative to the root.
+fn tracked(pattern: &str) -> Result<Vec<PathBuf>, String> {
+    let listed = command(&format!("git ls-files -- {pattern}")).output();
+    let listed = listed.map_err(|e| format!("cannot run git: {e}"))?;
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    Ok(text.lines().map(PathBuf::from).filter(|file| root().join(file).exists()).collect())
+}
+
+/// The text of a tracked file.
+fn read(file: &PathBuf) -> Result<String, String> {
+    std::fs::read_to_string(root().join(file)).map_err(|e| format!("{}: {e}", file.display()))
+}
+
+/// An error that lists every finding.
+fn report(what: &str, findings: &[String]) -> Outcome {
+    if findings.is_empty() { Ok(()) } else { Err(format!("{what}:\n  {}", findings.join("\n  "))) }
+}
+
+/// Words shared between processes go through `crate::sync`, so that the loom models run the product's code.
+fn atomics() -> Outcome {
+    let mut findings = Vec::new();
+    for file in tracked("crates/shm2/src/*.rs")?.iter().filter(|file| !file.ends_with("src/sync.rs")) {
+        let text = read(file)?;
+        let is_shared = |line: &&str| {
+            line.contains("std::sync::atomic") && (line.contains("AtomicU32") || line.contains("AtomicU64"))
+        };
+        findings.extend(text.lines().filter(is_shared).map(|line| format!("{}: {line}", file.display())));
+    }
+    report("atomics must come from crate::sync", &findings)
+}
+
+/// Every shell file: by its name, or by its first line.
+fn shell() -> Outcome {
+    let mut files = Vec::new();
+    for file in tracked(".")? {
+        let is_named = file.extension().is_some_and(|extension| extension == "sh");
+        let is_shell = |text: String| text.lines().next().is_some_and(|line| line.starts_with("#!") && line.contains("sh"));
+        if is_named || (file.extension().is_none() && read(&file).is_ok_and(is_shell)) {
+            files.push(file);
+        }
+    }
+    if !succeeds("shellcheck --version") && setup::install(&["shellcheck"]).is_err() {
+        println!("skipped: shellcheck cannot be installed here");
+        return Ok(());
+    }
+    let mut check = command("shellcheck");
+    check.args(files);
+    run_command(check, "shellcheck (every shell file)")
+}
+
+/// Spelling of code and pages; `_typos.toml` has the exceptions.
+fn spelling() -> Outcome {
+    let place = target().join("typos");
+    let program = place.join("bin/typos");
+    if !program.exists() {
+        let pip = "python3 -m pip";
+        let has_pip = || succeeds(&format!("{pip} --version"));
+        if !has_pip() {
+            // May fail: then the next look says so.
+            let _ = setup::install(&["python3-pip"]);
+        }
+        if !has_pip() || !succeeds(&format!("{pip} install --quiet --target {} typos", place.display())) {
+            println!("skipped: spelling: the Python package typos cannot be installed here");
+            return Ok(());
+        }
+    }
+    let mut typos = command(&program.display().to_string());
+    typos.args(["--format", "brief"]);
+    run_command(typos, "typos")
+}
