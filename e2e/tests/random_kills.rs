@@ -2,7 +2,6 @@
 //! frames, and nothing is left held. The seed of a run is printed; `SHM2_SEED` repeats it.
 
 use shm2_e2e::Peer;
-use shm2_e2e::rng::Random;
 use shm2_testing::{LIMIT, RECOVERY, Rng, Signal, TempRegion};
 use std::time::{Duration, Instant};
 

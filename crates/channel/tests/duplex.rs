@@ -11,7 +11,7 @@ use shm2_channel::duplex::{ConnectError, Event, Incoming, Interface, Listener, O
 use shm2_testing::TempPath;
 use std::collections::HashMap;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -87,7 +87,7 @@ fn echo_server(server: &mut Server<Packet>, mut until: impl FnMut(&Event) -> boo
 #[test]
 fn client_process() {
     if let Ok(path) = std::env::var("SHM2_TEST_CLIENT") {
-        let _ = echo_client(&path.into(), 9, u64::MAX);
+        let _ = echo_client(Path::new(&path), 9, u64::MAX);
     }
 }
 
@@ -249,7 +249,7 @@ fn a_hundred_idle_clients_cost_nothing() {
 
 /// Both ends of a connection.
 fn connected<T: shm2_channel::Element + Send + 'static>(place: &TempPath) -> (Interface<T>, Interface<T>) {
-    let mut listener = listener::<T>(&place);
+    let mut listener = listener::<T>(place);
     let path = place.to_path_buf();
     let connecting = std::thread::spawn(move || Interface::<T>::connect(&path, Options::new(CAPACITY)).unwrap());
     let server = listener.accept(LONG).unwrap().unwrap();

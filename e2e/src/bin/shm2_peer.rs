@@ -8,8 +8,7 @@
 use shm2::consumer::{Access, Builder, Liveness, OnProducerExit, Start};
 use shm2::{AttachError, Consumer, Frame, FrameInfo, FullPolicy, Producer, ReceiveError, SendError};
 use shm2_cli::{Check, pattern};
-use shm2_e2e::rng::Random;
-use shm2_testing::{Rng, skip};
+use shm2_testing::Rng;
 use std::collections::{HashMap, VecDeque};
 use std::io::{Read, Write};
 use std::process::ExitCode;

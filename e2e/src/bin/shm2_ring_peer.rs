@@ -7,8 +7,7 @@
 use rustix::fs::fcntl_setfl;
 use shm2_channel::{Offer, Receiver, Sender};
 use shm2_e2e::checksum;
-use shm2_e2e::rng::Random;
-use shm2_testing::{Rng, skip};
+use shm2_testing::Rng;
 use std::error::Error;
 use std::io::stdin;
 use std::thread::sleep;

@@ -7,8 +7,7 @@
 #![forbid(unsafe_code)]
 
 use shm2_e2e::Peer;
-use shm2_e2e::rng::Random;
-use shm2_testing::{LIMIT, RECOVERY, Rng, Signal, TempRegion, process, skip};
+use shm2_testing::{LIMIT, RECOVERY, Rng, Signal, TempRegion, process};
 use std::fs::OpenOptions;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -213,7 +212,7 @@ fn soak(time: Duration, seed: u64) {
         stage.recover();
     }
     let (begun, mut told, mut tally) = (Instant::now(), Instant::now(), Tally::default());
-    let mut first: Option<Vec<Usage>> = None;
+    let mut first: Option<Vec<process::Usage>> = None;
     while begun.elapsed() < time {
         let stage = &mut stages[rng.usize(..3)];
         let fault = rng.usize(..FAULTS.len());
@@ -249,7 +248,7 @@ fn soak(time: Duration, seed: u64) {
 }
 
 /// Memory and descriptors of those consumers that nothing ends.
-fn survivors(stages: &[Stage]) -> Vec<Usage> {
+fn survivors(stages: &[Stage]) -> Vec<process::Usage> {
     stages.iter().flat_map(|stage| &stage.consumers[..2]).filter_map(|peer| process::usage(peer.id())).collect()
 }
 

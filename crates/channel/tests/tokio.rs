@@ -1,10 +1,12 @@
 //! Channels and connections in a tokio runtime.
 
+#![cfg(target_os = "linux")]
+
 use shm2_channel::duplex::tokio::{Interface, Listener};
 use shm2_channel::duplex::{Listener as Blocking, Options};
 use shm2_channel::{Receiver, StepError, tokio as channel};
+use shm2_testing::TempPath;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -12,20 +14,6 @@ const LONG: Duration = Duration::from_secs(20);
 const CAPACITY: usize = 64;
 
 type Packet = [u8; 1500];
-
-struct Place(PathBuf);
-
-impl Place {
-    fn new(name: &str) -> Self {
-        Self(std::env::temp_dir().join(format!("shm2-test-async-{name}-{}", std::process::id())))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
 
 fn packet(client: u8, number: u32) -> Packet {
     let mut packet = [client; 1500];
@@ -45,15 +33,15 @@ async fn echo(mut client: Interface<Packet>) {
 
 #[tokio::test]
 async fn a_task_for_each_client_and_cancelled_waits_lose_nothing() {
-    let place = Place::new("tasks");
-    let mut listener = Listener::new(Blocking::<Packet>::bind(&place.0, Options::new(CAPACITY)).unwrap()).unwrap();
+    let place = TempPath::new("tasks");
+    let mut listener = Listener::new(Blocking::<Packet>::bind(&place, Options::new(CAPACITY)).unwrap()).unwrap();
     let serving = tokio::spawn(async move {
         loop {
             tokio::spawn(echo(listener.accept().await.unwrap()));
         }
     });
     let clients = (0..20).map(|name| {
-        let path = place.0.clone();
+        let path = place.to_path_buf();
         tokio::spawn(async move {
             let mut client = Interface::<Packet>::connect(path, Options::new(CAPACITY)).await.unwrap();
             assert_eq!(client.credentials().unwrap().pid as u32, std::process::id());
@@ -106,10 +94,10 @@ async fn the_end_is_told_after_what_came_before_it() {
 
 #[tokio::test]
 async fn messages_and_descriptors_pass() {
-    let place = Place::new("messages");
+    let place = TempPath::new("messages");
     let options = Options::new(CAPACITY).descriptors(true);
-    let mut listener = Listener::new(Blocking::<u8>::bind(&place.0, options).unwrap()).unwrap();
-    let (server, client) = tokio::join!(listener.accept(), Interface::<u8>::connect(&place.0, Options::new(CAPACITY)));
+    let mut listener = Listener::new(Blocking::<u8>::bind(&place, options).unwrap()).unwrap();
+    let (server, client) = tokio::join!(listener.accept(), Interface::<u8>::connect(&place, Options::new(CAPACITY)));
     let (mut server, mut client) = (server.unwrap(), client.unwrap());
     let sending = async {
         for number in 0..1000usize {

@@ -1,14 +1,14 @@
-//! Every word of header, ring cells and consumer pages is set to what it must not be, at rest and while both sides run:
-//! an error with its own name or nothing at all, but no end, no hang, and no memory without bound.
+//! Each word of header, ring cells and consumer pages is set to wrong values: the peer that reads it reports an error that
+//! names the word, or the word does no harm.
+
+#![cfg(target_os = "linux")]
 
 use shm2::consumer::Access;
 use shm2::{AttachError, Consumer, FrameInfo, Producer, ReceiveError, Start, Violation, layout};
-use shm2_e2e::Peer;
-use shm2_e2e::rng::Random;
 use shm2_testing::words::{CELL, HEADER, PAGE, Word, corrupt_one, read, write, wrong_values};
-use shm2_testing::{LIMIT, RECOVERY, Rng, TempRegion, process};
+use shm2_testing::{Rng, TempRegion};
 use std::fs::{File, OpenOptions};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const LONG: Option<Duration> = Some(Duration::from_secs(10));
 const SHORT: Option<Duration> = Some(Duration::from_millis(2));
@@ -124,7 +124,7 @@ fn a_lie_in_a_cell_is_an_error_with_its_name() {
                     Ok(frame) => drop(std::hint::black_box(frame.to_vec())),
                     Err(ReceiveError::EndOfStream) => assert!(word == "kind"),
                     Err(ReceiveError::Misbehaving { violation, .. }) => {
-                        drop(named.insert((word, violation_name(&violation))))
+                        named.insert((word, violation_name(&violation)));
                     }
                     Err(error) => panic!("{word}: {error}"),
                 }
@@ -212,29 +212,6 @@ fn a_new_life_begins_in_whatever_stands_there() {
     }
 }
 
-const STORM: Duration = Duration::from_millis(1500);
-
-/// Sets random words for a while, and looks that nobody ends or stands still.
-fn storm(name: &TempRegion, seed: u64, header: &[Word], producer: &mut Peer, consumers: &mut [Peer]) -> u64 {
-    let mut rng = Rng::with_seed(seed);
-    let file = open(name);
-    let (begun, mut flips) = (Instant::now(), 0);
-    while begun.elapsed() < STORM {
-        let before = producer.count("published") + producer.count("dropped");
-        let until = Instant::now() + Duration::from_millis(100);
-        while Instant::now() < until {
-            flip(&file, header, &mut rng);
-            flips += 1;
-        }
-        let goes_on = |p: &Peer| p.count("published") + p.count("dropped") > before;
-        producer.wait("a producer that goes on", LIMIT, goes_on);
-        for peer in consumers.iter_mut() {
-            assert_eq!(peer.ended(), None, "seed {seed}");
-        }
-    }
-    flips
-}
-
 fn flip(file: &File, header: &[Word], rng: &mut Rng) {
     let sequence = rng.u64(..layout::CELLS);
     let page = rng.usize(..6);
@@ -244,54 +221,4 @@ fn flip(file: &File, header: &[Word], rng: &mut Rng) {
         _ => (layout::page_words_offset(page), PAGE),
     };
     corrupt_one(file, base, words, rng);
-}
-
-#[test]
-fn words_that_change_while_both_sides_run_end_nobody() {
-    let seed = shm2_testing::seed();
-    // With the fixed part of the header gone nobody attaches any more; left alone, all else is believed at first.
-    let moving: Vec<Word> = HEADER.iter().copied().filter(|&(word, at, _)| at >= 128 && word != "state").collect();
-    for (what, header) in [("all words", HEADER), ("words that change", &moving)] {
-        for policy in ["oldest", "newest", "block"] {
-            println!("{what}, {policy}: {}", weather(seed, &format!("policy={policy}"), header));
-        }
-        println!("{what}, kept: {}", weather(seed, "keep=1 lease_ms=300", header));
-    }
-}
-
-fn weather(seed: u64, options: &str, header: &[Word]) -> String {
-    let name = TempRegion::new();
-    let by_heartbeat = options.contains("keep=1");
-    let mut producer = Peer::producer(&name, &format!("arena=400000 pace=50 timeout=50 caps=20 eos=40 {options}"));
-    producer.wait("its region", LIMIT, |p| p.count("created") == 1);
-    let second = if by_heartbeat { "access=lease hold=4 life=heartbeat" } else { "access=lease latest=1" };
-    let options = ["access=lease hold=4", second, "access=snapshot", "access=snapshot latest=1"];
-    let mut consumers = options.map(|o| Peer::consumer(&name, &format!("hostile=1 {o}")));
-    for consumer in &mut consumers {
-        consumer.wait_more("checked", 2, LIMIT);
-    }
-    let flips = storm(&name, seed, header, &mut producer, &mut consumers);
-    let peaks: Vec<_> =
-        consumers.iter().chain([&producer]).map(|p| process::peak_bytes(p.id()).unwrap() >> 20).collect();
-    assert!(peaks.iter().all(|&mib| mib < limit_mib()), "memory in MiB: {peaks:?}");
-    let count = |key| consumers.iter().map(|c| c.count(key)).collect::<Vec<_>>();
-    let (checked, lies, published) = (count("checked"), count("lies"), producer.count("published"));
-    let words =
-        format!("{flips} words set, {published} published, taken {checked:?}, lies {lies:?}, peak MiB {peaks:?}");
-    producer.stop();
-    // What the storm left of the file is not a region any more, perhaps.
-    let _ = std::fs::remove_file(name.path());
-    let mut next = Peer::producer(&name, if by_heartbeat { "keep=1 lease_ms=300" } else { "" });
-    next.wait("its region", RECOVERY, |p| p.count("created") == 1);
-    for mut consumer in consumers {
-        consumer.wait_more("checked", 2, RECOVERY * 2);
-        consumer.stop();
-    }
-    next.stop();
-    words
-}
-
-/// A sanitizer needs memory of its own.
-fn limit_mib() -> u64 {
-    if std::env::var_os("SHM2_SANITIZED").is_some() { 2000 } else { 80 }
 }

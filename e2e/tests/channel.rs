@@ -2,7 +2,6 @@
 
 use shm2_channel::{Receiver, Sender, StepError};
 use shm2_e2e::checksum;
-use shm2_e2e::rng::Random;
 use shm2_testing::{RECOVERY, Rng, skip};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
