@@ -1,8 +1,8 @@
-//! Drives real processes that produce and consume (`shm2_peer`), and looks at regions from outside.
+//! Drives processes that produce and consume (`shm2_peer`).
 //!
-//! A peer checks every promise that it can see by itself and ends with code 3 at the first that is broken: order and
-//! accounting of sequences, the content of each frame when it comes and again after it was held, extents that add up
-//! to the arena. What is left for a test is to start, end, stop and disturb peers, and to see that all go on.
+//! A peer checks every guarantee that it can observe and exits with code 3 at the first violation: order and accounting
+//! of sequences, the content of each frame when it arrives and again after it was held, extents that add up to the
+//! arena. A test starts, kills, stops and disturbs peers, and checks that the others go on.
 
 #![forbid(unsafe_code)]
 
@@ -14,7 +14,7 @@ use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Numbers that a peer reported last.
+/// Last value of each count that a peer has reported.
 pub type Counts = HashMap<String, u64>;
 
 /// A running `shm2_peer`; killed when dropped.
@@ -24,7 +24,7 @@ pub struct Peer {
     counts: Arc<Mutex<Counts>>,
 }
 
-/// The program, which stands beside or above the running one.
+/// Path of `shm2_peer`: in the directory of the running program, or above it.
 fn program() -> PathBuf {
     let here = std::env::current_exe().unwrap_or_default();
     let directory = here.parent().unwrap_or(Path::new("."));
@@ -43,7 +43,7 @@ impl Peer {
         Self::spawn(Command::new(program()), arguments, environment)
     }
 
-    /// Starts it by another program, which ends with it and passes its input on.
+    /// Starts it by another program, which passes its input on and ends with it.
     pub fn start_under(wrapper: &str, arguments: &str) -> Self {
         let mut words = wrapper.split_whitespace();
         let mut command = Command::new(words.next().unwrap_or("env"));
@@ -86,10 +86,10 @@ impl Peer {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied().unwrap_or_default()
     }
 
-    /// Waits until `condition` holds for its counts; how long that took.
+    /// Waits until `condition` holds for its counts; returns the time it took.
     ///
     /// # Panics
-    /// When it does not come to that within `limit`, or the peer ends before.
+    /// When it does not hold within `limit`, or the peer ends before.
     pub fn wait(&mut self, what: &str, limit: Duration, condition: impl Fn(&Self) -> bool) -> Duration {
         let begun = Instant::now();
         while !condition(self) {
@@ -105,13 +105,13 @@ impl Peer {
         begun.elapsed()
     }
 
-    /// Waits until a count has grown by `more`.
+    /// Waits until a count has grown by `more`; returns the time it took.
     pub fn wait_more(&mut self, key: &str, more: u64, limit: Duration) -> Duration {
         let before = self.count(key);
         self.wait(key, limit, |peer| peer.count(key) >= before + more)
     }
 
-    /// Its end, if it came to that.
+    /// Exit status of a peer that has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.ended()
     }
@@ -129,7 +129,7 @@ impl Peer {
         self.child.id()
     }
 
-    /// Sends a signal; one that already ended gets none.
+    /// Sends a signal. A peer that has ended gets none.
     pub fn signal(&self, signal: Signal) {
         self.child.signal(signal);
     }
@@ -144,10 +144,10 @@ impl Peer {
         self.child.kill();
     }
 
-    /// Passes of its kill point count from here on (`SHM2_POINT_WAITS=1`).
+    /// Starts the count of passes of its kill point (`SHM2_POINT_WAITS=1`).
     ///
     /// # Panics
-    /// When it can be told nothing any more.
+    /// When its standard input is closed.
     pub fn arm(&mut self) {
         let written = self.stdin.as_mut().map(|stdin| stdin.write_all(b"\n"));
         assert!(matches!(written, Some(Ok(()))), "cannot write to the peer: {written:?}");
@@ -158,10 +158,10 @@ impl Peer {
         drop(self.stdin.take());
     }
 
-    /// Stops it in an orderly way; its last counts.
+    /// Stops it in an orderly way; returns its last counts.
     ///
     /// # Panics
-    /// When it does not end, or saw a broken promise.
+    /// When it does not end, or has found a violation.
     pub fn stop(mut self) -> Counts {
         self.ask_to_stop();
         let status = self.wait_end();
@@ -175,7 +175,7 @@ fn parse(line: &str) -> Counts {
     pairs.filter_map(|(key, value)| Some((key.to_owned(), value.parse().ok()?))).collect()
 }
 
-/// One more value in a sum that also tells their order.
+/// Adds a value to a checksum that depends on the order of the values.
 pub fn checksum(sum: u64, value: u64) -> u64 {
     sum.wrapping_mul(31).wrapping_add(value)
 }

@@ -21,7 +21,7 @@ fn a_hundred_million_items_pass_from_process_to_process() {
     let begun = Instant::now();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let child = start(Command::new(PEER), "send", COUNT, theirs);
-    // No power of two, so that each turn begins at another slot.
+    // No power of two, so that each turn starts at another slot.
     let (mut receiver, offer) = Receiver::<u64>::offer(10_007).unwrap();
     offer.send(&ours).unwrap();
     let (mut sum, mut expected) = (0, 0);
@@ -40,12 +40,12 @@ fn a_hundred_million_items_pass_from_process_to_process() {
     println!("{COUNT} items, {} turns, equal sums, {:?}", COUNT / 10_007, begun.elapsed());
 }
 
-/// System calls between two writes of a mark, by their lines in what strace wrote.
+/// Lines of strace's log between the two writes of a mark.
 fn calls_between_marks(log: &str) -> Vec<&str> {
     let is_mark = |line: &&str| line.contains("write(1, \"mark");
     let after = log.lines().skip_while(|line| !is_mark(line)).skip(1);
     assert_eq!(log.lines().filter(is_mark).count(), 2, "{log}");
-    // A trace of one process; what the kernel does to it (a timer) is no call of its own.
+    // Lines that begin with `---` are signals, not calls.
     after.take_while(|line| !is_mark(line)).filter(|line| !line.starts_with("---")).collect()
 }
 
@@ -78,7 +78,7 @@ fn while_the_ring_is_neither_full_nor_empty_no_side_makes_a_system_call() {
 }
 
 #[test]
-fn a_thousand_kills_at_any_moment_leave_nobody_waiting() {
+fn no_peer_waits_after_any_of_a_thousand_kills() {
     let mut rng = Rng::with_seed(17);
     let (mut longest, mut passed) = (Duration::ZERO, 0);
     for round in 0..1000 {
@@ -111,7 +111,7 @@ fn a_thousand_kills_at_any_moment_leave_nobody_waiting() {
     assert!(longest < RECOVERY, "{longest:?}");
 }
 
-/// Sends what there is room for, and checks what came back; waits when there is nothing to do.
+/// Sends until the ring is full, and checks what came back; waits when there is nothing to do.
 fn step(to: &mut Sender<u64>, from: &mut Receiver<u64>, sent: &mut u64, expected: &mut u64) -> Result<(), StepError> {
     while to.send_all(&[*sent])?.is_some() {
         *sent += 1;

@@ -1,5 +1,5 @@
-//! A consumer whose monotonic clock is days away from its producer's, as after a migration or in a time namespace, gets
-//! every frame and notices every death: no time that a peer wrote decides anything.
+//! A consumer whose monotonic clock differs by days from its producer's, as after a migration or in a time namespace,
+//! gets every frame and notices every killed producer: no decision depends on a time that a peer wrote.
 
 use shm2_e2e::Peer;
 use shm2_testing::{LIMIT, RECOVERY, TempRegion, skip};
@@ -20,7 +20,7 @@ fn there_are_time_namespaces() -> bool {
 }
 
 #[test]
-fn a_clock_that_is_days_away_changes_nothing() {
+fn a_clock_offset_of_days_changes_nothing() {
     if !there_are_time_namespaces() {
         return;
     }
@@ -34,12 +34,12 @@ fn a_clock_that_is_days_away_changes_nothing() {
         for _ in 0..2 {
             let mut near = Peer::producer(&name, producer);
             near.wait("its region", LIMIT, |p| p.count("created") == 1);
-            // Longer than the lease time, so that heartbeats are judged in both directions.
+            // Longer than the lease time, so that both sides check heartbeats.
             far.wait_more("checked", 20, RECOVERY * 4);
             std::thread::sleep(Duration::from_millis(500));
             far.wait_more("checked", 5, RECOVERY);
             assert_eq!((far.count("missed"), far.count("evicted")), (0, 0));
-            // Their times are mapped to its own clock, days away.
+            // The producer's times are mapped to the consumer's clock.
             println!("{consumer}: newest frame {} us old", far.count("age_us"));
             far.wait("a young frame", RECOVERY, |p| p.count("age_us") < 500_000);
             near.kill();

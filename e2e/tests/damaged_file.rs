@@ -6,7 +6,7 @@ use shm2_e2e::Peer;
 use shm2_testing::{LIMIT, RECOVERY, TempRegion};
 use std::fs::{self, OpenOptions};
 
-/// Up to here, up to a later place, ..., and one byte less than all.
+/// Lengths to truncate the file to: nothing, and up to each section of the region.
 const LENGTHS: [u64; 7] = [
     0,
     100,
@@ -22,7 +22,7 @@ fn truncate(name: &TempRegion, bytes: u64) {
 }
 
 #[test]
-fn a_truncated_region_ends_no_process_and_leaves_others_alone() {
+fn a_truncated_region_ends_no_process_and_affects_no_other_region() {
     let (broken, whole) = (TempRegion::new(), TempRegion::new());
     let mut other = Peer::producer(&whole, "");
     let mut reader = Peer::consumer(&whole, "access=lease hold=4");
@@ -33,7 +33,7 @@ fn a_truncated_region_ends_no_process_and_leaves_others_alone() {
         lease.wait_more("checked", 5, LIMIT);
         snapshot.wait_more("checked", 5, LIMIT);
         truncate(&broken, bytes);
-        // It ends by itself, with the error, not by a signal.
+        // The producer ends with an error, not by a signal.
         assert_eq!(producer.wait_end().code(), Some(3), "{bytes}");
         let mut next = Peer::producer(&broken, "");
         next.wait("its region", RECOVERY, |p| p.count("created") == 1);
@@ -50,7 +50,7 @@ fn a_truncated_region_ends_no_process_and_leaves_others_alone() {
 }
 
 #[test]
-fn a_removed_name_changes_nothing_for_those_who_are_there() {
+fn a_removed_name_does_not_affect_attached_peers() {
     let name = TempRegion::new();
     let mut producer = Peer::producer(&name, "");
     let mut lease = Peer::consumer(&name, "access=lease hold=4");
@@ -61,7 +61,7 @@ fn a_removed_name_changes_nothing_for_those_who_are_there() {
     lease.wait_more("checked", 20, RECOVERY);
     snapshot.wait_more("checked", 20, RECOVERY);
     producer.wait_more("published", 20, RECOVERY);
-    // Another producer takes the free name; when the old one ends, its consumers go over.
+    // Another producer takes the free name; when the old one ends, its consumers attach to the new one.
     let mut next = Peer::producer(&name, "");
     next.wait("its region", RECOVERY, |p| p.count("created") == 1);
     producer.stop();
@@ -76,7 +76,7 @@ fn a_removed_name_changes_nothing_for_those_who_are_there() {
 }
 
 #[test]
-fn random_bytes_in_place_of_the_header_are_an_error_and_pass_away_with_the_producer() {
+fn an_overwritten_header_is_an_error_until_the_file_is_replaced() {
     use std::os::unix::fs::FileExt;
     let name = TempRegion::new();
     let producer = Peer::producer(&name, "");
@@ -84,7 +84,7 @@ fn random_bytes_in_place_of_the_header_are_an_error_and_pass_away_with_the_produ
     lease.wait_more("checked", 5, LIMIT);
     let file = OpenOptions::new().write(true).open(name.path()).unwrap();
     file.write_all_at(&[0xa5; 4096], 0).unwrap();
-    // The first eight bytes are what says that this is a region of ours: who lost them is a stranger.
+    // Without the magic number in its first eight bytes, the file is foreign.
     lease.wait("an error", LIMIT, |c| c.count("lies") > 0);
     producer.kill();
     assert!(matches!(Producer::create(&name), Err(shm2::CreateError::Foreign { .. })));

@@ -12,23 +12,25 @@ const LONG: Option<Duration> = Some(Duration::from_secs(10));
 const LEASE: Duration = Duration::from_millis(400);
 
 #[test]
-fn a_region_that_is_wiped_while_in_use_is_made_anew() {
+fn a_region_cleared_while_in_use_is_recreated() {
     // The firmware of a starting machine may clear all of a device's memory, or the beginning.
     for bytes in [128, 4096, layout::ARENA_OFFSET, DeviceFile::BYTES] {
         for from_host in [true, false] {
-            let bar = DeviceFile::new();
-            let place = if from_host { bar.host().to_owned() } else { bar.guest() };
+            let device = DeviceFile::new();
+            let place = if from_host { device.host().to_owned() } else { device.guest() };
             let options = if from_host { "keep=1 lease_ms=400 caps=7" } else { "lease_ms=400 caps=7" };
             let mut producer = Peer::producer(&place, options);
-            let mut consumers = ["access=snapshot", "access=lease"].map(|access| Peer::consumer(&bar.guest(), access));
+            let mut consumers =
+                ["access=snapshot", "access=lease"].map(|access| Peer::consumer(&device.guest(), access));
             for round in 1..=2 {
                 for consumer in &mut consumers {
-                    consumer.wait("the life", LIMIT, |c| c.count("attaches") >= round && c.count("attached") == 1);
+                    consumer
+                        .wait("the generation", LIMIT, |c| c.count("attaches") >= round && c.count("attached") == 1);
                     consumer.wait_more("checked", 20, LIMIT);
                 }
-                bar.clear(bytes);
+                device.clear(bytes);
                 for consumer in &mut consumers {
-                    consumer.wait("the next life", LIMIT, |c| c.count("attaches") > round);
+                    consumer.wait("the next generation", LIMIT, |c| c.count("attaches") > round);
                 }
             }
             producer.wait_more("published", 50, LIMIT);
@@ -38,19 +40,19 @@ fn a_region_that_is_wiped_while_in_use_is_made_anew() {
 }
 
 #[test]
-fn a_wipe_that_leaves_the_beginning_is_mended_too() {
-    // Firmware that was interrupted goes on behind what the producer has mended by then.
-    let bar = DeviceFile::new();
-    let mut producer = Peer::producer(bar.host(), "keep=1 lease_ms=400");
-    let builder = Consumer::builder(&bar.guest()).unwrap().access(Access::Lease).start(Start::Next);
+fn a_clear_that_spares_the_beginning_is_recovered_from() {
+    // Interrupted firmware continues behind what the producer has recovered by then.
+    let device = DeviceFile::new();
+    let mut producer = Peer::producer(device.host(), "keep=1 lease_ms=400");
+    let builder = Consumer::builder(&device.guest()).unwrap().access(Access::Lease).start(Start::Next);
     let mut consumer = builder.attach(LONG).unwrap();
     (0..20).for_each(|_| drop(consumer.next(LONG).unwrap()));
-    let file = OpenOptions::new().write(true).open(bar.host()).unwrap();
+    let file = OpenOptions::new().write(true).open(device.host()).unwrap();
     file.write_all_at(&vec![0; (DeviceFile::BYTES - 256) as usize], 256).unwrap();
     let begun = Instant::now();
     while consumer.stats().attaches < 2 {
-        assert!(begun.elapsed() < LIMIT, "the next life never comes");
-        // Until the producer sees it, what is read may be what the wipe left.
+        assert!(begun.elapsed() < LIMIT, "no next generation");
+        // Until the producer sees the clear, the consumer may read what it left.
         let _ = consumer.next(Some(Duration::from_millis(100)));
     }
     (0..20).for_each(|_| drop(consumer.next(LONG).unwrap()));
@@ -59,15 +61,15 @@ fn a_wipe_that_leaves_the_beginning_is_mended_too() {
 }
 
 #[test]
-fn an_owner_from_before_a_wipe_takes_nothing_from_the_next_one() {
-    let bar = DeviceFile::new();
-    let mut producer = Peer::producer(bar.host(), "keep=1 lease_ms=400 pace=500");
-    // It looks at no bytes, which the wipe changes.
-    let mut old = Peer::start(&format!("idle-consumer {} access=lease", bar.guest()));
+fn a_page_owner_from_before_a_clear_takes_nothing_from_the_next_owner() {
+    let device = DeviceFile::new();
+    let mut producer = Peer::producer(device.host(), "keep=1 lease_ms=400 pace=500");
+    // An idle consumer does not check the bytes, which are cleared.
+    let mut old = Peer::start(&format!("idle-consumer {} access=lease", device.guest()));
     old.wait_more("checked", 20, LIMIT);
     old.signal(Signal::STOP);
-    bar.clear(DeviceFile::BYTES);
-    let mut new = Peer::consumer(&bar.guest(), "access=lease hold=4");
+    device.clear(DeviceFile::BYTES);
+    let mut new = Peer::consumer(&device.guest(), "access=lease hold=4");
     new.wait_more("checked", 50, LIMIT);
     old.signal(Signal::CONT);
     old.wait_more("checked", 50, LIMIT);
@@ -79,28 +81,28 @@ fn an_owner_from_before_a_wipe_takes_nothing_from_the_next_one() {
 }
 
 #[test]
-fn a_dead_consumer_of_the_life_before_is_not_waited_for() {
-    let bar = DeviceFile::new();
-    let mut producer = Peer::producer(&bar.guest(), "lease_ms=1000");
-    let mut consumer = Peer::consumer(&bar.guest(), "access=lease");
+fn a_dead_consumer_of_the_previous_generation_is_not_counted() {
+    let device = DeviceFile::new();
+    let mut producer = Peer::producer(&device.guest(), "lease_ms=1000");
+    let mut consumer = Peer::consumer(&device.guest(), "access=lease");
     consumer.wait_more("checked", 5, LIMIT);
     producer.wait("its consumer", LIMIT, |p| p.count("consumers") == 1);
     consumer.kill();
     producer.kill();
-    let next = Producer::builder(&bar.guest()).unwrap().create().unwrap();
+    let next = Producer::builder(&device.guest()).unwrap().create().unwrap();
     assert_eq!(next.consumers(), 0);
-    let mut consumer = Peer::consumer(&bar.guest(), "access=lease");
+    let mut consumer = Peer::consumer(&device.guest(), "access=lease");
     consumer.wait("the next producer", LIMIT, |c| c.count("attaches") == 1);
     assert_eq!(next.consumers(), 1);
 }
 
-/// A producer that is ended while it clears a page leaves it as nobody's.
+/// A producer that is killed while it resets a page leaves the page in the claiming state.
 #[test]
-fn a_page_that_was_being_cleared_is_free_after_the_lease_time() {
-    let bar = DeviceFile::new();
-    let create = || Producer::builder(&bar.guest()).unwrap().lease_time(LEASE).create().unwrap();
+fn a_page_left_in_the_claiming_state_is_free_after_the_lease_time() {
+    let device = DeviceFile::new();
+    let create = || Producer::builder(&device.guest()).unwrap().lease_time(LEASE).create().unwrap();
     let producer = create();
-    let mut consumer = Peer::consumer(&bar.guest(), "access=lease");
+    let mut consumer = Peer::consumer(&device.guest(), "access=lease");
     consumer.wait("the region", LIMIT, |c| c.count("attaches") == 1);
     consumer.kill();
     drop(producer);
@@ -108,10 +110,10 @@ fn a_page_that_was_being_cleared_is_free_after_the_lease_time() {
     let at = layout::page_offset(0) + 12;
     let claimed = || {
         let mut word = [0; 4];
-        bar.open().read_exact_at(&mut word, at).unwrap();
+        device.open().read_exact_at(&mut word, at).unwrap();
         u32::from_le_bytes(word)
     };
-    bar.open().write_all_at(&(layout::CLAIMING | layout::BY_HEARTBEAT).to_le_bytes(), at).unwrap();
+    device.open().write_all_at(&(layout::CLAIMING | layout::BY_HEARTBEAT).to_le_bytes(), at).unwrap();
     let next = create();
     let begun = Instant::now();
     while claimed() != layout::FREE {
@@ -121,26 +123,26 @@ fn a_page_that_was_being_cleared_is_free_after_the_lease_time() {
     }
 }
 
-/// Firmware fills a device's memory from its beginning on, and takes its time. The life in which nothing is lost any more
-/// begins behind it: peers check every byte.
+/// Firmware clears a device's memory slowly from its beginning. The generation without losses starts after that; the
+/// peers check every byte.
 #[test]
-fn a_wipe_that_takes_its_time_brings_no_zeros_to_consumers_that_copy() {
+fn a_slow_clear_brings_no_zeros_to_snapshot_consumers() {
     const STEP: usize = 64 * 1024;
     for from_host in [true, false] {
-        let bar = DeviceFile::new();
-        let place = if from_host { bar.host().to_owned() } else { bar.guest() };
+        let device = DeviceFile::new();
+        let place = if from_host { device.host().to_owned() } else { device.guest() };
         let mut producer =
             Peer::producer(&place, "keep=1 lease_ms=400 caps=7 least=2000 most=6000 pace=2000 history=100");
-        let mut consumer = Peer::consumer(&bar.guest(), "access=snapshot");
+        let mut consumer = Peer::consumer(&device.guest(), "access=snapshot");
         for round in 1..=3 {
-            consumer.wait("the life", LIMIT, |c| c.count("attaches") >= round && c.count("attached") == 1);
+            consumer.wait("the generation", LIMIT, |c| c.count("attaches") >= round && c.count("attached") == 1);
             consumer.wait_more("checked", 20, LIMIT);
-            let file = bar.open();
+            let file = device.open();
             for at in (0..DeviceFile::BYTES).step_by(STEP) {
                 file.write_all_at(&[0; STEP], at).unwrap();
                 std::thread::sleep(Duration::from_millis(4));
             }
-            consumer.wait("the next life", LIMIT, |c| c.count("attaches") > round);
+            consumer.wait("the next generation", LIMIT, |c| c.count("attaches") > round);
             consumer.wait_more("checked", 100, LIMIT);
         }
         consumer.stop();

@@ -13,17 +13,23 @@ fn open(name: &TempRegion) -> File {
 
 const STORM: Duration = Duration::from_millis(1500);
 
-/// Sets random words for a while, and looks that nobody ends or stands still.
-fn storm(name: &TempRegion, seed: u64, header: &[Word], producer: &mut Peer, consumers: &mut [Peer]) -> u64 {
+/// Overwrites random words for a while, and checks that every process runs and the producer goes on.
+fn corrupt_for_a_while(
+    name: &TempRegion,
+    seed: u64,
+    header: &[Word],
+    producer: &mut Peer,
+    consumers: &mut [Peer],
+) -> u64 {
     let mut rng = Rng::with_seed(seed);
     let file = open(name);
-    let (begun, mut flips) = (Instant::now(), 0);
+    let (begun, mut changes) = (Instant::now(), 0);
     while begun.elapsed() < STORM {
         let before = producer.count("published") + producer.count("dropped");
         let until = Instant::now() + Duration::from_millis(100);
         while Instant::now() < until {
-            flip(&file, header, &mut rng);
-            flips += 1;
+            corrupt(&file, header, &mut rng);
+            changes += 1;
         }
         let goes_on = |p: &Peer| p.count("published") + p.count("dropped") > before;
         producer.wait("a producer that goes on", LIMIT, goes_on);
@@ -31,10 +37,10 @@ fn storm(name: &TempRegion, seed: u64, header: &[Word], producer: &mut Peer, con
             assert_eq!(peer.ended(), None, "seed {seed}");
         }
     }
-    flips
+    changes
 }
 
-fn flip(file: &File, header: &[Word], rng: &mut Rng) {
+fn corrupt(file: &File, header: &[Word], rng: &mut Rng) {
     let sequence = rng.u64(..layout::CELLS);
     let page = rng.usize(..6);
     let (base, words) = match rng.u64(..10) {
@@ -46,19 +52,19 @@ fn flip(file: &File, header: &[Word], rng: &mut Rng) {
 }
 
 #[test]
-fn words_that_change_while_both_sides_run_end_nobody() {
+fn words_that_change_while_both_sides_run_end_no_process() {
     let seed = shm2_testing::seed();
-    // With the fixed part of the header gone nobody attaches any more; left alone, all else is believed at first.
+    // Consumers refuse a corrupt fixed part of the header, so the second set leaves it intact.
     let moving: Vec<Word> = HEADER.iter().copied().filter(|&(word, at, _)| at >= 128 && word != "state").collect();
     for (what, header) in [("all words", HEADER), ("words that change", &moving)] {
         for policy in ["oldest", "newest", "block"] {
-            println!("{what}, {policy}: {}", weather(seed, &format!("policy={policy}"), header));
+            println!("{what}, {policy}: {}", run_under_corruption(seed, &format!("policy={policy}"), header));
         }
-        println!("{what}, kept: {}", weather(seed, "keep=1 lease_ms=300", header));
+        println!("{what}, kept: {}", run_under_corruption(seed, "keep=1 lease_ms=300", header));
     }
 }
 
-fn weather(seed: u64, options: &str, header: &[Word]) -> String {
+fn run_under_corruption(seed: u64, options: &str, header: &[Word]) -> String {
     let name = TempRegion::new();
     let by_heartbeat = options.contains("keep=1");
     let mut producer = Peer::producer(&name, &format!("arena=400000 pace=50 timeout=50 caps=20 eos=40 {options}"));
@@ -69,16 +75,17 @@ fn weather(seed: u64, options: &str, header: &[Word]) -> String {
     for consumer in &mut consumers {
         consumer.wait_more("checked", 2, LIMIT);
     }
-    let flips = storm(&name, seed, header, &mut producer, &mut consumers);
+    let changes = corrupt_for_a_while(&name, seed, header, &mut producer, &mut consumers);
     let peaks: Vec<_> =
         consumers.iter().chain([&producer]).map(|p| process::peak_bytes(p.id()).unwrap() >> 20).collect();
     assert!(peaks.iter().all(|&mib| mib < limit_mib()), "memory in MiB: {peaks:?}");
     let count = |key| consumers.iter().map(|c| c.count(key)).collect::<Vec<_>>();
-    let (checked, lies, published) = (count("checked"), count("lies"), producer.count("published"));
-    let words =
-        format!("{flips} words set, {published} published, taken {checked:?}, lies {lies:?}, peak MiB {peaks:?}");
+    let (checked, violations, published) = (count("checked"), count("lies"), producer.count("published"));
+    let words = format!(
+        "{changes} words set, {published} published, taken {checked:?}, violations {violations:?}, peak MiB {peaks:?}"
+    );
     producer.stop();
-    // What the storm left of the file is not a region any more, perhaps.
+    // The file may be no region any more.
     let _ = std::fs::remove_file(name.path());
     let mut next = Peer::producer(&name, if by_heartbeat { "keep=1 lease_ms=300" } else { "" });
     next.wait("its region", RECOVERY, |p| p.count("created") == 1);

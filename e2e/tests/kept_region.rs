@@ -22,7 +22,7 @@ fn inode(name: &TempRegion) -> u64 {
 }
 
 #[test]
-fn killed_producers_are_followed_in_the_same_file() {
+fn killed_producers_are_replaced_in_the_same_file() {
     const ROUNDS: u64 = 60;
     let name = TempRegion::new();
     let options = "keep=1 arena=400000 caps=40 eos=60 pace=100";
@@ -61,7 +61,7 @@ const HEARTBEAT: &str = "access=lease life=heartbeat hold=4 judge=once";
 const LEASE: Duration = Duration::from_millis(400);
 
 #[test]
-fn a_consumer_without_locks_that_dies_holds_its_frames_for_the_lease_time() {
+fn a_killed_heartbeat_consumer_holds_its_frames_for_the_lease_time() {
     let name = TempRegion::new();
     let mut producer = Peer::producer(&name, "keep=1 lease_ms=400");
     let mut lock = Peer::consumer(&name, "access=lease hold=4");
@@ -69,7 +69,7 @@ fn a_consumer_without_locks_that_dies_holds_its_frames_for_the_lease_time() {
         let mut consumer = Peer::consumer(&name, HEARTBEAT);
         consumer.wait("held frames", LIMIT, |c| c.count("held") >= 3);
         producer.wait("its consumers", LIMIT, |p| p.count("consumers") == 2);
-        // It lives for longer than its lease time.
+        // It runs for longer than its lease time.
         std::thread::sleep(LEASE * 2);
         consumer.wait_more("checked", 5, RECOVERY);
         assert_eq!(consumer.count("evicted"), 0);
@@ -84,36 +84,36 @@ fn a_consumer_without_locks_that_dies_holds_its_frames_for_the_lease_time() {
 }
 
 #[test]
-fn a_consumer_without_locks_that_slept_too_long_loses_its_page_and_comes_back() {
+fn a_heartbeat_consumer_stopped_beyond_the_lease_time_is_expelled_and_attaches_again() {
     let name = TempRegion::new();
     let mut producer = Peer::producer(&name, "keep=1 lease_ms=400 pace=200");
-    let mut sleeper = Peer::consumer(&name, HEARTBEAT);
-    sleeper.wait("held frames", LIMIT, |c| c.count("held") >= 3);
+    let mut stopped = Peer::consumer(&name, HEARTBEAT);
+    stopped.wait("held frames", LIMIT, |c| c.count("held") >= 3);
     for round in 1..=3 {
-        producer.wait("the sleeper", RECOVERY, |p| p.count("consumers") == 1);
-        sleeper.signal(Signal::STOP);
-        producer.wait("nobody", LEASE + RECOVERY, |p| p.count("consumers") == 0);
-        // Others take the page that it had, and hold frames by it.
+        producer.wait("the stopped consumer", RECOVERY, |p| p.count("consumers") == 1);
+        stopped.signal(Signal::STOP);
+        producer.wait("no consumer", LEASE + RECOVERY, |p| p.count("consumers") == 0);
+        // Other consumers take its former page, and hold frames by it.
         let mut others =
             [Peer::consumer(&name, "access=lease life=heartbeat hold=6"), Peer::consumer(&name, "access=lease hold=6")];
         for other in &mut others {
             other.wait_more("checked", 20, LIMIT);
         }
-        sleeper.signal(Signal::CONT);
-        sleeper.wait("its eviction", RECOVERY, |c| c.count("evicted") == round);
-        sleeper.wait_more("checked", 20, LEASE + RECOVERY);
+        stopped.signal(Signal::CONT);
+        stopped.wait("its expulsion", RECOVERY, |c| c.count("evicted") == round);
+        stopped.wait_more("checked", 20, LEASE + RECOVERY);
         for mut other in others {
             other.wait_more("checked", 20, RECOVERY);
             assert_eq!(other.stop()["evicted"], 0);
         }
     }
-    sleeper.stop();
+    stopped.stop();
     producer.wait("nothing held", RECOVERY, |p| p.count("held") == 0 && p.count("consumers") == 0);
     producer.stop();
 }
 
 #[test]
-fn a_consumer_without_locks_notices_its_producers_death_by_the_heartbeat() {
+fn a_heartbeat_consumer_notices_a_dead_producer_by_its_heartbeat() {
     let name = TempRegion::new();
     let mut consumer = Peer::consumer(&name, HEARTBEAT);
     for attaches in 1..=3 {
@@ -122,7 +122,7 @@ fn a_consumer_without_locks_notices_its_producers_death_by_the_heartbeat() {
             c.count("attaches") >= attaches && c.count("attached") == 1
         });
         consumer.wait_more("checked", 5, RECOVERY);
-        // A pause is not death.
+        // A pause of the test does not end the attachment.
         std::thread::sleep(LEASE * 2);
         consumer.wait_more("checked", 5, RECOVERY);
         producer.signal(Signal::KILL);
@@ -133,18 +133,18 @@ fn a_consumer_without_locks_notices_its_producers_death_by_the_heartbeat() {
 }
 
 #[test]
-fn an_evicted_owner_takes_nothing_from_the_next_one() {
+fn an_expelled_page_owner_takes_nothing_from_the_next_owner() {
     let name = TempRegion::new();
     let mut producer = kept(&name).lease_time(Duration::from_millis(100)).create().unwrap();
-    let sleeper = Peer::consumer(&name, "access=lease life=heartbeat hold=1 judge=once release=never");
+    let stopped = Peer::consumer(&name, "access=lease life=heartbeat hold=1 judge=once release=never");
     while producer.consumers() == 0 {
         std::thread::sleep(Duration::from_millis(1));
     }
     let slot = filled(&mut producer, 7);
     producer.publish(slot, &FrameInfo::new().with_pts(7)).unwrap();
-    let mut sleeper = sleeper;
-    sleeper.wait("the frame", LIMIT, |c| c.count("held") == 1);
-    sleeper.signal(Signal::STOP);
+    let mut stopped = stopped;
+    stopped.wait("the frame", LIMIT, |c| c.count("held") == 1);
+    stopped.signal(Signal::STOP);
     while producer.consumers() == 1 {
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -153,16 +153,16 @@ fn an_evicted_owner_takes_nothing_from_the_next_one() {
     let mut next = builder.attach(LONG).unwrap();
     let held = next.next(LONG).unwrap();
     let bytes = held.to_vec();
-    sleeper.signal(Signal::CONT);
-    sleeper.wait("its eviction", LIMIT, |c| c.count("evicted") == 1);
-    // Every third number comes with metas; these do not.
+    stopped.signal(Signal::CONT);
+    stopped.wait("its expulsion", LIMIT, |c| c.count("evicted") == 1);
+    // Every third number carries metas; these do not.
     for n in (0..200u64).map(|n| n * 3 + 1) {
         let slot = filled(&mut producer, n);
         producer.publish(slot, &FrameInfo::new().with_pts(n)).unwrap();
     }
     assert_eq!(held.to_vec(), bytes, "a held frame changed");
-    assert!(next.next(LONG).is_ok(), "and its owner was not evicted");
-    sleeper.stop();
+    assert!(next.next(LONG).is_ok(), "and its owner was not expelled");
+    stopped.stop();
 }
 
 /// A frame that a peer accepts as number `number`.
@@ -172,9 +172,9 @@ fn filled(producer: &mut Producer, number: u64) -> shm2::Reservation {
     slot
 }
 
-/// It reads the life before until it goes on, and attaches anew then.
+/// It is attached to the previous generation until it continues, and attaches again then.
 #[test]
-fn a_stopped_consumer_of_the_life_before_is_not_counted() {
+fn a_stopped_consumer_of_the_previous_generation_is_not_counted() {
     for options in ["access=lease", "access=lease life=heartbeat"] {
         let name = TempRegion::new();
         let mut producer = Peer::producer(&name, "keep=1");
@@ -193,9 +193,9 @@ fn a_stopped_consumer_of_the_life_before_is_not_counted() {
     }
 }
 
-/// Nor is it waited for, as those are who read this life.
+/// The policy `block` waits only for consumers of the current generation.
 #[test]
-fn a_stopped_consumer_of_the_life_before_blocks_nobody() {
+fn a_stopped_consumer_of_the_previous_generation_does_not_block_the_producer() {
     for options in ["access=lease", "access=lease life=heartbeat"] {
         let name = TempRegion::new();
         let producer = Peer::producer(&name, "keep=1 arena=400000");

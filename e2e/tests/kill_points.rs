@@ -1,5 +1,5 @@
-//! A process is ended, or stopped for a while, at each named point of the protocol. Those who are left go on, whoever
-//! comes new works soon, and all memory comes back. The peers themselves check contents, order and extents.
+//! A process is killed, or stopped for a while, at each kill point. The other processes go on, new processes work soon,
+//! and all memory is freed. The peers check contents, order and extents.
 
 use shm2::kill_points::ALL;
 use shm2_e2e::Peer;
@@ -21,7 +21,7 @@ enum Role {
     Producer,
     Lease,
     Snapshot,
-    /// A producer without locks, which has a test of its own.
+    /// A producer in a guest; its points have a test of their own.
     Guest,
 }
 
@@ -34,7 +34,7 @@ fn role(point: &str) -> Role {
     }
 }
 
-/// A few passes are let by where a point is passed with each frame.
+/// Pass at which the fault comes; later where each frame passes the point.
 fn pass(point: &str) -> &'static str {
     match point.split('.').next() {
         Some("create" | "close" | "attach" | "detach" | "reap" | "evict") => "1",
@@ -58,7 +58,7 @@ fn start_with(point: &str, fault: Fault, arguments: &str, more: &[(&str, &str)])
     Peer::start_with(arguments, &[&environment, more].concat())
 }
 
-/// Waits until the victim came to its point.
+/// Waits until the victim has reached its kill point.
 fn wait_for_fault(point: &str, fault: Fault, victim: &mut Peer) {
     let begun = Instant::now();
     loop {
@@ -77,7 +77,7 @@ fn wait_for_fault(point: &str, fault: Fault, victim: &mut Peer) {
     }
 }
 
-/// New frames for each of them in time; how long the last one took.
+/// Waits until each consumer has new frames; returns the time it took.
 fn all_receive(point: &str, consumers: &mut [&mut Peer]) -> Duration {
     let begun = Instant::now();
     for consumer in consumers {
@@ -87,13 +87,12 @@ fn all_receive(point: &str, consumers: &mut [&mut Peer]) -> Duration {
     begun.elapsed()
 }
 
-/// Orderly ends; nothing that was held stays held.
+/// Stops all peers in an orderly way; nothing stays held.
 fn finish(mut producer: Peer, consumers: Vec<Peer>) {
     for consumer in consumers {
         consumer.stop();
     }
-    producer
-        .wait("nothing held and nobody attached", RECOVERY * 2, |p| p.count("held") == 0 && p.count("consumers") == 0);
+    producer.wait("nothing held and no consumer", RECOVERY * 2, |p| p.count("held") == 0 && p.count("consumers") == 0);
     producer.stop();
 }
 
@@ -198,7 +197,7 @@ fn a_producer_stopped_at_any_point_goes_on() {
 }
 
 #[test]
-fn a_consumer_killed_at_any_point_is_not_missed() {
+fn a_consumer_killed_at_any_point_holds_nothing() {
     run(Fault::Kill, &[Role::Lease, Role::Snapshot]);
 }
 
@@ -207,28 +206,28 @@ fn a_consumer_stopped_at_any_point_goes_on() {
     run(Fault::Stop, &[Role::Lease, Role::Snapshot]);
 }
 
-/// Who waits for a consumer before it sends would lose what it sends until the consumer has its place.
+/// A producer that waits for a consumer would lose the frames that it sends before the consumer has its position.
 #[test]
-fn a_consumer_that_is_still_coming_is_not_counted() {
-    for life in ["locks", "heartbeat"] {
+fn a_consumer_that_is_still_attaching_is_not_counted() {
+    for liveness in ["locks", "heartbeat"] {
         let name = TempRegion::new();
         let mut producer = Peer::producer(&name, &format!("{PRODUCER} keep=1"));
         producer.wait("its region", LIMIT, |p| p.count("created") == 1);
-        let mut victim = start("attach.claimed", Fault::Stop, &format!("consumer {} {LEASE} life={life}", &*name));
+        let mut victim = start("attach.claimed", Fault::Stop, &format!("consumer {} {LEASE} life={liveness}", &*name));
         wait_for_fault("attach.claimed", Fault::Stop, &mut victim);
         producer.wait_more("published", 500, RECOVERY);
-        assert_eq!(producer.count("consumers"), 0, "{life}");
+        assert_eq!(producer.count("consumers"), 0, "{liveness}");
         victim.signal(Signal::CONT);
         producer.wait("the consumer", RECOVERY, |p| p.count("consumers") == 1);
-        all_receive(life, &mut [&mut victim]);
+        all_receive(liveness, &mut [&mut victim]);
         finish(producer, vec![victim]);
     }
 }
 
-/// Consumers without locks, stopped for longer than their lease time at each point: what others hold and read in the
-/// same page meanwhile stays theirs, and the one that slept comes back.
+/// A heartbeat consumer is stopped for longer than its lease time at each point. What others hold and read by the same
+/// page meanwhile stays theirs, and the stopped consumer attaches again.
 #[test]
-fn a_consumer_without_locks_that_sleeps_at_any_point_takes_nothing_from_others() {
+fn a_heartbeat_consumer_stopped_at_any_point_takes_nothing_from_others() {
     const HEARTBEAT: &str = "access=lease life=heartbeat hold=4";
     let points: Vec<_> = ALL.iter().copied().filter(|point| role(point) == Role::Lease).collect();
     for point in points {
@@ -261,35 +260,35 @@ fn a_consumer_without_locks_that_sleeps_at_any_point_takes_nothing_from_others()
     }
 }
 
-/// A guest's producer sleeps while it evicts a dead consumer. When it goes on, its successor lives, and the page has
-/// another owner. It may have been about to make room for a frame, or for nothing: so more than once.
+/// A guest's producer is stopped while it expels a dead consumer. When it continues, another producer has taken over
+/// and the page has another owner. The stop may hit a reservation or an idle check, so the test runs several times.
 #[test]
-fn a_producer_that_sleeps_while_it_evicts_takes_nothing_from_the_next_owner() {
+fn a_producer_stopped_while_it_expels_takes_nothing_from_the_next_owner() {
     for seed in 0..8 {
-        sleep_while_it_evicts(seed);
+        stop_while_it_expels(seed);
     }
 }
 
-fn sleep_while_it_evicts(seed: u64) {
-    let bar = DeviceFile::new();
+fn stop_while_it_expels(seed: u64) {
+    let device = DeviceFile::new();
     let options = format!("arena=400000 least=10000 most=60000 lease_ms=100 seed={seed}");
-    let mut victim = start("evict.taken", Fault::Stop, &format!("producer {} {options}", bar.guest()));
-    let mut dead = Peer::consumer(&bar.guest(), "access=lease");
+    let mut victim = start("evict.taken", Fault::Stop, &format!("producer {} {options}", device.guest()));
+    let mut dead = Peer::consumer(&device.guest(), "access=lease");
     dead.wait_more("checked", 5, LIMIT);
     dead.kill();
     wait_for_fault("evict.taken", Fault::Stop, &mut victim);
-    let mut next = Peer::producer(bar.host(), &format!("{options} keep=1"));
+    let mut next = Peer::producer(device.host(), &format!("{options} keep=1"));
     let page = || {
         let mut word = [0; 4];
         let at = shm2::layout::page_offset(0) + 12;
-        std::os::unix::fs::FileExt::read_exact_at(&bar.open(), &mut word, at).map(|()| u32::from_le_bytes(word))
+        std::os::unix::fs::FileExt::read_exact_at(&device.open(), &mut word, at).map(|()| u32::from_le_bytes(word))
     };
     next.wait("page 0", LIMIT, |_| page().is_ok_and(|word| word == shm2::layout::FREE));
-    let mut owner = Peer::consumer(bar.host(), "access=lease hold=6");
+    let mut owner = Peer::consumer(device.host(), "access=lease hold=6");
     owner.wait_more("checked", 20, LIMIT);
     let owned = page().expect("page 0");
     victim.signal(Signal::CONT);
-    assert!(!victim.wait_end().success(), "it has a successor");
+    assert!(!victim.wait_end().success(), "it was superseded");
     owner.wait_more("checked", 300, LIMIT);
     assert_eq!(page().expect("page 0"), owned);
     finish(next, vec![owner]);

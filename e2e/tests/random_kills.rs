@@ -1,5 +1,5 @@
-//! Five hundred faults at random moments: whoever is hit is replaced or goes on, the others notice nothing but missed
-//! frames, and nothing is left held. The seed of a run is printed; `SHM2_SEED` repeats it.
+//! Five hundred faults at random moments: a process that was hit is replaced or goes on, the others only miss frames,
+//! and nothing stays held. The seed of a run is printed; `SHM2_SEED` repeats it.
 
 use shm2_e2e::Peer;
 use shm2_testing::{LIMIT, RECOVERY, Rng, Signal, TempRegion};
@@ -24,7 +24,7 @@ impl Stage {
         Self { name, producer, consumers, worst: Duration::ZERO }
     }
 
-    /// Everybody gets frames in time.
+    /// Checks that every consumer gets frames in time.
     fn check(&mut self) {
         let begun = Instant::now();
         for consumer in &mut self.consumers {
@@ -35,8 +35,8 @@ impl Stage {
     }
 
     fn kill_consumer(&mut self, index: usize) {
-        let anew = Peer::consumer(&self.name, CONSUMERS[index]);
-        std::mem::replace(&mut self.consumers[index], anew).kill();
+        let replacement = Peer::consumer(&self.name, CONSUMERS[index]);
+        std::mem::replace(&mut self.consumers[index], replacement).kill();
     }
 
     fn kill_producer(&mut self) {

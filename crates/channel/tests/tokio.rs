@@ -65,7 +65,7 @@ async fn a_task_for_each_client_and_cancelled_waits_lose_nothing() {
 }
 
 #[tokio::test]
-async fn the_end_is_told_after_what_came_before_it() {
+async fn the_end_is_reported_after_all_earlier_elements() {
     let (receiver, offer) = Receiver::<u64>::offer(8).unwrap();
     let mut receiver = channel::Receiver::new(receiver).unwrap();
     let mut sender = channel::Sender::new(offer.into_sender::<u64>().unwrap()).unwrap();

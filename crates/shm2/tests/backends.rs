@@ -1,5 +1,5 @@
-//! One suite for every kind of region: what the transport promises must hold whatever the memory is. A device's memory is
-//! stood for by a plain file, which is used in the same way: without locks, without wake-ups, by heartbeats and looking.
+//! One suite for each kind of region: the guarantees of the transport hold for every backend. A plain file stands for
+//! the memory of a device and is used in the same way: without locks and wake-ups, by heartbeats and polling.
 
 use shm2::producer::Builder;
 use shm2::{Access, Consumer, CreateError, FrameInfo, FullPolicy, Producer, ReceiveError, Start};
@@ -10,7 +10,7 @@ const SHORT: Option<Duration> = Some(Duration::from_millis(50));
 const LONG: Option<Duration> = Some(Duration::from_secs(10));
 const BOTH: [Access; 2] = [Access::Lease, Access::Snapshot];
 
-/// A place for a region, and how its producer is made.
+/// A region name, and how its producer is built.
 struct Place {
     text: String,
     kept: bool,
@@ -129,16 +129,16 @@ fn a_consumer_may_come_first_and_follows_its_producers(place: &Place) {
         assert!(matches!(consumer.next(SHORT), Err(ReceiveError::TimedOut)));
         let (said, heard) = std::sync::mpsc::channel();
         let reader = std::thread::spawn(move || {
-            for life in 0..3u8 {
+            for generation in 0..3u8 {
                 let frame = consumer.next(LONG).unwrap();
-                assert_eq!((frame.to_vec(), frame.is_discontinuity()), (vec![life], life > 0));
-                said.send(life).unwrap();
+                assert_eq!((frame.to_vec(), frame.is_discontinuity()), (vec![generation], generation > 0));
+                said.send(generation).unwrap();
             }
         });
-        for life in 0..3u8 {
+        for generation in 0..3u8 {
             let mut producer = place.producer().create().unwrap();
-            producer.send(&[life], &FrameInfo::new()).unwrap();
-            assert_eq!(heard.recv_timeout(LONG.unwrap()), Ok(life));
+            producer.send(&[generation], &FrameInfo::new()).unwrap();
+            assert_eq!(heard.recv_timeout(LONG.unwrap()), Ok(generation));
         }
         reader.join().unwrap();
     }
@@ -172,7 +172,7 @@ fn a_sleeping_consumer_is_woken_and_can_be_cancelled(place: &Place) {
         let (frame, end) = reader.join().unwrap();
         assert_eq!(frame, b"woken");
         assert!(matches!(end, Err(ReceiveError::Cancelled)));
-        assert!(start.elapsed() < LONG.unwrap(), "nobody waited for a time limit");
+        assert!(start.elapsed() < LONG.unwrap(), "no wait reached its time limit");
     }
 }
 
@@ -231,13 +231,13 @@ fn consumers_come_and_go_and_leave_nothing_behind(place: &Place) {
             })
             .collect();
         drop(consumer);
-        // Frames live longer than the consumer that took them.
+        // Frames outlive the consumer that took them.
         assert!(kept.iter().zip(0..).all(|(frame, n)| frame.to_vec() == [round ^ n; 5000]));
     }
     assert_eq!(producer.consumers(), 0);
     let stats = producer.handle().stats();
     assert_eq!(stats.held, 0);
-    // What is kept for those who come late; regions that cannot see who copies keep two.
+    // History for late consumers; regions that cannot count snapshot consumers keep two frames.
     assert!(free - stats.free_bytes <= 3 * 5056, "{stats:?}");
     assert_eq!(stats.free_bytes + stats.used_bytes, stats.arena_bytes);
 }

@@ -13,25 +13,25 @@ const LONG: Option<Duration> = Some(Duration::from_secs(10));
 const LEASE: Duration = Duration::from_millis(400);
 
 #[test]
-fn a_hosts_consumer_may_come_first_to_a_file_that_a_guest_fills() {
+fn a_host_consumer_may_attach_before_the_guest_producer_starts() {
     for access in [Access::Auto, Access::Lease, Access::Snapshot] {
-        // Prepared, not there yet, used before.
+        // A prepared file, no file, a file that was used before.
         for state in 0..3 {
-            let bar = DeviceFile::new();
+            let device = DeviceFile::new();
             match state {
-                1 => fs::remove_file(bar.host()).unwrap(),
-                2 => drop(Producer::builder(bar.host()).unwrap().keep_region(true).create().unwrap()),
+                1 => fs::remove_file(device.host()).unwrap(),
+                2 => drop(Producer::builder(device.host()).unwrap().keep_region(true).create().unwrap()),
                 _ => {}
             }
-            let mut consumer = Consumer::builder(bar.host()).unwrap().access(access).build();
+            let mut consumer = Consumer::builder(device.host()).unwrap().access(access).build();
             let reader = std::thread::spawn(move || consumer.next(LONG).map(|frame| frame.to_vec()));
             std::thread::sleep(Duration::from_millis(120));
             if state == 1 {
-                // As a machine does that starts.
-                fs::File::create(bar.host()).unwrap().set_len(DeviceFile::BYTES).unwrap();
+                // As a starting virtual machine does.
+                fs::File::create(device.host()).unwrap().set_len(DeviceFile::BYTES).unwrap();
                 std::thread::sleep(Duration::from_millis(50));
             }
-            let mut producer = Producer::builder(&bar.guest()).unwrap().lease_time(LEASE).create().unwrap();
+            let mut producer = Producer::builder(&device.guest()).unwrap().lease_time(LEASE).create().unwrap();
             producer.send(b"first", &FrameInfo::new()).unwrap();
             assert_eq!(reader.join().unwrap().unwrap(), b"first", "{access:?} {state}");
         }
@@ -39,10 +39,10 @@ fn a_hosts_consumer_may_come_first_to_a_file_that_a_guest_fills() {
 }
 
 #[test]
-fn of_two_producers_that_begin_at_once_one_goes_on() {
+fn one_of_two_producers_that_start_at_once_succeeds() {
     for _ in 0..10 {
-        let bar = DeviceFile::new();
-        let guest = bar.guest();
+        let device = DeviceFile::new();
+        let guest = device.guest();
         let create = || Producer::builder(&guest).unwrap().lease_time(LEASE).create();
         let (first, second) = std::thread::scope(|scope| {
             let other = scope.spawn(create);
@@ -56,17 +56,17 @@ fn of_two_producers_that_begin_at_once_one_goes_on() {
 }
 
 #[test]
-fn memory_is_snapshot_by_default_and_refuses_what_it_cannot_be() {
-    let bar = DeviceFile::new();
-    let mut producer = Producer::builder(&bar.guest()).unwrap().lease_time(LEASE).create().unwrap();
+fn device_memory_defaults_to_snapshots_and_refuses_unusable_devices() {
+    let device = DeviceFile::new();
+    let mut producer = Producer::builder(&device.guest()).unwrap().lease_time(LEASE).create().unwrap();
     producer.send(b"x", &FrameInfo::new()).unwrap();
-    for place in [bar.guest(), bar.host().to_owned()] {
+    for place in [device.guest(), device.host().to_owned()] {
         let consumer = Consumer::builder(&place).unwrap().attach(LONG).unwrap();
         assert_eq!(consumer.access(), Some(Access::Snapshot), "{place}");
     }
-    let seen = Overview::of(&bar.guest()).unwrap();
+    let seen = Overview::of(&device.guest()).unwrap();
     assert_eq!((seen.newest, seen.bytes, seen.is_kept), (1, DeviceFile::BYTES, true));
-    let missing = format!("{}-missing", bar.guest());
+    let missing = format!("{}-missing", device.guest());
     let error = Producer::create(&missing).unwrap_err();
     assert!(matches!(error, CreateError::Device { .. }), "{error}");
     let error = Consumer::builder(&missing).unwrap().attach(LONG).unwrap_err();
@@ -78,12 +78,12 @@ fn memory_is_snapshot_by_default_and_refuses_what_it_cannot_be() {
 }
 
 #[test]
-fn a_living_region_that_is_not_kept_is_not_taken_over_unnoticed() {
-    let bar = DeviceFile::new();
-    fs::remove_file(bar.host()).unwrap();
-    let mut producer = Producer::builder(bar.host()).unwrap().size(DeviceFile::BYTES).create().unwrap();
+fn a_live_region_that_is_not_kept_is_not_taken_over() {
+    let device = DeviceFile::new();
+    fs::remove_file(device.host()).unwrap();
+    let mut producer = Producer::builder(device.host()).unwrap().size(DeviceFile::BYTES).create().unwrap();
     let sending = std::thread::scope(|scope| {
-        let guest = bar.guest();
+        let guest = device.guest();
         let attempt = scope.spawn(move || Producer::builder(&guest).unwrap().lease_time(LEASE).create());
         while !attempt.is_finished() {
             producer.send(b"x", &FrameInfo::new()).unwrap();
@@ -95,9 +95,9 @@ fn a_living_region_that_is_not_kept_is_not_taken_over_unnoticed() {
 }
 
 #[test]
-fn memory_that_upstream_still_writes_is_not_given_away() {
-    let bar = DeviceFile::new();
-    let create = || Producer::builder(&bar.guest()).unwrap().lease_time(LEASE).create();
+fn memory_that_upstream_still_writes_blocks_the_next_producer() {
+    let device = DeviceFile::new();
+    let create = || Producer::builder(&device.guest()).unwrap().lease_time(LEASE).create();
     let mut producer = create().unwrap();
     let slot = producer.reserve(1000).unwrap();
     drop(producer);

@@ -1,4 +1,4 @@
-//! What travels besides frames: events between them, and what belongs to a stream as a whole.
+//! Events between frames, and stream data that applies to all frames.
 
 use shm2::{Access, Consumer, Frame, FrameInfo, Producer, ReceiveError};
 use shm2_testing::TempRegion;
@@ -20,7 +20,7 @@ fn next(consumer: &mut Consumer) -> Frame {
 }
 
 #[test]
-fn events_stand_between_frames_for_those_who_ask() {
+fn events_come_between_frames_when_requested() {
     for access in BOTH {
         let name = TempRegion::new();
         let mut producer = Producer::create(&name).unwrap();
@@ -48,7 +48,7 @@ fn events_stand_between_frames_for_those_who_ask() {
 }
 
 #[test]
-fn what_belongs_to_the_stream_reaches_who_comes_late() {
+fn stream_data_reaches_consumers_that_attach_late() {
     let name = TempRegion::new();
     let mut producer = Producer::create(&name).unwrap();
     producer.set_stream(b"caps", b"tags").unwrap();
@@ -86,7 +86,7 @@ fn history_counts_frames_only() {
             producer.send_event(&FrameInfo::new(), &number.to_le_bytes()).unwrap();
         }
         producer.end_of_stream().unwrap();
-        // Retires what may go.
+        // Frees what may be freed.
         drop(producer.reserve(1 << 20).unwrap());
         let mut late = consumer(&name, access, false);
         assert_eq!([next(&mut late).info().pts, next(&mut late).info().pts], [Some(3), Some(4)]);
@@ -96,7 +96,7 @@ fn history_counts_frames_only() {
 }
 
 #[test]
-fn a_break_before_an_event_is_told_by_the_frame_after_it() {
+fn a_discontinuity_before_an_event_is_marked_on_the_next_frame() {
     let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().arena(1 << 20).create().unwrap();
     let mut consumer = consumer(&name, Access::Lease, true);
@@ -125,7 +125,7 @@ fn a_break_before_an_event_is_told_by_the_frame_after_it() {
 }
 
 #[test]
-fn events_that_find_no_room_are_no_dropped_frames() {
+fn events_without_free_space_do_not_count_as_dropped_frames() {
     let name = TempRegion::new();
     let mut producer =
         Producer::builder(&name).unwrap().arena(1 << 20).full_policy(shm2::FullPolicy::DropNewest).create().unwrap();
@@ -156,7 +156,7 @@ fn latest_only_takes_frames_however_many_events_follow_them() {
                     }
                 }
             }
-            // Of each three the second newest and the newest.
+            // The second newest and the newest of each three.
             let expected: Vec<u64> = (0..30).filter(|number| number % 3 != 0).collect();
             assert_eq!((frames, consumer.stats().skipped, consumer.stats().missed), (expected, 10, 0));
         }
@@ -164,7 +164,7 @@ fn latest_only_takes_frames_however_many_events_follow_them() {
 }
 
 #[test]
-fn a_flood_of_events_holds_nobody_back() {
+fn a_flood_of_events_blocks_no_consumer() {
     let name = TempRegion::new();
     let mut producer = Producer::create(&name).unwrap();
     let mut consumer = consumer(&name, Access::Lease, false);

@@ -1,4 +1,4 @@
-//! A forked child must not keep its parent's locks alive, nor fall over what it inherited.
+//! A forked child does not keep its parent's locks, and drops inherited handles without effect.
 //!
 //! # Safety
 //! The child makes no call but those of the test and `_exit`; the parent waits for it.
@@ -63,12 +63,12 @@ fn a_forked_child_keeps_no_lock_and_may_drop_what_it_inherited() {
 }
 
 #[test]
-fn a_forked_child_lives_its_own_life_beside_its_parents() {
+fn a_forked_child_creates_regions_of_its_own() {
     let (parents, childs) = (TempRegion::new(), TempRegion::new());
     let kept = |name: &TempRegion| Producer::builder(name).unwrap().size(40 << 20).keep_region(true).create().unwrap();
     let mut producer = kept(&parents);
     let child = fork(|| {
-        // What lies now where the parent's region was is none of its heart's or guard's business.
+        // Neither the heartbeat nor the SIGBUS guard touches what is now mapped where the parent's region was.
         let private = vec![0xaau8; 8 << 20];
         for _ in 0..3 {
             let mut producer = kept(&childs);

@@ -1,5 +1,5 @@
-//! The whole core on heap memory, for Miri: it sees every access that is undefined, and every one that races. Small
-//! numbers, because it is a thousand times slower than the machine.
+//! The whole core on heap memory, for Miri, which detects undefined accesses and data races. The counts are small
+//! because Miri is about a thousand times slower.
 
 use shm2::{Access, Consumer, FrameInfo, FullPolicy, Producer, ReceiveError, Start, layout};
 use shm2_testing::TempRegion;
@@ -85,20 +85,20 @@ fn threads_read_in_place_while_the_memory_goes_round() {
     }
 }
 
-// Windows replaces its sections, and keeps none.
+// Sections on Windows are replaced, never kept.
 #[cfg(not(windows))]
 #[test]
 fn producers_follow_each_other_in_the_same_memory() {
     let name = TempRegion::new();
     let mut consumer = Consumer::builder(&name).unwrap().access(Access::Lease).start(Start::Oldest).build();
     let mut held = Vec::new();
-    for life in 0..3u8 {
+    for generation in 0..3u8 {
         let mut producer = builder(&name).keep_region(true).create().unwrap();
         for n in 0..12 {
-            producer.send(&[life * 20 + n; 8000], &FrameInfo::new()).unwrap();
+            producer.send(&[generation * 20 + n; 8000], &FrameInfo::new()).unwrap();
             let frame = consumer.next(LONG).unwrap();
             if n == 5 {
-                held.push((life * 20 + n, frame));
+                held.push((generation * 20 + n, frame));
             }
         }
         assert!(held.iter().all(|(n, frame)| frame.to_vec() == [*n; 8000]));

@@ -1,5 +1,5 @@
-//! Each word of header, ring cells and consumer pages is set to wrong values: the peer that reads it reports an error that
-//! names the word, or the word does no harm.
+//! Each word of header, ring cells and consumer pages is set to wrong values: the peer that reads it reports an error
+//! that names the word, or the word does no harm.
 
 #![cfg(target_os = "linux")]
 
@@ -19,7 +19,7 @@ fn open(name: &TempRegion) -> File {
 }
 
 #[test]
-fn a_lie_in_the_header_is_refused_by_its_name_or_does_no_harm() {
+fn a_violation_in_the_header_is_refused_by_name_or_harmless() {
     let mut rng = Rng::with_seed(11);
     let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().arena(200_000).history(5).create().unwrap();
@@ -64,7 +64,7 @@ fn a_lie_in_the_header_is_refused_by_its_name_or_does_no_harm() {
     assert_eq!(consumer.next(LONG).unwrap().to_vec(), [5; 3000], "put right, all is well");
 }
 
-/// Whatever comes, it comes at once and is one of the errors for it.
+/// Takes a few frames; every error comes at once and is one that a violation may cause.
 fn look(consumer: &mut Consumer) {
     for _ in 0..8 {
         match consumer.next(SHORT) {
@@ -79,7 +79,7 @@ fn is_refusal_of(word: &str, error: &AttachError) -> bool {
     match error {
         AttachError::NotARegion { .. } => word == "magic",
         AttachError::Version { .. } => word == "version",
-        // Without a magic number it is memory in which a producer has yet to begin.
+        // Without a magic number the memory looks like a prepared file.
         AttachError::TimedOut { .. } | AttachError::NoProducer { .. } => matches!(word, "state" | "magic"),
         AttachError::Header { field, .. } => {
             let field = match *field {
@@ -103,7 +103,7 @@ fn is_refusal_of(word: &str, error: &AttachError) -> bool {
 }
 
 #[test]
-fn a_lie_in_a_cell_is_an_error_with_its_name() {
+fn a_violation_in_a_cell_is_an_error_that_names_it() {
     let mut rng = Rng::with_seed(12);
     for access in ACCESSES {
         let name = TempRegion::new();
@@ -158,7 +158,7 @@ fn violation_name(violation: &Violation) -> &'static str {
 }
 
 #[test]
-fn a_lie_in_a_consumer_page_costs_the_producer_nothing_but_frames() {
+fn a_violation_in_a_consumer_page_costs_the_producer_only_frames() {
     let mut rng = Rng::with_seed(13);
     for policy in [shm2::FullPolicy::DropOldest, shm2::FullPolicy::DropNewest] {
         let name = TempRegion::new();
@@ -187,7 +187,7 @@ fn a_lie_in_a_consumer_page_costs_the_producer_nothing_but_frames() {
 }
 
 #[test]
-fn a_new_life_begins_in_whatever_stands_there() {
+fn a_new_generation_starts_over_any_content() {
     let mut rng = Rng::with_seed(14);
     let name = TempRegion::new();
     let builder = || Producer::builder(&name).unwrap().arena(200_000).keep_region(true);
@@ -195,24 +195,24 @@ fn a_new_life_begins_in_whatever_stands_there() {
     let file = open(&name);
     for _ in 0..100 {
         for _ in 0..20 {
-            flip(&file, &HEADER[2..], &mut rng);
+            corrupt(&file, &HEADER[2..], &mut rng);
         }
         let mut producer = builder().create().unwrap();
         let mut consumer = Consumer::builder(&name).unwrap().access(Access::Snapshot).attach(LONG).unwrap();
         for n in 0..20 {
-            // All memory may be held, as far as the entries tell.
+            // The entries may claim that all memory is held.
             let _ = producer.send(&[n; 30_000], &FrameInfo::new());
             let stats = producer.handle().stats();
             assert_eq!(stats.free_bytes + stats.used_bytes, stats.arena_bytes);
         }
         look(&mut consumer);
-        // The pages belong to nobody, so nothing stays held.
+        // No consumer owns a page, so nothing stays held.
         producer.consumers();
         producer.send(&[1; 100_000], &FrameInfo::new()).unwrap();
     }
 }
 
-fn flip(file: &File, header: &[Word], rng: &mut Rng) {
+fn corrupt(file: &File, header: &[Word], rng: &mut Rng) {
     let sequence = rng.u64(..layout::CELLS);
     let page = rng.usize(..6);
     let (base, words) = match rng.u64(..10) {

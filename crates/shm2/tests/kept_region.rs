@@ -1,4 +1,5 @@
-//! A kept region, within one process: generations follow each other in one file, and held frames do not change over them.
+//! A kept region, within one process: generations follow each other in one file, and held frames do not change over
+//! them.
 
 #![cfg(target_os = "linux")]
 
@@ -30,16 +31,16 @@ fn producers_follow_each_other_in_one_file_and_no_frame_is_unaccounted_for() {
         let builder = Consumer::builder(&name).unwrap().access(access).start(Start::Oldest);
         let mut consumer = builder.attach(LONG).unwrap();
         let (mut last, mut sent, mut seen) = (0, 0, 0);
-        for life in 0..20u64 {
-            for n in 0..=life {
-                sent = producer.send(&[life as u8, n as u8], &FrameInfo::new()).unwrap();
+        for generation in 0..20u64 {
+            for n in 0..=generation {
+                sent = producer.send(&[generation as u8, n as u8], &FrameInfo::new()).unwrap();
             }
-            // Of each life all but the last frame are read; a new life makes that one a missed one.
-            for n in 0..life {
+            // All frames of a generation but the last are read; the next generation makes that one a missed frame.
+            for n in 0..generation {
                 let frame = consumer.next(LONG).unwrap();
-                assert_eq!(frame.to_vec(), [life as u8, n as u8]);
-                assert_eq!(frame.sequence(), last + 1 + frame.missed(), "life {life}");
-                assert_eq!(frame.is_discontinuity(), n == 0 && life > 1 || frame.missed() > 0);
+                assert_eq!(frame.to_vec(), [generation as u8, n as u8]);
+                assert_eq!(frame.sequence(), last + 1 + frame.missed(), "generation {generation}");
+                assert_eq!(frame.is_discontinuity(), n == 0 && generation > 1 || frame.missed() > 0);
                 (last, seen) = (frame.sequence(), seen + 1 + frame.missed());
             }
             drop(producer);
@@ -54,14 +55,14 @@ fn producers_follow_each_other_in_one_file_and_no_frame_is_unaccounted_for() {
 }
 
 #[test]
-fn frames_held_over_lives_never_change_and_their_memory_comes_back() {
+fn frames_held_over_generations_never_change_and_their_memory_is_freed() {
     let name = TempRegion::new();
     let mut consumer = Consumer::builder(&name).unwrap().access(Access::Lease).build();
     let mut held = Vec::new();
-    for life in 0..6u8 {
+    for generation in 0..6u8 {
         let mut producer = kept(&name).create().unwrap();
         for n in 0..200u8 {
-            let bytes = vec![life ^ n; 10_000 + 64 * usize::from(n)];
+            let bytes = vec![generation ^ n; 10_000 + 64 * usize::from(n)];
             producer.send(&bytes, &FrameInfo::new()).unwrap();
             let frame = consumer.next(LONG).unwrap();
             assert_eq!(frame.to_vec(), bytes);
@@ -71,7 +72,7 @@ fn frames_held_over_lives_never_change_and_their_memory_comes_back() {
         }
         for (bytes, frame) in &held {
             assert!(frame.is_leased());
-            assert_eq!(&frame.to_vec(), bytes, "life {life}");
+            assert_eq!(&frame.to_vec(), bytes, "generation {generation}");
         }
         let stats = producer.handle().stats();
         assert_eq!(stats.free_bytes + stats.used_bytes, stats.arena_bytes);
@@ -109,21 +110,21 @@ fn memory_that_upstream_still_writes_is_not_given_to_the_next_producer() {
 }
 
 #[test]
-fn counters_that_cannot_be_true_begin_anew() {
+fn implausible_counters_are_reset() {
     let cell = layout::cell_offset(7);
-    let lies: [(u64, &[u8]); 7] = [
+    let violations: [(u64, &[u8]); 7] = [
         (128, &[0xff; 8]),
         (128, &[0; 8]),
         (256, &[0xff; 8]),
         (128, &[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f]),
         (cell, &[0x39, 0x30, 0, 0, 0, 0, 0, 0]),
         (cell, &[0xff; 8]),
-        // A header wiped, as by firmware.
+        // A cleared header.
         (0, &[0; 1024]),
     ];
     for liveness in [Liveness::Lock, Liveness::Heartbeat] {
         let name = TempRegion::new();
-        for (at, violation) in lies {
+        for (at, violation) in violations {
             let mut producer = kept(&name).max_leases(16).create().unwrap();
             let builder = Consumer::builder(&name).unwrap().access(Access::Lease).liveness(liveness);
             let mut consumer = builder.attach(LONG).unwrap();
@@ -149,7 +150,7 @@ fn counters_that_cannot_be_true_begin_anew() {
 }
 
 #[test]
-fn what_is_there_decides() {
+fn an_existing_file_keeps_its_size_and_permissions() {
     let name = TempRegion::new();
     fs::write(name.path(), vec![0; 5 << 20]).unwrap();
     fs::set_permissions(name.path(), fs::Permissions::from_mode(0o604)).unwrap();
@@ -173,7 +174,7 @@ fn what_is_there_decides() {
 }
 
 #[test]
-fn without_a_heartbeat_a_consumer_without_locks_is_refused_in_words() {
+fn a_heartbeat_consumer_is_refused_when_the_producer_has_no_heartbeat() {
     let name = TempRegion::new();
     let _producer = Producer::builder(&name).unwrap().arena(ARENA).create().unwrap();
     let builder = Consumer::builder(&name).unwrap().access(Access::Lease).liveness(Liveness::Heartbeat);
@@ -183,7 +184,7 @@ fn without_a_heartbeat_a_consumer_without_locks_is_refused_in_words() {
 }
 
 #[test]
-fn what_was_held_under_a_larger_budget_is_held_over_lives_with_smaller_ones() {
+fn frames_held_under_a_larger_budget_stay_held_in_generations_with_smaller_ones() {
     let name = TempRegion::new();
     let mut consumer = Consumer::builder(&name).unwrap().access(Access::Lease).build();
     let mut producer = kept(&name).max_leases(16).create().unwrap();

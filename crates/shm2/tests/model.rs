@@ -1,5 +1,5 @@
-//! Random sending, taking, holding and re-attaching against a model: what was sent as a sequence is what is received as
-//! that sequence, in order, with every gap counted, and held frames stay as they are.
+//! Random sending, taking, holding and attaching against a model: the frame received with a sequence is the frame sent
+//! with it, in order, every gap is counted, and held frames do not change.
 
 use proptest::prelude::*;
 use shm2::{Access, Consumer, Frame, FrameInfo, Producer, ReceiveError, layout};
@@ -43,7 +43,7 @@ impl Reader {
         let frame = match self.consumer.try_next() {
             Ok(Some(frame)) => frame,
             Ok(None) => return Ok(()),
-            Err(ReceiveError::EndOfStream) => return Err(TestCaseError::fail("an end that nobody sent")),
+            Err(ReceiveError::EndOfStream) => return Err(TestCaseError::fail("an end of stream that was not sent")),
             Err(error) => return Err(TestCaseError::fail(error.to_string())),
         };
         if let Some(last) = self.last {

@@ -1,4 +1,4 @@
-//! Making, taking over and leaving regions: who wins, what is refused, and in which words.
+//! Creating, taking over and closing regions on Linux: which producer succeeds, what is refused, and the error texts.
 
 #![cfg(target_os = "linux")]
 
@@ -16,7 +16,7 @@ fn create(name: &str) -> Result<Producer, CreateError> {
     Producer::builder(name)?.size(layout::MIN_REGION).create()
 }
 
-/// Leaves what a killed producer leaves: the file, without its lock.
+/// Leaves what a killed producer leaves: the file without its lock.
 fn leftover(name: &TempRegion) {
     let producer = create(name).unwrap();
     let copy = name.path().with_extension("copy");
@@ -54,7 +54,7 @@ fn a_dead_producers_file_is_taken_over_by_exactly_one() {
 }
 
 #[test]
-fn a_leftover_is_waited_over_and_its_successor_found() {
+fn a_consumer_waits_past_a_leftover_and_finds_the_next_region() {
     let name = TempRegion::new();
     leftover(&name);
     let mut consumer = Consumer::new(&name).unwrap();
@@ -89,7 +89,7 @@ fn permissions_are_as_asked_whatever_the_umask() {
 }
 
 #[test]
-fn what_cannot_be_made_is_refused_in_words() {
+fn errors_of_create_name_the_cause() {
     let name = TempRegion::new();
     let error = |r: Result<Producer, CreateError>| r.unwrap_err().to_string();
     let sized = |bytes| error(Producer::builder(&name).unwrap().size(bytes).create());
@@ -107,7 +107,7 @@ fn what_cannot_be_made_is_refused_in_words() {
 }
 
 #[test]
-fn what_cannot_be_read_is_refused_in_words() {
+fn errors_of_attach_name_the_cause() {
     let name = TempRegion::new();
     let attach = |access| Consumer::builder(&name).unwrap().access(access).attach(Some(Duration::ZERO)).unwrap_err();
     for access in [Access::Lease, Access::Snapshot] {
@@ -148,7 +148,7 @@ fn a_full_file_system_is_an_error_at_the_start() {
 }
 
 #[test]
-fn a_deleted_region_goes_on_for_those_who_have_it() {
+fn a_deleted_region_still_works_for_attached_peers() {
     let name = TempRegion::new();
     let mut producer = create(&name).unwrap();
     let mut consumer = Consumer::builder(&name).unwrap().attach(LONG).unwrap();
@@ -163,7 +163,7 @@ fn a_deleted_region_goes_on_for_those_who_have_it() {
 }
 
 #[test]
-fn what_was_attached_to_frames_is_dropped_when_the_last_reader_is_through() {
+fn attachments_of_a_frame_are_dropped_after_its_last_reader() {
     let name = TempRegion::new();
     let token = std::sync::Arc::new(());
     let mut producer = create(&name).unwrap();
@@ -205,7 +205,7 @@ fn attach_and_detach_leak_nothing() {
 }
 
 #[test]
-fn a_region_can_be_looked_at_without_its_producer_noticing() {
+fn an_overview_does_not_disturb_the_producer() {
     use shm2::consumer::Overview;
     let name = TempRegion::new();
     assert!(matches!(Overview::of(&name), Err(AttachError::NotFound { .. })));

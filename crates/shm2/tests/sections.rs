@@ -1,4 +1,4 @@
-//! Named sections of Windows: who wins a name, what is refused in which words, who may do what, and that nothing is left.
+//! Named sections on Windows: which producer gets a name, what is refused with which error, permissions, and leaks.
 
 #![cfg(windows)]
 #![allow(unsafe_code)]
@@ -24,7 +24,7 @@ fn wide(name: &TempRegion) -> Vec<u16> {
     name.replace("winshm://Local/", "Local\\").encode_utf16().chain([0]).collect()
 }
 
-/// An object of another program that has the name.
+/// An object of another program that has this name.
 fn foreign_section(name: &TempRegion, bytes: u32) -> OwnedHandle {
     // SAFETY: a zero-terminated name; the handle is fresh.
     unsafe {
@@ -36,7 +36,7 @@ fn foreign_section(name: &TempRegion, bytes: u32) -> OwnedHandle {
 
 fn handles() -> u32 {
     let mut count = 0;
-    // SAFETY: the number lives through the call.
+    // SAFETY: the number is valid during the call.
     assert_ne!(unsafe { GetProcessHandleCount(GetCurrentProcess(), &mut count) }, 0);
     count
 }
@@ -52,7 +52,7 @@ fn a_closed_region_leaves_no_name() {
 }
 
 #[test]
-fn of_producers_that_begin_at_once_one_wins() {
+fn one_of_several_producers_that_start_at_once_succeeds() {
     for _ in 0..20 {
         let name = TempRegion::new();
         let winners = common::contest(|| create(&name));
@@ -62,7 +62,7 @@ fn of_producers_that_begin_at_once_one_wins() {
 }
 
 #[test]
-fn a_name_that_something_else_has_is_refused_in_words() {
+fn a_name_of_a_foreign_object_is_an_error_that_names_it() {
     let name = TempRegion::new();
     // SAFETY: a zero-terminated name; the handle is fresh.
     let event = unsafe { OwnedHandle::from_raw_handle(CreateEventW(null(), 0, 0, wide(&name).as_ptr())) };
@@ -78,7 +78,7 @@ fn a_name_that_something_else_has_is_refused_in_words() {
         let error = Consumer::builder(&name).unwrap().attach(LONG).unwrap_err();
         assert!(matches!(error, AttachError::NotAFile { .. }), "{error}");
     }
-    // As large as ours. What stands in it does not look like ours.
+    // As large as a region, with content that is no region.
     let section = foreign_section(&name, 4096);
     let view = shm2_bytes(&section);
     view[0].store(0x5a5a_5a5a, std::sync::atomic::Ordering::SeqCst);
@@ -89,7 +89,7 @@ fn a_name_that_something_else_has_is_refused_in_words() {
     drop(section);
 }
 
-/// A view that stays for the rest of the test program.
+/// A view that is never unmapped.
 fn shm2_bytes(section: &OwnedHandle) -> &'static [std::sync::atomic::AtomicU64] {
     use std::os::windows::io::AsRawHandle;
     use windows_sys::Win32::System::Memory::{FILE_MAP_READ, FILE_MAP_WRITE, MapViewOfFile};
@@ -102,7 +102,7 @@ fn shm2_bytes(section: &OwnedHandle) -> &'static [std::sync::atomic::AtomicU64] 
 }
 
 #[test]
-fn sizes_and_settings_that_cannot_be_are_refused_in_words() {
+fn errors_name_impossible_sizes_and_settings() {
     let name = TempRegion::new();
     let sized = |bytes| Producer::builder(&name).unwrap().size(bytes).create().unwrap_err().to_string();
     assert!(sized(1).starts_with("a region of 1 bytes is out of range"), "{}", sized(1));
@@ -113,7 +113,7 @@ fn sizes_and_settings_that_cannot_be_are_refused_in_words() {
 }
 
 #[test]
-fn a_global_name_works_or_says_what_it_takes() {
+fn a_global_name_works_or_the_error_names_the_missing_privilege() {
     let name = format!("winshm://Global/shm2-test-{}", std::process::id());
     match create(&name) {
         Ok(mut producer) => {
@@ -152,7 +152,7 @@ fn attach_and_detach_leak_nothing() {
     [Access::Lease, Access::Snapshot].map(&mut once);
     let before = handles();
     [Access::Lease, Access::Snapshot].into_iter().cycle().take(200).for_each(once);
-    // Other tests of this program come and go meanwhile.
+    // Other tests of this process open and close handles meanwhile.
     let after = (0..100).find(|_| {
         std::thread::sleep(Duration::from_millis(20));
         handles() <= before + 600

@@ -1,4 +1,4 @@
-//! One process, both ends: what the transport promises about order, loss, holding, policies and waking.
+//! The guarantees of the transport within one process: order, loss, held frames, policies and wake-ups.
 
 use shm2::{Access, Consumer, FrameInfo, FullPolicy, Producer, ReceiveError, SendError, Start, Violation, layout};
 use shm2_testing::TempRegion;
@@ -98,7 +98,7 @@ fn a_consumer_beyond_its_budget_gets_copies() {
 }
 
 #[test]
-fn a_consumer_holds_a_third_of_the_arena_at_most_so_that_others_go_on() {
+fn a_consumer_holds_at_most_a_third_of_the_arena() {
     let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().arena(6 * 65_536).create().unwrap();
     let mut consumers = [0; 3].map(|_| Consumer::builder(&name).unwrap().attach(LONG).unwrap());
@@ -119,16 +119,16 @@ fn a_consumer_holds_a_third_of_the_arena_at_most_so_that_others_go_on() {
     drop(held);
     producer.send(&frame_bytes(0, 65_536), &FrameInfo::new()).unwrap();
     assert!(stalled.next(LONG).unwrap().is_leased(), "its share is free again");
-    // A frame of which only two fit: nobody may hold one of them.
+    // Only two frames of this size fit: no consumer may hold one of them.
     producer.send(&frame_bytes(1, 3 * 65_536), &FrameInfo::new()).unwrap();
     assert!(!stalled.next(LONG).unwrap().is_leased());
 }
 
 #[test]
-fn all_held_means_the_new_frame_is_dropped_and_counted() {
+fn a_frame_without_free_space_is_dropped_and_counted() {
     let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().arena(4 * 65_536).create().unwrap();
-    // Each may hold a third.
+    // Each consumer may hold a third.
     let mut consumers: Vec<_> = (0..4).map(|_| Consumer::builder(&name).unwrap().attach(LONG).unwrap()).collect();
     let mut held = Vec::new();
     for n in 0..4 {
@@ -218,7 +218,7 @@ fn latest_only_takes_the_second_newest() {
 }
 
 #[test]
-fn snapshot_consumers_need_no_right_to_write_and_miss_nothing_unsaid() {
+fn snapshot_consumers_need_no_write_permission_and_count_every_missed_frame() {
     let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().perms(0o444).arena(1 << 20).create().unwrap();
     let mut consumer =
@@ -276,7 +276,7 @@ fn a_snapshot_consumer_is_woken_by_the_first_frame_after_a_long_silence() {
     let builder = Consumer::builder(&name).unwrap().access(Access::Snapshot).start(Start::Next);
     let mut consumer = builder.attach(LONG).unwrap();
     let sleeper = std::thread::spawn(move || consumer.next(LONG).map(|frame| frame.to_vec()));
-    // Longer than it looks by the clock.
+    // Longer than the fallback polling takes.
     std::thread::sleep(Duration::from_millis(900));
     let sent = Instant::now();
     producer.send(b"after", &FrameInfo::new()).unwrap();
@@ -324,7 +324,7 @@ fn end_of_stream_is_in_band_and_a_stream_may_follow() {
 }
 
 #[test]
-fn sixty_four_consumers_and_the_next_one_gets_snapshots() {
+fn the_consumer_after_the_sixty_fourth_gets_snapshots() {
     let name = TempRegion::new();
     let mut producer = Producer::create(&name).unwrap();
     let builder = Consumer::builder(&name).unwrap();
@@ -394,7 +394,7 @@ fn frames_of_every_size_up_to_the_arena() {
 
 #[cfg(unix)]
 #[test]
-fn a_hostile_cell_is_an_error_with_its_name() {
+fn a_corrupt_cell_is_an_error_that_names_the_violation() {
     use std::os::unix::fs::FileExt;
     let name = TempRegion::new();
     for access in [Access::Lease, Access::Snapshot] {

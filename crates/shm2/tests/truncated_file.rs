@@ -9,7 +9,7 @@ use std::fs::OpenOptions;
 use std::time::Duration;
 
 const LONG: Option<Duration> = Some(Duration::from_secs(10));
-/// Up to here, up to a later place, ..., and one byte less than all.
+/// Lengths to truncate the file to: nothing, and up to each section of the region.
 const LENGTHS: [u64; 7] = [
     0,
     100,
@@ -24,7 +24,7 @@ fn truncate(name: &TempRegion, bytes: u64) {
     OpenOptions::new().write(true).open(name.path()).unwrap().set_len(bytes).unwrap();
 }
 
-/// Sends until an error comes; with a new frame each time, so that every part of the arena is written sooner or later.
+/// Sends frames until an error comes; they go round the arena, so that every part of it is written.
 fn send_until_error(producer: &mut Producer) -> Option<SendError> {
     (0..20_000).find_map(|_| producer.send(&[7; 9000], &FrameInfo::new()).err())
 }

@@ -1,10 +1,12 @@
-//! What the tests of the workspace share: temporary names, guarded child processes, waiting with a limit, random numbers.
+//! What the tests of the workspace share: temporary names, guarded child processes, waiting with a limit, random
+//! numbers.
 //!
-//! Each temporary name contains `shm2-test-`, is used by one test only, and is removed when its owner is dropped, also when
-//! the test fails. Each child process is killed and waited for when its owner is dropped. Functions panic where a test has
-//! to fail.
+//! Each temporary name contains `shm2-test-`, is used by one test only, and is removed when its owner is dropped, also
+//! when the test fails. Each child process is killed and waited for when its owner is dropped. Functions panic where a
+//! test has to fail.
 //!
-//! [`TempRegion`] and [`until`] also work on Windows and under Miri. [`process`] reads `/proc` and reports nothing elsewhere.
+//! [`TempRegion`] and [`until`] also work on Windows and under Miri. [`process`] reads `/proc` and reports nothing
+//! elsewhere.
 //!
 //! ```
 //! use shm2_testing::{Rng, TempRegion, until};

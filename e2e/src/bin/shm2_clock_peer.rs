@@ -1,8 +1,8 @@
-//! Frames there and back between two kernels: how long that takes, and how well times of the other clock are mapped.
+//! Frames to another kernel and back: the time it takes, and the error of mapped times.
 //! `shm2_clock_peer host OUT IN COUNT` on one side, `shm2_clock_peer guest IN OUT` on the other.
 //!
-//! From a frame there and one back follows the difference of the clocks, up to half of the time that both took together
-//! (as with NTP). With that, what [`Consumer::to_local`] says about a frame is compared.
+//! A frame in each direction gives the difference of the clocks, with an error of at most half of the round trip (as
+//! with NTP). The result of [`Consumer::to_local`] is compared with that.
 
 #![forbid(unsafe_code)]
 
@@ -15,7 +15,7 @@ type Failure = Box<dyn std::error::Error>;
 /// Numbers in each frame, eight bytes each.
 const WORDS: usize = 4;
 const LIMIT: Duration = Duration::from_secs(120);
-/// What ends the other side.
+/// Number that ends the other side.
 const LAST: u64 = u64::MAX;
 
 fn main() -> ExitCode {
@@ -54,7 +54,7 @@ fn words(frame: &Frame) -> [u64; WORDS] {
     std::array::from_fn(|w| u64::from_le_bytes(std::array::from_fn(|i| bytes.get(w * 8 + i).copied().unwrap_or(0))))
 }
 
-/// The next frame, looked for without a pause.
+/// The next frame; polls without a pause.
 fn next(consumer: &mut Consumer, limit: Duration) -> Result<Frame, Failure> {
     let begun = Instant::now();
     loop {
@@ -67,7 +67,7 @@ fn next(consumer: &mut Consumer, limit: Duration) -> Result<Frame, Failure> {
     }
 }
 
-/// Sends each number back with the time at which it came, and the time at which it was published, on this clock.
+/// Sends each number back with its arrival time and its publication time, both on this clock.
 fn guest(from: &str, back: &str) -> Result<(), Failure> {
     let mut producer = producer(back)?;
     let mut consumer = consumer(from)?;
@@ -83,11 +83,11 @@ fn guest(from: &str, back: &str) -> Result<(), Failure> {
     }
 }
 
-/// One frame there and back; times in nanoseconds, offsets of the guest's clock against this one.
+/// One round trip: times in nanoseconds, offsets of the guest's clock against this one.
 struct Trip {
     round: u64,
     offset: i128,
-    /// What the guest's and this side's mapping say against the sender's clock.
+    /// Offsets by the mapping of the guest and of this side.
     mapped: [i128; 2],
 }
 
@@ -99,14 +99,14 @@ fn host(out: &str, back: &str, count: u64) -> Result<(), Failure> {
     for number in 0..count {
         match trip(&mut producer, &mut consumer, number) {
             Ok(trip) => trips.push(trip),
-            // The guest may have come later than the first frames.
+            // The guest may have attached after the first frames.
             Err(error) if trips.is_empty() && begun.elapsed() < LIMIT => drop(error),
             Err(error) => return Err(error),
         }
         std::thread::sleep(Duration::from_millis(2));
     }
     send(&mut producer, [LAST, 0, 0, 0])?;
-    // For the guest to take it.
+    // Time for the guest to take it.
     std::thread::sleep(Duration::from_millis(300));
     report(&mut trips)
 }
@@ -130,7 +130,7 @@ fn trip(producer: &mut Producer, consumer: &mut Consumer, number: u64) -> Result
     Ok(Trip { round, offset, mapped: [there, here] })
 }
 
-/// The mapping of times is judged by the last quarter: it learns.
+/// The mapping improves over time, so only the last quarter is checked.
 fn report(trips: &mut [Trip]) -> Result<(), Failure> {
     let best = trips.iter().min_by_key(|trip| trip.round).ok_or("no frame came back")?;
     let (offset, bound) = (best.offset, best.round / 2);

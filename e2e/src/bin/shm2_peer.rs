@@ -1,7 +1,8 @@
-//! A producer or consumer that checks every promise it can see: `shm2_peer producer|consumer NAME [KEY=VALUE ...]`.
+//! A producer or consumer that checks every guarantee it can observe: `shm2_peer producer|consumer NAME [KEY=VALUE
+//! ...]`.
 //!
-//! Counts go to standard output, `key=value` with blanks between. It stops when its standard input ends, and ends with
-//! code 3 at the first broken promise. A byte on its input arms its kill point, if that waits for one.
+//! Counts go to standard output as `key=value`, separated by blanks. It stops when its standard input ends, and exits
+//! with code 3 at the first violation. A byte on its input arms a kill point that waits for one.
 
 #![forbid(unsafe_code)]
 
@@ -86,7 +87,7 @@ fn wait_for_end_of_input() {
     }
 }
 
-/// Says how things stand, at most every few milliseconds.
+/// Limits reports to one every few milliseconds.
 struct Reports(Instant);
 
 impl Reports {
@@ -100,7 +101,7 @@ impl Reports {
 }
 
 fn say(line: &str) {
-    // Whoever listened may be gone; the end of input tells.
+    // The reader may have ended; the end of input reports that.
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
@@ -208,12 +209,12 @@ impl Writer {
     }
 }
 
-fn is_evicted(consumer: &mut Consumer) -> bool {
+fn is_expelled(consumer: &mut Consumer) -> bool {
     let next = consumer.next(Some(Duration::ZERO));
     matches!(next, Err(ReceiveError::Expelled { .. }))
 }
 
-/// A drop is part of the life of a producer, anything else is not.
+/// A dropped frame is `None`; any other error is a failure.
 fn counted(sent: Result<u64, SendError>) -> Result<Option<u64>, String> {
     match sent {
         Ok(sequence) => Ok(Some(sequence)),
@@ -226,7 +227,7 @@ struct Reader {
     rng: Rng,
     held: VecDeque<(Frame, u64)>,
     hold: usize,
-    /// Nothing in the region can be believed: look at the bytes, judge only what must hold all the same.
+    /// The region is overwritten at random: read the bytes, check only what holds in spite of that.
     hostile: bool,
     /// Errors of the region are counted, not fatal.
     lenient: bool,
@@ -235,10 +236,10 @@ struct Reader {
     ends: u64,
     missed: u64,
     checked: u64,
-    lies: u64,
+    violations: u64,
     refused: u64,
-    evicted: u64,
-    /// How long ago the frame was published, when it came, in microseconds of this process's clock.
+    expelled: u64,
+    /// Age of the newest frame at its arrival, in microseconds of this process's clock.
     age_us: u64,
 }
 
@@ -255,9 +256,9 @@ impl Reader {
             ends: 0,
             missed: 0,
             checked: 0,
-            lies: 0,
+            violations: 0,
             refused: 0,
-            evicted: 0,
+            expelled: 0,
             age_us: 0,
         }
     }
@@ -288,7 +289,7 @@ impl Reader {
             Ok(frame) => self.accept(consumer, frame, options),
             Err(ReceiveError::TimedOut) if options.is("release", "never") => Ok(()),
             Err(ReceiveError::TimedOut) => match self.held.pop_front() {
-                // What it holds may be all the memory that there is.
+                // The held frames may occupy all the memory.
                 Some((frame, number)) if !options.is("judge", "once") => self.judge(&frame, number),
                 _ => Ok(()),
             },
@@ -299,14 +300,14 @@ impl Reader {
             Err(ReceiveError::Expelled { .. }) => {
                 // What was held may have changed.
                 self.held.clear();
-                self.evicted += 1;
+                self.expelled += 1;
                 Ok(())
             }
             Err(error @ (ReceiveError::Misbehaving { .. } | ReceiveError::Truncated { .. })) => {
-                self.lied(&error.to_string())
+                self.violation(&error.to_string())
             }
             Err(ReceiveError::Attach(AttachError::Full { .. })) => self.pause(),
-            Err(ReceiveError::Attach(error)) => self.lied(&error.to_string()),
+            Err(ReceiveError::Attach(error)) => self.violation(&error.to_string()),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -317,11 +318,11 @@ impl Reader {
         Ok(())
     }
 
-    fn lied(&mut self, text: &str) -> Outcome {
+    fn violation(&mut self, text: &str) -> Outcome {
         if !self.lenient {
             return Err(text.to_owned());
         }
-        self.lies += 1;
+        self.violations += 1;
         std::thread::sleep(Duration::from_millis(1));
         Ok(())
     }
@@ -331,11 +332,11 @@ impl Reader {
         self.age_us = shm2::monotonic_ns().abs_diff(consumer.to_local(frame.published_ns())) / 1000;
         let number = frame.info().pts.unwrap_or_default();
         if let Err(error) = self.judge(&frame, number) {
-            // Without a lock, one that slept in the middle of this may have lost the frame; the next step tells.
-            let evicted = options.is("judge", "once") && is_evicted(consumer);
-            self.evicted += u64::from(evicted);
+            // A heartbeat consumer that was stopped here may have lost the frame; the next step reports it.
+            let expelled = options.is("judge", "once") && is_expelled(consumer);
+            self.expelled += u64::from(expelled);
             self.held.clear();
-            return if evicted { Ok(()) } else { Err(error) };
+            return if expelled { Ok(()) } else { Err(error) };
         }
         self.checked += 1;
         if self.hold > 0 {
@@ -350,28 +351,28 @@ impl Reader {
         Ok(())
     }
 
-    /// Order, and that each sequence is received, missed, or an end of stream.
+    /// Checks the order, and that each sequence is received, missed, or an end of stream.
     fn check_sequence(&mut self, consumer: &Consumer, frame: &Frame, options: &Options) -> Outcome {
         let ends = std::mem::take(&mut self.ends);
-        let anew = std::mem::replace(&mut self.generation, consumer.generation()) != consumer.generation();
+        let is_new = std::mem::replace(&mut self.generation, consumer.generation()) != consumer.generation();
         let last = std::mem::replace(&mut self.last, frame.sequence());
         self.missed = self.missed.saturating_add(frame.missed());
-        if self.hostile || (anew && last == 0) {
+        if self.hostile || (is_new && last == 0) {
             return Ok(());
         }
-        if anew && !frame.is_discontinuity() {
+        if is_new && !frame.is_discontinuity() {
             return Err(format!("frame {} of a new producer is no discontinuity", frame.sequence()));
         }
         let expected = last + 1 + frame.missed() + ends;
         let skips = options.is("latest", "1");
-        if !anew && (frame.sequence() < expected || (!skips && frame.sequence() != expected)) {
+        if !is_new && (frame.sequence() < expected || (!skips && frame.sequence() != expected)) {
             let (s, m) = (frame.sequence(), frame.missed());
             return Err(format!("frame {s} after {last} with {m} missed and {ends} ends"));
         }
         Ok(())
     }
 
-    /// The content is what was sent with this number.
+    /// Checks that the content is the one sent with this number.
     fn judge(&self, frame: &Frame, number: u64) -> Outcome {
         if self.hostile {
             std::hint::black_box(frame.to_vec());
@@ -379,7 +380,7 @@ impl Reader {
         }
         if let Some(offset) = pattern::mismatch(frame, number, Check::Full) {
             if self.lenient && !frame.read_at(0, &mut []) {
-                // The file was truncated, and it says so.
+                // The file was truncated, and the frame reports it.
                 return Ok(());
             }
             let sequence = frame.sequence();
@@ -397,9 +398,9 @@ impl Reader {
             self.missed,
             s.copied,
             s.attaches,
-            self.lies,
+            self.violations,
             self.refused,
-            self.evicted,
+            self.expelled,
             self.age_us,
             u8::from(consumer.is_attached())
         ));

@@ -1,8 +1,8 @@
 //! One side of a channel, for tests that need a process: its standard input is a socket to the other side.
 //!
-//! `send COUNT` takes an offer and sends 0, 1, 2 and so on in pieces of many sizes. `pass COUNT` takes a sender's offer and then a
-//! receiver's, and passes on what comes. `steady-send COUNT` and `steady-receive COUNT` keep a ring that is neither full nor empty busy,
-//! between two writes of a line.
+//! `send COUNT` takes an offer and sends 0, 1, 2 and so on in pieces of many sizes. `pass COUNT` takes a sender's offer
+//! and then a receiver's, and passes on what comes. `steady-send COUNT` and `steady-receive COUNT` keep a ring that is
+//! neither full nor empty busy, between two writes of a line.
 
 use rustix::fs::fcntl_setfl;
 use shm2_channel::{Offer, Receiver, Sender};
@@ -14,7 +14,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 const LONG: Option<Duration> = Some(Duration::from_secs(60));
-/// Elements that stay in a steady ring, and room that stays free.
+/// Elements that stay in a steady ring, and slots that stay free.
 const MARGIN: usize = 1000;
 const STEADY: usize = 1 << 20;
 const PAUSE: Duration = Duration::from_millis(1);
@@ -77,7 +77,7 @@ fn steady_send(count: u64) -> Result<(), Box<dyn Error>> {
         sender.send_all(&[value])?;
     }
     mark()?;
-    // Until the receiver is through, without asking for a signal: it still counts its calls.
+    // Waits for the receiver without asking for a signal: its system calls are still counted.
     while sender.writable()? < STEADY {
         sleep(PAUSE);
     }
@@ -85,7 +85,7 @@ fn steady_send(count: u64) -> Result<(), Box<dyn Error>> {
 }
 
 fn steady_receive(count: u64) -> Result<(), Box<dyn Error>> {
-    // The other side's process has the other end.
+    // Only this process uses this end of the socket.
     fcntl_setfl(stdin(), rustix::fs::OFlags::NONBLOCK)?;
     let (mut receiver, offer) = Receiver::<u64>::offer(STEADY)?;
     offer.send(stdin())?;
@@ -99,8 +99,8 @@ fn steady_receive(count: u64) -> Result<(), Box<dyn Error>> {
         receiver.recv_all(&mut [0])?;
     }
     mark()?;
-    // All of the rest is there before any of it is taken: an empty ring would ask for a signal, and the sender still counts its
-    // calls.
+    // Waits for the rest before taking any of it: an empty ring would ask for a signal while the sender's system calls
+    // are still counted.
     while receiver.read_count() + (receiver.readable()? as u64) < (STEADY / 2) as u64 + count {
         sleep(PAUSE);
     }

@@ -1,8 +1,9 @@
-//! Endurance: producers and consumers of several regions, and every few milliseconds a fault: `shm2_soak MINUTES [SEED]`.
+//! Endurance: producers and consumers of several regions, and every few milliseconds a fault: `shm2_soak MINUTES
+//! [SEED]`.
 //!
-//! The peers check contents, order and extents; this program injects the faults, measures how long until everybody gets
-//! frames again, watches memory and descriptors of those who live through it all, and at the end how often idle peers
-//! wake up. It ends with code 1 at the first broken promise.
+//! The peers check contents, order and extents. This program injects the faults, measures the time until every consumer
+//! gets frames again, compares memory and descriptors of the consumers that run to the end, and counts the wake-ups of
+//! idle peers. It exits with code 1 at the first violation.
 
 #![forbid(unsafe_code)]
 
@@ -56,7 +57,7 @@ fn main() -> ExitCode {
     if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// A region with its peers. The first consumer lives through everything.
+/// A region with its peers. No fault ends the first two consumers.
 struct Stage {
     name: TempRegion,
     kept: bool,
@@ -79,7 +80,7 @@ impl Stage {
     }
 
     fn new_producer(name: &TempRegion, kept: bool, rng: &mut Rng) -> Peer {
-        // A kept file has one size for all of its lives.
+        // A kept file has one size for all generations.
         let options = if kept { PRODUCERS[0] } else { rng.choice(PRODUCERS).unwrap() };
         let keep = if kept { "keep=1 lease_ms=500" } else { "" };
         let mut peer = Peer::producer(name, &format!("{options} {keep} seed={}", rng.u64(..)));
@@ -91,7 +92,7 @@ impl Stage {
         self.producer = Self::new_producer(&self.name, self.kept, rng);
     }
 
-    /// Everybody gets something new; how long that took.
+    /// Waits until every consumer has a new frame; returns the time it took.
     fn recover(&mut self) -> Duration {
         let begun = Instant::now();
         let limit = if self.kept { RECOVERY * 4 } else { RECOVERY * 3 };
@@ -102,11 +103,11 @@ impl Stage {
     }
 
     fn replace_consumer(&mut self, index: usize) -> Peer {
-        let anew = Peer::consumer(&self.name, &lenient(self.options[index]));
-        std::mem::replace(&mut self.consumers[index], anew)
+        let replacement = Peer::consumer(&self.name, &lenient(self.options[index]));
+        std::mem::replace(&mut self.consumers[index], replacement)
     }
 
-    /// One fault; false when this stage cannot have it.
+    /// Injects a fault; false when it does not apply to this stage.
     fn inject(&mut self, fault: usize, rng: &mut Rng) -> bool {
         let index = 2 + rng.usize(..self.consumers.len() - 2);
         let longest = 1 << rng.u64(..18);
@@ -144,13 +145,13 @@ impl Stage {
         true
     }
 
-    /// The producer ends with an error, its consumers go over to the next one.
+    /// Truncates the file: the producer ends with an error, and the consumers attach to the next one.
     fn truncate(&mut self, rng: &mut Rng) {
         let file = OpenOptions::new().write(true).open(self.name.path());
-        // Whole pages: of a page that stays in part the rest reads as zeros, and nothing tells a leasing consumer.
+        // Whole pages: the rest of a partial page reads as zeros, which a leasing consumer cannot detect.
         let length = rng.u64(..5 << 20) / 4096 * 4096;
         file.and_then(|file| file.set_len(length)).unwrap_or_else(|e| panic!("cannot truncate: {e}"));
-        // One that only sends small frames may never come to the part that is gone.
+        // A producer of small frames may never write to the part that is gone.
         let begun = Instant::now();
         while self.producer.ended().is_none() && begun.elapsed() < Duration::from_millis(200) {
             std::thread::sleep(Duration::from_millis(1));
@@ -169,7 +170,7 @@ impl Stage {
     }
 }
 
-/// In a region that may be truncated under it, a consumer reports errors and goes on.
+/// A consumer of a region that may be truncated counts errors and goes on.
 fn lenient(options: &str) -> String {
     format!("{options} errors=count")
 }
@@ -180,7 +181,7 @@ fn stop_for(peer: &Peer, time: Duration) {
     peer.signal(Signal::CONT);
 }
 
-/// What happened so far.
+/// Faults and recoveries so far.
 #[derive(Default)]
 struct Tally {
     faults: [u64; FAULTS.len()],
@@ -247,7 +248,7 @@ fn soak(time: Duration, seed: u64) {
     println!("all promises kept");
 }
 
-/// Memory and descriptors of those consumers that nothing ends.
+/// Memory and descriptors of the consumers that no fault ends.
 fn survivors(stages: &[Stage]) -> Vec<process::Usage> {
     stages.iter().flat_map(|stage| &stage.consumers[..2]).filter_map(|peer| process::usage(peer.id())).collect()
 }
@@ -256,7 +257,7 @@ fn checked(stages: &[Stage]) -> u64 {
     stages.iter().flat_map(|stage| &stage.consumers[..2]).map(|peer| peer.count("checked")).sum()
 }
 
-/// How often peers wake up while nothing happens.
+/// Counts the wake-ups of idle peers.
 fn idle() {
     const LOOK: Duration = Duration::from_secs(5);
     let name = TempRegion::new();
@@ -267,7 +268,7 @@ fn idle() {
     for consumer in &mut consumers {
         consumer.wait("the only frame", LIMIT, |c| c.count("checked") == 1);
     }
-    // Attaching is followed by some looks around.
+    // Some polls follow an attach.
     std::thread::sleep(Duration::from_secs(1));
     let all = [&producer, &consumers[0], &consumers[1]];
     let before = all.map(|peer| process::switches(peer.id()));
