@@ -26,7 +26,7 @@ fn shm2_duplex(count: usize) -> f64 {
                 server.wait(1, None).unwrap();
                 while let Some(packet) = server.recv().unwrap() {
                     while !server.xmit(packet).unwrap() {
-                        server.wait_for_room(1, None).unwrap();
+                        server.wait_for_space(1, None).unwrap();
                     }
                     back += 1;
                 }

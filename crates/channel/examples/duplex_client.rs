@@ -26,7 +26,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         while !server.xmit_message(line.as_bytes())? {
-            server.wait_for_message_room(line.len(), None)?;
+            server.wait_for_message_space(line.len(), None)?;
         }
         while !server.recv_message(&mut answer)? {
             server.wait(1, Some(Duration::from_secs(10)))?;

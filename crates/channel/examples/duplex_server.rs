@@ -76,6 +76,6 @@ fn serve(
         answers.push_back(message.clone());
     }
     // Not all was taken, so no signal will come for it.
-    server.again(id);
+    server.schedule(id);
     Ok(())
 }

@@ -1,12 +1,13 @@
-//! The side that reads.
+//! The reading side.
 //!
 //! # Safety
-//! See `shared.rs`.
+//! See `memory.rs`.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "attaches to checked memory, see `memory.rs`")]
 
-use super::shared::{Shared, block_until, readable};
-use super::{ChannelError, Element, HugePages, Items, RingError, Signals, Status, StepError};
+use crate::memory::ChannelMemory;
+use crate::wait::{block_until, readable};
+use crate::{ChannelError, Element, HugePages, Items, RingError, Signals, Status, StepError};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -14,65 +15,88 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Receiver<T> {
     ring: shm2_ring::Receiver<'static, T>,
-    shared: Shared,
+    /// Dropped after the ring, which lies in it.
+    memory: ChannelMemory,
     signals: Signals,
 }
 
 impl<T: Element> Receiver<T> {
-    /// A new channel of `capacity` elements.
+    /// Creates a channel of `capacity` elements. The other side opens [`memory`](Self::memory) with the same capacity
+    /// and the other signals; [`offer`](Self::offer) prepares this in one step.
     ///
     /// # Errors
-    /// When there is no memory.
+    /// [`ChannelError::Capacity`] when `capacity` is 0 or too large, [`ChannelError::Memory`] when the system has no
+    /// memory.
     pub fn new(capacity: usize, signals: Signals) -> Result<Self, ChannelError> {
-        Self::attach(Shared::create::<T>(capacity, None)?, signals)
+        Self::attach(ChannelMemory::create::<T>(capacity, None)?, signals)
     }
 
     /// As [`new`](Self::new), in huge pages of the system's pool (`/proc/sys/vm/nr_hugepages`).
     ///
     /// # Errors
-    /// Also when the pool is empty.
+    /// As [`new`](Self::new); [`ChannelError::Memory`] also when the pool is empty.
     pub fn with_hugetlb(capacity: usize, pages: HugePages, signals: Signals) -> Result<Self, ChannelError> {
-        Self::attach(Shared::create::<T>(capacity, Some(pages))?, signals)
+        Self::attach(ChannelMemory::create::<T>(capacity, Some(pages))?, signals)
     }
 
-    /// A channel that a peer made. Its seals, size and words are looked at first.
+    /// Opens a channel that a peer created with the same capacity. The memory's seals, size and counts are checked
+    /// first.
     ///
     /// # Errors
-    /// When it is none of so many elements, or could be made smaller by the peer.
+    /// [`ChannelError::Memory`] when the peer could shrink the memory, or it cannot be mapped;
+    /// [`ChannelError::TooSmall`] when it is smaller than `capacity` needs; [`ChannelError::Ring`] when its counts are
+    /// impossible.
+    ///
+    /// ```
+    /// use shm2_channel::{ChannelError, Receiver, Sender, Signals};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (ours, theirs) = Signals::event_pair()?;
+    /// let sender = Sender::<u32>::new(64, ours)?;
+    /// let receiver = Receiver::<u32>::open(64, sender.memory().try_clone_to_owned()?, theirs)?;
+    /// assert_eq!(receiver.capacity(), 64);
+    ///
+    /// // A file is not sealed memory.
+    /// let file = std::fs::File::open("/proc/self/exe")?.into();
+    /// let refused = Receiver::<u32>::open(64, file, Signals::event_pair()?.0);
+    /// assert!(matches!(refused, Err(ChannelError::Memory(_))));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn open(capacity: usize, memory: OwnedFd, signals: Signals) -> Result<Self, ChannelError> {
-        Self::attach(Shared::open::<T>(capacity, memory, false)?, signals)
+        Self::attach(ChannelMemory::open::<T>(capacity, memory, false)?, signals)
     }
 
-    /// As [`open`](Self::open), also of huge pages: their maker can take them away in spite of all seals, which ends this
-    /// process, so it must be trusted.
+    /// As [`open`](Self::open), and accepts memory of huge pages. Their creator can remove them in spite of the seals,
+    /// which ends this process by a signal: use it only with a trusted peer.
     ///
     /// # Errors
-    /// As there.
+    /// As [`open`](Self::open).
     pub fn open_hugetlb(capacity: usize, memory: OwnedFd, signals: Signals) -> Result<Self, ChannelError> {
-        Self::attach(Shared::open::<T>(capacity, memory, true)?, signals)
+        Self::attach(ChannelMemory::open::<T>(capacity, memory, true)?, signals)
     }
 
-    fn attach(shared: Shared, signals: Signals) -> Result<Self, ChannelError> {
-        // SAFETY: see `shared.rs`. That there is one receiver is what the two sides agreed on; a second one could only
-        // spoil elements, which are plain data.
-        let ring = unsafe { shm2_ring::Receiver::attach(shared.address(), shared.bytes)? };
-        let mut receiver = Self { ring, shared, signals };
-        // Asks for a signal from the start: a loop of one's own may not look before one comes.
+    fn attach(memory: ChannelMemory, signals: Signals) -> Result<Self, ChannelError> {
+        // SAFETY: valid for `bytes` bytes while `memory` exists, see `memory.rs`. The two sides agreed on one receiver; a
+        // second one could only corrupt elements, which are plain data.
+        let ring = unsafe { shm2_ring::Receiver::attach(memory.address(), memory.bytes)? };
+        let mut receiver = Self { ring, memory, signals };
+        // Requests a signal from the start: an event loop may wait for one before its first read.
         let _ = receiver.ring.peek(1);
         Ok(receiver)
     }
 
-    /// Keeps the memory from being swapped out.
+    /// Locks the memory against swapping.
     ///
     /// # Errors
-    /// When the process may not lock so much.
+    /// [`ChannelError::System`] when the process may not lock so much (`RLIMIT_MEMLOCK`).
     pub fn mlock(&self) -> Result<(), ChannelError> {
-        self.shared.lock()
+        self.memory.lock()
     }
 
-    /// The memory, to hand it to the other side.
+    /// The descriptor of the memory, to be passed to the other side.
     pub fn memory(&self) -> BorrowedFd<'_> {
-        self.shared.memory.as_fd()
+        self.memory.fd.as_fd()
     }
 
     /// The descriptors for signals.
@@ -80,84 +104,71 @@ impl<T: Element> Receiver<T> {
         &self.signals
     }
 
-    /// Elements of the ring.
+    /// Capacity of the ring in elements.
     pub fn capacity(&self) -> usize {
         self.ring.capacity()
     }
 
-    /// Elements taken since the ring was made.
+    /// Number of elements taken since the ring was created.
     pub fn read_count(&self) -> u64 {
         self.ring.read_count()
     }
 
-    /// Elements to read now.
+    /// Number of elements to read now.
     ///
     /// # Errors
-    /// When the sender's count cannot be.
+    /// [`StepError::Ring`] when the sender's count is impossible.
     pub fn readable(&mut self) -> Result<usize, StepError> {
         Ok(self.ring.readable()?)
     }
 
-    /// From now on this side looks by itself and never waits: see [`shm2_ring::Receiver::poll_always`].
+    /// Declares that this side polls and never waits, see [`shm2_ring::Receiver::poll_always`].
     pub fn poll_always(&mut self) {
         self.ring.poll_always();
     }
 
-    /// Wakes the other side if this step says so. That nobody is there, or cannot be woken, is no reason to lose what was
-    /// taken: waiting tells, and the other side looks once a second by itself.
-    fn signal(&self, status: Status) -> Result<Status, StepError> {
-        if status.signal {
-            let _ = self.signals.wake();
-        }
-        Ok(status)
-    }
-
-    /// Lets `use_up` look at an address, see [`shm2_ring::Receiver::recv`].
+    /// Takes as many elements as `values` has, or nothing. Returns `None` when there are fewer; the sender then signals
+    /// when there are more.
     ///
     /// # Errors
-    /// As there.
-    pub fn receive_raw(&mut self, use_up: impl FnOnce(*const T, usize) -> usize) -> Result<Status, StepError> {
-        let status = self.ring.recv(use_up)?;
-        self.signal(status)
-    }
-
-    /// As [`receive_raw`](Self::receive_raw), with a slice.
+    /// [`StepError::Ring`] when the sender's count is impossible or `values` exceeds the capacity. A sender that is gone
+    /// is not an error: its elements stay readable.
     ///
-    /// # Errors
-    /// As there.
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (mut receiver, offer) = shm2_channel::Receiver::<u32>::offer(4)?;
+    /// let mut sender = offer.into_sender::<u32>()?;
+    /// sender.send_all(&[1, 2, 3])?;
+    /// drop(sender);
     ///
-    /// # Safety
-    /// The sender keeps to the protocol: it does not write elements that were not taken yet.
-    pub unsafe fn receive_trusted(&mut self, use_up: impl FnOnce(&[T]) -> usize) -> Result<Status, StepError> {
-        // SAFETY: passed on.
-        let status = unsafe { self.ring.receive_trusted(use_up)? };
-        self.signal(status)
-    }
-
-    /// Takes up to `count` elements and calls `each` with 0, 1, 2 and so on, and a copy of the element.
-    ///
-    /// # Errors
-    /// As [`receive_raw`](Self::receive_raw).
-    pub fn recv_foreach(&mut self, count: usize, each: impl FnMut(usize, T)) -> Result<Status, StepError> {
-        let status = self.ring.recv_foreach(count, each)?;
-        self.signal(status)
-    }
-
-    /// Takes as many elements as `values` has, or none if there are fewer.
-    ///
-    /// # Errors
-    /// As [`receive_raw`](Self::receive_raw).
+    /// let mut values = [0; 2];
+    /// let status = receiver.recv_all(&mut values)?.expect("three elements were sent");
+    /// assert_eq!((values, status.remaining), ([1, 2], 1));
+    /// assert!(receiver.recv_all(&mut values)?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline]
     pub fn recv_all(&mut self, values: &mut [T]) -> Result<Option<Status>, StepError> {
         let Some(status) = self.ring.recv_all(values)? else { return Ok(None) };
-        self.signal(status).map(Some)
+        Ok(Some(self.signal(status)))
     }
 
-    /// Lets `use_up` look at `count` elements in a row, in at most two parts, and takes as many as it returns. `None`
-    /// when there are fewer.
+    /// Takes up to `count` elements, as many as there are. `each` is called with 0, 1, 2 and so on and a copy of the
+    /// element.
     ///
     /// # Errors
-    /// As [`receive_raw`](Self::receive_raw).
+    /// As [`recv_all`](Self::recv_all).
+    pub fn recv_foreach(&mut self, count: usize, each: impl FnMut(usize, T)) -> Result<Status, StepError> {
+        let status = self.ring.recv_foreach(count, each)?;
+        Ok(self.signal(status))
+    }
+
+    /// Calls `use_up` with `count` consecutive elements, in at most two parts, and takes as many as it returns. Returns
+    /// `None` when there are fewer.
+    ///
+    /// # Errors
+    /// As [`recv_all`](Self::recv_all); [`StepError::Ring`] also when `use_up` returns more than `count`.
     pub fn recv_items(
         &mut self,
         count: usize,
@@ -169,37 +180,107 @@ impl<T: Element> Receiver<T> {
             return Err(RingError::TooMany { count: used, available: count }.into());
         }
         let status = items.consume(used);
-        self.signal(status).map(Some)
+        Ok(Some(self.signal(status)))
     }
 
-    /// Waits until there are `count` elements; returns how many. `None`: for ever.
+    /// Calls `use_up` with an address and the number of elements there, see [`shm2_ring::Receiver::recv`].
     ///
     /// # Errors
-    /// [`StepError::PeerGone`] within a second of the peer's death, if the signals tell of it and fewer are left;
-    /// [`StepError::TimedOut`].
+    /// As [`recv_all`](Self::recv_all); [`StepError::Ring`] also when `use_up` returns more than it was given.
+    pub fn receive_raw(&mut self, use_up: impl FnOnce(*const T, usize) -> usize) -> Result<Status, StepError> {
+        let status = self.ring.recv(use_up)?;
+        Ok(self.signal(status))
+    }
+
+    /// As [`receive_raw`](Self::receive_raw), with a slice.
+    ///
+    /// # Errors
+    /// As [`receive_raw`](Self::receive_raw).
+    ///
+    /// # Safety
+    /// The sender must keep to the protocol: it does not write elements that were not taken yet.
+    pub unsafe fn receive_trusted(&mut self, use_up: impl FnOnce(&[T]) -> usize) -> Result<Status, StepError> {
+        // SAFETY: the caller guarantees that the sender keeps to the protocol.
+        let status = unsafe { self.ring.receive_trusted(use_up)? };
+        Ok(self.signal(status))
+    }
+
+    /// Waits until there are `count` elements; returns the number of elements. A timeout of `None` waits forever.
+    ///
+    /// # Errors
+    /// [`StepError::PeerGone`] when fewer elements are left, within a second of the peer's death if the signals show it;
+    /// [`StepError::TimedOut`]; [`StepError::Ring`] when the sender's count is impossible or `count` exceeds the
+    /// capacity.
+    ///
+    /// ```
+    /// use shm2_channel::{Receiver, StepError};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (mut receiver, offer) = Receiver::<u32>::offer(4)?;
+    /// let mut sender = offer.into_sender::<u32>()?;
+    /// let sending = std::thread::spawn(move || sender.send_all(&[1, 2]).map(|_| ()));
+    ///
+    /// assert_eq!(receiver.block_until_readable(2, None)?, 2);
+    /// receiver.recv_all(&mut [0; 2])?;
+    /// sending.join().expect("no panic")?;
+    /// // The sender is gone and nothing is left.
+    /// assert!(matches!(receiver.block_until_readable(1, None), Err(StepError::PeerGone)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn block_until_readable(&mut self, count: usize, timeout: Option<Duration>) -> Result<usize, StepError> {
         let Self { ring, signals, .. } = self;
         block_until(count, timeout, || readable(ring, count), |left| signals.wait(left))
     }
 
-    pub(super) fn readable_or_ask(&mut self, count: usize) -> Result<usize, StepError> {
-        readable(&mut self.ring, count)
-    }
-
-    /// The descriptor to wait on, and how many elements are there now: wait only if there are none.
+    /// The descriptor to wait on, and the number of elements now. Wait only when the number is 0.
     ///
     /// # Errors
-    /// When the peer misbehaves.
+    /// [`StepError::Ring`] when the sender's count is impossible.
+    ///
+    /// ```
+    /// use rustix::event::{PollFd, PollFlags, poll};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (mut receiver, offer) = shm2_channel::Receiver::<u32>::offer(4)?;
+    /// let mut sender = offer.into_sender::<u32>()?;
+    /// sender.send_all(&[1])?;
+    ///
+    /// loop {
+    ///     let (descriptor, count) = receiver.wait_status()?;
+    ///     if count > 0 {
+    ///         break;
+    ///     }
+    ///     poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], None)?;
+    ///     receiver.wait_clear()?;
+    /// }
+    /// assert_eq!(receiver.readable()?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait_status(&mut self) -> Result<(BorrowedFd<'_>, usize), StepError> {
-        let there = self.readable_or_ask(1)?;
+        let there = self.readable_or_request(1)?;
         Ok((self.signals.wait_on(), there))
     }
 
-    /// To be called when that descriptor was readable.
+    /// Takes the signals; to be called when the descriptor of [`wait_status`](Self::wait_status) was readable.
     ///
     /// # Errors
     /// [`StepError::PeerGone`] when no more signals will come; there may still be elements to read.
     pub fn wait_clear(&mut self) -> Result<(), StepError> {
         if self.signals.clear()? { Ok(()) } else { Err(StepError::PeerGone) }
+    }
+
+    pub(crate) fn readable_or_request(&mut self, count: usize) -> Result<usize, StepError> {
+        readable(&mut self.ring, count)
+    }
+
+    /// Wakes the other side if it requested a signal. A failure does not discard the elements just taken: waiting
+    /// reports a peer that is gone, and a live peer checks the ring once a second without a signal.
+    fn signal(&self, status: Status) -> Status {
+        if status.signal {
+            let _ = self.signals.wake();
+        }
+        status
     }
 }

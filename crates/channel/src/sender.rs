@@ -1,12 +1,13 @@
-//! The side that writes.
+//! The writing side.
 //!
 //! # Safety
-//! See `shared.rs`.
+//! See `memory.rs`.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "attaches to checked memory, see `memory.rs`")]
 
-use super::shared::{Shared, block_until, writable};
-use super::{ChannelError, Element, HugePages, RingError, Signals, Slots, Status, StepError};
+use crate::memory::ChannelMemory;
+use crate::wait::{block_until, writable};
+use crate::{ChannelError, Element, HugePages, RingError, Signals, Slots, Status, StepError};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -14,62 +15,83 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Sender<T> {
     ring: shm2_ring::Sender<'static, T>,
-    shared: Shared,
+    /// Dropped after the ring, which lies in it.
+    memory: ChannelMemory,
     signals: Signals,
 }
 
 impl<T: Element> Sender<T> {
-    /// A new channel of `capacity` elements.
+    /// Creates a channel of `capacity` elements. The other side opens [`memory`](Self::memory) with the same capacity
+    /// and the other signals; [`offer`](Self::offer) prepares this in one step.
     ///
     /// # Errors
-    /// When there is no memory.
+    /// [`ChannelError::Capacity`] when `capacity` is 0 or too large, [`ChannelError::Memory`] when the system has no
+    /// memory.
+    ///
+    /// ```
+    /// use shm2_channel::{Receiver, Sender, Signals};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (ours, theirs) = Signals::event_pair()?;
+    /// let mut sender = Sender::<u32>::new(64, ours)?;
+    /// let memory = sender.memory().try_clone_to_owned()?;
+    ///
+    /// let mut receiver = Receiver::<u32>::open(64, memory, theirs)?;
+    /// sender.send_all(&[7])?;
+    /// assert_eq!(receiver.readable()?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(capacity: usize, signals: Signals) -> Result<Self, ChannelError> {
-        Self::attach(Shared::create::<T>(capacity, None)?, signals)
+        Self::attach(ChannelMemory::create::<T>(capacity, None)?, signals)
     }
 
     /// As [`new`](Self::new), in huge pages of the system's pool (`/proc/sys/vm/nr_hugepages`).
     ///
     /// # Errors
-    /// Also when the pool is empty.
+    /// As [`new`](Self::new); [`ChannelError::Memory`] also when the pool is empty.
     pub fn with_hugetlb(capacity: usize, pages: HugePages, signals: Signals) -> Result<Self, ChannelError> {
-        Self::attach(Shared::create::<T>(capacity, Some(pages))?, signals)
+        Self::attach(ChannelMemory::create::<T>(capacity, Some(pages))?, signals)
     }
 
-    /// A channel that a peer made. Its seals, size and words are looked at first.
+    /// Opens a channel that a peer created with the same capacity. The memory's seals, size and counts are checked
+    /// first.
     ///
     /// # Errors
-    /// When it is none of so many elements, or could be made smaller by the peer.
+    /// [`ChannelError::Memory`] when the peer could shrink the memory, or it cannot be mapped;
+    /// [`ChannelError::TooSmall`] when it is smaller than `capacity` needs; [`ChannelError::Ring`] when its counts are
+    /// impossible.
     pub fn open(capacity: usize, memory: OwnedFd, signals: Signals) -> Result<Self, ChannelError> {
-        Self::attach(Shared::open::<T>(capacity, memory, false)?, signals)
+        Self::attach(ChannelMemory::open::<T>(capacity, memory, false)?, signals)
     }
 
-    /// As [`open`](Self::open), also of huge pages: their maker can take them away in spite of all seals, which ends this
-    /// process, so it must be trusted.
+    /// As [`open`](Self::open), and accepts memory of huge pages. Their creator can remove them in spite of the seals,
+    /// which ends this process by a signal: use it only with a trusted peer.
     ///
     /// # Errors
-    /// As there.
+    /// As [`open`](Self::open).
     pub fn open_hugetlb(capacity: usize, memory: OwnedFd, signals: Signals) -> Result<Self, ChannelError> {
-        Self::attach(Shared::open::<T>(capacity, memory, true)?, signals)
+        Self::attach(ChannelMemory::open::<T>(capacity, memory, true)?, signals)
     }
 
-    fn attach(shared: Shared, signals: Signals) -> Result<Self, ChannelError> {
-        // SAFETY: see `shared.rs`. That there is one sender is what the two sides agreed on; a second one could only
-        // spoil elements, which are plain data.
-        let ring = unsafe { shm2_ring::Sender::attach(shared.address(), shared.bytes)? };
-        Ok(Self { ring, shared, signals })
+    fn attach(memory: ChannelMemory, signals: Signals) -> Result<Self, ChannelError> {
+        // SAFETY: valid for `bytes` bytes while `memory` exists, see `memory.rs`. The two sides agreed on one sender; a
+        // second one could only corrupt elements, which are plain data.
+        let ring = unsafe { shm2_ring::Sender::attach(memory.address(), memory.bytes)? };
+        Ok(Self { ring, memory, signals })
     }
 
-    /// Keeps the memory from being swapped out.
+    /// Locks the memory against swapping.
     ///
     /// # Errors
-    /// When the process may not lock so much.
+    /// [`ChannelError::System`] when the process may not lock so much (`RLIMIT_MEMLOCK`).
     pub fn mlock(&self) -> Result<(), ChannelError> {
-        self.shared.lock()
+        self.memory.lock()
     }
 
-    /// The memory, to hand it to the other side.
+    /// The descriptor of the memory, to be passed to the other side.
     pub fn memory(&self) -> BorrowedFd<'_> {
-        self.shared.memory.as_fd()
+        self.memory.fd.as_fd()
     }
 
     /// The descriptors for signals.
@@ -77,80 +99,67 @@ impl<T: Element> Sender<T> {
         &self.signals
     }
 
-    /// Elements of the ring.
+    /// Capacity of the ring in elements.
     pub fn capacity(&self) -> usize {
         self.ring.capacity()
     }
 
-    /// Elements sent since the ring was made.
+    /// Number of elements sent since the ring was created.
     pub fn write_count(&self) -> u64 {
         self.ring.write_count()
     }
 
-    /// Free slots now.
+    /// Number of free slots now.
     ///
     /// # Errors
-    /// When the receiver's count cannot be.
+    /// [`StepError::Ring`] when the receiver's count is impossible.
     pub fn writable(&mut self) -> Result<usize, StepError> {
         Ok(self.ring.writable()?)
     }
 
-    /// From now on this side looks by itself and never waits: see [`shm2_ring::Sender::poll_always`].
+    /// Declares that this side polls and never waits, see [`shm2_ring::Sender::poll_always`].
     pub fn poll_always(&mut self) {
         self.ring.poll_always();
     }
 
-    /// Wakes the other side if this step says so.
-    fn signal(&self, status: Status) -> Result<Status, StepError> {
-        if status.signal && !self.signals.wake()? { Err(StepError::PeerGone) } else { Ok(status) }
-    }
-
-    /// Lets `fill` write at an address, see [`shm2_ring::Sender::send`].
+    /// Sends all of `values`, or nothing. Returns `None` when fewer slots are free than `values` has elements; the
+    /// receiver then signals when there are more.
     ///
     /// # Errors
-    /// As there, and [`StepError::PeerGone`] when nobody is there to be woken; what was sent is sent all the same.
-    pub fn send_raw(&mut self, fill: impl FnOnce(*mut T, usize) -> usize) -> Result<Status, StepError> {
-        let status = self.ring.send(fill)?;
-        self.signal(status)
-    }
-
-    /// As [`send_raw`](Self::send_raw), with a slice.
+    /// [`StepError::Ring`] when the receiver's count is impossible or `values` exceeds the capacity.
+    /// [`StepError::PeerGone`] when the receiver requested a signal and is gone; the elements are in the ring then.
     ///
-    /// # Errors
-    /// As there.
-    ///
-    /// # Safety
-    /// The receiver keeps to the protocol: it does not write elements.
-    pub unsafe fn send_trusted(&mut self, fill: impl FnOnce(&mut [T]) -> usize) -> Result<Status, StepError> {
-        // SAFETY: passed on.
-        let status = unsafe { self.ring.send_trusted(fill)? };
-        self.signal(status)
-    }
-
-    /// Sends up to `count` elements that `make` returns for 0, 1, 2 and so on.
-    ///
-    /// # Errors
-    /// As [`send_raw`](Self::send_raw).
-    pub fn send_foreach(&mut self, count: usize, make: impl FnMut(usize) -> T) -> Result<Status, StepError> {
-        let status = self.ring.send_foreach(count, make)?;
-        self.signal(status)
-    }
-
-    /// Sends all of `values`, or none if there is not room for all.
-    ///
-    /// # Errors
-    /// As [`send_raw`](Self::send_raw).
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (mut sender, offer) = shm2_channel::Sender::<u32>::offer(4)?;
+    /// let status = sender.send_all(&[1, 2, 3])?.expect("four slots are free");
+    /// assert_eq!(status.remaining, 1);
+    /// assert!(sender.send_all(&[4, 5])?.is_none());
+    /// # drop(offer);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline]
     pub fn send_all(&mut self, values: &[T]) -> Result<Option<Status>, StepError> {
         let Some(status) = self.ring.send_all(values)? else { return Ok(None) };
         self.signal(status).map(Some)
     }
 
-    /// Lets `fill` write `count` slots in a row, in at most two parts, and sends as many as it returns. `None` when
-    /// there are fewer.
+    /// Sends up to `count` elements, as many as slots are free. `make` is called with 0, 1, 2 and so on and returns the
+    /// element.
     ///
     /// # Errors
-    /// As [`send_raw`](Self::send_raw).
+    /// As [`send_all`](Self::send_all).
+    pub fn send_foreach(&mut self, count: usize, make: impl FnMut(usize) -> T) -> Result<Status, StepError> {
+        let status = self.ring.send_foreach(count, make)?;
+        self.signal(status)
+    }
+
+    /// Calls `fill` with `count` consecutive slots, in at most two parts, and sends as many as it returns. Returns
+    /// `None` when fewer slots are free.
+    ///
+    /// # Errors
+    /// As [`send_all`](Self::send_all); [`StepError::Ring`] also when `fill` returns more than `count`.
     pub fn send_slots(
         &mut self,
         count: usize,
@@ -165,33 +174,78 @@ impl<T: Element> Sender<T> {
         self.signal(status).map(Some)
     }
 
-    /// Waits until there is room for `count` elements; returns for how many. `None`: for ever.
+    /// Calls `fill` with an address and the number of free slots there, see [`shm2_ring::Sender::send`].
     ///
     /// # Errors
-    /// [`StepError::PeerGone`] within a second of the peer's death, if the signals tell of it; [`StepError::TimedOut`].
+    /// As [`send_all`](Self::send_all); [`StepError::Ring`] also when `fill` returns more than it was given.
+    pub fn send_raw(&mut self, fill: impl FnOnce(*mut T, usize) -> usize) -> Result<Status, StepError> {
+        let status = self.ring.send(fill)?;
+        self.signal(status)
+    }
+
+    /// As [`send_raw`](Self::send_raw), with a slice.
+    ///
+    /// # Errors
+    /// As [`send_raw`](Self::send_raw).
+    ///
+    /// # Safety
+    /// The receiver must keep to the protocol: it does not write elements.
+    pub unsafe fn send_trusted(&mut self, fill: impl FnOnce(&mut [T]) -> usize) -> Result<Status, StepError> {
+        // SAFETY: the caller guarantees that the receiver keeps to the protocol.
+        let status = unsafe { self.ring.send_trusted(fill)? };
+        self.signal(status)
+    }
+
+    /// Waits until `count` slots are free; returns the number of free slots. A timeout of `None` waits forever.
+    ///
+    /// # Errors
+    /// [`StepError::PeerGone`] within a second of the peer's death, if the signals show it; [`StepError::TimedOut`];
+    /// [`StepError::Ring`] when the receiver's count is impossible or `count` exceeds the capacity.
+    ///
+    /// ```
+    /// use shm2_channel::{Sender, StepError};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (mut sender, offer) = Sender::<u32>::offer(2)?;
+    /// let mut receiver = offer.into_receiver::<u32>()?;
+    /// sender.send_all(&[1, 2])?;
+    /// let full = sender.block_until_writable(1, Some(Duration::from_millis(1)));
+    /// assert!(matches!(full, Err(StepError::TimedOut)));
+    ///
+    /// receiver.recv_all(&mut [0; 2])?;
+    /// assert_eq!(sender.block_until_writable(1, None)?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn block_until_writable(&mut self, count: usize, timeout: Option<Duration>) -> Result<usize, StepError> {
         let Self { ring, signals, .. } = self;
         block_until(count, timeout, || writable(ring, count), |left| signals.wait(left))
     }
 
-    pub(super) fn writable_or_ask(&mut self, count: usize) -> Result<usize, StepError> {
-        writable(&mut self.ring, count)
-    }
-
-    /// The descriptor to wait on, and how many slots are free now: wait only if there are none.
+    /// The descriptor to wait on, and the number of free slots now. Wait only when the number is 0.
     ///
     /// # Errors
-    /// When the peer misbehaves.
+    /// [`StepError::Ring`] when the receiver's count is impossible.
     pub fn wait_status(&mut self) -> Result<(BorrowedFd<'_>, usize), StepError> {
-        let free = self.writable_or_ask(1)?;
+        let free = self.writable_or_request(1)?;
         Ok((self.signals.wait_on(), free))
     }
 
-    /// To be called when that descriptor was readable.
+    /// Takes the signals; to be called when the descriptor of [`wait_status`](Self::wait_status) was readable.
     ///
     /// # Errors
     /// [`StepError::PeerGone`] when no more signals will come.
     pub fn wait_clear(&mut self) -> Result<(), StepError> {
         if self.signals.clear()? { Ok(()) } else { Err(StepError::PeerGone) }
+    }
+
+    pub(crate) fn writable_or_request(&mut self, count: usize) -> Result<usize, StepError> {
+        writable(&mut self.ring, count)
+    }
+
+    /// Wakes the other side if it requested a signal.
+    fn signal(&self, status: Status) -> Result<Status, StepError> {
+        if status.signal && !self.signals.wake()? { Err(StepError::PeerGone) } else { Ok(status) }
     }
 }

@@ -1,26 +1,41 @@
 //! Descriptors by which the two sides of a channel wake each other.
 
-use super::{ChannelError, StepError};
 use crate::sys::{Cleared, Outcome, Waker, clear_all, clear_some, new_event, refuse_descriptors, wait_readable};
+use crate::{ChannelError, StepError};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// One side's descriptors: what it waits on, and what it wakes the other by.
+/// The descriptors of one side: one to wait on, and one that wakes the other side.
 #[derive(Debug)]
 pub struct Signals {
     waker: Waker,
     wait_on: OwnedFd,
-    /// `None` where one descriptor does both.
+    /// `None` when `wait_on` serves for both.
     wake_by: Option<OwnedFd>,
+    /// Becomes readable, or hangs up, when the peer dies.
     peer: Option<OwnedFd>,
 }
 
 impl Signals {
-    /// Two eventfds, for both sides.
+    /// Two eventfds, as the signals of both sides.
     ///
     /// # Errors
-    /// When the process has no descriptor left.
+    /// [`ChannelError::System`] when the process has no descriptors left.
+    ///
+    /// ```
+    /// use shm2_channel::{Receiver, Sender, Signals};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (ours, theirs) = Signals::event_pair()?;
+    /// let sender = Sender::<u8>::new(10, ours)?;
+    /// // `theirs.wait_on()` and `theirs.wake_by()` are the descriptors to pass to another process, which
+    /// // assembles them by `Signals::events`.
+    /// let receiver = Receiver::<u8>::open(10, sender.memory().try_clone_to_owned()?, theirs)?;
+    /// # drop(receiver);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn event_pair() -> Result<(Self, Self), ChannelError> {
         let failed = |source| ChannelError::System { what: "make an eventfd", source };
         let (a, b) = (new_event().map_err(failed)?, new_event().map_err(failed)?);
@@ -28,25 +43,41 @@ impl Signals {
         Ok((Self::events(copy(&a)?, copy(&b)?), Self::events(b, a)))
     }
 
-    /// Two eventfds: one that this side waits on, and one that the other does.
+    /// Two eventfds: this side waits on the first, the other side on the second.
     pub fn events(wait_on: OwnedFd, wake_by: OwnedFd) -> Self {
         Self { waker: Waker::Event, wait_on, wake_by: Some(wake_by), peer: None }
     }
 
-    /// Ends of two pipes: one to read from, one to write to. Both are used without waiting and must be set so
-    /// (`O_NONBLOCK`). A process that does not ignore SIGPIPE is ended by it when the peer is gone.
+    /// Ends of two pipes: the reading end of one, and the writing end of the other. Both must be non-blocking
+    /// (`O_NONBLOCK`). When the peer is gone, SIGPIPE ends a process that does not ignore it.
     pub fn pipes(wait_on: OwnedFd, wake_by: OwnedFd) -> Self {
         Self { waker: Waker::Pipe, wait_on, wake_by: Some(wake_by), peer: None }
     }
 
-    /// One end of a connected socket, which serves both ways. Nothing else may be sent on it.
+    /// One end of a connected socket, which serves for both directions. Nothing else may be sent on it.
+    ///
+    /// ```
+    /// use shm2_channel::{Receiver, Sender, Signals, StepError};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let sender = Sender::<u8>::new(10, Signals::socket(ours.into()))?;
+    /// let memory = sender.memory().try_clone_to_owned()?;
+    /// let mut receiver = Receiver::<u8>::open(10, memory, Signals::socket(theirs.into()))?;
+    /// // The socket shows that the sender is gone.
+    /// drop(sender);
+    /// assert!(matches!(receiver.block_until_readable(1, None), Err(StepError::PeerGone)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn socket(socket: OwnedFd) -> Self {
         refuse_descriptors(&socket);
         Self { waker: Waker::Socket, wait_on: socket, wake_by: None, peer: None }
     }
 
-    /// With a descriptor that becomes readable, or hangs up, when the peer dies: a pidfd, or a socket that nothing is sent
-    /// on.
+    /// Adds a descriptor that becomes readable, or hangs up, when the peer dies: a pidfd, or a socket on which nothing is
+    /// sent.
     #[must_use]
     pub fn watch(mut self, peer: OwnedFd) -> Self {
         self.peer = Some(peer);
@@ -58,18 +89,18 @@ impl Signals {
         self.wait_on.as_fd()
     }
 
-    /// The descriptor by which it wakes the other side.
+    /// The descriptor by which this side wakes the other.
     pub fn wake_by(&self) -> BorrowedFd<'_> {
         self.wake_by.as_ref().unwrap_or(&self.wait_on).as_fd()
     }
 
-    /// False when nobody is there to be woken.
-    pub(super) fn wake(&self) -> io::Result<bool> {
+    /// Wakes the other side. False when it is gone.
+    pub(crate) fn wake(&self) -> io::Result<bool> {
         self.waker.wake(self.wake_by())
     }
 
-    /// Sleeps until there is a signal, and takes it. True when there will be no more.
-    pub(super) fn wait(&self, timeout: Duration) -> Result<bool, StepError> {
+    /// Sleeps until there is a signal, and takes it. True when no more signals will come.
+    pub(crate) fn wait(&self, timeout: Duration) -> Result<bool, StepError> {
         let outcome = wait_readable(self.wait_on(), self.peer(), Some(timeout))?;
         Ok(match outcome {
             Outcome::Signal => clear_some(self.wait_on(), self.waker)? == Cleared::Over,
@@ -78,13 +109,13 @@ impl Signals {
         })
     }
 
-    /// What tells of the peer's death beside the signals themselves.
-    pub(super) fn peer(&self) -> Option<BorrowedFd<'_>> {
+    /// The descriptor that shows the peer's death, see [`watch`](Self::watch).
+    pub(crate) fn peer(&self) -> Option<BorrowedFd<'_>> {
         self.peer.as_ref().map(|peer| peer.as_fd())
     }
 
-    /// Takes all that is there. False when no more signals will come.
-    pub(super) fn clear(&self) -> io::Result<bool> {
+    /// Takes all signals that have come. False when no more will come.
+    pub(crate) fn clear(&self) -> io::Result<bool> {
         clear_all(self.wait_on(), self.waker)
     }
 }

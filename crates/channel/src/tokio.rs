@@ -1,59 +1,53 @@
-//! Both sides of a channel in a tokio runtime (feature `tokio`). All that waits can be cancelled without a loss.
+//! Both sides of a channel in a tokio runtime (feature `tokio`). All async methods are cancel safe: no element is lost.
 
-use super::ready::Ready;
-use super::{Element, Signals, StepError};
+use crate::async_fds::AsyncFds;
+use crate::{Element, Signals, StepError};
 use std::io;
 
-fn ready_for(signals: &Signals) -> io::Result<Ready> {
-    Ready::new(signals.wait_on(), signals.peer())
-}
-
-/// Waits once; true when no more signals will come.
-async fn wait(ready: &Ready, signals: &Signals) -> Result<bool, StepError> {
-    Ok(ready.wait().await? || !signals.clear()?)
-}
-
-/// The side that reads.
+/// The reading side.
 #[derive(Debug)]
 pub struct Receiver<T> {
-    inner: super::Receiver<T>,
-    ready: Ready,
+    inner: crate::Receiver<T>,
+    fds: AsyncFds,
 }
 
 impl<T: Element> Receiver<T> {
-    /// Takes a receiver into the runtime that this is called in.
+    /// Registers a receiver with the runtime of the calling task.
     ///
     /// # Errors
-    /// When its descriptors cannot be waited for.
-    pub fn new(inner: super::Receiver<T>) -> io::Result<Self> {
-        let ready = ready_for(inner.signals())?;
-        Ok(Self { inner, ready })
+    /// When its descriptors cannot be registered.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn new(inner: crate::Receiver<T>) -> io::Result<Self> {
+        let fds = fds_of(inner.signals())?;
+        Ok(Self { inner, fds })
     }
 
-    /// The receiver itself, for all that does not wait.
-    pub fn get_mut(&mut self) -> &mut super::Receiver<T> {
+    /// The receiver itself, for all methods that do not wait.
+    pub fn get_mut(&mut self) -> &mut crate::Receiver<T> {
         &mut self.inner
     }
 
-    /// Waits until there are `count` elements; returns how many.
+    /// Waits until there are `count` elements; returns the number of elements.
     ///
     /// # Errors
-    /// [`StepError::PeerGone`] when fewer are left; when the peer misbehaves.
+    /// [`StepError::PeerGone`] when the sender is gone and fewer are left; [`StepError::Ring`] when it misbehaves.
     pub async fn readable(&mut self, count: usize) -> Result<usize, StepError> {
         let mut is_over = false;
         loop {
-            let there = self.inner.readable_or_ask(count)?;
+            let there = self.inner.readable_or_request(count)?;
             if there >= count {
                 return Ok(there);
             }
             if is_over {
                 return Err(StepError::PeerGone);
             }
-            is_over = wait(&self.ready, self.inner.signals()).await?;
+            is_over = wait(&self.fds, self.inner.signals()).await?;
         }
     }
 
-    /// Waits for as many elements as `values` has, and takes them.
+    /// Waits until there are as many elements as `values` has, and takes them.
     ///
     /// # Errors
     /// As [`readable`](Self::readable).
@@ -67,47 +61,50 @@ impl<T: Element> Receiver<T> {
     }
 }
 
-/// The side that writes.
+/// The writing side.
 #[derive(Debug)]
 pub struct Sender<T> {
-    inner: super::Sender<T>,
-    ready: Ready,
+    inner: crate::Sender<T>,
+    fds: AsyncFds,
 }
 
 impl<T: Element> Sender<T> {
-    /// Takes a sender into the runtime that this is called in.
+    /// Registers a sender with the runtime of the calling task.
     ///
     /// # Errors
-    /// When its descriptors cannot be waited for.
-    pub fn new(inner: super::Sender<T>) -> io::Result<Self> {
-        let ready = ready_for(inner.signals())?;
-        Ok(Self { inner, ready })
+    /// When its descriptors cannot be registered.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn new(inner: crate::Sender<T>) -> io::Result<Self> {
+        let fds = fds_of(inner.signals())?;
+        Ok(Self { inner, fds })
     }
 
-    /// The sender itself, for all that does not wait.
-    pub fn get_mut(&mut self) -> &mut super::Sender<T> {
+    /// The sender itself, for all methods that do not wait.
+    pub fn get_mut(&mut self) -> &mut crate::Sender<T> {
         &mut self.inner
     }
 
-    /// Waits until there is room for `count` elements; returns for how many.
+    /// Waits until `count` slots are free; returns the number of free slots.
     ///
     /// # Errors
-    /// [`StepError::PeerGone`]; when the peer misbehaves.
+    /// [`StepError::PeerGone`] when the receiver is gone; [`StepError::Ring`] when it misbehaves.
     pub async fn writable(&mut self, count: usize) -> Result<usize, StepError> {
         let mut is_over = false;
         loop {
-            let free = self.inner.writable_or_ask(count)?;
+            let free = self.inner.writable_or_request(count)?;
             if free >= count {
                 return Ok(free);
             }
             if is_over {
                 return Err(StepError::PeerGone);
             }
-            is_over = wait(&self.ready, self.inner.signals()).await?;
+            is_over = wait(&self.fds, self.inner.signals()).await?;
         }
     }
 
-    /// Waits for room for all elements, and sends them.
+    /// Waits until as many slots are free as `values` has elements, and sends them.
     ///
     /// # Errors
     /// As [`writable`](Self::writable).
@@ -119,4 +116,13 @@ impl<T: Element> Sender<T> {
             }
         }
     }
+}
+
+fn fds_of(signals: &Signals) -> io::Result<AsyncFds> {
+    AsyncFds::new(signals.wait_on(), signals.peer())
+}
+
+/// Waits for one signal. True when no more will come.
+async fn wait(fds: &AsyncFds, signals: &Signals) -> Result<bool, StepError> {
+    Ok(fds.wait().await? || !signals.clear()?)
 }

@@ -257,7 +257,7 @@ fn an_offer_that_lies_is_refused_in_words() {
     assert_eq!(text(&|bytes, _| bytes[12] = 2), "40 bytes and 2 descriptors are no offer of a channel");
     assert_eq!(
         text(&|bytes, _| bytes[16] = 4),
-        "the channel's elements have 4 bytes aligned to 8, others were expected, of 8 bytes"
+        "the channel's elements have 4 bytes aligned to 8; elements of 8 bytes were expected"
     );
     assert_eq!(text(&|bytes, _| bytes[24] = 11), "a channel of 11 elements needs 600 bytes, its memory has 592");
     assert!(text(&|bytes, _| bytes[24..32].fill(255)).contains("cannot have 18446744073709551615 elements"));

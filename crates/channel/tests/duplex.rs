@@ -264,7 +264,7 @@ fn both_directions_have_a_thread_each() {
     let send = |mut outgoing: Outgoing<u64>| {
         for value in 0..COUNT {
             while !outgoing.xmit(value).unwrap() {
-                outgoing.wait_for_room(1, LONG).unwrap();
+                outgoing.wait_for_space(1, LONG).unwrap();
             }
         }
         assert!(outgoing.finish().unwrap());

@@ -1,55 +1,57 @@
-//! The two directions of a connection, for a thread each.
+//! The two directions of a connection, each for a thread of its own.
 
 use super::Passed;
 use super::link::Link;
-use crate::shared::{Shared, readable, writable};
+use crate::memory::ChannelMemory;
+use crate::wait::{readable, writable};
 use crate::{Corrupt, Element, RingError, Status, StepError};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What both directions keep: the socket, and the memory mapped.
+/// The socket and the mapped memory, which both directions share.
 #[derive(Debug)]
-pub(super) struct Common {
+pub(super) struct Connection {
     pub(super) link: Link,
-    pub(super) _shared: Shared,
+    pub(super) _memory: ChannelMemory,
 }
 
-/// The direction to the other side.
+/// The direction to the other side. Made by [`Interface::split`](super::Interface::split).
 #[derive(Debug)]
 pub struct Outgoing<T> {
     pub(super) ring: shm2_ring::Sender<'static, T>,
     pub(super) is_finished: bool,
     /// Dropped after the ring, which lies in it.
-    pub(super) common: Arc<Common>,
+    pub(super) connection: Arc<Connection>,
 }
 
-/// The direction from the other side.
+/// The direction from the other side. Made by [`Interface::split`](super::Interface::split).
 #[derive(Debug)]
 pub struct Incoming<T> {
     pub(super) ring: shm2_ring::Receiver<'static, T>,
     /// Dropped after the ring, which lies in it.
-    pub(super) common: Arc<Common>,
+    pub(super) connection: Arc<Connection>,
 }
 
 impl<T: Element> Outgoing<T> {
     fn signal(&self, status: Status) -> Result<(), StepError> {
-        if status.signal && !self.common.link.wake()? { Err(StepError::PeerGone) } else { Ok(()) }
+        if status.signal && !self.connection.link.wake()? { Err(StepError::PeerGone) } else { Ok(()) }
     }
 
-    /// Sends one element; false when there is no room: then the other side will signal when there is.
+    /// Sends one element. False when no slot is free; the other side then signals when one is.
     ///
     /// # Errors
-    /// When the peer is gone or misbehaves.
+    /// [`StepError::PeerGone`] when the peer requested a signal and is gone; [`StepError::Ring`] when it misbehaves;
+    /// [`StepError::Finished`] after [`finish`](Self::finish).
     #[inline]
     pub fn xmit(&mut self, value: T) -> Result<bool, StepError> {
         self.xmit_all(&[value])
     }
 
-    /// Sends all elements, or none when there is not room for all.
+    /// Sends all elements, or nothing. False when too few slots are free.
     ///
     /// # Errors
-    /// As [`xmit`](Self::xmit).
+    /// As [`xmit`](Self::xmit); [`StepError::Ring`] also when `values` exceeds the capacity.
     #[inline]
     pub fn xmit_all(&mut self, values: &[T]) -> Result<bool, StepError> {
         if self.is_finished {
@@ -59,70 +61,74 @@ impl<T: Element> Outgoing<T> {
         self.signal(status).map(|()| true)
     }
 
-    /// Waits until there is room for `count` elements; returns for how many. `None`: for ever.
+    /// Waits until `count` slots are free; returns the number of free slots. A timeout of `None` waits forever.
     ///
     /// # Errors
-    /// [`StepError::PeerGone`], [`StepError::TimedOut`].
-    pub fn wait_for_room(&mut self, count: usize, timeout: Option<Duration>) -> Result<usize, StepError> {
-        let Self { ring, common, .. } = self;
-        common.link.block_until(count, timeout, false, || writable(ring, count))
+    /// [`StepError::PeerGone`], [`StepError::TimedOut`]; [`StepError::Ring`] when the peer misbehaves or `count` exceeds
+    /// the capacity.
+    pub fn wait_for_space(&mut self, count: usize, timeout: Option<Duration>) -> Result<usize, StepError> {
+        let Self { ring, connection, .. } = self;
+        connection.link.block_until(count, timeout, false, || writable(ring, count))
     }
 
-    /// Says that nothing more will be sent: when it has received the rest, the other side's waiting ends as if this one
-    /// were gone, but it can go on sending. False when that cannot be said now.
+    /// Declares that this side sends no more elements. The other side's [`wait`](Incoming::wait) ends with
+    /// [`StepError::PeerGone`] after it has received the rest; it can continue to send. False when the socket is full: call
+    /// again later.
     ///
     /// # Errors
-    /// When the peer is gone.
+    /// [`StepError::PeerGone`].
     pub fn finish(&mut self) -> Result<bool, StepError> {
-        self.is_finished |= self.common.link.finish()?;
+        self.is_finished |= self.connection.link.finish()?;
         Ok(self.is_finished)
     }
 
-    /// Passes copies of one to four descriptors and a number, beside the elements and in no order with them: a message can
-    /// name the number. The other side must have asked for them ([`Options::descriptors`](super::Options::descriptors)).
-    /// False when there is no room for them now.
+    /// Passes copies of one to four descriptors and a number. They are not ordered with the elements; a message can refer
+    /// to the number. The other side must accept descriptors ([`Options::descriptors`](super::Options::descriptors)).
+    /// False when the socket is full.
     ///
     /// # Errors
-    /// When the peer is gone or takes none, or there are too many.
+    /// [`StepError::PeerGone`]; [`StepError::Descriptors`] when there are none or too many; [`StepError::System`] when the
+    /// peer does not accept them (from Linux 6.16 on; older kernels do not report it).
     pub fn pass(&mut self, number: u64, descriptors: &[BorrowedFd]) -> Result<bool, StepError> {
-        self.common.link.pass(number, descriptors)
+        self.connection.link.pass(number, descriptors)
     }
 }
 
 impl<T: Element> Incoming<T> {
-    /// Wakes a peer that waits for room. That it is gone, or cannot be woken, is no reason to lose what was received: it
-    /// looks once a second by itself.
-    fn give_back(&self, status: Status) {
+    /// Wakes a peer that waits for free slots. A failure does not discard the elements just received: a live peer checks
+    /// the ring once a second without a signal.
+    fn signal(&self, status: Status) {
         if status.signal {
-            let _ = self.common.link.wake();
+            let _ = self.connection.link.wake();
         }
     }
 
-    /// Whether the other side said that it sends no more. What it sent before may still be there.
+    /// Whether the other side has finished. Elements that it sent before may still be in the ring.
     pub fn is_finished(&self) -> bool {
-        self.common.link.is_finished()
+        self.connection.link.is_finished()
     }
 
-    /// The next descriptors that the other side passed, if they have come: waiting takes them from the socket. Of those that
-    /// nobody takes sixteen sets are kept; then the connection fails.
+    /// The next set of descriptors that the other side passed. `None` when none has come; waiting reads the socket. Up to
+    /// sixteen sets are kept; one more is an error of the connection ([`StepError::TooManyPassed`]).
     pub fn take_passed(&mut self) -> Option<Passed> {
-        self.common.link.take_passed()
+        self.connection.link.take_passed()
     }
 
-    /// The next element, if there is one.
+    /// Takes the next element. `None` when there is none; the other side then signals when there is.
     ///
     /// # Errors
-    /// When the peer misbehaves. That it is gone is told by [`wait`](Self::wait), when all that it sent is received.
+    /// [`StepError::Ring`] when the peer misbehaves. A peer that is gone is reported by [`wait`](Self::wait), after all its
+    /// elements are received.
     #[inline]
     pub fn recv(&mut self) -> Result<Option<T>, StepError> {
         let Some(items) = self.ring.peek(1)? else { return Ok(None) };
         let value = items.get(0);
         let status = items.consume(1);
-        self.give_back(status);
+        self.signal(status);
         Ok(value)
     }
 
-    /// All elements that are there, at most `most`.
+    /// Takes all elements that have come, at most `most`. Empty when there are none.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
@@ -133,34 +139,36 @@ impl<T: Element> Incoming<T> {
         let count = self.ring.readable()?.min(most);
         let mut values = Vec::with_capacity(count);
         let status = self.ring.recv_foreach(count.max(1), |_, value| values.push(value))?;
-        self.give_back(status);
+        self.signal(status);
         Ok(values)
     }
 
-    /// Waits until there are `count` elements to receive; returns how many there are. `None`: for ever.
+    /// Waits until there are `count` elements; returns the number of elements. A timeout of `None` waits forever.
     ///
     /// # Errors
-    /// [`StepError::PeerGone`] when fewer are left, [`StepError::TimedOut`].
+    /// [`StepError::PeerGone`] when the peer is gone or has finished and fewer are left; [`StepError::TimedOut`];
+    /// [`StepError::Ring`] when the peer misbehaves or `count` exceeds the capacity.
     pub fn wait(&mut self, count: usize, timeout: Option<Duration>) -> Result<usize, StepError> {
-        let Self { ring, common } = self;
-        common.link.block_until(count, timeout, true, || readable(ring, count))
+        let Self { ring, connection } = self;
+        connection.link.block_until(count, timeout, true, || readable(ring, count))
     }
 }
 
-/// Bytes of a message's length.
+/// Size in bytes of the length before a message.
 const LENGTH: usize = 4;
 
-/// The longest message in a ring of so many bytes.
+/// Length in bytes of the longest message in a ring of `capacity` bytes.
 pub(super) fn longest_message(capacity: usize) -> usize {
     capacity.saturating_sub(LENGTH).min(u32::MAX as usize)
 }
 
-/// Messages of any length, one behind the other in a ring of bytes: length u32 (little-endian), then the bytes.
+/// Messages of any length in a ring of bytes: length as u32 (little-endian), then the bytes.
 impl Outgoing<u8> {
-    /// Sends a message; false when there is no room now.
+    /// Sends a message. False when the ring has too little free space.
     ///
     /// # Errors
-    /// When it is longer than any that fits; else as [`xmit`](Self::xmit).
+    /// As [`xmit`](Self::xmit); [`StepError::Ring`] also when the message is longer than
+    /// [`Interface::longest_message`](super::Interface::longest_message).
     pub fn xmit_message(&mut self, message: &[u8]) -> Result<bool, StepError> {
         let longest = longest_message(self.ring.capacity());
         if self.is_finished {
@@ -176,24 +184,24 @@ impl Outgoing<u8> {
         self.signal(status).map(|()| true)
     }
 
-    /// Waits until there is room for a message of so many bytes. `None`: for ever.
+    /// Waits until the ring has space for a message of `bytes` bytes. A timeout of `None` waits forever.
     ///
     /// # Errors
-    /// As [`wait_for_room`](Self::wait_for_room), and when no such message fits.
-    pub fn wait_for_message_room(&mut self, bytes: usize, timeout: Option<Duration>) -> Result<(), StepError> {
-        self.wait_for_room(LENGTH.saturating_add(bytes), timeout).map(|_| ())
+    /// As [`wait_for_space`](Self::wait_for_space); [`StepError::Ring`] also when no such message fits.
+    pub fn wait_for_message_space(&mut self, bytes: usize, timeout: Option<Duration>) -> Result<(), StepError> {
+        self.wait_for_space(LENGTH.saturating_add(bytes), timeout).map(|_| ())
     }
 }
 
 impl Incoming<u8> {
-    /// The next message, in place of what `message` holds; false when there is none.
+    /// Takes the next message and replaces the contents of `message` with it. False when there is none.
     ///
     /// # Errors
-    /// When the peer says a length that cannot be.
+    /// [`StepError::Ring`] when the peer wrote an impossible length.
     pub fn recv_message(&mut self, message: &mut Vec<u8>) -> Result<bool, StepError> {
         let (capacity, read) = (self.ring.capacity(), self.ring.read_count());
         let Some(head) = self.ring.peek(LENGTH)? else { return Ok(false) };
-        // Each byte is read once.
+        // Each byte of the length is read once.
         let length = std::array::from_fn(|index| head.get(index).unwrap_or_default());
         let length = u32::from_le_bytes(length) as usize;
         let written = read.wrapping_add((LENGTH as u64).wrapping_add(length as u64));
@@ -201,13 +209,13 @@ impl Incoming<u8> {
         if length > capacity.saturating_sub(LENGTH) {
             return Err(corrupt.into());
         }
-        // Both are shown with one store, so there is no head without its message.
+        // One store publishes the length and its message, so the message must be there.
         let items = self.ring.peek(LENGTH + length)?.ok_or(corrupt)?;
         message.clear();
         message.resize(length, 0);
         items.read_into(LENGTH, message);
         let status = items.consume(LENGTH + length);
-        self.give_back(status);
+        self.signal(status);
         Ok(true)
     }
 }

@@ -1,4 +1,4 @@
-//! The two messages by which client and server come together; the format stands in the module's documentation.
+//! The two messages of the handshake; the documentation of the module has their layout.
 
 use super::Refusal;
 use crate::Element;
@@ -6,15 +6,19 @@ use std::array;
 
 pub(super) const BYTES: usize = 64;
 pub(super) const VERSION: u32 = 1;
+/// Verdicts that need more than the parameters.
+pub(super) const BAD_MEMORY: u32 = 4;
+pub(super) const NOT_WANTED: u32 = 5;
+pub(super) const FULL: u32 = 6;
 const MAGIC: u64 = u64::from_le_bytes(*b"SHM2DUP\0");
 
-/// What one side has.
+/// The parameters of one side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hello {
     pub(super) version: u32,
     pub(super) element: u32,
     pub(super) alignment: u32,
-    /// In an answer: 0 for welcome.
+    /// In an answer: 0 when the client is accepted.
     pub(super) verdict: u32,
     pub(super) capacity: u64,
 }
@@ -35,7 +39,7 @@ impl Hello {
         bytes
     }
 
-    /// `None` for what is no such message.
+    /// `None` when the bytes are no such message.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let u32_at = |at: usize| u32::from_le_bytes(array::from_fn(|i| bytes[at + i]));
         let u64_at = |at: usize| u64::from_le_bytes(array::from_fn(|i| bytes[at + i]));
@@ -48,8 +52,8 @@ impl Hello {
         })
     }
 
-    /// Whether a client that says this fits to this server; else the word for why not.
-    pub(super) fn judge(&self, client: &Self) -> u32 {
+    /// The verdict of this server about a client: 0 when the parameters match, or the reason for refusing it.
+    pub(super) fn verdict_about(&self, client: &Self) -> u32 {
         if client.version != self.version {
             1
         } else if (client.element, client.alignment) != (self.element, self.alignment) {
@@ -61,8 +65,8 @@ impl Hello {
         }
     }
 
-    /// What a server's answer means.
-    pub(super) fn verdict(&self, ours: &[u8]) -> Result<(), Refusal> {
+    /// The meaning of a server's answer to the message `ours`.
+    pub(super) fn outcome(&self, ours: &[u8]) -> Result<(), Refusal> {
         let ours = Self::read(ours).unwrap_or(*self);
         Err(match self.verdict {
             0 => return Ok(()),
@@ -76,7 +80,3 @@ impl Hello {
         })
     }
 }
-
-pub(super) const BAD_MEMORY: u32 = 4;
-pub(super) const NOT_WANTED: u32 = 5;
-pub(super) const FULL: u32 = 6;

@@ -1,18 +1,20 @@
 //! One end of a connection.
 //!
 //! # Safety
-//! Both rings lie in one mapping that was checked against its seals and is longer than both; it lives longer than they.
+//! Both rings lie in one mapping that was checked against its seals, is long enough for both, and outlives them: both
+//! halves keep it, and drop their ring first.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "attaches to checked memory, see the head of this file")]
 
-use super::halves::{Common, Incoming, Outgoing, longest_message};
+use super::halves::{Connection, Incoming, Outgoing, longest_message};
 use super::handshake::{BYTES, Hello};
 use super::link::Link;
 use super::{ConnectError, Credentials, Options, Passed};
-use crate::shared::{Shared, readable, writable};
+use crate::memory::ChannelMemory;
 use crate::sys::{
     Message, close_elsewhere, connect_to, receive_message, refuse_descriptors, send_message, wait_readable,
 };
+use crate::wait::{readable, writable};
 use crate::{ChannelError, Element, StepError};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,79 +22,90 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The second ring begins at a multiple of this.
+/// Alignment in bytes of the second ring in the memory.
 const PAGE: usize = 4096;
 
-/// Sends and receives elements, both ways at the same time.
+/// One end of a connection: sends and receives elements.
 #[derive(Debug)]
 pub struct Interface<T> {
     pub(super) outgoing: Outgoing<T>,
     pub(super) incoming: Incoming<T>,
 }
 
-/// Bytes of each ring, and where the second begins.
-fn places<T: Element>(capacity: usize) -> Result<(usize, usize), ChannelError> {
-    let no = ChannelError::Capacity { capacity, element: size_of::<T>() };
-    let bytes = shm2_ring::channel_bufsize::<T>(capacity).filter(|_| capacity > 0 && size_of::<T>() > 0);
-    let second = bytes.and_then(|bytes| bytes.checked_next_multiple_of(PAGE));
-    let all = second
-        .zip(bytes)
-        .filter(|(second, bytes)| second.checked_add(*bytes).is_some_and(|all| all < isize::MAX as usize));
-    all.map(|(second, bytes)| (bytes, second)).ok_or(no)
-}
-
 impl<T: Element> Interface<T> {
-    /// Connects to the [`Listener`](super::Listener) at `path`, and waits for its welcome as long as the options say: a
-    /// server may be busy. A server that was started anew is another one: connect again.
+    /// Connects to the [`Listener`](super::Listener) at `path`, and waits for its answer until the
+    /// [timeout](Options::timeout). A connection does not survive a restart of the server: connect again.
     ///
     /// # Errors
-    /// When nobody listens there, does not answer in time, or says no: each reason has its own text.
+    /// [`ConnectError::NoServer`]; [`ConnectError::TimedOut`]; [`ConnectError::Refused`] with the server's reason;
+    /// [`ConnectError::BrokenOff`] when the server closes the socket or its answer is invalid.
+    ///
+    /// ```
+    /// use shm2_channel::duplex::{ConnectError, Interface, Listener, Options, Refusal};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("shm2-doc-connect-{}", std::process::id()));
+    /// let none = Interface::<u64>::connect(&path, Options::new(16));
+    /// assert!(matches!(none, Err(ConnectError::NoServer { .. })));
+    ///
+    /// let mut listener = Listener::<u64>::bind(&path, Options::new(16))?;
+    /// let client = std::thread::spawn(move || {
+    ///     // Another capacity is refused.
+    ///     let refused = Interface::<u64>::connect(&path, Options::new(17));
+    ///     assert!(matches!(refused, Err(ConnectError::Refused(Refusal::Capacity { .. }))));
+    ///     Interface::<u64>::connect(&path, Options::new(16))
+    /// });
+    /// listener.accept(None)?.expect("no timeout");
+    /// client.join().expect("no panic")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn connect(path: impl AsRef<Path>, options: Options) -> Result<Self, ConnectError> {
         let path = path.as_ref();
         let deadline = Instant::now().checked_add(options.timeout);
-        let (bytes, second) = places::<T>(options.capacity)?;
+        let (bytes, second) = ring_layout::<T>(options.capacity)?;
         let socket = connect_until(path, deadline)?;
         if !options.descriptors {
             refuse_descriptors(&socket);
         }
-        let shared = Shared::create_bytes(second + bytes, None)?;
+        let memory = ChannelMemory::create_bytes(second + bytes, None)?;
         let hello = Hello::of::<T>(options.capacity).bytes();
-        match send_message(&socket, &hello, &[shared.memory.as_fd()]) {
+        match send_message(&socket, &hello, &[memory.fd.as_fd()]) {
             Ok(true) => {}
             Ok(false) => return Err(ConnectError::BrokenOff),
-            // It may have said why before it closed.
-            Err(error) if is_over(&error) => {}
+            // The server may have sent its reason before it closed the socket.
+            Err(error) if is_closed(&error) => {}
             Err(error) => return Err(error.into()),
         }
-        answer(&socket, deadline)?.verdict(&hello)?;
-        Ok(Self::attach(shared, socket, options, true)?)
+        receive_answer(&socket, deadline)?.outcome(&hello)?;
+        Ok(Self::attach(memory, socket, options, true)?)
     }
 
     /// The server's end, on memory from a client.
     pub(super) fn serve(socket: OwnedFd, memory: OwnedFd, options: Options) -> Result<Self, ChannelError> {
-        let (bytes, second) = places::<T>(options.capacity)?;
-        let shared = Shared::open_bytes(options.capacity, second + bytes, memory, false)?;
-        Self::attach(shared, socket, options, false)
+        let (bytes, second) = ring_layout::<T>(options.capacity)?;
+        let memory = ChannelMemory::open_bytes(options.capacity, second + bytes, memory, false)?;
+        Self::attach(memory, socket, options, false)
     }
 
-    fn attach(shared: Shared, socket: OwnedFd, options: Options, is_client: bool) -> Result<Self, ChannelError> {
-        let (bytes, second) = places::<T>(options.capacity)?;
+    fn attach(memory: ChannelMemory, socket: OwnedFd, options: Options, is_client: bool) -> Result<Self, ChannelError> {
+        let (bytes, second) = ring_layout::<T>(options.capacity)?;
         // SAFETY: `second` and `bytes` lie inside the mapping, see the head of this file.
-        let places = unsafe { [shared.address(), shared.address().add(second)] };
-        let [mine, theirs] = if is_client { places } else { [places[1], places[0]] };
-        // SAFETY: valid for so many bytes as long as the mapping; each ring has one sender and one receiver by the
-        // handshake, and a peer that does not keep to it can only spoil elements, which are plain data.
+        let addresses = unsafe { [memory.address(), memory.address().add(second)] };
+        let [outgoing, incoming] = if is_client { addresses } else { [addresses[1], addresses[0]] };
+        // SAFETY: valid for `bytes` bytes while the mapping exists. By the handshake each ring has one sender and one
+        // receiver; a peer that breaks it can only corrupt elements, which are plain data.
         let (sender, mut receiver) =
-            unsafe { (shm2_ring::Sender::attach(mine, bytes)?, shm2_ring::Receiver::attach(theirs, bytes)?) };
-        // Asks for a signal from the start: a loop of one's own may not look before one comes.
+            unsafe { (shm2_ring::Sender::attach(outgoing, bytes)?, shm2_ring::Receiver::attach(incoming, bytes)?) };
+        // Requests a signal from the start: an event loop may wait for one before its first read.
         let _ = receiver.peek(1);
-        let common = Arc::new(Common { link: Link::new(socket, options.descriptors), _shared: shared });
-        let outgoing = Outgoing { ring: sender, is_finished: false, common: common.clone() };
-        Ok(Self { outgoing, incoming: Incoming { ring: receiver, common } })
+        let connection = Arc::new(Connection { link: Link::new(socket, options.descriptors), _memory: memory });
+        let outgoing = Outgoing { ring: sender, is_finished: false, connection: connection.clone() };
+        Ok(Self { outgoing, incoming: Incoming { ring: receiver, connection } })
     }
 
     fn link(&self) -> &Link {
-        &self.outgoing.common.link
+        &self.outgoing.connection.link
     }
 
     #[cfg(feature = "tokio")]
@@ -100,176 +113,246 @@ impl<T: Element> Interface<T> {
         self.link().is_over(receives)
     }
 
-    /// The two directions, for a thread each.
+    /// Splits the connection into its two directions, each for a thread of its own.
     pub fn split(self) -> (Outgoing<T>, Incoming<T>) {
         (self.outgoing, self.incoming)
     }
 
-    /// Elements of each ring.
+    /// Capacity of each ring in elements.
     pub fn capacity(&self) -> usize {
         self.outgoing.ring.capacity()
     }
 
-    /// Who is on the other end.
+    /// Identity of the process at the other end.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// [`StepError::System`].
     pub fn credentials(&self) -> Result<Credentials, StepError> {
         let (pid, uid, gid) = self.link().peer()?;
         Ok(Credentials { pid, uid, gid })
     }
 
-    /// The descriptor to wait on in a loop of one's own: readable when the other side signalled. It does so only for a side
-    /// that found nothing: wait after [`recv`](Self::recv) returned nothing, or [`xmit`](Self::xmit) false, not before.
-    /// When it is readable call [`clear`](Self::clear), then take and send until there is nothing to do again.
+    /// The descriptor for an event loop: readable when the other side signalled. The other side signals only after this
+    /// side found nothing: wait after [`recv`](Self::recv) returned `None`, or [`xmit`](Self::xmit) false. When the
+    /// descriptor is readable, call [`clear`](Self::clear), then receive and send until nothing is left to do.
     pub fn wait_on(&self) -> BorrowedFd<'_> {
         self.link().socket()
     }
 
-    /// Takes the signals that are there: some at a time, so that a peer that floods keeps nobody here.
+    /// Takes the signals that have come; a bounded number, so that a peer that floods cannot keep the caller here.
     ///
     /// # Errors
-    /// [`StepError::PeerGone`]; there may still be elements to receive. [`StepError::TooManyPassed`].
+    /// [`StepError::PeerGone`]; there may still be elements to receive. [`StepError::TooManyPassed`] and
+    /// [`StepError::DescriptorsLost`] for passed descriptors.
     pub fn clear(&mut self) -> Result<(), StepError> {
         self.link().clear()
     }
 
-    /// As [`Outgoing::pass`].
+    /// See [`Outgoing::pass`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Outgoing::pass`].
     pub fn pass(&mut self, number: u64, descriptors: &[BorrowedFd]) -> Result<bool, StepError> {
         self.outgoing.pass(number, descriptors)
     }
 
-    /// As [`Incoming::take_passed`].
+    /// See [`Incoming::take_passed`].
     pub fn take_passed(&mut self) -> Option<Passed> {
         self.incoming.take_passed()
     }
 
-    /// As [`Incoming::is_finished`].
+    /// See [`Incoming::is_finished`].
     pub fn is_finished(&self) -> bool {
         self.incoming.is_finished()
     }
 
-    /// Waits until there is room for `room` elements, or there are `count` to receive; returns how many of each there are, 0
-    /// if too few. Whoever sends much and waits for room only can wait for a peer that waits for him. `None`: for ever.
+    /// Waits until `slots` slots are free, or `count` elements have come. Returns both numbers, with 0 for a number that is
+    /// too low. It avoids a deadlock: two sides that send much and wait for free slots only can wait for each other. A
+    /// timeout of `None` waits forever.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
     pub fn wait_for_either(
         &mut self,
-        room: usize,
+        slots: usize,
         count: usize,
         timeout: Option<Duration>,
     ) -> Result<(usize, usize), StepError> {
         let Self { outgoing, incoming } = self;
         let mut found = (0, 0);
         let is_finished = incoming.is_finished();
-        outgoing.common.link.block_until(1, timeout, is_finished, || {
-            found = (writable(&mut outgoing.ring, room)?, readable(&mut incoming.ring, count)?);
+        outgoing.connection.link.block_until(1, timeout, is_finished, || {
+            found = (writable(&mut outgoing.ring, slots)?, readable(&mut incoming.ring, count)?);
             Ok(found.0.max(found.1))
         })?;
         Ok(found)
     }
 
-    /// As [`Outgoing::xmit`].
+    /// Sends one element. False when no slot is free; the other side then signals when one is.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Outgoing::xmit`].
+    ///
+    /// ```
+    /// use shm2_channel::duplex::{Interface, Listener, Options};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("shm2-doc-xmit-{}", std::process::id()));
+    /// let mut listener = Listener::<u64>::bind(&path, Options::new(2))?;
+    /// let client = std::thread::spawn(move || Interface::<u64>::connect(&path, Options::new(2)));
+    /// let mut server = listener.accept(None)?.expect("no timeout");
+    /// let mut client = client.join().expect("no panic")?;
+    ///
+    /// assert!(client.xmit(1)? && client.xmit(2)?);
+    /// // The ring is full until the server has received an element.
+    /// assert!(!client.xmit(3)?);
+    /// server.recv()?;
+    /// assert!(client.xmit(3)?);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline]
     pub fn xmit(&mut self, value: T) -> Result<bool, StepError> {
         self.outgoing.xmit(value)
     }
 
-    /// As [`Outgoing::xmit_all`].
+    /// See [`Outgoing::xmit_all`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Outgoing::xmit_all`].
     #[inline]
     pub fn xmit_all(&mut self, values: &[T]) -> Result<bool, StepError> {
         self.outgoing.xmit_all(values)
     }
 
-    /// As [`Incoming::recv`].
+    /// Takes the next element. `None` when there is none; the other side then signals when there is.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Incoming::recv`].
+    ///
+    /// ```
+    /// use shm2_channel::duplex::{Interface, Listener, Options};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("shm2-doc-recv-{}", std::process::id()));
+    /// let mut listener = Listener::<u64>::bind(&path, Options::new(2))?;
+    /// let client = std::thread::spawn(move || Interface::<u64>::connect(&path, Options::new(2)));
+    /// let mut server = listener.accept(None)?.expect("no timeout");
+    /// let mut client = client.join().expect("no panic")?;
+    ///
+    /// assert_eq!(server.recv()?, None);
+    /// client.xmit(7)?;
+    /// assert_eq!(server.recv()?, Some(7));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline]
     pub fn recv(&mut self) -> Result<Option<T>, StepError> {
         self.incoming.recv()
     }
 
-    /// As [`Incoming::recv_vectored`].
+    /// See [`Incoming::recv_vectored`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Incoming::recv_vectored`].
     pub fn recv_vectored(&mut self, most: usize) -> Result<Vec<T>, StepError> {
         self.incoming.recv_vectored(most)
     }
 
-    /// As [`Incoming::wait`].
+    /// Waits until there are `count` elements; returns the number of elements. A timeout of `None` waits forever.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Incoming::wait`].
+    ///
+    /// ```
+    /// use shm2_channel::duplex::{Interface, Listener, Options};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("shm2-doc-wait-{}", std::process::id()));
+    /// let mut listener = Listener::<u64>::bind(&path, Options::new(2))?;
+    /// let client = std::thread::spawn(move || Interface::<u64>::connect(&path, Options::new(2)));
+    /// let mut server = listener.accept(None)?.expect("no timeout");
+    /// let mut client = client.join().expect("no panic")?;
+    ///
+    /// client.xmit(7)?;
+    /// assert_eq!(server.wait(1, None)?, 1);
+    /// server.recv()?;
+    ///
+    /// // The client is gone and nothing is left.
+    /// drop(client);
+    /// assert!(matches!(server.wait(1, None), Err(shm2_channel::StepError::PeerGone)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait(&mut self, count: usize, timeout: Option<Duration>) -> Result<usize, StepError> {
         self.incoming.wait(count, timeout)
     }
 
-    /// As [`Outgoing::wait_for_room`].
+    /// See [`Outgoing::wait_for_space`].
     ///
     /// # Errors
-    /// As there.
-    pub fn wait_for_room(&mut self, count: usize, timeout: Option<Duration>) -> Result<usize, StepError> {
-        self.outgoing.wait_for_room(count, timeout)
+    /// As [`Outgoing::wait_for_space`].
+    pub fn wait_for_space(&mut self, count: usize, timeout: Option<Duration>) -> Result<usize, StepError> {
+        self.outgoing.wait_for_space(count, timeout)
     }
 
-    /// As [`Outgoing::finish`].
+    /// See [`Outgoing::finish`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Outgoing::finish`].
     pub fn finish(&mut self) -> Result<bool, StepError> {
         self.outgoing.finish()
     }
 }
 
 impl Interface<u8> {
-    /// The longest message, in bytes.
+    /// Length of the longest message in bytes: the capacity less 4.
     pub fn longest_message(&self) -> usize {
         longest_message(self.capacity())
     }
 
-    /// As [`Outgoing::xmit_message`].
+    /// See [`Outgoing::xmit_message`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Outgoing::xmit_message`].
     pub fn xmit_message(&mut self, message: &[u8]) -> Result<bool, StepError> {
         self.outgoing.xmit_message(message)
     }
 
-    /// As [`Outgoing::wait_for_message_room`].
+    /// See [`Outgoing::wait_for_message_space`].
     ///
     /// # Errors
-    /// As there.
-    pub fn wait_for_message_room(&mut self, bytes: usize, timeout: Option<Duration>) -> Result<(), StepError> {
-        self.outgoing.wait_for_message_room(bytes, timeout)
+    /// As [`Outgoing::wait_for_message_space`].
+    pub fn wait_for_message_space(&mut self, bytes: usize, timeout: Option<Duration>) -> Result<(), StepError> {
+        self.outgoing.wait_for_message_space(bytes, timeout)
     }
 
-    /// As [`Incoming::recv_message`].
+    /// See [`Incoming::recv_message`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Incoming::recv_message`].
     pub fn recv_message(&mut self, message: &mut Vec<u8>) -> Result<bool, StepError> {
         self.incoming.recv_message(message)
     }
 }
 
-fn is_over(error: &io::Error) -> bool {
+/// Size of each ring, and offset of the second ring, in bytes.
+fn ring_layout<T: Element>(capacity: usize) -> Result<(usize, usize), ChannelError> {
+    let invalid = ChannelError::Capacity { capacity, element: size_of::<T>() };
+    let bytes = shm2_ring::channel_bufsize::<T>(capacity).filter(|_| capacity > 0 && size_of::<T>() > 0);
+    let second = bytes.and_then(|bytes| bytes.checked_next_multiple_of(PAGE));
+    let all = second
+        .zip(bytes)
+        .filter(|(second, bytes)| second.checked_add(*bytes).is_some_and(|all| all < isize::MAX as usize));
+    all.map(|(second, bytes)| (bytes, second)).ok_or(invalid)
+}
+
+fn is_closed(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
-/// Until the next try at a server that has no place for one more to wait.
-const FULL: Duration = Duration::from_millis(5);
+/// Pause before the next try when the server's queue of connections is full.
+const FULL_PAUSE: Duration = Duration::from_millis(5);
 
 fn left(deadline: Option<Instant>) -> Option<Duration> {
     deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
@@ -283,13 +366,13 @@ fn connect_until(path: &Path, deadline: Option<Instant>) -> Result<OwnedFd, Conn
                 return Err(ConnectError::NoServer { path: path.into(), source: error });
             }
             Err(_) if left(deadline).is_some_and(|left| left.is_zero()) => return Err(ConnectError::TimedOut),
-            Err(_) => std::thread::sleep(FULL),
+            Err(_) => std::thread::sleep(FULL_PAUSE),
         }
     }
 }
 
-/// Waits for the server's answer to a hello.
-fn answer(socket: &OwnedFd, deadline: Option<Instant>) -> Result<Hello, ConnectError> {
+/// Waits for the server's answer.
+fn receive_answer(socket: &OwnedFd, deadline: Option<Instant>) -> Result<Hello, ConnectError> {
     loop {
         let mut bytes = [0; BYTES];
         match receive_message(socket, &mut bytes)? {

@@ -1,12 +1,12 @@
-//! The socket of a connection: signals, descriptors that are passed, and the end.
+//! The socket of a connection: signals, passed descriptors, and the peer's end.
 
 use super::Passed;
 use crate::StepError;
-use crate::shared::block_until;
 use crate::sys::{
     MOST_DESCRIPTORS, Message, Outcome, Waker, close_elsewhere, peer_of, receive_message, refuse_descriptors,
     send_message, wait_readable,
 };
+use crate::wait::block_until;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
@@ -14,43 +14,43 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// First byte of a message that says that the rings get nothing more from this side. A signal is a 1, see [`Waker`].
+/// First byte of the message that this side sends no more elements. A signal is a 1, see [`Waker`].
 const FINISHED: u8 = 2;
-/// That descriptors come along; a number of eight bytes follows.
+/// First byte of a message with descriptors; a number of eight bytes follows.
 const PASSED: u8 = 3;
 
-/// More messages than a socket holds at a time, so that a peer that floods keeps nobody for ever.
-const ALL: usize = 512;
-/// Sets of descriptors kept until somebody takes them.
+/// Bound of one call: more messages than a socket holds at a time. A peer that floods cannot keep the caller in it.
+const MOST_MESSAGES: usize = 512;
+/// Largest number of sets of descriptors kept until the caller takes them.
 const MOST_SETS: usize = 16;
 
-/// What both directions of a connection share. One thread at a time looks after the socket for all that wait.
+/// The socket that both directions of a connection share. One waiting thread at a time reads it, on behalf of all.
 #[derive(Debug)]
 pub(super) struct Link {
     socket: OwnedFd,
-    takes: bool,
-    state: Mutex<State>,
-    /// Notified at the end of each round.
+    accepts_descriptors: bool,
+    state: Mutex<LinkState>,
+    /// Notified after each read of the socket.
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct LinkState {
     is_gone: bool,
     is_finished: bool,
+    /// Whether a thread waits on the socket.
     is_watched: bool,
-    /// How often the socket was looked after.
-    rounds: u64,
+    /// Number of times that the socket was read.
+    reads: u64,
     passed: VecDeque<Passed>,
 }
 
 impl Link {
-    /// `takes`: whether the peer may pass descriptors.
-    pub(super) fn new(socket: OwnedFd, takes: bool) -> Self {
-        if !takes {
+    pub(super) fn new(socket: OwnedFd, accepts_descriptors: bool) -> Self {
+        if !accepts_descriptors {
             refuse_descriptors(&socket);
         }
-        Self { socket, takes, state: Mutex::default(), changed: Condvar::new() }
+        Self { socket, accepts_descriptors, state: Mutex::default(), changed: Condvar::new() }
     }
 
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
@@ -61,17 +61,17 @@ impl Link {
         peer_of(&self.socket)
     }
 
-    /// False when nobody is there to be woken.
+    /// Wakes the other side. False when it is gone.
     pub(super) fn wake(&self) -> io::Result<bool> {
         Waker::Socket.wake(&self.socket)
     }
 
-    /// Says that this side sends nothing more. False when there is no room for that now.
+    /// Sends the message that this side sends no more elements. False when the socket is full.
     pub(super) fn finish(&self) -> Result<bool, StepError> {
         self.send(&[FINISHED], &[])
     }
 
-    /// Passes descriptors. False when there is no room for them now.
+    /// Passes descriptors. False when the socket is full.
     pub(super) fn pass(&self, number: u64, fds: &[BorrowedFd]) -> Result<bool, StepError> {
         if fds.is_empty() || fds.len() > MOST_DESCRIPTORS {
             return Err(StepError::Descriptors { count: fds.len(), most: MOST_DESCRIPTORS });
@@ -90,7 +90,7 @@ impl Link {
         })
     }
 
-    /// Whether the other side said that it sends no more, as far as its messages were taken.
+    /// Whether the other side has finished, according to the messages read so far.
     pub(super) fn is_finished(&self) -> bool {
         self.lock().is_finished
     }
@@ -99,17 +99,17 @@ impl Link {
         self.lock().passed.pop_front()
     }
 
-    /// Takes what is there on the socket.
+    /// Reads the messages that have come.
     pub(super) fn clear(&self) -> Result<(), StepError> {
         let mut state = self.lock();
-        let taken = self.take(&mut state);
-        state.rounds += 1;
+        let taken = self.read_messages(&mut state);
+        state.reads += 1;
         self.changed.notify_all();
         taken?;
         if state.is_gone { Err(StepError::PeerGone) } else { Ok(()) }
     }
 
-    /// Waits as [`block_until`] does. One that receives is through when the other side sends nothing more.
+    /// Waits as [`block_until`]. A wait that `receives` also ends when the other side has finished.
     pub(super) fn block_until(
         &self,
         count: usize,
@@ -119,28 +119,28 @@ impl Link {
     ) -> Result<usize, StepError> {
         let seen = Cell::new(0);
         let ready = || {
-            // Before the look into the ring: what comes after that starts another round.
-            seen.set(self.lock().rounds);
+            // Loaded before the ring is checked, so that a later message is a later read.
+            seen.set(self.lock().reads);
             ready()
         };
         block_until(count, timeout, ready, |left| {
             if !self.is_over(receives) {
-                self.wait_round(seen.get(), left)?;
+                self.wait_read(seen.get(), left)?;
             }
             Ok(self.is_over(receives))
         })
     }
 
-    /// Whether nothing more will come.
+    /// Whether the other side is gone or, for a wait that `receives`, has finished.
     pub(super) fn is_over(&self, receives: bool) -> bool {
         let state = self.lock();
         state.is_gone || receives && state.is_finished
     }
 
-    /// Sleeps until the socket was looked after once more, by this thread or another.
-    fn wait_round(&self, seen: u64, timeout: Duration) -> Result<(), StepError> {
+    /// Sleeps until the socket was read after read number `seen`, by this thread or another.
+    fn wait_read(&self, seen: u64, timeout: Duration) -> Result<(), StepError> {
         let mut state = self.lock();
-        if state.rounds != seen {
+        if state.reads != seen {
             return Ok(());
         }
         if state.is_watched {
@@ -152,16 +152,16 @@ impl Link {
         let waited = wait_readable(self.socket(), None, Some(timeout));
         let mut state = self.lock();
         state.is_watched = false;
-        state.rounds += 1;
+        state.reads += 1;
         state.is_gone |= matches!(waited, Ok(Outcome::Gone));
-        let taken = self.take(&mut state);
+        let taken = self.read_messages(&mut state);
         self.changed.notify_all();
         waited?;
         taken
     }
 
-    fn take(&self, state: &mut State) -> Result<(), StepError> {
-        for _ in 0..ALL {
+    fn read_messages(&self, state: &mut LinkState) -> Result<(), StepError> {
+        for _ in 0..MOST_MESSAGES {
             let mut bytes = [0; 9];
             match receive_message(&self.socket, &mut bytes)? {
                 Message::Nothing => break,
@@ -169,10 +169,10 @@ impl Link {
                     state.is_gone = true;
                     break;
                 }
-                Message::Bytes { count, fds, is_whole } if bytes[0] == PASSED && self.takes => {
-                    self.keep(state, &bytes[..count], fds, is_whole)?;
+                Message::Bytes { count, fds, is_whole } if bytes[0] == PASSED && self.accepts_descriptors => {
+                    self.store_passed(state, &bytes[..count], fds, is_whole)?;
                 }
-                // A signal, or the end of the elements. What else a peer says has no meaning.
+                // A signal, or the end of the elements. Other messages are ignored.
                 Message::Bytes { fds, .. } => {
                     state.is_finished |= bytes[0] == FINISHED;
                     close_elsewhere(fds);
@@ -182,7 +182,13 @@ impl Link {
         Ok(())
     }
 
-    fn keep(&self, state: &mut State, bytes: &[u8], fds: Vec<OwnedFd>, is_whole: bool) -> Result<(), StepError> {
+    fn store_passed(
+        &self,
+        state: &mut LinkState,
+        bytes: &[u8],
+        fds: Vec<OwnedFd>,
+        is_whole: bool,
+    ) -> Result<(), StepError> {
         let number = bytes.get(1..).and_then(|number| <[u8; 8]>::try_from(number).ok());
         match number {
             Some(_) if !is_whole => {
@@ -204,7 +210,7 @@ impl Link {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LinkState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

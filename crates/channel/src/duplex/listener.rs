@@ -1,4 +1,4 @@
-//! Where clients come to.
+//! Listening for clients, and the server's part of the handshake.
 
 use super::handshake::{BAD_MEMORY, BYTES, FULL, Hello, NOT_WANTED};
 use super::{ConnectError, Credentials, Interface, Options};
@@ -14,40 +14,56 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Clients that have connected and not said hello yet; the oldest goes when there are more.
-const PENDING: usize = 64;
-/// Pause when no more connections can be accepted.
-const REST: Duration = Duration::from_millis(100);
-/// Time to say hello.
-const HELLO: Duration = Duration::from_secs(5);
+/// Largest number of clients without a complete handshake; the oldest is disconnected when there are more.
+const MOST_PENDING: usize = 64;
+/// Pause after a failure for lack of descriptors or memory.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+/// Time for a client to send its handshake.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Filter = Box<dyn FnMut(&Credentials) -> bool + Send>;
 
-/// Accepts clients. One that stalls or lies in its handshake keeps nobody else waiting.
+/// Accepts clients. A client that stalls, or sends an invalid handshake, does not delay the others.
 pub struct Listener<T> {
     socket: OwnedFd,
     path: PathBuf,
     options: Options,
     filter: Option<Filter>,
     pending: Vec<(OwnedFd, Instant)>,
-    /// The socket, and those who have not said hello.
+    /// The listening socket and the pending clients.
     events: WaitSet,
+    /// Device and inode of the socket's file.
     identity: Option<(u64, u64)>,
     is_full: bool,
-    rests_until: Option<Instant>,
+    paused_until: Option<Instant>,
     element: std::marker::PhantomData<fn() -> T>,
 }
 
 impl<T: Element> Listener<T> {
-    /// Listens at a path, which must not exist, or be a socket that nobody listens at any more. Dropped, it removes the path.
+    /// Listens at a path. The path must not exist, or be a socket at which no process listens any more. The path is removed
+    /// when the listener is dropped.
     ///
     /// # Errors
-    /// When the path cannot be used, is a file, or somebody listens there.
+    /// [`ConnectError::Listen`] when the path cannot be used, is another file, or another process listens there.
+    ///
+    /// ```
+    /// use shm2_channel::duplex::{ConnectError, Listener, Options};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("shm2-doc-bind-{}", std::process::id()));
+    /// let listener = Listener::<u64>::bind(&path, Options::new(1000))?;
+    /// let second = Listener::<u64>::bind(&path, Options::new(1000));
+    /// assert!(matches!(second, Err(ConnectError::Listen { .. })));
+    /// drop(listener);
+    /// assert!(!path.exists());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn bind(path: impl AsRef<Path>, options: Options) -> Result<Self, ConnectError> {
         let path = path.as_ref().to_path_buf();
         let failed = |source| ConnectError::Listen { path: path.clone(), source };
         let socket = match listen_at(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_behind(&path) => {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_abandoned(&path) => {
                 std::fs::remove_file(&path).map_err(failed)?;
                 listen_at(&path)
             }
@@ -67,23 +83,60 @@ impl<T: Element> Listener<T> {
             events,
             identity,
             is_full: false,
-            rests_until: None,
+            paused_until: None,
             element,
         })
     }
 
-    /// Asks `wanted` about each client before anything of it is looked at. The process is 0 if it lives in a namespace that
-    /// cannot be seen from here.
+    /// Calls `accepts` for each client before any of its messages is read. A client for which it returns false is refused
+    /// with [`Refusal::NotWanted`](super::Refusal::NotWanted).
+    ///
+    /// ```
+    /// use shm2_channel::duplex::{ConnectError, Interface, Listener, Options, Refusal};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("shm2-doc-filter-{}", std::process::id()));
+    /// let own = std::process::id() as i32;
+    /// let listener = Listener::<u64>::bind(&path, Options::new(16))?;
+    /// let mut listener = listener.filter(move |client| client.pid != own);
+    /// let client = std::thread::spawn(move || Interface::<u64>::connect(&path, Options::new(16)));
+    /// while !client.is_finished() {
+    ///     assert!(listener.accept(Some(Duration::from_millis(10)))?.is_none());
+    /// }
+    /// let refused = client.join().expect("no panic");
+    /// assert!(matches!(refused, Err(ConnectError::Refused(Refusal::NotWanted))));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
-    pub fn filter(mut self, wanted: impl FnMut(&Credentials) -> bool + Send + 'static) -> Self {
-        self.filter = Some(Box::new(wanted));
+    pub fn filter(mut self, accepts: impl FnMut(&Credentials) -> bool + Send + 'static) -> Self {
+        self.filter = Some(Box::new(accepts));
         self
     }
 
-    /// The next client that fits; `None` when the time is over.
+    /// Waits for the next client with a valid handshake. Returns `None` when the timeout expires; a timeout of `None` waits
+    /// forever.
     ///
     /// # Errors
-    /// When the system fails. A client that does not fit is told so and is no error.
+    /// [`ConnectError::System`]. A client that is refused is not an error.
+    ///
+    /// ```
+    /// use shm2_channel::duplex::{Interface, Listener, Options};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("shm2-doc-accept-{}", std::process::id()));
+    /// let mut listener = Listener::<u64>::bind(&path, Options::new(16))?;
+    /// assert!(listener.accept(Some(Duration::from_millis(1)))?.is_none());
+    ///
+    /// let client = std::thread::spawn(move || Interface::<u64>::connect(&path, Options::new(16)));
+    /// let server = listener.accept(None)?.expect("no timeout");
+    /// assert_eq!(server.credentials()?.pid, std::process::id() as i32);
+    /// client.join().expect("no panic")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn accept(&mut self, timeout: Option<Duration>) -> Result<Option<Interface<T>>, ConnectError> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
@@ -94,173 +147,174 @@ impl<T: Element> Listener<T> {
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(None);
             }
-            // Those who do not say hello go without being asked.
-            let slice = (!self.pending.is_empty()).then_some(HELLO);
+            // Wakes up to disconnect pending clients at their timeout.
+            let slice = (!self.pending.is_empty()).then_some(HELLO_TIMEOUT);
             let longest = [left, slice].into_iter().flatten().min();
-            match self.rests() {
-                Some(rest) => std::thread::sleep(longest.map_or(rest, |longest| longest.min(rest))),
+            match self.accept_pause() {
+                Some(pause) => std::thread::sleep(longest.map_or(pause, |longest| longest.min(pause))),
                 None => drop(wait_readable(self.wait_on(), None, longest)?),
             }
         }
     }
 
-    /// The next client that is through with its handshake; never waits.
+    /// The next client with a complete handshake. `None` when there is none; never waits.
     ///
     /// # Errors
     /// As [`accept`](Self::accept).
     pub fn try_accept(&mut self) -> Result<Option<Interface<T>>, ConnectError> {
         for at in (0..self.pending.len()).rev() {
-            if let Some(interface) = self.hello_of_pending(at) {
+            if let Some(interface) = self.handle_pending(at) {
                 return Ok(Some(interface));
             }
         }
-        self.rests_until = None;
-        // Bounded: a flood of clients keeps nobody here for ever.
-        for _ in 0..PENDING {
+        self.paused_until = None;
+        // Bounded, so that a flood of clients cannot keep the caller here.
+        for _ in 0..MOST_PENDING {
             let client = match accept_one(&self.socket) {
                 Ok(Some(client)) => client,
                 Ok(None) => break,
                 Err(error) if is_shortage(&error) => {
-                    self.rests_until = Some(Instant::now() + REST);
+                    self.paused_until = Some(Instant::now() + SHORTAGE_PAUSE);
                     break;
                 }
                 Err(error) => return Err(error.into()),
             };
-            if let Some(interface) = self.receive(client)? {
+            if let Some(interface) = self.handle_new(client)? {
                 return Ok(Some(interface));
             }
         }
         Ok(None)
     }
 
-    /// A client that has just come; one that says hello at once, as all of good will do, does not wait.
-    fn receive(&mut self, client: OwnedFd) -> Result<Option<Interface<T>>, ConnectError> {
-        if !self.is_wanted(&client) {
+    /// Time until the next attempt to accept clients after a lack of descriptors or memory. `None` without such a pause.
+    /// [`wait_on`](Self::wait_on) stays readable during the pause: an event loop must not wait on it.
+    pub fn accept_pause(&self) -> Option<Duration> {
+        let pause = self.paused_until?.saturating_duration_since(Instant::now());
+        (!pause.is_zero()).then_some(pause)
+    }
+
+    /// The descriptor for an event loop: readable when [`try_accept`](Self::try_accept) may find a client.
+    pub fn wait_on(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+
+    /// Handles a new connection. The usual client has sent its handshake already and is accepted without waiting.
+    fn handle_new(&mut self, client: OwnedFd) -> Result<Option<Interface<T>>, ConnectError> {
+        if !self.is_accepted(&client) {
             self.refuse(&client, NOT_WANTED);
             return Ok(None);
         }
-        match self.hello(&client) {
-            Said::Nothing => {
-                if self.pending.len() == PENDING {
-                    self.forget(0);
+        match receive_hello(&client) {
+            FirstMessage::None => {
+                if self.pending.len() == MOST_PENDING {
+                    self.remove_pending(0);
                 }
                 self.events.add(&client)?;
                 self.pending.push((client, Instant::now()));
                 Ok(None)
             }
-            Said::Hello(hello, fds) => Ok(self.judge(client, &hello, fds)),
-            Said::Other => Ok(None),
+            FirstMessage::Hello(hello, fds) => Ok(self.answer(client, &hello, fds)),
+            FirstMessage::Invalid => Ok(None),
         }
     }
 
-    /// What a client says that came before.
-    fn hello_of_pending(&mut self, at: usize) -> Option<Interface<T>> {
-        match self.hello(&self.pending[at].0) {
-            Said::Nothing if self.pending[at].1.elapsed() < HELLO => None,
-            Said::Hello(hello, fds) => {
-                let client = self.forget(at);
-                self.judge(client, &hello, fds)
+    /// Handles the message of a pending client, or its timeout.
+    fn handle_pending(&mut self, at: usize) -> Option<Interface<T>> {
+        match receive_hello(&self.pending[at].0) {
+            FirstMessage::None if self.pending[at].1.elapsed() < HELLO_TIMEOUT => None,
+            FirstMessage::Hello(hello, fds) => {
+                let client = self.remove_pending(at);
+                self.answer(client, &hello, fds)
             }
-            Said::Nothing | Said::Other => {
-                self.forget(at);
+            FirstMessage::None | FirstMessage::Invalid => {
+                self.remove_pending(at);
                 None
             }
         }
     }
 
-    fn forget(&mut self, at: usize) -> OwnedFd {
+    fn remove_pending(&mut self, at: usize) -> OwnedFd {
         let (client, _) = self.pending.remove(at);
-        // Also for a forked child that still has it.
+        // Explicit, because a forked child may keep the socket open.
         self.events.remove(&client);
         client
     }
 
-    fn hello(&self, client: &OwnedFd) -> Said {
-        let mut bytes = [0; BYTES];
-        match receive_message(client, &mut bytes) {
-            Ok(Message::Nothing) => Said::Nothing,
-            Ok(Message::Bytes { count, fds, is_whole }) => {
-                match Hello::read(&bytes[..count]).filter(|_| is_whole && fds.iter().all(is_memory)) {
-                    Some(hello) => Said::Hello(hello, fds),
-                    None => {
-                        close_elsewhere(fds);
-                        Said::Other
-                    }
-                }
-            }
-            // Gone, or an error of this client's alone.
-            Ok(Message::End) | Err(_) => Said::Other,
-        }
-    }
-
-    /// Welcomes a client, or tells it why not. One that cannot even be told is gone.
-    fn judge(&mut self, client: OwnedFd, hello: &Hello, fds: Vec<OwnedFd>) -> Option<Interface<T>> {
+    /// Accepts a client, or refuses it with a reason. A client that cannot be answered is dropped.
+    fn answer(&mut self, client: OwnedFd, hello: &Hello, fds: Vec<OwnedFd>) -> Option<Interface<T>> {
         let ours = Hello::of::<T>(self.options.capacity);
-        let verdict = if self.is_full { FULL } else { ours.judge(hello) };
+        let verdict = if self.is_full { FULL } else { ours.verdict_about(hello) };
         if verdict != 0 {
             self.refuse(&client, verdict);
             return None;
         }
-        let answer = client.try_clone().ok()?;
+        let socket = client.try_clone().ok()?;
         let memory = <[OwnedFd; 1]>::try_from(fds).ok();
         let Some(interface) = memory.and_then(|[memory]| Interface::serve(client, memory, self.options).ok()) else {
-            self.refuse(&answer, BAD_MEMORY);
+            self.refuse(&socket, BAD_MEMORY);
             return None;
         };
-        let told = send_message(&answer, &ours.bytes(), &[]);
-        told.is_ok_and(|told| told).then_some(interface)
+        let sent = send_message(&socket, &ours.bytes(), &[]);
+        sent.is_ok_and(|sent| sent).then_some(interface)
     }
 
-    /// Tells a client why not, if it still listens.
+    /// Sends a client the reason for refusing it. A failure is ignored: the client is gone then.
     fn refuse(&self, client: &OwnedFd, verdict: u32) {
         let answer = Hello { verdict, ..Hello::of::<T>(self.options.capacity) };
         let _ = send_message(client, &answer.bytes(), &[]);
     }
 
-    fn is_wanted(&mut self, client: &OwnedFd) -> bool {
+    fn is_accepted(&mut self, client: &OwnedFd) -> bool {
         let Some(filter) = &mut self.filter else { return true };
         peer_of(client).is_ok_and(|(pid, uid, gid)| filter(&Credentials { pid, uid, gid }))
     }
 
-    /// Whether each that comes is told that there is no place for it.
+    /// While `is_full`, new clients are refused as the server is full.
     pub(super) fn set_full(&mut self, is_full: bool) {
         self.is_full = is_full;
     }
-
-    /// How long nobody can be accepted, for want of descriptors or memory: [`wait_on`](Self::wait_on) stays readable
-    /// meanwhile.
-    pub fn rests(&self) -> Option<Duration> {
-        let rest = self.rests_until?.saturating_duration_since(Instant::now());
-        (!rest.is_zero()).then_some(rest)
-    }
-
-    /// The descriptor to wait on in a loop of one's own: readable when [`try_accept`](Self::try_accept) may find a client.
-    pub fn wait_on(&self) -> BorrowedFd<'_> {
-        self.events.as_fd()
-    }
 }
 
-/// What a client said first.
-enum Said {
-    Nothing,
+/// The first message of a client.
+enum FirstMessage {
+    None,
     Hello(Hello, Vec<OwnedFd>),
-    /// No hello, or it went away.
-    Other,
+    /// Another message, or the client closed the socket.
+    Invalid,
 }
 
-/// Whether it is this process, or the system, that has no room for one more.
+/// Reads the first message of a client.
+fn receive_hello(client: &OwnedFd) -> FirstMessage {
+    let mut bytes = [0; BYTES];
+    match receive_message(client, &mut bytes) {
+        Ok(Message::Nothing) => FirstMessage::None,
+        Ok(Message::Bytes { count, fds, is_whole }) => {
+            match Hello::read(&bytes[..count]).filter(|_| is_whole && fds.iter().all(is_memory)) {
+                Some(hello) => FirstMessage::Hello(hello, fds),
+                None => {
+                    close_elsewhere(fds);
+                    FirstMessage::Invalid
+                }
+            }
+        }
+        // The client is gone, or its socket has an error.
+        Ok(Message::End) | Err(_) => FirstMessage::Invalid,
+    }
+}
+
+/// Whether this process, or the system, lacks descriptors or memory.
 fn is_shortage(error: &io::Error) -> bool {
     [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM].iter().any(|code| error.raw_os_error() == Some(*code))
 }
 
-/// Device and number of a file, to know it again.
+/// Device and inode of a file, which identify it.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     let file = std::fs::symlink_metadata(path).ok()?;
     Some((file.dev(), file.ino()))
 }
 
-/// Whether a path is a socket at which nobody listens.
-fn is_left_behind(path: &Path) -> bool {
+/// Whether a path is a socket at which no process listens.
+fn is_abandoned(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
@@ -269,7 +323,7 @@ fn is_left_behind(path: &Path) -> bool {
 
 impl<T> Drop for Listener<T> {
     fn drop(&mut self) {
-        // Another's by now, or gone already: either way there is nothing to do.
+        // Another listener may have replaced the file; then it stays.
         if self.identity.is_some() && identity(&self.path) == self.identity {
             let _ = std::fs::remove_file(&self.path);
         }

@@ -1,30 +1,59 @@
-//! A connection between two queues of the standard library, for programs that would rather not wait themselves.
+//! A connection between two queues of the standard library, for programs that do not wait on it themselves.
 
 use super::{Incoming, Interface, Outgoing};
 use crate::{Element, StepError};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// Elements that are taken from a ring at a time.
-const AT_A_TIME: usize = 64;
-/// Until the next try when a socket is full.
-const FULL: Duration = Duration::from_millis(10);
+/// Largest number of elements taken from a ring at a time.
+const BATCH: usize = 64;
+/// Pause before the next try when the socket is full.
+const FULL_PAUSE: Duration = Duration::from_millis(10);
 
 impl<T: Element + Send + 'static> Interface<T> {
-    /// Sends what comes from `outgoing`, and puts what the other side sends into `incoming`, until the other side is gone
-    /// or has nothing more to send, or nobody takes from `incoming` any more. When all senders of `outgoing` are dropped,
-    /// the other side is told that nothing more will come, and receiving goes on.
+    /// Sends the values of `outgoing` to the other side, and the other side's values to `incoming`. Returns when the other
+    /// side is gone or has finished, or when the receiver of `incoming` is dropped. When all senders of `outgoing` are
+    /// dropped, this side [finishes](Outgoing::finish) and continues to receive.
     ///
-    /// A full `incoming` slows the other side, a full ring slows who sends into `outgoing`, if that is bounded.
+    /// A full `incoming` slows the other side. A full ring slows the senders of `outgoing` if that queue is bounded.
     ///
     /// # Errors
-    /// When the peer misbehaves.
+    /// [`StepError::Ring`] when the peer misbehaves; [`StepError::System`].
+    ///
+    /// ```
+    /// use shm2_channel::duplex::{Interface, Listener, Options};
+    /// use std::sync::mpsc::{channel, sync_channel};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("shm2-doc-run-{}", std::process::id()));
+    /// let mut listener = Listener::<u64>::bind(&path, Options::new(16))?;
+    /// let client = std::thread::spawn(move || {
+    ///     let client = Interface::<u64>::connect(&path, Options::new(16)).expect("a server");
+    ///     let (to_server, outgoing) = channel();
+    ///     let (incoming, from_server) = sync_channel(16);
+    ///     let running = std::thread::spawn(move || client.run(outgoing, incoming));
+    ///     to_server.send(21).expect("a running connection");
+    ///     // The client sends no more, but receives until the server is done.
+    ///     drop(to_server);
+    ///     let answers: Vec<u64> = from_server.iter().collect();
+    ///     running.join().expect("no panic").map(|()| answers)
+    /// });
+    ///
+    /// let mut server = listener.accept(None)?.expect("no timeout");
+    /// server.wait(1, None)?;
+    /// let value = server.recv()?.expect("a value");
+    /// server.xmit(2 * value)?;
+    /// drop(server);
+    /// assert_eq!(client.join().expect("no panic")?, [42]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn run(self, outgoing: mpsc::Receiver<T>, incoming: mpsc::SyncSender<T>) -> Result<(), StepError> {
         let (to, from) = self.split();
         let (done, sent) = mpsc::channel();
-        // Not waited for when it waits for its user: it ends with the next element, or when there can be none.
+        // Not joined, because it may wait for the senders of `outgoing`: it ends with the next element, or with them.
         std::thread::Builder::new().name("shm2-outgoing".into()).spawn(move || {
-            // Nobody listens for the outcome when receiving failed before.
+            // The result is not received when receiving failed before.
             let _ = done.send(send(to, &outgoing));
         })?;
         receive(from, &incoming)?;
@@ -39,12 +68,12 @@ impl<T: Element + Send + 'static> Interface<T> {
 fn send<T: Element>(mut to: Outgoing<T>, outgoing: &mpsc::Receiver<T>) -> Result<(), StepError> {
     for value in outgoing {
         while !to.xmit(value)? {
-            to.wait_for_room(1, None)?;
+            to.wait_for_space(1, None)?;
         }
     }
     while !to.finish()? {
-        // Its socket is full: it takes no signals.
-        std::thread::sleep(FULL);
+        // The socket is full, because the other side takes no signals.
+        std::thread::sleep(FULL_PAUSE);
     }
     Ok(())
 }
@@ -56,7 +85,7 @@ fn receive<T: Element>(mut from: Incoming<T>, incoming: &mpsc::SyncSender<T>) ->
             Err(StepError::PeerGone) => return Ok(()),
             Err(error) => return Err(error),
         }
-        for value in from.recv_vectored(AT_A_TIME)? {
+        for value in from.recv_vectored(BATCH)? {
             if incoming.send(value).is_err() {
                 return Ok(());
             }

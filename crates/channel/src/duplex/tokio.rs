@@ -1,7 +1,8 @@
-//! Connections in a tokio runtime (feature `tokio`), a task for each. All that waits can be cancelled without a loss.
+//! Connections in a tokio runtime (feature `tokio`), each in a task. All async methods are cancel safe, except
+//! [`Interface::connect`]: no element is lost.
 
 use super::{ConnectError, Credentials, Options, Passed};
-use crate::ready::Ready;
+use crate::async_fds::AsyncFds;
 use crate::{Element, StepError};
 use std::io;
 use std::path::Path;
@@ -10,14 +11,14 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct Interface<T> {
     inner: super::Interface<T>,
-    ready: Ready,
+    fds: AsyncFds,
 }
 
 impl<T: Element + Send + 'static> Interface<T> {
-    /// As [`super::Interface::connect`].
+    /// As [`super::Interface::connect`], on a thread for blocking calls.
     ///
     /// # Errors
-    /// As there.
+    /// As [`super::Interface::connect`].
     pub async fn connect(path: impl AsRef<Path>, options: Options) -> Result<Self, ConnectError> {
         let path = path.as_ref().to_path_buf();
         let connecting = ::tokio::task::spawn_blocking(move || super::Interface::connect(path, options));
@@ -27,29 +28,32 @@ impl<T: Element + Send + 'static> Interface<T> {
 }
 
 impl<T: Element> Interface<T> {
-    /// Takes a connection into the runtime that this is called in.
+    /// Registers a connection with the runtime of the calling task.
     ///
     /// # Errors
-    /// When its socket cannot be waited for.
+    /// When its socket cannot be registered.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub fn new(inner: super::Interface<T>) -> io::Result<Self> {
-        let ready = Ready::new(inner.wait_on(), None)?;
-        Ok(Self { inner, ready })
+        let fds = AsyncFds::new(inner.wait_on(), None)?;
+        Ok(Self { inner, fds })
     }
 
-    /// The connection itself, for all that does not wait.
+    /// The connection itself, for all methods that do not wait.
     pub fn get_mut(&mut self) -> &mut super::Interface<T> {
         &mut self.inner
     }
 
-    /// Who is on the other end.
+    /// Identity of the process at the other end.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// [`StepError::System`].
     pub fn credentials(&self) -> Result<Credentials, StepError> {
         self.inner.credentials()
     }
 
-    /// Waits until `step` says that it did something. `receives`: in vain when the other side has finished.
+    /// Waits until `step` returns a value. With `receives` the wait also fails when the other side has finished.
     async fn until<R>(
         &mut self,
         receives: bool,
@@ -63,24 +67,24 @@ impl<T: Element> Interface<T> {
             if is_over {
                 return Err(StepError::PeerGone);
             }
-            self.ready.wait().await?;
+            self.fds.wait().await?;
             match self.inner.clear() {
-                // What it left is still to be had.
+                // Elements sent before can still be received.
                 Ok(()) | Err(StepError::PeerGone) => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Sends one element, when there is room.
+    /// Waits until a slot is free, and sends one element.
     ///
     /// # Errors
-    /// When the peer is gone or misbehaves.
+    /// [`StepError::PeerGone`]; [`StepError::Ring`] when the peer misbehaves; [`StepError::Finished`].
     pub async fn xmit(&mut self, value: T) -> Result<(), StepError> {
         self.xmit_all(&[value]).await
     }
 
-    /// Sends all elements, when there is room for all.
+    /// Waits until enough slots are free, and sends all elements.
     ///
     /// # Errors
     /// As [`xmit`](Self::xmit).
@@ -88,15 +92,16 @@ impl<T: Element> Interface<T> {
         self.until(false, |inner| Ok(inner.xmit_all(values)?.then_some(()))).await
     }
 
-    /// The next element.
+    /// Waits for the next element and takes it.
     ///
     /// # Errors
-    /// [`StepError::PeerGone`] when none is left; when the peer misbehaves.
+    /// [`StepError::PeerGone`] when the peer is gone or has finished and none is left; [`StepError::Ring`] when it
+    /// misbehaves.
     pub async fn recv(&mut self) -> Result<T, StepError> {
         self.until(true, super::Interface::recv).await
     }
 
-    /// All elements that are there, at least one and at most `most`.
+    /// Waits for elements and takes all that have come, at least one and at most `most`.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
@@ -104,7 +109,7 @@ impl<T: Element> Interface<T> {
         self.until(true, |inner| Ok(Some(inner.recv_vectored(most)?).filter(|values| !values.is_empty()))).await
     }
 
-    /// The next descriptors that the other side passes.
+    /// Waits for the next set of descriptors that the other side passes.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
@@ -114,15 +119,16 @@ impl<T: Element> Interface<T> {
 }
 
 impl Interface<u8> {
-    /// Sends a message, when there is room.
+    /// Waits until there is space for a message, and sends it.
     ///
     /// # Errors
-    /// When it is longer than any that fits; else as [`xmit`](Self::xmit).
+    /// As [`xmit`](Self::xmit); [`StepError::Ring`] also when it is longer than
+    /// [`longest_message`](super::Interface::longest_message).
     pub async fn xmit_message(&mut self, message: &[u8]) -> Result<(), StepError> {
         self.until(false, |inner| Ok(inner.xmit_message(message)?.then_some(()))).await
     }
 
-    /// The next message, in place of what `message` holds.
+    /// Waits for the next message and replaces the contents of `message` with it.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
@@ -131,24 +137,27 @@ impl Interface<u8> {
     }
 }
 
-/// A listener whose clients come one by one.
+/// A listener.
 #[derive(Debug)]
 pub struct Listener<T> {
     inner: super::Listener<T>,
-    ready: Ready,
+    fds: AsyncFds,
 }
 
 impl<T: Element> Listener<T> {
-    /// Takes a listener into the runtime that this is called in.
+    /// Registers a listener with the runtime of the calling task.
     ///
     /// # Errors
-    /// When its socket cannot be waited for.
+    /// When its socket cannot be registered.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub fn new(inner: super::Listener<T>) -> io::Result<Self> {
-        let ready = Ready::new(inner.wait_on(), None)?;
-        Ok(Self { inner, ready })
+        let fds = AsyncFds::new(inner.wait_on(), None)?;
+        Ok(Self { inner, fds })
     }
 
-    /// The next client that fits.
+    /// Waits for the next client that is accepted.
     ///
     /// # Errors
     /// As [`super::Listener::accept`].
@@ -157,7 +166,7 @@ impl<T: Element> Listener<T> {
             if let Some(interface) = self.inner.try_accept()? {
                 return Ok(Interface::new(interface)?);
             }
-            self.ready.wait().await?;
+            self.fds.wait().await?;
         }
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! # Safety
 //! A mapping starts at the first byte of the memory, and the caller has checked that the memory is at least that long.
-//! The seals forbid every change of the size, so the mapping stays valid for its whole life, in a forked child too. It
-//! is unmapped once, at drop; every user keeps the `Mapping` alive while it uses the bytes.
+//! The seals forbid every change of the size, so the mapping stays valid until it is dropped, also in a forked child. It
+//! is unmapped once, in `drop`. Every user keeps the `Mapping` while it uses the bytes.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "memory mapping calls, see the head of this file")]
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mlock, mmap, munmap};
 use std::ffi::c_void;
@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
 
-/// Memory up to this size gets its page tables at once, so that streaming takes no page fault.
+/// Memory up to this size gets its page tables at creation, so that streaming causes no page faults.
 const POPULATE_UP_TO: usize = 1 << 30;
 
 /// Mapped sealed memory.
@@ -23,7 +23,7 @@ pub(crate) struct Mapping {
     bytes: usize,
 }
 
-// SAFETY: the struct is an address and a length; the rings and blobs above it define who accesses the bytes.
+// SAFETY: the struct is an address and a length; the rings and blobs define which thread accesses the bytes.
 unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
@@ -46,7 +46,7 @@ impl Mapping {
         Ok(Self { base: NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?, bytes })
     }
 
-    /// Fills the page tables of the first `bytes` bytes; a kernel that cannot do it takes faults later instead.
+    /// Fills the page tables of the first `bytes` bytes. A kernel without this call takes page faults later instead.
     pub(crate) fn populate(&self, bytes: usize) {
         if bytes > self.bytes.min(POPULATE_UP_TO) {
             return;
@@ -55,7 +55,7 @@ impl Mapping {
         let _ = unsafe { madvise(self.base.as_ptr().cast::<c_void>(), bytes, Advice::LinuxPopulateWrite) };
     }
 
-    /// Keeps all of it from being swapped out.
+    /// Locks the mapping against swapping.
     pub(crate) fn lock(&self) -> io::Result<()> {
         // SAFETY: the range is exactly this mapping; locking changes no byte.
         unsafe { mlock(self.base.as_ptr().cast::<c_void>(), self.bytes)? };

@@ -1,16 +1,16 @@
-//! Memory without a name, and the seals that say what nobody can do to it any more.
+//! Memory without a name (memfd), and the seals that forbid later changes of it.
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, fstatfs, ftruncate, memfd_create};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// What nobody can do any more.
+/// The changes that the seals forbid, in all processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seals {
-    /// Change its size.
+    /// Changes of the size.
     Size,
-    /// Change its size or any byte.
+    /// Changes of the size and of the bytes.
     All,
 }
 
@@ -23,11 +23,12 @@ impl Seals {
     }
 }
 
-/// Where the flags of `memfd_create` hold the size of huge pages, as a power of two (`MFD_HUGE_SHIFT` of linux/memfd.h).
+/// Bit position of the binary logarithm of the huge page size in the flags of `memfd_create` (`MFD_HUGE_SHIFT` of
+/// linux/memfd.h).
 const HUGE_SHIFT: u32 = 26;
 
-/// Memory of zeros, of `bytes` bytes or, with huge pages of 2^`huge` bytes, as many of these as it takes, that can be
-/// sealed. Returns its size, too.
+/// Creates memory of `bytes` zero bytes that can be sealed. With huge pages of 2^`huge` bytes the size is rounded up to
+/// whole pages. Returns the descriptor and the size.
 pub(crate) fn create_memory(name: &str, bytes: u64, huge: Option<u32>) -> io::Result<(OwnedFd, u64)> {
     let pages =
         huge.map_or(MemfdFlags::empty(), |log| MemfdFlags::HUGETLB | MemfdFlags::from_bits_retain(log << HUGE_SHIFT));
@@ -37,15 +38,15 @@ pub(crate) fn create_memory(name: &str, bytes: u64, huge: Option<u32>) -> io::Re
     Ok((memory, bytes))
 }
 
-/// Adds seals, and one that keeps them.
+/// Adds the seals, and the seal that forbids further seals.
 pub(crate) fn seal(memory: impl AsFd, seals: Seals) -> io::Result<()> {
     Ok(fcntl_add_seals(memory, seals.flags() | SealFlags::SEAL)?)
 }
 
-/// The seals that are missing, in words; `None` if all are there.
+/// Names of the missing seals; `None` when all are set.
 pub(crate) fn demand_seals(memory: impl AsFd, seals: Seals) -> io::Result<Option<String>> {
     let there = match fcntl_get_seals(memory) {
-        // What is no memory has no seals.
+        // A descriptor of anything but memory has no seals.
         Err(Errno::INVAL) => SealFlags::empty(),
         other => other?,
     };
@@ -53,7 +54,7 @@ pub(crate) fn demand_seals(memory: impl AsFd, seals: Seals) -> io::Result<Option
     Ok((!missing.is_empty()).then(|| missing.iter_names().map(|(name, _)| name).collect::<Vec<_>>().join(", ")))
 }
 
-/// Size of what is behind a descriptor.
+/// Size in bytes of the file behind a descriptor.
 pub(crate) fn memory_bytes(memory: impl AsFd) -> io::Result<u64> {
     Ok(u64::try_from(fstat(memory)?.st_size).unwrap_or_default())
 }
@@ -61,14 +62,15 @@ pub(crate) fn memory_bytes(memory: impl AsFd) -> io::Result<u64> {
 /// `HUGETLBFS_MAGIC` of linux/magic.h.
 const HUGE_PAGES: u32 = 0x9584_58f6;
 
-/// Size of the huge pages that memory is made of, if it is. Their owner can take them away in spite of seals on the size.
+/// Size of the huge pages that the memory is made of, in bytes; `None` for normal pages. The creator can remove huge
+/// pages in spite of seals on the size.
 pub(crate) fn huge_pages(memory: impl AsFd) -> io::Result<Option<u64>> {
     let system = fstatfs(memory)?;
     let is_huge = system.f_type as u32 == HUGE_PAGES;
     Ok(is_huge.then(|| u64::try_from(system.f_bsize).unwrap_or_default()).filter(|bytes| bytes.is_power_of_two()))
 }
 
-/// Whether closing the descriptor cannot wait for anything: memory is let go at once.
+/// Whether the descriptor is memory, so that closing it never blocks.
 pub(crate) fn is_memory(fd: impl AsFd) -> bool {
     fcntl_get_seals(fd).is_ok()
 }

@@ -1,4 +1,4 @@
-//! System calls: sealed memory and its mappings, descriptors that wake a process, Unix sockets.
+//! System calls: sealed memory and its mappings, descriptors that wake another process, Unix sockets.
 
 mod mapping;
 mod memfd;

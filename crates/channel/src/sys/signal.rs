@@ -1,4 +1,4 @@
-//! Waking another process through a descriptor, and waiting for one.
+//! Waking another process by a descriptor, and waiting on descriptors.
 
 use super::socket::{Message, close_elsewhere, receive_message};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
@@ -8,19 +8,19 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// How a descriptor wakes whoever waits on its other end.
+/// The type of a descriptor that wakes the process at its other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waker {
-    /// By a number.
+    /// An eventfd; a number is added.
     Event,
-    /// By a byte that does not wait for room: one that is there already does as well.
+    /// A non-blocking pipe; one byte is written. A full pipe holds a signal already.
     Pipe,
-    /// The same; the flags of the call keep a peer from making it wait.
+    /// A socket; one byte is sent. The flags of the call ensure that it never blocks.
     Socket,
 }
 
 impl Waker {
-    /// False when nobody is on the other end any more.
+    /// False when the other end is closed.
     pub(crate) fn wake(self, fd: impl AsFd) -> io::Result<bool> {
         let sent = match self {
             Self::Event => write(fd, &1u64.to_ne_bytes()),
@@ -35,21 +35,21 @@ impl Waker {
     }
 }
 
-/// An event on which nobody waits yet. Neither end ever blocks.
+/// A new eventfd, non-blocking.
 pub(crate) fn new_event() -> io::Result<OwnedFd> {
     Ok(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
 }
 
-/// What a wait ended with.
+/// Result of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Signal,
-    /// The other end is gone.
+    /// The other end is closed.
     Gone,
     TimedOut,
 }
 
-/// Waits until there is a signal, or `peer`, if there is such a descriptor, says that the peer is gone.
+/// Waits until there is a signal, or until `peer` shows that the peer is gone. A timeout of `None` waits forever.
 pub(crate) fn wait_readable(
     signal: BorrowedFd,
     peer: Option<BorrowedFd>,
@@ -60,7 +60,7 @@ pub(crate) fn wait_readable(
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     match poll(&mut fds, timeout.as_ref()) {
         Ok(0) => Ok(Outcome::TimedOut),
-        // A signal that came before the end is looked at first.
+        // A signal that came before the end is reported first.
         Ok(_) if fds[0].revents().contains(PollFlags::IN) => Ok(Outcome::Signal),
         Ok(_) => Ok(Outcome::Gone),
         Err(Errno::INTR) => Ok(Outcome::Signal),
@@ -68,7 +68,7 @@ pub(crate) fn wait_readable(
     }
 }
 
-/// Waits until one of the descriptors is readable or hangs up; tells for each whether it is.
+/// Waits until one of the descriptors is readable or hangs up. Returns for each whether it is.
 pub(crate) fn wait_any_readable(fds: &[BorrowedFd], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
     let mut fds: Vec<_> = fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
@@ -78,11 +78,11 @@ pub(crate) fn wait_any_readable(fds: &[BorrowedFd], timeout: Option<Duration>) -
     }
 }
 
-/// More than a socket or a pipe holds at a time, so that a peer that floods keeps nobody for ever.
+/// Bound of one call: more than a socket or a pipe holds at a time. A peer that floods cannot keep the caller in it.
 const MOST_SIGNALS: usize = 512;
 
-/// Takes the signals that are there; false when there will be no more. Afterwards, a loop that is told of changes only
-/// (`EPOLLET`) is told of all that comes.
+/// Takes all signals that have come. False when no more will come. Afterwards an edge-triggered loop (`EPOLLET`) is
+/// notified of every later signal.
 pub(crate) fn clear_all(fd: impl AsFd, waker: Waker) -> io::Result<bool> {
     for _ in 0..MOST_SIGNALS {
         match clear_some(&fd, waker)? {
@@ -93,16 +93,16 @@ pub(crate) fn clear_all(fd: impl AsFd, waker: Waker) -> io::Result<bool> {
     Ok(true)
 }
 
-/// What taking signals found.
+/// Result of taking signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cleared {
     Nothing,
     Some,
-    /// There will be no more.
+    /// No more signals will come.
     Over,
 }
 
-/// Takes a signal or more, with one system call.
+/// Takes one or more signals with one system call.
 pub(crate) fn clear_some(fd: impl AsFd, waker: Waker) -> io::Result<Cleared> {
     let mut bytes = [0; 512];
     let taken = match waker {
@@ -129,7 +129,7 @@ fn clear_socket(fd: impl AsFd) -> io::Result<Cleared> {
     })
 }
 
-/// Descriptors that are waited for as one: this one is readable when any of them is.
+/// A set of descriptors to wait on as one: its own descriptor is readable when any of them is.
 #[derive(Debug)]
 pub(crate) struct WaitSet(OwnedFd);
 
@@ -139,12 +139,12 @@ impl WaitSet {
     }
 
     pub(crate) fn add(&self, fd: impl AsFd) -> io::Result<()> {
-        // Nobody asks which of them it is.
+        // The data is not used: callers check all members.
         Ok(epoll::add(&self.0, fd, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?)
     }
 
     pub(crate) fn remove(&self, fd: impl AsFd) {
-        // One that is not in the set is not in it afterwards, either.
+        // An error means that it is not in the set.
         let _ = epoll::delete(&self.0, fd);
     }
 }

@@ -1,4 +1,4 @@
-//! Unix sockets that keep messages apart, and descriptors that go along with one.
+//! Unix sockets with message boundaries (`SOCK_SEQPACKET`), and descriptors that are passed with a message.
 
 use super::memfd::is_memory;
 use rustix::io::Errno;
@@ -13,23 +13,23 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{OnceLock, mpsc};
 
-/// Most descriptors that one message may bring.
+/// Largest number of descriptors accepted with one message.
 pub(crate) const MOST_DESCRIPTORS: usize = 4;
-/// Most that the kernel passes with one message (`SCM_MAX_FD`). There is always room for all: those without room would be
-/// closed by the kernel, in this thread.
+/// Largest number that the kernel passes with one message (`SCM_MAX_FD`). The receive buffer always fits all of them: the
+/// kernel would close the others in this thread.
 const ALL_DESCRIPTORS: usize = 253;
 
 fn socket() -> io::Result<OwnedFd> {
     Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?)
 }
 
-/// Two sockets that are connected with each other.
+/// Two connected sockets.
 pub(crate) fn new_socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
 }
 
-/// A socket that clients find at `path`.
+/// A socket that listens at `path`.
 pub(crate) fn listen_at(path: &Path) -> io::Result<OwnedFd> {
     let listener = socket()?;
     bind(&listener, &SocketAddrUnix::new(path)?)?;
@@ -44,17 +44,17 @@ pub(crate) fn connect_to(path: &Path) -> io::Result<OwnedFd> {
     Ok(client)
 }
 
-/// The next connection, if there is one.
+/// The next pending connection. `None` when there is none.
 pub(crate) fn accept_one(listener: impl AsFd) -> io::Result<Option<OwnedFd>> {
     match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
         Ok(client) => Ok(Some(client)),
-        // One that went away again before it was accepted is none.
+        // A connection that was closed before it was accepted counts as none.
         Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Sends one message; false when there is no room for it now.
+/// Sends one message. False when the socket is full.
 pub(crate) fn send_message(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd]) -> io::Result<bool> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -69,12 +69,12 @@ pub(crate) fn send_message(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd]) 
     }
 }
 
-/// What a look at a socket found.
+/// Result of reading one message from a socket.
 pub(crate) enum Message {
     Nothing,
     /// The other side closed it.
     End,
-    /// So many bytes, and what came with them. `is_whole` is false if either was more than there was room for.
+    /// A message of `count` bytes and its descriptors. `is_whole` is false when bytes or descriptors were cut off.
     Bytes {
         count: usize,
         fds: Vec<OwnedFd>,
@@ -89,7 +89,7 @@ pub(crate) fn receive_message(socket: impl AsFd, bytes: &mut [u8]) -> io::Result
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
     let mut receive = || recvmsg(&socket, &mut [IoSliceMut::new(bytes)], &mut ancillary, flags);
     let received = match receive() {
-        // A peer that closed with something unread. What it had sent comes after that is told, once.
+        // Reported once when the peer closed with unread data. The messages it had sent follow.
         Err(Errno::CONNRESET) => receive(),
         other => other,
     };
@@ -117,8 +117,8 @@ pub(crate) fn receive_message(socket: impl AsFd, bytes: &mut [u8]) -> io::Result
     Ok(Message::Bytes { count: received.bytes, fds, is_whole })
 }
 
-/// Closes descriptors that a peer chose: that of a socket or of a file system in user space can wait for as long as the
-/// peer likes, so a thread of its own does it. Memory is closed at once.
+/// Closes descriptors that a peer chose, in a thread of its own: closing a socket, or a file of a file system in user
+/// space, can block for as long as the peer likes. Memory is closed in the calling thread.
 pub(crate) fn close_elsewhere(fds: Vec<OwnedFd>) {
     static CLOSER: OnceLock<Option<mpsc::Sender<OwnedFd>>> = OnceLock::new();
     let closer = || {
@@ -127,12 +127,13 @@ pub(crate) fn close_elsewhere(fds: Vec<OwnedFd>) {
         std::thread::Builder::new().name("shm2-closer".into()).spawn(close).ok().map(|_| sender)
     };
     for fd in fds.into_iter().filter(|fd| !is_memory(fd)) {
-        // Without threads it has to be done here.
+        // Without that thread it is closed here.
         let _ = CLOSER.get_or_init(closer).as_ref().map(|sender| sender.send(fd));
     }
 }
 
-/// Whether it is a connected Unix socket that keeps messages apart: anything else can make its reader turn without end.
+/// Whether the descriptor is a connected Unix socket with message boundaries. Any other descriptor could be readable
+/// forever.
 pub(crate) fn is_seqpacket(fd: impl AsFd) -> bool {
     let is_unix = sockopt::socket_domain(&fd).is_ok_and(|domain| domain == AddressFamily::UNIX);
     let keeps_messages = sockopt::socket_type(&fd).is_ok_and(|kind| kind == SocketType::SEQPACKET);

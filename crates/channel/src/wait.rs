@@ -1,0 +1,47 @@
+//! Waiting for elements or free slots of a ring.
+
+use crate::{Element, StepError};
+use std::time::{Duration, Instant};
+
+/// Longest sleep before the other side's count is checked without a signal: a hostile peer may send none.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// Number of elements to read: at least `count`, or 0 after the receiver requested a signal.
+pub(crate) fn readable<T: Element>(ring: &mut shm2_ring::Receiver<'_, T>, count: usize) -> Result<usize, StepError> {
+    let are_there = ring.peek(count)?.is_some();
+    Ok(if are_there { ring.readable()? } else { 0 })
+}
+
+/// Number of free slots: at least `count`, or 0 after the sender requested a signal.
+pub(crate) fn writable<T: Element>(ring: &mut shm2_ring::Sender<'_, T>, count: usize) -> Result<usize, StepError> {
+    let are_there = ring.reserve(count)?.is_some();
+    Ok(if are_there { ring.writable()? } else { 0 })
+}
+
+/// Calls `ready` until it returns at least `count`, and `wait` in between. `wait` sleeps for at most the given time and
+/// returns whether the other side is gone. `ready` is called once more after that: elements sent before stay readable.
+pub(crate) fn block_until(
+    count: usize,
+    timeout: Option<Duration>,
+    mut ready: impl FnMut() -> Result<usize, StepError>,
+    mut wait: impl FnMut(Duration) -> Result<bool, StepError>,
+) -> Result<usize, StepError> {
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let (mut is_over, mut is_late) = (false, false);
+    loop {
+        let there = ready()?;
+        if there >= count {
+            return Ok(there);
+        }
+        if is_over {
+            return Err(StepError::PeerGone);
+        }
+        if is_late {
+            return Err(StepError::TimedOut);
+        }
+        let left = deadline.map_or(CHECK_EVERY, |deadline| deadline.saturating_duration_since(Instant::now()));
+        // A timeout of zero still takes the signals that have come.
+        is_late = left.is_zero();
+        is_over = wait(left.min(CHECK_EVERY))?;
+    }
+}
