@@ -1,5 +1,5 @@
-//! Gets a channel from `channel_server` and sends random numbers, in batches; the server answers with the sum of each batch,
-//! or of several.
+//! Receives a channel from `channel_server` and sends random numbers in batches. The server answers with the sum of one or
+//! more batches.
 
 use shm2_channel::Offer;
 use std::io::{BufRead, BufReader};
@@ -30,14 +30,14 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     for _ in 0..BATCHES {
         channel.block_until_writable(BATCH, Some(LONG))?;
         let status = channel.send_foreach(BATCH, |_| {
-            // A linear congruential generator: whole numbers, so that sums are exact.
+            // A linear congruential generator. Whole numbers keep the sums exact.
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let value = f64::from(random >> 16);
             sum += value;
             value
         })?;
         sent += BATCH;
-        println!("sent {BATCH} values; room for {} more", status.remaining);
+        println!("sent {BATCH} values; {} slots are free", status.remaining);
     }
     let (mut count, mut answered) = (0, 0.0);
     let mut lines = BufReader::new(stream).lines();
@@ -47,6 +47,6 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         count += values.parse::<usize>()?;
         answered += part.parse::<f64>()?;
     }
-    println!("sum {sum}, the server says {answered}");
+    println!("sum {sum}, the sum of the server {answered}");
     if sum == answered { Ok(()) } else { Err("the sums differ".into()) }
 }

@@ -1,5 +1,5 @@
-//! Makes a channel for each client that connects to a Unix socket, and tells it the sum of what it sends. All channels are
-//! served by one loop of mio. Beside it run `cargo run -p shm2 --example channel_client`, as often as you like.
+//! Creates a channel for each client that connects to a Unix socket, and answers with the sum of the received values. One
+//! mio loop serves all channels. Start any number of clients: `cargo run -p shm2-channel --example channel_client`.
 
 use mio::net::{UnixListener, UnixStream};
 use mio::unix::SourceFd;
@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 
-/// Elements of each channel.
+/// Capacity of each channel in elements.
 const CAPACITY: usize = 500_000;
 const LISTENER: Token = Token(0);
 
@@ -35,7 +35,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     if std::os::unix::net::UnixStream::connect(&path).is_ok() {
         return Err(format!("another server listens at {path}: give another path").into());
     }
-    // Of a server that was killed; there may be none.
+    // A killed server leaves its socket; there may be none.
     let _ = std::fs::remove_file(&path);
     let mut listener = UnixListener::bind(&path)?;
     let mut poll = Poll::new()?;
@@ -50,15 +50,15 @@ fn run() -> Result<(), Box<dyn Error>> {
             if event.token() == LISTENER {
                 while let Some(stream) = accept(&listener)? {
                     let token = tokens.next().unwrap_or(LISTENER);
-                    match welcome(stream, &poll, token) {
+                    match add_client(stream, &poll, token) {
                         Ok(client) => drop(clients.insert(token, client)),
-                        // Gone before it was served, for one.
+                        // For example, the client closed its socket already.
                         Err(error) => println!("client {}: {error}", token.0),
                     }
                 }
             } else if let Some(Err(error)) = clients.get_mut(&event.token()).map(serve) {
                 println!("client {}: {error}", event.token().0);
-                // Its descriptors are closed, and with that the loop is rid of them.
+                // Closing its descriptors also removes them from the loop.
                 clients.remove(&event.token());
             }
         }
@@ -73,8 +73,8 @@ fn accept(listener: &UnixListener) -> io::Result<Option<UnixStream>> {
     }
 }
 
-/// Makes a channel and hands its other side over.
-fn welcome(stream: UnixStream, poll: &Poll, token: Token) -> Result<Client, Box<dyn Error>> {
+/// Creates a channel and sends its other side to the client.
+fn add_client(stream: UnixStream, poll: &Poll, token: Token) -> Result<Client, Box<dyn Error>> {
     let (channel, offer) = Receiver::offer(CAPACITY)?;
     offer.send(&stream)?;
     let descriptor = channel.signals().wait_on().as_raw_fd();
@@ -82,10 +82,10 @@ fn welcome(stream: UnixStream, poll: &Poll, token: Token) -> Result<Client, Box<
     Ok(Client { stream, channel })
 }
 
-/// Takes all that is there, and tells the client its sum. (A client that never stops sending keeps the loop to itself: a
-/// server for such clients takes a part, and looks at the others in between.)
+/// Takes all values and sends the client their sum. A client that never stops sending occupies this loop; a server for such
+/// clients takes a bounded number and then serves the others.
 fn serve(client: &mut Client) -> Result<(), StepError> {
-    // What a client sent before it went is still to be had, so its end is told afterwards.
+    // Values sent before the client's end can still be received, so the end is returned afterwards.
     let end = client.channel.wait_clear();
     let (mut sum, mut count) = (0.0, 0);
     while client.channel.wait_status()?.1 > 0 {

@@ -1,5 +1,5 @@
-//! Many channels in one tokio runtime: a hundred senders and receivers, two tasks for each channel, on two threads.
-//! `cargo run -p shm2 --features tokio --example channels_tokio`
+//! A hundred channels in one tokio runtime with two threads; each channel has a task for its sender and one for its
+//! receiver. `cargo run -p shm2-channel --features tokio --example channels_tokio`
 
 use shm2_channel::{Receiver, StepError, tokio as channel};
 
@@ -12,7 +12,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut sums = Vec::new();
     for number in 0..CHANNELS {
         let (receiver, offer) = Receiver::<u64>::offer(CAPACITY)?;
-        // As another process would, that got the offer by a socket.
+        // Another process would receive the offer by a socket.
         let sender = channel::Sender::new(offer.into_sender::<u64>()?)?;
         tokio::spawn(send(sender, number));
         sums.push(tokio::spawn(sum(channel::Receiver::new(receiver)?)));
@@ -33,7 +33,7 @@ async fn send(mut sender: channel::Sender<u64>, number: u64) -> Result<(), StepE
     Ok(())
 }
 
-/// Until the sender is gone.
+/// Adds up the values until the sender is gone.
 async fn sum(mut receiver: channel::Receiver<u64>) -> Result<u64, StepError> {
     let mut sum = 0;
     loop {

@@ -1,11 +1,11 @@
-//! Sends each line of its input to `duplex_server` and prints what comes back.
+//! Sends each line of its standard input to `duplex_server` and prints the answer.
 
 use shm2_channel::duplex::{Interface, Options};
 use std::io::BufRead;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// As the server's.
+/// Bytes of each ring; must equal the server's.
 const CAPACITY: usize = 64 * 1024;
 
 fn main() -> ExitCode {

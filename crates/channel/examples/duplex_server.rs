@@ -1,15 +1,15 @@
-//! Serves any number of clients on one thread: what each sends comes back in capital letters. Beside it run
-//! `cargo run -p shm2 --example duplex_client`, as often as you like.
+//! Serves up to 100 clients on one thread: each message is returned in capital letters. Start any number of clients:
+//! `cargo run -p shm2-channel --example duplex_client`.
 
 use shm2_channel::duplex::{ClientId, Event, Listener, Options, Server};
 use std::collections::{HashMap, VecDeque};
 use std::process::ExitCode;
 
-/// Bytes of each ring; also the longest message.
-pub const CAPACITY: usize = 64 * 1024;
-/// Answers kept for a client that does not take them; then nothing more is read from it.
+/// Bytes of each ring. The longest message has 4 bytes less.
+const CAPACITY: usize = 64 * 1024;
+/// Largest number of answers kept for a client; the server then stops reading its messages.
 const MOST_ANSWERS: usize = 100;
-/// Messages taken from a client before the others have their turn.
+/// Largest number of messages taken from a client in one turn.
 const TURN: usize = 100;
 
 fn main() -> ExitCode {
@@ -31,8 +31,8 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         for event in server.wait(None)? {
             let (id, is_gone) = match event {
                 Event::Connected(id) => {
-                    let who = server.client(id).and_then(|client| client.credentials().ok());
-                    println!("{id:?} came: {who:?}");
+                    let credentials = server.client(id).and_then(|client| client.credentials().ok());
+                    println!("{id:?} connected: {credentials:?}");
                     (id, false)
                 }
                 Event::Ready(id) => (id, false),
@@ -54,7 +54,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-/// Reads while there are messages and room for their answers.
+/// Reads messages until none is left, or the largest number of answers is kept.
 fn serve(
     server: &mut Server<u8>,
     id: ClientId,
@@ -75,7 +75,7 @@ fn serve(
         message.make_ascii_uppercase();
         answers.push_back(message.clone());
     }
-    // Not all was taken, so no signal will come for it.
+    // Messages may be left, for which no signal will come.
     server.schedule(id);
     Ok(())
 }

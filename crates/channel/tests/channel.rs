@@ -1,4 +1,4 @@
-//! Channels between threads and processes: seals, sizes, signals, and a peer that dies.
+//! Channels between threads and processes: seals, sizes, signals, and the peer's death.
 
 #![cfg(target_os = "linux")]
 
@@ -30,7 +30,7 @@ fn signals() -> Signals {
 }
 
 #[test]
-fn elements_pass_with_a_signal_only_for_who_waits() {
+fn elements_pass_with_signals_only_for_a_waiting_side() {
     let (mut sender, mut receiver) = pair::<u64>(1024);
     let checksum = std::thread::scope(|scope| {
         let receiving = scope.spawn(|| {
@@ -58,7 +58,7 @@ fn elements_pass_with_a_signal_only_for_who_waits() {
 }
 
 #[test]
-fn memory_that_is_not_what_it_should_be_is_refused_before_it_is_mapped() {
+fn unsealed_or_small_memory_is_refused_before_it_is_mapped() {
     let all = SealFlags::SHRINK | SealFlags::GROW;
     for (seals, missing) in
         [(SealFlags::empty(), "SHRINK, GROW"), (SealFlags::GROW, "SHRINK"), (SealFlags::SHRINK, "GROW")]
@@ -76,20 +76,20 @@ fn memory_that_is_not_what_it_should_be_is_refused_before_it_is_mapped() {
             Err(ChannelError::Capacity { .. })
         ));
     }
-    // A file that is no memory has no seals.
+    // A file has no seals.
     let file: OwnedFd = std::fs::File::open("/proc/self/exe").unwrap().into();
     assert!(Receiver::<u8>::open(100, file, signals()).is_err());
 }
 
 #[test]
-fn the_peer_cannot_make_the_memory_smaller() {
+fn the_peer_cannot_shrink_the_memory() {
     let (sender, _receiver) = pair::<u8>(100);
     assert_eq!(ftruncate(sender.memory(), 0), Err(rustix::io::Errno::PERM));
     assert_eq!(fcntl_add_seals(sender.memory(), SealFlags::FUTURE_WRITE), Err(rustix::io::Errno::PERM));
 }
 
 #[test]
-fn waiting_ends_in_time_and_at_the_peers_death() {
+fn a_wait_ends_at_its_timeout_and_at_the_peers_death() {
     let (mut sender, mut receiver) = pair::<u32>(4);
     let begun = Instant::now();
     let timeout = Some(Duration::from_millis(50));
@@ -104,7 +104,7 @@ fn waiting_ends_in_time_and_at_the_peers_death() {
     let mut receiver = Receiver::<u32>::open(4, memory, Signals::socket(theirs.into())).unwrap();
     sender.send_all(&[7, 8]).unwrap();
     drop(sender);
-    // What was sent is still to be had; then the end is told at once.
+    // The elements sent before can be received; then the end is reported at once.
     let mut values = [0; 2];
     assert_eq!(receiver.block_until_readable(2, LONG).unwrap(), 2);
     receiver.recv_all(&mut values).unwrap();
@@ -118,7 +118,7 @@ fn waiting_ends_in_time_and_at_the_peers_death() {
 fn a_killed_process_is_noticed_soon() {
     for by_socket in [true, false] {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        // The child has the other end of the socket as its standard input, and nothing else.
+        // Only the child has the other end of the socket, as its standard input.
         let mut child = {
             let mut sleep = std::process::Command::new("sleep");
             sleep.arg("60").stdin(OwnedFd::from(theirs)).spawn().unwrap()
@@ -142,7 +142,7 @@ fn a_killed_process_is_noticed_soon() {
 }
 
 #[test]
-fn pipes_serve_as_well_and_a_flood_of_signals_stops_nobody() {
+fn pipes_carry_signals_and_a_full_pipe_blocks_no_side() {
     let pipe =
         || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK | rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     let ((a_read, a_write), (b_read, b_write)) = (pipe(), pipe());
@@ -150,7 +150,7 @@ fn pipes_serve_as_well_and_a_flood_of_signals_stops_nobody() {
     let memory = sender.memory().try_clone_to_owned().unwrap();
     let mut receiver = Receiver::<u8>::open(8, memory, Signals::pipes(b_read, a_write)).unwrap();
     for round in 0..100_000u32 {
-        // The sender signals each time and nobody clears: the pipe fills, and nothing waits.
+        // The sender signals each time and the receiver takes no signal: the pipe fills, and no call blocks.
         assert!(receiver.recv_all(&mut [0]).unwrap().is_none());
         assert!(sender.send_all(&[round as u8]).unwrap().unwrap().signal);
         receiver.recv_all(&mut [0]).unwrap().unwrap();
@@ -165,7 +165,7 @@ fn pipes_serve_as_well_and_a_flood_of_signals_stops_nobody() {
 }
 
 #[test]
-fn what_was_written_once_cannot_be_changed_and_is_checked_before_it_is_mapped() {
+fn a_blob_cannot_be_changed_and_is_checked_before_it_is_mapped() {
     let memory = write_once("shm2-test", 100_000, |bytes| bytes.fill(7)).unwrap();
     assert_eq!(rustix::io::write(&memory, b"x"), Err(rustix::io::Errno::PERM));
     assert_eq!(ftruncate(&memory, 5), Err(rustix::io::Errno::PERM));
@@ -182,7 +182,7 @@ fn what_was_written_once_cannot_be_changed_and_is_checked_before_it_is_mapped() 
 #[test]
 fn a_blob_of_a_gigabyte_passes_without_a_copy() {
     let bytes = 1 << 30;
-    // Sparse: only the pages that are touched exist.
+    // Sparse: only touched pages are allocated.
     let memory = write_once("shm2-test", bytes, |all| {
         for (number, page) in all.chunks_mut(1 << 20).enumerate() {
             page[0] = number as u8;
@@ -196,7 +196,7 @@ fn a_blob_of_a_gigabyte_passes_without_a_copy() {
 }
 
 #[test]
-fn huge_pages_serve_or_are_refused_in_words() {
+fn huge_pages_work_or_fail_with_an_error_text() {
     match Sender::<u8>::with_hugetlb(1000, HugePages::Mib2, signals()) {
         Ok(mut sender) => {
             let memory = sender.memory().try_clone_to_owned().unwrap();
@@ -208,7 +208,7 @@ fn huge_pages_serve_or_are_refused_in_words() {
             let mut bytes = [0; 4];
             receiver.recv_all(&mut bytes).unwrap().unwrap();
             assert_eq!(&bytes, b"huge");
-            println!("huge pages are there");
+            println!("huge pages are available");
         }
         Err(error) => {
             println!("{error}");
@@ -240,7 +240,7 @@ fn an_offer_goes_by_any_unix_socket() {
 }
 
 #[test]
-fn an_offer_that_lies_is_refused_in_words() {
+fn an_invalid_offer_is_refused_with_an_error_text() {
     let parts = || Receiver::<u64>::offer(10).unwrap().1.into_parts();
     let reads = |change: &dyn Fn(&mut [u8; 40], &mut Vec<OwnedFd>)| {
         let (mut bytes, fds) = parts();
@@ -264,7 +264,7 @@ fn an_offer_that_lies_is_refused_in_words() {
     let unsealed = |_: &mut [u8; 40], fds: &mut Vec<OwnedFd>| fds[0] = memory(4096, SealFlags::empty());
     assert!(text(&unsealed).contains("SHRINK, GROW"), "{}", text(&unsealed));
     assert!(Offer::from_parts(&[], Vec::new()).is_err());
-    // What should be a socket that keeps messages apart is something else.
+    // The descriptor for signals is not a SOCK_SEQPACKET socket.
     let datagrams: OwnedFd = std::os::unix::net::UnixDatagram::pair().unwrap().0.into();
     let file: OwnedFd = std::fs::File::open("/proc/self/exe").unwrap().into();
     for other in [datagrams, file] {
@@ -275,7 +275,7 @@ fn an_offer_that_lies_is_refused_in_words() {
 }
 
 #[test]
-fn a_loop_that_is_told_of_changes_only_hears_of_the_end() {
+fn an_edge_triggered_loop_is_notified_of_the_end() {
     use rustix::event::epoll::{CreateFlags, EventData, EventFlags, add, create, wait};
     use rustix::event::{PollFd, PollFlags, poll};
     let (mut receiver, offer) = Receiver::<u8>::offer(8).unwrap();
@@ -284,11 +284,11 @@ fn a_loop_that_is_told_of_changes_only_hears_of_the_end() {
     add(&epoll, receiver.signals().wait_on(), EventData::new_u64(0), EventFlags::IN | EventFlags::ET).unwrap();
     sender.send_all(&[5]).unwrap().unwrap();
     drop(sender);
-    // A process that another test is starting may have a copy of the sender's end for a moment.
+    // A child process that another test starts may have a copy of the sender's end until its exec.
     let mut end = [PollFd::from_borrowed_fd(receiver.signals().wait_on(), PollFlags::empty())];
     poll(&mut end, None).unwrap();
     assert!(end[0].revents().contains(PollFlags::HUP));
-    // A signal and the end came as one event.
+    // The signal and the end came as one event.
     let mut events = Vec::with_capacity(4);
     wait(&epoll, rustix::buffer::spare_capacity(&mut events), None).unwrap();
     assert!(matches!(receiver.wait_clear(), Err(StepError::PeerGone)));

@@ -1,10 +1,10 @@
-//! Clients that lie, are silent, or pass what cannot be closed.
+//! Clients that send an invalid handshake, send nothing, or pass descriptors that block in `close`.
 
 #![cfg(target_os = "linux")]
 
 mod common;
 
-use common::{CAPACITY, LONG, listener};
+use common::{CAPACITY, LONG, SocketPath};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketType, connect, sendmsg,
@@ -12,16 +12,15 @@ use rustix::net::{
 };
 use shm2_channel::StepError;
 use shm2_channel::duplex::{Interface, Options};
-use shm2_testing::TempPath;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// A client that says what it likes.
-fn liar(place: &TempPath, hello: &[u8], fds: &[&OwnedFd]) -> OwnedFd {
+/// A client that sends `hello` and `fds`, valid or not.
+fn hostile_client(path: &SocketPath, hello: &[u8], fds: &[&OwnedFd]) -> OwnedFd {
     let client = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
-    connect(&client, &SocketAddrUnix::new(&**place).unwrap()).unwrap();
+    connect(&client, &SocketAddrUnix::new(&*path.0).unwrap()).unwrap();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     let fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
@@ -45,16 +44,16 @@ fn hello(version: u32, element: u32, capacity: u64) -> Vec<u8> {
 }
 
 #[test]
-fn lies_and_silence_in_the_handshake_keep_nobody_waiting() {
-    let place = TempPath::new("duplex");
-    let mut listener = listener::<u64>(&place);
+fn invalid_and_silent_clients_do_not_delay_a_valid_one() {
+    let path = SocketPath::new();
+    let mut listener = path.listener::<u64>();
     let size = SealFlags::SHRINK | SealFlags::GROW;
     let (good, small, open) = (memory(1 << 16, size), memory(4096, size), memory(1 << 16, SealFlags::empty()));
     let damaged = memory(1 << 16, size);
     rustix::io::pwrite(&damaged, &[0xff; 8], 0).unwrap();
     let file: OwnedFd = std::fs::File::open("/proc/self/exe").unwrap().into();
     let fine = hello(1, 8, CAPACITY as u64);
-    let mut liars = Vec::new();
+    let mut clients = Vec::new();
     for (bytes, fds) in [
         (&fine[..], &[][..]),
         (&fine[..], &[&small][..]),
@@ -69,19 +68,19 @@ fn lies_and_silence_in_the_handshake_keep_nobody_waiting() {
         (&hello(2, 8, 64)[..], &[&good][..]),
         (&hello(1, 8, u64::MAX)[..], &[&good][..]),
     ] {
-        liars.push(liar(&place, bytes, fds));
+        clients.push(hostile_client(&path, bytes, fds));
     }
-    // Others say nothing at all.
+    // Further clients send nothing.
     for _ in 0..100 {
         let silent = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
-        connect(&silent, &SocketAddrUnix::new(&*place).unwrap()).unwrap();
-        liars.push(silent);
+        connect(&silent, &SocketAddrUnix::new(&*path.0).unwrap()).unwrap();
+        clients.push(silent);
         let none = listener.try_accept().unwrap();
-        assert!(none.is_none(), "a liar was accepted");
+        assert!(none.is_none(), "an invalid client was accepted");
     }
     let begun = Instant::now();
     let client = std::thread::spawn({
-        let path = place.to_path_buf();
+        let path = path.0.to_path_buf();
         move || Interface::<u64>::connect(&path, Options::new(CAPACITY)).unwrap()
     });
     let mut server = listener.accept(LONG).unwrap().unwrap();
@@ -91,8 +90,8 @@ fn lies_and_silence_in_the_handshake_keep_nobody_waiting() {
     assert_eq!((server.wait(1, LONG).unwrap(), server.recv().unwrap()), (1, Some(5)));
 }
 
-/// A full TCP connection that is closed only when its bytes are through, which they never are: closing the last
-/// descriptor of it waits. Returns the end to be passed, and the one that keeps it so.
+/// A full TCP connection with a linger timeout: `close` of its last descriptor blocks until the other end reads, which it
+/// never does. Returns the end to be passed, and the other end, which must be kept.
 fn lingering() -> (OwnedFd, std::net::TcpStream) {
     use rustix::net::sockopt::set_socket_linger;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -106,19 +105,19 @@ fn lingering() -> (OwnedFd, std::net::TcpStream) {
 }
 
 #[test]
-fn descriptors_whose_closing_waits_keep_nobody() {
-    let place = TempPath::new("duplex");
-    let mut listener = listener::<u64>(&place);
+fn descriptors_that_block_in_close_do_not_block_the_receiver() {
+    let path = SocketPath::new();
+    let mut listener = path.listener::<u64>();
     let mut others = Vec::new();
-    // In the handshake, in place of memory.
+    // In the handshake, instead of memory.
     let (fd, other) = lingering();
     others.push(other);
-    let _client = liar(&place, &[0; 64], &[&fd]);
+    let _client = hostile_client(&path, &[0; 64], &[&fd]);
     drop(fd);
     let begun = Instant::now();
     assert!(listener.accept(Some(Duration::from_millis(100))).unwrap().is_none());
     assert!(begun.elapsed() < LONG.unwrap() / 4, "{:?}", begun.elapsed());
-    // As a signal of a channel.
+    // With a signal of a channel.
     let (mut receiver, offer) = shm2_channel::Receiver::<u8>::offer(8).unwrap();
     let (_, [_memory, socket]) = offer.into_parts();
     let (fd, other) = lingering();
@@ -128,7 +127,7 @@ fn descriptors_whose_closing_waits_keep_nobody() {
     let rights = [fd.as_fd()];
     assert!(ancillary.push(SendAncillaryMessage::ScmRights(&rights)));
     let sent = sendmsg(&socket, &[IoSlice::new(&[1])], &mut ancillary, SendFlags::empty());
-    println!("a kernel that knows SO_PASSRIGHTS refuses it: {sent:?}");
+    println!("result of passing it (a kernel with SO_PASSRIGHTS refuses): {sent:?}");
     drop(fd);
     let begun = Instant::now();
     assert!(matches!(receiver.block_until_readable(1, Some(Duration::from_millis(100))), Err(StepError::TimedOut)));

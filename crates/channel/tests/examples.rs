@@ -1,4 +1,4 @@
-//! The example programs, as a reader would run them.
+//! The example programs, run as processes.
 
 #![cfg(target_os = "linux")]
 
@@ -11,7 +11,7 @@ fn example(name: &str) -> Command {
     Command::new(this.parent().unwrap().parent().unwrap().join("examples").join(name))
 }
 
-/// A server that has reported that it listens.
+/// A server process that listens. Killed when dropped.
 struct Server {
     _child: ChildGuard,
     socket: TempPath,
@@ -25,26 +25,26 @@ impl Server {
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
         assert!(line.starts_with("listening at"), "{line}");
-        // A full pipe would stop it.
+        // Drains the further output, so that the server never blocks on a full pipe.
         std::thread::spawn(move || output.lines().for_each(drop));
         Self { _child: child, socket }
     }
 }
 
 #[test]
-fn a_channel_for_each_client() {
+fn channel_server_serves_several_clients() {
     let server = Server::start("channel_server");
     let clients: Vec<_> =
         (0..3).map(|_| example("channel_client").arg(&server.socket).stdout(Stdio::piped()).spawn().unwrap()).collect();
     for client in clients {
         let output = client.wait_with_output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success() && text.contains("the server says"), "{text}");
+        assert!(output.status.success() && text.contains("the sum of the server"), "{text}");
     }
 }
 
 #[test]
-fn messages_from_several_clients() {
+fn duplex_server_answers_several_clients() {
     let server = Server::start("duplex_server");
     let mut clients: Vec<_> = (0..3)
         .map(|_| {
@@ -63,7 +63,7 @@ fn messages_from_several_clients() {
 
 #[test]
 #[cfg(feature = "tokio")]
-fn a_hundred_channels_in_one_runtime() {
+fn channels_tokio_runs_a_hundred_channels() {
     let output = example("channels_tokio").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && text.starts_with("100 channels, 10000 values each: sum"), "{text}");

@@ -25,7 +25,8 @@ pub fn check(sources: &[PathBuf]) -> Outcome {
     let mut findings = Vec::new();
     for (root, files) in &crates {
         let graph = Graph::read(root, files)?;
-        findings.extend(graph.circles().into_iter().filter(|circle| !is_natural(circle)).map(|circle| circle.join(" ")));
+        findings
+            .extend(graph.circles().into_iter().filter(|circle| !is_natural(circle)).map(|circle| circle.join(" ")));
     }
     report("files that import each other", &findings)
 }

@@ -65,7 +65,8 @@ fn shell() -> Outcome {
     let mut files = Vec::new();
     for file in tracked(".")? {
         let is_named = file.extension().is_some_and(|extension| extension == "sh");
-        let is_shell = |text: String| text.lines().next().is_some_and(|line| line.starts_with("#!") && line.contains("sh"));
+        let is_shell =
+            |text: String| text.lines().next().is_some_and(|line| line.starts_with("#!") && line.contains("sh"));
         if is_named || (file.extension().is_none() && read(&file).is_ok_and(is_shell)) {
             files.push(file);
         }
