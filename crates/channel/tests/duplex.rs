@@ -86,7 +86,7 @@ fn echo_server(server: &mut Server<Packet>, mut until: impl FnMut(&Event) -> boo
 #[test]
 fn client_process() {
     if let Ok(path) = std::env::var("SHM2_TEST_CLIENT") {
-        let _ = echo_client(&path.into(), 9, u64::MAX);
+        let _ = echo_client(path.as_ref(), 9, u64::MAX);
     }
 }
 

@@ -1,16 +1,14 @@
 //! The memory of an ivshmem device in a Linux guest.
 //!
-//! A device is found in `/sys/bus/pci/devices` by its vendor and device number; its memory is BAR 2, the file
-//! `resource2`, or `resource2_wc`, which is mapped write-combining. The module kvmfr gives it as `/dev/kvmfrN`, UIO as the
-//! largest map of `/dev/uioN`. A regular file is taken as it is. Facts: docs/specs/ivshmem-spec.rst of QEMU,
+//! A device is found in `/sys/bus/pci/devices` by its vendor and device number. Its memory is BAR 2: the file `resource2`, or
+//! `resource2_wc`, which is mapped write-combining. The kernel module kvmfr provides it as `/dev/kvmfrN`, UIO as the largest
+//! map of `/dev/uioN`. A regular file is used as a whole. Sources: docs/specs/ivshmem-spec.rst of QEMU,
 //! Documentation/ABI/testing/sysfs-bus-pci of Linux.
 
-use super::kvmfr;
-use crate::backend::Identity;
+use super::{DeviceAccess, kvmfr};
 use crate::backend::linux::existing_file::read_header;
-use crate::backend::linux::mapping::Mapping;
-use crate::error::CreateError;
-use crate::error::DeviceError;
+use crate::backend::{Identity, Mapping};
+use crate::error::{CreateError, DeviceError};
 use crate::name::ivshmem::{Cache, Device};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
@@ -26,19 +24,27 @@ const IVSHMEM: (&str, &str) = ("0x1af4", "0x1110");
 
 /// A device's memory, open.
 #[derive(Debug, Clone)]
-pub(crate) struct DeviceMemory {
+pub(super) struct DeviceMemory {
     fd: Arc<OwnedFd>,
     name: String,
     bytes: u64,
-    /// For UIO, which maps a whole map only: the map's number.
+    /// Number of the map, for UIO, which maps a map only as a whole.
     uio: Option<u64>,
     writable: bool,
     /// A regular file in place of a device.
     is_file: bool,
 }
 
-impl DeviceMemory {
-    pub(crate) fn open(device: &Device, cache: Cache, writable: bool) -> Result<Self, DeviceError> {
+impl DeviceAccess for DeviceMemory {
+    fn list() -> Result<Vec<(Device, u64)>, DeviceError> {
+        let named = |found: PciDevice| {
+            let address = found.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            (Device::Address(address), found.bytes)
+        };
+        Ok(all().into_iter().map(named).collect())
+    }
+
+    fn open(device: &Device, cache: Cache, writable: bool) -> Result<Self, DeviceError> {
         match device {
             Device::File(path) if path.is_dir() => open_folder(path, cache, writable),
             Device::File(path) if cache != Cache::Best => {
@@ -51,25 +57,23 @@ impl DeviceMemory {
         }
     }
 
-    pub(crate) fn bytes(&self) -> u64 {
+    fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    pub(crate) fn identity(&self) -> Identity {
+    fn identity(&self) -> Identity {
         Identity::of_device(&self.name)
     }
 
-    /// As far as the system tells. QEMU's `readonly=on` drops what is written without a word.
-    pub(crate) fn is_writable(&self) -> bool {
+    fn is_writable(&self) -> bool {
         self.writable
     }
 
-    /// A device is there for regions, whatever stood in it; a file may be anything.
-    pub(crate) fn check_adoptable(&self, path: &Path) -> Result<(), CreateError> {
+    fn check_adoptable(&self, path: &Path) -> Result<(), CreateError> {
         if self.is_file { read_header(&self.fd, path)?.check_inheritable(self.bytes, path) } else { Ok(()) }
     }
 
-    pub(crate) fn map(&self, offset: u64, bytes: usize, writable: bool) -> io::Result<Mapping> {
+    fn map(&self, offset: u64, bytes: usize, writable: bool) -> io::Result<Mapping> {
         if offset.checked_add(bytes as u64).is_none_or(|end| end > self.bytes) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -80,27 +84,18 @@ impl DeviceMemory {
     }
 }
 
-/// An ivshmem device: its folder and the size of its memory.
-struct Found {
+/// An ivshmem device: its folder in sysfs and the size of its memory.
+struct PciDevice {
     folder: PathBuf,
     bytes: u64,
 }
 
-/// Addresses and bytes of all devices.
-pub(crate) fn devices() -> Result<Vec<(Device, u64)>, DeviceError> {
-    let named = |found: Found| {
-        let address = found.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        (Device::Address(address), found.bytes)
-    };
-    Ok(all().into_iter().map(named).collect())
-}
-
-/// All devices in order of their address.
-fn all() -> Vec<Found> {
+/// All devices, in the order of their addresses.
+fn all() -> Vec<PciDevice> {
     let folders = fs::read_dir(DEVICES).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut all: Vec<_> = folders
         .filter(|folder| is_ivshmem(folder))
-        .map(|folder| Found { bytes: fs::metadata(folder.join("resource2")).map_or(0, |m| m.len()), folder })
+        .map(|folder| PciDevice { bytes: fs::metadata(folder.join("resource2")).map_or(0, |m| m.len()), folder })
         .collect();
     all.sort_by(|a, b| a.folder.cmp(&b.folder));
     all
@@ -114,7 +109,8 @@ fn is_ivshmem(folder: &Path) -> bool {
 fn choose(device: &Device) -> Result<PathBuf, DeviceError> {
     let all = all();
     let found = || {
-        let one = |f: &Found| format!("{} ({} MiB)", f.folder.file_name().unwrap_or_default().display(), f.bytes >> 20);
+        let one =
+            |f: &PciDevice| format!("{} ({} MiB)", f.folder.file_name().unwrap_or_default().display(), f.bytes >> 20);
         let list: Vec<_> = all.iter().map(one).collect();
         if list.is_empty() { "none".to_owned() } else { list.join(", ") }
     };
@@ -147,7 +143,7 @@ fn open_file(path: &Path, writable: bool) -> Result<DeviceMemory, DeviceError> {
     Ok(DeviceMemory { is_file, ..memory(fd, path, bytes, writable) })
 }
 
-/// A folder of sysfs.
+/// Opens the memory of the device with this folder in sysfs.
 fn open_folder(folder: &Path, cache: Cache, writable: bool) -> Result<DeviceMemory, DeviceError> {
     if !folder.starts_with(DEVICES) && !is_ivshmem(folder) {
         return Err(not_a_device(folder, "a directory of no ivshmem device"));
@@ -173,8 +169,8 @@ fn open_folder(folder: &Path, cache: Cache, writable: bool) -> Result<DeviceMemo
     Ok(memory(fd, folder, bytes, writable))
 }
 
-/// Without a driver nobody has switched the device's memory on; until then reads may give zeros. A program without the
-/// right to do it must trust that somebody did (a rule of udev, say).
+/// Switches the device's memory on. Without a driver it may be off, and reads return zeros. A process without the right to
+/// do so relies on the system, for example on a rule of udev.
 fn enable(folder: &Path) {
     let is_on = fs::read_to_string(folder.join("enable")).is_ok_and(|text| text.trim() != "0");
     if !is_on {
@@ -182,7 +178,7 @@ fn enable(folder: &Path) {
     }
 }
 
-/// The shared memory is the largest map. A map is chosen by its number of pages as offset.
+/// Opens a UIO device. Its largest map is the shared memory. An offset of n pages means map n.
 fn open_uio(path: &Path, number: &str, writable: bool) -> Result<DeviceMemory, DeviceError> {
     let maps = PathBuf::from(format!("/sys/class/uio/uio{number}/maps"));
     let size = |map: &Path| {

@@ -1,5 +1,13 @@
-//! Regions in memory that another kernel may share: a virtual machine's ivshmem device, or any file that is to be used
-//! in the same way. No lock and no wake-up crosses kernels: whoever lives beats its heart, whoever waits looks.
+//! Regions in memory that another kernel may share: a virtual machine's ivshmem device, or a file that is used in the same
+//! way.
+//!
+//! No lock and no wake-up crosses kernels. Each peer shows by its heartbeat that it is alive, and waiting is polling.
+//!
+//! | module | contents |
+//! |---|---|
+//! | this one | the two region traits over a device's memory, and the list of devices |
+//! | `linux`, `kvmfr` | the memory on Linux: sysfs, UIO, kvmfr, a plain file |
+//! | `windows` | the memory on Windows: the driver of virtio-win |
 
 #[cfg(target_os = "linux")]
 mod kvmfr;
@@ -9,49 +17,71 @@ mod linux;
 mod windows;
 
 #[cfg(target_os = "linux")]
-use linux::{DeviceMemory, devices};
+use linux::DeviceMemory;
 #[cfg(windows)]
 pub(super) use windows::DeviceMemory;
-#[cfg(windows)]
-use windows::devices;
 
 use super::poll::Poll;
 use super::{ConsumerRegion, Event, Identity, Mapping, ProcessEvent, ProducerRegion, Wake, Watch};
-use crate::error::DeviceError;
-use crate::error::{AttachError, CreateError};
+use crate::error::{AttachError, CreateError, DeviceError};
 use crate::layout;
 use crate::mapped::Memory;
 use crate::name::ivshmem::{Cache, Device};
 use crate::protocol;
 use crate::sync::{AtomicU32, Ordering};
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Bytes that are copied to see how fast that goes.
-const MEASURED: usize = 256 * 1024;
-
-/// A device that is here.
+/// A device that is present.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Found {
-    /// What names it: a PCI address on Linux, an instance id on Windows.
+    /// Its name: a PCI address on Linux, an instance id on Windows.
     pub device: Device,
-    /// Bytes of its memory; 0 when it does not tell.
+    /// Bytes of its memory; 0 if unknown.
     pub bytes: u64,
 }
 
 /// All devices, in the order of [`Device::Index`].
 ///
 /// # Errors
-/// When the system does not say.
+/// If the system cannot list its devices.
 pub fn all() -> Result<Vec<Found>, DeviceError> {
-    Ok(devices()?.into_iter().map(|(device, bytes)| Found { device, bytes }).collect())
+    Ok(DeviceMemory::list()?.into_iter().map(|(device, bytes)| Found { device, bytes }).collect())
 }
 
-/// A device's memory that this process produces into.
+/// The memory of a device, open in this process. Implemented once for each operating system, by `DeviceMemory`.
+pub(super) trait DeviceAccess: Sized + Clone + fmt::Debug {
+    /// Names and bytes of all devices, in the order of [`Device::Index`]. 0 bytes stand for an unknown size.
+    fn list() -> Result<Vec<(Device, u64)>, DeviceError>;
+
+    /// Opens the one device that `device` means.
+    fn open(device: &Device, cache: Cache, writable: bool) -> Result<Self, DeviceError>;
+
+    /// Bytes of the memory.
+    fn bytes(&self) -> u64;
+
+    /// The same for every process that opens this memory.
+    fn identity(&self) -> Identity;
+
+    /// Whether the system lets this process write. A device may drop what is written without an error, as QEMU's
+    /// `readonly=on` does.
+    fn is_writable(&self) -> bool;
+
+    /// An error if a producer must not overwrite what is in the memory. A device is there for regions alone; a plain file
+    /// may hold anything.
+    fn check_adoptable(&self, path: &Path) -> Result<(), CreateError>;
+
+    /// Maps a range. An error if it is not inside.
+    fn map(&self, offset: u64, bytes: usize, writable: bool) -> io::Result<Mapping>;
+}
+
+/// A device's memory that this process produces into. Without locks, the lock functions report that nothing is locked by
+/// this process and nothing can be.
 pub(crate) struct OwnedDevice {
     path: PathBuf,
     // Keeps the device open.
@@ -71,7 +101,7 @@ impl OwnedDevice {
         memory.check_adoptable(path)?;
         let map = memory.map(0, memory.bytes() as usize, true);
         let mapping = map.map_err(|source| CreateError::System { what: "map", path: path.into(), source })?;
-        let begun = begin(mapping, &release_readers)?;
+        let begun = begin(mapping, &detach_lock_readers)?;
         Ok((Self { path: path.into(), _memory: memory }, begun))
     }
 }
@@ -106,7 +136,7 @@ impl ProducerRegion for OwnedDevice {
     fn wake(&self, _word: &AtomicU32, _pages: u64) {}
 
     fn wait_for_space(&self, words: &[(&AtomicU32, u32)], timeout: Duration) {
-        // Relaxed: what follows looks at the pages again.
+        // Relaxed: the caller reads the pages again.
         let news = || words.iter().any(|(word, expected)| word.load(Ordering::Relaxed) != *expected);
         let event = Event::default();
         Poll::default().wait(&event, event.value(), Some(timeout), &news);
@@ -117,15 +147,19 @@ impl ProducerRegion for OwnedDevice {
     }
 }
 
-/// Consumers with locks read the life before this one. They read no more, but may hold frames.
-fn release_readers(memory: &Memory) {
+/// Turns the pages of consumers with locks, which read the previous generation, from reading to holding: such a consumer reads
+/// no more, but may still hold frames.
+fn detach_lock_readers(memory: &Memory) {
     let pages = (0..layout::PAGES).map(|index| &memory.page(index).claimed);
     for claimed in pages.take_while(|claimed| protocol::is_used(claimed)) {
         protocol::take_page(claimed, layout::READING, layout::HOLDING);
     }
 }
 
-/// A device's memory opened by a consumer.
+/// Bytes that are copied to measure the read speed.
+const MEASURED: usize = 256 * 1024;
+
+/// A device's memory that a consumer has opened.
 #[derive(Debug)]
 pub(crate) struct OpenDevice {
     path: PathBuf,
@@ -136,7 +170,7 @@ pub(crate) struct OpenDevice {
 impl OpenDevice {
     pub(super) fn open(path: &Path, device: &Device, cache: Cache) -> Result<Self, AttachError> {
         let failed = |problem| AttachError::Device { path: path.into(), problem };
-        // A device that can only be read serves snapshots.
+        // A device that can only be read is enough for snapshots.
         let memory = DeviceMemory::open(device, cache, true).or_else(|error| match error {
             DeviceError::Denied { .. } => DeviceMemory::open(device, cache, false),
             error => Err(error),
@@ -214,11 +248,11 @@ impl ConsumerRegion for OpenDevice {
         if copied { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
-    /// Measured by one copy, in some milliseconds at the worst.
+    /// Measures one copy, which takes some milliseconds at most.
     fn read_speed(&self) -> Option<u64> {
         let mut bytes = vec![0; MEASURED];
         let begun = Instant::now();
-        // The header and a part of the ring are always there.
+        // Every region is longer than this: it has the header and the ring.
         let _ = self.whole.copy_out(0, &mut bytes);
         let taken = begun.elapsed().as_nanos().max(1);
         std::hint::black_box(&bytes);

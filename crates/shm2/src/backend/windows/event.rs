@@ -1,4 +1,4 @@
-//! An event of this process that may be waited for together with kernel objects.
+//! An event of this process. One of its waiters can wait for kernel objects at the same time.
 
 use super::kernel_objects::{self, create_event, create_timer, set, start_timer};
 use crate::backend::{ProcessEvent, Wake};
@@ -7,13 +7,14 @@ use std::os::windows::io::OwnedHandle;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Wakes whoever waits for it: any number of threads by [`wait`](Self::wait), and one that waits for kernel objects, too.
+/// Any number of threads wait by [`wait`](ProcessEvent::wait), and one by [`wait_with`](Self::wait_with).
 #[derive(Debug, Default)]
 pub(crate) struct Event {
     word: AtomicU32,
     lock: Mutex<()>,
     changed: Condvar,
-    /// For the one that waits for kernel objects; a failure to make it leaves looking by the clock.
+    /// Event and timer for the thread that waits for kernel objects, made at its first wait. `None` if the system refuses
+    /// them: the thread then looks at intervals.
     kernel: OnceLock<Option<(OwnedHandle, OwnedHandle)>>,
 }
 
@@ -26,7 +27,7 @@ impl ProcessEvent for Event {
         self.word.fetch_add(1, Ordering::Release);
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_all();
-        // Either this sees the handle, or its maker sees the new value.
+        // Either this thread sees the handle, or the thread that made it sees the new value.
         fence(Ordering::SeqCst);
         if let Some(Some((event, _))) = self.kernel.get() {
             set(event);
@@ -49,14 +50,14 @@ impl ProcessEvent for Event {
     fn nap(&self, seen: u32, time: Duration) {
         let Some((_, timer)) = self.kernel() else { return std::thread::sleep(time) };
         start_timer(timer, time);
-        // However it ends, the caller looks.
+        // The caller looks again, however the wait ended.
         let _ = self.wait_with(seen, &[timer], Some(Duration::from_secs(1)));
     }
 }
 
 impl Event {
-    /// Sleeps until the value differs from `seen`, one of the objects is signalled, whose number is then returned, or the
-    /// time is over. For one thread at a time.
+    /// Sleeps until the value differs from `seen`, one of the objects is signalled, or the time is over. Returns the index of
+    /// the signalled object. For one thread at a time.
     pub(super) fn wait_with(
         &self,
         seen: u32,
@@ -69,7 +70,7 @@ impl Event {
             return Err(Wake::Signal);
         }
         let all: Vec<_> = others.iter().copied().chain(own).collect();
-        // Without a handle of its own it would not be heard.
+        // Without the kernel event a signal does not end the wait.
         let slice = own.is_none().then_some(Duration::from_millis(50));
         match kernel_objects::wait(&all, [timeout, slice].into_iter().flatten().min()) {
             Some(index) if index < others.len() => Ok(index),

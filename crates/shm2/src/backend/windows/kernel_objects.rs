@@ -1,7 +1,7 @@
-//! Events, mutexes, sections and clocks of the system.
+//! System calls for events, mutexes, sections, timers, clocks and random numbers.
 //!
 //! # Safety
-//! ObjectNames are zero-terminated and live through their call; handles are owned by the values that pass them; structs are
+//! Names are zero-terminated and live until their call returns; handles are owned by the values that pass them; structs are
 //! fully initialised.
 
 #![allow(unsafe_code)]
@@ -28,14 +28,14 @@ use windows_sys::Win32::System::Threading::{
 };
 
 const SYNCHRONIZE: u32 = 0x0010_0000;
-/// `MUTEX_MODIFY_STATE`, for giving a mutex up.
+/// `MUTEX_MODIFY_STATE`, for unlocking a mutex.
 const MODIFY: u32 = 1;
 /// `CREATE_WAITABLE_TIMER_HIGH_RESOLUTION`, Windows 10 1803 and later.
 const HIGH_RESOLUTION: u32 = 2;
-/// What one call can wait for.
+/// Most objects that one call can wait for.
 pub(super) const MAX_WAITED: usize = 64;
 
-/// Whether an object with this name was there already.
+/// Whether an object with this name existed already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Made {
     New,
@@ -50,17 +50,17 @@ fn owned(handle: HANDLE) -> io::Result<OwnedHandle> {
     if handle.is_null() || handle == INVALID_HANDLE_VALUE {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a fresh handle that nobody else closes.
+    // SAFETY: a new handle that no other code closes.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
 }
 
-/// Calls a function that makes or opens an object, and says which of both it did.
+/// Calls a function that makes an object or opens an existing one, and returns which of both it did.
 fn made(
-    access: Option<&SecurityDescriptor>,
+    descriptor: Option<&SecurityDescriptor>,
     make: impl FnOnce(*const SECURITY_ATTRIBUTES) -> HANDLE,
 ) -> io::Result<(OwnedHandle, Made)> {
-    let attributes = access.map(SecurityDescriptor::attributes);
-    // SAFETY: a plain store to the thread's own word, so that an old error is not taken for a new one.
+    let attributes = descriptor.map(SecurityDescriptor::attributes);
+    // SAFETY: a store to a word of this thread. Without it an older error could be taken for this call's.
     unsafe { SetLastError(0) };
     let handle = make(attributes.as_ref().map_or(null(), std::ptr::from_ref));
     // SAFETY: reads the same word.
@@ -68,11 +68,15 @@ fn made(
     Ok((owned(handle)?, if existed { Made::Existed } else { Made::New }))
 }
 
-/// A section of memory that is committed at once: too little memory is an error here, not later.
-pub(super) fn create_section(name: &str, bytes: u64, access: &SecurityDescriptor) -> io::Result<(OwnedHandle, Made)> {
+/// A section whose memory is committed at once, so that a lack of memory is an error here and not at the first access.
+pub(super) fn create_section(
+    name: &str,
+    bytes: u64,
+    descriptor: &SecurityDescriptor,
+) -> io::Result<(OwnedHandle, Made)> {
     let name = wide(name);
-    // SAFETY: see the head of this file; no file stands behind it, so memory does.
-    made(Some(access), |attributes| unsafe {
+    // SAFETY: see the head of this file. Without a file handle the section is backed by memory.
+    made(Some(descriptor), |attributes| unsafe {
         CreateFileMappingW(
             INVALID_HANDLE_VALUE,
             attributes,
@@ -90,16 +94,17 @@ pub(super) fn open_section(name: &str, writable: bool) -> io::Result<OwnedHandle
     owned(unsafe { OpenFileMappingW(access, 0, wide(name).as_ptr()) })
 }
 
-/// An event that wakes one waiter and is then reset, or, if `manual`, stays set. Without a name for this process alone.
+/// An event that wakes one waiter and is then reset, or, if `manual`, stays set. An event without a name belongs to this
+/// process alone.
 pub(super) fn create_event(
     name: Option<&str>,
     manual: bool,
-    access: Option<&SecurityDescriptor>,
+    descriptor: Option<&SecurityDescriptor>,
 ) -> io::Result<OwnedHandle> {
     let name = name.map(wide);
     let name = name.as_ref().map_or(null(), |name| name.as_ptr());
     // SAFETY: see the head of this file.
-    made(access, |attributes| unsafe { CreateEventW(attributes, manual.into(), 0, name) }).map(|(event, _)| event)
+    made(descriptor, |attributes| unsafe { CreateEventW(attributes, manual.into(), 0, name) }).map(|(event, _)| event)
 }
 
 pub(super) fn open_event(name: &str) -> io::Result<OwnedHandle> {
@@ -107,12 +112,12 @@ pub(super) fn open_event(name: &str) -> io::Result<OwnedHandle> {
     owned(unsafe { OpenEventW(SYNCHRONIZE | EVENT_MODIFY_STATE, 0, wide(name).as_ptr()) })
 }
 
-/// A mutex that nobody owns, if it is new.
-pub(super) fn create_mutex(name: &str, access: &SecurityDescriptor) -> io::Result<OwnedHandle> {
+/// Makes a mutex, unlocked, or opens the existing one.
+pub(super) fn create_mutex(name: &str, descriptor: &SecurityDescriptor) -> io::Result<OwnedHandle> {
     let name = wide(name);
     // SAFETY: see the head of this file.
-    let made = made(Some(access), |attributes| unsafe { CreateMutexW(attributes, 0, name.as_ptr()) });
-    // Another user's may be used, but making it asks for every right to it.
+    let made = made(Some(descriptor), |attributes| unsafe { CreateMutexW(attributes, 0, name.as_ptr()) });
+    // The mutex of another user may be open to this one, but creating asks for all rights.
     // SAFETY: as above.
     made.map(|(mutex, _)| mutex)
         .or_else(|e| owned(unsafe { OpenMutexW(SYNCHRONIZE | MODIFY, 0, name.as_ptr()) }).map_err(|_| e))
@@ -133,31 +138,31 @@ pub(super) fn reset(event: &OwnedHandle) {
     unsafe { ResetEvent(event.as_raw_handle()) };
 }
 
-/// Gives up a mutex that this thread took.
+/// Unlocks a mutex that this thread has locked.
 pub(super) fn unlock(mutex: &OwnedHandle) {
-    // SAFETY: a live handle; of a mutex of another thread it is an error that changes nothing.
+    // SAFETY: a live handle. For a mutex of another thread the call fails and changes nothing.
     unsafe { ReleaseMutex(mutex.as_raw_handle()) };
 }
 
-/// Waits for the first of the objects, at most 64 of them, to be signalled; a mutex is then owned by this thread, also
-/// one that its last owner left behind. `None` when the time is over.
+/// Waits until one of the first 64 objects is signalled, and returns its index. A mutex is then locked by this thread, even
+/// one that its last owner abandoned. `None` if the time is over.
 pub(super) fn wait(objects: &[&OwnedHandle], timeout: Option<Duration>) -> Option<usize> {
     let handles: Vec<_> = objects.iter().take(MAX_WAITED).map(|object| object.as_raw_handle()).collect();
-    // Rounded up: a wait that is too short by the rest would be repeated again and again.
+    // Rounded up: after a wait that is too short by less than a millisecond the caller would wait for zero, repeatedly.
     let ms = timeout.map_or(INFINITE, |t| t.as_nanos().div_ceil(1_000_000).min(u128::from(INFINITE - 1)) as u32);
-    // SAFETY: as many live handles as are said.
+    // SAFETY: as many live handles as the count says.
     let answer = unsafe { WaitForMultipleObjects(handles.len() as u32, handles.as_ptr(), 0, ms) };
-    // The first ones stand for signalled objects, those from 0x80 for mutexes left behind.
+    // Values from 0 stand for signalled objects, values from 0x80 for abandoned mutexes.
     let index = if answer >= 0x80 { answer.wrapping_sub(0x80) } else { answer };
     ((index as usize) < handles.len()).then_some(index as usize)
 }
 
-/// Whether this thread could take the mutex, which it then owns.
+/// Locks the mutex for this thread if it is free.
 pub(super) fn try_lock(mutex: &OwnedHandle) -> bool {
     wait(&[mutex], Some(Duration::ZERO)).is_some()
 }
 
-/// Whether somebody owns the mutex.
+/// Whether another thread has locked the mutex.
 pub(super) fn is_locked(mutex: &OwnedHandle) -> bool {
     let free = try_lock(mutex);
     if free {
@@ -166,7 +171,7 @@ pub(super) fn is_locked(mutex: &OwnedHandle) -> bool {
     !free
 }
 
-/// A timer for pauses below the system's usual 15 ms; older systems have only those.
+/// A timer for pauses below the system's usual 15 ms. Systems before Windows 10 1803 have no shorter pauses.
 pub(super) fn create_timer() -> io::Result<OwnedHandle> {
     // SAFETY: no name and no attributes.
     let fine = owned(unsafe { CreateWaitableTimerExW(null(), null(), HIGH_RESOLUTION, TIMER_ALL_ACCESS) });
@@ -175,9 +180,9 @@ pub(super) fn create_timer() -> io::Result<OwnedHandle> {
 }
 
 pub(super) fn start_timer(timer: &OwnedHandle, after: Duration) {
-    // Negative: from now on, in units of 100 ns.
+    // A negative value is relative to now, in units of 100 ns.
     let due = -((after.as_nanos() / 100) as i64).max(1);
-    // SAFETY: a live handle and a number that lives through the call.
+    // SAFETY: a live handle and a number that lives until the call returns.
     unsafe { SetWaitableTimer(timer.as_raw_handle(), &due, 0, None, null(), 0) };
 }
 
@@ -185,26 +190,26 @@ pub(super) fn start_timer(timer: &OwnedHandle, after: Duration) {
 pub(super) fn pin_module() {
     let mut module = null_mut();
     let flags = GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS;
-    // SAFETY: with this flag the name is an address inside the module; a failure leaves things as they were.
+    // SAFETY: with this flag the name is an address inside the module. A failure changes nothing.
     unsafe { GetModuleHandleExW(flags, pin_module as fn() as *const u16, &mut module) };
 }
 
-/// Whether this process is in the session of services, where local names are global ones.
+/// Whether this process runs in the session of services, in which local names are global.
 pub(super) fn is_session_of_services() -> bool {
     let mut session = 1;
-    // SAFETY: the number lives through the call.
+    // SAFETY: the number lives until the call returns.
     let done = unsafe { ProcessIdToSessionId(std::process::id(), &mut session) };
     done != 0 && session == 0
 }
 
 pub(super) fn counter() -> u64 {
     let mut count = 0;
-    // SAFETY: a number that lives through the call, which does not fail since Windows XP.
+    // SAFETY: a number that lives until the call returns. The call does not fail since Windows XP.
     unsafe { QueryPerformanceCounter(&mut count) };
     count as u64
 }
 
-/// Counts in a second.
+/// Counts of [`counter`] in a second.
 pub(super) fn counter_frequency() -> u64 {
     let mut frequency = 0;
     // SAFETY: as above.
@@ -212,11 +217,11 @@ pub(super) fn counter_frequency() -> u64 {
     (frequency as u64).max(1)
 }
 
-/// A failure leaves zeros.
+/// A random number; 0 if the system provides none.
 pub(super) fn random() -> u64 {
     let mut bytes = [0; 8];
     let provider = std::ptr::null_mut();
-    // SAFETY: as many bytes as are said; no provider is needed with this flag.
+    // SAFETY: as many bytes as the count says; with this flag no provider is needed.
     unsafe { BCryptGenRandom(provider, bytes.as_mut_ptr(), 8, BCRYPT_USE_SYSTEM_PREFERRED_RNG) };
     u64::from_le_bytes(bytes)
 }

@@ -1,13 +1,13 @@
 //! Views of sections, and parts of a device's memory.
 //!
 //! # Safety
-//! A view is made of a range that the section has, or the system refuses it; it is unmapped once, when its last user is
-//! gone. Nothing here makes a reference to mapped bytes.
+//! The system refuses a view of a range that the section does not have. A view is unmapped once, when its `Mapping` is
+//! dropped. No reference to mapped bytes is made here.
 
 #![allow(unsafe_code)]
 
 use crate::backend::MappedBytes;
-use crate::backend::ivshmem::DeviceMemory;
+use crate::backend::ivshmem::{DeviceAccess, DeviceMemory};
 use std::io;
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
 use std::ptr::NonNull;
@@ -21,7 +21,7 @@ use windows_sys::Win32::System::Memory::{
 pub(crate) struct Mapping {
     base: NonNull<u8>,
     bytes: usize,
-    /// Keeps a device's mapping; without one it is a view of its own.
+    /// Keeps a device's mapping alive. `None` for a view of a section, which this value unmaps.
     device: Option<DeviceMemory>,
 }
 
@@ -44,23 +44,23 @@ impl Mapping {
     /// Maps all of it, in whole pages.
     pub(super) fn of_whole_section(section: &OwnedHandle, writable: bool) -> io::Result<Self> {
         let mut mapping = Self::of_section(section, 0, 0, writable)?;
-        // SAFETY: plain numbers and pointers, for which zeros are valid.
+        // SAFETY: the struct has only numbers and pointers, for which zeros are valid.
         let mut about: MEMORY_BASIC_INFORMATION = unsafe { std::mem::zeroed() };
-        let space = size_of::<MEMORY_BASIC_INFORMATION>();
-        // SAFETY: the struct is as large as is said.
-        if unsafe { VirtualQuery(mapping.base.as_ptr().cast(), &mut about, space) } == 0 {
+        let length = size_of::<MEMORY_BASIC_INFORMATION>();
+        // SAFETY: the struct has the length that is passed.
+        if unsafe { VirtualQuery(mapping.base.as_ptr().cast(), &mut about, length) } == 0 {
             return Err(io::Error::last_os_error());
         }
         mapping.bytes = about.RegionSize;
         Ok(mapping)
     }
 
-    /// A part of a device's memory, which is mapped as a whole. `None` when it is not inside.
+    /// A part of a device's memory, which is mapped as a whole. `None` if the part is not inside.
     pub(in crate::backend) fn of_device(device: &DeviceMemory, offset: u64, bytes: usize) -> Option<Self> {
         if offset.checked_add(bytes as u64)? > device.bytes() {
             return None;
         }
-        // SAFETY: inside the mapping, as was just checked.
+        // SAFETY: inside the mapping, as checked above.
         let base = unsafe { device.base().add(offset as usize) };
         Some(Self { base, bytes, device: Some(device.clone()) })
     }

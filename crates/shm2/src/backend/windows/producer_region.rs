@@ -145,7 +145,7 @@ impl ProducerRegion for OwnedRegion {
     }
 }
 
-/// The numbers of the bits that are set.
+/// Indices of the bits that are set.
 fn bits(mask: u64) -> impl Iterator<Item = usize> {
     (0..64).filter(move |i| mask >> i & 1 != 0)
 }

@@ -1,17 +1,17 @@
-//! What permission bits mean on Windows: a security descriptor for each of a region's objects.
+//! Permission bits as security descriptors, for each of a region's objects.
 //!
-//! | bits | whom |
+//! | bits | apply to |
 //! |---|---|
-//! | 0700 | the user whom the producer runs as |
-//! | 0070 | whoever is logged on at this machine, and services (INTERACTIVE, SERVICE) |
+//! | 0700 | the user that the producer runs as |
+//! | 0070 | all users that are logged on at this machine, and services (INTERACTIVE, SERVICE) |
 //! | 0007 | everyone |
 //!
-//! As with files of other systems, the administrator and the system itself may do everything. Read means to map the
-//! frames for reading and to wait for them; write, to be a leasing consumer or the next producer.
+//! The administrators and the system have all rights. Read is the right to map the frames for reading and to wait for them;
+//! write, to be a leasing consumer or the next producer.
 //!
 //! # Safety
-//! A descriptor is made by the system from text, lives as long as its [`SecurityDescriptor`], and is freed once. Buffers are as large
-//! as the system is told.
+//! The system makes a descriptor from text. It lives as long as its [`SecurityDescriptor`] and is freed once. Buffers have
+//! the length that is passed with them.
 
 #![allow(unsafe_code)]
 
@@ -29,7 +29,7 @@ use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken}
 
 /// READ_CONTROL, SECTION_QUERY and SECTION_MAP_READ; SECTION_MAP_WRITE.
 const SECTION: [u32; 2] = [0x2_0005, 0x2];
-/// READ_CONTROL, SYNCHRONIZE, EVENT_MODIFY_STATE and the query right: who may read must be able to wait, and to ring.
+/// READ_CONTROL, SYNCHRONIZE, EVENT_MODIFY_STATE and the query right: a reader must be able to wait and to set events.
 const OBJECT: [u32; 2] = [0x12_0003, 0];
 
 /// A security descriptor.
@@ -42,7 +42,7 @@ impl SecurityDescriptor {
         Self::from_text(&text(&user()?, perms, SECTION, false))
     }
 
-    /// For the root section, which the same user's next producer must be able to write.
+    /// For the root section, which the same user's next producer must be able to write whatever the bits are.
     pub(super) fn for_root(perms: u32) -> io::Result<Self> {
         Self::from_text(&text(&user()?, perms, SECTION, true))
     }
@@ -81,17 +81,17 @@ impl Drop for SecurityDescriptor {
     }
 }
 
-/// The descriptor in SDDL: a protected list of who may do what.
-fn text(user: &str, perms: u32, [read, write]: [u32; 2], owner_may_all: bool) -> String {
+/// The descriptor in SDDL: a protected list with an entry for each group of users.
+fn text(user: &str, perms: u32, [read, write]: [u32; 2], owner_has_all: bool) -> String {
     let rights =
         |bits: u32| [(bits & 4, read), (bits & 2, write)].iter().map(|(bit, r)| u32::from(*bit != 0) * r).sum();
-    let entry = |rights: u32, whom: &str| {
-        if rights == 0 { String::new() } else { format!("(A;;{rights:#x};;;{whom})") }
+    let entry = |rights: u32, trustee: &str| {
+        if rights == 0 { String::new() } else { format!("(A;;{rights:#x};;;{trustee})") }
     };
     let group: u32 = rights(perms >> 3);
-    let owner = if owner_may_all { format!("(A;;GA;;;{user})") } else { entry(rights(perms >> 6), user) };
-    let (seated, services, all) = (entry(group, "IU"), entry(group, "SU"), entry(rights(perms), "WD"));
-    format!("D:P(A;;GA;;;SY)(A;;GA;;;BA){owner}{seated}{services}{all}")
+    let owner = if owner_has_all { format!("(A;;GA;;;{user})") } else { entry(rights(perms >> 6), user) };
+    let (interactive, services, all) = (entry(group, "IU"), entry(group, "SU"), entry(rights(perms), "WD"));
+    format!("D:P(A;;GA;;;SY)(A;;GA;;;BA){owner}{interactive}{services}{all}")
 }
 
 /// The security identifier of this process's user, as text.
@@ -109,14 +109,14 @@ fn ask_user() -> io::Result<String> {
     let mut token = null_mut();
     // SAFETY: the current process's handle is always valid; the token is returned into `token`.
     checked(unsafe { OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &mut token) })?;
-    // SAFETY: a fresh handle that nobody else closes.
+    // SAFETY: a new handle that no other code closes.
     let token = unsafe { OwnedHandle::from_raw_handle(token) };
     // More than a SID with its header takes (68 bytes), aligned for pointers.
     let mut buffer = [0u64; 32];
-    let (mut needed, room) = (0, size_of_val(&buffer) as u32);
-    // SAFETY: the buffer is as large as is said.
+    let (mut needed, capacity) = (0, size_of_val(&buffer) as u32);
+    // SAFETY: the buffer has the length that is passed.
     checked(unsafe {
-        GetTokenInformation(token.as_raw_handle(), TokenUser, buffer.as_mut_ptr().cast(), room, &mut needed)
+        GetTokenInformation(token.as_raw_handle(), TokenUser, buffer.as_mut_ptr().cast(), capacity, &mut needed)
     })?;
     let mut text = null_mut();
     // SAFETY: the system filled the buffer with this struct, whose SID points into the same buffer.
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bits_say_who_may_do_what() {
+    fn permission_bits_become_access_entries() {
         let head = "D:P(A;;GA;;;SY)(A;;GA;;;BA)";
         let data = |perms| text("S-1-5-21-1", perms, SECTION, false);
         assert_eq!(data(0o600), format!("{head}(A;;0x20007;;;S-1-5-21-1)"));
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_system_takes_each_of_them() {
+    fn the_system_accepts_every_descriptor() {
         assert!(user().unwrap().starts_with("S-1-"));
         for perms in [0, 0o600, 0o640, 0o660, 0o666, 0o777] {
             SecurityDescriptor::for_data(perms).unwrap();

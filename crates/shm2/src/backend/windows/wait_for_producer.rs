@@ -4,7 +4,7 @@
 use super::kernel_objects::{create_event, reset};
 use super::object_names::ObjectNames;
 use super::security::SecurityDescriptor;
-use crate::backend::ivshmem::DeviceMemory;
+use crate::backend::ivshmem::{DeviceAccess, DeviceMemory};
 use crate::backend::{AwaitProducer, Event, ProcessEvent};
 use crate::name::{Place, Spec};
 use std::os::windows::io::OwnedHandle;

@@ -1,29 +1,29 @@
-//! The boundary to the driver: the system's calls, as few as can be, so that tests can stand in for them.
+//! The boundary to the driver: the few system calls that are needed, as a trait, so that tests can use a fake.
 
 use super::ioctl::INTERFACE_CLASS_TEXT;
 use std::io;
 
-/// What this module needs of a system with the driver.
+/// A system with the driver.
 pub(crate) trait Driver: Clone {
     /// An open device; dropping it closes it, and ends a mapping made by it.
     type Handle;
 
-    /// All devices of the driver that are there now, in any order.
+    /// All present devices of the driver, in any order.
     fn interfaces(&self) -> io::Result<Vec<Interface>>;
 
-    /// Opens one by the path of its interface.
+    /// Opens a device by the path of its interface.
     fn open(&self, path: &str) -> io::Result<Self::Handle>;
 
-    /// One request. Gives the number of bytes that the driver wrote to `output`.
+    /// Sends one request. Returns the number of bytes that the driver wrote to `output`.
     fn control(&self, handle: &Self::Handle, code: u32, input: &[u8], output: &mut [u8]) -> io::Result<usize>;
 }
 
 /// One device of the driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Interface {
-    /// By which it is opened.
+    /// Path by which it is opened.
     pub(crate) path: String,
-    /// By which the device manager shows it.
+    /// Instance id, as the device manager shows it.
     pub(crate) instance: String,
     /// Number of its PCI bus.
     pub(crate) bus: u32,
@@ -32,12 +32,13 @@ pub(crate) struct Interface {
 }
 
 impl Interface {
-    /// Devices are counted in this order: Windows lists them differently from boot to boot.
+    /// Sort key of [`Device::Index`](crate::name::ivshmem::Device::Index). Windows itself lists devices in another order after
+    /// each boot.
     pub(crate) fn order(&self) -> (u64, String) {
         (u64::from(self.bus) << 32 | u64::from(self.address), self.key())
     }
 
-    /// The same for each way to write the path: Windows does not distinguish upper and lower case there.
+    /// Key that is equal for all spellings of the path. Windows does not distinguish upper and lower case in it.
     pub(crate) fn key(&self) -> String {
         path_key(&self.path)
     }
@@ -60,7 +61,7 @@ fn path_key(path: &str) -> String {
     }
 }
 
-/// The interface path of a device, made from its instance id as Windows does.
+/// The interface path of a device, derived from its instance id as Windows does it.
 fn path_of_instance(id: &str) -> String {
     format!(r"\\?\{}#{INTERFACE_CLASS_TEXT}", id.replace('\\', "#"))
 }

@@ -1,4 +1,4 @@
-//! What is said to the driver `ivshmem.sys` and what it answers: codes, layouts and error numbers.
+//! Requests to the driver `ivshmem.sys` and its answers: codes, layouts and error numbers.
 //!
 //! The driver compares the length of each buffer with its own struct and refuses any other, so the layouts are asserted
 //! here. Answers come as bytes and are copied out field by field. Source: `Public.h` of virtio-win's ivshmem driver.
@@ -11,14 +11,14 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::core::GUID;
 
-/// The interface class by which the driver shows its devices: {df576976-569d-4672-95a0-f57e4ea0b210}.
+/// The interface class of the driver's devices: {df576976-569d-4672-95a0-f57e4ea0b210}.
 pub(super) const INTERFACE_CLASS: GUID = GUID::from_u128(0xdf576976_569d_4672_95a0_f57e4ea0b210);
-/// The same as the end of an interface path.
+/// The class as it stands at the end of an interface path.
 pub(super) const INTERFACE_CLASS_TEXT: &str = "{df576976-569d-4672-95a0-f57e4ea0b210}";
 
-/// How many bytes the device has: no input, a `u64` as output.
+/// Asks for the size of the memory: no input, a `u64` as output.
 pub(super) const REQUEST_SIZE: u32 = ctl_code(0x801);
-/// Maps them into this process: a [`MapRequest`] as input, a [`MapAnswer`] as output.
+/// Maps the memory into this process: a [`MapRequest`] as input, a [`MapAnswer`] as output.
 pub(super) const REQUEST_MMAP: u32 = ctl_code(0x802);
 /// Ends the mapping, by the handle that made it: no input, no output.
 pub(super) const RELEASE_MMAP: u32 = ctl_code(0x803);
@@ -42,10 +42,10 @@ const fn ctl_code(function: u32) -> u32 {
 pub(super) enum CacheMode {
     /// Not at all.
     Uncached = 0,
-    /// As other memory. It is the host's memory, so its caches agree; the other modes make reading slower by orders of
-    /// magnitude.
+    /// As ordinary memory. It is memory of the host, so the caches are coherent. The other modes make reads slower by orders
+    /// of magnitude.
     Cached = 1,
-    /// Writes are gathered.
+    /// Writes are combined.
     WriteCombined = 2,
 }
 
@@ -67,7 +67,7 @@ pub(super) struct MapRequest {
     pub(super) cache_mode: u8,
 }
 
-/// Output of [`REQUEST_MMAP`]; the layout is that of the asking process, so of 32 or of 64 bits.
+/// Output of [`REQUEST_MMAP`]. The layout depends on whether the requesting process has 32 or 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub(super) struct MapAnswer {
@@ -75,7 +75,7 @@ pub(super) struct MapAnswer {
     pub(super) peer: u16,
     /// Bytes mapped.
     pub(super) bytes: u64,
-    /// Where.
+    /// Address of the mapping.
     pub(super) address: usize,
     /// Interrupts of the device; 0 for `ivshmem-plain`.
     pub(super) vectors: u16,
@@ -102,7 +102,7 @@ impl MapAnswer {
     }
 }
 
-/// The bytes of one field, of which the offset assertions below tell that they lie inside.
+/// The bytes of one field. The assertions below show that every field lies inside.
 fn field<const N: usize>(bytes: &[u8; MAP_ANSWER], offset: usize) -> [u8; N] {
     std::array::from_fn(|index| bytes[offset + index])
 }
@@ -112,7 +112,7 @@ pub(super) fn code(error: &io::Error) -> Option<u32> {
     error.raw_os_error().map(i32::cast_unsigned)
 }
 
-/// Whether the driver refused the form of a request, not what was asked for.
+/// Whether the driver refused the form of a request, not the request itself.
 pub(super) fn is_about_form(error: &io::Error) -> bool {
     matches!(
         code(error),
@@ -126,7 +126,7 @@ mod assertions {
     const _: () = assert!(REQUEST_SIZE == 0x22_2004);
     const _: () = assert!(REQUEST_MMAP == 0x22_2008);
     const _: () = assert!(RELEASE_MMAP == 0x22_200C);
-    // Not asked for here: the peer number, and the interrupts of ivshmem-doorbell.
+    // Unused requests: the peer number, and the interrupts of ivshmem-doorbell.
     const _: () = assert!(ctl_code(0x800) == 0x22_2000 && ctl_code(0x804) == 0x22_2010 && ctl_code(0x805) == 0x22_2014);
 
     const _: () = assert!(CacheMode::Uncached as u8 == 0);

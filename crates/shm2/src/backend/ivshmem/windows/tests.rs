@@ -1,7 +1,7 @@
 //! Choosing, opening and sharing devices, against a driver that behaves like the real one.
 
-use super::fake::{Fake, FakeDevice, Fault, Version};
-use super::handle::{DeviceMemory, Devices, list};
+use super::devices::{Devices, SharedMapping, list};
+use super::fake_driver::{FakeDevice, FakeDriver, Fault, Version};
 use crate::error::DeviceError;
 use crate::layout::MIN_REGION;
 use crate::name::ivshmem::{Cache, Device};
@@ -11,35 +11,35 @@ use std::sync::Barrier;
 const MIB: u64 = 1 << 20;
 
 /// A machine with one device of 8 MiB, after `change`.
-fn machine(change: impl FnOnce(&mut FakeDevice)) -> Fake {
+fn machine(change: impl FnOnce(&mut FakeDevice)) -> FakeDriver {
     let mut device = FakeDevice::new(4, 8);
     change(&mut device);
-    Fake::new([device])
+    FakeDriver::new([device])
 }
 
 /// Three devices, listed in another order than that of their addresses: 16 MiB, 8 MiB, 32 MiB.
-fn three() -> Fake {
+fn three() -> FakeDriver {
     let mut far = FakeDevice::new(1, 32);
     far.interface.bus = 2;
-    Fake::new([FakeDevice::new(5, 8), far, FakeDevice::new(4, 16)])
+    FakeDriver::new([FakeDevice::new(5, 8), far, FakeDevice::new(4, 16)])
 }
 
-fn open(fake: &Fake, device: &Device) -> Result<DeviceMemory<Fake>, DeviceError> {
+fn open(fake: &FakeDriver, device: &Device) -> Result<SharedMapping<FakeDriver>, DeviceError> {
     Devices::new(fake.clone()).open(device)
 }
 
 /// What comes of opening the only device.
-fn failure(fake: &Fake) -> DeviceError {
+fn failure(fake: &FakeDriver) -> DeviceError {
     open(fake, &Device::Only).unwrap_err()
 }
 
 /// MiB of the device that is chosen.
-fn chosen(fake: &Fake, device: &Device) -> u64 {
+fn chosen(fake: &FakeDriver, device: &Device) -> u64 {
     open(fake, device).unwrap().bytes() / MIB
 }
 
 /// Nothing is left of a failed attempt.
-fn is_clean(fake: &Fake) -> bool {
+fn is_clean(fake: &FakeDriver) -> bool {
     fake.with(0, |device| !device.is_mapped() && device.open_handles == 0)
 }
 
@@ -100,7 +100,7 @@ fn without_a_name_several_devices_are_too_many() {
 
 #[test]
 fn two_devices_of_one_size_are_too_many_for_a_size() {
-    let fake = Fake::new([FakeDevice::new(3, 16), FakeDevice::new(4, 8), FakeDevice::new(5, 8)]);
+    let fake = FakeDriver::new([FakeDevice::new(3, 16), FakeDevice::new(4, 8), FakeDevice::new(5, 8)]);
     let Err(DeviceError::Several { found }) = open(&fake, &Device::Size(8 * MIB)) else { panic!() };
     // With the numbers by which they can be named.
     assert!(found.starts_with("1: ") && found.contains(", 2: ") && !found.contains("16"), "{found}");
@@ -114,7 +114,7 @@ fn what_is_not_there_is_told_with_what_is() {
         let Err(DeviceError::NotHere { found }) = open(&three(), &device) else { panic!("{device:?}") };
         assert!(found.contains("(16 MiB)") && found.contains("(8 MiB)") && found.contains("(32 MiB)"), "{found}");
     }
-    let Err(DeviceError::NotHere { found }) = open(&Fake::new([]), &Device::Only) else { panic!() };
+    let Err(DeviceError::NotHere { found }) = open(&FakeDriver::new([]), &Device::Only) else { panic!() };
     assert_eq!(found, "none");
 }
 
@@ -241,7 +241,7 @@ fn a_failure_leaves_the_device_free() {
 
 #[test]
 fn a_device_too_small_for_a_region_is_not_mapped() {
-    let fake = Fake::new([FakeDevice::new(4, 4)]);
+    let fake = FakeDriver::new([FakeDevice::new(4, 4)]);
     let error = failure(&fake);
     assert!(matches!(error, DeviceError::TooSmall { bytes } if bytes == 4 * MIB), "{error:?}");
     assert!(error.to_string().contains(&MIN_REGION.to_string()), "{error}");
@@ -325,7 +325,7 @@ fn the_real_system_answers() {
     // Without a device, as on most machines: an error that says so, and no crash. With one there is a list.
     let list = list().unwrap();
     if list.is_empty() {
-        let Err(DeviceError::NotHere { found }) = DeviceMemory::open(&Device::Only, Cache::Best) else { panic!() };
+        let Err(DeviceError::NotHere { found }) = SharedMapping::open(&Device::Only, Cache::Best) else { panic!() };
         assert_eq!(found, "none");
     }
     println!("{} devices", list.len());
@@ -334,7 +334,7 @@ fn the_real_system_answers() {
 #[test]
 fn memory_can_be_used_by_all_threads() {
     fn check<T: Send + Sync + Clone + std::fmt::Debug + 'static>() {}
-    check::<DeviceMemory>();
+    check::<SharedMapping>();
     let memory = open(&machine(|_| ()), &Device::Only).unwrap();
     assert!(format!("{memory:?}").contains("bytes: 8388608"));
 }

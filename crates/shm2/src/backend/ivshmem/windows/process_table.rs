@@ -1,19 +1,20 @@
-//! Who in this process has which device.
+//! The mappings of this process, one for each device.
 //!
-//! The driver maps a device once, so all users in a process share one mapping. It ends with its last user, and ending it
-//! takes a request to the driver: whoever wants the device meanwhile must wait for the end, as the driver would refuse
-//! him. So an entry stands in the table from before the mapping is made until after it is gone:
+//! The driver maps a device once, so all users in a process share one mapping. Its last user ends it by a request to the
+//! driver, and until that request is done the driver refuses another mapping. So the table has an entry for a device from
+//! before its mapping is made until after it has ended:
 //!
 //! 1. No entry: the caller adds one without a mapping and makes the mapping, with the table unlocked.
-//! 2. An entry with a living mapping: the caller shares it.
-//! 3. An entry without one: a thread is making or ending it; the caller waits for the table to change.
+//! 2. An entry with a mapping: the caller shares it.
+//! 3. An entry without one: another thread is making or ending it. The caller waits until the table changes.
 //!
-//! The entry is removed by [`Place`], the last field of the mapping to be dropped, or by the failure to make it.
+//! The entry is removed by the [`TableEntry`], which the mapping owns and drops last, or which is dropped when the mapping
+//! cannot be made.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The table.
-pub(super) struct Registry<T> {
+pub(super) struct ProcessTable<T> {
     entries: Mutex<Vec<Entry<T>>>,
     changed: Condvar,
 }
@@ -23,23 +24,23 @@ struct Entry<T> {
     shared: Weak<T>,
 }
 
-impl<T> Registry<T> {
+impl<T> ProcessTable<T> {
     pub(super) fn new() -> Self {
         Self { entries: Mutex::new(Vec::new()), changed: Condvar::new() }
     }
 
-    /// What is there under this key, or else what `make` makes. It must keep the place until all of it is gone.
+    /// Returns the value of this key, or makes it. The new value must own the entry, and drop it after everything else.
     pub(super) fn share<E>(
         self: &Arc<Self>,
         key: String,
-        make: impl FnOnce(Place<T>) -> Result<T, E>,
+        make: impl FnOnce(TableEntry<T>) -> Result<T, E>,
     ) -> Result<Arc<T>, E> {
-        let place = match self.find_or_reserve(key) {
+        let entry = match self.find_or_reserve(key) {
             Ok(shared) => return Ok(shared),
-            Err(place) => place,
+            Err(entry) => entry,
         };
-        let key = place.key.clone();
-        let made = Arc::new(make(place)?);
+        let key = entry.key.clone();
+        let made = Arc::new(make(entry)?);
         if let Some(entry) = self.lock().iter_mut().find(|entry| entry.key == key) {
             entry.shared = Arc::downgrade(&made);
         }
@@ -47,12 +48,12 @@ impl<T> Registry<T> {
         Ok(made)
     }
 
-    fn find_or_reserve(self: &Arc<Self>, key: String) -> Result<Arc<T>, Place<T>> {
+    fn find_or_reserve(self: &Arc<Self>, key: String) -> Result<Arc<T>, TableEntry<T>> {
         let mut entries = self.lock();
         loop {
             let Some(entry) = entries.iter().find(|entry| entry.key == key) else {
                 entries.push(Entry { key: key.clone(), shared: Weak::new() });
-                return Err(Place { registry: Arc::clone(self), key });
+                return Err(TableEntry { registry: Arc::clone(self), key });
             };
             if let Some(shared) = entry.shared.upgrade() {
                 return Ok(shared);
@@ -61,19 +62,19 @@ impl<T> Registry<T> {
         }
     }
 
-    /// Nothing panics while it holds the table, and each change is one step.
+    /// A poisoned table is used: each change to it is one step, so it is never half changed.
     fn lock(&self) -> MutexGuard<'_, Vec<Entry<T>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// An entry of the table, which goes with it.
-pub(super) struct Place<T> {
-    registry: Arc<Registry<T>>,
+/// An entry of the table, removed when dropped.
+pub(super) struct TableEntry<T> {
+    registry: Arc<ProcessTable<T>>,
     key: String,
 }
 
-impl<T> Drop for Place<T> {
+impl<T> Drop for TableEntry<T> {
     fn drop(&mut self) {
         self.registry.lock().retain(|entry| entry.key != self.key);
         self.registry.changed.notify_all();

@@ -1,25 +1,10 @@
-//! The memory of an ivshmem device inside a Windows guest, mapped by the driver `ivshmem.sys` of virtio-win.
-//!
-//! [`Devices`] chooses a device and opens it: the driver tells the size, then maps the memory into this process. What it
-//! answers is checked, although it is part of the kernel, as there are several versions of it. All users in this process
-//! share one mapping (see [`registry`]); another process gets [`DeviceError::InUse`] from the versions that allow one
-//! process only. The memory is given out as address and length; the host writes it at any time, so it is looked at
-//! through `crate::mapped` alone.
-//!
-//! | file | part |
-//! |---|---|
-//! | `ioctl.rs` | codes and layouts of the driver's requests |
-//! | `driver.rs` | the system's calls as a trait |
-//! | `setup.rs` | those calls on the real system |
-//! | `port.rs` | one open device and its mapping |
-//! | `registry.rs` | sharing in this process |
-//! | `fake.rs`, `tests.rs` | a driver for tests, and the tests |
+//! Choosing a device, and mapping it once for the whole process.
 
+use super::device_handle::{DeviceHandle, DeviceMapping};
 use super::driver::{Driver, Interface};
 use super::ioctl::CacheMode;
-use super::port::{Mapping, Port};
-use super::registry::{Place, Registry};
-use super::setup::System;
+use super::process_table::{ProcessTable, TableEntry};
+use super::system_driver::SystemDriver;
 use crate::error::DeviceError;
 use crate::name::ivshmem::{Cache, Device, binary};
 use std::fmt;
@@ -27,26 +12,25 @@ use std::ptr::NonNull;
 use std::sync::{Arc, LazyLock};
 
 /// The devices of this process.
-static DEVICES: LazyLock<Devices<System>> = LazyLock::new(|| Devices::new(System));
+static DEVICES: LazyLock<Devices<SystemDriver>> = LazyLock::new(|| Devices::new(SystemDriver));
 
-/// Instance id, interface path and bytes of all devices, in the order of [`Device::Index`]. A device that does not tell
-/// its size has 0 bytes.
+/// Instance id, interface path and bytes of all devices, in the order of [`Device::Index`]. 0 bytes stand for an unknown
+/// size.
 pub(crate) fn list() -> Result<Vec<(String, String, u64)>, DeviceError> {
     DEVICES.list()
 }
 
-/// A device's memory, mapped until the last clone is gone.
-pub(crate) struct DeviceMemory<D: Driver = System>(Arc<Mapped<D>>);
+/// A device's memory, mapped until the last clone is dropped.
+pub(crate) struct SharedMapping<D: Driver = SystemDriver>(Arc<Mapped<D>>);
 
-impl DeviceMemory {
-    /// Maps the device, or shares the mapping that this process has.
-    /// Whoever comes first chooses how it is cached.
+impl SharedMapping {
+    /// Maps the device, or shares the mapping that this process has already, with the cache mode that its first user chose.
     pub(crate) fn open(device: &Device, cache: Cache) -> Result<Self, DeviceError> {
         DEVICES.open_with(device, cache)
     }
 }
 
-impl<D: Driver> DeviceMemory<D> {
+impl<D: Driver> SharedMapping<D> {
     /// Bytes mapped.
     pub(crate) fn bytes(&self) -> u64 {
         self.0.mapping.bytes()
@@ -63,47 +47,50 @@ impl<D: Driver> DeviceMemory<D> {
     }
 }
 
-impl<D: Driver> Clone for DeviceMemory<D> {
+impl<D: Driver> Clone for SharedMapping<D> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<D: Driver> fmt::Debug for DeviceMemory<D> {
+impl<D: Driver> fmt::Debug for SharedMapping<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeviceMemory").field("name", &self.name()).field("bytes", &self.bytes()).finish_non_exhaustive()
+        f.debug_struct("SharedMapping")
+            .field("name", &self.name())
+            .field("bytes", &self.bytes())
+            .finish_non_exhaustive()
     }
 }
 
 struct Mapped<D: Driver> {
-    mapping: Mapping<D>,
-    // Behind `mapping`: fields are dropped in this order, and the entry must outlive the mapping.
-    _place: Place<Mapped<D>>,
+    mapping: DeviceMapping<D>,
+    // After `mapping`: fields are dropped in the order of declaration, and the entry must outlive the mapping.
+    _entry: TableEntry<Mapped<D>>,
 }
 
 /// The devices of one system, as one process sees them.
 pub(super) struct Devices<D: Driver> {
     driver: D,
-    registry: Arc<Registry<Mapped<D>>>,
+    table: Arc<ProcessTable<Mapped<D>>>,
 }
 
 impl<D: Driver> Devices<D> {
     pub(super) fn new(driver: D) -> Self {
-        Self { driver, registry: Arc::new(Registry::new()) }
+        Self { driver, table: Arc::new(ProcessTable::new()) }
     }
 
     #[cfg(test)]
-    pub(super) fn open(&self, device: &Device) -> Result<DeviceMemory<D>, DeviceError> {
+    pub(super) fn open(&self, device: &Device) -> Result<SharedMapping<D>, DeviceError> {
         self.open_with(device, Cache::Best)
     }
 
-    pub(super) fn open_with(&self, device: &Device, cache: Cache) -> Result<DeviceMemory<D>, DeviceError> {
+    pub(super) fn open_with(&self, device: &Device, cache: Cache) -> Result<SharedMapping<D>, DeviceError> {
         let chosen = self.choose(device)?;
-        let mapped = self.registry.share(chosen.key(), |place| {
-            let mapping = Port::open(&self.driver, &chosen.path)?.map(CacheMode::of(cache))?;
-            Ok(Mapped { mapping, _place: place })
+        let mapped = self.table.share(chosen.key(), |entry| {
+            let mapping = DeviceHandle::open(&self.driver, &chosen.path)?.map(CacheMode::of(cache))?;
+            Ok(Mapped { mapping, _entry: entry })
         })?;
-        Ok(DeviceMemory(mapped))
+        Ok(SharedMapping(mapped))
     }
 
     pub(super) fn list(&self) -> Result<Vec<(String, String, u64)>, DeviceError> {
@@ -115,9 +102,9 @@ impl<D: Driver> Devices<D> {
     }
 
     fn choose(&self, device: &Device) -> Result<Interface, DeviceError> {
-        refuse_foreign(device)?;
+        refuse_linux_names(device)?;
         let all = self.sorted()?;
-        let fits = |(index, one): &(usize, &Interface)| self.is_meant(device, *index, one);
+        let fits = |(index, one): &(usize, &Interface)| self.matches(device, *index, one);
         let fitting: Vec<(usize, &Interface)> = all.iter().enumerate().filter(fits).collect();
         match fitting.as_slice() {
             [(_, one)] => Ok((*one).clone()),
@@ -126,7 +113,7 @@ impl<D: Driver> Devices<D> {
         }
     }
 
-    fn is_meant(&self, device: &Device, index: usize, one: &Interface) -> bool {
+    fn matches(&self, device: &Device, index: usize, one: &Interface) -> bool {
         match device {
             Device::Only => true,
             Device::Index(wanted) => usize::try_from(*wanted) == Ok(index),
@@ -148,7 +135,7 @@ impl<D: Driver> Devices<D> {
     }
 
     fn bytes(&self, one: &Interface) -> Result<u64, DeviceError> {
-        Port::open(&self.driver, &one.path)?.bytes()
+        DeviceHandle::open(&self.driver, &one.path)?.bytes()
     }
 
     fn describe<'a>(&self, devices: impl Iterator<Item = (usize, &'a Interface)>) -> String {
@@ -165,8 +152,8 @@ impl<D: Driver> Devices<D> {
     }
 }
 
-/// ObjectNames that mean a device on Linux only.
-fn refuse_foreign(device: &Device) -> Result<(), DeviceError> {
+/// Names that mean a device on Linux only.
+fn refuse_linux_names(device: &Device) -> Result<(), DeviceError> {
     match device {
         Device::Address(_) => Err(DeviceError::WrongSystem { what: "a PCI address" }),
         Device::File(_) => Err(DeviceError::WrongSystem { what: "a file" }),

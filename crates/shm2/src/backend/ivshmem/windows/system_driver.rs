@@ -1,9 +1,9 @@
-//! The driver boundary of the real system: devices by SetupDi, requests by `DeviceIoControl`.
+//! The driver trait on the real system: devices by SetupDi, requests by `DeviceIoControl`.
 //!
 //! # Safety
 //! Each call gets pointers to locals or to a slice together with its true length, and keeps none of them beyond its
-//! return. A device set is destroyed once, at drop. Whether mapped memory may be touched is the caller's affair: here it
-//! is only an address among the bytes of an answer.
+//! return. A device set is destroyed once, at drop. The address of mapped memory is only copied, among the bytes of an
+//! answer, and never accessed here.
 
 #![allow(unsafe_code)]
 
@@ -22,9 +22,9 @@ use windows_sys::core::{BOOL, GUID};
 
 /// This Windows.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct System;
+pub(crate) struct SystemDriver;
 
-impl Driver for System {
+impl Driver for SystemDriver {
     type Handle = OwnedHandle;
 
     fn interfaces(&self) -> io::Result<Vec<Interface>> {
@@ -32,7 +32,7 @@ impl Driver for System {
     }
 
     fn open(&self, path: &str) -> io::Result<OwnedHandle> {
-        // No access right: the driver's requests need none, and so no device ACL stands in the way.
+        // Without access rights: the driver's requests need none, so the ACL of the device cannot refuse them.
         let share = FILE_SHARE_READ | FILE_SHARE_WRITE;
         OpenOptions::new().access_mode(0).share_mode(share).open(path).map(OwnedHandle::from)
     }
@@ -59,7 +59,7 @@ impl Driver for System {
     }
 }
 
-/// The devices that have an interface of one class now.
+/// The present devices that have an interface of one class.
 struct DeviceSet {
     set: setup::HDEVINFO,
     class: GUID,
@@ -82,7 +82,7 @@ impl DeviceSet {
         Ok(found)
     }
 
-    /// The device of this number in the set, `None` behind the last.
+    /// The device with this index in the set; `None` after the last.
     fn device(&self, index: u32) -> io::Result<Option<setup::SP_DEVINFO_DATA>> {
         let mut device = setup::SP_DEVINFO_DATA { cbSize: bytes_of::<setup::SP_DEVINFO_DATA>(), ..Default::default() };
         // SAFETY: the set is open; `device` is writable and tells its size.
@@ -90,7 +90,7 @@ impl DeviceSet {
         Ok(listed(done)?.then_some(device))
     }
 
-    /// All that is wanted of one device; `None` when its interface went away meanwhile.
+    /// Describes one device; `None` if its interface has been removed meanwhile.
     fn interface(&self, device: &setup::SP_DEVINFO_DATA) -> io::Result<Option<Interface>> {
         let size = bytes_of::<setup::SP_DEVICE_INTERFACE_DATA>();
         let mut data = setup::SP_DEVICE_INTERFACE_DATA { cbSize: size, ..Default::default() };
@@ -128,7 +128,7 @@ impl DeviceSet {
         let done =
             unsafe { setup::SetupDiGetDeviceInterfaceDetailW(self.set, data, null_mut(), 0, &mut needed, null_mut()) };
         match checked(done) {
-            // This is how it tells the length.
+            // Expected: this error comes with the length.
             Err(error) if code(&error) != Some(ERROR_INSUFFICIENT_BUFFER) => Err(error),
             _ => Ok(needed),
         }
@@ -145,7 +145,7 @@ impl DeviceSet {
         text(&units)
     }
 
-    /// A property that is a number. It serves the order only: a device that does not have it comes behind the others.
+    /// A numeric property, used for sorting only: a device without it comes after the others.
     fn number(&self, device: &setup::SP_DEVINFO_DATA, property: u32) -> u32 {
         let mut bytes = [0u8; 4];
         let (to, capacity) = (bytes.as_mut_ptr(), bytes_of::<[u8; 4]>());
@@ -153,7 +153,7 @@ impl DeviceSet {
         let done = unsafe {
             setup::SetupDiGetDeviceRegistryPropertyW(self.set, device, property, null_mut(), to, capacity, null_mut())
         };
-        // Not every failure sets an error number (Wine has neither property), so none is asked for.
+        // Not every failure sets an error number (Wine has neither property), so the number is not read.
         if done == 0 { u32::MAX } else { u32::from_ne_bytes(bytes) }
     }
 }
@@ -173,12 +173,12 @@ fn length(items: usize) -> io::Result<u32> {
     u32::try_from(items).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
-/// The result of a call, to be asked for before any other call.
+/// The result of a call. It must be read before any other call.
 fn checked(done: BOOL) -> io::Result<()> {
     if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Whether an enumeration gave an item; no more items is not an error.
+/// Whether an enumeration returned an item. Its end is not an error.
 fn listed(done: BOOL) -> io::Result<bool> {
     match checked(done) {
         Ok(()) => Ok(true),
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn the_system_lists_its_devices() {
         // A machine without one is the usual case, and no error.
-        for interface in System.interfaces().unwrap() {
+        for interface in SystemDriver.interfaces().unwrap() {
             assert!(interface.path.starts_with(r"\\?\"), "{interface:?}");
             assert!(interface.instance.to_ascii_uppercase().starts_with(r"PCI\"), "{interface:?}");
         }
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn devices_of_other_classes_are_described() {
-        // Machines without an ivshmem device have these: volumes, display adapters, monitors, network, input.
+        // Classes that machines without an ivshmem device have: volumes, display adapters, monitors, network, input.
         let classes = [
             0x53f5630d_b6bf_11d0_94f2_00a0c91efb8b,
             0x5b45201d_f2f2_4f3b_85bb_30ff1f953599,
@@ -222,7 +222,7 @@ mod tests {
             .flat_map(|class| DeviceSet::present(GUID::from_u128(class)).unwrap().interfaces().unwrap())
             .collect();
         if found.is_empty() {
-            println!("skipped: no device of these classes is here");
+            println!("skipped: no device of these classes is present");
         }
         for one in found {
             assert!(one.path.starts_with(r"\\?\") && one.path.contains("#{"), "{one:?}");
@@ -233,15 +233,16 @@ mod tests {
 
     #[test]
     fn a_device_that_is_not_there_has_a_system_error() {
-        let error = System.open(r"\\?\PCI#VEN_1AF4&DEV_1110#0#{df576976-569d-4672-95a0-f57e4ea0b210}").unwrap_err();
+        let error =
+            SystemDriver.open(r"\\?\PCI#VEN_1AF4&DEV_1110#0#{df576976-569d-4672-95a0-f57e4ea0b210}").unwrap_err();
         assert!(error.raw_os_error().is_some(), "{error}");
     }
 
     #[test]
     fn a_refused_request_has_a_system_error() {
         let path = std::env::current_exe().unwrap();
-        let handle = System.open(path.to_str().unwrap()).unwrap();
-        let error = System.control(&handle, REQUEST_SIZE, &[], &mut [0; 8]).unwrap_err();
+        let handle = SystemDriver.open(path.to_str().unwrap()).unwrap();
+        let error = SystemDriver.control(&handle, REQUEST_SIZE, &[], &mut [0; 8]).unwrap_err();
         assert!(error.raw_os_error().is_some_and(|code| code != 0), "{error}");
     }
 

@@ -1,4 +1,4 @@
-//! A driver that behaves like `ivshmem.sys`. Several `Devices` over clones of one [`Fake`] are several processes of one
+//! A driver that behaves like `ivshmem.sys`. Several `Devices` over clones of one [`FakeDriver`] are several processes of one
 //! machine.
 
 use super::driver::{Driver, Interface};
@@ -16,16 +16,16 @@ use windows_sys::Win32::Foundation::{
 /// Memory is aligned as Windows aligns mappings.
 const ALIGNMENT: usize = 65_536;
 
-/// Which driver it is.
+/// Version of the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
-    /// Wants a cache mode.
-    Today,
-    /// Looks at no input.
+    /// Requires a cache mode.
+    Current,
+    /// Ignores the input.
     First,
     /// Refuses any input.
     Strict,
-    /// Maps for several processes at a time, as versions of 2025 do.
+    /// Maps for several processes at the same time, as versions of 2025 do.
     Shared,
 }
 
@@ -41,13 +41,13 @@ pub(super) enum Fault {
     OddAddress,
 }
 
-/// A device and what is to happen to those who use it.
+/// A device, and how it answers.
 pub(super) struct FakeDevice {
     pub(super) interface: Interface,
     pub(super) bytes: u64,
     pub(super) version: Version,
     pub(super) fault: Fault,
-    /// So many requests find it not ready.
+    /// Number of requests that find it not ready.
     pub(super) not_ready: u32,
     pub(super) denied: bool,
     memory: Arc<[AtomicU64]>,
@@ -60,7 +60,7 @@ pub(super) struct FakeDevice {
 }
 
 impl FakeDevice {
-    /// A device at a slot of bus 0, with memory of so many MiB.
+    /// A device at a slot of bus 0, with `mib` MiB of memory.
     pub(super) fn new(slot: u32, mib: u64) -> Self {
         let id = format!("3&11583659&0&{:X}", slot << 3);
         let interface = Interface {
@@ -73,7 +73,7 @@ impl FakeDevice {
         Self {
             interface,
             bytes,
-            version: Version::Today,
+            version: Version::Current,
             fault: Fault::None,
             not_ready: 0,
             denied: false,
@@ -86,7 +86,7 @@ impl FakeDevice {
         }
     }
 
-    /// What the host sees.
+    /// The memory, as the host sees it.
     pub(super) fn memory(&self) -> &[AtomicU64] {
         let start = self.memory.as_ptr().addr();
         let skipped = (start.next_multiple_of(ALIGNMENT) - start) / 8;
@@ -123,7 +123,7 @@ impl FakeDevice {
         let cache_mode = self.checked_input(input)?;
         let answer: &mut [u8; MAP_ANSWER] = output.try_into().map_err(|_| ERROR_INVALID_USER_BUFFER)?;
         let memory = self.memory();
-        // Exposed, as the address goes through plain bytes.
+        // Exposed, because the address is passed as plain bytes.
         let (base, bytes) = (memory.as_ptr().expose_provenance(), self.bytes);
         let (address, bytes) = match self.fault {
             Fault::OtherSize => (base, bytes / 2),
@@ -167,18 +167,18 @@ fn put(answer: &mut [u8; MAP_ANSWER], offset: usize, bytes: &[u8]) {
     answer[offset..offset + bytes.len()].copy_from_slice(bytes);
 }
 
-/// The machine.
+/// A machine with its devices.
 #[derive(Clone)]
-pub(super) struct Fake {
+pub(super) struct FakeDriver {
     devices: Arc<Mutex<Vec<FakeDevice>>>,
 }
 
-impl Fake {
+impl FakeDriver {
     pub(super) fn new(devices: impl IntoIterator<Item = FakeDevice>) -> Self {
         Self { devices: Arc::new(Mutex::new(devices.into_iter().collect())) }
     }
 
-    /// Looks at a device, or changes it, from outside.
+    /// Reads or changes a device from outside.
     pub(super) fn with<T>(&self, index: usize, look: impl FnOnce(&mut FakeDevice) -> T) -> T {
         look(&mut self.lock()[index])
     }
@@ -190,12 +190,12 @@ impl Fake {
 
 /// An open device.
 pub(super) struct FakeHandle {
-    machine: Fake,
+    machine: FakeDriver,
     index: usize,
     number: u64,
 }
 
-impl Driver for Fake {
+impl Driver for FakeDriver {
     type Handle = FakeHandle;
 
     fn interfaces(&self) -> io::Result<Vec<Interface>> {
@@ -217,7 +217,7 @@ impl Driver for Fake {
 
     fn control(&self, handle: &FakeHandle, code: u32, input: &[u8], output: &mut [u8]) -> io::Result<usize> {
         if code == ioctl::RELEASE_MMAP {
-            // Ending a mapping takes a while, in which others come.
+            // The real driver needs a while as well. Other threads open the device meanwhile.
             std::thread::sleep(Duration::from_millis(1));
         }
         self.with(handle.index, |device| device.control(handle.number, code, input, output)).map_err(error)

@@ -1,4 +1,4 @@
-//! One open device: its size, its mapping, and what the driver's errors mean.
+//! One open device: its size, its mapping, and the meaning of the driver's errors.
 
 use super::driver::Driver;
 use super::ioctl::{self, CacheMode, MapAnswer, MapRequest};
@@ -11,52 +11,52 @@ use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_DEVICE_ALREADY_ATTACHED, ERROR_NOT_READY, ERROR_SHARING_VIOLATION,
 };
 
-/// A device that has not got its memory from the host yet (revision 0) is asked again after this time...
-const PAUSE: Duration = Duration::from_millis(50);
-/// ...so many times. The driver has no event to wait for.
-const TRIES: u32 = 20;
+/// Interval between requests to a device that is not ready: one of revision 0 waits for its memory from the host, and the
+/// driver has no event for that.
+const RETRY_AFTER: Duration = Duration::from_millis(50);
+const RETRIES: u32 = 20;
 
-/// Windows gives a process no memory below this address.
+/// Windows maps no memory of a process below this address.
 const LOWEST_ADDRESS: usize = 65_536;
 /// The driver maps whole pages.
 const PAGE: usize = 4096;
 
 /// An open device.
-pub(super) struct Port<D: Driver> {
+pub(super) struct DeviceHandle<D: Driver> {
     driver: D,
     handle: D::Handle,
     path: String,
 }
 
-impl<D: Driver> Port<D> {
+impl<D: Driver> DeviceHandle<D> {
     pub(super) fn open(driver: &D, path: &str) -> Result<Self, DeviceError> {
         let handle = driver.open(path).map_err(|source| failure("open", path, source))?;
         Ok(Self { driver: driver.clone(), handle, path: path.into() })
     }
 
-    /// Bytes of the device's memory, as the driver tells.
+    /// Bytes of the device's memory, according to the driver.
     pub(super) fn bytes(&self) -> Result<u64, DeviceError> {
         let mut answer = [0; ioctl::SIZE_ANSWER];
-        let written = patiently(|| self.control(ioctl::REQUEST_SIZE, &[], &mut answer))
+        let written = retry_until_ready(|| self.control(ioctl::REQUEST_SIZE, &[], &mut answer))
             .map_err(|source| failure("ask for the size of", &self.path, source))?;
         expect("the length of its answer to REQUEST_SIZE", answer.len(), written)?;
         Ok(u64::from_ne_bytes(answer))
     }
 
     /// Maps all of it.
-    pub(super) fn map(self, mode: CacheMode) -> Result<Mapping<D>, DeviceError> {
-        let bytes = believable(self.bytes()?)?;
+    pub(super) fn map(self, mode: CacheMode) -> Result<DeviceMapping<D>, DeviceError> {
+        let bytes = check_size(self.bytes()?)?;
         let mut answer = [0; ioctl::MAP_ANSWER];
-        let written = patiently(|| self.request_mapping(mode, &mut answer))
+        let written = retry_until_ready(|| self.request_mapping(mode, &mut answer))
             .map_err(|source| failure("map the memory of", &self.path, source))?;
-        // From here on there is a mapping, which is ended also when the driver's answer cannot be.
-        let attachment = Attachment(self);
+        // The mapping exists from here on, and is ended even if the driver's answer is refused.
+        let handle = MappedHandle(self);
         expect("the length of its answer to REQUEST_MMAP", answer.len(), written)?;
         let base = checked_base(MapAnswer::from_bytes(&answer), bytes)?;
-        Ok(Mapping { attachment, base: Base(base), bytes })
+        Ok(DeviceMapping { handle, base: Base(base), bytes })
     }
 
-    /// Asks in the form of today's driver, then in that of the first one, which took no input.
+    /// Sends the request of current drivers first. The first driver took no input, so the request is then sent without.
     fn request_mapping(&self, mode: CacheMode, answer: &mut [u8]) -> io::Result<usize> {
         let request = MapRequest::new(mode).to_bytes();
         match self.control(ioctl::REQUEST_MMAP, &request, answer) {
@@ -71,15 +71,15 @@ impl<D: Driver> Port<D> {
 }
 
 /// A device's memory in this process.
-pub(super) struct Mapping<D: Driver> {
-    attachment: Attachment<D>,
+pub(super) struct DeviceMapping<D: Driver> {
+    handle: MappedHandle<D>,
     base: Base,
     bytes: u64,
 }
 
-impl<D: Driver> Mapping<D> {
+impl<D: Driver> DeviceMapping<D> {
     pub(super) fn path(&self) -> &str {
-        &self.attachment.0.path
+        &self.handle.0.path
     }
 
     pub(super) fn base(&self) -> NonNull<u8> {
@@ -92,11 +92,11 @@ impl<D: Driver> Mapping<D> {
 }
 
 /// Ends the mapping before the handle is closed.
-struct Attachment<D: Driver>(Port<D>);
+struct MappedHandle<D: Driver>(DeviceHandle<D>);
 
-impl<D: Driver> Drop for Attachment<D> {
+impl<D: Driver> Drop for MappedHandle<D> {
     fn drop(&mut self) {
-        // When the driver refuses, closing the handle ends the mapping, too.
+        // If the driver refuses, closing the handle still ends the mapping.
         let _ = self.0.control(ioctl::RELEASE_MMAP, &[], &mut []);
     }
 }
@@ -104,14 +104,14 @@ impl<D: Driver> Drop for Attachment<D> {
 /// The first mapped byte.
 struct Base(NonNull<u8>);
 
-// SAFETY: an address that belongs to the whole process; nothing here looks at the bytes.
-#[allow(unsafe_code)]
+// SAFETY: an address that belongs to the whole process; no code here reads the bytes.
+#[expect(unsafe_code, reason = "an address is not a reference")]
 unsafe impl Send for Base {}
 // SAFETY: as above.
-#[allow(unsafe_code)]
+#[expect(unsafe_code, reason = "an address is not a reference")]
 unsafe impl Sync for Base {}
 
-fn believable(bytes: u64) -> Result<u64, DeviceError> {
+fn check_size(bytes: u64) -> Result<u64, DeviceError> {
     let most = MAX_REGION.min(isize::MAX as u64);
     if bytes > most {
         return Err(DeviceError::Answer { what: "the size of the memory, at most", expected: most, found: bytes });
@@ -148,13 +148,13 @@ fn failure(what: &'static str, path: &str, source: io::Error) -> DeviceError {
     }
 }
 
-/// Asks again for a while when the device is not ready.
-fn patiently<T>(mut ask: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    for _ in 0..TRIES {
-        match ask() {
-            Err(error) if ioctl::code(&error) == Some(ERROR_NOT_READY) => std::thread::sleep(PAUSE),
+/// Repeats a request for a second while the device is not ready.
+fn retry_until_ready<T>(mut request: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..RETRIES {
+        match request() {
+            Err(error) if ioctl::code(&error) == Some(ERROR_NOT_READY) => std::thread::sleep(RETRY_AFTER),
             other => return other,
         }
     }
-    ask()
+    request()
 }
