@@ -1,5 +1,8 @@
-//! Signs of life for peers that no kernel watches: the other side of a virtual machine's memory. One thread per process
-//! beats for all of its peers; it ends with the last of them.
+//! Heartbeats: how a process shows that it is alive to peers that its kernel does not know, on the other side of a virtual
+//! machine's memory.
+//!
+//! One thread per process changes the heartbeat words of all its producers and consumers, several times in each lease time.
+//! The thread ends with the last of them. A [`HeartbeatMonitor`] judges the word of a peer by the observer's own clock.
 
 use crate::backend;
 use crate::sync::{AtomicU64, Ordering};
@@ -7,99 +10,104 @@ use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// Beats in each lease time.
+/// Heartbeats in each lease time.
 const BEATS: u32 = 8;
-/// However long the lease time: an attaching peer waits for a beat.
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// Longest interval, whatever the lease time: an attaching peer waits for a heartbeat.
+const LONGEST_INTERVAL: Duration = Duration::from_millis(250);
+/// Interval for a producer or consumer that needs one soon.
+const SHORT_INTERVAL: Duration = Duration::from_millis(25);
 
-/// For one that is restless.
-const SHORT_PAUSE: Duration = Duration::from_millis(25);
-
-/// Something that shows its life.
-pub(crate) trait Beat: Send + Sync {
-    /// Changes the word that others watch. True if it must be asked again soon.
+/// A producer or consumer that has a heartbeat.
+pub(crate) trait Heartbeat: Send + Sync {
+    /// Changes the heartbeat word, if peers may still see this value as alive. True if the next call must come soon, after
+    /// a few hundredths of a second.
     fn beat(&self) -> bool;
 }
 
-/// Changes a heartbeat word. It never becomes 0, which means that nobody beats.
+/// Changes a heartbeat word. Its value is never 0, which means that there is no heartbeat.
 pub(crate) fn advance(word: &AtomicU64) {
-    // Relaxed: only its change counts.
+    // Relaxed: observers only compare the value with an earlier one.
     let next = word.load(Ordering::Relaxed).wrapping_add(1).max(1);
     word.store(next, Ordering::Relaxed);
 }
 
-struct Hearts {
-    all: Vec<(Weak<dyn Beat>, Duration)>,
-    runs: bool,
-}
-
-/// One for each depth of forking: a child has none of its parent's threads, and a lock that one of them held stays held.
-static HEARTS: [Mutex<Hearts>; 16] = [const { Mutex::new(Hearts { all: Vec::new(), runs: false }) }; 16];
-static CHANGED: [Condvar; 16] = [const { Condvar::new() }; 16];
-
-fn here() -> usize {
-    backend::fork_depth() % HEARTS.len()
-}
-
-fn hearts() -> MutexGuard<'static, Hearts> {
-    HEARTS[here()].lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Beats for `heart` until it is dropped, several times in each `lease`. An error means that no thread could be had.
-pub(crate) fn keep_beating(heart: Weak<dyn Beat>, lease: Duration) -> io::Result<()> {
-    let mut hearts = hearts();
-    if !hearts.runs {
+/// Calls `heartbeat` several times in each `lease`, until it is dropped. An error means that no thread could be started.
+pub(crate) fn start(heartbeat: Weak<dyn Heartbeat>, lease: Duration) -> io::Result<()> {
+    let mut thread = thread();
+    if !thread.is_running {
         std::thread::Builder::new().name("shm2-heartbeat".into()).spawn(run)?;
-        hearts.runs = true;
+        thread.is_running = true;
     }
-    hearts.all.push((heart, (lease / BEATS).min(LONGEST_PAUSE)));
-    CHANGED[here()].notify_all();
+    thread.heartbeats.push((heartbeat, (lease / BEATS).min(LONGEST_INTERVAL)));
+    CHANGED[slot()].notify_all();
     Ok(())
 }
 
+/// The state of a process's thread.
+struct HeartbeatThread {
+    /// With the interval of each.
+    heartbeats: Vec<(Weak<dyn Heartbeat>, Duration)>,
+    is_running: bool,
+}
+
+/// One for each depth of forking. A forked child does not have its parent's thread, and a lock that was held at the fork
+/// stays locked in the child.
+static THREADS: [Mutex<HeartbeatThread>; 16] =
+    [const { Mutex::new(HeartbeatThread { heartbeats: Vec::new(), is_running: false }) }; 16];
+static CHANGED: [Condvar; 16] = [const { Condvar::new() }; 16];
+
+fn slot() -> usize {
+    backend::fork_depth() % THREADS.len()
+}
+
+fn thread() -> MutexGuard<'static, HeartbeatThread> {
+    THREADS[slot()].lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn run() {
-    let mut hearts = hearts();
+    let mut thread = thread();
     loop {
-        hearts.all.retain(|(heart, _)| heart.strong_count() > 0);
-        let Some(pause) = hearts.all.iter().map(|(_, pause)| *pause).min() else {
-            hearts.runs = false;
+        thread.heartbeats.retain(|(heartbeat, _)| heartbeat.strong_count() > 0);
+        let Some(interval) = thread.heartbeats.iter().map(|(_, interval)| *interval).min() else {
+            thread.is_running = false;
             return;
         };
-        let alive: Vec<_> = hearts.all.iter().filter_map(|(heart, _)| heart.upgrade()).collect();
-        // What ends with its last owner here must not find the list locked.
-        drop(hearts);
-        let restless = alive.into_iter().fold(false, |restless, heart| heart.beat() | restless);
-        let pause = if restless { pause.min(SHORT_PAUSE) } else { pause };
-        let changed = CHANGED[here()].wait_timeout(self::hearts(), pause);
-        hearts = changed.unwrap_or_else(PoisonError::into_inner).0;
+        let alive: Vec<_> = thread.heartbeats.iter().filter_map(|(heartbeat, _)| heartbeat.upgrade()).collect();
+        // Unlocked: a value that is dropped here, because its last other owner is gone, may lock the list.
+        drop(thread);
+        let is_urgent = alive.into_iter().fold(false, |is_urgent, heartbeat| heartbeat.beat() | is_urgent);
+        let interval = if is_urgent { interval.min(SHORT_INTERVAL) } else { interval };
+        let changed = CHANGED[slot()].wait_timeout(self::thread(), interval);
+        thread = changed.unwrap_or_else(PoisonError::into_inner).0;
     }
 }
 
-/// What an observer knows of one heart: by its own clock alone.
+/// Judges whether a peer is alive, by its heartbeat word and the observer's own clock.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Observed {
+pub(crate) struct HeartbeatMonitor {
     value: u64,
-    looked: Instant,
-    silent: Duration,
+    last_look: Instant,
+    /// Time observed without a change of the value.
+    silence: Duration,
 }
 
-impl Observed {
-    /// Begins to look.
+impl HeartbeatMonitor {
+    /// Begins with the word's present value.
     pub(crate) fn new(value: u64) -> Self {
-        Self { value, looked: Instant::now(), silent: Duration::ZERO }
+        Self { value, last_look: Instant::now(), silence: Duration::ZERO }
     }
 
-    /// Whether the heart, which shows `value` now, has beaten within `lease`.
+    /// Whether the word, which has `value` now, has changed within `lease`.
     pub(crate) fn is_alive(&mut self, value: u64, lease: Duration) -> bool {
         if value != self.value {
             *self = Self::new(value);
             return true;
         }
         let now = Instant::now();
-        // A long time between two looks may be a pause of the observer, in which its peer was paused, too.
-        self.silent += now.duration_since(self.looked).min(lease / 2);
-        self.looked = now;
-        self.silent < lease
+        // Half a lease at most: a longer time between two looks may be a suspension of this machine and its peer alike.
+        self.silence += now.duration_since(self.last_look).min(lease / 2);
+        self.last_look = now;
+        self.silence < lease
     }
 }
 
@@ -108,9 +116,9 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    struct Heart(AtomicU64);
+    struct Counter(AtomicU64);
 
-    impl Beat for Heart {
+    impl Heartbeat for Counter {
         fn beat(&self) -> bool {
             advance(&self.0);
             false
@@ -118,23 +126,23 @@ mod tests {
     }
 
     #[test]
-    fn a_heart_beats_until_it_is_dropped() {
-        let heart = Arc::new(Heart(AtomicU64::new(0)));
-        let mut seen = Observed::new(0);
+    fn a_heartbeat_continues_until_its_owner_is_dropped() {
+        let counter = Arc::new(Counter(AtomicU64::new(0)));
+        let mut monitor = HeartbeatMonitor::new(0);
         let lease = Duration::from_millis(200);
-        let as_beat: Arc<dyn Beat> = heart.clone();
-        keep_beating(Arc::downgrade(&as_beat), lease).expect("a thread");
-        drop(as_beat);
+        let heartbeat: Arc<dyn Heartbeat> = counter.clone();
+        start(Arc::downgrade(&heartbeat), lease).expect("a thread");
+        drop(heartbeat);
         for _ in 0..10 {
             std::thread::sleep(lease / 4);
-            assert!(seen.is_alive(heart.0.load(Ordering::Relaxed), lease));
+            assert!(monitor.is_alive(counter.0.load(Ordering::Relaxed), lease));
         }
-        let value = heart.0.load(Ordering::Relaxed);
+        let value = counter.0.load(Ordering::Relaxed);
         std::thread::sleep(lease * 2);
-        seen.is_alive(value, lease);
+        monitor.is_alive(value, lease);
         std::thread::sleep(lease);
-        seen.is_alive(value, lease);
+        monitor.is_alive(value, lease);
         std::thread::sleep(lease);
-        assert!(!seen.is_alive(value, lease), "the same value for several lease times");
+        assert!(!monitor.is_alive(value, lease), "the same value for several lease times");
     }
 }

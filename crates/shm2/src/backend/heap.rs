@@ -1,10 +1,10 @@
-//! Regions on the heap of one process, for Miri, which knows neither files nor locks of them. Same names as the other
-//! backends; what they promise between processes holds between the values of this one.
+//! The platform for Miri, which supports neither shared files nor their locks: regions on the heap of one process. What the
+//! contract promises between processes holds between the values of this process.
 //!
 //! # Safety
-//! A region's memory is one allocation, freed with its last user; addresses handed out lie inside it.
+//! A region's memory is one allocation, freed with its last user. Every address that is returned lies inside it.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "an allocation with several users")]
 
 use super::{
     AwaitProducer, ChangeWatch, ConsumerRegion, Identity, MappedBytes, Platform, ProcessEvent, ProducerRegion, Wake,
@@ -55,7 +55,7 @@ fn with_files<R>(f: impl FnOnce(&mut HashMap<PathBuf, Arc<File>>) -> R) -> R {
 }
 
 fn layout_of(bytes: usize) -> Layout {
-    // Neither the size nor the alignment of a region overflows.
+    // A region's size, rounded up to the alignment, does not overflow, so the fallback is never used.
     Layout::from_size_align(bytes, 4096).unwrap_or(Layout::new::<u64>())
 }
 
@@ -269,7 +269,7 @@ impl ConsumerRegion for OpenRegion {
         if offset as usize + buffer.len() > self.file.bytes {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        // SAFETY: inside the allocation, as was just checked.
+        // SAFETY: inside the allocation, as checked above.
         unsafe {
             let from = self.file.base.add(offset as usize).as_ptr();
             std::ptr::copy_nonoverlapping(from, buffer.as_mut_ptr(), buffer.len());
@@ -284,7 +284,7 @@ impl Drop for OpenRegion {
     }
 }
 
-/// A word that wakes whoever waits for it.
+/// A word for which threads wait on the common condition variable.
 #[derive(Debug, Default)]
 pub(crate) struct Event {
     word: AtomicU32,
@@ -314,7 +314,7 @@ fn wake_all() {
     SLEEPERS.1.notify_all();
 }
 
-/// Everybody sleeps at one place, and looks every few milliseconds besides.
+/// All threads sleep on one condition variable, and look every few milliseconds as well.
 fn sleep(timeout: Option<Duration>, still: impl Fn() -> bool) -> Wake {
     let guard = guard(&SLEEPERS.0);
     if !still() {
@@ -326,7 +326,7 @@ fn sleep(timeout: Option<Duration>, still: impl Fn() -> bool) -> Wake {
     if timeout == Some(time) { Wake::Timeout } else { Wake::Signal }
 }
 
-/// There is nothing to watch: everybody looks around.
+/// Never made: peers look at intervals.
 #[derive(Debug)]
 pub(crate) struct Watch;
 
@@ -336,7 +336,7 @@ impl ChangeWatch for Watch {
     }
 }
 
-/// Waiting for a producer at a name: by looking.
+/// Looks every few milliseconds.
 #[derive(Default)]
 pub(crate) struct ProducerWatch;
 

@@ -1,8 +1,8 @@
-//! Waiting where nothing wakes: look, ever less often.
+//! Waiting where no other process can wake: polling, at growing intervals.
 //!
-//! At first without a pause, then giving way, then with pauses that grow with the time that was waited in vain. So a
-//! frame is seen late by a small part of the time between frames, and a region that is quiet for seconds costs some 20
-//! looks a second.
+//! The first looks follow each other without a pause, the next ones yield the processor, and the later ones are separated by
+//! pauses that grow with the time waited so far. So a frame is seen late by a small part of the time between frames, and a
+//! region without frames costs about 20 looks a second.
 
 use super::{Event, ProcessEvent, Wake};
 use crate::sync::{AtomicU64, Ordering};
@@ -12,26 +12,26 @@ const SPINS: u32 = 200;
 const YIELDS: u32 = 20;
 const SHORTEST: Duration = Duration::from_micros(50);
 const LONGEST: Duration = Duration::from_millis(5);
-/// After some seconds in which nothing came.
-const QUIET: Duration = Duration::from_millis(50);
-/// A pause is at most this part of the time waited, and beyond `LONGEST` this one.
+/// Longest pause after seconds without news.
+const LONGEST_IDLE: Duration = Duration::from_millis(50);
+/// A pause is at most the time waited so far divided by `PART`; above `LONGEST`, divided by `IDLE_PART`.
 const PART: u32 = 16;
-const QUIET_PART: u32 = 128;
+const IDLE_PART: u32 = 128;
 
 fn pause(waited: Duration) -> Duration {
-    let longest = (waited / QUIET_PART).clamp(LONGEST, QUIET);
+    let longest = (waited / IDLE_PART).clamp(LONGEST, LONGEST_IDLE);
     (waited / PART).clamp(SHORTEST, longest)
 }
 
-/// One who waits.
+/// The state of one waiter.
 #[derive(Debug, Default)]
 pub(crate) struct Poll {
-    /// Nanoseconds waited in vain before the present call, which goes on from there.
+    /// Nanoseconds that the calls before waited without news. The next call continues with the pauses of that time.
     waited_ns: AtomicU64,
 }
 
 impl Poll {
-    /// Until there is news, the event's value differs from `seen`, or the time is over.
+    /// Returns when `news` is true, the event's value differs from `seen`, or the time is over.
     pub(crate) fn wait(&self, event: &Event, seen: u32, timeout: Option<Duration>, news: &dyn Fn() -> bool) -> Wake {
         // Relaxed: one thread waits at a time.
         let before = Duration::from_nanos(self.waited_ns.swap(0, Ordering::Relaxed));
@@ -45,7 +45,7 @@ impl Poll {
                 continue;
             }
             let waited = start.elapsed();
-            let left = timeout.map_or(QUIET, |t| t.saturating_sub(waited));
+            let left = timeout.map_or(LONGEST_IDLE, |t| t.saturating_sub(waited));
             if left.is_zero() {
                 self.waited_ns.store((before + waited).as_nanos() as u64, Ordering::Relaxed);
                 return Wake::Timeout;

@@ -12,7 +12,7 @@ use super::start::Start;
 use crate::backend::{self, ConsumerRegion, OpenRegion, Poll};
 use crate::error::AttachError;
 use crate::header::{FIXED, RawHeader, RegionHeader};
-use crate::heartbeat::{self, Beat};
+use crate::heartbeat::{self, Heartbeat};
 use crate::kill_points::point;
 use crate::layout::{Header, STATE_LIVE};
 use crate::mapped::{Memory, OwnPage, WakeWord};
@@ -134,8 +134,8 @@ fn attach_leasing(spec: &Spec, settings: &Settings, first: &mut FirstHeartbeat) 
     match lease {
         None => claim.enter::<Locked>(settings, None, |_| Ok(())),
         Some(lease) => claim.enter::<Heartbeating>(settings, Some(lease), |region| {
-            let beat: Weak<dyn Beat> = Arc::downgrade(region) as Weak<dyn Beat>;
-            heartbeat::keep_beating(beat, lease)
+            let heartbeat: Weak<dyn Heartbeat> = Arc::downgrade(region) as Weak<dyn Heartbeat>;
+            heartbeat::start(heartbeat, lease)
         }),
     }
 }

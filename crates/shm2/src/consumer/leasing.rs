@@ -10,7 +10,7 @@ use super::position::Position;
 use super::ring_reader::{RingReader, TakeError, Taken, View};
 use crate::backend::{ConsumerRegion, Event, OpenRegion, Poll, Wake};
 use crate::description::{Description, Range};
-use crate::heartbeat::{self, Beat};
+use crate::heartbeat::{self, Heartbeat};
 use crate::kill_points::point;
 use crate::layout;
 use crate::mapped::{Memory, OwnPage};
@@ -99,7 +99,7 @@ impl<O: Ownership> LeasedRegion<O> {
     }
 }
 
-impl Beat for LeasedRegion<Heartbeating> {
+impl Heartbeat for LeasedRegion<Heartbeating> {
     fn beat(&self) -> bool {
         if self.memory.is_here() && self.owner.owns(self.page.words()) {
             heartbeat::advance(&self.page.words().heartbeat);

@@ -8,7 +8,7 @@ use super::ring_reader::Reader;
 use crate::backend::{ChangeWatch, ConsumerRegion, Watch};
 use crate::error::AttachError;
 use crate::header::RegionHeader;
-use crate::heartbeat::Observed;
+use crate::heartbeat::HeartbeatMonitor;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ pub(super) struct ProducerLiveness {
 enum Sign {
     /// Its lock; the watch reports changes of the region's file.
     Lock(Option<Watch>),
-    Heartbeat(Observed, Duration),
+    Heartbeat(HeartbeatMonitor, Duration),
 }
 
 impl ProducerLiveness {
@@ -63,7 +63,7 @@ impl ProducerLiveness {
     pub(super) fn new(reader: &dyn Reader, lease: Option<Duration>, seen: u32, watch: Option<Watch>) -> Self {
         let sign = match lease {
             None => Sign::Lock(watch),
-            Some(lease) => Sign::Heartbeat(Observed::new(reader.heartbeat()), lease),
+            Some(lease) => Sign::Heartbeat(HeartbeatMonitor::new(reader.heartbeat()), lease),
         };
         Self { sign, seen, next: Some((Instant::now(), FIRST_PROBE)) }
     }

@@ -1,14 +1,14 @@
 //! Whether consumers without a lock are alive: each must change its heartbeat within the lease time, judged by the
 //! producer's own clock. One that does not loses its page, and finds out at its next step.
 
-use crate::heartbeat::Observed;
+use crate::heartbeat::HeartbeatMonitor;
 use crate::layout::{PAGES, Page};
 use crate::sync::Ordering;
 use std::time::Duration;
 
 /// What is known of each page's heartbeat, and of which claim it is.
 pub(super) struct ConsumerLiveness {
-    known: [Option<(u32, Observed)>; PAGES],
+    known: [Option<(u32, HeartbeatMonitor)>; PAGES],
     /// The lease time of the generation before: consumers that attached to it keep its pace.
     inherited: Duration,
 }
@@ -32,7 +32,7 @@ impl ConsumerLiveness {
         // Relaxed: only its change counts.
         let value = page.heartbeat.load(Ordering::Relaxed);
         let known = self.known[index].take().filter(|(claim, _)| claim >> 16 == claimed >> 16);
-        let (_, mut observed) = known.unwrap_or((claimed, Observed::new(value)));
+        let (_, mut observed) = known.unwrap_or((claimed, HeartbeatMonitor::new(value)));
         let lease = if is_inherited { lease.max(self.inherited) } else { lease };
         let alive = observed.is_alive(value, lease);
         self.known[index] = alive.then_some((claimed, observed));

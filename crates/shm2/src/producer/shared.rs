@@ -8,7 +8,7 @@ use super::settings::Settings;
 use crate::backend::{Event, OwnedRegion, ProcessEvent, ProducerRegion, Watch};
 use crate::description::CapsRange;
 use crate::error::SendError;
-use crate::heartbeat::{self, Beat};
+use crate::heartbeat::{self, Heartbeat};
 use crate::mapped::Memory;
 use crate::sync::Ordering;
 use std::io;
@@ -96,8 +96,8 @@ impl Shared {
     /// Shows the heartbeat of a kept region from now on.
     pub(super) fn start_heartbeat(self: &Arc<Self>) -> io::Result<()> {
         if self.settings.keep_region {
-            let beat: Weak<dyn Beat> = Arc::downgrade(self) as Weak<dyn Beat>;
-            heartbeat::keep_beating(beat, self.settings.lease_time)?;
+            let heartbeat: Weak<dyn Heartbeat> = Arc::downgrade(self) as Weak<dyn Heartbeat>;
+            heartbeat::start(heartbeat, self.settings.lease_time)?;
             // Consumers of the last generation may sleep, or wait for this one.
             self.wake(u64::MAX);
             self.region.notify_watchers();

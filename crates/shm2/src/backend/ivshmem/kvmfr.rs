@@ -3,7 +3,7 @@
 //! # Safety
 //! The call passes a live descriptor and no memory.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "ioctl")]
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -1,45 +1,47 @@
-//! Keeps locks and mappings out of forked children: a child that inherited the producer's descriptor would keep its
-//! liveness lock alive after its death.
+//! Keeps locks and mappings out of forked children. A child that inherited the producer's descriptor would keep the liveness
+//! lock after the producer's death.
 //!
-//! Descriptors are close-on-exec; for children that fork without exec, a handler puts a descriptor of `/dev/null` in
-//! place of each region descriptor, which gives up the child's share of the locks and keeps the numbers valid for
-//! whatever still owns them. Mappings are marked `MADV_DONTFORK` where they are made, so a child's copies of our values
-//! own nothing: their destructors ask [`is_same_process`] first.
+//! Descriptors are close-on-exec. In a child that does not exec, a fork handler replaces each region descriptor by one of
+//! `/dev/null`: this ends the child's share of the locks, and the numbers stay valid for the values that own them. Mappings
+//! are marked `MADV_DONTFORK`, so the child does not have them, and destructors in the child ask [`is_same_process`] first.
 //!
 //! # Safety
 //! The handler calls only `dup3`, which is async-signal-safe, on numbers kept in atomics, and changes atomics.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "pthread_atfork and dup3")]
 
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
-const MOST: usize = 1024;
-static DESCRIPTORS: [AtomicI32; MOST] = [const { AtomicI32::new(-1) }; MOST];
+/// Descriptors that can be registered at a time.
+const MAX_DESCRIPTORS: usize = 1024;
+static DESCRIPTORS: [AtomicI32; MAX_DESCRIPTORS] = [const { AtomicI32::new(-1) }; MAX_DESCRIPTORS];
 static NULL: AtomicI32 = AtomicI32::new(-1);
 static INSTALLED: OnceLock<()> = OnceLock::new();
-/// Grows in every forked child.
+/// One more in each forked child than in its parent.
 static DEPTH: AtomicUsize = AtomicUsize::new(0);
 
-/// How many forks lie between the first process and this one.
-pub(crate) fn depth() -> usize {
+/// Number of forks between the process that loaded this library and this one.
+pub(super) fn depth() -> usize {
     DEPTH.load(Ordering::Relaxed)
 }
 
-/// Whether a value made at `depth` belongs to this process, not to the one that it was forked from.
-pub(crate) fn is_same_process(made_at: usize) -> bool {
+/// Whether a value that was made at depth `made_at` belongs to this process, not to a parent.
+pub(super) fn is_same_process(made_at: usize) -> bool {
     made_at == depth()
 }
 
-/// Registers a descriptor until the guard is dropped. Beyond 1024 at one time the rest are only close-on-exec.
+/// Registration of a descriptor, ended when dropped. At most 1024 are registered at a time; further ones are only
+/// close-on-exec.
 #[derive(Debug)]
-pub(crate) struct Guard(Option<usize>);
+pub(super) struct Guard(Option<usize>);
 
-pub(crate) fn keep_from_children(fd: &impl AsRawFd) -> Guard {
+/// Registers a region's descriptor, so that forked children do not keep it.
+pub(super) fn keep_from_children(fd: &impl AsRawFd) -> Guard {
     INSTALLED.get_or_init(install);
     let raw = fd.as_raw_fd();
-    // Relaxed: fork copies the memory as this thread or another left it; a slot is a single word.
+    // Relaxed: a slot is a single word, and the child sees the memory as it was at the fork.
     let free = |slot: &AtomicI32| slot.compare_exchange(-1, raw, Ordering::Relaxed, Ordering::Relaxed).is_ok();
     Guard(DESCRIPTORS.iter().position(free))
 }
@@ -55,7 +57,7 @@ impl Drop for Guard {
 fn install() {
     if let Ok(null) = std::fs::File::open("/dev/null") {
         NULL.store(null.into_raw_fd(), Ordering::Relaxed);
-        // SAFETY: `in_child` is an `extern "C"` function without arguments and lives for ever.
+        // SAFETY: `in_child` is an `extern "C"` function without arguments.
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
     }
 }
@@ -67,7 +69,7 @@ extern "C" fn in_child() {
     for slot in &DESCRIPTORS {
         let fd = slot.load(Ordering::Relaxed);
         if fd >= 0 {
-            // SAFETY: both are plain numbers; the guards see to it that each is a region's descriptor still.
+            // SAFETY: both are plain numbers. The guard of a descriptor is dropped before it, so `fd` is still a region's.
             unsafe { libc::dup3(null, fd, libc::O_CLOEXEC) };
         }
     }

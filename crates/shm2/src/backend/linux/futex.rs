@@ -1,13 +1,14 @@
-//! Sleeping on a word and waking those who sleep.
+//! Sleeping on words, and waking the threads that sleep.
 //!
 //! A consumer sleeps on two words at once (`futex_waitv`, Linux 5.16): the region's wake word, and an [`Event`] of its
-//! own process that stands for "cancelled" and "the region file changed". Older kernels look every 50 ms instead.
+//! own process, which is signalled when the wait is cancelled or the region file changes. On older kernels the consumer
+//! sleeps on the wake word alone and looks every 50 ms.
 //!
 //! # Safety
 //! A futex call takes an address as a name; the kernel answers a bad one with an error. `wait_any` never reads the word
 //! itself, so a snapshot consumer may pass the address of a page whose file was truncated.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "a futex word may be in a page that is gone")]
 
 use crate::backend::{ProcessEvent, Wake};
 use crate::sync::{AtomicU32, Ordering};
@@ -17,9 +18,10 @@ use rustix::time::{ClockId, clock_gettime};
 use std::ptr::NonNull;
 use std::time::Duration;
 
+/// Longest sleep on the wake word alone.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// An in-process word that wakes whoever waits for it.
+/// A private futex word.
 #[derive(Debug, Default)]
 pub(crate) struct Event {
     word: AtomicU32,
@@ -45,7 +47,7 @@ impl ProcessEvent for Event {
 }
 
 /// Sleeps until the shared word differs from `expected` or `event` from `seen`.
-pub(crate) fn wait_any(
+pub(super) fn wait_any(
     word: NonNull<AtomicU32>,
     expected: u32,
     event: &Event,
@@ -62,9 +64,9 @@ pub(crate) fn wait_any(
     }
 }
 
-/// Sleeps until one of the shared words differs from its expected value. At most 64 words are looked at; older kernels
-/// sleep on the first alone.
-pub(crate) fn wait_shared(words: &[(&AtomicU32, u32)], timeout: Duration) -> Wake {
+/// Sleeps until one of the first 64 shared words differs from its expected value. Without `futex_waitv` it sleeps on the
+/// first word alone.
+pub(super) fn wait_shared(words: &[(&AtomicU32, u32)], timeout: Duration) -> Wake {
     let waiters: Vec<_> = words
         .iter()
         .take(64)
@@ -81,14 +83,14 @@ fn wait_word(word: &AtomicU32, expected: u32, timeout: Duration) -> Wake {
     outcome(futex::wait(word, Flags::empty(), expected, timespec(Some(timeout)).as_ref()).map(|()| 0))
 }
 
-/// Wakes everybody who sleeps on a shared word.
-pub(crate) fn wake_shared(word: &AtomicU32) {
+/// Wakes all threads, of every process, that sleep on a shared word.
+pub(super) fn wake_shared(word: &AtomicU32) {
     let _ = futex::wake(word, Flags::empty(), i32::MAX as u32);
 }
 
 fn wait_one(word: NonNull<AtomicU32>, expected: u32, timeout: Option<Duration>) -> Wake {
     let slice = timeout.map_or(SLICE, |t| t.min(SLICE));
-    // SAFETY: the reference is handed to the kernel as an address and never read from here.
+    // SAFETY: the reference is passed to the kernel as an address, and no code here reads the word.
     let word = unsafe { word.as_ref() };
     match wait_word(word, expected, slice) {
         Wake::Timeout if slice == SLICE => Wake::Signal,

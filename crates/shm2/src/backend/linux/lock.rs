@@ -1,25 +1,26 @@
-//! Byte-range locks that belong to an open file description (`F_OFD_*`): they end with its last close, so also with
-//! `kill -9`, and they work across PID and mount namespaces.
+//! Byte-range locks that belong to an open file description (`F_OFD_*`). They end with its last close, so also when the
+//! process is killed, and they work across PID and mount namespaces.
 //!
-//! The bytes stand far behind any file's end. A write lock needs a descriptor open for writing; a probe for a *read*
-//! lock conflicts with write locks only, so a reader's lock can never look like a living producer.
+//! The locked bytes are far beyond the end of any file. A write lock needs a descriptor that is open for writing. A probe for
+//! a *read* lock conflicts with write locks only, so the lock of a process that can only read never looks like a live
+//! producer.
 //!
 //! # Safety
 //! Each call passes a live descriptor and a fully initialised `flock` that outlives the call.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "fcntl with F_OFD_* commands")]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 const BASE: i64 = 0x4000_0000_0000_0000;
 
-/// A byte of the region file that means something when it is locked.
+/// A byte of the region file whose lock has a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Byte {
-    /// Write-locked by the producer as long as it lives.
+pub(super) enum Byte {
+    /// Write-locked by the live producer.
     Liveness,
-    /// Write-locked while a region's name is taken over or removed.
+    /// Write-locked while the region's name is taken over or removed.
     Takeover,
     /// Read-locked by each snapshot consumer.
     Presence,
@@ -39,7 +40,7 @@ impl Byte {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(super) enum Kind {
     Read,
     Write,
 }
@@ -61,8 +62,8 @@ fn kind_number(kind: Kind) -> libc::c_int {
     }
 }
 
-/// Takes the lock without waiting; false when another description holds a conflicting one.
-pub(crate) fn try_lock(fd: impl AsFd, byte: Byte, kind: Kind) -> io::Result<bool> {
+/// Takes the lock and does not wait. False if another file description holds a conflicting lock.
+pub(super) fn try_lock(fd: impl AsFd, byte: Byte, kind: Kind) -> io::Result<bool> {
     let flock = request(byte, kind_number(kind));
     // SAFETY: see the head of this file.
     let r = unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_OFD_SETLK, &flock) };
@@ -76,15 +77,15 @@ pub(crate) fn try_lock(fd: impl AsFd, byte: Byte, kind: Kind) -> io::Result<bool
     }
 }
 
-/// Gives a lock back; a failure means that there was none.
-pub(crate) fn unlock(fd: impl AsFd, byte: Byte) {
+/// Ends a lock. A failure means that there was none.
+pub(super) fn unlock(fd: impl AsFd, byte: Byte) {
     let flock = request(byte, libc::F_UNLCK);
     // SAFETY: see the head of this file.
     unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_OFD_SETLK, &flock) };
 }
 
-/// Whether another description holds a lock that conflicts with `kind`.
-pub(crate) fn is_locked(fd: impl AsFd, byte: Byte, kind: Kind) -> io::Result<bool> {
+/// Whether another file description holds a lock that conflicts with `kind`.
+pub(super) fn is_locked(fd: impl AsFd, byte: Byte, kind: Kind) -> io::Result<bool> {
     let mut flock = request(byte, kind_number(kind));
     // SAFETY: see the head of this file.
     let r = unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_OFD_GETLK, &mut flock) };

@@ -1,10 +1,10 @@
 //! Mapping a region file into memory.
 //!
 //! # Safety
-//! A mapping is made only of a range that lies inside the file as it is now; it is unmapped once, at drop. Nothing here
-//! makes a reference to mapped bytes: `crate::mapped` does, and only to atomics.
+//! The caller maps only a range that lies inside the file at that time. The range is unmapped once, at drop. No reference to
+//! mapped bytes is made here: `crate::mapped` makes references, to atomics only.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "mmap")]
 
 use super::{fork, sigbus};
 use crate::backend::MappedBytes;
@@ -19,7 +19,7 @@ use std::ptr::NonNull;
 pub(crate) struct Mapping {
     base: NonNull<u8>,
     bytes: usize,
-    /// What was mapped, of which `base` and `bytes` may be a part.
+    /// The whole mapping. `base` and `bytes` may be a part of it.
     whole: (NonNull<u8>, usize),
     made_at: usize,
     guard: sigbus::Guard,
@@ -30,14 +30,14 @@ unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
 
-/// Page tables of mappings up to this size are filled at once, so that streaming takes no page fault.
+/// Page tables of ranges up to this size are filled at once, so that streaming causes no page faults.
 const POPULATE_UP_TO: usize = 1 << 30;
 
 impl Mapping {
     /// Maps `bytes` of the file from `offset`. The caller has checked that the file is that long.
     pub(crate) fn new(fd: impl AsFd, offset: u64, bytes: usize, writable: bool) -> io::Result<Self> {
         let protection = if writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
-        // SAFETY: a fresh shared mapping at an address of the kernel's choice replaces nothing.
+        // SAFETY: a new shared mapping at an address that the kernel chooses replaces nothing.
         let base = unsafe { mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, fd, offset)? };
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         let guard = sigbus::Guard::new(base.as_ptr() as usize, bytes);
@@ -46,18 +46,18 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// Narrows it to a part; the rest stays mapped and is not reached. `None` when the part is not inside.
+    /// Narrows the accessible range to a part of the mapping. `None` if the part is not inside.
     pub(crate) fn part(mut self, offset: u64, bytes: usize) -> Option<Self> {
         if offset.checked_add(bytes as u64)? > self.bytes as u64 {
             return None;
         }
-        // SAFETY: inside the mapping, as was just checked.
+        // SAFETY: inside the mapping, as checked above.
         self.base = unsafe { self.base.add(offset as usize) };
         self.bytes = bytes;
         Some(self)
     }
 
-    /// Fills the page tables of one range; a kernel that cannot do it takes faults later instead.
+    /// Fills the page tables of one range. If the kernel cannot do that, page faults fill them later.
     pub(crate) fn populate(&self, offset: usize, bytes: usize, writable: bool) {
         if offset.checked_add(bytes).is_none_or(|end| end > self.bytes) || bytes > POPULATE_UP_TO {
             return;

@@ -1,25 +1,25 @@
-//! A guard against SIGBUS: a peer that can write the file can also truncate it, and touching a mapped page behind the
-//! new end raises this signal. The handler puts private zero pages in place of everything from the touched page to the
-//! mapping's end and marks the mapping as broken; the interrupted access goes on and reads zeros, and the next step of
-//! the library turns the mark into an error of that region. Other mappings and other regions notice nothing.
+//! A guard against SIGBUS. A peer that can write the file can also truncate it, and access to a mapped page beyond the new
+//! end raises this signal. The handler replaces everything from that page to the mapping's end by private zero pages and
+//! marks the mapping as broken. The interrupted access continues and reads zeros, and the next operation on the region
+//! returns an error because of the mark. Other mappings and other regions are not affected.
 //!
-//! The handler is put in place with the first mapping of a region and hands every signal that is not about a region to
-//! the handler that was there before. What remains: a program that installs a handler of its own afterwards and does
-//! not call the one that it found, a thread that blocks SIGBUS, and mappings beyond [`MOST`] at one time are not guarded.
+//! The handler is installed with the first mapping of a region. It passes every signal that does not concern a region to
+//! the handler that was installed before. Not guarded are: a program that installs its own handler afterwards and does not
+//! call the previous one, a thread that blocks SIGBUS, and mappings beyond [`MAX_MAPPINGS`] at a time.
 //!
 //! # Safety
 //! The handler makes only system calls that are async-signal-safe and reads only atomics. It replaces only pages of a
-//! mapping that stands in the table; a mapping leaves the table before it is unmapped, and the access that faulted keeps
-//! it alive meanwhile.
+//! mapping in the table. A mapping is removed from the table before it is unmapped, and the access that faulted keeps it
+//! alive meanwhile.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "a signal handler")]
 
 use std::ptr::null_mut;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Mappings that can be guarded at one time.
-const MOST: usize = 1024;
+/// Mappings that can be guarded at a time.
+const MAX_MAPPINGS: usize = 1024;
 
 struct Slot {
     /// First address; 0 for a free slot, 1 while it is being filled.
@@ -28,9 +28,10 @@ struct Slot {
     broken: AtomicBool,
 }
 
-static SLOTS: [Slot; MOST] =
-    [const { Slot { start: AtomicUsize::new(0), end: AtomicUsize::new(0), broken: AtomicBool::new(false) } }; MOST];
-/// Slots at and above this were never used.
+static SLOTS: [Slot; MAX_MAPPINGS] =
+    [const { Slot { start: AtomicUsize::new(0), end: AtomicUsize::new(0), broken: AtomicBool::new(false) } };
+        MAX_MAPPINGS];
+/// Slots from this index on have never been used.
 static USED: AtomicUsize = AtomicUsize::new(0);
 static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
 
@@ -53,14 +54,14 @@ impl Guard {
         Self(index)
     }
 
-    /// Comes before the range is unmapped.
+    /// Ends the guard. Must be called before the range is unmapped.
     pub(super) fn end(&mut self) {
         if let Some(index) = self.0.take() {
             SLOTS[index].start.store(0, Ordering::Release);
         }
     }
 
-    /// Whether pages of the mapping had to be replaced.
+    /// Whether pages of the mapping have been replaced.
     #[inline]
     pub(super) fn is_broken(&self) -> bool {
         self.0.is_some_and(|index| SLOTS[index].broken.load(Ordering::Relaxed))
@@ -69,7 +70,7 @@ impl Guard {
 
 fn install() {
     PREVIOUS.get_or_init(|| {
-        // SAFETY: both structs are plain data for which zeros are valid; the handler lives for ever.
+        // SAFETY: both structs are plain data, for which zeros are valid; the handler is a function of the right signature.
         unsafe {
             let mut ours: libc::sigaction = std::mem::zeroed();
             ours.sa_sigaction = on_bus_error as extern "C" fn(_, _, _) as usize;
@@ -85,7 +86,7 @@ extern "C" fn on_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, cont
     // SAFETY: the kernel passes a valid `siginfo_t`; `errno` of the interrupted code is kept.
     unsafe {
         let errno = *libc::__errno_location();
-        // Only the kernel's own say which address; `kill` does not.
+        // Only a signal from the kernel carries an address; one sent by `kill` does not.
         let is_fault = (*info).si_code > 0;
         if !is_fault || !replace((*info).si_addr() as usize) {
             pass_on(signal, info, context);
@@ -94,21 +95,22 @@ extern "C" fn on_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, cont
     }
 }
 
-/// Puts zero pages from the address to the end of its mapping; false when it is in none of ours.
+/// Replaces the pages from the address to the end of its mapping. False if no guarded mapping contains the address.
 fn replace(address: usize) -> bool {
     let used = USED.load(Ordering::Acquire);
     let Some((slot, end)) = SLOTS[..used].iter().find_map(|slot| Some((slot, end_of(slot, address)?))) else {
         return false;
     };
     slot.broken.store(true, Ordering::Release);
-    // SAFETY: a pure look-up.
+    // SAFETY: reads a constant of the system.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
     let first = address & !(page - 1);
-    // All of it at once; if the system promises no more memory, the touched page alone, and the next at its turn.
+    // If memory is too short for all pages, only the touched one is replaced, and the next one when it is touched.
     zero_pages(first, end - first) || zero_pages(first, page)
 }
 
-/// The end of the slot's mapping if it holds the address. A slot may be used anew while it is looked at.
+/// The end of the slot's mapping, if it contains the address. The start is read again, because another thread may reuse the
+/// slot meanwhile.
 fn end_of(slot: &Slot, address: usize) -> Option<usize> {
     let start = slot.start.load(Ordering::Acquire);
     let end = slot.end.load(Ordering::Acquire);
@@ -118,28 +120,28 @@ fn end_of(slot: &Slot, address: usize) -> Option<usize> {
 fn zero_pages(first: usize, bytes: usize) -> bool {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
     let access = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: the range lies inside one mapping of ours, which this signal's own access keeps alive.
+    // SAFETY: the range lies inside a guarded mapping, which the interrupted access keeps alive.
     let mapped = unsafe { libc::mmap(first as *mut _, bytes, access, flags, -1, 0) };
     mapped != libc::MAP_FAILED
 }
 
-/// In a forked child: the mappings are not there, and their addresses may be anything's.
+/// Empties the table in a forked child. The mappings do not exist there, and other memory may get their addresses.
 pub(super) fn forget_all() {
     for slot in &SLOTS[..USED.load(Ordering::Relaxed)] {
         slot.start.store(0, Ordering::Relaxed);
     }
 }
 
-/// Does what would have happened without us.
+/// Does what would have happened without this handler.
 ///
 /// # Safety
-/// To be called from the handler with what the kernel passed.
+/// Must be called from the handler, with the arguments that the kernel passed.
 unsafe fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let Some(previous) = PREVIOUS.get() else { return };
     match previous.sa_sigaction {
         libc::SIG_DFL | libc::SIG_IGN => {
-            // SAFETY: plain data. A faulting access is repeated on return and then ends the process as it would have; a
-            // signal that a program sent is ignored as before, or sent again.
+            // SAFETY: plain data. A faulting access is repeated after return and then ends the process, as it would have
+            // without the handler. A signal that a program sent is ignored as before, or raised again.
             unsafe {
                 let is_fault = (*info).si_code > 0;
                 if !is_fault && previous.sa_sigaction == libc::SIG_IGN {
@@ -154,7 +156,7 @@ unsafe fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut
             }
         }
         handler if previous.sa_flags & libc::SA_SIGINFO != 0 => {
-            // SAFETY: the previous owner said that it is a function of this shape.
+            // SAFETY: SA_SIGINFO says that the previous handler is a function of this type.
             let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
                 unsafe { std::mem::transmute(handler) };
             handler(signal, info, context);

@@ -128,7 +128,7 @@ fn open_leftover(path: &Path) -> Result<Option<OwnedFd>, CreateError> {
     }
 }
 
-/// A file that is to be used must be writable. Its owner cannot remove it on behalf of this producer.
+/// A file that is to be used must be writable, so its error is not the one of a leftover that another user must remove.
 fn must_be_writable(error: CreateError) -> CreateError {
     match error {
         CreateError::OthersLeftover { path } => CreateError::Denied { path },

@@ -1,4 +1,4 @@
-//! Waiting for a producer at a name: its directory and the file that is there are watched.
+//! Waiting until a producer appears at a name: the directory and the file at the name are watched.
 
 use super::futex::Event;
 use super::region_file::identity_at;
@@ -9,15 +9,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often to look where nothing tells.
+/// Interval between looks if watches cannot be had.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Tells when a producer may have come.
 #[derive(Default)]
 pub(crate) struct ProducerWatch {
     directory: Option<Watch>,
     file: Option<(Identity, Watch)>,
-    told: bool,
+    /// True if watches report every way in which a producer can appear.
+    is_watched: bool,
 }
 
 impl AwaitProducer for ProducerWatch {
@@ -26,9 +26,9 @@ impl AwaitProducer for ProducerWatch {
             return false;
         }
         let file = identity_at(spec.path());
-        let is_watched = self.file.as_ref().is_some_and(|(of, watch)| Some(*of) == file && watch.is_alive());
-        if let Some(file) = file.filter(|_| !is_watched) {
-            // A producer may begin a new life in this very file.
+        let is_current = self.file.as_ref().is_some_and(|(of, watch)| Some(*of) == file && watch.is_alive());
+        if let Some(file) = file.filter(|_| !is_current) {
+            // A producer may begin another generation in this very file.
             self.file = watch_restart(spec.path(), event).map(|watch| (file, watch));
             if self.file.is_some() {
                 return true;
@@ -41,12 +41,12 @@ impl AwaitProducer for ProducerWatch {
                 return true;
             }
         }
-        self.told = self.directory.is_some() && self.file.is_some() >= file.is_some();
+        self.is_watched = self.directory.is_some() && self.file.is_some() >= file.is_some();
         false
     }
 
     fn wait(&self, event: &Event, seen: u32, timeout: Option<Duration>) {
-        let slice = (!self.told).then_some(LOOK_EVERY);
+        let slice = (!self.is_watched).then_some(LOOK_EVERY);
         event.wait(seen, [timeout, slice].into_iter().flatten().min());
     }
 }

@@ -1,7 +1,7 @@
-//! One inotify instance and one thread per process tell whoever asked that a region file was closed by somebody (a
-//! peer came, left or died) or that a directory got a new name (a producer came).
+//! Watches on files and directories. One inotify instance and one thread per process signal events when a process closes a
+//! region file (a peer attached, detached or died) or when a name appears in a directory (a producer started).
 //!
-//! When inotify instances or watches run out, the functions return `None` and the caller looks every 250 ms instead.
+//! If inotify instances or watches run out, the functions return `None`, and the caller looks every 250 ms instead.
 
 use super::futex::Event;
 use crate::backend::{ChangeWatch, ProcessEvent, process_id};
@@ -28,12 +28,12 @@ struct Table {
 struct Listener {
     id: u64,
     event: Arc<Event>,
-    /// What it wants to hear of: several listeners of one file share a watch.
+    /// Kinds of changes to report. Listeners of one file share a watch, which has the kinds of all of them.
     flags: WatchFlags,
     alive: Arc<AtomicBool>,
 }
 
-/// Ends the watch when dropped.
+/// One listener, removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Watch {
     descriptor: i32,
@@ -48,19 +48,19 @@ impl ChangeWatch for Watch {
 }
 
 /// Signals `event` each time any process closes the region file, or its links change.
-pub(crate) fn watch_region(fd: &impl AsRawFd, event: &Arc<Event>) -> Option<Watch> {
+pub(super) fn watch_region(fd: &impl AsRawFd, event: &Arc<Event>) -> Option<Watch> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     add(Path::new(&path), WatchFlags::CLOSE_WRITE | WatchFlags::CLOSE_NOWRITE | WatchFlags::ATTRIB, event)
 }
 
-/// Signals `event` when a producer begins a new life in the file at `path`, which changes the file's times. Opening and
-/// closing it changes nothing.
-pub(crate) fn watch_restart(path: &Path, event: &Arc<Event>) -> Option<Watch> {
+/// Signals `event` when a producer begins another generation in the file at `path`: it changes the file's times. Opening or
+/// closing the file does not signal.
+pub(super) fn watch_restart(path: &Path, event: &Arc<Event>) -> Option<Watch> {
     add(path, WatchFlags::ATTRIB | WatchFlags::MOVE_SELF, event)
 }
 
 /// Signals `event` each time a name appears in the directory.
-pub(crate) fn watch_directory(path: &Path, event: &Arc<Event>) -> Option<Watch> {
+pub(super) fn watch_directory(path: &Path, event: &Arc<Event>) -> Option<Watch> {
     add(path, WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR, event)
 }
 
@@ -89,7 +89,7 @@ impl Drop for Watch {
     }
 }
 
-/// The process's watcher; `None` when it cannot be had, and in a forked child, which has no thread of ours.
+/// The watcher of this process. `None` if it cannot be made, and in a forked child, which does not have the thread.
 fn watcher() -> Option<&'static Watcher> {
     static WATCHER: OnceLock<Option<Watcher>> = OnceLock::new();
     static THREAD: OnceLock<bool> = OnceLock::new();
@@ -108,8 +108,8 @@ fn listen(watcher: &'static Watcher) {
     let mut reader = inotify::Reader::new(&watcher.inotify, &mut buffer);
     loop {
         match reader.next() {
-            Ok(event) if event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW) => watcher.tell_all(),
-            Ok(event) => watcher.tell(event.wd(), event.events()),
+            Ok(event) if event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW) => watcher.signal_all(),
+            Ok(event) => watcher.signal(event.wd(), event.events()),
             Err(rustix::io::Errno::INTR) => {}
             Err(_) => return watcher.end(),
         }
@@ -121,7 +121,7 @@ impl Watcher {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, descriptor: i32, events: inotify::ReadFlags) {
+    fn signal(&self, descriptor: i32, events: inotify::ReadFlags) {
         let mut table = self.table();
         let ended = events.contains(inotify::ReadFlags::IGNORED);
         for listener in table.listeners.get(&descriptor).into_iter().flatten() {
@@ -136,7 +136,7 @@ impl Watcher {
         }
     }
 
-    fn tell_all(&self) {
+    fn signal_all(&self) {
         for listener in self.table().listeners.values().flatten() {
             listener.event.signal();
         }

@@ -4,7 +4,7 @@
 //! Names are zero-terminated and live until their call returns; handles are owned by the values that pass them; structs are
 //! fully initialised.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "system calls")]
 
 use super::security::SecurityDescriptor;
 use std::io;

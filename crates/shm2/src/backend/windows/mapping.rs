@@ -4,7 +4,7 @@
 //! The system refuses a view of a range that the section does not have. A view is unmapped once, when its `Mapping` is
 //! dropped. No reference to mapped bytes is made here.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "views of sections")]
 
 use crate::backend::MappedBytes;
 use crate::backend::ivshmem::{DeviceAccess, DeviceMemory};

@@ -13,7 +13,7 @@
 //! The system makes a descriptor from text. It lives as long as its [`SecurityDescriptor`] and is freed once. Buffers have
 //! the length that is passed with them.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "system calls")]
 
 use std::ffi::c_void;
 use std::io;

@@ -9,7 +9,7 @@ use super::takeover::shown_lease_time;
 use super::{Action, Epoch, Found, LOOK, Phase, claims};
 use crate::backend::{self, ProcessEvent};
 use crate::error::SendError;
-use crate::heartbeat::{self, Beat};
+use crate::heartbeat::{self, Heartbeat};
 use crate::layout::{self, CELLS, W_SEQUENCE};
 use crate::producer::consumer_liveness::ConsumerLiveness;
 use crate::producer::header_writer::{fill_constants, go_live};
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const STRIDE: u64 = 64 * 1024;
 const MOST_MARKS: u64 = 4096;
 
-impl Beat for Shared {
+impl Heartbeat for Shared {
     fn beat(&self) -> bool {
         if !self.memory.is_here() {
             return false;

@@ -3,7 +3,7 @@
 
 use crate::error::{CreateError, DeviceError};
 use crate::header::LEAST_LEASE_TIME;
-use crate::heartbeat::Observed;
+use crate::heartbeat::HeartbeatMonitor;
 use crate::layout;
 use crate::mapped::Memory;
 use crate::producer::header_writer::go_live;
@@ -51,7 +51,7 @@ fn await_end(memory: &Memory, may_be_alive: &dyn Fn() -> bool, path: &Path) -> R
     let lease = shown_lease_time(header);
     // Relaxed: only its change counts.
     let first = header.heartbeat.load(Ordering::Relaxed);
-    let mut observed = Observed::new(first);
+    let mut observed = HeartbeatMonitor::new(first);
     while may_be_alive() {
         let now = header.heartbeat.load(Ordering::Relaxed);
         if now != first {

@@ -5,7 +5,7 @@
 //! return. A device set is destroyed once, at drop. The address of mapped memory is only copied, among the bytes of an
 //! answer, and never accessed here.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "system calls")]
 
 use super::driver::{Driver, Interface};
 use super::ioctl::{INTERFACE_CLASS, code};
