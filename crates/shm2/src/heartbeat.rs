@@ -19,8 +19,8 @@ const SHORT_INTERVAL: Duration = Duration::from_millis(25);
 
 /// A producer or consumer that has a heartbeat.
 pub(crate) trait Heartbeat: Send + Sync {
-    /// Changes the heartbeat word, if peers may still see this value as alive. True if the next call must come soon, after
-    /// a few hundredths of a second.
+    /// Changes the heartbeat word, unless the word belongs to another process by now. Must not wait for user code, because
+    /// one thread calls this for all. True if the next call must come within [`SHORT_INTERVAL`].
     fn beat(&self) -> bool;
 }
 

@@ -55,7 +55,7 @@ pub(super) struct FakeDevice {
     /// The cache mode of the last mapping, if one was given.
     pub(super) cache_mode: Option<u8>,
     pub(super) mappings: usize,
-    pub(super) releases: usize,
+    pub(super) unmappings: usize,
     pub(super) open_handles: usize,
 }
 
@@ -81,7 +81,7 @@ impl FakeDevice {
             owners: Vec::new(),
             cache_mode: None,
             mappings: 0,
-            releases: 0,
+            unmappings: 0,
             open_handles: 0,
         }
     }
@@ -105,7 +105,7 @@ impl FakeDevice {
         match code {
             ioctl::REQUEST_SIZE => self.size(output),
             ioctl::REQUEST_MMAP => self.map(handle, input, output),
-            ioctl::RELEASE_MMAP => self.release(handle),
+            ioctl::RELEASE_MMAP => self.unmap(handle),
             _ => Err(ERROR_INVALID_FUNCTION),
         }
     }
@@ -150,7 +150,7 @@ impl FakeDevice {
         }
     }
 
-    fn release(&mut self, handle: u64) -> Result<usize, u32> {
+    fn unmap(&mut self, handle: u64) -> Result<usize, u32> {
         if !self.is_mapped() {
             return Err(ERROR_INVALID_FUNCTION);
         }
@@ -158,7 +158,7 @@ impl FakeDevice {
             return Err(ERROR_INVALID_HANDLE);
         };
         self.owners.remove(index);
-        self.releases += 1;
+        self.unmappings += 1;
         Ok(0)
     }
 }

@@ -13,7 +13,7 @@ use windows_sys::core::GUID;
 
 /// The interface class of the driver's devices: {df576976-569d-4672-95a0-f57e4ea0b210}.
 pub(super) const INTERFACE_CLASS: GUID = GUID::from_u128(0xdf576976_569d_4672_95a0_f57e4ea0b210);
-/// The class as it stands at the end of an interface path.
+/// The class, as an interface path ends with it.
 pub(super) const INTERFACE_CLASS_TEXT: &str = "{df576976-569d-4672-95a0-f57e4ea0b210}";
 
 /// Asks for the size of the memory: no input, a `u64` as output.

@@ -85,7 +85,7 @@ impl DeviceSet {
     /// The device with this index in the set; `None` after the last.
     fn device(&self, index: u32) -> io::Result<Option<setup::SP_DEVINFO_DATA>> {
         let mut device = setup::SP_DEVINFO_DATA { cbSize: bytes_of::<setup::SP_DEVINFO_DATA>(), ..Default::default() };
-        // SAFETY: the set is open; `device` is writable and tells its size.
+        // SAFETY: the set is open; `device` is writable and holds its size.
         let done = unsafe { setup::SetupDiEnumDeviceInfo(self.set, index, &mut device) };
         Ok(listed(done)?.then_some(device))
     }
@@ -94,7 +94,7 @@ impl DeviceSet {
     fn interface(&self, device: &setup::SP_DEVINFO_DATA) -> io::Result<Option<Interface>> {
         let size = bytes_of::<setup::SP_DEVICE_INTERFACE_DATA>();
         let mut data = setup::SP_DEVICE_INTERFACE_DATA { cbSize: size, ..Default::default() };
-        // SAFETY: the set is open, `device` is of it, and `data` is writable and tells its size.
+        // SAFETY: the set is open, `device` is of it, and `data` is writable and holds its size.
         let done = unsafe { setup::SetupDiEnumDeviceInterfaces(self.set, device, &self.class, 0, &mut data) };
         if !listed(done)? {
             return Ok(None);
@@ -113,7 +113,7 @@ impl DeviceSet {
         let Some(first) = words.first_mut() else { return Err(io::ErrorKind::InvalidData.into()) };
         *first = bytes_of::<setup::SP_DEVICE_INTERFACE_DETAIL_DATA_W>();
         let capacity = length(words.len() * 4)?;
-        // SAFETY: `words` is as long as told, aligned for the struct, and begins with the struct's size.
+        // SAFETY: `words` has the length that is passed, aligned for the struct, and begins with the struct's size.
         checked(unsafe {
             let detail = words.as_mut_ptr().cast();
             setup::SetupDiGetDeviceInterfaceDetailW(self.set, data, detail, capacity, null_mut(), null_mut())
@@ -138,7 +138,7 @@ impl DeviceSet {
         // Windows has instance ids of up to 200 units with the zero, MAX_DEVICE_ID_LEN.
         let mut units = [0u16; 256];
         let capacity = length(units.len())?;
-        // SAFETY: `units` is as long as told; `device` is of this set.
+        // SAFETY: `units` has the length that is passed; `device` is of this set.
         checked(unsafe {
             setup::SetupDiGetDeviceInstanceIdW(self.set, device, units.as_mut_ptr(), capacity, null_mut())
         })?;
@@ -149,7 +149,7 @@ impl DeviceSet {
     fn number(&self, device: &setup::SP_DEVINFO_DATA, property: u32) -> u32 {
         let mut bytes = [0u8; 4];
         let (to, capacity) = (bytes.as_mut_ptr(), bytes_of::<[u8; 4]>());
-        // SAFETY: `bytes` is as long as told; `device` is of this set.
+        // SAFETY: `bytes` has the length that is passed; `device` is of this set.
         let done = unsafe {
             setup::SetupDiGetDeviceRegistryPropertyW(self.set, device, property, null_mut(), to, capacity, null_mut())
         };

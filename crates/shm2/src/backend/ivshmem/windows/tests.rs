@@ -1,4 +1,4 @@
-//! Choosing, opening and sharing devices, against a driver that behaves like the real one.
+//! Choosing, opening and sharing devices, with a fake driver that behaves like the real one.
 
 use super::devices::{Devices, SharedMapping, list};
 use super::fake_driver::{FakeDevice, FakeDriver, Fault, Version};
@@ -17,7 +17,7 @@ fn machine(change: impl FnOnce(&mut FakeDevice)) -> FakeDriver {
     FakeDriver::new([device])
 }
 
-/// Three devices, listed in another order than that of their addresses: 16 MiB, 8 MiB, 32 MiB.
+/// Three devices, which the driver lists in another order than that of their addresses. In order: 16 MiB, 8 MiB, 32 MiB.
 fn three() -> FakeDriver {
     let mut far = FakeDevice::new(1, 32);
     far.interface.bus = 2;
@@ -28,17 +28,17 @@ fn open(fake: &FakeDriver, device: &Device) -> Result<SharedMapping<FakeDriver>,
     Devices::new(fake.clone()).open(device)
 }
 
-/// What comes of opening the only device.
+/// The error of opening the only device.
 fn failure(fake: &FakeDriver) -> DeviceError {
     open(fake, &Device::Only).unwrap_err()
 }
 
-/// MiB of the device that is chosen.
+/// Size of the chosen device in MiB.
 fn chosen(fake: &FakeDriver, device: &Device) -> u64 {
     open(fake, device).unwrap().bytes() / MIB
 }
 
-/// Nothing is left of a failed attempt.
+/// Whether nothing is mapped or open.
 fn is_clean(fake: &FakeDriver) -> bool {
     fake.with(0, |device| !device.is_mapped() && device.open_handles == 0)
 }
@@ -53,7 +53,7 @@ fn devices_are_listed_in_order_of_their_address() {
 }
 
 #[test]
-fn a_device_that_does_not_tell_its_size_is_listed() {
+fn a_device_of_unknown_size_is_listed() {
     let fake = machine(|device| device.denied = true);
     assert_eq!(Devices::new(fake).list().unwrap()[0].2, 0);
 }
@@ -102,12 +102,12 @@ fn without_a_name_several_devices_are_too_many() {
 fn two_devices_of_one_size_are_too_many_for_a_size() {
     let fake = FakeDriver::new([FakeDevice::new(3, 16), FakeDevice::new(4, 8), FakeDevice::new(5, 8)]);
     let Err(DeviceError::Several { found }) = open(&fake, &Device::Size(8 * MIB)) else { panic!() };
-    // With the numbers by which they can be named.
+    // The list has the indices, which are names of the devices.
     assert!(found.starts_with("1: ") && found.contains(", 2: ") && !found.contains("16"), "{found}");
 }
 
 #[test]
-fn what_is_not_there_is_told_with_what_is() {
+fn an_absent_device_is_an_error_that_lists_the_present_ones() {
     let instance = Device::Instance(r"PCI\VEN_1AF4&DEV_1110\0".into());
     let interface = Device::Interface(r"\\.\PhysicalDrive0".into());
     for device in [Device::Index(3), Device::Size(64 * MIB), instance, interface] {
@@ -132,7 +132,7 @@ fn bytes_written_are_seen_by_the_host() {
     let memory = open(&fake, &Device::Only).unwrap();
     let last = memory.bytes() as usize / 8 - 1;
     for (index, value) in [(0, 17), (last, 99)] {
-        // SAFETY: the word lies inside the mapping, which `memory` keeps; the fake sees it as an atomic, too.
+        // SAFETY: the word lies inside the mapping, which `memory` keeps; the fake accesses it as an atomic, too.
         #[expect(unsafe_code, reason = "an atomic in mapped memory")]
         let word = unsafe { AtomicU64::from_ptr(memory.base().as_ptr().cast::<u64>().add(index)) };
         word.store(value, Ordering::SeqCst);
@@ -142,7 +142,7 @@ fn bytes_written_are_seen_by_the_host() {
 }
 
 #[test]
-fn whoever_maps_chooses_the_cache() {
+fn the_first_user_chooses_the_cache_mode() {
     for (cache, mode) in [(Cache::Full, 1), (Cache::Combined, 2), (Cache::None, 0)] {
         let fake = machine(|_| ());
         let _memory = Devices::new(fake.clone()).open_with(&Device::Only, cache).unwrap();
@@ -151,7 +151,7 @@ fn whoever_maps_chooses_the_cache() {
 }
 
 #[test]
-fn a_second_process_is_told_what_to_do() {
+fn a_second_process_gets_an_error_with_the_remedy() {
     let fake = machine(|_| ());
     let _first = open(&fake, &Device::Only).unwrap();
     let error = failure(&fake);
@@ -159,7 +159,7 @@ fn a_second_process_is_told_what_to_do() {
     let text = error.to_string();
     assert!(text.contains("another program") && text.contains("PCI#VEN_1AF4"), "{text}");
     assert!(text.contains("shm2src shm-path=ivshmem://0 ! shm2sink shm-path=winshm://Local/NAME"), "{text}");
-    // It can look without mapping.
+    // The size can be read without a mapping.
     assert_eq!(Devices::new(fake).list().unwrap()[0].2, 8 * MIB);
 }
 
@@ -185,19 +185,19 @@ fn one_process_shares_one_mapping() {
     assert_eq!(by_number.name(), clone.name());
     assert_eq!(fake.with(0, |device| device.mappings), 1);
     drop((by_number, by_size));
-    assert!(fake.with(0, |device| device.is_mapped() && device.releases == 0));
+    assert!(fake.with(0, |device| device.is_mapped() && device.unmappings == 0));
     drop(clone);
     assert!(is_clean(&fake));
 }
 
 #[test]
-fn the_last_user_releases_and_the_next_maps_anew() {
+fn the_last_user_ends_the_mapping_and_the_next_one_maps_again() {
     let fake = machine(|_| ());
     let devices = Devices::new(fake.clone());
     for round in 1..=3 {
         drop(devices.open(&Device::Only).unwrap());
         assert!(is_clean(&fake));
-        assert_eq!(fake.with(0, |device| (device.mappings, device.releases)), (round, round));
+        assert_eq!(fake.with(0, |device| (device.mappings, device.unmappings)), (round, round));
     }
     open(&fake, &Device::Only).unwrap();
 }
@@ -212,7 +212,7 @@ fn devices_are_mapped_independently() {
 }
 
 #[test]
-fn threads_never_refuse_each_other() {
+fn concurrent_threads_share_a_mapping() {
     let fake = machine(|_| ());
     let devices = Devices::new(fake.clone());
     let start = Barrier::new(4);
@@ -220,7 +220,7 @@ fn threads_never_refuse_each_other() {
         for _ in 0..4 {
             scope.spawn(|| {
                 start.wait();
-                // Each round may meet a mapping that is just being made or ended.
+                // In each round another thread may be making or ending the mapping.
                 for _ in 0..50 {
                     assert_eq!(devices.open(&Device::Only).unwrap().bytes(), 8 * MIB);
                 }
@@ -249,7 +249,7 @@ fn a_device_too_small_for_a_region_is_not_mapped() {
 }
 
 #[test]
-fn answers_that_cannot_be_are_refused() {
+fn impossible_answers_are_refused() {
     let table = [
         (Fault::ShortSize, "REQUEST_SIZE", 8, 4),
         (Fault::ShortMapping, "REQUEST_MMAP", 32, 24),
@@ -269,7 +269,7 @@ fn answers_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn a_size_beyond_belief_is_refused() {
+fn an_impossible_size_is_refused() {
     let fake = machine(|device| device.bytes = u64::MAX);
     let error = failure(&fake);
     assert!(matches!(error, DeviceError::Answer { found: u64::MAX, .. }), "{error:?}");
@@ -303,7 +303,7 @@ fn drivers_without_a_cache_mode_are_served() {
 }
 
 #[test]
-fn a_missing_right_is_told() {
+fn a_missing_right_is_an_error() {
     let fake = machine(|device| device.denied = true);
     let error = failure(&fake);
     assert!(matches!(&error, DeviceError::Denied { path } if path.contains("PCI#")), "{error:?}");
@@ -322,7 +322,7 @@ fn only_the_owner_can_release() {
 
 #[test]
 fn the_real_system_answers() {
-    // Without a device, as on most machines: an error that says so, and no crash. With one there is a list.
+    // Most machines have no device, which is an error of its own. With a device the list is not empty.
     let list = list().unwrap();
     if list.is_empty() {
         let Err(DeviceError::NotHere { found }) = SharedMapping::open(&Device::Only, Cache::Best) else { panic!() };
