@@ -1,8 +1,9 @@
-//! Heartbeats: how a process shows that it is alive to peers that its kernel does not know, on the other side of a virtual
-//! machine's memory.
+//! Heartbeats: how a process shows that it is alive to peers that its kernel does not know, on the other side of a
+//! virtual machine's memory.
 //!
-//! One thread per process changes the heartbeat words of all its producers and consumers, several times in each lease time.
-//! The thread ends with the last of them. A [`HeartbeatMonitor`] judges the word of a peer by the observer's own clock.
+//! One thread per process changes the heartbeat words of all its producers and consumers, several times in each lease
+//! time. The thread ends with the last of them. A [`HeartbeatMonitor`] judges the word of a peer by the observer's own
+//! clock.
 
 use crate::backend;
 use crate::sync::{AtomicU64, Ordering};
@@ -19,8 +20,8 @@ const SHORT_INTERVAL: Duration = Duration::from_millis(25);
 
 /// A producer or consumer that has a heartbeat.
 pub(crate) trait Heartbeat: Send + Sync {
-    /// Changes the heartbeat word, unless the word belongs to another process by now. Must not wait for user code, because
-    /// one thread calls this for all. True if the next call must come within [`SHORT_INTERVAL`].
+    /// Changes the heartbeat word, unless the word belongs to another process by now. Must not wait for user code,
+    /// because one thread calls this for all. True if the next call must come within [`SHORT_INTERVAL`].
     fn beat(&self) -> bool;
 }
 
@@ -31,7 +32,8 @@ pub(crate) fn advance(word: &AtomicU64) {
     word.store(next, Ordering::Relaxed);
 }
 
-/// Calls `heartbeat` several times in each `lease`, until it is dropped. An error means that no thread could be started.
+/// Calls `heartbeat` several times in each `lease`, until it is dropped. An error means that no thread could be
+/// started.
 pub(crate) fn start(heartbeat: Weak<dyn Heartbeat>, lease: Duration) -> io::Result<()> {
     let mut thread = thread();
     if !thread.is_running {
@@ -50,8 +52,8 @@ struct HeartbeatThread {
     is_running: bool,
 }
 
-/// One for each depth of forking. A forked child does not have its parent's thread, and a lock that was held at the fork
-/// stays locked in the child.
+/// One for each depth of forking. A forked child does not have its parent's thread, and a lock that was held at the
+/// fork stays locked in the child.
 static THREADS: [Mutex<HeartbeatThread>; 16] =
     [const { Mutex::new(HeartbeatThread { heartbeats: Vec::new(), is_running: false }) }; 16];
 static CHANGED: [Condvar; 16] = [const { Condvar::new() }; 16];

@@ -89,9 +89,9 @@ pub(crate) trait ProducerRegion {
         true
     }
 
-    /// Tries to take the lock of consumer page `index` and does not wait. True means that no live consumer owns the page
-    /// by lock, and that none can claim it so until [`unlock_page`](Self::unlock_page), which must be called by the same
-    /// thread. False if the lock is held, or if the attempt fails.
+    /// Tries to take the lock of consumer page `index` and does not wait. True means that no live consumer owns the
+    /// page by lock, and that none can claim it so until [`unlock_page`](Self::unlock_page), which must be called by
+    /// the same thread. False if the lock is held, or if the attempt fails.
     fn try_lock_page(&self, index: usize) -> bool;
 
     /// Undoes a successful [`try_lock_page`](Self::try_lock_page).
@@ -183,8 +183,8 @@ pub(crate) trait ConsumerRegion {
     /// Wakes a producer that waits for space. The caller has just changed the space word of its page.
     fn wake_producer(&self, space: &AtomicU32);
 
-    /// Signals `event` when the producer may have ended, until the watch is dropped. `None` if no such watch can be had:
-    /// the caller must probe at intervals.
+    /// Signals `event` when the producer may have ended, until the watch is dropped. `None` if no such watch can be
+    /// had: the caller must probe at intervals.
     fn watch(&self, event: &Arc<Event>) -> Option<Watch>;
 }
 

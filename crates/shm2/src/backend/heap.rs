@@ -1,5 +1,5 @@
-//! The platform for Miri, which supports neither shared files nor their locks: regions on the heap of one process. What the
-//! contract promises between processes holds between the values of this process.
+//! The platform for Miri, which supports neither shared files nor their locks: regions on the heap of one process. What
+//! the contract promises between processes holds between the values of this process.
 //!
 //! # Safety
 //! A region's memory is one allocation, freed with its last user. Every address that is returned lies inside it.

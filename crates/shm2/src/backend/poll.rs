@@ -1,8 +1,8 @@
 //! Waiting where no other process can wake: polling, at growing intervals.
 //!
-//! The first looks follow each other without a pause, the next ones yield the processor, and the later ones are separated by
-//! pauses that grow with the time waited so far. So a frame is seen late by a small part of the time between frames, and a
-//! region without frames costs about 20 looks a second.
+//! The first looks follow each other without a pause, the next ones yield the processor, and the later ones are
+//! separated by pauses that grow with the time waited so far. So a frame is seen late by a small part of the time
+//! between frames, and a region without frames costs about 20 looks a second.
 
 use super::{Event, ProcessEvent, Wake};
 use crate::sync::{AtomicU64, Ordering};

@@ -33,8 +33,8 @@ pub(crate) enum OpenRegion {
 }
 
 impl OwnedRegion {
-    /// Creates the region that `spec` names; see [`Platform::create_region`]. A device's memory is always used as it is,
-    /// with its own size.
+    /// Creates the region that `spec` names; see [`Platform::create_region`]. A device's memory is always used as it
+    /// is, with its own size.
     pub(crate) fn create<T>(
         spec: &Spec,
         bytes: u64,

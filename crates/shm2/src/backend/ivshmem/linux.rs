@@ -1,9 +1,9 @@
 //! The memory of an ivshmem device in a Linux guest.
 //!
-//! A device is found in `/sys/bus/pci/devices` by its vendor and device number. Its memory is BAR 2: the file `resource2`, or
-//! `resource2_wc`, which is mapped write-combining. The kernel module kvmfr provides it as `/dev/kvmfrN`, UIO as the largest
-//! map of `/dev/uioN`. A regular file is used as a whole. Sources: docs/specs/ivshmem-spec.rst of QEMU,
-//! Documentation/ABI/testing/sysfs-bus-pci of Linux.
+//! A device is found in `/sys/bus/pci/devices` by its vendor and device number. Its memory is BAR 2: the file
+//! `resource2`, or `resource2_wc`, which is mapped write-combining. The kernel module kvmfr provides it as
+//! `/dev/kvmfrN`, UIO as the largest map of `/dev/uioN`. A regular file is used as a whole. Sources:
+//! docs/specs/ivshmem-spec.rst of QEMU, Documentation/ABI/testing/sysfs-bus-pci of Linux.
 
 use super::{DeviceAccess, kvmfr};
 use crate::backend::linux::existing_file::read_header;
@@ -169,8 +169,8 @@ fn open_folder(folder: &Path, cache: Cache, writable: bool) -> Result<DeviceMemo
     Ok(memory(fd, folder, bytes, writable))
 }
 
-/// Switches the device's memory on. Without a driver it may be off, and reads return zeros. A process without the right to
-/// do so relies on the system, for example on a rule of udev.
+/// Switches the device's memory on. Without a driver it may be off, and reads return zeros. A process without the right
+/// to do so relies on the system, for example on a rule of udev.
 fn enable(folder: &Path) {
     let is_on = fs::read_to_string(folder.join("enable")).is_ok_and(|text| text.trim() != "0");
     if !is_on {

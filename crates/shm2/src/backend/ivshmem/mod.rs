@@ -1,5 +1,5 @@
-//! Regions in memory that another kernel may share: a virtual machine's ivshmem device, or a file that is used in the same
-//! way.
+//! Regions in memory that another kernel may share: a virtual machine's ivshmem device, or a file that is used in the
+//! same way.
 //!
 //! No lock and no wake-up crosses kernels. Each peer shows by its heartbeat that it is alive, and waiting is polling.
 //!
@@ -72,16 +72,15 @@ pub(super) trait DeviceAccess: Sized + Clone + fmt::Debug {
     /// `readonly=on` does.
     fn is_writable(&self) -> bool;
 
-    /// An error if a producer must not overwrite what is in the memory. A device is there for regions alone; a plain file
-    /// may hold anything.
+    /// An error if a producer must not overwrite what is in the memory. A device is there for regions alone; a plain
+    /// file may hold anything.
     fn check_adoptable(&self, path: &Path) -> Result<(), CreateError>;
 
     /// Maps a range. An error if it is not inside.
     fn map(&self, offset: u64, bytes: usize, writable: bool) -> io::Result<Mapping>;
 }
 
-/// A device's memory that this process produces into. Without locks, the lock functions report that nothing is locked by
-/// this process and nothing can be.
+/// A device's memory that this process produces into.
 pub(crate) struct OwnedDevice {
     path: PathBuf,
     // Keeps the device open.
@@ -147,8 +146,8 @@ impl ProducerRegion for OwnedDevice {
     }
 }
 
-/// Turns the pages of consumers with locks, which read the previous generation, from reading to holding: such a consumer reads
-/// no more, but may still hold frames.
+/// Turns the pages of consumers with locks, which read the previous generation, from reading to holding: such a
+/// consumer reads no more, but may still hold frames.
 fn detach_lock_readers(memory: &Memory) {
     let pages = (0..layout::PAGES).map(|index| &memory.page(index).claimed);
     for claimed in pages.take_while(|claimed| protocol::is_used(claimed)) {

@@ -1,9 +1,11 @@
-//! Creating a region: the file is built without a name and then put at its path in one step, so no other process sees an
-//! unfinished one.
+//! Creating a region: the file is built without a name and then put at its path in one step, so no other process sees
+//! an unfinished one.
 //!
-//! * A dead producer's file at the path is removed first ([`takeover`](super::takeover)), so that its memory is free again
+//! * A dead producer's file at the path is removed first ([`takeover`](super::takeover)), so that its memory is free
+//!   again
 //!   before the new region's is reserved.
-//! * If nothing is at the path, the finished file is linked there. Of several producers the first succeeds, and the others
+//! * If nothing is at the path, the finished file is linked there. Of several producers the first succeeds, and the
+//!   others
 //!   get `EEXIST`.
 //! * A live producer's file at the path is an error.
 

@@ -1,9 +1,10 @@
-//! Keeps locks and mappings out of forked children. A child that inherited the producer's descriptor would keep the liveness
-//! lock after the producer's death.
+//! Keeps locks and mappings out of forked children. A child that inherited the producer's descriptor would keep the
+//! liveness lock after the producer's death.
 //!
-//! Descriptors are close-on-exec. In a child that does not exec, a fork handler replaces each region descriptor by one of
-//! `/dev/null`: this ends the child's share of the locks, and the numbers stay valid for the values that own them. Mappings
-//! are marked `MADV_DONTFORK`, so the child does not have them, and destructors in the child ask [`is_same_process`] first.
+//! Descriptors are close-on-exec. In a child that does not exec, a fork handler replaces each region descriptor by one
+//! of `/dev/null`: this ends the child's share of the locks, and the numbers stay valid for the values that own them.
+//! Mappings are marked `MADV_DONTFORK`, so the child does not have them, and destructors in the child ask
+//! [`is_same_process`] first.
 //!
 //! # Safety
 //! The handler calls only `dup3`, which is async-signal-safe, on numbers kept in atomics, and changes atomics.
@@ -69,7 +70,8 @@ extern "C" fn in_child() {
     for slot in &DESCRIPTORS {
         let fd = slot.load(Ordering::Relaxed);
         if fd >= 0 {
-            // SAFETY: both are plain numbers. The guard of a descriptor is dropped before it, so `fd` is still a region's.
+            // SAFETY: both are plain numbers. The guard of a descriptor is dropped before it, so `fd` is still a
+            // region's.
             unsafe { libc::dup3(null, fd, libc::O_CLOEXEC) };
         }
     }

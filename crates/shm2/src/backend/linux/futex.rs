@@ -64,8 +64,8 @@ pub(super) fn wait_any(
     }
 }
 
-/// Sleeps until one of the first 64 shared words differs from its expected value. Without `futex_waitv` it sleeps on the
-/// first word alone.
+/// Sleeps until one of the first 64 shared words differs from its expected value. Without `futex_waitv` it sleeps on
+/// the first word alone.
 pub(super) fn wait_shared(words: &[(&AtomicU32, u32)], timeout: Duration) -> Wake {
     let waiters: Vec<_> = words
         .iter()

@@ -1,9 +1,9 @@
 //! Byte-range locks that belong to an open file description (`F_OFD_*`). They end with its last close, so also when the
 //! process is killed, and they work across PID and mount namespaces.
 //!
-//! The locked bytes are far beyond the end of any file. A write lock needs a descriptor that is open for writing. A probe for
-//! a *read* lock conflicts with write locks only, so the lock of a process that can only read never looks like a live
-//! producer.
+//! The locked bytes are far beyond the end of any file. A write lock needs a descriptor that is open for writing. A
+//! probe for a *read* lock conflicts with write locks only, so the lock of a process that can only read never looks
+//! like a live producer.
 //!
 //! # Safety
 //! Each call passes a live descriptor and a fully initialised `flock` that outlives the call.

@@ -1,8 +1,8 @@
 //! Mapping a region file into memory.
 //!
 //! # Safety
-//! The caller maps only a range that lies inside the file at that time. The range is unmapped once, at drop. No reference to
-//! mapped bytes is made here: `crate::mapped` makes references, to atomics only.
+//! The caller maps only a range that lies inside the file at that time. The range is unmapped once, at drop. No
+//! reference to mapped bytes is made here: `crate::mapped` makes references, to atomics only.
 
 #![expect(unsafe_code, reason = "mmap")]
 
@@ -25,7 +25,8 @@ pub(crate) struct Mapping {
     guard: sigbus::Guard,
 }
 
-// SAFETY: the struct is an address and a length; all access goes through `crate::mapped`, which uses atomics and copies.
+// SAFETY: the struct is an address and a length; all access goes through `crate::mapped`, which uses atomics and
+// copies.
 unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}

@@ -43,7 +43,8 @@ impl OwnedRegion {
         Ok(mapping)
     }
 
-    /// Frees the pages of consumers that hold no lock any more. Pages claimed by heartbeat stay: their lease time decides.
+    /// Frees the pages of consumers that hold no lock any more. Pages claimed by heartbeat stay: their lease time
+    /// decides.
     pub(super) fn clear_dead(&self, memory: &Memory) {
         let pages = (0..layout::PAGES).map(|index| (index, memory.page(index)));
         for (index, page) in pages.take_while(|(_, page)| protocol::is_used(&page.claimed)) {

@@ -1,6 +1,6 @@
-//! Reserving a region's memory. tmpfs provides memory when a page is first touched and raises SIGBUS if there is none, so
-//! all memory is reserved before the file is mapped. A memory cgroup does not refuse memory but kills the process, so its
-//! headroom is read first.
+//! Reserving a region's memory. tmpfs provides memory when a page is first touched and raises SIGBUS if there is none,
+//! so all memory is reserved before the file is mapped. A memory cgroup does not refuse memory but kills the process,
+//! so its headroom is read first.
 
 use super::create::{create_error, directory};
 use crate::error::CreateError;
@@ -14,8 +14,8 @@ use std::path::Path;
 /// File system type of tmpfs, as `statfs` gives it (`linux/magic.h`).
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
-/// Bytes reserved by one call. tmpfs undoes a whole call that a signal interrupts, so a call must be short enough to end
-/// between two signals.
+/// Bytes reserved by one call. tmpfs undoes a whole call that a signal interrupts, so a call must be short enough to
+/// end between two signals.
 const PIECE: u64 = 16 << 20;
 
 /// Sets the file's size and reserves the given ranges of it.

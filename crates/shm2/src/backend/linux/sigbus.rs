@@ -1,16 +1,16 @@
-//! A guard against SIGBUS. A peer that can write the file can also truncate it, and access to a mapped page beyond the new
-//! end raises this signal. The handler replaces everything from that page to the mapping's end by private zero pages and
-//! marks the mapping as broken. The interrupted access continues and reads zeros, and the next operation on the region
-//! returns an error because of the mark. Other mappings and other regions are not affected.
+//! A guard against SIGBUS. A peer that can write the file can also truncate it, and access to a mapped page beyond the
+//! new end raises this signal. The handler replaces everything from that page to the mapping's end by private zero
+//! pages and marks the mapping as broken. The interrupted access continues and reads zeros, and the next operation on
+//! the region returns an error because of the mark. Other mappings and other regions are not affected.
 //!
-//! The handler is installed with the first mapping of a region. It passes every signal that does not concern a region to
-//! the handler that was installed before. Not guarded are: a program that installs its own handler afterwards and does not
-//! call the previous one, a thread that blocks SIGBUS, and mappings beyond [`MAX_MAPPINGS`] at a time.
+//! The handler is installed with the first mapping of a region. It passes every signal that does not concern a region
+//! to the handler that was installed before. Not guarded are: a program that installs its own handler afterwards and
+//! does not call the previous one, a thread that blocks SIGBUS, and mappings beyond [`MAX_MAPPINGS`] at a time.
 //!
 //! # Safety
 //! The handler makes only system calls that are async-signal-safe and reads only atomics. It replaces only pages of a
-//! mapping in the table. A mapping is removed from the table before it is unmapped, and the access that faulted keeps it
-//! alive meanwhile.
+//! mapping in the table. A mapping is removed from the table before it is unmapped, and the access that faulted keeps
+//! it alive meanwhile.
 
 #![expect(unsafe_code, reason = "a signal handler")]
 
@@ -70,7 +70,8 @@ impl Guard {
 
 fn install() {
     PREVIOUS.get_or_init(|| {
-        // SAFETY: both structs are plain data, for which zeros are valid; the handler is a function of the right signature.
+        // SAFETY: both structs are plain data, for which zeros are valid; the handler is a function of the right
+        // signature.
         unsafe {
             let mut ours: libc::sigaction = std::mem::zeroed();
             ours.sa_sigaction = on_bus_error as extern "C" fn(_, _, _) as usize;
@@ -109,8 +110,8 @@ fn replace(address: usize) -> bool {
     zero_pages(first, end - first) || zero_pages(first, page)
 }
 
-/// The end of the slot's mapping, if it contains the address. The start is read again, because another thread may reuse the
-/// slot meanwhile.
+/// The end of the slot's mapping, if it contains the address. The start is read again, because another thread may reuse
+/// the slot meanwhile.
 fn end_of(slot: &Slot, address: usize) -> Option<usize> {
     let start = slot.start.load(Ordering::Acquire);
     let end = slot.end.load(Ordering::Acquire);
@@ -140,8 +141,8 @@ unsafe fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut
     let Some(previous) = PREVIOUS.get() else { return };
     match previous.sa_sigaction {
         libc::SIG_DFL | libc::SIG_IGN => {
-            // SAFETY: plain data. A faulting access is repeated after return and then ends the process, as it would have
-            // without the handler. A signal that a program sent is ignored as before, or raised again.
+            // SAFETY: plain data. A faulting access is repeated after return and then ends the process, as it would
+            // have without the handler. A signal that a program sent is ignored as before, or raised again.
             unsafe {
                 let is_fault = (*info).si_code > 0;
                 if !is_fault && previous.sa_sigaction == libc::SIG_IGN {

@@ -128,7 +128,7 @@ fn open_leftover(path: &Path) -> Result<Option<OwnedFd>, CreateError> {
     }
 }
 
-/// A file that is to be used must be writable, so its error is not the one of a leftover that another user must remove.
+/// A file that a producer keeps and cannot write is `Denied`: another user cannot solve that by removing the file.
 fn must_be_writable(error: CreateError) -> CreateError {
     match error {
         CreateError::OthersLeftover { path } => CreateError::Denied { path },

@@ -1,5 +1,5 @@
-//! Watches on files and directories. One inotify instance and one thread per process signal events when a process closes a
-//! region file (a peer attached, detached or died) or when a name appears in a directory (a producer started).
+//! Watches on files and directories. One inotify instance and one thread per process signal events when a process
+//! closes a region file (a peer attached, detached or died) or when a name appears in a directory (a producer started).
 //!
 //! If inotify instances or watches run out, the functions return `None`, and the caller looks every 250 ms instead.
 
@@ -53,8 +53,8 @@ pub(super) fn watch_region(fd: &impl AsRawFd, event: &Arc<Event>) -> Option<Watc
     add(Path::new(&path), WatchFlags::CLOSE_WRITE | WatchFlags::CLOSE_NOWRITE | WatchFlags::ATTRIB, event)
 }
 
-/// Signals `event` when a producer begins another generation in the file at `path`: it changes the file's times. Opening or
-/// closing the file does not signal.
+/// Signals `event` when a producer begins another generation in the file at `path`: it changes the file's times.
+/// Opening or closing the file does not signal.
 pub(super) fn watch_restart(path: &Path, event: &Arc<Event>) -> Option<Watch> {
     add(path, WatchFlags::ATTRIB | WatchFlags::MOVE_SELF, event)
 }

@@ -63,8 +63,8 @@ pub(super) fn create_region<T>(
     Ok((region, begun))
 }
 
-/// Ends the generation of a producer that was killed. Its consumers are woken, and do not take this producer, which has the
-/// same mutex, for theirs.
+/// Ends the generation of a producer that was killed. Its consumers are woken, and do not take this producer, which has
+/// the same mutex, for theirs.
 fn retire_previous(root: &RootSection, names: &ObjectNames) {
     let Some((previous, _)) = root.current() else { return };
     root.clear_current(previous);
@@ -77,8 +77,8 @@ fn retire_previous(root: &RootSection, names: &ObjectNames) {
     }
 }
 
-/// Locks the producer's mutex. Another process that probes the mutex has it locked for a moment, so this is tried several
-/// times.
+/// Locks the producer's mutex. Another process that probes the mutex has it locked for a moment, so this is tried
+/// several times.
 fn lock_liveness(names: &ObjectNames, descriptor: &SecurityDescriptor, path: &Path) -> Result<OwnedMutex, CreateError> {
     let name = names.producer();
     for _ in 0..20 {

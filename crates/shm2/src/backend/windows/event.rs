@@ -13,8 +13,8 @@ pub(crate) struct Event {
     word: AtomicU32,
     lock: Mutex<()>,
     changed: Condvar,
-    /// Event and timer for the thread that waits for kernel objects, made at its first wait. `None` if the system refuses
-    /// them: the thread then looks at intervals.
+    /// Event and timer for the thread that waits for kernel objects, made at its first wait. `None` if the system
+    /// refuses them: the thread then looks at intervals.
     kernel: OnceLock<Option<(OwnedHandle, OwnedHandle)>>,
 }
 
@@ -56,8 +56,8 @@ impl ProcessEvent for Event {
 }
 
 impl Event {
-    /// Sleeps until the value differs from `seen`, one of the objects is signalled, or the time is over. Returns the index of
-    /// the signalled object. For one thread at a time.
+    /// Sleeps until the value differs from `seen`, one of the objects is signalled, or the time is over. Returns the
+    /// index of the signalled object. For one thread at a time.
     pub(super) fn wait_with(
         &self,
         seen: u32,

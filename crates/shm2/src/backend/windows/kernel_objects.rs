@@ -1,8 +1,8 @@
 //! System calls for events, mutexes, sections, timers, clocks and random numbers.
 //!
 //! # Safety
-//! Names are zero-terminated and live until their call returns; handles are owned by the values that pass them; structs are
-//! fully initialised.
+//! Names are zero-terminated and live until their call returns; handles are owned by the values that pass them; structs
+//! are fully initialised.
 
 #![expect(unsafe_code, reason = "system calls")]
 
@@ -94,8 +94,8 @@ pub(super) fn open_section(name: &str, writable: bool) -> io::Result<OwnedHandle
     owned(unsafe { OpenFileMappingW(access, 0, wide(name).as_ptr()) })
 }
 
-/// An event that wakes one waiter and is then reset, or, if `manual`, stays set. An event without a name belongs to this
-/// process alone.
+/// An event that wakes one waiter and is then reset, or, if `manual`, stays set. An event without a name belongs to
+/// this process alone.
 pub(super) fn create_event(
     name: Option<&str>,
     manual: bool,
@@ -144,8 +144,8 @@ pub(super) fn unlock(mutex: &OwnedHandle) {
     unsafe { ReleaseMutex(mutex.as_raw_handle()) };
 }
 
-/// Waits until one of the first 64 objects is signalled, and returns its index. A mutex is then locked by this thread, even
-/// one that its last owner abandoned. `None` if the time is over.
+/// Waits until one of the first 64 objects is signalled, and returns its index. A mutex is then locked by this thread,
+/// even one that its last owner abandoned. `None` if the time is over.
 pub(super) fn wait(objects: &[&OwnedHandle], timeout: Option<Duration>) -> Option<usize> {
     let handles: Vec<_> = objects.iter().take(MAX_WAITED).map(|object| object.as_raw_handle()).collect();
     // Rounded up: after a wait that is too short by less than a millisecond the caller would wait for zero, repeatedly.

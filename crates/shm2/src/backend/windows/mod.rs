@@ -1,5 +1,5 @@
-//! Windows: a region is a named section. Peers are alive while they own mutexes, which the system takes from a process that
-//! ends; waiting is for named events.
+//! Windows: a region is a named section. Peers are alive while they own mutexes, which the system takes from a process
+//! that ends; waiting is for named events.
 //!
 //! | object | name | purpose |
 //! |---|---|---|
@@ -11,9 +11,9 @@
 //! | mutex, event | `...s0` and `...t0` to 63 | the same for a snapshot consumer |
 //! | events | `...room`, `...look` | wake the producer: space was freed; a consumer attached or detached |
 //!
-//! A section cannot be replaced while a process has it open. So each producer makes a data section of its own, and the root
-//! section, which is used again, says which one is current. The producer makes all objects of its generation, so its
-//! security descriptor applies to each of them.
+//! A section cannot be replaced while a process has it open. So each producer makes a data section of its own, and the
+//! root section, which is used again, says which one is current. The producer makes all objects of its generation, so
+//! its security descriptor applies to each of them.
 //!
 //! | module | contents |
 //! |---|---|

@@ -1,6 +1,6 @@
-//! The thread that owns this process's mutexes. Windows gives a mutex to a thread, not to a process, and abandons it when
-//! that thread ends. A mutex that shows that a producer or consumer is alive must last until it is unlocked or the process
-//! ends, so one thread, which never ends, owns all of them.
+//! The thread that owns this process's mutexes. Windows gives a mutex to a thread, not to a process, and abandons it
+//! when that thread ends. A mutex that shows that a producer or consumer is alive must last until it is unlocked or the
+//! process ends, so one thread, which never ends, owns all of them.
 
 use super::kernel_objects::{pin_module, try_lock, unlock};
 use std::collections::HashMap;
@@ -34,7 +34,8 @@ impl OwnedMutex {
 
 impl Drop for OwnedMutex {
     fn drop(&mut self) {
-        // Without waiting for an answer: this may run in a destructor at the end of the process, after the thread's end.
+        // Without waiting for an answer: this may run in a destructor at the end of the process, after the thread's
+        // end.
         if let Some(thread) = thread() {
             let _ = thread.send(Request::Unlock(std::mem::take(&mut self.0)));
         }

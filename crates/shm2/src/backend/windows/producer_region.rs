@@ -18,7 +18,8 @@ use std::time::Duration;
 
 /// Snapshot consumers that can be woken. Further ones look at intervals.
 pub(super) const SNAPSHOTS: usize = 64;
-/// A snapshot consumer takes the lowest free number. The producer probes this many numbers above the highest one ever seen.
+/// A snapshot consumer takes the lowest free number. The producer probes this many numbers above the highest one ever
+/// seen.
 const PROBED_ABOVE: usize = 8;
 
 /// Kernel objects of one generation. A consumer has a pair: the mutex that it locks, and the event that wakes it.
@@ -27,8 +28,8 @@ pub(super) struct Objects {
     pub(super) snapshots: Vec<[OwnedHandle; 2]>,
     pub(super) space: OwnedHandle,
     pub(super) changed: OwnedHandle,
-    /// Held while mutexes are probed. A probe locks a free mutex for a moment, and a concurrent probe in this process would
-    /// take that for a consumer.
+    /// Held while mutexes are probed. A probe locks a free mutex for a moment, and a concurrent probe in this process
+    /// would take that for a consumer.
     probing: Mutex<()>,
 }
 

@@ -1,5 +1,5 @@
-//! The root section of a region's name: it says which generation is the current one. It has one page, and each following
-//! producer uses it again. Every producer and consumer keeps it open.
+//! The root section of a region's name: it says which generation is the current one. It has one page, and each
+//! following producer uses it again. Every producer and consumer keeps it open.
 
 use super::kernel_objects::{create_section, open_section};
 use super::mapping::Mapping;
@@ -31,8 +31,8 @@ pub(super) struct RootSection {
 }
 
 impl RootSection {
-    /// For a producer: makes the section or opens the existing one. An error of kind `InvalidData` means that the name is
-    /// that of another program's section.
+    /// For a producer: makes the section or opens the existing one. An error of kind `InvalidData` means that the name
+    /// is that of another program's section.
     pub(super) fn create(names: &ObjectNames, perms: u32) -> io::Result<Self> {
         let descriptor = SecurityDescriptor::for_root(perms)?;
         // The section of another user may be open to this one, but creating asks for more rights than opening.
@@ -68,7 +68,8 @@ impl RootSection {
         self.magic() == MAGIC
     }
 
-    /// The current generation and the size of its data section. `None` if there is none, or if it changes at this moment.
+    /// The current generation and the size of its data section. `None` if there is none, or if it changes at this
+    /// moment.
     pub(super) fn current(&self) -> Option<(u64, u64)> {
         let words = self.words();
         let generation = words.generation.load(Ordering::Acquire);

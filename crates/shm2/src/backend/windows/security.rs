@@ -6,12 +6,12 @@
 //! | 0070 | all users that are logged on at this machine, and services (INTERACTIVE, SERVICE) |
 //! | 0007 | everyone |
 //!
-//! The administrators and the system have all rights. Read is the right to map the frames for reading and to wait for them;
-//! write, to be a leasing consumer or the next producer.
+//! The administrators and the system have all rights. Read is the right to map the frames for reading and to wait for
+//! them; write, to be a leasing consumer or the next producer.
 //!
 //! # Safety
-//! The system makes a descriptor from text. It lives as long as its [`SecurityDescriptor`] and is freed once. Buffers have
-//! the length that is passed with them.
+//! The system makes a descriptor from text. It lives as long as its [`SecurityDescriptor`] and is freed once. Buffers
+//! have the length that is passed with them.
 
 #![expect(unsafe_code, reason = "system calls")]
 

@@ -1,5 +1,5 @@
-//! Waiting until a producer appears at a name: its arrival event stays set from a producer's start until a consumer resets
-//! it.
+//! Waiting until a producer appears at a name: its arrival event stays set from a producer's start until a consumer
+//! resets it.
 
 use super::kernel_objects::{create_event, reset};
 use super::object_names::ObjectNames;
@@ -13,7 +13,8 @@ use std::time::Duration;
 
 /// Interval between looks without an arrival event.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Interval with one: of several waiting consumers, one may reset the event at the moment in which it is set for another.
+/// Interval with one: of several waiting consumers, one may reset the event at the moment in which it is set for
+/// another.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Default)]

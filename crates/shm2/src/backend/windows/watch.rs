@@ -1,5 +1,5 @@
-//! A producer's watch for consumers that attach, detach or die: a thread that waits for the event that consumers set, and
-//! for the mutexes of the attached consumers.
+//! A producer's watch for consumers that attach, detach or die: a thread that waits for the event that consumers set,
+//! and for the mutexes of the attached consumers.
 
 use super::kernel_objects::{MAX_WAITED, create_event, set, unlock, wait};
 use super::producer_region::Objects;
@@ -43,8 +43,8 @@ impl Drop for Watch {
     }
 }
 
-/// False if the thread is to end. Of more than 62 consumers the last ones are not waited for; the producer's own regular
-/// probes find them.
+/// False if the thread is to end. Of more than 62 consumers the last ones are not waited for; the producer's own
+/// regular probes find them.
 fn wait_for_change(stop: &OwnedHandle, objects: &Objects) -> bool {
     let present = objects.present(objects.pages.iter().chain(&objects.snapshots)).map(|(_, mutex)| mutex);
     let awaited: Vec<_> = [stop, &objects.changed].into_iter().chain(present).take(MAX_WAITED).collect();

@@ -11,8 +11,8 @@ use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_DEVICE_ALREADY_ATTACHED, ERROR_NOT_READY, ERROR_SHARING_VIOLATION,
 };
 
-/// Interval between requests to a device that is not ready: one of revision 0 waits for its memory from the host, and the
-/// driver has no event for that.
+/// Interval between requests to a device that is not ready: one of revision 0 waits for its memory from the host, and
+/// the driver has no event for that.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 const RETRIES: u32 = 20;
 

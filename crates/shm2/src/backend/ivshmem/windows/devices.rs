@@ -14,8 +14,8 @@ use std::sync::{Arc, LazyLock};
 /// The devices of this process.
 static DEVICES: LazyLock<Devices<SystemDriver>> = LazyLock::new(|| Devices::new(SystemDriver));
 
-/// Instance id, interface path and bytes of all devices, in the order of [`Device::Index`]. 0 bytes stand for an unknown
-/// size.
+/// Instance id, interface path and bytes of all devices, in the order of [`Device::Index`]. 0 bytes stand for an
+/// unknown size.
 pub(crate) fn list() -> Result<Vec<(String, String, u64)>, DeviceError> {
     DEVICES.list()
 }
@@ -24,7 +24,8 @@ pub(crate) fn list() -> Result<Vec<(String, String, u64)>, DeviceError> {
 pub(crate) struct SharedMapping<D: Driver = SystemDriver>(Arc<Mapped<D>>);
 
 impl SharedMapping {
-    /// Maps the device, or shares the mapping that this process has already, with the cache mode that its first user chose.
+    /// Maps the device, or shares the mapping that this process has already, with the cache mode that its first user
+    /// chose.
     pub(crate) fn open(device: &Device, cache: Cache) -> Result<Self, DeviceError> {
         DEVICES.open_with(device, cache)
     }

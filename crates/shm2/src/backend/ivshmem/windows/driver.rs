@@ -32,8 +32,8 @@ pub(crate) struct Interface {
 }
 
 impl Interface {
-    /// Sort key of [`Device::Index`](crate::name::ivshmem::Device::Index). Windows itself lists devices in another order after
-    /// each boot.
+    /// Sort key of [`Device::Index`](crate::name::ivshmem::Device::Index). Windows itself lists devices in another
+    /// order after each boot.
     pub(crate) fn order(&self) -> (u64, String) {
         (u64::from(self.bus) << 32 | u64::from(self.address), self.key())
     }

@@ -1,5 +1,5 @@
-//! A driver that behaves like `ivshmem.sys`. Several `Devices` over clones of one [`FakeDriver`] are several processes of one
-//! machine.
+//! A driver that behaves like `ivshmem.sys`. Several `Devices` over clones of one [`FakeDriver`] are several processes
+//! of one machine.
 
 use super::driver::{Driver, Interface};
 use super::ioctl::{self, MAP_ANSWER, MapAnswer, SIZE_ANSWER};

@@ -42,8 +42,8 @@ const fn ctl_code(function: u32) -> u32 {
 pub(super) enum CacheMode {
     /// Not at all.
     Uncached = 0,
-    /// As ordinary memory. It is memory of the host, so the caches are coherent. The other modes make reads slower by orders
-    /// of magnitude.
+    /// As ordinary memory. It is memory of the host, so the caches are coherent. The other modes make reads slower by
+    /// orders of magnitude.
     Cached = 1,
     /// Writes are combined.
     WriteCombined = 2,

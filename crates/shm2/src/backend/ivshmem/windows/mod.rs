@@ -1,9 +1,9 @@
 //! The memory of an ivshmem device in a Windows guest, mapped by the driver `ivshmem.sys` of virtio-win.
 //!
-//! The driver reports the size, then maps the memory into this process. Several versions of it are in use, so its answers
-//! are checked, although it is part of the kernel. All users in this process share one mapping. Another process gets
-//! [`DeviceError::InUse`] from the versions that map for one process only. The host writes the memory at any time, so it is
-//! accessed through `crate::mapped` alone.
+//! The driver reports the size, then maps the memory into this process. Several versions of it are in use, so its
+//! answers are checked, although it is part of the kernel. All users in this process share one mapping. Another process
+//! gets [`DeviceError::InUse`] from the versions that map for one process only. The host writes the memory at any time,
+//! so it is accessed through `crate::mapped` alone.
 //!
 //! | module | contents |
 //! |---|---|

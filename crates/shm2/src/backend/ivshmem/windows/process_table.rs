@@ -1,15 +1,15 @@
 //! The mappings of this process, one for each device.
 //!
-//! The driver maps a device once, so all users in a process share one mapping. Its last user ends it by a request to the
-//! driver, and until that request is done the driver refuses another mapping. So the table has an entry for a device from
-//! before its mapping is made until after it has ended:
+//! The driver maps a device once, so all users in a process share one mapping. Its last user ends it by a request to
+//! the driver, and until that request is done the driver refuses another mapping. So the table has an entry for a
+//! device from before its mapping is made until after it has ended:
 //!
 //! 1. No entry: the caller adds one without a mapping and makes the mapping, with the table unlocked.
 //! 2. An entry with a mapping: the caller shares it.
 //! 3. An entry without one: another thread is making or ending it. The caller waits until the table changes.
 //!
-//! The entry is removed by the [`TableEntry`], which the mapping owns and drops last, or which is dropped when the mapping
-//! cannot be made.
+//! The entry is removed by the [`TableEntry`], which the mapping owns and drops last, or which is dropped when the
+//! mapping cannot be made.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 

@@ -17,7 +17,8 @@ fn machine(change: impl FnOnce(&mut FakeDevice)) -> FakeDriver {
     FakeDriver::new([device])
 }
 
-/// Three devices, which the driver lists in another order than that of their addresses. In order: 16 MiB, 8 MiB, 32 MiB.
+/// Three devices, which the driver lists in another order than that of their addresses. In order: 16 MiB, 8 MiB, 32
+/// MiB.
 fn three() -> FakeDriver {
     let mut far = FakeDevice::new(1, 32);
     far.interface.bus = 2;
