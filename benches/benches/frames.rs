@@ -1,10 +1,10 @@
-//! Instructions of one frame, counted by callgrind: `cargo bench --bench frames` in this directory. It takes valgrind
-//! and `gungraun-runner` (`cargo install gungraun-runner`).
+//! Instructions of one frame, counted by callgrind:
+//! `cargo bench --manifest-path benches/Cargo.toml --bench frames`. It needs valgrind and `gungraun-runner`
+//! (`cargo install gungraun-runner`).
 //!
 //! Producer and consumer share one thread, and a plain region. The region, the attachment, and the first frames, which
 //! touch every page, are set up before the count begins. Both are returned, so that they are dropped after it ends.
 
-#![expect(clippy::unwrap_used, reason = "a benchmark stops at its first error")]
 
 use gungraun::prelude::*;
 use shm2::{Access, Consumer, FrameInfo, Producer};

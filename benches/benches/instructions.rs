@@ -1,7 +1,8 @@
-//! Instructions of the ring's steps, counted by callgrind: `cargo bench -p shm2-benches --bench instructions`. It takes
-//! valgrind and `gungraun-runner` (`cargo install gungraun-runner`).
+//! Instructions of the ring's steps, counted by callgrind:
+//! `cargo bench --manifest-path benches/Cargo.toml --bench instructions`. It needs valgrind and `gungraun-runner`
+//! (`cargo install gungraun-runner`).
 
-#![allow(missing_docs)]
+#![expect(missing_docs, reason = "the macro makes public items")]
 
 use gungraun::prelude::*;
 use shm2_ring::{Receiver, Sender};
@@ -12,7 +13,7 @@ const CAPACITY: usize = 1 << 16;
 
 type Ring = (Sender<'static, u8>, Receiver<'static, u8>);
 
-/// A ring that has been around once, so that its pages are there.
+/// A ring that wrapped once, so that its pages are mapped.
 fn ring(polls: bool) -> Ring {
     let bytes = shm2_ring::channel_bufsize::<u8>(CAPACITY).unwrap();
     let memory: &'static mut [u64] = vec![0; bytes.div_ceil(8)].leak();

@@ -1,4 +1,4 @@
-//! The ways to pass messages under criterion: `cargo bench -p shm2-benches --bench rings`.
+//! Ways to pass messages under criterion: `cargo bench --manifest-path benches/Cargo.toml --bench rings`.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use shm2_benches::stream::{SIZES, WAYS};

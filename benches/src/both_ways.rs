@@ -7,12 +7,12 @@ use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 const BYTES: usize = 1500;
-/// Packets that are on their way at most.
+/// Packets in flight at most.
 const WINDOW: usize = 128;
 
 type Packet = [u8; BYTES];
 
-/// Ours first.
+/// All ways by name, shm2 first.
 pub const WAYS: [(&str, RoundTrip); 2] = [("shm2 duplex", shm2_duplex), ("Unix socket", unix_socket)];
 
 fn shm2_duplex(count: usize) -> f64 {

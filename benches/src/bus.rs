@@ -1,4 +1,4 @@
-//! Calls by D-Bus, through a daemon of their own.
+//! Calls by D-Bus, through a private daemon.
 
 use shm2_testing::ChildGuard;
 use std::io::{BufRead, BufReader};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 use zbus::{Connection, connection, interface};
 
-/// A daemon of its own.
+/// A D-Bus daemon, ended on drop.
 pub struct Bus {
     _daemon: ChildGuard,
     address: String,
@@ -22,7 +22,7 @@ impl Sink {
 }
 
 impl Bus {
-    /// `None` where there is no daemon.
+    /// `None` without `dbus-daemon`.
     pub fn start() -> Option<Self> {
         let mut command = Command::new("dbus-daemon");
         command.args(["--session", "--nofork", "--print-address"]).stdout(Stdio::piped());
@@ -36,7 +36,7 @@ impl Bus {
         connection::Builder::address(self.address.as_str()).build().await
     }
 
-    /// Makes so many calls with that many bytes, one after the other; returns nanoseconds per call.
+    /// Makes `count` calls with `size` bytes, one after the other; returns nanoseconds per call.
     pub fn calls(&self, size: usize, count: usize) -> f64 {
         let message = vec![7u8; size];
         let took = zbus::block_on(async {

@@ -1,4 +1,4 @@
-//! Bars of figures that differ by orders of magnitude, as SVG.
+//! A bar chart as SVG, for figures that differ by orders of magnitude.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ const GAP: f64 = 26.0;
 const TOP: f64 = 46.0;
 const COLOURS: [&str; 8] = ["#0b6e4f", "#5b8e7d", "#8cb369", "#f4a259", "#bc4b51", "#6c757d", "#4a6fa5", "#b8b8b8"];
 
-/// A chart with a group of bars for each column of the figures, on a logarithmic scale, lowest first.
+/// A chart with a group of bars for each column of the figures, on a logarithmic scale.
 pub fn svg(title: &str, names: &[&str], columns: &[String], figures: &[Vec<f64>]) -> String {
     let largest = figures.iter().flatten().copied().fold(1.0, f64::max);
     let length = |figure: f64| (figure.max(1.0).ln() / largest.ln()) * (WIDTH - LEFT - 170.0);

@@ -1,14 +1,15 @@
-//! Cost of handing a frame from one process to another, from `publish` to a held lease, beside what the machine itself
-//! needs for a signal between two CPUs. All figures are medians over alternating runs.
+//! Cost of handing a frame from one process to another, from `publish` to a held lease, compared with the time of a
+//! signal between two CPUs. All figures are medians over alternating runs.
 //!
-//! Two processes play ping-pong through two regions; nobody touches the payload. Memory for the next frame is reserved
-//! while this one is under way. The raw figures come from two threads:
+//! Two processes play ping-pong through two regions; the payload is not touched. Memory for the next frame is reserved
+//! while the current one is in flight. The raw figures come from two threads:
 //! a pair of atomics that both spin on, and a pair of shared futex words that both sleep on.
 
 #![forbid(unsafe_code)]
 
 use rustix::thread::futex::{self, Flags};
 use shm2::{Consumer, Frame, FrameInfo, FullPolicy, Producer, Start};
+use shm2_benches::median;
 use shm2_testing::{ChildGuard, TempRegion};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -62,11 +63,6 @@ fn report() -> Result<()> {
         println!("  frames of {label:<6} {}", cells.join("   "));
     }
     Ok(())
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn one_way_us(begun: Instant, round_trips: u32) -> f64 {
@@ -127,7 +123,7 @@ fn raw_futex() -> f64 {
     })
 }
 
-/// The other process.
+/// The other process, killed on drop.
 fn peer(arguments: &[&str]) -> Result<ChildGuard> {
     Ok(ChildGuard::spawn(Command::new(std::env::current_exe()?).args(arguments))?)
 }
@@ -172,7 +168,7 @@ fn ping_pong(size: usize, polled: bool) -> Result<f64> {
         }
         producer.publish(slot, &FrameInfo::new())?;
         slot = producer.reserve(size)?;
-        // Held while the answer is on its way, given back after it came: both are no part of a hand-over.
+        // The previous frame is released after the answer arrived: the release is not part of a hand-over.
         let frame = take(&mut consumer, polled)?;
         drop(held.replace(frame));
     }

@@ -1,4 +1,4 @@
-//! Ways to pass messages, shm2's and others', to be measured beside each other.
+//! Ways to pass messages, of shm2 and of other libraries, for comparison.
 
 pub mod both_ways;
 pub mod bus;
@@ -6,11 +6,11 @@ pub mod chart;
 pub mod ping_pong;
 pub mod stream;
 
-/// Makes so many round trips; returns nanoseconds for each.
+/// Makes a number of round trips; returns nanoseconds per round trip.
 pub type RoundTrip = fn(usize) -> f64;
 
-/// Median of some figures.
+/// Median of the figures of a few runs; NaN without any. The figures are fractions, which a histogram would round.
 pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }

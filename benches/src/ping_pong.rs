@@ -1,4 +1,4 @@
-//! One message of 64 bytes there and back, again and again.
+//! Repeated round trips of a message of 64 bytes.
 
 use crate::RoundTrip;
 use shm2_channel::{Receiver, Sender, Signals};
@@ -10,7 +10,7 @@ use std::time::Instant;
 
 const BYTES: usize = 64;
 
-/// Both sides look all the time. The raw limit first.
+/// Both sides poll. The raw limit first.
 pub const POLLED: [(&str, RoundTrip); 3] = [
     ("two atomics", atomics),
     ("shm2 channel", |count| shm2(count, true)),
@@ -25,7 +25,7 @@ pub const SIGNALLED: [(&str, RoundTrip); 4] = [
     ("Unix socket", unix_socket),
 ];
 
-/// Runs one side in a thread of its own; returns nanoseconds per round.
+/// Runs one side in another thread; returns nanoseconds per round.
 fn run(count: usize, mut ping: impl FnMut(), mut pong: impl FnMut() + Send) -> f64 {
     let begun = Instant::now();
     std::thread::scope(|scope| {
@@ -163,13 +163,13 @@ fn shmem_ipc(count: usize, is_polled: bool) -> f64 {
     run(count, ping, pong)
 }
 
-#[allow(unsafe_code)]
+#[expect(unsafe_code, reason = "the other library hands out raw pointers")]
 fn put(to: *mut [u8; BYTES]) {
     // SAFETY: the ring gave a slot: its capacity is 16, and one message is on its way at a time.
     unsafe { to.write([7; BYTES]) };
 }
 
-#[allow(unsafe_code)]
+#[expect(unsafe_code, reason = "the other library hands out raw pointers")]
 fn take(from: *const [u8; BYTES]) {
     // SAFETY: the ring said that there is one.
     std::hint::black_box(unsafe { from.read() });

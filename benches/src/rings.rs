@@ -1,9 +1,7 @@
-//! What a message costs through each kind of ring, pipe and bus, in one run, alternating: medians and ratios. Both sides of a
+//! Cost of a message through each kind of ring, pipe and bus: medians of alternating runs, and ratios. Both sides of a
 //! shared ring have their own mapping, as two processes would.
 //!
-//! `cargo run --release -p shm2-benches --bin rings [CHART.svg]`
-
-#![allow(clippy::print_stdout)]
+//! `cargo run --release --manifest-path benches/Cargo.toml --bin rings [CHART.svg]`
 
 use shm2_benches::stream::{SIZES, WAYS};
 use shm2_benches::{RoundTrip, both_ways, bus::Bus, chart, median, ping_pong};
@@ -23,13 +21,13 @@ fn main() -> std::io::Result<()> {
     }
     trips("polled, 64 bytes there and back", &ping_pong::POLLED, 200_000);
     trips("signalled, 64 bytes there and back", &ping_pong::SIGNALLED, 10_000);
-    trips("1,500 bytes there and back, many on their way", &both_ways::WAYS, 100_000);
+    trips("1,500 bytes there and back, up to 128 in flight", &both_ways::WAYS, 100_000);
     Ok(())
 }
 
-/// All ways with all sizes.
+/// Runs all ways with all sizes.
 fn streams() -> (Vec<&'static str>, Vec<Vec<f64>>) {
-    println!("ns per message, median of {ROUNDS} alternating runs, and how many times that of shm2");
+    println!("ns per message, median of {ROUNDS} alternating runs, and its ratio to shm2");
     println!("{:<18}{}", "", SIZES.map(|size| format!("{size:>12} B{:>7}", "")).concat());
     let bus = Bus::start();
     let mut names: Vec<_> = WAYS.iter().map(|(name, _)| *name).collect();
@@ -42,7 +40,7 @@ fn streams() -> (Vec<&'static str>, Vec<Vec<f64>>) {
         let mut runs = vec![Vec::new(); names.len()];
         for _ in 0..ROUNDS {
             for ((_, way), runs) in WAYS.iter().zip(&mut runs) {
-                // As many as take about a tenth of a second.
+                // As many messages as take about 0.1 s.
                 let guess = way(size, 2000).max(1.0);
                 runs.push(way(size, (1e8 / guess).clamp(2000.0, 3e6) as usize));
             }
@@ -59,7 +57,7 @@ fn streams() -> (Vec<&'static str>, Vec<Vec<f64>>) {
     (names, all)
 }
 
-/// Round trips, and how many times those of the first.
+/// Prints times of round trips, and their ratios to the first.
 fn trips(title: &str, ways: &[(&str, RoundTrip)], count: usize) {
     let mut runs = vec![Vec::new(); ways.len()];
     for _ in 0..ROUNDS {
@@ -68,7 +66,7 @@ fn trips(title: &str, ways: &[(&str, RoundTrip)], count: usize) {
         }
     }
     let medians: Vec<_> = runs.into_iter().map(median).collect();
-    println!("\n{title}: ns per round trip, median of {ROUNDS} alternating runs, and how many times that of the first");
+    println!("\n{title}: ns per round trip, median of {ROUNDS} alternating runs, and its ratio to the first");
     for ((name, _), own) in ways.iter().zip(&medians) {
         println!("{name:<18}{own:>14.1}{:>6.2}x", own / medians[0]);
     }

@@ -1,4 +1,4 @@
-//! Messages from one thread to another, as many as go.
+//! Throughput of messages from one thread to another.
 
 use shm2_channel::{Receiver, Sender, Signals};
 use std::hint::{black_box, spin_loop};
@@ -10,10 +10,10 @@ pub const CAPACITY: usize = 1 << 20;
 /// Bytes of the messages.
 pub const SIZES: [usize; 4] = [64, 1024, 4096, 65_536];
 
-/// Passes so many messages of a size; returns nanoseconds per message.
+/// Passes messages of a size and count; returns nanoseconds per message.
 pub type Way = fn(usize, usize) -> f64;
 
-/// All of them by name, ours first.
+/// All ways by name, shm2 first.
 pub const WAYS: [(&str, Way); 6] = [
     ("shm2 channel", shm2_channel),
     ("shmem-ipc", shmem_ipc),
@@ -77,7 +77,7 @@ pub fn shmem_ipc(size: usize, count: usize) -> f64 {
         move |count| {
             let message = vec![7u8; size];
             for _ in 0..count {
-                // At the end of its memory a message goes in two steps.
+                // A message that wraps around the end of the memory takes two steps.
                 let mut sent = 0;
                 while sent < size {
                     let step = |to: *mut u8, free: usize| {
@@ -86,7 +86,7 @@ pub fn shmem_ipc(size: usize, count: usize) -> f64 {
                         sent += part;
                         part
                     };
-                    // The ring without its signals, as both sides look all the time.
+                    // The ring without its signals, because both sides poll.
                     sender.sender_mut().send(step).unwrap();
                 }
             }
@@ -110,7 +110,7 @@ pub fn shmem_ipc(size: usize, count: usize) -> f64 {
     )
 }
 
-#[allow(unsafe_code)]
+#[expect(unsafe_code, reason = "the other library hands out raw pointers")]
 fn copy(from: *const u8, to: *mut u8, bytes: usize) {
     // SAFETY: the ring gave, or has, so many bytes in a row, and the vector has them, too.
     unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) };

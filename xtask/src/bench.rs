@@ -23,9 +23,9 @@ type Figures = [f64; 4];
 /// Runs all benchmarks.
 pub fn bench() -> Outcome {
     setup::setup()?;
-    run("cargo run --release -p shm2-benches --bin handover")?;
-    run("cargo run --release -p shm2-benches --bin rings target/rings.svg")?;
-    run("cargo bench -p shm2-benches --bench rings")?;
+    run("cargo run --release --manifest-path benches/Cargo.toml --bin handover")?;
+    run("cargo run --release --manifest-path benches/Cargo.toml --bin rings target/rings.svg")?;
+    run("cargo bench --manifest-path benches/Cargo.toml --bench rings")?;
     instructions()?;
     run("cargo build --release -p gst-plugin-shm2 --lib --examples")?;
     let id = std::process::id();
@@ -58,7 +58,7 @@ fn instructions() -> Outcome {
             return Ok(());
         }
     }
-    run("cargo bench -p shm2-benches --bench instructions")
+    run("cargo bench --manifest-path benches/Cargo.toml --bench instructions --bench frames")
 }
 
 fn compare(label: &str, caps: &str, pairs: &[Pair; 2]) -> Outcome {

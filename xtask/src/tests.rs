@@ -4,6 +4,9 @@ use crate::run::{BUILD, command, run, run_command, succeeds, target, test_thread
 use crate::{Outcome, faults, setup};
 use std::path::Path;
 
+/// A workspace of its own, as it needs zbus.
+const EXAMPLE_DBUS: &str = "cargo test --manifest-path examples/dbus/Cargo.toml";
+
 /// Sets up and runs every test.
 pub fn test() -> Outcome {
     setup::setup()?;
@@ -21,8 +24,8 @@ pub fn test() -> Outcome {
 /// Each test that finds that it cannot run here writes a line into `skipped`.
 fn run_tests(skipped: &Path) -> Outcome {
     let lines = match succeeds("cargo nextest --version") {
-        true => &["cargo nextest run --workspace", "cargo test --workspace --doc"][..],
-        false => &["cargo test --workspace"],
+        true => &["cargo nextest run --workspace", "cargo test --workspace --doc", EXAMPLE_DBUS][..],
+        false => &["cargo test --workspace", EXAMPLE_DBUS],
     };
     for line in lines {
         let mut tests = command(line);

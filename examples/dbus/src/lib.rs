@@ -1,4 +1,4 @@
-//! What client and server of the example agree on.
+//! The interface between client and server of the example.
 
 #![forbid(unsafe_code)]
 
@@ -17,7 +17,7 @@ pub trait Example {
     /// `shm2_channel::Offer::from_parts` takes them.
     async fn setup(&self) -> zbus::Result<(Vec<u8>, Vec<OwnedFd>)>;
 
-    /// How many values came since the last time, and their sum.
+    /// Number and sum of the values received since the previous signal.
     #[zbus(signal)]
     async fn sum(&self, count: u64, sum: f64) -> zbus::Result<()>;
 }

@@ -1,13 +1,13 @@
-//! Server and clients on a bus of their own.
+//! Server and clients on a private bus.
 
 use shm2_testing::{ChildGuard, skip};
 use std::io::{BufRead, BufReader};
 use std::process::{ChildStdout, Command, Stdio};
 
-/// A process that has printed its first line.
+/// A process, killed on drop.
 struct Running {
     _child: ChildGuard,
-    /// Open, so that the process can write to it.
+    /// Kept open so that the program can write.
     _output: BufReader<ChildStdout>,
 }
 
@@ -22,7 +22,7 @@ impl Running {
 }
 
 #[test]
-fn a_channel_goes_by_the_bus() {
+fn a_channel_is_handed_over_by_the_bus() {
     let mut daemon = Command::new("dbus-daemon");
     let Ok((_bus, address)) = Running::start(daemon.args(["--session", "--nofork", "--print-address"])) else {
         return skip("dbus-daemon is missing: no channel is handed over by D-Bus");

@@ -13,6 +13,11 @@ pub fn lint() -> Outcome {
     setup::setup()?;
     run("cargo fmt --all --check")?;
     run("cargo clippy --workspace --all-targets -- -D warnings")?;
+    // Workspaces of their own, with lock files of their own.
+    for manifest in ["benches/Cargo.toml", "examples/dbus/Cargo.toml"] {
+        run(&format!("cargo fmt --manifest-path {manifest} --check"))?;
+        run(&format!("cargo clippy --manifest-path {manifest} --all-targets -- -D warnings"))?;
+    }
     let mut doc = command("cargo doc --workspace --no-deps --quiet");
     doc.env("RUSTDOCFLAGS", "-D warnings");
     run_command(doc, "cargo doc --workspace --no-deps")?;

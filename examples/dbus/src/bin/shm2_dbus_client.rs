@@ -1,4 +1,4 @@
-//! Gets a channel from `shm2_dbus_server` by the session bus, sends a million numbers through it, and compares the sums.
+//! Receives a channel from `shm2_dbus_server` by the session bus, sends a million numbers through it, and compares the sums.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,6 @@
-//! Hands a channel to each caller on the session bus, and tells the sums of what comes through it by a signal. Beside it run
-//! `cargo run --bin shm2_dbus_client`, as often as you like.
+//! Hands a channel to each caller on the session bus, and reports the sums of the received values by a signal:
+//! `cargo run --manifest-path examples/dbus/Cargo.toml --bin shm2_dbus_server`. Run `shm2_dbus_client` beside it, any
+//! number of times.
 
 #![forbid(unsafe_code)]
 
@@ -36,7 +37,7 @@ impl Server {
     async fn sum(emitter: &SignalEmitter<'_>, count: u64, sum: f64) -> zbus::Result<()>;
 }
 
-/// Until the client is gone.
+/// Serves one client until it disconnects.
 fn serve(mut channel: Receiver<f64>, emitter: &SignalEmitter) -> Result<(), Box<dyn Error>> {
     loop {
         match channel.block_until_readable(1, None) {
@@ -66,7 +67,7 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Box<dyn Error>> {
     zbus::block_on(async {
         let connection = connection::Builder::session().serve_at(PATH, Server).build().await?;
-        // One that has the name keeps it, and this one says so.
+        // Fails when another process owns the name.
         connection.request_name_with_flags(NAME, RequestNameFlags::DO_NOT_QUEUE).await?;
         println!("serving {NAME}");
         std::future::pending::<()>().await;
