@@ -15,7 +15,7 @@ typedef struct
   guint64 number;
 } Frames;
 
-/* A buffer of the caller's; NULL without memory. */
+/* Returns a buffer owned by the caller; NULL without memory. */
 static GstBuffer *
 counter (guint64 number)
 {
@@ -83,7 +83,7 @@ main (int argc, char **argv)
 
   gst_init (&argc, &argv);
   if (argc > 2 && !g_ascii_string_to_unsigned (argv[2], 10, 1, G_MAXINT64, &frames.count, NULL)) {
-    g_printerr ("produce: '%s' is no number of frames\n", argv[2]);
+    g_printerr ("produce: '%s' is not a number of frames\n", argv[2]);
     return EXIT_FAILURE;
   }
   pipeline = gst_parse_launch ("appsrc name=source format=time max-buffers=1 max-bytes=0 "

@@ -4,7 +4,7 @@
 #include <gst/gst.h>
 #include <stdlib.h>
 
-/* Time to wait for a frame before a look at the bus. */
+/* Time to wait for a frame before the bus is checked. */
 #define WAIT (100 * GST_MSECOND)
 
 /* Returns FALSE, with the reason on stderr, if the pipeline failed. */
@@ -60,7 +60,7 @@ watch (GstAppSink * frames, GstBus * bus, guint64 count)
     if (sample != NULL) {
       show_caps (sample, &caps);
       show_frame (sample);
-      /* The frame's memory goes back to its producer. */
+      /* Releases the frame's memory to its producer. */
       gst_sample_unref (sample);
       seen++;
     } else if (gst_app_sink_is_eos (frames)) {
@@ -86,7 +86,7 @@ main (int argc, char **argv)
 
   gst_init (&argc, &argv);
   if (argc > 2 && !g_ascii_string_to_unsigned (argv[2], 10, 1, G_MAXINT64, &count, NULL)) {
-    g_printerr ("watch: '%s' is no number of frames\n", argv[2]);
+    g_printerr ("watch: '%s' is not a number of frames\n", argv[2]);
     return EXIT_FAILURE;
   }
   pipeline = gst_parse_launch

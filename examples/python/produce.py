@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Publishes a bar that moves over a grey picture: produce.py [PATH [COUNT]]"""
+"""Publishes a bar that moves across a grey picture: produce.py [PATH [COUNT]]"""
 
 import sys
 
@@ -19,7 +19,7 @@ WAIT_NS = 100 * Gst.MSECOND
 
 
 def picture(number: int) -> bytes:
-    """Rows of GRAY8, all alike: a bright bar goes two pixels a frame. Rows must be a multiple of four bytes."""
+    """Equal rows of GRAY8: a bright bar moves by two pixels a frame. Rows must be a multiple of four bytes."""
     row = bytearray([64]) * WIDTH
     start = number * 2 % (WIDTH - BAR)
     row[start : start + BAR] = bytes([224]) * BAR
@@ -52,7 +52,7 @@ def produce(path: str, count: int) -> None:
     ends = Gst.MessageType.EOS | Gst.MessageType.ERROR
     try:
         pipeline.set_state(Gst.State.PLAYING)
-        # The sink takes each frame when it is due. A wait without end would keep Ctrl-C out.
+        # The sink takes each frame when it is due. An endless wait would block Ctrl-C.
         while (message := pipeline.get_bus().timed_pop_filtered(WAIT_NS, ends)) is None:
             pass
         if message.type == Gst.MessageType.ERROR:
@@ -65,7 +65,7 @@ def produce(path: str, count: int) -> None:
 def number_of_frames(arguments: list[str]) -> int:
     count = arguments[0] if arguments else "300"
     if not count.isdecimal() or int(count) == 0:
-        raise ValueError(f"{count!r} is no number of frames")
+        raise ValueError(f"{count!r} is not a number of frames")
     return int(count)
 
 

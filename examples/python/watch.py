@@ -10,7 +10,7 @@ gi.require_version("GstApp", "1.0")
 gi.require_version("GstVideo", "1.0")
 from gi.repository import GLib, Gst, GstApp, GstVideo  # noqa: E402
 
-# In all of these formats the first plane is brightness; videoconvert makes one of them of any other.
+# In all of these formats the first plane is brightness; videoconvert converts other formats to one of them.
 DESCRIPTION = (
     "shm2src name=source ! videoconvert ! video/x-raw,format=(string){I420,NV12,GRAY8} ! "
     "appsink name=frames max-buffers=4 sync=false enable-last-sample=false"
@@ -38,7 +38,7 @@ def show(sample: Gst.Sample) -> None:
 
 
 def check_bus(bus: Gst.Bus) -> None:
-    """Prints what the source tells; raises what went wrong."""
+    """Prints messages of the source; raises its error."""
     while message := bus.pop_filtered(Gst.MessageType.ERROR | Gst.MessageType.ELEMENT):
         if message.type == Gst.MessageType.ERROR:
             raise RuntimeError(message.parse_error()[0].message)
@@ -68,7 +68,7 @@ def watch(path: str, count: int) -> None:
 def number_of_frames(arguments: list[str]) -> int:
     count = arguments[0] if arguments else "100"
     if not count.isdecimal() or int(count) == 0:
-        raise ValueError(f"{count!r} is no number of frames")
+        raise ValueError(f"{count!r} is not a number of frames")
     return int(count)
 
 

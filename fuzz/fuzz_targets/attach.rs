@@ -30,7 +30,7 @@ fuzz_target!(|input: (Vec<Store>, bool, bool, bool)| {
 fn begin() -> (Producer, File, Vec<u8>) {
     let mut producer = builder().history(8).keep_region(true).create().expect("a region can be made");
     for n in 0..4 {
-        producer.send(&[n; 100], &FrameInfo::new()).expect("there is room");
+        producer.send(&[n; 100], &FrameInfo::new()).expect("there is free space");
     }
     let file = file();
     let mut bytes = vec![0; 65_536 + 16 * 128];

@@ -1,4 +1,4 @@
-//! Caps text and meta blobs of a producer that may say anything: raw bytes, and layouts that are nearly right.
+//! Caps text and meta blobs with arbitrary content: raw bytes, and layouts that are nearly valid.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -18,11 +18,29 @@ enum Caps<'a> {
 
 #[derive(Arbitrary, Debug)]
 enum Item<'a> {
-    Raw { kind: u8, bytes: &'a [u8] },
-    Rectangle { crop: bool, rectangle: [u16; 4], rest: &'a [u8] },
+    Raw {
+        kind: u8,
+        bytes: &'a [u8],
+    },
+    Rectangle {
+        crop: bool,
+        rectangle: [u16; 4],
+        rest: &'a [u8],
+    },
     /// Items that are text, some behind a few words.
-    Text { which: u8, words: [u8; 32], text: &'a str },
-    Video { flags: u32, size: [u16; 2], planes: [(u16, i16); 4], count: u8, format: u8, far: Option<u64> },
+    Text {
+        which: u8,
+        words: [u8; 32],
+        text: &'a str,
+    },
+    Video {
+        flags: u32,
+        size: [u16; 2],
+        planes: [(u16, i16); 4],
+        count: u8,
+        format: u8,
+        far: Option<u64>,
+    },
     Broken(&'a [u8]),
 }
 

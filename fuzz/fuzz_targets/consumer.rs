@@ -1,4 +1,4 @@
-//! Consumers of a region that changes under them in any way, between steps of its producer.
+//! Consumers of a region whose memory changes arbitrarily between steps of its producer.
 #![no_main]
 
 use arbitrary::Arbitrary;

@@ -1,4 +1,4 @@
-//! A producer whose consumers write anything into their pages, and that may begin a new life in the same memory.
+//! A producer whose consumers write arbitrary words into their pages, and that may begin a new generation in the same memory.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -19,8 +19,8 @@ enum Step {
     Caps(u8),
     End,
     Consumers,
-    /// Another producer goes on in the same file.
-    NewLife,
+    /// Another producer takes over the same file.
+    NewGeneration,
 }
 
 fuzz_target!(|input: (u8, u8, Vec<Step>)| {
@@ -37,7 +37,7 @@ fuzz_target!(|input: (u8, u8, Vec<Step>)| {
     let mut slots = Vec::new();
     for step in steps.iter().take(60) {
         run(step, &mut producer, &mut slots, &file);
-        if let Step::NewLife = step {
+        if let Step::NewGeneration = step {
             slots.clear();
             drop(producer);
             producer = create();
@@ -46,7 +46,7 @@ fuzz_target!(|input: (u8, u8, Vec<Step>)| {
     }
     slots.clear();
     drop(producer);
-    // It is a kept one, and the next run begins with nothing.
+    // The region is kept: the next run must start without it.
     let _ = std::fs::remove_file(shm2_fuzz::name());
 });
 
@@ -71,6 +71,6 @@ fn run(step: &Step, producer: &mut Producer, slots: &mut Vec<shm2::Reservation>,
         Step::Caps(n) => drop(producer.set_caps(&vec![b'c'; n.into()])),
         Step::End => drop(producer.end_of_stream()),
         Step::Consumers => drop(producer.consumers()),
-        Step::NewLife => {}
+        Step::NewGeneration => {}
     }
 }

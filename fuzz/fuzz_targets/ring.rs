@@ -1,5 +1,5 @@
-//! A ring whose words a peer changes between any two steps. No step may leave the memory, panic, or say more than there
-//! can be; as long as nobody lies, all elements arrive in order.
+//! A ring whose words a peer changes between any two steps. No step may access other memory, panic, or report
+//! more elements than fit; until the first violation all elements arrive in order.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -15,13 +15,17 @@ enum Step {
     RecvAll(u8),
     RecvForeach(u8),
     RecvRaw(u8),
-    /// Of the sender, or of the receiver.
+    /// True for the sender, false for the receiver.
     Polling(bool),
     Reattach,
-    Violation { word: u8, value: u64, is_small: bool },
+    Violation {
+        word: u8,
+        value: u64,
+        is_small: bool,
+    },
 }
 
-/// Sent and not taken, as long as nobody lied.
+/// Elements sent and not taken, valid until the first violation.
 struct Model {
     queue: VecDeque<u16>,
     next: u16,
@@ -47,10 +51,10 @@ impl Model {
 fuzz_target!(|input: (u8, Vec<Step>)| {
     let (capacity, steps) = (usize::from(input.0 % 40) + 1, input.1);
     let bytes = channel_bufsize::<u16>(capacity).unwrap();
-    // Of exactly the size, so that the sanitizer sees each byte beyond.
+    // Of exactly the needed size, so that the sanitizer detects each access beyond it.
     let mut memory = vec![0u64; bytes.div_ceil(8)];
     let address = memory.as_mut_ptr().cast::<u8>();
-    // SAFETY: the memory outlives all handles; the words that a lie writes are the ring's own.
+    // SAFETY: the memory outlives all handles; a violation writes only words of the ring.
     let attach = || unsafe { (Sender::<u16>::attach(address, bytes), Receiver::<u16>::attach(address, bytes)) };
     let (Ok(mut sender), Ok(mut receiver)) = attach() else { panic!("zeros are an empty ring") };
     let mut model = Model { queue: VecDeque::new(), next: 0, is_true: true };
@@ -71,7 +75,7 @@ fuzz_target!(|input: (u8, Vec<Step>)| {
                 let next = model.next;
                 let step = |to: *mut u16, free: usize| {
                     sent = free.min(n.into());
-                    // SAFETY: so many slots were given.
+                    // SAFETY: the ring gave `free` slots.
                     (0..sent).for_each(|i| unsafe { to.add(i).write(next.wrapping_add(i as u16)) });
                     sent
                 };
@@ -84,7 +88,7 @@ fuzz_target!(|input: (u8, Vec<Step>)| {
             Step::RecvForeach(n) => receiver.recv_foreach(n.into(), |_, value| taken.push(value)).map(drop),
             Step::RecvRaw(n) => {
                 let step = |from: *const u16, there: usize| {
-                    // SAFETY: so many elements were given.
+                    // SAFETY: the ring gave `there` elements.
                     taken = unsafe { std::slice::from_raw_parts(from, there.min(n.into())) }.to_vec();
                     taken.len()
                 };

@@ -1,4 +1,4 @@
-//! Any text as a region's name: an error or a name that comes back from its own text.
+//! Any text as a region's name: an error, or a name that is parsed again from its own text.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

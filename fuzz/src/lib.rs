@@ -1,4 +1,4 @@
-//! What the targets share: a region of their own, and a peer that writes anything anywhere into it.
+//! Shared parts of the targets: a region, and a peer that writes arbitrary words anywhere into it.
 
 use arbitrary::Arbitrary;
 use shm2::producer::Builder;
@@ -7,49 +7,50 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-/// No time at all.
+/// A timeout of zero.
 pub const NOW: Option<Duration> = Some(Duration::ZERO);
 
-/// The region's name; one for each fuzzing process. A fuzzer ends without cleaning up: whoever gives a name removes it.
+/// The region's name; one for each fuzzing process. A fuzzer ends without cleaning up: the process that sets
+/// `SHM2_FUZZ_NAME` removes the file.
 pub fn name() -> String {
     std::env::var("SHM2_FUZZ_NAME").unwrap_or_else(|_| format!("/dev/shm/shm2-fuzz-{}", std::process::id()))
 }
 
-/// The smallest region, which is also the fastest to make.
+/// A builder of the smallest region, which is also the fastest to create.
 pub fn builder() -> Builder {
     Producer::builder(&name()).expect("the name is good").size(layout::MIN_REGION)
 }
 
-/// The region's file, for a peer that keeps to no rules.
+/// The region's file, for a peer that ignores the protocol.
 pub fn file() -> File {
     OpenOptions::new().read(true).write(true).open(name()).expect("the region is there")
 }
 
 /// Where a peer writes.
 #[derive(Arbitrary, Debug, Clone, Copy)]
-pub enum Place {
+pub enum Target {
     Header(u16),
     Cell(u8, u8),
     Page(u8, u16),
     Arena(u16),
 }
 
-/// Whose words are written.
+/// Which words may be written.
 #[derive(PartialEq)]
 pub enum Side {
-    /// All of the region.
+    /// The whole region.
     Both,
     /// Consumer pages only.
     Pages,
 }
 
-/// What is written.
+/// The written value.
 #[derive(Arbitrary, Debug, Clone, Copy)]
 pub enum Value {
     Whole(u64),
     Low(u32),
     Small(u8),
-    /// Added to what stands there.
+    /// Added to the current word.
     Off(i8),
     /// An offset in the region.
     Offset(u32),
@@ -58,22 +59,22 @@ pub enum Value {
 /// One store of eight or four bytes.
 #[derive(Arbitrary, Debug, Clone, Copy)]
 pub struct Store {
-    place: Place,
+    target: Target,
     value: Value,
 }
 
 impl Store {
-    /// Does it, if it is on that side.
+    /// Executes the store if it is within that side.
     pub fn apply(&self, file: &File, side: Side) {
-        let at = match self.place {
-            Place::Header(_) | Place::Cell(..) | Place::Arena(_) if side == Side::Pages => return,
-            Place::Header(at) => u64::from(at) % 1024 / 4 * 4,
-            // The first cells are those that a short run comes to.
-            Place::Cell(cell, at) => layout::RING_OFFSET + u64::from(cell % 16) * 128 + u64::from(at) % 128 / 4 * 4,
-            Place::Page(page, at) => {
+        let at = match self.target {
+            Target::Header(_) | Target::Cell(..) | Target::Arena(_) if side == Side::Pages => return,
+            Target::Header(at) => u64::from(at) % 1024 / 4 * 4,
+            // A short run reaches only the first cells.
+            Target::Cell(cell, at) => layout::RING_OFFSET + u64::from(cell % 16) * 128 + u64::from(at) % 128 / 4 * 4,
+            Target::Page(page, at) => {
                 layout::page_words_offset(usize::from(page % 4)) + u64::from(at) % layout::PAGE_USED / 4 * 4 % 2304
             }
-            Place::Arena(at) => layout::ARENA_OFFSET + u64::from(at),
+            Target::Arena(at) => layout::ARENA_OFFSET + u64::from(at),
         };
         let mut old = [0; 8];
         let _ = file.read_at(&mut old, at);
@@ -88,19 +89,19 @@ impl Store {
     }
 }
 
-/// Takes what is there, and looks at every byte of it. Errors are answers, too.
+/// Takes a frame, if there is one, and reads every byte of it. Errors are valid results.
 pub fn take(consumer: &mut Consumer) -> Option<shm2::Frame> {
     match consumer.next(NOW) {
         Ok(frame) => {
             std::hint::black_box((frame.to_vec(), frame.meta().len(), frame.caps().map(|(_, text)| text.len())));
             Some(frame)
         }
-        Err(ReceiveError::Cancelled) => unreachable!("nobody cancels"),
+        Err(ReceiveError::Cancelled) => unreachable!("no canceller is used"),
         Err(_) => None,
     }
 }
 
-/// All bytes of the arena are somewhere.
+/// Every byte of the arena is either free or used.
 pub fn check(producer: &Producer) {
     let stats = producer.handle().stats();
     assert_eq!(stats.free_bytes + stats.used_bytes, stats.arena_bytes, "{stats:?}");
