@@ -24,16 +24,21 @@ pub(crate) struct Media {
 
 impl Media {
     pub(crate) fn of(caps: &gst::CapsRef) -> Self {
-        // Asked by name: for any other GStreamer logs an error.
+        // The name is checked first: GStreamer logs an error for caps of another name.
         let name = caps.structure(0).map_or("", |structure| structure.name().as_str());
         Self {
             video: (name == "video/x-raw").then(|| gst_video::VideoInfo::from_caps(caps).ok()).flatten(),
             audio: (name == "audio/x-raw").then(|| gst_audio::AudioInfo::from_caps(caps).ok()).flatten(),
         }
     }
+
+    /// Bytes of a frame of raw video; `None` for other media and for formats without a fixed size.
+    pub(crate) fn frame_bytes(&self) -> Option<u64> {
+        self.video.as_ref().map(|video| video.size() as u64).filter(|bytes| *bytes > 0)
+    }
 }
 
-/// Text that a peer wrote: UTF-8 without a zero byte, which GLib's strings cannot hold.
+/// Text of a peer: UTF-8 without a zero byte, which GLib's strings cannot hold.
 pub(crate) fn plain_text(text: &[u8]) -> Option<&str> {
     std::str::from_utf8(text).ok().filter(|text| !text.contains('\0'))
 }

@@ -5,20 +5,52 @@ use gst::glib::object::ObjectExt;
 use gst::prelude::*;
 use std::collections::VecDeque;
 
-/// A time as GStreamer takes it; the one value that stands for "none" there is none here, too.
+/// A time as GStreamer takes it; `None` for the one value that GStreamer reserves.
 pub(crate) fn clock_time(nanoseconds: u64) -> Option<gst::ClockTime> {
     (nanoseconds != u64::MAX).then(|| gst::ClockTime::from_nseconds(nanoseconds))
 }
 
-/// A pipeline's clock, and what is known of it against the system's monotonic clock.
-#[derive(Debug, Default)]
-pub(crate) struct Known(Option<(gst::Clock, Option<Drift>)>);
+/// Places a pipeline's running time on the system's monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Timebase {
+    /// Time of the pipeline's clock at running time 0.
+    pub(crate) base_ns: u64,
+    /// Lead of the pipeline's clock over the monotonic clock.
+    pub(crate) offset_ns: i64,
+}
 
-impl Known {
-    /// What a pipeline's clock shows now, less what the system's monotonic clock shows, in nanoseconds. For the system's
-    /// clock itself that is 0. Others, such as those of sound cards, show steps and run at their own rate: for them a line
-    /// through the readings of the last seconds tells.
-    pub(crate) fn offset(&mut self, clock: &gst::Clock) -> i64 {
+impl Timebase {
+    /// Absolute monotonic time of a running time.
+    pub(crate) fn to_monotonic(self, running: u64) -> u64 {
+        self.base_ns.saturating_add(running).saturating_add_signed(self.offset_ns.saturating_neg())
+    }
+
+    /// Running time of an absolute monotonic time; 0 for times before the pipeline began.
+    pub(crate) fn to_running(self, monotonic: u64) -> u64 {
+        monotonic.saturating_add_signed(self.offset_ns).saturating_sub(self.base_ns)
+    }
+
+    /// Whether an absolute monotonic time is before running time 0.
+    pub(crate) fn is_before_start(self, monotonic: u64) -> bool {
+        monotonic.saturating_add_signed(self.offset_ns) < self.base_ns
+    }
+}
+
+/// Measures a pipeline's clock against the system's monotonic clock.
+#[derive(Debug, Default)]
+pub(crate) struct ClockMonitor(Option<(gst::Clock, Option<Drift>)>);
+
+impl ClockMonitor {
+    /// The element's timebase; `None` while it has no clock or no base time.
+    pub(crate) fn timebase(&mut self, element: &impl IsA<gst::Element>) -> Option<Timebase> {
+        let (clock, base) = element.clock().zip(element.base_time())?;
+        Some(Timebase { base_ns: base.nseconds(), offset_ns: self.offset_ns(&clock) })
+    }
+
+    /// Time of the clock less that of the system's monotonic clock, in nanoseconds. It is 0 for the system's clock itself.
+    /// Other clocks, such as those of sound cards, advance in steps and at a rate of their own: their offset is that of a
+    /// line through the readings of the last seconds.
+    fn offset_ns(&mut self, clock: &gst::Clock) -> i64 {
         if self.0.as_ref().is_none_or(|(known, _)| known != clock) {
             self.0 = Some((clock.clone(), (!is_monotonic(clock)).then(Drift::default)));
         }
@@ -27,20 +59,20 @@ impl Known {
     }
 }
 
-/// Readings of another clock: time of the monotonic clock, and how far the other is ahead of it.
+/// Readings of another clock: time of the monotonic clock, and the other clock's lead over it.
 #[derive(Debug, Default)]
 struct Drift {
-    /// The first reading, to which the others are relative.
+    /// The first reading; the others are relative to it.
     origin: (u64, i64),
     readings: VecDeque<(f64, f64)>,
 }
 
-/// Time between two readings, and how many are looked at: five seconds of them.
-const READ_EVERY: f64 = 5e7;
+/// Nanoseconds between two readings, and how many are kept: those of five seconds.
+const READ_INTERVAL: f64 = 5e7;
 const READINGS: usize = 100;
-/// Below this span the clocks count as equally fast.
-const LEAST_SPAN: f64 = 1e9;
-/// A reading so far from the line in nanoseconds is one of a clock that was set.
+/// Readings over fewer nanoseconds than this say nothing about the rate: the clocks count as equally fast.
+const MIN_SPAN: f64 = 1e9;
+/// A reading more nanoseconds than this away from the line means that the clock was set.
 const JUMP: f64 = 1e8;
 
 impl Drift {
@@ -53,7 +85,7 @@ impl Drift {
             self.readings.clear();
         }
         let (x, y) = relative(self.origin);
-        if self.readings.back().is_none_or(|last| x - last.0 >= READ_EVERY) {
+        if self.readings.back().is_none_or(|last| x - last.0 >= READ_INTERVAL) {
             self.readings.push_back((x, y));
             if self.readings.len() > READINGS {
                 self.readings.pop_front();
@@ -62,13 +94,13 @@ impl Drift {
         self.origin.1.wrapping_add(self.line(x) as i64)
     }
 
-    /// The line of least squares at `x`.
+    /// Value of the least-squares line at `x`.
     fn line(&self, x: f64) -> f64 {
         let count = self.readings.len() as f64;
         let mean = |of: fn(&(f64, f64)) -> f64| self.readings.iter().map(of).sum::<f64>() / count;
         let (mx, my) = (mean(|r| r.0), mean(|r| r.1));
         let span = self.readings.back().map_or(0.0, |last| last.0) - self.readings.front().map_or(0.0, |first| first.0);
-        if span < LEAST_SPAN {
+        if span < MIN_SPAN {
             return my;
         }
         let (sxy, sxx) = self
@@ -79,7 +111,7 @@ impl Drift {
     }
 }
 
-/// The monotonic time and the other clock's lead of the reading that was disturbed least.
+/// The monotonic time and the other clock's lead of the reading that took the least time.
 fn reading(theirs: impl Fn() -> u64) -> (u64, i64) {
     let read = || {
         let before = shm2::monotonic_ns();
@@ -97,16 +129,6 @@ fn is_monotonic(clock: &gst::Clock) -> bool {
     clock.type_() == gst::SystemClock::static_type()
         && clock.find_property("clock-type").is_some()
         && clock.property::<gst::ClockType>("clock-type") == gst::ClockType::Monotonic
-}
-
-/// Absolute monotonic time of a running time.
-pub(crate) fn to_monotonic(running: u64, base: u64, offset: i64) -> u64 {
-    base.saturating_add(running).saturating_add_signed(offset.saturating_neg())
-}
-
-/// Running time of an absolute monotonic time; what was before the pipeline began is its beginning.
-pub(crate) fn to_running(monotonic: u64, base: u64, offset: i64) -> u64 {
-    monotonic.saturating_add_signed(offset).saturating_sub(base)
 }
 
 #[cfg(test)]
@@ -143,9 +165,10 @@ mod tests {
 
     #[test]
     fn a_time_comes_back_through_another_pipeline() {
-        let there = to_monotonic(5_000, 1_000_000, 300);
+        let there = Timebase { base_ns: 1_000_000, offset_ns: 300 }.to_monotonic(5_000);
         assert_eq!(there, 1_004_700);
-        assert_eq!(to_running(there, 900_000, 0), 104_700);
-        assert_eq!(to_running(10, 900_000, 0), 0);
+        let here = Timebase { base_ns: 900_000, offset_ns: 0 };
+        assert_eq!((here.to_running(there), here.is_before_start(there)), (104_700, false));
+        assert_eq!((here.to_running(10), here.is_before_start(10)), (0, true));
     }
 }

@@ -44,7 +44,7 @@ pub(crate) struct Stream {
 
 /// What becomes of an event.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Passage {
+pub(crate) enum Transport {
     /// It is none that other processes care for.
     Local,
     /// It became part of the stream's description.
@@ -54,12 +54,12 @@ pub(crate) enum Passage {
     /// It is to be sent between the frames, with these bytes.
     Between(Vec<u8>),
     /// It cannot travel.
-    LeftBehind,
+    Dropped,
 }
 
 impl Stream {
     /// Takes in an event. Segments, caps and the end of the stream have their own ways.
-    pub(crate) fn take(&mut self, event: &gst::EventRef) -> Passage {
+    pub(crate) fn take(&mut self, event: &gst::EventRef) -> Transport {
         match event.view() {
             gst::EventView::StreamStart(start) => self.begin(start),
             gst::EventView::Tag(tags) => self.tag(tags.tag()),
@@ -68,29 +68,29 @@ impl Stream {
                     let name = custom.structure().map(|s| s.name().to_string()).unwrap_or_default();
                     self.keep(|stream| stream.custom.insert(name, text))
                 }
-                None => left_behind_unless_local(event),
+                None => dropped_unless_local(event),
             },
-            gst::EventView::Gap(_) => Passage::Between(single(GAP, &[])),
+            gst::EventView::Gap(_) => Transport::Between(single(GAP, &[])),
             gst::EventView::CustomDownstream(custom) => match custom.structure().and_then(text_of) {
-                Some(text) => Passage::Between(single(CUSTOM, text.as_bytes())),
-                None => left_behind_unless_local(event),
+                Some(text) => Transport::Between(single(CUSTOM, text.as_bytes())),
+                None => dropped_unless_local(event),
             },
-            gst::EventView::CustomDownstreamOob(_) => left_behind_unless_local(event),
-            gst::EventView::Toc(_) | gst::EventView::Protection(_) => Passage::LeftBehind,
-            _ => Passage::Local,
+            gst::EventView::CustomDownstreamOob(_) => dropped_unless_local(event),
+            gst::EventView::Toc(_) | gst::EventView::Protection(_) => Transport::Dropped,
+            _ => Transport::Local,
         }
     }
 
-    fn begin(&mut self, start: &gst::event::StreamStart) -> Passage {
+    fn begin(&mut self, start: &gst::event::StreamStart) -> Transport {
         let start = Some((start.stream_flags().bits(), start.stream_id().to_owned()));
         if self.start != start {
             // What was said of another stream is not true of this one.
             *self = Self { start, ..Self::default() };
         }
-        Passage::Described
+        Transport::Described
     }
 
-    fn tag(&mut self, tags: &gst::TagListRef) -> Passage {
+    fn tag(&mut self, tags: &gst::TagListRef) -> Transport {
         let scope = u32::from(tags.scope() == gst::TagScope::Global);
         let mut all = gst::Structure::new_empty("tags");
         let mut is_whole = true;
@@ -105,20 +105,20 @@ impl Stream {
             }
         }
         match self.keep(|stream| stream.tags.insert(scope, all.to_string())) {
-            Passage::Described if !is_whole => Passage::DescribedInPart,
+            Transport::Described if !is_whole => Transport::DescribedInPart,
             passage => passage,
         }
     }
 
     /// Makes a change unless the whole would be too large then.
-    fn keep<T>(&mut self, change: impl FnOnce(&mut Self) -> T) -> Passage {
+    fn keep<T>(&mut self, change: impl FnOnce(&mut Self) -> T) -> Transport {
         let before = self.clone();
         change(self);
         if self.bytes().len() <= MOST && self.tags.len() + self.custom.len() <= MOST_STICKY {
-            return Passage::Described;
+            return Transport::Described;
         }
         *self = before;
-        Passage::LeftBehind
+        Transport::Dropped
     }
 
     /// The stream's blob.
@@ -141,9 +141,9 @@ fn single(kind: u16, bytes: &[u8]) -> Vec<u8> {
     list
 }
 
-fn left_behind_unless_local(event: &gst::EventRef) -> Passage {
+fn dropped_unless_local(event: &gst::EventRef) -> Transport {
     let is_local = event.structure().is_some_and(|s| LOCAL.contains(&s.name().as_str()));
-    if is_local { Passage::Local } else { Passage::LeftBehind }
+    if is_local { Transport::Local } else { Transport::Dropped }
 }
 
 /// The text from which another process gets the same structure; `None` if there is none, as with objects and pointers.
@@ -258,13 +258,13 @@ mod tests {
         gst::init().unwrap();
         let mut stream = Stream::default();
         let start = gst::event::StreamStart::builder("camera/1").flags(gst::StreamFlags::SPARSE).build();
-        assert_eq!(stream.take(&start), Passage::Described);
+        assert_eq!(stream.take(&start), Transport::Described);
         assert_eq!(
             stream.take(&tag_event(&[("title", "a \"b\" c"), ("artist", "x"), ("artist", "y")])),
-            Passage::Described
+            Transport::Described
         );
         let sticky = gst::Structure::builder("note").field("n", 5i32).build();
-        assert_eq!(stream.take(&gst::event::CustomDownstreamSticky::new(sticky.clone())), Passage::Described);
+        assert_eq!(stream.take(&gst::event::CustomDownstreamSticky::new(sticky.clone())), Transport::Described);
         let back = Description::of(&stream.bytes());
         assert_eq!(back.start, Some((gst::StreamFlags::SPARSE, "camera/1".into())));
         let [(_, tags), (_, note)] = &back.events[..] else { panic!("{:?}", back.events) };
@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(tags.tag().size_by_name("artist"), 2);
         assert_eq!(note.structure(), Some(&*sticky));
         // The same stream goes on; another one begins with nothing.
-        assert_eq!(stream.take(&start), Passage::Described);
+        assert_eq!(stream.take(&start), Transport::Described);
         assert_eq!(stream.tags.len(), 1);
         stream.take(&gst::event::StreamStart::new("camera/2"));
         assert!(stream.tags.is_empty() && stream.custom.is_empty());
@@ -284,15 +284,15 @@ mod tests {
         gst::init().unwrap();
         let mut stream = Stream::default();
         let object = gst::Structure::builder("thing").field("clock", gst::SystemClock::obtain()).build();
-        assert_eq!(stream.take(&gst::event::CustomDownstream::new(object.clone())), Passage::LeftBehind);
-        assert_eq!(stream.take(&gst::event::CustomDownstreamSticky::new(object)), Passage::LeftBehind);
+        assert_eq!(stream.take(&gst::event::CustomDownstream::new(object.clone())), Transport::Dropped);
+        assert_eq!(stream.take(&gst::event::CustomDownstreamSticky::new(object)), Transport::Dropped);
         let probe = gst::Structure::builder("latency_probe.id").field("n", 1i32).build();
-        assert_eq!(stream.take(&gst::event::CustomDownstream::new(probe)), Passage::Local);
+        assert_eq!(stream.take(&gst::event::CustomDownstream::new(probe)), Transport::Local);
         let long = "x".repeat(600_000);
-        assert_eq!(stream.take(&tag_event(&[("title", &long)])), Passage::Described);
-        assert_eq!(stream.take(&tag_event(&[("title", &long), ("artist", &long)])), Passage::LeftBehind);
+        assert_eq!(stream.take(&tag_event(&[("title", &long)])), Transport::Described);
+        assert_eq!(stream.take(&tag_event(&[("title", &long), ("artist", &long)])), Transport::Dropped);
         assert_eq!(Description::of(&stream.bytes()).events.len(), 1, "the one before stays");
-        assert_eq!(stream.take(&gst::event::FlushStart::new()), Passage::Local);
+        assert_eq!(stream.take(&gst::event::FlushStart::new()), Transport::Local);
     }
 
     #[test]

@@ -25,8 +25,10 @@ mod items;
 mod meta;
 mod plain;
 mod pool;
+mod rate_limit;
 mod sink;
 mod src;
+mod stats;
 mod uri;
 
 use gst::glib;
@@ -42,23 +44,32 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a property may be set in the element's state; of those that need a stop nothing would come otherwise.
-pub(crate) fn may_change(element: &impl IsA<gst::Element>, property: &glib::ParamSpec) -> bool {
-    !property.flags().contains(gst::PARAM_FLAG_MUTABLE_READY) || element.current_state() <= gst::State::Ready
+/// Whether a property may be set in the element's state; logs a warning if it may not.
+pub(crate) fn is_mutable_now(
+    element: &impl IsA<gst::Element>,
+    property: &glib::ParamSpec,
+    category: &gst::DebugCategory,
+) -> bool {
+    let needs_stop = property.flags().contains(gst::PARAM_FLAG_MUTABLE_READY);
+    let is_mutable = !needs_stop || element.current_state() <= gst::State::Ready;
+    if !is_mutable {
+        let name = property.name();
+        gst::warning!(category, obj = element.as_ref(), "{name} can only be changed while stopped; its value is kept");
+    }
+    is_mutable
 }
 
-/// Says at most once a second that it is time to tell something.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Pace(u64);
+/// Template of an always present pad for caps of any kind.
+pub(crate) fn any_pad(name: &str, direction: gst::PadDirection) -> Vec<gst::PadTemplate> {
+    let template = gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &gst::Caps::new_any());
+    template.into_iter().collect()
+}
 
-impl Pace {
-    pub(crate) fn is_due(&mut self) -> bool {
-        let now = shm2::monotonic_ns();
-        let is_due = now.saturating_sub(self.0) >= 1_000_000_000;
-        if is_due {
-            self.0 = now;
-        }
-        is_due
+/// Posts an element message, if there is one.
+pub(crate) fn post_element_message(element: &gst::Element, details: Option<gst::Structure>) {
+    if let Some(details) = details {
+        // An element without a bus has no listener, which is no failure.
+        let _ = element.post_message(gst::message::Element::builder(details).src(element).build());
     }
 }
 

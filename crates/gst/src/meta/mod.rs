@@ -48,8 +48,8 @@ const SERIALIZED: u16 = 12;
 #[derive(Debug, Default)]
 pub(crate) struct Encoded {
     pub(crate) bytes: Vec<u8>,
-    /// Metas that cannot travel.
-    pub(crate) left_behind: u64,
+    /// Metas that have no form in a region.
+    pub(crate) dropped: u64,
 }
 
 /// The blob for a buffer; a layout of video that says no more than its caps stays out of it.
@@ -61,7 +61,7 @@ pub(crate) fn encode(buffer: &gst::BufferRef, media: &Media) -> Encoded {
         }
         match own_form(&meta, media).or_else(|| serialized::bytes(&meta).map(|bytes| (SERIALIZED, bytes))) {
             Some((kind, bytes)) => item(&mut encoded.bytes, kind, &bytes),
-            None => encoded.left_behind += 1,
+            None => encoded.dropped += 1,
         }
     }
     encoded

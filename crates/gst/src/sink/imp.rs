@@ -1,55 +1,85 @@
 //! GObject glue of `shm2sink`.
 //!
-//! Lock order: `stream`, then any one of `settings`, `open`, `counters`, `clock`, `described`. No lock but `stream` is held over a call that
-//! may wait, and `stream` is taken by the streaming thread and by start and stop only.
+//! Lock order: `publisher`, then any one of `settings`, `state`, `report`, `clock`, `description`. No lock but `publisher`
+//! is held over a call that may block, a notification or a message; `publisher` is taken by the streaming thread and by
+//! start and stop only.
 
-use super::publish::{Path, Sent, Stream, Timing};
-use super::region::Open;
-use super::report::Past;
-use super::settings::{self, Settings};
+use super::log::CAT;
+use super::publisher::{PublishError, Publisher, Reaction, Sent};
+use super::region::{self, Region, State};
+use super::report::{ClientChange, Report};
+use super::settings::{FullPolicy, Settings};
+use super::timing::{StreamTimes, Timing};
+use super::watcher;
 use crate::allocator::ArenaAllocator;
 use crate::caps::Media;
-use crate::events;
+use crate::clock::ClockMonitor;
+use crate::events::{self, Transport};
 use crate::pool::ArenaPool;
-use crate::{Pace, clock, lock, uri};
+use crate::stats::Stats;
+use crate::{lock, uri};
 use gst::glib::{self, subclass::Signal};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
-use shm2::SendError;
-use std::sync::atomic::{AtomicBool, Ordering};
+use shm2::{FrameInfo, SendError};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
 
-pub(super) static CAT: LazyLock<gst::DebugCategory> =
-    LazyLock::new(|| gst::DebugCategory::new("shm2sink", gst::DebugColorFlags::empty(), Some("Shared-memory sink")));
+/// Time between two attempts to send an event while the pipeline changes its state.
+const EVENT_RETRY: Duration = Duration::from_millis(1);
 
-#[derive(Default)]
+#[derive(Default, glib::Properties)]
+#[properties(wrapper_type = super::Shm2Sink)]
 pub struct Shm2Sink {
-    pub(super) settings: Mutex<Settings>,
-    pub(super) stream: Mutex<Option<Stream>>,
-    pub(super) open: Mutex<Option<Open>>,
-    pub(super) counters: Mutex<Counters>,
-    /// What upstream's sticky events say of the stream.
-    pub(super) described: Mutex<events::Stream>,
-    clock: Mutex<clock::Known>,
-    pub(super) flushing: AtomicBool,
-}
-
-#[derive(Default, Clone, Copy)]
-pub(super) struct Counters {
-    pub(super) zero_copied: u64,
-    pub(super) copied: u64,
-    pub(super) metas_left_behind: u64,
-    pub(super) events_left_behind: u64,
-    pub(super) clients: u32,
-    latency: u64,
-    pub(super) dropped_oldest: u64,
-    pub(super) told_of_drops: bool,
-    /// What regions counted that a larger one replaced.
-    pub(super) past: Past,
-    pub(super) drops: Pace,
-    pub(super) stats: Pace,
+    #[property(name = "shm-path", type = Option<String>, get = |sink: &Self| Some(lock(&sink.settings).shm_path.clone()),
+        set = Self::set_shm_path, default = Some(crate::DEFAULT_PATH), mutable_ready, nick = "Shared-memory path",
+        blurb = "Region to create: shm:///dev/shm/NAME or /dev/shm/NAME; winshm://Local/NAME on Windows; ivshmem:// in a virtual machine")]
+    #[property(name = "shm-size", type = u64, member = shm_size, get, set, mutable_ready, nick = "Shared-memory size",
+        default = Settings::default().shm_size,
+        blurb = "Size of the whole region in bytes, of which 4784128 are overhead (0 = from the caps; replaced by a larger region when they grow)")]
+    #[property(name = "perms", type = u32, member = perms, get, set, mutable_ready, nick = "Permissions",
+        default = Settings::default().perms, maximum = 0o777,
+        blurb = "Permission bits of the region's file when it is created, regardless of the umask (give it as 0660 for octal)")]
+    #[property(name = "timeline-beacon-ms", type = u32, member = timeline_beacon_ms, get, set, mutable_ready,
+        nick = "Timeline beacon interval", default = Settings::default().timeline_beacon_ms, minimum = 1, maximum = 60_000,
+        blurb = "Milliseconds between clock pairs written to the region while frames flow")]
+    #[property(name = "history", type = u32, member = history, get, set, mutable_ready, nick = "History",
+        default = Settings::default().history, blurb = "Newest frames kept for consumers that attach later")]
+    #[property(name = "max-leases", type = u32, member = max_leases, get, set, mutable_ready, nick = "Maximum leases",
+        default = Settings::default().max_leases, minimum = 1, maximum = 64,
+        blurb = "Frames that one consumer may hold in place; further frames are copied")]
+    #[property(name = "keep-region", type = bool, member = keep_region, get, set, mutable_ready, nick = "Keep region",
+        default = Settings::default().keep_region,
+        blurb = "Reuse the existing file, with its size and permissions; never remove it")]
+    #[property(name = "lease-time", type = u64, member = lease_time, get, set, mutable_ready, nick = "Lease time",
+        default = Settings::default().lease_time, minimum = 100_000_000, maximum = 3_600_000_000_000,
+        blurb = "Nanoseconds without a heartbeat after which a peer counts as dead where no lock shows it: in a virtual machine's memory and in kept regions")]
+    #[property(name = "full-policy", type = FullPolicy, member = full_policy, get, set, mutable_ready, nick = "Full policy",
+        blurb = "What to do with a new frame when the arena has too little free space",
+        builder(Settings::default().full_policy))]
+    #[property(name = "block-timeout", type = u64, member = block_timeout, get, set, mutable_ready, nick = "Block timeout",
+        default = Settings::default().block_timeout,
+        blurb = "Nanoseconds that one frame may wait for free space under full-policy=block (18446744073709551615 = no limit)")]
+    #[property(name = "wait-for-connection", type = bool, member = wait_for_connection, get, set, mutable_ready,
+        nick = "Wait for a connection", default = Settings::default().wait_for_connection,
+        blurb = "Block the stream until a consumer is attached")]
+    #[property(name = "num-clients", type = u32, get = |sink: &Self| lock(&sink.report).clients(), nick = "Number of clients",
+        blurb = "Consumers attached now; snapshot consumers count as one together")]
+    #[property(name = "stats", type = Stats, get = |sink: &Self| Stats(sink.stats()), nick = "Statistics",
+        blurb = "Counts of frames published, zero-copied, copied and dropped by reason, and the use of the arena")]
+    settings: Mutex<Settings>,
+    publisher: Mutex<Option<Publisher>>,
+    state: Mutex<State>,
+    report: Mutex<Report>,
+    /// Sticky events of the stream.
+    description: Mutex<events::Stream>,
+    clock: Mutex<ClockMonitor>,
+    latency_ns: AtomicU64,
+    is_flushing: AtomicBool,
 }
 
 #[glib::object_subclass]
@@ -60,27 +90,11 @@ impl ObjectSubclass for Shm2Sink {
     type Interfaces = (gst::URIHandler,);
 }
 
-impl URIHandlerImpl for Shm2Sink {
-    const URI_TYPE: gst::URIType = gst::URIType::Sink;
-
-    fn protocols() -> &'static [&'static str] {
-        uri::PROTOCOLS
-    }
-
-    fn uri(&self) -> Option<String> {
-        uri::uri_of(&lock(&self.settings).shm_path)
-    }
-
-    fn set_uri(&self, uri: &str) -> Result<(), glib::Error> {
-        let path = uri::path_of(uri, &*self.obj())?;
-        lock(&self.settings).shm_path = path;
-        Ok(())
-    }
-}
+uri::uri_handler!(Shm2Sink, gst::URIType::Sink);
 
 impl ObjectImpl for Shm2Sink {
     fn properties() -> &'static [glib::ParamSpec] {
-        settings::properties()
+        Self::derived_properties()
     }
 
     fn signals() -> &'static [Signal] {
@@ -95,27 +109,19 @@ impl ObjectImpl for Shm2Sink {
     fn constructed(&self) {
         self.parent_constructed();
         let sink = self.obj();
-        // A kept last sample would keep its frame's memory from being used again.
+        // A kept last sample would keep its frame's memory in use.
         sink.set_enable_last_sample(false);
         sink.set_processing_deadline(gst::ClockTime::ZERO);
     }
 
-    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        if !crate::may_change(&*self.obj(), pspec) {
-            gst::warning!(CAT, imp = self, "{} can only be changed while stopped; it stays as it is", pspec.name());
-            return;
-        }
-        if lock(&self.settings).set(pspec.name(), value).is_none() {
-            gst::error!(CAT, imp = self, "cannot set {}", pspec.name());
+    fn set_property(&self, id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        if crate::is_mutable_now(&*self.obj(), pspec, &CAT) {
+            self.derived_set_property(id, value, pspec);
         }
     }
 
-    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        match pspec.name() {
-            "num-clients" => lock(&self.counters).clients.to_value(),
-            "stats" => self.stats().to_value(),
-            name => lock(&self.settings).get(name).unwrap_or_else(|| pspec.default_value().clone()),
-        }
+    fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        self.derived_property(id, pspec)
     }
 }
 
@@ -135,18 +141,16 @@ impl ElementImpl for Shm2Sink {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-            let any = gst::Caps::new_any();
-            gst::PadTemplate::new("sink", gst::PadDirection::Sink, gst::PadPresence::Always, &any).into_iter().collect()
-        });
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> =
+            LazyLock::new(|| crate::any_pad("sink", gst::PadDirection::Sink));
         &TEMPLATES
     }
 
-    /// Buffers are handed over when they are due in this pipeline; its latency is for consumers to add, not for us to
-    /// wait. So the base class is told of none, and the real one goes along with each frame.
+    /// Buffers are published when they are due in this pipeline; its latency is added by consumers. So the base class gets
+    /// a latency of 0, and each frame carries the real one.
     fn send_event(&self, event: gst::Event) -> bool {
         if let gst::EventView::Latency(latency) = event.view() {
-            lock(&self.counters).latency = latency.latency().nseconds();
+            self.latency_ns.store(latency.latency().nseconds(), Ordering::Relaxed);
             return self.parent_send_event(gst::event::Latency::new(gst::ClockTime::ZERO));
         }
         self.parent_send_event(event)
@@ -155,17 +159,20 @@ impl ElementImpl for Shm2Sink {
 
 impl BaseSinkImpl for Shm2Sink {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
-        self.reset_counters();
-        *lock(&self.described) = events::Stream::default();
-        self.flushing.store(false, Ordering::Release);
-        // With 0 the caps will tell.
+        *lock(&self.report) = Report::default();
+        *lock(&self.description) = events::Stream::default();
+        self.is_flushing.store(false, Ordering::Release);
         let size = lock(&self.settings).shm_size;
-        if size == 0 { Ok(()) } else { self.open_region(size) }
+        if size != 0 {
+            return self.open_region(size);
+        }
+        lock(&self.state).replace(State::Pending);
+        Ok(())
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
-        self.close_region();
-        lock(&self.counters).clients = 0;
+        self.close_region(State::Stopped);
+        lock(&self.report).set_clients(0);
         Ok(())
     }
 
@@ -185,10 +192,7 @@ impl BaseSinkImpl for Shm2Sink {
         }
         gst::debug!(CAT, imp = self, "caps {caps}");
         self.fit_region(caps)?;
-        let mut stream = lock(&self.stream);
-        if let Some(stream) = stream.as_mut() {
-            stream.set_caps(caps);
-        }
+        lock(&self.publisher).iter_mut().for_each(|publisher| publisher.set_caps(caps));
         Ok(())
     }
 
@@ -205,29 +209,29 @@ impl BaseSinkImpl for Shm2Sink {
         match event.view() {
             gst::EventView::Eos(_) => {
                 gst::debug!(CAT, imp = self, "end of stream");
-                self.tell_stats();
-                if let Some(Err(error)) = lock(&self.stream).as_mut().map(Stream::end_of_stream) {
-                    gst::warning!(CAT, imp = self, "the end of stream did not get through: {error}");
+                self.notify_stats();
+                if let Some(Err(error)) = lock(&self.publisher).as_mut().map(Publisher::end_of_stream) {
+                    gst::warning!(CAT, imp = self, "the end of stream was not published: {error}");
                 }
                 self.parent_event(event)
             }
             gst::EventView::Gap(_) => {
-                // The base class waits until it is due.
-                let handled = self.parent_event(event.clone());
-                if handled {
-                    self.pass_on(&event);
+                // The base class waits until the gap is due.
+                let is_handled = self.parent_event(event.clone());
+                if is_handled {
+                    self.publish_event(&event);
                 }
-                handled
+                is_handled
             }
             _ => {
-                self.pass_on(&event);
+                self.publish_event(&event);
                 self.parent_event(event)
             }
         }
     }
 
     fn propose_allocation(&self, query: &mut gst::query::Allocation) -> Result<(), gst::LoggableError> {
-        let allocator = lock(&self.open).as_ref().map(|open| open.allocator.clone());
+        let allocator = lock(&self.state).region().map(|region| region.allocator().clone());
         let allocator = allocator.ok_or_else(|| gst::loggable_error!(CAT, "not started"))?;
         let (caps, need_pool) = query.get_owned();
         if let Some(info) = caps.as_deref().and_then(|caps| Media::of(caps).video) {
@@ -243,97 +247,229 @@ impl BaseSinkImpl for Shm2Sink {
 
     fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
         loop {
-            match self.try_render(buffer) {
+            let error = match self.publish(buffer) {
                 Ok(sent) => {
-                    let mut counters = lock(&self.counters);
-                    let in_place = sent.path == Path::ZeroCopy;
-                    *(if in_place { &mut counters.zero_copied } else { &mut counters.copied }) += 1;
-                    counters.metas_left_behind += sent.metas_left_behind;
-                    counters.events_left_behind += u64::from(sent.description_left_behind);
-                    drop(counters);
-                    self.notify_stats();
+                    lock(&self.report).count_sent(&sent);
+                    if lock(&self.report).is_stats_due(shm2::monotonic_ns()) {
+                        self.notify_stats();
+                    }
                     return Ok(gst::FlowSuccess::Ok);
                 }
-                // Paused or flushed while waiting: the same frame goes on when the stream does.
-                Err(SendError::Cancelled) => drop(self.obj().wait_preroll()?),
-                Err(error) if error.is_drop() => {
-                    self.dropped(&error);
+                Err(error) => error,
+            };
+            match error.reaction() {
+                Reaction::Retry => drop(self.obj().wait_preroll()?),
+                Reaction::Drop => {
+                    self.report_drop(&error);
                     return Ok(gst::FlowSuccess::Ok);
                 }
-                Err(SendError::Closed) => return Err(gst::FlowError::Flushing),
-                Err(SendError::TooLarge { bytes, .. }) if self.grow_region(bytes) => {}
-                Err(error @ (SendError::Truncated { .. } | SendError::Superseded { .. })) => {
-                    gst::element_imp_error!(self, gst::ResourceError::Write, ("{error}"));
-                    return Err(gst::FlowError::Error);
-                }
-                Err(error) => {
-                    gst::element_imp_error!(
-                        self,
-                        gst::ResourceError::NoSpaceLeft,
-                        ("{error}"),
-                        ["shm-size is {} bytes", lock(&self.settings).shm_size]
-                    );
-                    return Err(gst::FlowError::Error);
-                }
+                Reaction::Flush => return Err(gst::FlowError::Flushing),
+                Reaction::Grow { bytes } if self.grow_region(bytes) => {}
+                Reaction::Grow { .. } => return Err(self.fail(gst::ResourceError::NoSpaceLeft, &error)),
+                Reaction::Fail(code) => return Err(self.fail(code, &error)),
             }
         }
     }
 }
 
+/// Streaming thread.
 impl Shm2Sink {
-    fn reset_counters(&self) {
-        let mut counters = lock(&self.counters);
-        *counters = Counters { latency: counters.latency, ..Counters::default() };
-    }
-
-    fn try_render(&self, buffer: &gst::Buffer) -> Result<Sent, SendError> {
+    fn publish(&self, buffer: &gst::Buffer) -> Result<Sent, PublishError> {
         let settings = lock(&self.settings).clone();
-        if lock(&self.open).is_none() && settings.shm_size == 0 && self.open_region(settings.size_for(None)).is_err() {
-            return Err(SendError::Closed);
+        let is_pending = matches!(*lock(&self.state), State::Pending);
+        if is_pending && self.open_region(settings.size_for(None)).is_err() {
+            return Err(SendError::Closed.into());
         }
         if settings.wait_for_connection {
-            self.wait_for_client()?;
+            self.wait_for_client(&settings)?;
         }
-        let timing = self.timing(buffer.pts(), buffer.dts(), buffer.duration());
-        let latency = lock(&self.counters).latency;
-        let mut stream = lock(&self.stream);
-        stream.as_mut().ok_or(SendError::Closed)?.publish(buffer, timing, latency)
+        let timing = self.timing(StreamTimes::from(&**buffer));
+        let latency = self.latency_ns.load(Ordering::Relaxed);
+        lock(&self.publisher).as_mut().ok_or(SendError::Closed)?.publish(buffer, timing, latency)
     }
 
-    /// When the frame is due: in running time, because a segment may begin anywhere, and on the monotonic clock.
-    pub(super) fn timing(
-        &self,
-        pts: Option<gst::ClockTime>,
-        dts: Option<gst::ClockTime>,
-        duration: Option<gst::ClockTime>,
-    ) -> Timing {
+    fn timing(&self, times: StreamTimes) -> Timing {
         let sink = self.obj();
-        let raw = |time: Option<gst::ClockTime>| time.map(|t| t.nseconds());
-        let Ok(segment) = sink.segment().downcast::<gst::ClockTime>() else {
-            return Timing { pts: raw(pts), dts: raw(dts), time: None, duration: raw(duration) };
-        };
-        let running = |time: Option<gst::ClockTime>| {
-            let running = segment.to_running_time_full(time?)?;
-            // Decoding times before the segment begin with it.
-            Some(running.positive().map_or(0, |t| t.nseconds()))
-        };
-        let (pts, dts) = (running(pts), running(dts));
-        let clock = sink.clock().zip(sink.base_time());
-        let time = clock
-            .zip(pts.or(dts))
-            .map(|((clock, base), due)| clock::to_monotonic(due, base.nseconds(), lock(&self.clock).offset(&clock)));
-        // At twice the rate a buffer lasts half as long.
-        let rate = segment.rate().abs();
-        let duration = duration.map(|d| if rate == 1.0 { d.nseconds() } else { (d.nseconds() as f64 / rate) as u64 });
-        Timing { pts, dts, time, duration }
+        let timebase = lock(&self.clock).timebase(&*sink);
+        Timing::new(&sink.segment(), times, timebase)
     }
 
-    fn set_flushing(&self, flushing: bool) {
-        self.flushing.store(flushing, Ordering::Release);
-        let handle = lock(&self.open).as_ref().map(|open| open.handle.clone());
+    fn wait_for_client(&self, settings: &Settings) -> Result<(), SendError> {
+        let handle = lock(&self.state).handle().ok_or(SendError::Closed)?;
+        if region::is_wait_reported(settings, &handle) {
+            let hint = "a consumer in another virtual machine is visible with access=lease only";
+            gst::element_imp_info!(self, gst::ResourceError::NotFound, ("waiting for a consumer"), ["{hint}"]);
+        }
+        watcher::wait_for_client(&handle, &self.is_flushing)
+    }
+
+    /// Publishes an event, or makes it part of the stream's description.
+    fn publish_event(&self, event: &gst::EventRef) {
+        let transport = lock(&self.description).take(event);
+        let is_whole = match transport {
+            Transport::Local => true,
+            Transport::Described | Transport::DescribedInPart => {
+                let description = lock(&self.description).bytes();
+                let mut publisher = lock(&self.publisher);
+                publisher.iter_mut().for_each(|publisher| publisher.set_description(description.clone()));
+                transport == Transport::Described
+            }
+            Transport::Between(items) => {
+                let info = match event.view() {
+                    gst::EventView::Gap(gap) => self.timing(gap.into()).frame_info(),
+                    _ => FrameInfo::new(),
+                };
+                self.send_event_item(&info, &items).is_ok()
+            }
+            Transport::Dropped => false,
+        };
+        if !is_whole {
+            gst::debug!(CAT, imp = self, "dropped, at least in part: {event:?}");
+            lock(&self.report).count_dropped_event();
+        }
+    }
+
+    /// Blocks under `full-policy=block`. The event is sent again after a pause, but not after a flush.
+    fn send_event_item(&self, info: &FrameInfo, items: &[u8]) -> Result<(), SendError> {
+        let is_flushing =
+            || self.obj().static_pad("sink").is_none_or(|pad| pad.pad_flags().contains(gst::PadFlags::FLUSHING));
+        loop {
+            let sent = lock(&self.publisher).as_mut().map(|publisher| publisher.publish_event(info, items));
+            match sent.unwrap_or(Err(SendError::Closed)) {
+                Err(SendError::Cancelled) if !is_flushing() => std::thread::sleep(EVENT_RETRY),
+                sent => return sent,
+            }
+        }
+    }
+
+    fn fail(&self, code: gst::ResourceError, error: &PublishError) -> gst::FlowError {
+        let shm_size = lock(&self.settings).shm_size;
+        gst::element_imp_error!(self, code, ("{error}"), ["shm-size is {shm_size} bytes"]);
+        gst::FlowError::Error
+    }
+}
+
+/// Opening and closing of the region.
+impl Shm2Sink {
+    fn open_region(&self, size: u64) -> Result<(), gst::ErrorMessage> {
+        let settings = lock(&self.settings).clone();
+        let description = lock(&self.description).bytes();
+        let thread = format!("{}:peers", self.obj().name());
+        let sink = self.obj().downgrade();
+        let on_count = move |clients| match sink.upgrade() {
+            Some(sink) => {
+                sink.imp().set_clients(clients);
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Break(()),
+        };
+        let opened = Region::open(&settings, size, description, thread, on_count);
+        let (region, publisher) = opened.map_err(|error| error.message())?;
+        let arena = region.stats().arena_bytes;
+        gst::info!(CAT, imp = self, "opened {}, an arena of {arena} bytes, with {settings:?}", settings.shm_path);
+        *lock(&self.publisher) = Some(publisher);
+        lock(&self.state).replace(State::Open(region));
+        Ok(())
+    }
+
+    fn close_region(&self, next: State) {
+        let region = lock(&self.state).replace(next);
+        if let Some(region) = region {
+            lock(&self.report).region_closed(&region.stats());
+            region.close();
+        }
+        drop(lock(&self.publisher).take());
+        gst::info!(CAT, imp = self, "closed");
+    }
+
+    /// With `shm-size=0`, replaces the region if frames of these caps need a larger one; consumers attach to the new one.
+    fn fit_region(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
+        let settings = lock(&self.settings).clone();
+        let size = settings.size_for(Some(caps));
+        let is_large_enough = settings.shm_size != 0 || size <= lock(&self.state).size();
+        if !is_large_enough && !self.replace_region(size) {
+            return Err(gst::loggable_error!(CAT, "no region for {caps}"));
+        }
+        let arena = lock(&self.state).region().map(|region| region.stats().arena_bytes);
+        if let Some(warning) = arena.and_then(|arena| region::few_frames_warning(arena, caps)) {
+            gst::element_imp_warning!(self, gst::ResourceError::NoSpaceLeft, ("{warning}"));
+        }
+        Ok(())
+    }
+
+    /// The same for a frame that is larger than its caps say.
+    fn grow_region(&self, frame_bytes: u64) -> bool {
+        let settings = lock(&self.settings).clone();
+        let before = lock(&self.state).size();
+        let is_replaced = settings.larger_size(before, frame_bytes).is_some_and(|size| self.replace_region(size));
+        let caps = self.obj().static_pad("sink").and_then(|pad| pad.current_caps());
+        if let (true, Some(publisher), Some(caps)) = (is_replaced, lock(&self.publisher).as_mut(), caps) {
+            publisher.set_caps(&caps);
+        }
+        is_replaced
+    }
+
+    /// True if the new region is open; else an error was posted.
+    fn replace_region(&self, size: u64) -> bool {
+        self.close_region(State::Pending);
+        self.open_region(size).map_err(|error| self.post_error_message(error)).is_ok()
+    }
+
+    fn set_flushing(&self, is_flushing: bool) {
+        self.is_flushing.store(is_flushing, Ordering::Release);
+        let handle = lock(&self.state).handle();
         if let Some(handle) = handle {
-            handle.set_cancelled(flushing);
+            handle.set_cancelled(is_flushing);
             handle.signal();
+        }
+    }
+}
+
+/// Properties, notifications, signals and messages.
+impl Shm2Sink {
+    fn set_shm_path(&self, path: Option<String>) {
+        lock(&self.settings).shm_path = path.unwrap_or_else(|| crate::DEFAULT_PATH.into());
+    }
+
+    fn stats(&self) -> gst::Structure {
+        let region = lock(&self.state).stats();
+        lock(&self.report).stats(&region)
+    }
+
+    /// Notifies of `stats` on a thread of GStreamer's, so that a handler may block.
+    fn notify_stats(&self) {
+        self.obj().call_async(|sink| sink.notify("stats"));
+        let (region, path) = (lock(&self.state).stats(), lock(&self.settings).shm_path.clone());
+        let message = lock(&self.report).drop_oldest_message(&region, &path, shm2::monotonic_ns());
+        crate::post_element_message(self.obj().upcast_ref(), message);
+    }
+
+    /// Logs each dropped frame, posts an element message once a second, and a warning for the first frame.
+    fn report_drop(&self, error: &PublishError) {
+        gst::debug!(CAT, imp = self, "{error}");
+        let (region, path) = (lock(&self.state).stats(), lock(&self.settings).shm_path.clone());
+        let message = lock(&self.report).drop_message(&region, &path, shm2::monotonic_ns());
+        crate::post_element_message(self.obj().upcast_ref(), message);
+        let is_first = lock(&self.report).is_first_drop();
+        if is_first {
+            gst::element_imp_warning!(self, gst::ResourceError::NoSpaceLeft, ("{error}"), ["{}", error.hint()]);
+        }
+    }
+
+    /// Called on the watching thread.
+    fn set_clients(&self, clients: u32) {
+        let Some(change) = lock(&self.report).set_clients(clients) else { return };
+        gst::info!(CAT, imp = self, "{clients} consumers");
+        let sink = self.obj();
+        sink.notify("num-clients");
+        match change {
+            ClientChange::Connected => {
+                // A new consumer can decode nothing before a keyframe.
+                let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
+                sink.static_pad("sink").map(|pad| pad.push_event(event));
+                sink.emit_by_name::<()>("client-connected", &[&clients]);
+            }
+            ClientChange::Disconnected => sink.emit_by_name::<()>("client-disconnected", &[&clients]),
         }
     }
 }

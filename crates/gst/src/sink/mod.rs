@@ -10,11 +10,13 @@
 //! Since: 0.1.0
 
 mod imp;
-mod pass;
-mod publish;
+mod log;
+mod publisher;
 mod region;
 mod report;
 mod settings;
+mod timing;
+mod watcher;
 
 use gst::glib;
 use gst::prelude::*;

@@ -1,209 +1,218 @@
-//! The region while the sink runs: made and closed, and its consumers looked after by a thread.
+//! The region of a running sink: opened with the element or with the first caps, replaced by a larger one on demand.
 
-use super::imp::{CAT, Shm2Sink};
-use super::publish::Stream;
+use super::publisher::Publisher;
+use super::settings::Settings;
+use super::watcher::{self, Watcher};
 use crate::allocator::ArenaAllocator;
-use crate::lock;
-use gst::prelude::*;
-use gst::subclass::prelude::*;
+use crate::caps::Media;
 use shm2::ivshmem::DeviceError;
-use shm2::producer::Handle;
-use shm2::{CreateError, SendError};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use shm2::producer::{Handle, ProducerStats};
+use shm2::{CreateError, SpecError};
+use std::io;
+use std::ops::ControlFlow;
 
-/// Longest time between two looks at the consumers when no file watch tells of a change.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-const FIRST_LOOK: Duration = Duration::from_millis(1);
-const LAST_LOOK: Duration = Duration::from_millis(250);
+/// Fewer frames than this in an arena leave hardly one for each consumer: upstream fills one, and others are being read.
+const MIN_FRAMES: u64 = 4;
 
-/// What other threads use while the region is open.
-pub(super) struct Open {
-    pub(super) handle: Handle,
-    pub(super) allocator: ArenaAllocator,
-    stopping: Arc<AtomicBool>,
-    watcher: Option<JoinHandle<()>>,
-    /// Bytes that the region was made with.
-    pub(super) size: u64,
+/// State of the element as far as the region goes.
+#[derive(Default)]
+pub(super) enum State {
+    #[default]
+    Stopped,
+    /// The element runs; the region is opened when the size of its frames is known.
+    Pending,
+    Open(Region),
 }
 
-impl Shm2Sink {
-    pub(super) fn open_region(&self, size: u64) -> Result<(), gst::ErrorMessage> {
-        let settings = lock(&self.settings).clone();
-        let builder = settings.builder(size).map_err(|e| gst::error_msg!(gst::ResourceError::Settings, ("{e}")))?;
-        let producer = builder.create().map_err(|e| create_error(&e))?;
+impl State {
+    pub(super) fn region(&self) -> Option<&Region> {
+        match self {
+            Self::Open(region) => Some(region),
+            Self::Stopped | Self::Pending => None,
+        }
+    }
+
+    /// Handle of the open region, for calls without the lock around this state.
+    pub(super) fn handle(&self) -> Option<Handle> {
+        self.region().map(|region| region.handle.clone())
+    }
+
+    /// Counts of the open region; zeros if there is none.
+    pub(super) fn stats(&self) -> ProducerStats {
+        self.region().map(Region::stats).unwrap_or_default()
+    }
+
+    /// Size of the open region in bytes; 0 if there is none.
+    pub(super) fn size(&self) -> u64 {
+        self.region().map_or(0, |region| region.size)
+    }
+
+    /// Replaces the state; returns the region that was open.
+    pub(super) fn replace(&mut self, state: Self) -> Option<Region> {
+        match std::mem::replace(self, state) {
+            Self::Open(region) => Some(region),
+            Self::Stopped | Self::Pending => None,
+        }
+    }
+}
+
+/// An open region, except for its [`Publisher`], which belongs to the streaming thread.
+pub(super) struct Region {
+    handle: Handle,
+    allocator: ArenaAllocator,
+    watcher: Watcher,
+    size: u64,
+}
+
+impl Region {
+    /// Creates a region of `size` bytes. `description` describes the stream (see [`Publisher::new`]); `on_count` is
+    /// called with the number of clients on a thread of the name `thread`.
+    pub(super) fn open(
+        settings: &Settings,
+        size: u64,
+        description: Vec<u8>,
+        thread: String,
+        on_count: impl FnMut(u32) -> ControlFlow<()> + Send + 'static,
+    ) -> Result<(Self, Publisher), OpenError> {
+        let producer = settings.builder(size).map_err(OpenError::Spec)?.create().map_err(OpenError::Create)?;
         let handle = producer.handle();
-        let arena = handle.stats().arena_bytes;
-        gst::info!(CAT, imp = self, "opened {}, an arena of {arena} bytes, with {settings:?}", settings.shm_path);
-        let stopping = Arc::new(AtomicBool::new(false));
-        let watcher = self.watch(handle.clone(), stopping.clone())?;
-        let blob = lock(&self.described).bytes();
-        *lock(&self.stream) = Some(Stream::new(producer, blob));
+        let watcher = Watcher::spawn(thread, handle.clone(), on_count).map_err(OpenError::Thread)?;
         let allocator = ArenaAllocator::new(handle.clone());
-        // A device, and a kept file, have the size that they have.
-        let size = size.max(arena + shm2::layout::ARENA_OFFSET);
-        *lock(&self.open) = Some(Open { handle, allocator, stopping, watcher: Some(watcher), size });
-        Ok(())
+        // The size of a device or a kept file may exceed the requested one.
+        let size = size.max(handle.stats().arena_bytes + shm2::layout::ARENA_OFFSET);
+        Ok((Self { handle, allocator, watcher, size }, Publisher::new(producer, description)))
     }
 
-    pub(super) fn close_region(&self) {
-        let open = lock(&self.open).take();
-        if let Some(mut open) = open {
-            open.stopping.store(true, Ordering::Release);
-            open.handle.signal();
-            lock(&self.counters).past.add(&open.handle.stats());
-            // A signal handler may stop the element from the watching thread itself.
-            if let Some(watcher) = open.watcher.take().filter(|w| w.thread().id() != std::thread::current().id()) {
-                let _ = watcher.join();
-            }
-        }
-        drop(lock(&self.stream).take());
-        gst::info!(CAT, imp = self, "closed");
+    pub(super) fn allocator(&self) -> &ArenaAllocator {
+        &self.allocator
     }
 
-    /// With `shm-size=0`: a region in which frames of these caps have room. A larger one replaces the one that is there,
-    /// and consumers go over to it.
-    pub(super) fn fit_region(&self, caps: &gst::CapsRef) -> Result<(), gst::LoggableError> {
-        let settings = lock(&self.settings).clone();
-        if settings.shm_size != 0 || self.replace_region(settings.size_for(Some(caps))) {
-            self.warn_of_little_room(caps);
-            return Ok(());
-        }
-        Err(gst::loggable_error!(CAT, "no region for {caps}"))
+    pub(super) fn stats(&self) -> ProducerStats {
+        self.handle.stats()
     }
 
-    /// Below four frames hardly anybody gets one: upstream fills one, and others are being read.
-    fn warn_of_little_room(&self, caps: &gst::CapsRef) {
-        let Some(arena) = lock(&self.open).as_ref().map(|open| open.handle.stats().arena_bytes) else { return };
-        let video = crate::caps::Media::of(caps).video;
-        let Some(frame) = video.map(|video| video.size() as u64).filter(|bytes| *bytes > 0) else { return };
-        let frames = arena / frame;
-        if (1..4).contains(&frames) {
-            let needed = shm2::layout::region_bytes_for_arena(4 * frame);
-            gst::element_imp_warning!(
-                self,
-                gst::ResourceError::NoSpaceLeft,
-                ("only {frames} frames of these caps fit into the region: one of {needed} bytes holds four")
-            );
-        }
+    /// Ends the watching thread. The region closes when its [`Publisher`] is dropped.
+    pub(super) fn close(self) {
+        self.watcher.stop();
     }
+}
 
-    /// The same for a frame that its caps did not announce.
-    pub(super) fn grow_region(&self, bytes: u64) -> bool {
-        let settings = lock(&self.settings).clone();
-        let size = settings.size_for_frames(bytes);
-        let before = lock(&self.open).as_ref().map_or(0, |open| open.size);
-        if settings.shm_size != 0 || size <= before || !self.replace_region(size) {
-            return false;
-        }
-        let caps = self.obj().static_pad("sink").and_then(|pad| pad.current_caps());
-        let mut stream = lock(&self.stream);
-        if let (Some(stream), Some(caps)) = (stream.as_mut(), caps) {
-            stream.set_caps(&caps);
-        }
-        true
-    }
+/// Warning for an arena in which fewer than four frames of these caps fit; `None` if more fit, or none at all.
+pub(super) fn few_frames_warning(arena_bytes: u64, caps: &gst::CapsRef) -> Option<String> {
+    let frame_bytes = Media::of(caps).frame_bytes()?;
+    let frames = arena_bytes / frame_bytes;
+    let needed = shm2::layout::region_bytes_for_arena(MIN_FRAMES * frame_bytes);
+    (1..MIN_FRAMES).contains(&frames).then(|| {
+        format!("only {frames} frames of these caps fit into the region: one of {needed} bytes holds {MIN_FRAMES}")
+    })
+}
 
-    /// True when the region has at least this size now; else an error was posted.
-    fn replace_region(&self, size: u64) -> bool {
-        if size <= lock(&self.open).as_ref().map_or(0, |open| open.size) {
-            return true;
-        }
-        self.close_region();
-        self.open_region(size).map_err(|error| self.post_error_message(error)).is_ok()
-    }
+/// Whether a sink without a client reports that it waits: consumers in another virtual machine may be invisible.
+pub(super) fn is_wait_reported(settings: &Settings, handle: &Handle) -> bool {
+    settings.may_have_unseen_consumers() && watcher::clients(handle) == 0
+}
 
-    pub(super) fn wait_for_client(&self) -> Result<(), SendError> {
-        let handle = lock(&self.open).as_ref().map(|open| open.handle.clone()).ok_or(SendError::Closed)?;
-        if lock(&self.settings).may_have_unseen_consumers() && clients(&handle) == 0 {
-            let hint = "waiting for a consumer; of those in another virtual machine only one with access=lease is seen";
-            gst::element_imp_info!(self, gst::ResourceError::NotFound, ("waiting for a consumer"), ["{hint}"]);
-        }
-        loop {
-            let seen = handle.changes();
-            if self.flushing.load(Ordering::Acquire) {
-                return Err(SendError::Cancelled);
-            }
-            if clients(&handle) > 0 {
-                return Ok(());
-            }
-            handle.wait_change(seen, Some(LAST_LOOK));
-        }
-    }
+/// Why a region could not be opened.
+#[derive(Debug)]
+pub(super) enum OpenError {
+    Spec(SpecError),
+    Create(CreateError),
+    Thread(io::Error),
+}
 
-    /// One thread that looks after consumers: it counts them, ends what dead ones held, and emits the signals.
-    fn watch(&self, handle: Handle, stopping: Arc<AtomicBool>) -> Result<JoinHandle<()>, gst::ErrorMessage> {
-        let sink = self.obj().downgrade();
-        let look = move || {
-            let mut again = None;
-            loop {
-                let seen = handle.changes();
-                if stopping.load(Ordering::Acquire) {
-                    return;
-                }
-                let Some(sink) = sink.upgrade() else { return };
-                sink.imp().clients_are(clients(&handle));
-                drop(sink);
-                // The file's watch speaks up before a dead peer's locks are gone: look a few times more.
-                let changed = handle.wait_change(seen, Some(again.unwrap_or(LOOK_EVERY)));
-                again = if changed { Some(FIRST_LOOK) } else { again.map(|t| t * 2).filter(|t| *t <= LAST_LOOK) };
-            }
-        };
-        let name = format!("{}:peers", self.obj().name());
-        std::thread::Builder::new()
-            .name(name)
-            .spawn(look)
-            .map_err(|e| gst::error_msg!(gst::CoreError::Thread, ("cannot start a thread: {e}")))
-    }
-
-    fn clients_are(&self, clients: u32) {
-        let before = std::mem::replace(&mut lock(&self.counters).clients, clients);
-        if before == clients {
-            return;
-        }
-        gst::info!(CAT, imp = self, "{clients} consumers");
-        let sink = self.obj();
-        sink.notify("num-clients");
-        if clients > before {
-            // A new consumer can show nothing until a keyframe comes.
-            let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
-            if let Some(pad) = sink.static_pad("sink") {
-                pad.push_event(event);
-            }
-            sink.emit_by_name::<()>("client-connected", &[&clients]);
-        } else {
-            sink.emit_by_name::<()>("client-disconnected", &[&clients]);
+impl OpenError {
+    /// The error as the element posts it.
+    pub(super) fn message(&self) -> gst::ErrorMessage {
+        match self {
+            Self::Spec(error) => gst::error_msg!(gst::ResourceError::Settings, ("{error}")),
+            Self::Create(error) => gst::error_msg!(resource_error(error), ("{error}")),
+            Self::Thread(error) => gst::error_msg!(gst::CoreError::Thread, ("cannot start a thread: {error}")),
         }
     }
 }
 
-fn clients(handle: &Handle) -> u32 {
-    handle.consumers() as u32 + u32::from(handle.has_snapshot_consumers())
-}
-
-fn create_error(error: &CreateError) -> gst::ErrorMessage {
+fn resource_error(error: &CreateError) -> gst::ResourceError {
     match error {
         CreateError::Busy { .. } | CreateError::Device { problem: DeviceError::InUse { .. }, .. } => {
-            gst::error_msg!(gst::ResourceError::Busy, ("{error}"))
+            gst::ResourceError::Busy
         }
         CreateError::NoSpace { .. }
         | CreateError::NoMemory { .. }
         | CreateError::ControlGroup { .. }
-        | CreateError::NoCommit { .. } => gst::error_msg!(gst::ResourceError::NoSpaceLeft, ("{error}")),
+        | CreateError::NoCommit { .. } => gst::ResourceError::NoSpaceLeft,
         CreateError::Denied { .. }
         | CreateError::SectionDenied { .. }
         | CreateError::OthersLeftover { .. }
-        | CreateError::Device { problem: DeviceError::Denied { .. }, .. } => {
-            gst::error_msg!(gst::ResourceError::NotAuthorized, ("{error}"))
-        }
+        | CreateError::Device { problem: DeviceError::Denied { .. }, .. } => gst::ResourceError::NotAuthorized,
         CreateError::KeptSection { .. }
         | CreateError::Size { .. }
         | CreateError::Setting { .. }
-        | CreateError::Spec(_) => {
-            gst::error_msg!(gst::ResourceError::Settings, ("{error}"))
+        | CreateError::Spec(_) => gst::ResourceError::Settings,
+        _ => gst::ResourceError::OpenWrite,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::publisher::{Path, Timing};
+    use gst::prelude::*;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    fn settings(test: &str) -> Settings {
+        let directory = if cfg!(windows) { "winshm://Local/" } else { "/dev/shm/" };
+        let shm_path = format!("{directory}shm2-gst-unit-{}-{test}", std::process::id());
+        Settings { shm_path, ..Settings::default() }
+    }
+
+    #[test]
+    fn a_region_counts_its_clients_and_closes_with_its_publisher() {
+        gst::init().unwrap();
+        let settings = settings("region");
+        let (counts, counted) = channel();
+        let on_count = move |clients| match counts.send(clients) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        };
+        let (region, mut publisher) = Region::open(&settings, 16 << 20, vec![], "watcher".into(), on_count).unwrap();
+        assert_eq!(counted.recv_timeout(LIMIT), Ok(0));
+        let mut consumer = shm2::Consumer::builder(&settings.shm_path).unwrap().attach(Some(LIMIT)).unwrap();
+        while counted.recv_timeout(LIMIT).unwrap() != 1 {}
+        let memory = region.allocator().alloc(5000, None).unwrap();
+        let mut buffer = gst::Buffer::new();
+        buffer.get_mut().unwrap().append_memory(memory);
+        let sent = publisher.publish(&buffer, Timing::default(), 0).unwrap();
+        assert_eq!((sent.path, consumer.next(Some(LIMIT)).unwrap().len()), (Path::ZeroCopy, 5000));
+        let mut state = State::Open(region);
+        assert_eq!((state.size(), state.stats().published), (16 << 20, 1));
+        state.replace(State::Stopped).map(Region::close).unwrap();
+        assert_eq!((state.size(), state.stats()), (0, ProducerStats::default()));
+        drop(publisher);
+        assert!(matches!(consumer.next(Some(LIMIT)), Err(shm2::ReceiveError::ProducerGone { .. })));
+    }
+
+    #[test]
+    fn a_region_that_cannot_be_opened_says_whose_fault_it_is() {
+        gst::init().unwrap();
+        let open = |settings: &Settings, size| {
+            Region::open(settings, size, vec![], "watcher".into(), |_| ControlFlow::Continue(())).map(drop).unwrap_err()
+        };
+        let bad = Settings { shm_path: "no/region".into(), ..Settings::default() };
+        assert!(matches!(open(&bad, 16 << 20), OpenError::Spec(_)));
+        assert!(matches!(open(&settings("small"), 100), OpenError::Create(CreateError::Size { .. })));
+    }
+
+    #[test]
+    fn an_arena_for_one_to_three_frames_is_warned_of() {
+        gst::init().unwrap();
+        let caps = gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, 1000, 1000).build().unwrap();
+        let caps = caps.to_caps().unwrap();
+        for (arena, is_warned) in [(900_000, false), (1_000_000, true), (3_999_999, true), (4_000_000, false)] {
+            assert_eq!(few_frames_warning(arena, &caps).is_some(), is_warned, "{arena}");
         }
-        _ => gst::error_msg!(gst::ResourceError::OpenWrite, ("{error}")),
+        assert!(few_frames_warning(1, &gst::Caps::new_empty_simple("application/x-test")).is_none());
     }
 }

@@ -1,15 +1,36 @@
-//! What the sink tells of itself: statistics, messages, notifications.
+//! What the sink reports: statistics, and messages at a limited rate. The element posts what the methods return.
 
-use super::imp::{CAT, Shm2Sink};
-use crate::lock;
-use gst::prelude::*;
-use gst::subclass::prelude::*;
-use shm2::SendError;
+use super::publisher::{Path, Sent};
+use crate::rate_limit::RateLimit;
 use shm2::producer::ProducerStats;
 
-/// Counts over all regions since the start: with `shm-size=0` one may replace another.
+/// Counters since the element started.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    zero_copied: u64,
+    copied: u64,
+    metas_dropped: u64,
+    events_dropped: u64,
+    clients: u32,
+    /// Counts of the regions that were closed.
+    closed: Totals,
+    /// `dropped-oldest` of the open region when it was last reported.
+    last_reported: u64,
+    has_warned: bool,
+    drop_messages: RateLimit,
+    stats_notifications: RateLimit,
+}
+
+/// Direction in which the number of clients changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClientChange {
+    Connected,
+    Disconnected,
+}
+
+/// Counts that are summed over regions: with `shm-size=0` a larger region may replace a smaller one.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Past {
+struct Totals {
     published: u64,
     dropped_oldest: u64,
     dropped_newest: u64,
@@ -17,82 +38,159 @@ pub(super) struct Past {
     wakes: u64,
 }
 
-impl Past {
-    pub(super) fn add(&mut self, stats: &ProducerStats) {
-        self.published += stats.published;
-        self.dropped_oldest += stats.dropped_oldest;
-        self.dropped_newest += stats.dropped_newest;
-        self.dropped_too_large += stats.dropped_too_large;
-        self.wakes += stats.wakes;
+impl Report {
+    /// Counts a buffer that was published.
+    pub(super) fn count_sent(&mut self, sent: &Sent) {
+        match sent.path {
+            Path::ZeroCopy => self.zero_copied += 1,
+            Path::Copy => self.copied += 1,
+        }
+        self.metas_dropped += sent.metas_dropped;
+        self.events_dropped += u64::from(sent.is_description_dropped);
     }
-}
 
-impl Shm2Sink {
-    pub(super) fn stats(&self) -> gst::Structure {
-        let now = lock(&self.open).as_ref().map(|open| open.handle.stats()).unwrap_or_default();
-        let counters = *lock(&self.counters);
-        let mut stats = counters.past;
-        stats.add(&now);
+    /// Counts an event that could not be published as a whole.
+    pub(super) fn count_dropped_event(&mut self) {
+        self.events_dropped += 1;
+    }
+
+    /// Adds the final counts of a region.
+    pub(super) fn region_closed(&mut self, region: &ProducerStats) {
+        self.closed = self.closed.plus(region);
+    }
+
+    /// Sets the number of attached clients; returns the direction of a change.
+    pub(super) fn set_clients(&mut self, clients: u32) -> Option<ClientChange> {
+        let before = std::mem::replace(&mut self.clients, clients);
+        match clients.cmp(&before) {
+            std::cmp::Ordering::Equal => None,
+            std::cmp::Ordering::Greater => Some(ClientChange::Connected),
+            std::cmp::Ordering::Less => Some(ClientChange::Disconnected),
+        }
+    }
+
+    pub(super) fn clients(&self) -> u32 {
+        self.clients
+    }
+
+    /// The value of the property `stats`; `region` holds the counts of the open region.
+    pub(super) fn stats(&self, region: &ProducerStats) -> gst::Structure {
+        let totals = self.closed.plus(region);
         gst::Structure::builder("application/x-shm2-sink-stats")
-            .field("published", stats.published)
-            .field("zero-copied", counters.zero_copied)
-            .field("copied", counters.copied)
-            .field("metas-left-behind", counters.metas_left_behind)
-            .field("events-left-behind", counters.events_left_behind)
-            .field("dropped-oldest", stats.dropped_oldest)
-            .field("dropped-newest", stats.dropped_newest)
-            .field("dropped-too-large", stats.dropped_too_large)
-            .field("wakes", stats.wakes)
-            .field("num-clients", counters.clients)
-            .field("frames-ready", now.ready)
-            .field("frames-held", now.held)
-            .field("arena-bytes", now.arena_bytes)
-            .field("arena-free-bytes", now.free_bytes)
+            .field("published", totals.published)
+            .field("zero-copied", self.zero_copied)
+            .field("copied", self.copied)
+            .field("metas-left-behind", self.metas_dropped)
+            .field("events-left-behind", self.events_dropped)
+            .field("dropped-oldest", totals.dropped_oldest)
+            .field("dropped-newest", totals.dropped_newest)
+            .field("dropped-too-large", totals.dropped_too_large)
+            .field("wakes", totals.wakes)
+            .field("num-clients", self.clients)
+            .field("frames-ready", region.ready)
+            .field("frames-held", region.held)
+            .field("arena-bytes", region.arena_bytes)
+            .field("arena-free-bytes", region.free_bytes)
             .build()
     }
 
-    /// Once a second while frames flow. On a thread of GStreamer's own, so that a handler may do what it likes.
-    pub(super) fn notify_stats(&self) {
-        if lock(&self.counters).stats.is_due() {
-            self.tell_stats();
-        }
+    /// True once a second, when a notification of `stats` is due.
+    pub(super) fn is_stats_due(&mut self, now_ns: u64) -> bool {
+        self.stats_notifications.admits(now_ns)
     }
 
-    pub(super) fn tell_stats(&self) {
-        self.obj().call_async(|sink| sink.notify("stats"));
-        let dropped = lock(&self.open).as_ref().map_or(0, |open| open.handle.stats().dropped_oldest);
-        if std::mem::replace(&mut lock(&self.counters).dropped_oldest, dropped) < dropped {
-            self.tell_drops();
-        }
+    /// True for the first dropped frame since the start, which is worth a warning.
+    pub(super) fn is_first_drop(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_warned, true)
     }
 
-    /// A frame found no room: told once to whoever watches the bus, and each time to the log.
-    pub(super) fn dropped(&self, error: &SendError) {
-        gst::debug!(CAT, imp = self, "{error}");
-        self.tell_drops();
-        if !std::mem::replace(&mut lock(&self.counters).told_of_drops, true) {
-            let hint = match error {
-                SendError::Cleared { .. } => "the region goes on; what upstream keeps and sends again is lost for good",
-                _ => "consumers hold, or have not read, all that is there; stats counts how many frames follow",
-            };
-            gst::element_imp_warning!(self, gst::ResourceError::NoSpaceLeft, ("{error}"), ["{hint}"]);
-        }
+    /// [`drop_message`](Self::drop_message) if the open region dropped old frames since the last call.
+    pub(super) fn drop_oldest_message(
+        &mut self,
+        region: &ProducerStats,
+        shm_path: &str,
+        now_ns: u64,
+    ) -> Option<gst::Structure> {
+        let before = std::mem::replace(&mut self.last_reported, region.dropped_oldest);
+        if before < region.dropped_oldest { self.drop_message(region, shm_path, now_ns) } else { None }
     }
 
-    /// An element message with the drops so far, at most once a second.
-    fn tell_drops(&self) {
-        if !lock(&self.counters).drops.is_due() {
-            return;
+    /// The element message `shm2-dropped` with the drops so far, at most once a second.
+    pub(super) fn drop_message(
+        &mut self,
+        region: &ProducerStats,
+        shm_path: &str,
+        now_ns: u64,
+    ) -> Option<gst::Structure> {
+        if !self.drop_messages.admits(now_ns) {
+            return None;
         }
-        let mut stats = lock(&self.counters).past;
-        stats.add(&lock(&self.open).as_ref().map(|open| open.handle.stats()).unwrap_or_default());
-        let details = gst::Structure::builder("shm2-dropped")
-            .field("shm-path", &lock(&self.settings).shm_path)
-            .field("dropped-oldest", stats.dropped_oldest)
-            .field("dropped-newest", stats.dropped_newest)
-            .field("dropped-too-large", stats.dropped_too_large)
-            .build();
-        // Nobody may listen; that is no failure.
-        let _ = self.obj().post_message(gst::message::Element::builder(details).src(&*self.obj()).build());
+        let totals = self.closed.plus(region);
+        let message = gst::Structure::builder("shm2-dropped")
+            .field("shm-path", shm_path)
+            .field("dropped-oldest", totals.dropped_oldest)
+            .field("dropped-newest", totals.dropped_newest)
+            .field("dropped-too-large", totals.dropped_too_large);
+        Some(message.build())
+    }
+}
+
+impl Totals {
+    fn plus(self, region: &ProducerStats) -> Self {
+        Self {
+            published: self.published + region.published,
+            dropped_oldest: self.dropped_oldest + region.dropped_oldest,
+            dropped_newest: self.dropped_newest + region.dropped_newest,
+            dropped_too_large: self.dropped_too_large + region.dropped_too_large,
+            wakes: self.wakes + region.wakes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn region(published: u64, dropped_oldest: u64) -> ProducerStats {
+        let mut stats = ProducerStats::default();
+        (stats.published, stats.dropped_oldest) = (published, dropped_oldest);
+        stats
+    }
+
+    #[test]
+    fn counts_are_summed_over_replaced_regions() {
+        gst::init().unwrap();
+        let mut report = Report::default();
+        report.count_sent(&Sent { path: Path::ZeroCopy, metas_dropped: 2, is_description_dropped: true });
+        report.count_sent(&Sent { path: Path::Copy, metas_dropped: 0, is_description_dropped: false });
+        report.count_dropped_event();
+        report.region_closed(&region(5, 1));
+        let stats = report.stats(&region(3, 0));
+        let fields = ["published", "dropped-oldest", "zero-copied", "copied", "metas-left-behind", "events-left-behind"];
+        assert_eq!(fields.map(|field| stats.get::<u64>(field).unwrap()), [8, 1, 1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn drop_messages_are_limited_to_one_a_second() {
+        gst::init().unwrap();
+        let mut report = Report::default();
+        assert!(report.drop_oldest_message(&region(9, 0), "/x", SECOND).is_none(), "no drop");
+        let message = report.drop_oldest_message(&region(9, 4), "/x", 2 * SECOND).unwrap();
+        assert_eq!((message.name().as_str(), message.get("dropped-oldest")), ("shm2-dropped", Ok(4u64)));
+        assert!(report.drop_oldest_message(&region(9, 5), "/x", 2 * SECOND + 1).is_none(), "too early");
+        assert!(report.drop_oldest_message(&region(9, 5), "/x", 4 * SECOND).is_none(), "no further drop");
+        assert!(report.drop_message(&region(9, 5), "/x", 4 * SECOND).is_some());
+        assert!(report.is_first_drop() && !report.is_first_drop());
+    }
+
+    #[test]
+    fn a_change_of_the_clients_has_a_direction() {
+        let mut report = Report::default();
+        assert_eq!(report.set_clients(0), None);
+        assert_eq!(report.set_clients(2), Some(ClientChange::Connected));
+        assert_eq!(report.set_clients(1), Some(ClientChange::Disconnected));
+        assert_eq!(report.clients(), 1);
     }
 }

@@ -1,84 +1,66 @@
 //! GObject glue of `shm2src`.
 //!
-//! Lock order: `stream`, then any one of `settings`, `canceller`, `counters`. No lock but `stream` is held over a call
-//! that may wait, and `stream` is taken by the streaming thread and by start and stop only.
+//! Lock order: `stream`, then any one of `settings`, `canceller`, `report`, `resumption`, `stream_start`. No lock but
+//! `stream` is held over a call that may block, a notification or a message; `stream` is taken by the streaming thread and
+//! by start and stop only.
 
-use super::follow::Followed;
-use super::settings::{self, OnProducerExit, Settings};
-use super::{lend, timeline};
-use crate::{Pace, clock, lock, uri};
+use super::followed::StreamStart;
+use super::log::CAT;
+use super::report::{self, Report};
+use super::settings::{Access, OnProducerExit, Settings};
+use super::stream::{self, Reaction, Stream};
+use super::timeline::{Resumption, Times};
+use crate::clock::clock_time;
+use crate::stats::Stats;
+use crate::{events, lock, uri};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::base_src::CreateSuccess;
 use gst_base::subclass::prelude::*;
-use shm2::consumer::{Canceller, Change, ConsumerStats};
-use shm2::{Access, AttachError, Consumer, Frame, ReceiveError};
+use shm2::consumer::{Canceller, Change};
+use shm2::{Frame, ReceiveError};
 use std::sync::{LazyLock, Mutex};
-use std::time::Duration;
 
-pub(super) static CAT: LazyLock<gst::DebugCategory> =
-    LazyLock::new(|| gst::DebugCategory::new("shm2src", gst::DebugColorFlags::empty(), Some("Shared-memory source")));
-
-/// A shift of a producer's base time, in nanoseconds, that no drift of clocks explains.
-const PAUSE: u64 = 20_000_000;
-
-/// More latency than this is not believed: an hour, in nanoseconds.
-const MOST_LATENCY: u64 = 3_600_000_000_000;
-
-#[derive(Default)]
+#[derive(Default, glib::Properties)]
+#[properties(wrapper_type = super::Shm2Src)]
 pub struct Shm2Src {
+    #[property(name = "shm-path", type = Option<String>, get = |src: &Self| Some(lock(&src.settings).shm_path.clone()),
+        set = Self::set_shm_path, default = Some(crate::DEFAULT_PATH), mutable_ready, nick = "Shared-memory path",
+        blurb = "Region to read, which may be created later: shm:///dev/shm/NAME or /dev/shm/NAME; winshm://Local/NAME on Windows; ivshmem:// in a virtual machine")]
+    #[property(name = "latest-only", type = bool, member = latest_only, get, set, mutable_playing, nick = "Latest only",
+        default = Settings::default().latest_only,
+        blurb = "Skip waiting frames and take the second newest, for the lowest delay")]
+    #[property(name = "access", type = Access, member = access, get, set, mutable_ready, nick = "Access",
+        blurb = "How the bytes of the region are read",
+        builder(Settings::default().access))]
+    #[property(name = "max-leases", type = u32, member = max_leases, get, set, mutable_ready, nick = "Maximum leases",
+        default = Settings::default().max_leases, minimum = 1, maximum = 64,
+        blurb = "Frames held in place at a time, at most what the producer allows; further frames are copied")]
+    #[property(name = "is-live", type = bool, member = is_live, get, set = Self::set_is_live, mutable_ready, nick = "Is live",
+        default = Settings::default().is_live, blurb = "Act as a live source")]
+    #[property(name = "live-only", type = bool, member = live_only, get, set, mutable_ready, nick = "Live only",
+        default = Settings::default().live_only,
+        blurb = "Map frames to this pipeline's running time by their capture time; else keep the producer's times")]
+    #[property(name = "processing-deadline", type = u64, member = processing_deadline, get, set, mutable_ready,
+        nick = "Processing deadline", default = Settings::default().processing_deadline, maximum = i64::MAX as u64,
+        blurb = "Nanoseconds that hand-over and processing may take, reported as latency on top of the producer's")]
+    #[property(name = "on-producer-exit", type = OnProducerExit, member = on_producer_exit, get, set, mutable_playing,
+        nick = "On producer exit", blurb = "What to do when the producer exits without an end of stream",
+        builder(Settings::default().on_producer_exit))]
+    #[property(name = "connection-timeout", type = u64, member = connection_timeout, get, set, mutable_ready,
+        nick = "Connection timeout", default = Settings::default().connection_timeout,
+        blurb = "Nanoseconds to wait for a producer before an error (18446744073709551615 = no limit)")]
+    #[property(name = "stats", type = Stats, get = |src: &Self| Stats(lock(&src.report).stats()), nick = "Statistics",
+        blurb = "Counts of frames received, zero-copied, copied, missed and skipped, and of attaches to producers")]
     settings: Mutex<Settings>,
     stream: Mutex<Option<Stream>>,
     canceller: Mutex<Option<Canceller>>,
-    pub(super) counters: Mutex<Counters>,
-    /// When this live source went on after a pause, on the monotonic clock.
-    resumed: Mutex<Resumed>,
-    /// Names the beginning of the stream that downstream is to see.
-    pub(super) stream_start: Mutex<Option<gst::Seqnum>>,
-}
-
-/// What only the streaming thread uses.
-pub(super) struct Stream {
-    pub(super) consumer: Consumer,
-    pub(super) followed: Followed,
-    /// Downstream has the segment.
-    pub(super) segment_is_sent: bool,
-    /// Nothing can be decoded before a frame that does not depend on another.
-    needs_keyframe: bool,
-    /// Frames were passed over since the last buffer.
-    is_broken: bool,
-    /// Attaches when the segment was made: each producer has its own.
-    segment_of: Option<u64>,
-    /// Base time of the producer's pipeline on the monotonic clock, as its newest frame shows it.
-    producer_base: Option<u64>,
-    clock: clock::Known,
-}
-
-/// A pipeline that plays for the first time takes what is there; later only what comes.
-#[derive(Default)]
-struct Resumed {
-    has_played: bool,
-    at: Option<u64>,
-}
-
-impl Resumed {
-    fn plays(&mut self) {
-        if std::mem::replace(&mut self.has_played, true) {
-            self.at = Some(shm2::monotonic_ns());
-        }
-    }
-}
-
-#[derive(Default, Clone, Copy)]
-pub(super) struct Counters {
-    consumer: ConsumerStats,
-    zero_copied: u64,
-    /// Frames of a pause.
-    stale: u64,
-    pub(super) latency: u64,
-    stats: Pace,
+    report: Mutex<Report>,
+    resumption: Mutex<Resumption>,
+    /// The stream-start event of this element; that of the base class is dropped.
+    stream_start: Mutex<Option<gst::Seqnum>>,
 }
 
 #[glib::object_subclass]
@@ -89,27 +71,11 @@ impl ObjectSubclass for Shm2Src {
     type Interfaces = (gst::URIHandler,);
 }
 
-impl URIHandlerImpl for Shm2Src {
-    const URI_TYPE: gst::URIType = gst::URIType::Src;
-
-    fn protocols() -> &'static [&'static str] {
-        uri::PROTOCOLS
-    }
-
-    fn uri(&self) -> Option<String> {
-        uri::uri_of(&lock(&self.settings).shm_path)
-    }
-
-    fn set_uri(&self, uri: &str) -> Result<(), glib::Error> {
-        let path = uri::path_of(uri, &*self.obj())?;
-        lock(&self.settings).shm_path = path;
-        Ok(())
-    }
-}
+uri::uri_handler!(Shm2Src, gst::URIType::Src);
 
 impl ObjectImpl for Shm2Src {
     fn properties() -> &'static [glib::ParamSpec] {
-        settings::properties()
+        Self::derived_properties()
     }
 
     fn constructed(&self) {
@@ -117,30 +83,17 @@ impl ObjectImpl for Shm2Src {
         let src = self.obj();
         src.set_format(gst::Format::Time);
         src.set_live(Settings::default().is_live);
-        self.hold_back_stream_start();
+        self.drop_foreign_stream_starts();
     }
 
-    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        if !crate::may_change(&*self.obj(), pspec) {
-            gst::warning!(CAT, imp = self, "{} can only be changed while stopped; it stays as it is", pspec.name());
-            return;
-        }
-        let mut settings = lock(&self.settings);
-        if settings.set(pspec.name(), value).is_none() {
-            gst::error!(CAT, imp = self, "cannot set {}", pspec.name());
-        }
-        let is_live = settings.is_live;
-        drop(settings);
-        if pspec.name() == "is-live" {
-            self.obj().set_live(is_live);
+    fn set_property(&self, id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        if crate::is_mutable_now(&*self.obj(), pspec, &CAT) {
+            self.derived_set_property(id, value, pspec);
         }
     }
 
-    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        match pspec.name() {
-            "stats" => self.stats().to_value(),
-            name => lock(&self.settings).get(name).unwrap_or_else(|| pspec.default_value().clone()),
-        }
+    fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        self.derived_property(id, pspec)
     }
 }
 
@@ -159,19 +112,17 @@ impl ElementImpl for Shm2Src {
         Some(&*METADATA)
     }
 
-    fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
-        if transition == gst::StateChange::PausedToPlaying {
-            lock(&self.resumed).plays();
-        }
-        self.parent_change_state(transition)
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> =
+            LazyLock::new(|| crate::any_pad("src", gst::PadDirection::Src));
+        &TEMPLATES
     }
 
-    fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-            let any = gst::Caps::new_any();
-            gst::PadTemplate::new("src", gst::PadDirection::Src, gst::PadPresence::Always, &any).into_iter().collect()
-        });
-        &TEMPLATES
+    fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        if transition == gst::StateChange::PausedToPlaying {
+            lock(&self.resumption).play(shm2::monotonic_ns());
+        }
+        self.parent_change_state(transition)
     }
 }
 
@@ -180,21 +131,15 @@ impl BaseSrcImpl for Shm2Src {
         let settings = lock(&self.settings).clone();
         let consumer = settings.consumer();
         let mut consumer = consumer.map_err(|e| gst::error_msg!(gst::ResourceError::Settings, ("{e}")))?;
-        self.tell_changes(&mut consumer, &settings.shm_path);
-        gst::info!(CAT, imp = self, "reading {} with {settings:?}", settings.shm_path);
-        *lock(&self.resumed) = Resumed::default();
-        *lock(&self.canceller) = Some(consumer.canceller());
-        *lock(&self.counters) = Counters::default();
-        *lock(&self.stream) = Some(Stream {
-            consumer,
-            followed: Followed::default(),
-            segment_is_sent: false,
-            needs_keyframe: true,
-            is_broken: false,
-            segment_of: None,
-            producer_base: None,
-            clock: clock::Known::default(),
+        let (src, path) = (self.obj().downgrade(), settings.shm_path.clone());
+        consumer.observe(move |change| {
+            src.upgrade().iter().for_each(|src| src.imp().report_change(&change, &path));
         });
+        gst::info!(CAT, imp = self, "reading {} with {settings:?}", settings.shm_path);
+        *lock(&self.resumption) = Resumption::default();
+        *lock(&self.canceller) = Some(consumer.canceller());
+        *lock(&self.report) = Report::default();
+        *lock(&self.stream) = Some(Stream::new(consumer));
         Ok(())
     }
 
@@ -206,12 +151,12 @@ impl BaseSrcImpl for Shm2Src {
     }
 
     fn unlock(&self) -> Result<(), gst::ErrorMessage> {
-        self.set_flushing(true);
+        lock(&self.canceller).iter().for_each(|canceller| canceller.set(true));
         Ok(())
     }
 
     fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
-        self.set_flushing(false);
+        lock(&self.canceller).iter().for_each(|canceller| canceller.set(false));
         Ok(())
     }
 
@@ -227,9 +172,8 @@ impl BaseSrcImpl for Shm2Src {
     fn query(&self, query: &mut gst::QueryRef) -> bool {
         if let gst::QueryViewMut::Latency(latency) = query.view_mut() {
             let settings = lock(&self.settings).clone();
-            let min = lock(&self.counters).latency.saturating_add(settings.processing_deadline);
-            let min = clock::clock_time(min).unwrap_or(gst::ClockTime::ZERO);
-            latency.set(settings.is_live, min, gst::ClockTime::NONE);
+            let min = lock(&self.report).latency().saturating_add(settings.processing_deadline);
+            latency.set(settings.is_live, clock_time(min).unwrap_or(gst::ClockTime::ZERO), gst::ClockTime::NONE);
             return true;
         }
         BaseSrcImplExt::parent_query(self, query)
@@ -240,232 +184,204 @@ impl PushSrcImpl for Shm2Src {
     fn create(&self, _buffer: Option<&mut gst::BufferRef>) -> Result<CreateSuccess, gst::FlowError> {
         let mut guard = lock(&self.stream);
         let stream = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
-        let (frame, times) = loop {
-            let frame = self.next_frame(stream)?;
-            let events = self.follow_stream(stream, &frame)?;
-            let times = self.times(stream, &frame);
-            events.into_iter().for_each(|event| self.push_after_segment(stream, event));
-            if self.is_stale(stream, &frame) {
-                stream.needs_keyframe = true;
-                stream.is_broken = true;
-                lock(&self.counters).stale += u64::from(!frame.is_event());
-                continue;
-            }
-            if !frame.is_event() {
-                break (frame, times);
-            }
-            self.pass_between(stream, &frame, times);
-            if lock(&self.canceller).as_ref().is_none_or(Canceller::is_set) {
-                return Err(gst::FlowError::Flushing);
-            }
-        };
-        self.follow_latency(frame.info().latency.min(MOST_LATENCY));
-        self.notify_stats();
-        stream.segment_is_sent = true;
-        let duration = frame.info().duration;
-        let mut buffer = lend::buffer(frame, &stream.followed.media).ok_or_else(|| {
-            gst::element_imp_error!(
-                self,
-                gst::StreamError::Format,
-                ("a frame's layout does not fit its bytes or caps")
-            );
-            gst::FlowError::Error
-        })?;
-        if let Some(buffer) = buffer.get_mut() {
-            if std::mem::take(&mut stream.is_broken) {
-                buffer.set_flags(gst::BufferFlags::DISCONT);
-            }
-            buffer.set_pts(times.pts.and_then(clock::clock_time));
-            buffer.set_dts(times.dts.and_then(clock::clock_time));
-            buffer.set_duration(duration.and_then(clock::clock_time));
+        let (frame, times) = self.next_frame(stream)?;
+        self.report_latency(frame.info().latency);
+        if lock(&self.report).is_stats_due(shm2::monotonic_ns()) {
+            // On a thread of GStreamer's, so that a handler may block.
+            self.obj().call_async(|src| src.notify("stats"));
         }
+        let Some(buffer) = stream.buffer(frame, times) else {
+            let text = "a frame's layout does not fit its bytes or caps";
+            gst::element_imp_error!(self, gst::StreamError::Format, ("{text}"));
+            return Err(gst::FlowError::Error);
+        };
         gst::trace!(CAT, imp = self, "{buffer:?}");
         Ok(CreateSuccess::NewBuffer(buffer))
     }
 }
 
-/// Bytes a second; memory that the processor caches gives several times as much.
-const SLOW: u64 = 500 << 20;
-
+/// Streaming thread.
 impl Shm2Src {
-    /// Each attach and detach becomes an element message, also while the source waits.
-    fn tell_changes(&self, consumer: &mut Consumer, path: &str) {
-        let (src, path) = (self.obj().downgrade(), path.to_owned());
-        consumer.observe(move |change| {
-            let Some(src) = src.upgrade() else { return };
-            let details = match change {
-                Change::Attached { generation, access, read_speed } => {
-                    if let Some(slow) = read_speed.filter(|speed| *speed < SLOW) {
-                        let mib = slow >> 20;
-                        gst::warning!(CAT, obj = src, "{path} is read at {mib} MiB/s: it is mapped without a cache");
-                    }
-                    gst::Structure::builder("shm2-attached")
-                        .field("shm-path", &path)
-                        .field("generation", generation)
-                        .field("access", if access == Access::Snapshot { "snapshot" } else { "lease" })
-                        .build()
+    /// The next frame for downstream, which has its stream, caps and events then.
+    fn next_frame(&self, stream: &mut Stream) -> Result<(Frame, Times), gst::FlowError> {
+        loop {
+            let Some(frame) = self.receive(stream)? else { continue };
+            let events = self.follow(stream, &frame)?;
+            let times = self.times(stream, &frame);
+            events.into_iter().for_each(|event| self.push_after_segment(stream, event));
+            let is_stale = lock(&self.resumption).is_stale(stream.due_time(&frame));
+            if is_stale && lock(&self.settings).is_mapped() {
+                stream.skip();
+                if !frame.is_event() {
+                    lock(&self.report).count_stale_frame();
                 }
-                _ => gst::Structure::builder("shm2-detached").field("shm-path", &path).build(),
-            };
-            gst::info!(CAT, obj = src, "{details}");
-            // Nobody may listen; that is no failure.
-            let _ = src.post_message(gst::message::Element::builder(details).src(&src).build());
+                continue;
+            }
+            if !frame.is_event() {
+                return Ok((frame, times));
+            }
+            self.push_event_item(stream, &frame, times);
+            if lock(&self.canceller).as_ref().is_none_or(Canceller::is_set) {
+                return Err(gst::FlowError::Flushing);
+            }
+        }
+    }
+
+    /// `None` if there is no frame for downstream yet.
+    fn receive(&self, stream: &mut Stream) -> Result<Option<Frame>, gst::FlowError> {
+        let settings = lock(&self.settings).clone();
+        let frame = match stream.next(settings.connection_timeout, settings.latest_only) {
+            Ok(frame) => frame,
+            Err(error) => return self.react(stream, &error).map(|()| None),
+        };
+        lock(&self.report).count_received(stream.stats(), frame.is_leased() && !frame.is_event());
+        if stream.is_decodable(&frame) {
+            return Ok(Some(frame));
+        }
+        gst::debug!(CAT, imp = self, "frame {} depends on one that was not received", frame.sequence());
+        Ok(None)
+    }
+
+    /// `Ok` if the element waits for another frame.
+    fn react(&self, stream: &mut Stream, error: &ReceiveError) -> Result<(), gst::FlowError> {
+        gst::info!(CAT, imp = self, "{error}");
+        let on_producer_exit = lock(&self.settings).on_producer_exit;
+        match Reaction::to(error, on_producer_exit, stream.is_attached()) {
+            Reaction::Continue => Ok(()),
+            Reaction::Flush => Err(gst::FlowError::Flushing),
+            Reaction::End => {
+                // An end of stream needs a stream start, even if no frame came in between.
+                self.start_stream(stream, None);
+                Err(gst::FlowError::Eos)
+            }
+            Reaction::Fail => {
+                let path = lock(&self.settings).shm_path.clone();
+                self.post_error_message(stream::error_message(error, &path));
+                Err(gst::FlowError::Error)
+            }
+        }
+    }
+
+    /// Pushes a new stream start and new caps of the producer; returns new sticky events, which come after the segment.
+    fn follow(&self, stream: &mut Stream, frame: &Frame) -> Result<Vec<gst::Event>, gst::FlowError> {
+        let key = stream.key(frame);
+        if stream.followed.is_current(key) {
+            return Ok(Vec::new());
+        }
+        let description = events::Description::of(frame.stream_blob());
+        self.start_stream(stream, description.start);
+        let caps = stream.followed.new_caps(frame.caps().map_or(&[], |(_, text)| text)).map_err(|error| {
+            gst::element_imp_error!(self, gst::StreamError::Format, ("{error}"));
+            gst::FlowError::Error
+        })?;
+        if let Some(caps) = caps {
+            gst::debug!(CAT, imp = self, "caps {caps}");
+            self.obj().set_caps(&caps).map_err(|_| gst::FlowError::NotNegotiated)?;
+            stream.followed.set_caps(caps);
+        }
+        Ok(stream.followed.new_events(key, description.events))
+    }
+
+    fn start_stream(&self, stream: &mut Stream, start: Option<StreamStart>) {
+        if !stream.followed.start() {
+            return;
+        }
+        let src = self.obj();
+        let (flags, id) = start.unwrap_or_else(|| {
+            let id = src.static_pad("src").map(|pad| pad.create_stream_id(&*src, None));
+            (gst::StreamFlags::empty(), id.map_or_else(String::new, |id| id.to_string()))
+        });
+        gst::debug!(CAT, imp = self, "stream {id}");
+        let event = gst::event::StreamStart::builder(&id).flags(flags).group_id(gst::GroupId::next()).build();
+        // The pad pushes its sticky event again when another element is linked.
+        *lock(&self.stream_start) = Some(event.seqnum());
+        self.push(event);
+    }
+
+    fn times(&self, stream: &mut Stream, frame: &Frame) -> Times {
+        let src = self.obj();
+        if src.does_timestamp() {
+            // The base class sets the time of arrival where there is none.
+            return Times::default();
+        }
+        let is_mapped = lock(&self.settings).is_mapped();
+        if let Some(timebase) = is_mapped.then(|| stream.clock.timebase(&*src)).flatten() {
+            return Times::live(frame.info(), stream.due_time(frame), timebase);
+        }
+        // A pipeline that has not started has neither clock nor running time.
+        let clock = src.clock().zip(src.base_time());
+        let running_time = clock.map_or(gst::ClockTime::ZERO, |(clock, base)| clock.time().saturating_sub(base));
+        let segment = stream.timeline.new_segment(frame.info(), stream.stats().attaches, running_time);
+        if segment.is_some_and(|segment| src.new_segment(segment.upcast_ref()).is_ok()) {
+            stream.begin_segment();
+        }
+        Times::verbatim(frame.info())
+    }
+
+    /// Pushes an event that the producer published between two frames.
+    fn push_event_item(&self, stream: &mut Stream, frame: &Frame, times: Times) {
+        let (time, duration) = (times.pts.and_then(clock_time), frame.info().duration.and_then(clock_time));
+        let Some(event) = events::between(frame.meta(), time, duration) else { return };
+        if event.type_() != gst::EventType::Gap || !times.is_before_start {
+            self.push_after_segment(stream, event);
+        }
+    }
+
+    /// The base class sends the segment not before the next buffer.
+    fn push_after_segment(&self, stream: &mut Stream, event: gst::Event) {
+        if stream.take_unsent_segment() {
+            self.push(gst::event::Segment::new(&self.obj().segment()));
+        }
+        self.push(event);
+    }
+
+    fn push(&self, event: gst::Event) {
+        gst::debug!(CAT, imp = self, "{event:?}");
+        // Downstream may refuse the event, which is no failure.
+        let _ = self.obj().static_pad("src").is_some_and(|pad| pad.push_event(event));
+    }
+}
+
+/// Properties, messages and probes.
+impl Shm2Src {
+    fn set_shm_path(&self, path: Option<String>) {
+        lock(&self.settings).shm_path = path.unwrap_or_else(|| crate::DEFAULT_PATH.into());
+    }
+
+    fn set_is_live(&self, is_live: bool) {
+        lock(&self.settings).is_live = is_live;
+        self.obj().set_live(is_live);
+    }
+
+    /// The base class pushes a stream start before the producer's is known. A probe drops that one.
+    fn drop_foreign_stream_starts(&self) {
+        let src = self.obj().downgrade();
+        let Some(pad) = self.obj().static_pad("src") else { return };
+        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            let start = info.event().filter(|event| event.type_() == gst::EventType::StreamStart);
+            let ours = src.upgrade().map(|src| *lock(&src.imp().stream_start));
+            let is_foreign = start.is_some_and(|start| ours.is_some_and(|ours| ours != Some(start.seqnum())));
+            if is_foreign { gst::PadProbeReturn::Handled } else { gst::PadProbeReturn::Ok }
         });
     }
 
-    fn set_flushing(&self, flushing: bool) {
-        if let Some(canceller) = lock(&self.canceller).as_ref() {
-            canceller.set(flushing);
+    /// Each attach and detach becomes an element message, also while the source waits.
+    fn report_change(&self, change: &Change, path: &str) {
+        if let Some(mib) = report::uncached_read_speed(change) {
+            gst::warning!(CAT, imp = self, "{path} is read at {mib} MiB/s: it is mapped without a cache");
         }
+        let message = report::change_message(change, path);
+        gst::info!(CAT, imp = self, "{message}");
+        crate::post_element_message(self.obj().upcast_ref(), Some(message));
     }
 
-    /// The next frame that can be shown.
-    fn next_frame(&self, stream: &mut Stream) -> Result<Frame, gst::FlowError> {
-        loop {
-            let (timeout, latest_only) = {
-                let settings = lock(&self.settings);
-                (settings.connection_timeout, settings.latest_only)
-            };
-            stream.consumer.set_latest_only(latest_only);
-            let waits_for_producer = !stream.consumer.is_attached() && timeout != u64::MAX;
-            let skipped = stream.consumer.stats().skipped;
-            let received = stream.consumer.next(waits_for_producer.then(|| Duration::from_nanos(timeout)));
-            let frame = match received {
-                Ok(frame) => frame,
-                Err(error) => {
-                    self.no_frame(&error, stream)?;
-                    continue;
-                }
-            };
-            stream.needs_keyframe |= frame.is_discontinuity() || stream.consumer.stats().skipped != skipped;
-            let mut counters = lock(&self.counters);
-            counters.consumer = stream.consumer.stats();
-            counters.zero_copied += u64::from(frame.is_leased() && !frame.is_event());
-            drop(counters);
-            if frame.is_event() {
-                return Ok(frame);
-            }
-            let is_delta = crate::flags::from_wire(frame.info().flags).contains(gst::BufferFlags::DELTA_UNIT);
-            if !(stream.needs_keyframe && is_delta) {
-                stream.needs_keyframe = false;
-                return Ok(frame);
-            }
-            gst::debug!(CAT, imp = self, "frame {} depends on one that was not received", frame.sequence());
+    /// Posts a latency message if the producer's latency changed.
+    fn report_latency(&self, latency: u64) {
+        let is_changed = lock(&self.report).set_latency(latency);
+        if is_changed {
+            let src = self.obj();
+            // An element without a bus has no listener, which is no failure.
+            let _ = src.post_message(gst::message::Latency::builder().src(&*src).build());
         }
-    }
-
-    /// Goes on with `Ok` if the element is to wait for another frame.
-    fn no_frame(&self, error: &ReceiveError, stream: &mut Stream) -> Result<(), gst::FlowError> {
-        let on_exit = lock(&self.settings).on_producer_exit;
-        match error {
-            ReceiveError::Cancelled => Err(gst::FlowError::Flushing),
-            ReceiveError::EndOfStream => {
-                gst::info!(CAT, imp = self, "end of stream");
-                // An end needs a beginning, even if nothing came in between.
-                self.follow_start(&mut stream.followed, None);
-                Err(gst::FlowError::Eos)
-            }
-            ReceiveError::ProducerGone { path } => {
-                gst::info!(CAT, imp = self, "the producer of {path:?} is gone");
-                match on_exit {
-                    OnProducerExit::Reconnect => Ok(()),
-                    OnProducerExit::Eos => {
-                        self.follow_start(&mut stream.followed, None);
-                        Err(gst::FlowError::Eos)
-                    }
-                    OnProducerExit::Error => self.fail(error),
-                }
-            }
-            // Paused for longer than the lease time, as a virtual machine may be. What was held is lost; the producer is not.
-            ReceiveError::Expelled { .. } if on_exit == OnProducerExit::Reconnect => {
-                gst::warning!(CAT, imp = self, "{error}; attaching again");
-                Ok(())
-            }
-            // With a time limit that passed while a producer was there, the wait goes on without one.
-            ReceiveError::TimedOut if stream.consumer.is_attached() => Ok(()),
-            _ => self.fail(error),
-        }
-    }
-
-    fn fail(&self, error: &ReceiveError) -> Result<(), gst::FlowError> {
-        match error {
-            ReceiveError::TimedOut => {
-                let path = lock(&self.settings).shm_path.clone();
-                gst::element_imp_error!(self, gst::ResourceError::NotFound, ("no producer came to {path} in time"));
-            }
-            ReceiveError::Attach(AttachError::Denied { .. }) => {
-                gst::element_imp_error!(self, gst::ResourceError::NotAuthorized, ("{error}"));
-            }
-            ReceiveError::Attach(AttachError::Full { .. }) => {
-                gst::element_imp_error!(self, gst::ResourceError::Busy, ("{error}"));
-            }
-            ReceiveError::Attach(_) => {
-                gst::element_imp_error!(self, gst::ResourceError::OpenRead, ("{error}"));
-            }
-            _ => gst::element_imp_error!(self, gst::ResourceError::Read, ("{error}")),
-        }
-        Err(gst::FlowError::Error)
-    }
-
-    fn times(&self, stream: &mut Stream, frame: &Frame) -> timeline::Times {
-        let src = self.obj();
-        if src.does_timestamp() {
-            // The base class puts the time of arrival where there is none.
-            return timeline::Times::default();
-        }
-        let clock = src.clock().zip(src.base_time());
-        if let Some((clock, base)) = clock.as_ref().filter(|_| lock(&self.settings).is_mapped()) {
-            let offset = stream.clock.offset(clock);
-            let time = frame.info().time.map(|time| stream.consumer.to_local(time));
-            return timeline::live(frame.info(), time, base.nseconds(), offset);
-        }
-        let times = timeline::verbatim(frame.info());
-        let own = times.pts.or(times.dts);
-        let first = own.and_then(clock::clock_time);
-        let producer_base = frame.info().time.zip(own).map(|(time, own)| time.wrapping_sub(own));
-        let before = std::mem::replace(&mut stream.producer_base, producer_base);
-        // A producer that was paused goes on with its own times, but later.
-        let moved = producer_base.zip(before).is_some_and(|(now, before)| now.abs_diff(before) > PAUSE);
-        let attaches = Some(stream.consumer.stats().attaches);
-        if let Some(first) = first.filter(|_| moved || stream.segment_of != attaches) {
-            // The producer's first time is now: a sink that syncs would else wait for the producer's whole age.
-            let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
-            segment.set_start(first);
-            segment.set_time(first);
-            // A pipeline that is still to start has neither clock nor running time.
-            segment.set_base(clock.map_or(gst::ClockTime::ZERO, |(clock, base)| clock.time().saturating_sub(base)));
-            if src.new_segment(segment.upcast_ref()).is_ok() {
-                (stream.segment_of, stream.segment_is_sent) = (attaches, false);
-            }
-        }
-        times
-    }
-
-    /// Whether a frame was due while this live pipeline was paused: it shows what is, not what was.
-    fn is_stale(&self, stream: &Stream, frame: &Frame) -> bool {
-        let resumed = lock(&self.resumed).at;
-        let due = frame.info().time.map(|time| stream.consumer.to_local(time));
-        let is_stale = resumed.zip(due).is_some_and(|(resumed, due)| due < resumed);
-        is_stale && lock(&self.settings).is_mapped()
-    }
-
-    /// Once a second while frames flow. On a thread of GStreamer's own, so that a handler may do what it likes.
-    fn notify_stats(&self) {
-        if lock(&self.counters).stats.is_due() {
-            self.obj().call_async(|src| src.notify("stats"));
-        }
-    }
-
-    fn stats(&self) -> gst::Structure {
-        let counters = *lock(&self.counters);
-        let consumer = counters.consumer;
-        gst::Structure::builder("application/x-shm2-src-stats")
-            .field("received", consumer.received)
-            .field("zero-copied", counters.zero_copied)
-            .field("copied", consumer.copied)
-            .field("missed", consumer.missed)
-            .field("skipped", consumer.skipped + counters.stale)
-            .field("attaches", consumer.attaches)
-            .build()
     }
 }

@@ -9,10 +9,13 @@
 //!
 //! Since: 0.1.0
 
-mod follow;
+mod followed;
+mod frame_buffer;
 mod imp;
-mod lend;
+mod log;
+mod report;
 mod settings;
+mod stream;
 mod timeline;
 
 use gst::glib;

@@ -1,54 +1,146 @@
-//! Where a frame's times stand on the consumer's timeline.
+//! Times of frames on the consumer's timeline.
 
-use crate::clock;
+use crate::clock::{Timebase, clock_time};
 use shm2::FrameInfo;
+
+/// A shift of a producer's base time, in nanoseconds, that exceeds any drift of clocks: the producer was paused.
+const PAUSE: u64 = 20_000_000;
 
 /// A frame's times for its buffer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Times {
     pub(super) pts: Option<u64>,
     pub(super) dts: Option<u64>,
-    /// It was due before this pipeline's running time began.
+    /// The frame was due before this pipeline's running time began.
     pub(super) is_before_start: bool,
 }
 
-/// `live-only`: the frame's absolute time, already on this program's monotonic clock, on the consumer's running time.
-pub(super) fn live(info: &FrameInfo, time: Option<u64>, base: u64, offset: i64) -> Times {
-    let Some(time) = time else { return Times::default() };
-    // The absolute time belongs to the presentation time, or to the decoding time where there is no other.
-    let running = |own: u64, reference: u64| {
-        let absolute =
-            if own >= reference { time.saturating_add(own - reference) } else { time.saturating_sub(reference - own) };
-        clock::to_running(absolute, base, offset)
-    };
-    let reference = info.pts.or(info.dts);
-    let map = |own: Option<u64>| own.zip(reference).map(|(own, reference)| running(own, reference));
-    let is_before_start = time.saturating_add_signed(offset) < base;
-    Times { pts: map(info.pts), dts: map(info.dts), is_before_start }
+impl Times {
+    /// `live-only`: running times of this pipeline. `time` is when the frame is due, on this process's monotonic clock.
+    pub(super) fn live(info: &FrameInfo, time: Option<u64>, timebase: Timebase) -> Self {
+        let Some(time) = time else { return Self::default() };
+        // The due time is that of the presentation time, or of the decoding time if there is no other.
+        let Some(reference) = info.pts.or(info.dts) else {
+            return Self { is_before_start: timebase.is_before_start(time), ..Self::default() };
+        };
+        let running = |own: u64| {
+            let absolute = if own >= reference {
+                time.saturating_add(own - reference)
+            } else {
+                time.saturating_sub(reference - own)
+            };
+            timebase.to_running(absolute)
+        };
+        Self { pts: info.pts.map(running), dts: info.dts.map(running), is_before_start: timebase.is_before_start(time) }
+    }
+
+    /// Not `live-only`: the producer's times.
+    pub(super) fn verbatim(info: &FrameInfo) -> Self {
+        Self { pts: info.pts, dts: info.dts, is_before_start: false }
+    }
 }
 
-/// Not `live-only`: the producer's times as they are.
-pub(super) fn verbatim(info: &FrameInfo) -> Times {
-    Times { pts: info.pts, dts: info.dts, is_before_start: false }
+/// Segments of a source that keeps the producer's times.
+#[derive(Debug, Default)]
+pub(super) struct Timeline {
+    /// Attach for which the segment was made: each producer has its own.
+    attach: Option<u64>,
+    /// Running time 0 of the producer's pipeline on its monotonic clock, by the newest frame.
+    producer_base: Option<u64>,
+}
+
+impl Timeline {
+    /// The segment that begins with this frame, if the producer changed or resumed after a pause. The producer's first time
+    /// becomes this pipeline's `running_time`: a sink that syncs would else wait for as long as the producer has run.
+    pub(super) fn new_segment(
+        &mut self,
+        info: &FrameInfo,
+        attach: u64,
+        running_time: gst::ClockTime,
+    ) -> Option<gst::FormattedSegment<gst::ClockTime>> {
+        let own = info.pts.or(info.dts);
+        let producer_base = info.time.zip(own).map(|(time, own)| time.wrapping_sub(own));
+        let before = std::mem::replace(&mut self.producer_base, producer_base);
+        let was_paused = producer_base.zip(before).is_some_and(|(now, before)| now.abs_diff(before) > PAUSE);
+        let first = own.and_then(clock_time).filter(|_| was_paused || self.attach != Some(attach))?;
+        let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        segment.set_start(first);
+        segment.set_time(first);
+        segment.set_base(running_time);
+        Some(segment)
+    }
+
+    /// The base class took the new segment.
+    pub(super) fn set_attach(&mut self, attach: u64) {
+        self.attach = Some(attach);
+    }
+}
+
+/// When a live source resumed after a pause: it drops frames that were due before.
+#[derive(Debug, Default)]
+pub(super) struct Resumption {
+    has_played: bool,
+    time_ns: Option<u64>,
+}
+
+impl Resumption {
+    /// The pipeline plays at `now_ns` of the monotonic clock. The first time is no resumption: older frames are shown.
+    pub(super) fn play(&mut self, now_ns: u64) {
+        if std::mem::replace(&mut self.has_played, true) {
+            self.time_ns = Some(now_ns);
+        }
+    }
+
+    /// Whether a frame that was due at `time` was due during the pause.
+    pub(super) fn is_stale(&self, time: Option<u64>) -> bool {
+        self.time_ns.zip(time).is_some_and(|(resumed, due)| due < resumed)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn info(pts: u64, time: u64) -> FrameInfo {
+        let mut info = FrameInfo::new().with_pts(pts);
+        info.time = Some(time);
+        info
+    }
+
     #[test]
     fn live_times_follow_the_absolute_time() {
         let mut info = FrameInfo::new().with_pts(3_600_000_000_100);
         info.dts = Some(3_600_000_000_060);
-        assert_eq!(
-            live(&info, Some(2_000), 500, 0),
-            Times { pts: Some(1_500), dts: Some(1_460), is_before_start: false }
-        );
-        assert_eq!(
-            live(&info, Some(2_000), 500, 70),
-            Times { pts: Some(1_570), dts: Some(1_530), is_before_start: false }
-        );
-        assert_eq!(live(&info, None, 500, 0), Times::default());
-        assert!(live(&info, Some(499), 500, 0).is_before_start);
+        let timebase = |offset_ns| Timebase { base_ns: 500, offset_ns };
+        let times = |pts, dts| Times { pts: Some(pts), dts: Some(dts), is_before_start: false };
+        assert_eq!(Times::live(&info, Some(2_000), timebase(0)), times(1_500, 1_460));
+        assert_eq!(Times::live(&info, Some(2_000), timebase(70)), times(1_570, 1_530));
+        assert_eq!(Times::live(&info, None, timebase(0)), Times::default());
+        assert!(Times::live(&info, Some(499), timebase(0)).is_before_start);
+        assert!(Times::live(&FrameInfo::new(), Some(499), timebase(0)).is_before_start);
+    }
+
+    #[test]
+    fn a_segment_begins_with_each_producer_and_after_each_pause() {
+        gst::init().unwrap();
+        let mut timeline = Timeline::default();
+        let now = gst::ClockTime::from_seconds(5);
+        let segment = timeline.new_segment(&info(1_000, 51_000), 1, now).unwrap();
+        assert_eq!((segment.start(), segment.base()), (Some(gst::ClockTime::from_nseconds(1_000)), Some(now)));
+        assert!(timeline.new_segment(&info(2_000, 52_000), 1, now).is_some(), "the first one was not confirmed");
+        timeline.set_attach(1);
+        assert!(timeline.new_segment(&info(3_000, 53_000), 1, now).is_none());
+        assert!(timeline.new_segment(&info(4_000, 54_000 + 2 * PAUSE), 1, now).is_some(), "a pause");
+        assert!(timeline.new_segment(&info(5_000, 55_000 + 2 * PAUSE), 2, now).is_some(), "another producer");
+        assert!(timeline.new_segment(&FrameInfo::new(), 3, now).is_none(), "no time");
+    }
+
+    #[test]
+    fn frames_of_a_pause_are_stale() {
+        let mut resumption = Resumption::default();
+        resumption.play(100);
+        assert!(!resumption.is_stale(Some(50)), "the first time");
+        resumption.play(200);
+        assert_eq!([Some(199), Some(200), None].map(|time| resumption.is_stale(time)), [true, false, false]);
     }
 }

@@ -1,0 +1,267 @@
+//! From a buffer to a frame: in place if its memory belongs to the arena, else by one copy.
+
+pub(super) use super::timing::Timing;
+use crate::caps::Media;
+use crate::{allocator, flags, meta};
+use shm2::{FrameInfo, Producer, SendError};
+use std::fmt;
+
+/// The producer with the caps and the description of its stream; used by the streaming thread only.
+pub(super) struct Publisher {
+    producer: Producer,
+    caps: String,
+    /// Sticky events of the stream, as [`crate::events::Stream::bytes`] encodes them.
+    description: Vec<u8>,
+    /// Caps or description changed and go with the next frame; until then the arena may have no free space for them.
+    is_changed: bool,
+    media: Media,
+    /// Fallback or cleared memory. The reference keeps upstream's pool from reusing it, so that the pool allocates anew.
+    _unusable: Option<gst::Buffer>,
+}
+
+/// How a buffer was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) path: Path,
+    /// Metas that have no form in a region.
+    pub(super) metas_dropped: u64,
+    /// The stream's description was too large for the region.
+    pub(super) is_description_dropped: bool,
+}
+
+/// Path of a buffer's bytes into the arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Path {
+    ZeroCopy,
+    Copy,
+}
+
+impl Publisher {
+    /// `description` is that of [`set_description`](Self::set_description).
+    pub(super) fn new(producer: Producer, description: Vec<u8>) -> Self {
+        let is_changed = !description.is_empty();
+        Self { producer, caps: String::new(), description, is_changed, media: Media::default(), _unusable: None }
+    }
+
+    /// Caps for the frames that follow.
+    pub(super) fn set_caps(&mut self, caps: &gst::CapsRef) {
+        self.caps = caps.to_string();
+        self.is_changed = true;
+        self.media = Media::of(caps);
+    }
+
+    /// Sticky events for the frames that follow, besides their caps.
+    pub(super) fn set_description(&mut self, description: Vec<u8>) {
+        self.is_changed |= self.description != description;
+        self.description = description;
+    }
+
+    /// Publishes a buffer.
+    pub(super) fn publish(&mut self, buffer: &gst::Buffer, timing: Timing, latency: u64) -> Result<Sent, PublishError> {
+        let is_described = self.publish_stream().inspect_err(|error| {
+            if error.is_drop() {
+                self.producer.handle().count_dropped();
+            }
+        })?;
+        let info = frame_info(buffer, timing, latency);
+        let metas = meta::encode(buffer, &self.media);
+        let path = self.publish_bytes(buffer, &info, &metas.bytes)?;
+        Ok(Sent { path, metas_dropped: metas.dropped, is_description_dropped: !is_described })
+    }
+
+    /// Publishes an event between two frames.
+    pub(super) fn publish_event(&mut self, info: &FrameInfo, items: &[u8]) -> Result<(), SendError> {
+        self.publish_stream()?;
+        self.producer.send_event(info, items).map(drop)
+    }
+
+    pub(super) fn end_of_stream(&mut self) -> Result<(), SendError> {
+        if self.is_changed {
+            // An empty event carries sticky events that no frame followed.
+            self.publish_event(&FrameInfo::new(), &[])?;
+        }
+        self.producer.end_of_stream().map(drop)
+    }
+
+    /// Publishes caps and description if they changed. False if the region has space for the caps only.
+    fn publish_stream(&mut self) -> Result<bool, SendError> {
+        if !self.is_changed {
+            return Ok(true);
+        }
+        let mut outcome = self.producer.set_stream(self.caps.as_bytes(), &self.description);
+        let is_too_large = matches!(outcome, Err(SendError::TooLarge { .. })) && !self.description.is_empty();
+        if is_too_large {
+            outcome = self.producer.set_caps(self.caps.as_bytes());
+        }
+        outcome?;
+        self.is_changed = false;
+        Ok(!is_too_large)
+    }
+
+    fn publish_bytes(&mut self, buffer: &gst::Buffer, info: &FrameInfo, metas: &[u8]) -> Result<Path, PublishError> {
+        let mut memories = (0..buffer.n_memory()).filter_map(|index| buffer.memory(index));
+        self._unusable = memories.find(|memory| allocator::is_cleared(memory)).map(private_buffer);
+        if self._unusable.is_some() {
+            self.producer.handle().check()?;
+            self.producer.handle().count_dropped();
+            return Err(SendError::Cleared { bytes: buffer.size() as u64 }.into());
+        }
+        if buffer.n_memory() == 1
+            && let Some(memory) = buffer.memory(0)
+        {
+            if self.publish_in_place(&memory, info, metas)? {
+                return Ok(Path::ZeroCopy);
+            }
+            if allocator::is_fallback(&memory) {
+                self._unusable = Some(private_buffer(memory));
+            }
+        }
+        self.publish_copy(buffer, info, metas)?;
+        Ok(Path::Copy)
+    }
+
+    /// False if the memory belongs to another arena or none, or is still mapped for writing.
+    fn publish_in_place(&mut self, memory: &gst::Memory, info: &FrameInfo, metas: &[u8]) -> Result<bool, SendError> {
+        let Some((reservation, part)) = allocator::reservation(memory) else { return Ok(false) };
+        if !self.producer.owns(reservation) {
+            return Ok(false);
+        }
+        // The private buffer's reference makes the memory not writable for as long as consumers may read it. GStreamer
+        // copies a memory that is mapped for writing instead of sharing it: such a frame is copied here, too.
+        let keep = private_buffer(memory.clone());
+        if keep.n_memory() != 1 || keep.peek_memory(0).as_ptr() != memory.as_ptr() {
+            return Ok(false);
+        }
+        self.producer.publish_part(reservation, part, info, metas, Box::new(keep)).map(|_| true)
+    }
+
+    fn publish_copy(&mut self, buffer: &gst::Buffer, info: &FrameInfo, metas: &[u8]) -> Result<(), PublishError> {
+        let mut reservation = self.producer.reserve(buffer.size())?;
+        let mut offset = 0;
+        for memory in buffer.iter_memories() {
+            let map = memory.map_readable().map_err(|_| {
+                self.producer.handle().count_dropped();
+                PublishError::Unmappable { bytes: buffer.size() as u64 }
+            })?;
+            reservation.write_at(offset, &map)?;
+            offset += map.size();
+        }
+        Ok(self.producer.publish_with_meta(reservation, info, metas).map(drop)?)
+    }
+}
+
+/// A buffer of the sink's own around a memory of upstream's.
+fn private_buffer(memory: gst::Memory) -> gst::Buffer {
+    let mut buffer = gst::Buffer::new();
+    if let Some(buffer) = buffer.get_mut() {
+        buffer.append_memory(memory);
+    }
+    buffer
+}
+
+fn frame_info(buffer: &gst::BufferRef, timing: Timing, latency: u64) -> FrameInfo {
+    let mut info = timing.frame_info();
+    info.offset = Some(buffer.offset()).filter(|o| *o != gst::ffi::GST_BUFFER_OFFSET_NONE);
+    info.offset_end = Some(buffer.offset_end()).filter(|o| *o != gst::ffi::GST_BUFFER_OFFSET_NONE);
+    info.flags = flags::to_wire(buffer.flags());
+    info.latency = latency;
+    info
+}
+
+/// Why a buffer was not published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum PublishError {
+    Send(SendError),
+    /// Upstream's memory cannot be mapped for reading. The frame was counted as dropped.
+    Unmappable {
+        bytes: u64,
+    },
+}
+
+/// What the element does after a [`PublishError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reaction {
+    /// Publish the same buffer again after preroll: the pipeline was paused or flushed during the wait.
+    Retry,
+    /// Continue with the next buffer.
+    Drop,
+    /// Return flushing.
+    Flush,
+    /// Replace the region by one for frames of so many bytes, or fail.
+    Grow { bytes: u64 },
+    /// Post an error.
+    Fail(gst::ResourceError),
+}
+
+impl PublishError {
+    pub(super) fn reaction(&self) -> Reaction {
+        match self {
+            Self::Unmappable { .. } => Reaction::Drop,
+            Self::Send(SendError::Cancelled) => Reaction::Retry,
+            Self::Send(error) if error.is_drop() => Reaction::Drop,
+            Self::Send(SendError::Closed) => Reaction::Flush,
+            Self::Send(SendError::TooLarge { bytes, .. }) => Reaction::Grow { bytes: *bytes },
+            Self::Send(SendError::Truncated { .. } | SendError::Superseded { .. }) => {
+                Reaction::Fail(gst::ResourceError::Write)
+            }
+            Self::Send(_) => Reaction::Fail(gst::ResourceError::NoSpaceLeft),
+        }
+    }
+
+    /// What to do about a dropped frame, for the warning.
+    pub(super) fn hint(&self) -> &'static str {
+        match self {
+            Self::Unmappable { .. } => "upstream's memory is not readable; convert it to system memory first",
+            Self::Send(SendError::Cleared { .. }) => {
+                "the region stays in use; a frame that upstream keeps and sends again is lost each time"
+            }
+            Self::Send(_) => "consumers hold, or have not read, all that is there; stats counts the frames that follow",
+        }
+    }
+}
+
+impl From<SendError> for PublishError {
+    fn from(error: SendError) -> Self {
+        Self::Send(error)
+    }
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send(error) => error.fmt(f),
+            Self::Unmappable { bytes } => {
+                write!(
+                    f,
+                    "the memory of a frame of {bytes} bytes cannot be mapped for reading; the frame was dropped"
+                )?;
+                write!(f, " and counted")
+            }
+        }
+    }
+}
+
+impl std::error::Error for PublishError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_its_reaction() {
+        let path = std::path::PathBuf::from("/x");
+        for (error, reaction) in [
+            (SendError::Cancelled, Reaction::Retry),
+            (SendError::Recovering, Reaction::Drop),
+            (SendError::Full { bytes: 1 }, Reaction::Drop),
+            (SendError::Cleared { bytes: 1 }, Reaction::Drop),
+            (SendError::Closed, Reaction::Flush),
+            (SendError::TooLarge { bytes: 7, arena: 5 }, Reaction::Grow { bytes: 7 }),
+            (SendError::Superseded { path }, Reaction::Fail(gst::ResourceError::Write)),
+            (SendError::ForeignReservation, Reaction::Fail(gst::ResourceError::NoSpaceLeft)),
+        ] {
+            assert_eq!(PublishError::from(error.clone()).reaction(), reaction, "{error}");
+        }
+        assert_eq!(PublishError::Unmappable { bytes: 1 }.reaction(), Reaction::Drop);
+    }
+}

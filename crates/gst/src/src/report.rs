@@ -1,0 +1,106 @@
+//! What the source reports: statistics, latency, and element messages. The element posts what the methods return.
+
+use crate::rate_limit::RateLimit;
+use shm2::Access;
+use shm2::consumer::{Change, ConsumerStats};
+
+/// A latency over an hour, in nanoseconds, is taken for an hour: the producer may have written anything.
+const MAX_LATENCY: u64 = 3_600_000_000_000;
+
+/// Bytes a second; memory that the processor caches is read several times as fast.
+const SLOW: u64 = 500 << 20;
+
+/// Counters since the element started.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    consumer: ConsumerStats,
+    zero_copied: u64,
+    /// Frames that were due during a pause.
+    stale: u64,
+    latency: u64,
+    stats_notifications: RateLimit,
+}
+
+impl Report {
+    /// Takes over the consumer's counts after an item.
+    pub(super) fn count_received(&mut self, consumer: ConsumerStats, is_zero_copied: bool) {
+        self.consumer = consumer;
+        self.zero_copied += u64::from(is_zero_copied);
+    }
+
+    pub(super) fn count_stale_frame(&mut self) {
+        self.stale += 1;
+    }
+
+    /// Sets the producer's latency in nanoseconds; true if it changed.
+    pub(super) fn set_latency(&mut self, latency: u64) -> bool {
+        let latency = latency.min(MAX_LATENCY);
+        std::mem::replace(&mut self.latency, latency) != latency
+    }
+
+    pub(super) fn latency(&self) -> u64 {
+        self.latency
+    }
+
+    /// True once a second, when a notification of `stats` is due.
+    pub(super) fn is_stats_due(&mut self, now_ns: u64) -> bool {
+        self.stats_notifications.admits(now_ns)
+    }
+
+    /// The value of the property `stats`.
+    pub(super) fn stats(&self) -> gst::Structure {
+        gst::Structure::builder("application/x-shm2-src-stats")
+            .field("received", self.consumer.received)
+            .field("zero-copied", self.zero_copied)
+            .field("copied", self.consumer.copied)
+            .field("missed", self.consumer.missed)
+            .field("skipped", self.consumer.skipped + self.stale)
+            .field("attaches", self.consumer.attaches)
+            .build()
+    }
+}
+
+/// The element message for an attach or a detach.
+pub(super) fn change_message(change: &Change, shm_path: &str) -> gst::Structure {
+    match change {
+        Change::Attached { generation, access, .. } => gst::Structure::builder("shm2-attached")
+            .field("shm-path", shm_path)
+            .field("generation", *generation)
+            .field("access", if *access == Access::Snapshot { "snapshot" } else { "lease" })
+            .build(),
+        _ => gst::Structure::builder("shm2-detached").field("shm-path", shm_path).build(),
+    }
+}
+
+/// Read speed in MiB/s of a region that is mapped without a cache.
+pub(super) fn uncached_read_speed(change: &Change) -> Option<u64> {
+    match change {
+        Change::Attached { read_speed, .. } => read_speed.filter(|speed| *speed < SLOW).map(|speed| speed >> 20),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stale_frames_count_as_skipped() {
+        gst::init().unwrap();
+        let mut report = Report::default();
+        let mut consumer = ConsumerStats::default();
+        (consumer.received, consumer.skipped, consumer.attaches) = (7, 2, 1);
+        report.count_received(consumer, true);
+        report.count_stale_frame();
+        let stats = report.stats();
+        let fields = ["received", "zero-copied", "copied", "missed", "skipped", "attaches"];
+        assert_eq!(fields.map(|field| stats.get::<u64>(field).unwrap()), [7, 1, 0, 0, 3, 1]);
+    }
+
+    #[test]
+    fn a_latency_is_limited_and_reported_when_it_changes() {
+        let mut report = Report::default();
+        assert_eq!([0, 5, 5, u64::MAX, MAX_LATENCY].map(|l| report.set_latency(l)), [false, true, false, true, false]);
+        assert_eq!(report.latency(), MAX_LATENCY);
+    }
+}

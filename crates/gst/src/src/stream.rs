@@ -1,0 +1,224 @@
+//! The stream while the source runs: frames from the consumer, and what downstream has of them.
+
+use super::followed::{Followed, Key};
+use super::frame_buffer;
+use super::settings::OnProducerExit;
+use super::timeline::{Timeline, Times};
+use crate::clock::{ClockMonitor, clock_time};
+use shm2::consumer::ConsumerStats;
+use shm2::{AttachError, Consumer, Frame, ReceiveError};
+use std::time::Duration;
+
+/// Used by the streaming thread only.
+pub(super) struct Stream {
+    consumer: Consumer,
+    pub(super) followed: Followed,
+    pub(super) timeline: Timeline,
+    pub(super) clock: ClockMonitor,
+    is_segment_sent: bool,
+    /// Frames that depend on others are dropped until a keyframe.
+    needs_keyframe: bool,
+    /// Frames were skipped since the last buffer.
+    is_discontinuous: bool,
+}
+
+impl Stream {
+    pub(super) fn new(consumer: Consumer) -> Self {
+        Self {
+            consumer,
+            followed: Followed::default(),
+            timeline: Timeline::default(),
+            clock: ClockMonitor::default(),
+            is_segment_sent: false,
+            needs_keyframe: true,
+            is_discontinuous: false,
+        }
+    }
+
+    pub(super) fn is_attached(&self) -> bool {
+        self.consumer.is_attached()
+    }
+
+    pub(super) fn stats(&self) -> ConsumerStats {
+        self.consumer.stats()
+    }
+
+    /// Waits for the next frame or event; without a producer at most for `connection_timeout` nanoseconds, of which
+    /// `u64::MAX` means no limit.
+    pub(super) fn next(&mut self, connection_timeout: u64, latest_only: bool) -> Result<Frame, ReceiveError> {
+        self.consumer.set_latest_only(latest_only);
+        let is_limited = !self.is_attached() && connection_timeout != u64::MAX;
+        let skipped = self.consumer.stats().skipped;
+        let frame = self.consumer.next(is_limited.then(|| Duration::from_nanos(connection_timeout)))?;
+        self.needs_keyframe |= frame.is_discontinuity() || self.consumer.stats().skipped != skipped;
+        Ok(frame)
+    }
+
+    /// Whether downstream can use the item: events always, frames unless they depend on one that was not received.
+    pub(super) fn is_decodable(&mut self, frame: &Frame) -> bool {
+        if frame.is_event() {
+            return true;
+        }
+        let is_delta = crate::flags::from_wire(frame.info().flags).contains(gst::BufferFlags::DELTA_UNIT);
+        self.needs_keyframe &= is_delta;
+        !self.needs_keyframe
+    }
+
+    /// A frame or event is not passed downstream: the next buffer is a discontinuity and depends on no other.
+    pub(super) fn skip(&mut self) {
+        self.needs_keyframe = true;
+        self.is_discontinuous = true;
+    }
+
+    /// Names the description that came with the frame.
+    pub(super) fn key(&self, frame: &Frame) -> Key {
+        Key { attach: self.consumer.stats().attaches, description: frame.caps().map_or(0, |(id, _)| id) }
+    }
+
+    /// When the frame is due, on this process's monotonic clock.
+    pub(super) fn due_time(&self, frame: &Frame) -> Option<u64> {
+        frame.info().time.map(|time| self.consumer.to_local(time))
+    }
+
+    /// A new segment begins; downstream does not have it yet.
+    pub(super) fn begin_segment(&mut self) {
+        self.timeline.set_attach(self.consumer.stats().attaches);
+        self.is_segment_sent = false;
+    }
+
+    /// Marks the segment as sent; true if it was not sent yet.
+    pub(super) fn take_unsent_segment(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_segment_sent, true)
+    }
+
+    /// The buffer for a frame; the base class sends the segment before it. `None` if the frame's metas do not fit its
+    /// bytes or caps.
+    pub(super) fn buffer(&mut self, frame: Frame, times: Times) -> Option<gst::Buffer> {
+        self.is_segment_sent = true;
+        let duration = frame.info().duration;
+        let mut buffer = frame_buffer::over(frame, self.followed.media())?;
+        if let Some(buffer) = buffer.get_mut() {
+            if std::mem::take(&mut self.is_discontinuous) {
+                buffer.set_flags(gst::BufferFlags::DISCONT);
+            }
+            buffer.set_pts(times.pts.and_then(clock_time));
+            buffer.set_dts(times.dts.and_then(clock_time));
+            buffer.set_duration(duration.and_then(clock_time));
+        }
+        Some(buffer)
+    }
+}
+
+/// What the element does after an error of [`Stream::next`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reaction {
+    /// Wait for another frame.
+    Continue,
+    /// Return flushing.
+    Flush,
+    /// End the stream.
+    End,
+    /// Post an error.
+    Fail,
+}
+
+impl Reaction {
+    pub(super) fn to(error: &ReceiveError, on_producer_exit: OnProducerExit, is_attached: bool) -> Self {
+        match (error, on_producer_exit) {
+            (ReceiveError::Cancelled, _) => Self::Flush,
+            (ReceiveError::EndOfStream, _) => Self::End,
+            (ReceiveError::ProducerGone { .. }, OnProducerExit::Reconnect) => Self::Continue,
+            (ReceiveError::ProducerGone { .. }, OnProducerExit::Eos) => Self::End,
+            // This process was paused for longer than the lease time, as a virtual machine may be. Its leases are lost, but
+            // the producer is alive.
+            (ReceiveError::Expelled { .. }, OnProducerExit::Reconnect) => Self::Continue,
+            // The time limit applies to the wait for a producer, and one has come.
+            (ReceiveError::TimedOut, _) if is_attached => Self::Continue,
+            _ => Self::Fail,
+        }
+    }
+}
+
+/// The error as the element posts it.
+pub(super) fn error_message(error: &ReceiveError, shm_path: &str) -> gst::ErrorMessage {
+    let code = match error {
+        ReceiveError::TimedOut => {
+            return gst::error_msg!(gst::ResourceError::NotFound, ("no producer came to {shm_path} in time"));
+        }
+        ReceiveError::Attach(AttachError::Denied { .. }) => gst::ResourceError::NotAuthorized,
+        ReceiveError::Attach(AttachError::Full { .. }) => gst::ResourceError::Busy,
+        ReceiveError::Attach(_) => gst::ResourceError::OpenRead,
+        _ => gst::ResourceError::Read,
+    };
+    gst::error_msg!(code, ("{error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shm2::{FrameInfo, Producer, Start};
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    fn pair(test: &str) -> (Producer, Stream) {
+        let directory = if cfg!(windows) { "winshm://Local/" } else { "/dev/shm/" };
+        let path = format!("{directory}shm2-gst-unit-{}-{test}", std::process::id());
+        let producer = Producer::builder(&path).unwrap().size(16 << 20).create().unwrap();
+        let consumer = shm2::Consumer::builder(&path).unwrap().start(Start::Oldest).events(true);
+        (producer, Stream::new(consumer.attach(Some(LIMIT)).unwrap()))
+    }
+
+    fn info(flags: gst::BufferFlags) -> FrameInfo {
+        let mut info = FrameInfo::new().with_pts(40);
+        info.flags = crate::flags::to_wire(flags);
+        info
+    }
+
+    #[test]
+    fn frames_are_dropped_until_a_keyframe() {
+        gst::init().unwrap();
+        let (mut producer, mut stream) = pair("keyframe");
+        let mut is_decodable = |stream: &mut Stream, flags| {
+            producer.send(b"x", &info(flags)).unwrap();
+            let frame = stream.next(u64::MAX, false).unwrap();
+            stream.is_decodable(&frame)
+        };
+        assert!(!is_decodable(&mut stream, gst::BufferFlags::DELTA_UNIT));
+        assert!(is_decodable(&mut stream, gst::BufferFlags::empty()));
+        assert!(is_decodable(&mut stream, gst::BufferFlags::DELTA_UNIT));
+        stream.skip();
+        assert!(!is_decodable(&mut stream, gst::BufferFlags::DELTA_UNIT));
+        assert!(is_decodable(&mut stream, gst::BufferFlags::empty()));
+    }
+
+    #[test]
+    fn a_buffer_has_the_times_and_marks_a_break() {
+        gst::init().unwrap();
+        let (mut producer, mut stream) = pair("buffer");
+        producer.send(b"frame", &info(gst::BufferFlags::MARKER)).unwrap();
+        let frame = stream.next(u64::MAX, false).unwrap();
+        stream.skip();
+        assert!(stream.take_unsent_segment() && !stream.take_unsent_segment());
+        let times = Times { pts: Some(7), dts: None, is_before_start: false };
+        let buffer = stream.buffer(frame, times).unwrap();
+        assert_eq!(&*buffer.map_readable().unwrap(), b"frame");
+        assert_eq!((buffer.pts(), buffer.dts()), (Some(gst::ClockTime::from_nseconds(7)), None));
+        assert!(buffer.flags().contains(gst::BufferFlags::MARKER | gst::BufferFlags::DISCONT));
+    }
+
+    #[test]
+    fn a_lost_producer_is_waited_for_ends_the_stream_or_is_an_error() {
+        let gone = ReceiveError::ProducerGone { path: "/x".into() };
+        for (policy, reaction) in [
+            (OnProducerExit::Reconnect, Reaction::Continue),
+            (OnProducerExit::Eos, Reaction::End),
+            (OnProducerExit::Error, Reaction::Fail),
+        ] {
+            assert_eq!(Reaction::to(&gone, policy, false), reaction);
+            assert_eq!(Reaction::to(&ReceiveError::EndOfStream, policy, true), Reaction::End);
+            assert_eq!(Reaction::to(&ReceiveError::Cancelled, policy, true), Reaction::Flush);
+            assert_eq!(Reaction::to(&ReceiveError::TimedOut, policy, true), Reaction::Continue);
+            assert_eq!(Reaction::to(&ReceiveError::TimedOut, policy, false), Reaction::Fail);
+        }
+    }
+}
