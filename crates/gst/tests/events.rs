@@ -111,7 +111,7 @@ fn tags_stream_start_and_custom_events_reach_consumers_also_late_ones() {
         assert_eq!(order[..2], [gst::EventType::StreamStart, gst::EventType::Caps], "{order:?}");
         late.stop();
     }
-    assert_eq!(producer.stat("sink", "events-left-behind"), 0);
+    assert_eq!(producer.stat("sink", "events-dropped"), 0);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn events_that_cannot_travel_are_counted_and_probes_stay_at_home() {
     push(&producer, 10);
     until("the second frame", || consumer.stat("src", "received") == 2);
     assert!(seen.of(gst::EventType::CustomDownstream).is_empty());
-    assert_eq!(producer.stat("sink", "events-left-behind"), 2);
+    assert_eq!(producer.stat("sink", "events-dropped"), 2);
 }
 
 #[test]

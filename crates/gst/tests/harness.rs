@@ -240,7 +240,7 @@ fn metas_travel_and_those_that_cannot_are_counted() {
     assert_eq!(jam.format("%Y-%m-%d %H:%M:%S.%f").unwrap(), "2026-02-03 02:05:06.500000");
     let clipping = received.meta::<gst_audio::AudioClippingMeta>().unwrap();
     assert_eq!((clipping.start().value(), clipping.end().value()), (312, 7));
-    assert_eq!(common::stat(&harness.element().unwrap(), "metas-left-behind"), 1, "the affine transformation");
+    assert_eq!(common::stat(&harness.element().unwrap(), "metas-dropped"), 1, "the affine transformation");
 }
 
 #[test]

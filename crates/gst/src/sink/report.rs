@@ -80,8 +80,8 @@ impl Report {
             .field("published", totals.published)
             .field("zero-copied", self.zero_copied)
             .field("copied", self.copied)
-            .field("metas-left-behind", self.metas_dropped)
-            .field("events-left-behind", self.events_dropped)
+            .field("metas-dropped", self.metas_dropped)
+            .field("events-dropped", self.events_dropped)
             .field("dropped-oldest", totals.dropped_oldest)
             .field("dropped-newest", totals.dropped_newest)
             .field("dropped-too-large", totals.dropped_too_large)
@@ -168,7 +168,7 @@ mod tests {
         report.count_dropped_event();
         report.region_closed(&region(5, 1));
         let stats = report.stats(&region(3, 0));
-        let fields = ["published", "dropped-oldest", "zero-copied", "copied", "metas-left-behind", "events-left-behind"];
+        let fields = ["published", "dropped-oldest", "zero-copied", "copied", "metas-dropped", "events-dropped"];
         assert_eq!(fields.map(|field| stats.get::<u64>(field).unwrap()), [8, 1, 1, 1, 2, 2]);
     }
 
