@@ -306,16 +306,16 @@ impl Shm2Src {
         }
         let is_mapped = lock(&self.settings).is_mapped();
         if let Some(timebase) = is_mapped.then(|| stream.clock.timebase(&*src)).flatten() {
-            return Times::live(frame.info(), stream.due_time(frame), timebase);
+            return Times::live(&frame.info(), stream.due_time(frame), timebase);
         }
         // A pipeline that has not started has neither clock nor running time.
         let clock = src.clock().zip(src.base_time());
         let running_time = clock.map_or(gst::ClockTime::ZERO, |(clock, base)| clock.time().saturating_sub(base));
-        let segment = stream.timeline.new_segment(frame.info(), stream.stats().attaches, running_time);
+        let segment = stream.timeline.new_segment(&frame.info(), stream.stats().attaches, running_time);
         if segment.is_some_and(|segment| src.new_segment(segment.upcast_ref()).is_ok()) {
             stream.begin_segment();
         }
-        Times::verbatim(frame.info())
+        Times::verbatim(&frame.info())
     }
 
     /// Pushes an event that the producer published between two frames.
