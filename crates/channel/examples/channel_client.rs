@@ -1,5 +1,5 @@
-//! Receives a channel from `channel_server` and sends random numbers in batches. The server answers with the sum of one or
-//! more batches.
+//! Receives a channel from `channel_server` and sends random numbers in batches. The server answers with the sum of
+//! one or more batches.
 
 use shm2_channel::Offer;
 use std::io::{BufRead, BufReader};

@@ -1,5 +1,6 @@
-//! Creates a channel for each client that connects to a Unix socket, and answers with the sum of the received values. One
-//! mio loop serves all channels. Start any number of clients: `cargo run -p shm2-channel --example channel_client`.
+//! Creates a channel for each client that connects to a Unix socket, and answers with the sum of the received values.
+//! One mio loop serves all channels. Start any number of clients:
+//! `cargo run -p shm2-channel --example channel_client`.
 
 use mio::net::{UnixListener, UnixStream};
 use mio::unix::SourceFd;
@@ -82,8 +83,8 @@ fn add_client(stream: UnixStream, poll: &Poll, token: Token) -> Result<Client, B
     Ok(Client { stream, channel })
 }
 
-/// Takes all values and sends the client their sum. A client that never stops sending occupies this loop; a server for such
-/// clients takes a bounded number and then serves the others.
+/// Takes all values and sends the client their sum. A client that never stops sending occupies this loop; a server
+/// for such clients takes a bounded number and then serves the others.
 fn serve(client: &mut Client) -> Result<(), StepError> {
     // Values sent before the client's end can still be received, so the end is returned afterwards.
     let end = client.channel.wait_clear();

@@ -41,7 +41,8 @@ pub enum MemoryError {
         /// Names of the missing seals, separated by commas.
         missing: String,
     },
-    /// The peer's memory is made of huge pages. They can be removed in spite of all seals, which would end this process.
+    /// The peer's memory is made of huge pages. They can be removed in spite of all seals, which would end this
+    /// process.
     #[error("the memory is made of huge pages: open it by open_hugetlb if its creator is trusted")]
     HugePages,
     /// The memory is larger than the caller's limit, or than the address space.

@@ -52,7 +52,7 @@ pub enum ChannelError {
         ours: u32,
     },
     /// The caller tried to become the sender with an offer for a receiver, or the reverse.
-    #[error("the channel was offered to a {}", match offered { Role::Sender => "sender: take it by into_sender", Role::Receiver => "receiver: take it by into_receiver" })]
+    #[error("the channel was offered to a {}", remedy(*offered))]
     Role {
         /// The role in the offer.
         offered: Role,
@@ -120,5 +120,13 @@ pub enum StepError {
 impl From<Corrupt> for StepError {
     fn from(corrupt: Corrupt) -> Self {
         Self::Ring(corrupt.into())
+    }
+}
+
+/// The role in an offer, and the method that accepts it.
+fn remedy(offered: Role) -> &'static str {
+    match offered {
+        Role::Sender => "sender: take it by into_sender",
+        Role::Receiver => "receiver: take it by into_receiver",
     }
 }

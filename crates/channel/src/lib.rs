@@ -38,21 +38,22 @@
 //! # What it does not do
 //! * It does not protect the elements: a hostile peer can change them until they are taken. Received elements are
 //!   copies.
-//! * It does not confirm delivery. [`StepError::PeerGone`] means that the other side is gone, not that all elements were
-//!   sent: a sender that dies early looks like one that is done. Send a count or a last element where that matters.
+//! * It does not confirm delivery. [`StepError::PeerGone`] means that the other side is gone, not that all elements
+//!   were sent: a sender that dies early looks like one that is done. Send a count or a last element where that
+//!   matters.
 //! * It does not reconnect. A process that was restarted needs a new channel.
 //!
 //! # Main types
 //! * [`Sender`] and [`Receiver`]: the two sides of a channel. [`Signals`]: their descriptors.
-//! * [`Offer`]: the other side of a channel with socket signals, made by [`Sender::offer`] or [`Receiver::offer`]. It is
-//!   [sent](Offer::send) by a Unix socket, or as bytes and descriptors by anything that passes both.
+//! * [`Offer`]: the other side of a channel with socket signals, made by [`Sender::offer`] or [`Receiver::offer`]. It
+//!   is [sent](Offer::send) by a Unix socket, or as bytes and descriptors by anything that passes both.
 //! * [`duplex`]: connections in both directions between a server and its clients, which meet at a path.
 //! * [`blob`]: memory that is written once and then read by any process.
 //! * [`ChannelError`], [`StepError`]: what can fail.
 //!
 //! # Signals
-//! * [`Signals::socket`]: one end of a connected socket. The peer's death closes it, and a hostile peer cannot block this
-//!   side. Use it for peers that are not trusted.
+//! * [`Signals::socket`]: one end of a connected socket. The peer's death closes it, and a hostile peer cannot block
+//!   this side. Use it for peers that are not trusted.
 //! * [`Signals::event_pair`], [`Signals::events`]: eventfds, the cheapest. A hostile peer can block reads and writes of
 //!   an eventfd, because both sides share its flag `O_NONBLOCK`. The peer's death is noticed only with a further
 //!   descriptor (a pidfd, a socket), see [`Signals::watch`].

@@ -1,9 +1,9 @@
 //! Memory of a channel: created and sealed, or received from a peer and checked.
 //!
 //! # Safety
-//! A ring is attached to a [`ChannelMemory`] only within its first `bytes` bytes. The mapping is at least that long, its
-//! seals were checked so that no process can shrink the memory, and it outlives the ring: both are fields of the same
-//! struct, the ring first.
+//! A ring is attached to a [`ChannelMemory`] only within its first `bytes` bytes. The mapping is at least that long,
+//! its seals were checked so that no process can shrink the memory, and it outlives the ring: both are fields of the
+//! same struct, the ring first.
 
 use crate::ChannelError;
 use crate::blob::MemoryError;

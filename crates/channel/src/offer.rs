@@ -55,8 +55,8 @@ impl Offer {
     /// Opens the channel as its sender. Only size and alignment of the elements are compared: `f64` and `u64` match.
     ///
     /// # Errors
-    /// [`ChannelError::Role`] when the offer is for a receiver, [`ChannelError::Element`] when it is for other elements;
-    /// otherwise as [`Sender::open`].
+    /// [`ChannelError::Role`] when the offer is for a receiver, [`ChannelError::Element`] when it is for other
+    /// elements; otherwise as [`Sender::open`].
     pub fn into_sender<T: Element>(self) -> Result<Sender<T>, ChannelError> {
         let capacity = self.check::<T>(Role::Sender)?;
         Sender::open(capacity, self.memory, Signals::socket(self.signals))
@@ -137,7 +137,8 @@ impl Offer {
     /// Sends the offer by a connected Unix socket of any type.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when the socket is full, [`io::ErrorKind::BrokenPipe`] when the other side is gone.
+    /// [`io::ErrorKind::WouldBlock`] when the socket is full, [`io::ErrorKind::BrokenPipe`] when the other side is
+    /// gone.
     ///
     /// ```
     /// use shm2_channel::{Offer, Role, Sender};

@@ -77,8 +77,8 @@ impl<T: Element> Receiver<T> {
     }
 
     fn attach(memory: ChannelMemory, signals: Signals) -> Result<Self, ChannelError> {
-        // SAFETY: valid for `bytes` bytes while `memory` exists, see `memory.rs`. The two sides agreed on one receiver; a
-        // second one could only corrupt elements, which are plain data.
+        // SAFETY: valid for `bytes` bytes while `memory` exists, see `memory.rs`. The two sides agreed on one
+        // receiver; a second one could only corrupt elements, which are plain data.
         let ring = unsafe { shm2_ring::Receiver::attach(memory.address(), memory.bytes)? };
         let mut receiver = Self { ring, memory, signals };
         // Requests a signal from the start: an event loop may wait for one before its first read.
@@ -131,8 +131,8 @@ impl<T: Element> Receiver<T> {
     /// when there are more.
     ///
     /// # Errors
-    /// [`StepError::Ring`] when the sender's count is impossible or `values` exceeds the capacity. A sender that is gone
-    /// is not an error: its elements stay readable.
+    /// [`StepError::Ring`] when the sender's count is impossible or `values` exceeds the capacity. A sender that is
+    /// gone is not an error: its elements stay readable.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -208,8 +208,8 @@ impl<T: Element> Receiver<T> {
     /// Waits until there are `count` elements; returns the number of elements. A timeout of `None` waits forever.
     ///
     /// # Errors
-    /// [`StepError::PeerGone`] when fewer elements are left, within a second of the peer's death if the signals show it;
-    /// [`StepError::TimedOut`]; [`StepError::Ring`] when the sender's count is impossible or `count` exceeds the
+    /// [`StepError::PeerGone`] when fewer elements are left, within a second of the peer's death if the signals show
+    /// it; [`StepError::TimedOut`]; [`StepError::Ring`] when the sender's count is impossible or `count` exceeds the
     /// capacity.
     ///
     /// ```

@@ -76,8 +76,8 @@ impl Signals {
         Self { waker: Waker::Socket, wait_on: socket, wake_by: None, peer: None }
     }
 
-    /// Adds a descriptor that becomes readable, or hangs up, when the peer dies: a pidfd, or a socket on which nothing is
-    /// sent.
+    /// Adds a descriptor that becomes readable, or hangs up, when the peer dies: a pidfd, or a socket on which
+    /// nothing is sent.
     #[must_use]
     pub fn watch(mut self, peer: OwnedFd) -> Self {
         self.peer = Some(peer);

@@ -90,8 +90,8 @@ fn invalid_and_silent_clients_do_not_delay_a_valid_one() {
     assert_eq!((server.wait(1, LONG).unwrap(), server.recv().unwrap()), (1, Some(5)));
 }
 
-/// A full TCP connection with a linger timeout: `close` of its last descriptor blocks until the other end reads, which it
-/// never does. Returns the end to be passed, and the other end, which must be kept.
+/// A full TCP connection with a linger timeout: `close` of its last descriptor blocks until the other end reads,
+/// which it never does. Returns the end to be passed, and the other end, which must be kept.
 fn lingering() -> (OwnedFd, std::net::TcpStream) {
     use rustix::net::sockopt::set_socket_linger;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -86,8 +86,8 @@ fn exchange() {
     sending.join().unwrap();
 }
 
-/// One side waits for the other's count, which advances twice. It must not sleep without a later signal, and one request
-/// causes at most one signal. Both directions use the same steps.
+/// One side waits for the other's count, which advances twice. It must not sleep without a later signal, and one
+/// request causes at most one signal. Both directions use the same steps.
 fn wait() {
     let ring = ring();
     let r = ring.clone();

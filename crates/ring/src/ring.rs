@@ -1,8 +1,8 @@
 //! What both sides share: the location of the words and the elements, and copies to and from the two parts of a run.
 //!
 //! # Safety
-//! * A [`Ring`] points to memory that is valid for reads and writes of its words and `capacity` elements, and aligned for
-//!   both, for the lifetime in its type. [`channel`](crate::channel) borrows the memory; the caller of `attach`
+//! * A [`Ring`] points to memory that is valid for reads and writes of its words and `capacity` elements, and aligned
+//!   for both, for the lifetime in its type. [`channel`](crate::channel) borrows the memory; the caller of `attach`
 //!   guarantees it.
 //! * References are made to the words only, which are atomics. Elements are accessed by raw copies of types for which
 //!   any bytes are a valid value. The peer may write at the same time; a copy is then a mix of old and new bytes.

@@ -304,8 +304,8 @@ impl<T: Element> Slots<'_, '_, T> {
         copy_in(&self.parts, index, values)
     }
 
-    /// Addresses and lengths, in elements, of both parts. The second part is empty unless the slots cross the end of the
-    /// memory.
+    /// Addresses and lengths, in elements, of both parts. The second part is empty unless the slots cross the end of
+    /// the memory.
     pub fn as_raw(&self) -> [(*mut T, usize); 2] {
         self.parts.map(|(address, count)| (address.as_ptr(), count))
     }

@@ -64,16 +64,16 @@ impl<T: Element> Outgoing<T> {
     /// Waits until `count` slots are free; returns the number of free slots. A timeout of `None` waits forever.
     ///
     /// # Errors
-    /// [`StepError::PeerGone`], [`StepError::TimedOut`]; [`StepError::Ring`] when the peer misbehaves or `count` exceeds
-    /// the capacity.
+    /// [`StepError::PeerGone`], [`StepError::TimedOut`]; [`StepError::Ring`] when the peer misbehaves or `count`
+    /// exceeds the capacity.
     pub fn wait_for_space(&mut self, count: usize, timeout: Option<Duration>) -> Result<usize, StepError> {
         let Self { ring, connection, .. } = self;
         connection.link.block_until(count, timeout, false, || writable(ring, count))
     }
 
     /// Declares that this side sends no more elements. The other side's [`wait`](Incoming::wait) ends with
-    /// [`StepError::PeerGone`] after it has received the rest; it can continue to send. False when the socket is full: call
-    /// again later.
+    /// [`StepError::PeerGone`] after it has received the rest; it can continue to send. False when the socket is
+    /// full: call again later.
     ///
     /// # Errors
     /// [`StepError::PeerGone`].
@@ -82,21 +82,21 @@ impl<T: Element> Outgoing<T> {
         Ok(self.is_finished)
     }
 
-    /// Passes copies of one to four descriptors and a number. They are not ordered with the elements; a message can refer
-    /// to the number. The other side must accept descriptors ([`Options::descriptors`](super::Options::descriptors)).
-    /// False when the socket is full.
+    /// Passes copies of one to four descriptors and a number. They are not ordered with the elements; a message can
+    /// refer to the number. The other side must accept descriptors
+    /// ([`Options::descriptors`](super::Options::descriptors)). False when the socket is full.
     ///
     /// # Errors
-    /// [`StepError::PeerGone`]; [`StepError::Descriptors`] when there are none or too many; [`StepError::System`] when the
-    /// peer does not accept them (from Linux 6.16 on; older kernels do not report it).
+    /// [`StepError::PeerGone`]; [`StepError::Descriptors`] when there are none or too many; [`StepError::System`]
+    /// when the peer does not accept them (from Linux 6.16 on; older kernels do not report it).
     pub fn pass(&mut self, number: u64, descriptors: &[BorrowedFd]) -> Result<bool, StepError> {
         self.connection.link.pass(number, descriptors)
     }
 }
 
 impl<T: Element> Incoming<T> {
-    /// Wakes a peer that waits for free slots. A failure does not discard the elements just received: a live peer checks
-    /// the ring once a second without a signal.
+    /// Wakes a peer that waits for free slots. A failure does not discard the elements just received: a live peer
+    /// checks the ring once a second without a signal.
     fn signal(&self, status: Status) {
         if status.signal {
             let _ = self.connection.link.wake();
@@ -108,8 +108,8 @@ impl<T: Element> Incoming<T> {
         self.connection.link.is_finished()
     }
 
-    /// The next set of descriptors that the other side passed. `None` when none has come; waiting reads the socket. Up to
-    /// sixteen sets are kept; one more is an error of the connection ([`StepError::TooManyPassed`]).
+    /// The next set of descriptors that the other side passed. `None` when none has come; waiting reads the socket.
+    /// Up to sixteen sets are kept; one more is an error of the connection ([`StepError::TooManyPassed`]).
     pub fn take_passed(&mut self) -> Option<Passed> {
         self.connection.link.take_passed()
     }
@@ -117,8 +117,8 @@ impl<T: Element> Incoming<T> {
     /// Takes the next element. `None` when there is none; the other side then signals when there is.
     ///
     /// # Errors
-    /// [`StepError::Ring`] when the peer misbehaves. A peer that is gone is reported by [`wait`](Self::wait), after all its
-    /// elements are received.
+    /// [`StepError::Ring`] when the peer misbehaves. A peer that is gone is reported by [`wait`](Self::wait), after
+    /// all its elements are received.
     #[inline]
     pub fn recv(&mut self) -> Result<Option<T>, StepError> {
         let Some(items) = self.ring.peek(1)? else { return Ok(None) };

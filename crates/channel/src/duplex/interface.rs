@@ -166,9 +166,9 @@ impl<T: Element> Interface<T> {
         self.incoming.is_finished()
     }
 
-    /// Waits until `slots` slots are free, or `count` elements have come. Returns both numbers, with 0 for a number that is
-    /// too low. It avoids a deadlock: two sides that send much and wait for free slots only can wait for each other. A
-    /// timeout of `None` waits forever.
+    /// Waits until `slots` slots are free, or `count` elements have come. Returns both numbers, with 0 for a number
+    /// that is too low. It avoids a deadlock: two sides that send much and wait for free slots only can wait for each
+    /// other. A timeout of `None` waits forever.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).

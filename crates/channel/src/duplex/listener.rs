@@ -40,8 +40,8 @@ pub struct Listener<T> {
 }
 
 impl<T: Element> Listener<T> {
-    /// Listens at a path. The path must not exist, or be a socket at which no process listens any more. The path is removed
-    /// when the listener is dropped.
+    /// Listens at a path. The path must not exist, or be a socket at which no process listens any more. The path is
+    /// removed when the listener is dropped.
     ///
     /// # Errors
     /// [`ConnectError::Listen`] when the path cannot be used, is another file, or another process listens there.
@@ -88,8 +88,8 @@ impl<T: Element> Listener<T> {
         })
     }
 
-    /// Calls `accepts` for each client before any of its messages is read. A client for which it returns false is refused
-    /// with [`Refusal::NotWanted`](super::Refusal::NotWanted).
+    /// Calls `accepts` for each client before any of its messages is read. A client for which it returns false is
+    /// refused with [`Refusal::NotWanted`](super::Refusal::NotWanted).
     ///
     /// ```
     /// use shm2_channel::duplex::{ConnectError, Interface, Listener, Options, Refusal};
@@ -115,8 +115,8 @@ impl<T: Element> Listener<T> {
         self
     }
 
-    /// Waits for the next client with a valid handshake. Returns `None` when the timeout expires; a timeout of `None` waits
-    /// forever.
+    /// Waits for the next client with a valid handshake. Returns `None` when the timeout expires; a timeout of `None`
+    /// waits forever.
     ///
     /// # Errors
     /// [`ConnectError::System`]. A client that is refused is not an error.
@@ -186,8 +186,8 @@ impl<T: Element> Listener<T> {
         Ok(None)
     }
 
-    /// Time until the next attempt to accept clients after a lack of descriptors or memory. `None` without such a pause.
-    /// [`wait_on`](Self::wait_on) stays readable during the pause: an event loop must not wait on it.
+    /// Time until the next attempt to accept clients after a lack of descriptors or memory. `None` without such a
+    /// pause. [`wait_on`](Self::wait_on) stays readable during the pause: an event loop must not wait on it.
     pub fn accept_pause(&self) -> Option<Duration> {
         let pause = self.paused_until?.saturating_duration_since(Instant::now());
         (!pause.is_zero()).then_some(pause)

@@ -1,6 +1,6 @@
 //! Connections in both directions between a server and clients that do not trust each other: two rings in one sealed
-//! memory, created by the client, and a Unix socket. The two sides meet at the socket, wake each other by it, and notice
-//! each other's death.
+//! memory, created by the client, and a Unix socket. The two sides meet at the socket, wake each other by it, and
+//! notice each other's death.
 //!
 //! ```
 //! use shm2_channel::duplex::{Interface, Listener, Options};
@@ -45,13 +45,13 @@
 //! layout and its own values. The verdict is 0 for accepted, 1 another version, 2 other elements, 3 another capacity,
 //! 4 bad memory, 5 rejected by the filter, 6 full.
 //!
-//! Afterwards the first byte of each message is its type: 1 a signal, 2 this side sends no more elements, 3 descriptors,
-//! with a number (u64). Other messages are ignored.
+//! Afterwards the first byte of each message is its type: 1 a signal, 2 this side sends no more elements, 3
+//! descriptors, with a number (u64). Other messages are ignored.
 //!
 //! # Guarantees
 //! * An idle connection costs no processor time: a waiting side sleeps in the kernel.
-//! * A client that dies, stalls, floods, or breaks the protocol does not affect the others; each value that it writes is
-//!   checked in each step.
+//! * A client that dies, stalls, floods, or breaks the protocol does not affect the others; each value that it writes
+//!   is checked in each step.
 //! * The memory belongs to the client. Pages of it that only the server touches are charged to the server.
 //!
 //! # Access
@@ -78,8 +78,8 @@ pub use server::{ClientId, Event, Server};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// Parameters of a side. Both sides must use the same capacity, and elements of the same size and alignment. Nothing else
-/// is compared: `f64` and `u64` match.
+/// Parameters of a side. Both sides must use the same capacity, and elements of the same size and alignment. Nothing
+/// else is compared: `f64` and `u64` match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     pub(crate) capacity: usize,
@@ -93,8 +93,8 @@ impl Options {
         Self { capacity, descriptors: false, timeout: Duration::from_secs(10) }
     }
 
-    /// Whether this side accepts descriptors beside the elements. False by default: the peer chooses each descriptor, and
-    /// each counts against the limit of this process.
+    /// Whether this side accepts descriptors beside the elements. False by default: the peer chooses each descriptor,
+    /// and each counts against the limit of this process.
     #[must_use]
     pub fn descriptors(mut self, accepted: bool) -> Self {
         self.descriptors = accepted;

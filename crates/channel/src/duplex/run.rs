@@ -11,9 +11,9 @@ const BATCH: usize = 64;
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 
 impl<T: Element + Send + 'static> Interface<T> {
-    /// Sends the values of `outgoing` to the other side, and the other side's values to `incoming`. Returns when the other
-    /// side is gone or has finished, or when the receiver of `incoming` is dropped. When all senders of `outgoing` are
-    /// dropped, this side [finishes](Outgoing::finish) and continues to receive.
+    /// Sends the values of `outgoing` to the other side, and the other side's values to `incoming`. Returns when the
+    /// other side is gone or has finished, or when the receiver of `incoming` is dropped. When all senders of
+    /// `outgoing` are dropped, this side [finishes](Outgoing::finish) and continues to receive.
     ///
     /// A full `incoming` slows the other side. A full ring slows the senders of `outgoing` if that queue is bounded.
     ///

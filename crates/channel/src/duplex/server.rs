@@ -17,8 +17,8 @@ pub struct ClientId(u64);
 pub enum Event {
     /// A client connected.
     Connected(ClientId),
-    /// A client signalled: it sent elements, freed slots, passed descriptors, or finished. It signals only after this side
-    /// found the ring empty, or full. Receive until there is nothing, or send until no slot is free; otherwise
+    /// A client signalled: it sent elements, freed slots, passed descriptors, or finished. It signals only after this
+    /// side found the ring empty, or full. Receive until there is nothing, or send until no slot is free; otherwise
     /// [schedule](Server::schedule) the client.
     Ready(ClientId),
     /// A client is gone; reported once. Its elements can still be received; then [`remove`](Server::remove) it.
@@ -160,8 +160,8 @@ impl<T: Element> Server<T> {
         }
     }
 
-    /// Makes the next [`wait`](Self::wait) report [`Event::Ready`] for a client without a signal. Use it after a part of
-    /// a client's elements was taken, so that other clients get their turn.
+    /// Makes the next [`wait`](Self::wait) report [`Event::Ready`] for a client without a signal. Use it after a part
+    /// of a client's elements was taken, so that other clients get their turn.
     pub fn schedule(&mut self, id: ClientId) {
         if self.clients.contains_key(&id) {
             self.scheduled.insert(id);

@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //! A mapping starts at the first byte of the memory, and the caller has checked that the memory is at least that long.
-//! The seals forbid every change of the size, so the mapping stays valid until it is dropped, also in a forked child. It
-//! is unmapped once, in `drop`. Every user keeps the `Mapping` while it uses the bytes.
+//! The seals forbid every change of the size, so the mapping stays valid until it is dropped, also in a forked child.
+//! It is unmapped once, in `drop`. Every user keeps the `Mapping` while it uses the bytes.
 
 #![expect(unsafe_code, reason = "memory mapping calls, see the head of this file")]
 

@@ -15,8 +15,8 @@ use std::sync::{OnceLock, mpsc};
 
 /// Largest number of descriptors accepted with one message.
 pub(crate) const MOST_DESCRIPTORS: usize = 4;
-/// Largest number that the kernel passes with one message (`SCM_MAX_FD`). The receive buffer always fits all of them: the
-/// kernel would close the others in this thread.
+/// Largest number that the kernel passes with one message (`SCM_MAX_FD`). The receive buffer always fits all of them:
+/// the kernel would close the others in this thread.
 const ALL_DESCRIPTORS: usize = 253;
 
 fn socket() -> io::Result<OwnedFd> {

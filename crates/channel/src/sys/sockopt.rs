@@ -13,8 +13,8 @@ use std::os::fd::{AsFd, AsRawFd};
 /// `SO_PASSRIGHTS` of asm-generic/socket.h, from Linux 6.16 on.
 const SO_PASSRIGHTS: c_int = 83;
 
-/// Makes the kernel refuse descriptors on this socket: closing a descriptor that the peer chose can block for as long as
-/// the peer likes. Older kernels ignore the option; there `close_elsewhere` closes them.
+/// Makes the kernel refuse descriptors on this socket: closing a descriptor that the peer chose can block for as long
+/// as the peer likes. Older kernels ignore the option; there `close_elsewhere` closes them.
 pub(crate) fn refuse_descriptors(socket: impl AsFd) {
     let no: c_int = 0;
     let (value, length) = ((&raw const no).cast::<c_void>(), size_of::<c_int>() as libc::socklen_t);
