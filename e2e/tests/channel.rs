@@ -2,7 +2,7 @@
 
 use shm2_channel::{Receiver, Sender, StepError};
 use shm2_e2e::checksum;
-use shm2_testing::{RECOVERY, Rng, skip};
+use shm2_testing::{RECOVERY, Rng, TempPath, skip};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -60,7 +60,7 @@ fn while_the_ring_is_neither_full_nor_empty_no_side_makes_a_system_call() {
     }
     let (ours, theirs) = UnixStream::pair().unwrap();
     let traced = |role: &str, socket| {
-        let log = std::env::temp_dir().join(format!("shm2-test-{role}-{}", std::process::id()));
+        let log = TempPath::new(role);
         let mut strace = Command::new("strace");
         strace.arg("-o").arg(&log).arg(PEER);
         (start(strace, role, COUNT, socket), log)
@@ -68,7 +68,6 @@ fn while_the_ring_is_neither_full_nor_empty_no_side_makes_a_system_call() {
     for (child, log) in [traced("steady-receive", ours), traced("steady-send", theirs)] {
         let output = child.wait_with_output();
         let text = std::fs::read_to_string(&log);
-        let _ = std::fs::remove_file(&log);
         assert!(output.unwrap().status.success());
         let text = text.unwrap();
         let calls = calls_between_marks(&text);
