@@ -6,7 +6,7 @@
 //! docs/specs/ivshmem-spec.rst of QEMU, Documentation/ABI/testing/sysfs-bus-pci of Linux.
 
 use super::{DeviceAccess, kvmfr};
-use crate::backend::linux::existing_file::read_header;
+use crate::backend::linux::region_file::read_header;
 use crate::backend::{Identity, Mapping};
 use crate::error::{CreateError, DeviceError};
 use crate::name::ivshmem::{Cache, Device};

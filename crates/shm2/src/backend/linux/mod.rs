@@ -2,7 +2,7 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `create`, `takeover`, `existing_file`, `reserve` | creating a region, or using an existing file for one |
+//! | `create`, `takeover`, `reserve` | creating a region, or using an existing file for one |
 //! | `producer_region`, `consumer_region`, `region_file` | the region, as each side sees it |
 //! | `lock`, `futex`, `mapping` | the system calls |
 //! | `watch`, `wait_for_producer` | inotify: a peer came or went, a producer may have appeared |
@@ -10,13 +10,12 @@
 
 mod consumer_region;
 mod create;
-pub(super) mod existing_file;
 mod fork;
 mod futex;
 mod lock;
-pub(super) mod mapping;
+mod mapping;
 mod producer_region;
-mod region_file;
+pub(super) mod region_file;
 mod reserve;
 mod sigbus;
 mod takeover;

@@ -1,6 +1,8 @@
 //! What producers and consumers ask of a region file alike.
 
 use crate::backend::Identity;
+use crate::error::CreateError;
+use crate::header::{FIXED, RawHeader};
 use rustix::fs::{FileType, Mode, OFlags, Stat, open, stat};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -31,4 +33,12 @@ pub(super) fn not_a_file(stat: &Stat) -> Option<&'static str> {
         FileType::CharacterDevice | FileType::BlockDevice => Some("a device"),
         _ => Some("no regular file"),
     }
+}
+
+/// Reads the fixed part of a file's header. Where the file is shorter, zeros follow.
+pub(in crate::backend) fn read_header(fd: &OwnedFd, path: &Path) -> Result<RawHeader, CreateError> {
+    let mut bytes = [0; FIXED];
+    let read = rustix::io::pread(fd, &mut bytes, 0);
+    read.map_err(|e| CreateError::System { what: "read", path: path.into(), source: e.into() })?;
+    Ok(RawHeader::new(bytes))
 }

@@ -5,11 +5,10 @@
 //! by now.
 
 use super::create::{create_error, locked};
-use super::existing_file::read_header;
 use super::fork::keep_from_children;
 use super::lock::{self, Byte, Kind};
 use super::producer_region::OwnedRegion;
-use super::region_file::{identity_at, identity_of, not_a_file};
+use super::region_file::{identity_at, identity_of, not_a_file, read_header};
 use super::reserve::{no_space, refuse_too_large, reserve, reserved_ranges};
 use crate::error::CreateError;
 use crate::kill_points::point;

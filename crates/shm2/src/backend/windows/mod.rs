@@ -28,7 +28,7 @@ mod consumer_region;
 mod create;
 mod event;
 mod kernel_objects;
-pub(super) mod mapping;
+mod mapping;
 mod mutex_thread;
 mod object_names;
 mod producer_region;
