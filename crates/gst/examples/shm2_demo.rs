@@ -47,7 +47,7 @@ fn produce(pipeline: &gst::Pipeline) -> Result<(), Box<dyn Error>> {
     let pad = sink.static_pad("sink").ok_or("the sink has no pad")?;
     let number = AtomicUsize::new(0);
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        // Only a buffer that nobody else has is stamped: stamping must not cost a copy.
+        // Only a writable buffer is stamped: a stamp must not cause a copy.
         if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data
             && let Some(buffer) = buffer.get_mut()
         {
@@ -62,7 +62,7 @@ fn produce(pipeline: &gst::Pipeline) -> Result<(), Box<dyn Error>> {
     })
 }
 
-/// The element's counts; of elements without any, as a peer's in a comparison, nothing.
+/// The element's counts; empty for other elements, such as those of a comparison.
 fn stats(element: &gst::Element) -> gst::Structure {
     match element.find_property("stats") {
         Some(_) => element.property("stats"),
@@ -139,7 +139,7 @@ impl Seen {
     }
 }
 
-/// Bytes of each frame that the stamp covers: all, or what `SHM2_DEMO_HASH` says, for measuring the transport alone.
+/// Bytes of each frame that the stamp covers: all, or the number in `SHM2_DEMO_HASH` to measure the transport alone.
 fn hashed_bytes() -> usize {
     static BYTES: OnceLock<usize> = OnceLock::new();
     *BYTES.get_or_init(|| std::env::var("SHM2_DEMO_HASH").ok().and_then(|v| v.parse().ok()).unwrap_or(usize::MAX))
@@ -158,7 +158,7 @@ fn hash(bytes: &[u8]) -> u64 {
     sums.iter().fold(bytes.len() as u64, |all, sum| all.rotate_left(7) ^ sum)
 }
 
-/// Plays a file from its beginning, to a segment's end instead of the stream's, so that it can go round and round.
+/// Plays a file from its start to the end of a segment instead of the stream, so that it can be repeated.
 fn repeat(pipeline: &gst::Pipeline, flags: gst::SeekFlags) {
     let mut query = gst::query::Seeking::new(gst::Format::Time);
     if pipeline.query(&mut query) && query.result().0 {
@@ -166,7 +166,7 @@ fn repeat(pipeline: &gst::Pipeline, flags: gst::SeekFlags) {
     }
 }
 
-/// Plays until standard input ends, the stream ends, or an error; prints a line twice a second.
+/// Plays until standard input ends, the stream ends, or an error; prints a line ten times a second.
 fn run(pipeline: &gst::Pipeline, line: impl Fn() -> String) -> Result<(), Box<dyn Error>> {
     let bus = pipeline.bus().ok_or("no bus")?;
     let stop = bus.clone();

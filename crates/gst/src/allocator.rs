@@ -1,16 +1,16 @@
 //! A GStreamer allocator whose memory is the arena of a region, so that upstream writes where consumers read.
 //!
-//! When the arena is exhausted it hands out ordinary memory, marked, so that nothing upstream fails and the sink can
-//! see to it that the next buffer comes from the arena again.
+//! When the arena is exhausted it returns marked fallback memory of the system, so that upstream does not fail and the
+//! sink can make upstream's pool allocate from the arena again.
 //!
 //! # Safety
 //! * An [`ArenaMemory`] begins with a `GstMemory` that `gst_memory_init` set up, so GStreamer may treat it as one.
-//! * `data` points to the first byte of `reservation`, which lives in the root memory; a share holds a reference to its
-//!   root. The arena stays mapped while any reservation lives.
-//! * GStreamer's own map locking decides who may write; a published frame's memory is held by a buffer of the sink's,
-//!   which makes it not writable for pools.
+//! * `data` points to the first byte of `reservation`, which the root memory owns; a share holds a reference to its
+//!   root. The arena stays mapped while any reservation exists.
+//! * GStreamer's map locks give write access; a buffer of the sink holds a published frame's memory, which makes it not
+//!   writable for pools.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "GStreamer calls the allocator through C function pointers")]
 
 use gst::ffi;
 use gst::glib::{self, translate::*};
@@ -55,7 +55,7 @@ mod imp {
         fn constructed(&self) {
             self.parent_constructed();
             let allocator: *mut ffi::GstAllocator = self.obj().upcast_ref::<gst::Allocator>().to_glib_none().0;
-            // SAFETY: the object is being made; nobody else uses it yet.
+            // SAFETY: the object is under construction; no other reference to it exists.
             unsafe {
                 (*allocator).mem_type = MEMORY_TYPE.as_ptr();
                 (*allocator).mem_map = Some(map);
@@ -72,9 +72,9 @@ mod imp {
     unsafe impl AllocatorImpl for ArenaAllocator {
         unsafe fn alloc(&self, size: usize, params: &gst::AllocationParams) -> *mut ffi::GstMemory {
             let allocator = self.obj();
-            match self.handle.get().and_then(|handle| Place::reserve(handle, size, params)) {
-                // SAFETY: the place was made for this size and these parameters.
-                Some(place) => unsafe { place.into_memory(allocator.upcast_ref(), params) },
+            match self.handle.get().and_then(|handle| Allocation::reserve(handle, size, params)) {
+                // SAFETY: the allocation was reserved for this size and these parameters.
+                Some(allocation) => unsafe { allocation.into_memory(allocator.upcast_ref(), params) },
                 None => fallback(size, params),
             }
         }
@@ -101,15 +101,15 @@ impl ArenaAllocator {
     }
 }
 
-/// A reservation and where in it the data begins.
-struct Place {
+/// A reservation with the offset of the data in it.
+struct Allocation {
     reservation: Box<Reservation>,
     skip: usize,
     maxsize: usize,
     size: usize,
 }
 
-impl Place {
+impl Allocation {
     fn reserve(handle: &Handle, size: usize, params: &gst::AllocationParams) -> Option<Self> {
         let maxsize = size.checked_add(params.prefix())?.checked_add(params.padding())?;
         let extra = if params.align() >= ALIGNMENT { params.align() } else { 0 };
@@ -135,7 +135,7 @@ impl Place {
             }
         }
         let shape = Shape { maxsize: self.maxsize, align: params.align(), offset: params.prefix(), size: self.size };
-        // SAFETY: `data` points into the reservation that goes along.
+        // SAFETY: `data` points into the reservation, which the new memory owns.
         unsafe { new_memory(allocator.to_glib_none().0, ptr::null_mut(), flags, shape, data, Some(self.reservation)) }
     }
 }
@@ -148,7 +148,7 @@ struct Shape {
 }
 
 /// # Safety
-/// `data` stays valid for `maxsize` bytes while `reservation`, or the parent's, lives.
+/// `data` stays valid for `maxsize` bytes while `reservation`, or the parent's, exists.
 unsafe fn new_memory(
     allocator: *mut ffi::GstAllocator,
     parent: *mut ffi::GstMemory,
@@ -161,7 +161,7 @@ unsafe fn new_memory(
     let memory = Box::new(ArenaMemory { memory: unsafe { std::mem::zeroed() }, data, reservation });
     let memory = Box::into_raw(memory).cast::<ffi::GstMemory>();
     let Shape { maxsize, align, offset, size } = shape;
-    // SAFETY: `memory` is large enough and nobody else has it; `gst_memory_init` takes its own references.
+    // SAFETY: `memory` is large enough and not shared yet; `gst_memory_init` takes its own references.
     unsafe { ffi::gst_memory_init(memory, flags.into_glib(), allocator, parent, maxsize, align, offset, size) };
     memory
 }
@@ -174,7 +174,7 @@ unsafe extern "C" fn map(memory: *mut ffi::GstMemory, _size: usize, _flags: ffi:
 unsafe extern "C" fn unmap(_memory: *mut ffi::GstMemory) {}
 
 unsafe extern "C" fn share(memory: *mut ffi::GstMemory, offset: isize, size: isize) -> *mut ffi::GstMemory {
-    // SAFETY: called for a living memory of this allocator, with a range inside it; the share's parent is the root.
+    // SAFETY: called for a valid memory of this allocator, with a range inside it; the share's parent is the root.
     unsafe {
         let whole = &*memory.cast::<ArenaMemory>();
         let m = &whole.memory;
@@ -191,7 +191,7 @@ unsafe extern "C" fn is_span(
     second: *mut ffi::GstMemory,
     offset: *mut usize,
 ) -> glib::ffi::gboolean {
-    // SAFETY: GStreamer passes two living memories with the same parent.
+    // SAFETY: GStreamer passes two valid memories with the same parent.
     unsafe {
         let (a, b) = (&*first.cast::<ArenaMemory>(), &*second.cast::<ArenaMemory>());
         if !offset.is_null() {
@@ -208,9 +208,10 @@ fn mark() -> glib::ffi::GQuark {
     MARK.get_or_init(|| glib::Quark::from_str("GstShm2Fallback")).into_glib()
 }
 
-/// Ordinary memory, marked.
+/// Marked memory of the system.
 fn fallback(size: usize, params: &gst::AllocationParams) -> *mut ffi::GstMemory {
-    // SAFETY: the system allocator takes any size and these parameters; the mark is a plain number without a destructor.
+    // SAFETY: the system allocator takes any size and these parameters; the mark is a plain number without a
+    // destructor.
     unsafe {
         let memory = ffi::gst_allocator_alloc(ptr::null_mut(), size, mut_override(params.to_glib_none().0));
         if !memory.is_null() {
@@ -220,25 +221,25 @@ fn fallback(size: usize, params: &gst::AllocationParams) -> *mut ffi::GstMemory 
     }
 }
 
-/// Whether this memory was given out because the arena was exhausted.
+/// Whether this memory replaces memory of an exhausted arena.
 pub(crate) fn is_fallback(memory: &gst::MemoryRef) -> bool {
-    // SAFETY: a living memory; reading qdata is allowed from any thread.
+    // SAFETY: the memory is valid; reading qdata is allowed from any thread.
     unsafe { !ffi::gst_mini_object_get_qdata(memory.as_mut_ptr().cast(), mark()).is_null() }
 }
 
-/// Whether this memory's bytes were wiped with its region, so that it can carry no frame any more.
+/// Whether this memory's bytes were cleared with its region; it cannot be published any more.
 pub(crate) fn is_cleared(memory: &gst::MemoryRef) -> bool {
     reservation(memory).is_some_and(|(reservation, _)| reservation.is_cleared())
 }
 
-/// The reservation behind a memory and the part of it that the memory shows, if it is from an arena.
+/// The reservation behind a memory of an arena, and the memory's range in it.
 pub(crate) fn reservation(memory: &gst::MemoryRef) -> Option<(&Reservation, std::ops::Range<usize>)> {
     let ours = memory.allocator().is_some_and(|a| a.type_() == ArenaAllocator::static_type());
     if !ours {
         return None;
     }
-    // SAFETY: only this allocator makes memories that name it, so both are `ArenaMemory`s; a share keeps its root, and so
-    // the reservation, alive as long as `memory`.
+    // SAFETY: only this allocator makes memories that name it, so both are `ArenaMemory`s; a share keeps its root, and
+    // so the reservation, alive as long as `memory`.
     let (data, root) = unsafe {
         let own = &*memory.as_ptr().cast::<ArenaMemory>();
         let root = if own.memory.parent.is_null() { own } else { &*own.memory.parent.cast::<ArenaMemory>() };

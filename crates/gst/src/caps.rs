@@ -1,4 +1,4 @@
-//! Which caps can pass through a region.
+//! Caps that a region can carry.
 
 use crate::plain;
 
@@ -9,13 +9,13 @@ pub(crate) fn is_system_memory(caps: &gst::CapsRef) -> bool {
     caps.is_any() || caps.iter_with_features().all(|(_, features)| is_plain(features))
 }
 
-/// Caps from a region's text; `None` unless they are caps that a pad can have.
+/// Caps from a region's text; `None` unless a pad can have them.
 pub(crate) fn from_text(text: &[u8]) -> Option<gst::Caps> {
     let caps = plain_text(text).filter(|text| plain::is_plain(text))?.parse::<gst::Caps>().ok()?;
     (caps.is_fixed() && is_system_memory(&caps)).then_some(caps)
 }
 
-/// What caps say about the bytes of raw media.
+/// Layout of raw media according to its caps.
 #[derive(Debug, Default)]
 pub(crate) struct Media {
     pub(crate) video: Option<gst_video::VideoInfo>,

@@ -1,4 +1,4 @@
-//! Times between pipelines: a buffer's running time becomes an absolute time of the system's monotonic clock, which all
+//! Times between pipelines: running times are converted to absolute times of the system's monotonic clock, which all
 //! processes of one machine share, and back.
 
 use gst::glib::object::ObjectExt;
@@ -47,9 +47,9 @@ impl ClockMonitor {
         Some(Timebase { base_ns: base.nseconds(), offset_ns: self.offset_ns(&clock) })
     }
 
-    /// Time of the clock less that of the system's monotonic clock, in nanoseconds. It is 0 for the system's clock itself.
-    /// Other clocks, such as those of sound cards, advance in steps and at a rate of their own: their offset is that of a
-    /// line through the readings of the last seconds.
+    /// Time of the clock less that of the system's monotonic clock, in nanoseconds. It is 0 for the system's clock
+    /// itself. Other clocks, such as those of sound cards, advance in steps and at a rate of their own: their offset is
+    /// that of a line through the readings of the last seconds.
     fn offset_ns(&mut self, clock: &gst::Clock) -> i64 {
         if self.0.as_ref().is_none_or(|(known, _)| known != clock) {
             self.0 = Some((clock.clone(), (!is_monotonic(clock)).then(Drift::default)));

@@ -1,4 +1,4 @@
-//! Live regions as devices: `gst-device-monitor-1.0` and programs that let their user choose a source list them.
+//! Live regions as devices, for `gst-device-monitor-1.0` and programs with a choice of sources.
 
 use gst::glib;
 use gst::prelude::*;
@@ -6,7 +6,7 @@ use gst::subclass::prelude::*;
 use shm2::consumer::Overview;
 use std::path::Path;
 
-/// Where regions are looked for.
+/// Directory that is searched for regions.
 const DIRECTORY: &str = "/dev/shm";
 
 mod region {
@@ -59,7 +59,7 @@ impl Device {
             .property("caps", &caps)
             .property("properties", properties)
             .build();
-        // A fresh one has none yet.
+        // The path of a new device is not set yet.
         let _ = device.imp().path.set(uri);
         device
     }
@@ -89,8 +89,8 @@ mod provider {
     use std::thread::JoinHandle;
     use std::time::Duration;
 
-    /// How often a monitor learns what came and went.
-    const LOOK_EVERY: Duration = Duration::from_secs(1);
+    /// Time between two searches for regions.
+    const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 
     #[derive(Default)]
     pub struct Provider {
@@ -113,7 +113,7 @@ mod provider {
                 std::sync::LazyLock::new(|| {
                     gst::subclass::DeviceProviderMetadata::new(
                         "Shared-memory regions",
-                        // Monitors that filter by class ask only providers that name all of it.
+                        // A monitor with a class filter asks only providers whose class contains all of it.
                         "Source/Video/Audio",
                         "Lists the regions in /dev/shm that have a live producer",
                         "The shm2 contributors",
@@ -128,14 +128,14 @@ mod provider {
 
         fn start(&self) -> Result<(), gst::LoggableError> {
             let provider = self.obj().clone();
-            let mut known = follow(&provider, Vec::new());
+            let mut known = update(&provider, Vec::new());
             let (end, ended) = channel();
-            let look = move || {
-                while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-                    known = follow(&provider, std::mem::take(&mut known));
+            let search = move || {
+                while ended.recv_timeout(SEARCH_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                    known = update(&provider, std::mem::take(&mut known));
                 }
             };
-            let thread = std::thread::Builder::new().name("shm2-devices".into()).spawn(look);
+            let thread = std::thread::Builder::new().name("shm2-devices".into()).spawn(search);
             let thread = thread.map_err(|e| gst::loggable_error!(gst::CAT_RUST, "no thread: {e}"))?;
             *crate::lock(&self.watcher) = Some((end, thread));
             Ok(())
@@ -145,31 +145,31 @@ mod provider {
             let watcher = crate::lock(&self.watcher).take();
             if let Some((end, thread)) = watcher {
                 drop(end);
-                // A thread that panicked has nothing left to end.
+                // The panic hook has reported a panic of the thread.
                 let _ = thread.join();
             }
         }
     }
 
-    /// Tells what came and went since `known`; returns what is there now.
-    fn follow(provider: &super::Provider, known: Vec<Device>) -> Vec<Device> {
+    /// Adds and removes devices since `known`; returns the current ones.
+    fn update(provider: &super::Provider, known: Vec<Device>) -> Vec<Device> {
         let regions = live();
-        // One whose caps were not known yet comes anew with them.
+        // A device without known caps is replaced when its region has caps.
         let is_live = |device: &Device| {
             let region = regions.iter().find(|region| device.path() == uri(region));
             region.is_some_and(|region| region.caps.is_none() || device.caps().is_some_and(|caps| !caps.is_any()))
         };
-        let (mut still, gone): (Vec<_>, Vec<_>) = known.into_iter().partition(is_live);
+        let (mut devices, gone): (Vec<_>, Vec<_>) = known.into_iter().partition(is_live);
         gone.iter().for_each(|device| provider.device_remove(device));
         for region in &regions {
             let uri = uri(region);
-            if !still.iter().any(|device| device.path() == uri) {
+            if !devices.iter().any(|device| device.path() == uri) {
                 let device = Device::new(region);
                 provider.device_add(&device);
-                still.push(device);
+                devices.push(device);
             }
         }
-        still
+        devices
     }
 
     fn live() -> Vec<Overview> {

@@ -1,12 +1,12 @@
-//! Events that travel, as [items](crate::items). Those that describe the stream stand in its blob, so that whoever comes
-//! late has them too; the others stand between the frames.
+//! Events as [items](crate::items) of a region. Sticky events are in the stream's description, so that consumers that
+//! attach later get them, too; the others are between the frames.
 //!
 //! | kind | event | bytes |
 //! |---|---|---|
 //! | 64 | stream-start | flags u32, then the stream's id |
 //! | 65 | tags | scope u32 (0 stream, 1 global), then a structure as text: for each tag an array of its values |
 //! | 66 | custom downstream, sticky | its structure as text |
-//! | 67 | gap | none: its time and duration are the item's |
+//! | 67 | gap | none: the frame information has its time and duration |
 //! | 68 | custom downstream | its structure as text |
 
 use crate::caps::plain_text;
@@ -21,17 +21,17 @@ const STICKY: u16 = 66;
 const GAP: u16 = 67;
 const CUSTOM: u16 = 68;
 
-/// Structures of events that mean something in one process only: probes of tracers, and requests to encoders by the
-/// producer's own time.
+/// Structures of events that are valid in one process only: probes of tracers, and requests to encoders with times of
+/// the producer.
 const LOCAL: &[&str] = &["latency_probe.id", "sub_latency_probe.id", "GstForceKeyUnit"];
 
-/// Most sticky events that a description may have: downstream looks through all of them for each.
-const MOST_STICKY: usize = 32;
+/// Most sticky events in a description: for each event downstream searches all of them.
+const MAX_STICKY: usize = 32;
 
-/// Most bytes that a stream's blob may have.
-const MOST: usize = shm2::layout::MAX_META as usize;
+/// Most bytes in a stream's description.
+const MAX_BYTES: usize = shm2::layout::MAX_META as usize;
 
-/// What describes a stream as a whole, besides its caps.
+/// Sticky events of a stream, besides its caps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Stream {
     /// Flags and id.
@@ -42,26 +42,26 @@ pub(crate) struct Stream {
     custom: BTreeMap<String, String>,
 }
 
-/// What becomes of an event.
+/// How an event reaches the consumers.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
-    /// It is none that other processes care for.
+    /// The event concerns this process only.
     Local,
-    /// It became part of the stream's description.
+    /// As part of the stream's description.
     Described,
-    /// The same, without what cannot travel.
+    /// The same, without values that have no form in a region.
     DescribedInPart,
-    /// It is to be sent between the frames, with these bytes.
+    /// Between the frames, as these items.
     Between(Vec<u8>),
-    /// It cannot travel.
+    /// The event has no form in a region.
     Dropped,
 }
 
 impl Stream {
-    /// Takes in an event. Segments, caps and the end of the stream have their own ways.
+    /// Encodes an event, or adds it to the description. Segments, caps and the end of the stream are handled elsewhere.
     pub(crate) fn take(&mut self, event: &gst::EventRef) -> Transport {
         match event.view() {
-            gst::EventView::StreamStart(start) => self.begin(start),
+            gst::EventView::StreamStart(start) => self.start(start),
             gst::EventView::Tag(tags) => self.tag(tags.tag()),
             gst::EventView::CustomDownstreamSticky(custom) => match custom.structure().and_then(text_of) {
                 Some(text) => {
@@ -81,10 +81,10 @@ impl Stream {
         }
     }
 
-    fn begin(&mut self, start: &gst::event::StreamStart) -> Transport {
+    fn start(&mut self, start: &gst::event::StreamStart) -> Transport {
         let start = Some((start.stream_flags().bits(), start.stream_id().to_owned()));
         if self.start != start {
-            // What was said of another stream is not true of this one.
+            // Tags and sticky events of another stream do not describe this one.
             *self = Self { start, ..Self::default() };
         }
         Transport::Described
@@ -98,7 +98,7 @@ impl Stream {
             let values = gst::Array::new(values.cloned()).to_send_value();
             let mut alone = gst::Structure::new_empty("tags");
             alone.set_value(name, values.clone());
-            // Pictures, for example, have no plain text.
+            // Images, for example, have no plain text.
             match text_of(&alone) {
                 Some(_) => all.set_value(name, values),
                 None => is_whole = false,
@@ -110,28 +110,28 @@ impl Stream {
         }
     }
 
-    /// Makes a change unless the whole would be too large then.
+    /// Makes a change unless it would make the description too large.
     fn keep<T>(&mut self, change: impl FnOnce(&mut Self) -> T) -> Transport {
         let before = self.clone();
         change(self);
-        if self.bytes().len() <= MOST && self.tags.len() + self.custom.len() <= MOST_STICKY {
+        if self.bytes().len() <= MAX_BYTES && self.tags.len() + self.custom.len() <= MAX_STICKY {
             return Transport::Described;
         }
         *self = before;
         Transport::Dropped
     }
 
-    /// The stream's blob.
+    /// The encoded description.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        let mut blob = Vec::new();
+        let mut list = Vec::new();
         if let Some((flags, id)) = &self.start {
-            item(&mut blob, STREAM_START, &[&flags.to_le_bytes()[..], id.as_bytes()].concat());
+            item(&mut list, STREAM_START, &[&flags.to_le_bytes()[..], id.as_bytes()].concat());
         }
         for (scope, text) in &self.tags {
-            item(&mut blob, TAGS, &[&scope.to_le_bytes()[..], text.as_bytes()].concat());
+            item(&mut list, TAGS, &[&scope.to_le_bytes()[..], text.as_bytes()].concat());
         }
-        self.custom.values().for_each(|text| item(&mut blob, STICKY, text.as_bytes()));
-        blob
+        self.custom.values().for_each(|text| item(&mut list, STICKY, text.as_bytes()));
+        list
     }
 }
 
@@ -146,19 +146,19 @@ fn dropped_unless_local(event: &gst::EventRef) -> Transport {
     if is_local { Transport::Local } else { Transport::Dropped }
 }
 
-/// The text from which another process gets the same structure; `None` if there is none, as with objects and pointers.
+/// Text from which another process parses the same structure; `None` for structures with objects or pointers.
 fn text_of(plain: &gst::StructureRef) -> Option<String> {
     let text = plain.to_string();
     let is_local = LOCAL.contains(&plain.name().as_str());
     (!is_local && structure(text.as_bytes()).as_deref() == Some(plain)).then_some(text)
 }
 
-/// A stream's blob, read. What cannot be true is left out.
+/// A decoded description of a stream, without items that cannot be valid.
 #[derive(Debug, Default)]
 pub(crate) struct Description {
     /// Flags and id.
     pub(crate) start: Option<(gst::StreamFlags, String)>,
-    /// The other sticky events, each with the item that it was read from.
+    /// The other sticky events, each with the item from which it was decoded.
     pub(crate) events: Vec<(Vec<u8>, gst::Event)>,
 }
 
@@ -166,7 +166,7 @@ impl Description {
     pub(crate) fn of(blob: &[u8]) -> Self {
         let mut description = Self::default();
         let mut reader = Reader(blob);
-        while let Some((kind, bytes)) = reader.item().filter(|_| description.events.len() < MOST_STICKY) {
+        while let Some((kind, bytes)) = reader.item().filter(|_| description.events.len() < MAX_STICKY) {
             match kind {
                 STREAM_START => description.start = stream_start(bytes),
                 TAGS => description.keep(kind, bytes, tags(bytes)),
@@ -182,13 +182,13 @@ impl Description {
     }
 }
 
-/// The scope of the tags in an item; `None` if it is another one.
+/// The scope of the tags in an item; `None` for other items.
 pub(crate) fn tag_scope(item: &[u8]) -> Option<gst::TagScope> {
     let (kind, bytes) = Reader(item).item()?;
     (kind == TAGS).then(|| Reader(bytes).u32().map(scope))?
 }
 
-/// Says that there are no tags.
+/// An event that clears the tags of a scope.
 pub(crate) fn no_tags(scope: gst::TagScope) -> gst::Event {
     let mut tags = gst::TagList::new();
     tags.make_mut().set_scope(scope);
@@ -199,7 +199,7 @@ fn scope(word: u32) -> gst::TagScope {
     if word == 0 { gst::TagScope::Stream } else { gst::TagScope::Global }
 }
 
-/// An event that came between frames, at a time of the consumer's own.
+/// An event from between the frames, at a time on the consumer's timeline.
 pub(crate) fn between(
     list: &[u8],
     time: Option<gst::ClockTime>,
@@ -226,7 +226,7 @@ fn custom(bytes: &[u8]) -> Option<gst::Structure> {
 fn tags(bytes: &[u8]) -> Option<gst::Event> {
     let mut reader = Reader(bytes);
     let scope = scope(reader.u32()?);
-    // Asking for the type of a tag that this process does not know would be a critical warning.
+    // Tags that this process does not know are left out: GLib logs a critical warning for their type.
     let all = structure(reader.0)?;
     let mut tags = gst::TagList::new();
     let list = tags.get_mut()?;
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_describes_a_stream_comes_back() {
+    fn a_description_of_a_stream_is_decoded() {
         gst::init().unwrap();
         let mut stream = Stream::default();
         let start = gst::event::StreamStart::builder("camera/1").flags(gst::StreamFlags::SPARSE).build();
@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(tags.tag().get::<gst::tags::Title>().unwrap().get(), "a \"b\" c");
         assert_eq!(tags.tag().size_by_name("artist"), 2);
         assert_eq!(note.structure(), Some(&*sticky));
-        // The same stream goes on; another one begins with nothing.
+        // A repeated start keeps the tags; the start of another stream clears them.
         assert_eq!(stream.take(&start), Transport::Described);
         assert_eq!(stream.tags.len(), 1);
         stream.take(&gst::event::StreamStart::new("camera/2"));
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_text_is_left_behind_and_probes_are_nobodys_business() {
+    fn events_without_text_are_dropped_and_tracer_probes_are_local() {
         gst::init().unwrap();
         let mut stream = Stream::default();
         let object = gst::Structure::builder("thing").field("clock", gst::SystemClock::obtain()).build();
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_peer_wrote_is_taken_as_far_as_it_can_be_true() {
+    fn invalid_items_of_a_peer_are_ignored() {
         gst::init().unwrap();
         let mut blob = Vec::new();
         item(&mut blob, TAGS, b"\0\0\0\0tags, title=< (int)5 >, no-such=< x >, artist=(string)z;");

@@ -1,4 +1,4 @@
-//! Buffer flags that describe the content travel along; those that describe one process's memory do not.
+//! Buffer flags in a region: those that describe the content, without those that describe one process's memory.
 
 use gst::BufferFlags;
 
@@ -6,7 +6,7 @@ fn local() -> BufferFlags {
     BufferFlags::LIVE | BufferFlags::TAG_MEMORY
 }
 
-/// Flags as they go into the region. The numbers are part of GStreamer's stable interface.
+/// Flags for the region. The numbers are part of GStreamer's stable interface.
 pub(crate) fn to_wire(flags: BufferFlags) -> u32 {
     (flags - local()).bits()
 }
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn content_flags_travel_and_local_ones_do_not() {
+    fn content_flags_are_published_and_local_ones_are_not() {
         let flags = BufferFlags::DELTA_UNIT | BufferFlags::DISCONT | BufferFlags::TAG_MEMORY | BufferFlags::LIVE;
         assert_eq!(from_wire(to_wire(flags)), BufferFlags::DELTA_UNIT | BufferFlags::DISCONT);
         assert!(!from_wire(u32::MAX).contains(BufferFlags::TAG_MEMORY));

@@ -1,11 +1,11 @@
-//! A door for the fuzz targets, which no other build has.
+//! Entry point of the fuzz targets, in their builds only.
 
 use crate::events::{Description, between};
 use gst_video::prelude::*;
 use gst_video::{VideoFrameRef, VideoInfo};
 
-/// Reads caps text and a meta blob as `shm2src` does, then looks at every byte that the result claims to have. The blob
-/// is read as one of events, too.
+/// Decodes caps text and a list of metas as `shm2src` does, then reads every byte that the result describes. The list
+/// is decoded as one of events, too.
 pub fn blobs(caps: &[u8], meta: &[u8], size: usize) {
     // A second call does nothing.
     if gst::init().is_err() {
@@ -22,7 +22,7 @@ pub fn blobs(caps: &[u8], meta: &[u8], size: usize) {
     }
     let Some(video) = media.video.filter(VideoInfo::is_valid) else { return };
     if video.format_info().is_tiled() || video.format_info().is_complex() {
-        // The bindings themselves take planes of these for longer than they are.
+        // For these formats the bindings compute planes that are too long.
         return;
     }
     if let Ok(frame) = VideoFrameRef::from_buffer_ref_readable(buffer, &video) {
@@ -33,7 +33,7 @@ pub fn blobs(caps: &[u8], meta: &[u8], size: usize) {
     }
 }
 
-/// What players do with events: merge the tags, look at every value.
+/// Merges the tags and reads every value, as players do.
 fn events(blob: &[u8]) {
     let between = between(blob, gst::ClockTime::from_nseconds(1).into(), None);
     let mut all = gst::TagList::new();

@@ -1,5 +1,5 @@
-//! The lists in which metas and events travel: kind (u16), zero (u16), length (u32), then that many bytes, all
-//! little-endian. Items of an unknown kind are passed over.
+//! Lists of encoded metas and events. Each item is kind (u16), zero (u16), length (u32), then that many bytes, all
+//! little-endian. Items of an unknown kind are skipped.
 
 /// Appends an item.
 pub(crate) fn item(list: &mut Vec<u8>, kind: u16, bytes: &[u8]) {
@@ -9,7 +9,7 @@ pub(crate) fn item(list: &mut Vec<u8>, kind: u16, bytes: &[u8]) {
     list.extend(bytes);
 }
 
-/// What is left to read of a list or an item.
+/// The unread rest of a list or an item.
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {

@@ -1,16 +1,17 @@
 //! GStreamer elements for shm2: `shm2sink` publishes buffers of any kind into a shared-memory region, `shm2src` reads
-//! them, in any number of other processes, without a copy on either side where upstream can use the region's memory.
+//! them in any number of other processes. Neither side copies where upstream can use the region's memory.
 //!
 //! ```text
 //! gst-launch-1.0 videotestsrc is-live=true ! shm2sink shm-path=shm:///dev/shm/camera
 //! gst-launch-1.0 shm2src shm-path=shm:///dev/shm/camera ! queue ! videoconvert ! autovideosink
 //! ```
 //!
-//! The elements are in `sink` and `src`; `allocator` and `pool` offer the region's memory upstream; `meta` and `flags`
-//! carry what belongs to a buffer besides its bytes; `clock` maps times between pipelines.
+//! The elements are in `sink` and `src`: there, `imp` is GObject glue, and the other modules are plain types that tests
+//! make without an element. `allocator` and `pool` offer the region's memory upstream; `meta`, `flags` and `events`
+//! encode metas, flags and events; `clock` maps times between pipelines.
 
-// The Rust interface is one registration function, made by a macro; the elements are documented in their modules.
-#![allow(missing_docs)]
+// The Rust interface is one registration function, which a macro defines.
+#![expect(missing_docs, reason = "the elements are documented in their modules")]
 #![deny(clippy::unwrap_used)]
 
 mod allocator;
@@ -39,7 +40,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(crate) const DEFAULT_PATH: &str =
     if cfg!(windows) { "winshm://Local/gst-shm2-default" } else { "/dev/shm/gst-shm2-default" };
 
-/// Locks a mutex whose content is valid whenever it is free, also after a panic elsewhere.
+/// Locks a mutex whose content is valid whenever it is unlocked, also after a panic of another thread.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,8 @@
-//! Which text of a peer may go to GStreamer's parser. That one reads any type by its name, and for many of them answers a
-//! malformed value with a critical warning or worse. So only plain types pass, and no ranges, which no event or meta has.
+//! Filter for a peer's text before GStreamer parses it. The parser reads any type by its name, and for many of them a
+//! malformed value causes a critical warning or worse. So only plain types pass, and no ranges, which no event or meta
+//! has.
 
-/// Types whose readers take any text, by the names that GStreamer writes and their short forms.
+/// Types whose parsers accept any text, by the names that GStreamer writes and their short forms.
 const PLAIN: &[&str] = &[
     "int",
     "i",
@@ -43,7 +44,7 @@ const PLAIN: &[&str] = &[
     "GstVideoMultiviewFlagsSet",
 ];
 
-/// Bytes in hexadecimal, as the headers of codecs in caps.
+/// Types of bytes in hexadecimal, such as codec headers in caps.
 const BYTES: &[&str] = &["buffer", "GstBuffer"];
 
 /// Whether a text is a structure, or caps of one structure in system memory, with values of plain types.
@@ -77,7 +78,7 @@ fn fields_are_plain(mut rest: &str) -> bool {
     true
 }
 
-/// What follows a quoted text.
+/// The rest after a quoted text.
 fn after_quote(text: &str) -> Option<&str> {
     let mut is_escaped = false;
     let end = text.find(|c| {

@@ -1,10 +1,10 @@
-//! A video buffer pool whose memory comes from the arena. Buffers that got ordinary memory because the arena was
-//! exhausted are not kept, so that the pool returns to the arena by itself; nor are those that were wiped.
+//! A video buffer pool whose memory comes from the arena. Buffers with fallback memory of an exhausted arena
+//! are not kept, so that the pool returns to the arena; nor are those with cleared memory.
 //!
 //! # Safety
 //! `VideoBufferPool` is a plain buffer pool subclass whose class struct adds nothing that a subclass must set.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "the bindings require an unsafe marker for a subclass of the video pool")]
 
 use crate::allocator::{self, ArenaAllocator};
 use gst::glib;
@@ -35,7 +35,7 @@ mod imp {
         }
 
         fn set_config(&self, config: &mut gst::BufferPoolConfigRef) -> bool {
-            // Whoever configures the pool must not take it out of the arena.
+            // The pool keeps its allocator, whatever the configuration names.
             let params = config.allocator().map(|(_, params)| params).unwrap_or_default();
             config.set_allocator(self.allocator.get(), Some(&params));
             self.parent_set_config(config)
@@ -52,7 +52,7 @@ mod imp {
     }
 }
 
-// SAFETY: see the head of this file.
+// SAFETY: the class struct has no field that a subclass must set; see the head of this file.
 unsafe impl IsSubclassable<imp::ArenaPool> for gst_video::VideoBufferPool {}
 
 glib::wrapper! {

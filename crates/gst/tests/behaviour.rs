@@ -1,4 +1,4 @@
-//! What the elements promise besides zero-copy: caps, times, flags, any start order, restarts, clean stops.
+//! Behaviour of the elements besides zero-copy: caps, times, flags, any start order, restarts, clean stops.
 
 mod common;
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const SMALL: &str = "video/x-raw,format=I420,width=320,height=240,framerate=30/1";
 
-/// Collects what comes out of an element's source pad.
+/// Collects the buffers of an element's source pad.
 fn collect(pipeline: &Pipeline, element: &str) -> Arc<Mutex<Vec<gst::Buffer>>> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let probe = seen.clone();
@@ -126,7 +126,7 @@ fn on_producer_exit_may_be_the_end_or_an_error() {
 }
 
 #[test]
-fn a_waiting_source_stops_at_once_and_says_when_nobody_comes() {
+fn a_waiting_source_stops_at_once_and_times_out_without_a_producer() {
     let name = TempRegion::new();
     let waiting = Pipeline::playing(&format!("shm2src shm-path={} ! fakesink", &*name));
     std::thread::sleep(Duration::from_millis(200));
@@ -137,7 +137,7 @@ fn a_waiting_source_stops_at_once_and_says_when_nobody_comes() {
 }
 
 #[test]
-fn a_blocked_sink_stops_at_once_and_goes_on_after_a_pause() {
+fn a_blocked_sink_stops_at_once_and_resumes_after_a_pause() {
     let name = TempRegion::new();
     let path = &*name;
     let mut consumer = shm2::Consumer::builder(path).unwrap().start(shm2::Start::Oldest).build();
@@ -253,7 +253,7 @@ fn a_second_producer_and_bad_settings_have_their_own_errors() {
 }
 
 #[test]
-fn a_frame_larger_than_the_arena_is_an_error_that_says_what_would_do() {
+fn a_frame_larger_than_the_arena_is_an_error_that_names_a_sufficient_size() {
     let name = TempRegion::new();
     let producer = Pipeline::new(&format!(
         "videotestsrc ! video/x-raw,format=NV12,width=1920,height=1080 ! shm2sink shm-size=6000000 shm-path={}",
@@ -283,7 +283,7 @@ fn clients_are_counted_and_signalled() {
     let snapshot = shm2::Consumer::builder(&name).unwrap().access(shm2::Access::Snapshot).attach(Some(LIMIT)).unwrap();
     until("two clients", || sink.property::<u32>("num-clients") == 2);
     drop((consumer, snapshot));
-    // The count changes before the signal is emitted: it is the signal that is waited for.
+    // The count changes before the signal is emitted, so the test waits for the signal.
     let seen = || log.lock().unwrap().clone();
     until("the last signal", || seen().last() == Some(&("client-disconnected", 0)));
     assert_eq!(sink.property::<u32>("num-clients"), 0);
@@ -298,7 +298,7 @@ fn attach_and_detach_cycles_leave_the_sink_alone() {
     let producer =
         Pipeline::playing(&format!("videotestsrc is-live=true ! {caps} ! shm2sink name=sink shm-path={path}"));
     for cycle in 0..40 {
-        // No more are held than are lent at a time, however late a thread comes.
+        // Not more frames are held than one consumer may lease, however late a thread runs.
         let line = format!("shm2src name=src shm-path={path} ! queue max-size-buffers=2 ! fakesink sync=false");
         let consumer = Pipeline::playing(&line);
         until("frames", || consumer.stat("src", "received") > 2);
@@ -332,7 +332,7 @@ fn memory_of_a_stopped_sink_may_outlive_it() {
     }
 }
 
-// Windows has no folder of regions.
+// Windows has no directory of regions.
 #[cfg(unix)]
 #[test]
 fn live_regions_are_listed_as_devices() {
@@ -388,7 +388,7 @@ fn a_region_of_size_0_follows_its_caps_and_consumers_follow_it() {
 }
 
 #[test]
-fn a_region_of_size_0_grows_for_frames_that_no_caps_announce_and_counts_go_on() {
+fn a_region_of_size_0_grows_for_frames_that_no_caps_announce_and_counts_continue() {
     let name = TempRegion::new();
     let line = format!("shm2sink name=sink sync=false shm-size=0 wait-for-connection=true shm-path={}", &*name);
     let consumer = Pipeline::playing(&format!("shm2src name=src shm-path={} ! fakesink", &*name));
@@ -405,7 +405,7 @@ fn a_region_of_size_0_grows_for_frames_that_no_caps_announce_and_counts_go_on() 
 }
 
 #[test]
-fn what_needs_a_stop_does_not_change_while_it_runs() {
+fn properties_that_need_a_stop_do_not_change_while_running() {
     let name = TempRegion::new();
     let pipeline = Pipeline::playing(&format!("shm2src name=src shm-path={} ! fakesink", &*name));
     let src = pipeline.element("src");
@@ -416,7 +416,7 @@ fn what_needs_a_stop_does_not_change_while_it_runs() {
 }
 
 #[test]
-fn a_player_goes_on_with_the_next_producer() {
+fn a_player_continues_with_the_next_producer() {
     if !have(&["playbin3"]) {
         return;
     }

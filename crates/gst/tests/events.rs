@@ -1,4 +1,4 @@
-//! Events through both elements, and what a late consumer still learns.
+//! Events through both elements, and those that a late consumer gets.
 
 mod common;
 
@@ -7,7 +7,7 @@ use gst::prelude::*;
 use shm2_testing::{LIMIT, TempRegion, until};
 use std::sync::{Arc, Mutex};
 
-/// The events that come out of an element, in order.
+/// The events of an element's source pad, in order.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<gst::Event>>>);
 
@@ -93,7 +93,7 @@ fn tags_stream_start_and_custom_events_reach_consumers_also_late_ones() {
     send(&producer, title("second"));
     push(&producer, 20);
     assert_eq!(titles(&seen.wait(gst::EventType::Tag, 2)).last().unwrap(), "second");
-    // The identity is that of the producer's stream, once.
+    // The stream id is the producer's, once.
     let start =
         producer.element("sink").static_pad("sink").unwrap().sticky_event::<gst::event::StreamStart>(0).unwrap();
     let starts = seen.of(gst::EventType::StreamStart);
@@ -146,7 +146,7 @@ fn a_gap_before_any_frame_comes_after_a_segment() {
     let name = TempRegion::new();
     let producer = Pipeline::playing(&format!("{SOURCE} ! shm2sink sync=false history=9 shm-path={}", &*name));
     let (_consumer, seen) = consumer(&name, "");
-    // Later than the consumer's start: what was before it is passed over.
+    // Later than the consumer's start: earlier gaps are skipped.
     send(&producer, gst::event::Gap::new(gst::ClockTime::from_seconds(60), gst::ClockTime::SECOND));
     push(&producer, 61_000);
     seen.wait(gst::EventType::Gap, 1);
@@ -157,7 +157,7 @@ fn a_gap_before_any_frame_comes_after_a_segment() {
 }
 
 #[test]
-fn events_that_cannot_travel_are_counted_and_probes_stay_at_home() {
+fn events_without_a_form_in_a_region_are_counted_and_tracer_probes_are_not() {
     let name = TempRegion::new();
     let producer = producer(&name);
     let (consumer, seen) = consumer(&name, "");
@@ -174,7 +174,7 @@ fn events_that_cannot_travel_are_counted_and_probes_stay_at_home() {
 }
 
 #[test]
-fn the_stream_begins_once_and_tags_are_those_of_the_producer_that_is_there() {
+fn the_stream_starts_once_and_has_the_tags_of_the_current_producer() {
     let name = TempRegion::new();
     let (consumer, seen) = consumer(&name, "");
     for round in 1..=3 {
@@ -218,7 +218,7 @@ fn statistics_are_notified_once_a_second() {
 }
 
 #[test]
-fn tags_that_come_last_arrive_before_the_end() {
+fn tags_after_the_last_frame_arrive_before_the_end_of_stream() {
     let name = TempRegion::new();
     let producer = producer(&name);
     let (consumer, seen) = consumer(&name, "");
@@ -235,7 +235,7 @@ fn tags_that_come_last_arrive_before_the_end() {
 }
 
 #[test]
-fn an_element_that_is_linked_later_gets_the_beginning_of_the_stream() {
+fn an_element_that_is_linked_later_gets_the_stream_start() {
     let name = TempRegion::new();
     let producer = producer(&name);
     let (consumer, _) = consumer(&name, "");

@@ -64,7 +64,7 @@ fn consumer(name: &TempRegion, properties: &str) -> Program {
 }
 
 #[test]
-fn pipelines_that_are_killed_are_replaced_and_the_others_go_on() {
+fn pipelines_that_are_killed_are_replaced_and_the_others_continue() {
     let name = TempRegion::new();
     let mut survivors = [consumer(&name, ""), consumer(&name, "access=snapshot"), consumer(&name, "latest-only=true")];
     for size in [64u64 << 20, 8 << 20, 6 << 20, 64 << 20] {

@@ -27,7 +27,7 @@ fn recording() -> Option<TempPath> {
     )))
 }
 
-/// All bytes that pass, whatever the buffers' size.
+/// All bytes of the pad's buffers, regardless of their sizes.
 fn samples(element: &gst::Element, pad: &str) -> Arc<Mutex<Vec<u8>>> {
     let bytes = Arc::new(Mutex::new(Vec::new()));
     let list = bytes.clone();
@@ -85,7 +85,7 @@ fn a_file_with_sound_and_picture_arrives_bit_by_bit_and_in_sync() {
         format!("shm2sink name={name} full-policy=block wait-for-connection=true shm-path={path}")
     };
     let producer = Pipeline::new(&decode(file.text(), &sink("v", &picture), &sink("a", &sound)));
-    // The sources are attached before the time of the first frame has come.
+    // The sources are attached before the first frame is due.
     producer.0.set_state(gst::State::Paused).unwrap();
     producer.0.state(gst::ClockTime::try_from(LIMIT).ok()).0.unwrap();
     std::thread::sleep(std::time::Duration::from_millis(200));
@@ -96,7 +96,7 @@ fn a_file_with_sound_and_picture_arrives_bit_by_bit_and_in_sync() {
     assert_eq!(*received.0.lock().unwrap(), *expected.0.lock().unwrap(), "pictures");
     assert_eq!(*received.1.lock().unwrap(), *expected.1.lock().unwrap(), "samples");
     for source in ["vs", "as"] {
-        // A busy machine may let so much wait that a consumer's share is used up, and the next frame copied.
+        // On a busy machine so many frames may wait that a consumer's leases are used up and the next frame is copied.
         println!("{source}: {} frames copied", player.stat(source, "copied"));
         assert_eq!(player.stat(source, "missed"), 0, "{source}");
     }

@@ -1,4 +1,4 @@
-//! Single buffers through each element, with the other end played by the core library.
+//! Single buffers through each element; the core library is the peer.
 
 mod common;
 
@@ -30,7 +30,7 @@ fn consumer(name: &TempRegion) -> Consumer {
 }
 
 #[test]
-fn several_memories_are_gathered_and_everything_else_travels() {
+fn several_memories_are_gathered_and_times_offsets_and_flags_arrive() {
     let name = TempRegion::new();
     let mut harness = sink(&name, "");
     let mut consumer = consumer(&name);
@@ -58,7 +58,7 @@ fn several_memories_are_gathered_and_everything_else_travels() {
 }
 
 #[test]
-fn empty_and_single_byte_buffers_travel() {
+fn empty_and_single_byte_buffers_arrive() {
     let name = TempRegion::new();
     let mut harness = sink(&name, "");
     let mut consumer = consumer(&name);
@@ -69,7 +69,7 @@ fn empty_and_single_byte_buffers_travel() {
 }
 
 #[test]
-fn end_of_stream_travels() {
+fn end_of_stream_arrives() {
     let name = TempRegion::new();
     let mut harness = sink(&name, "");
     let mut consumer = consumer(&name);
@@ -115,7 +115,7 @@ fn the_source_waits_for_a_keyframe_and_marks_breaks() {
 }
 
 #[test]
-fn a_lent_buffer_is_copied_before_it_is_written() {
+fn a_received_buffer_is_copied_before_it_is_written() {
     let name = TempRegion::new();
     let mut producer = Producer::create(&name).unwrap();
     producer.set_caps(b"application/x-test").unwrap();
@@ -154,7 +154,7 @@ fn caps_that_are_not_caps_are_an_error() {
 }
 
 #[test]
-fn a_new_producer_is_a_break_even_if_its_frames_do_not_say_so() {
+fn a_new_producer_is_a_discontinuity_even_without_a_flag() {
     let name = TempRegion::new();
     let mut harness = src(&name, "live-only=false");
     harness.play();
@@ -165,14 +165,14 @@ fn a_new_producer_is_a_break_even_if_its_frames_do_not_say_so() {
             producer.send(&[1], &FrameInfo::new().with_pts(round * 10 + number)).unwrap();
             let buffer = harness.pull().unwrap();
             let is_break = buffer.flags().contains(gst::BufferFlags::DISCONT);
-            // The base class marks the very first buffer by itself.
+            // The base class marks the first buffer.
             assert_eq!(is_break, number == 0, "frame {number} of producer {round}");
         }
     }
 }
 
 #[test]
-fn metas_travel_and_those_that_cannot_are_counted() {
+fn metas_arrive_and_dropped_ones_are_counted() {
     let name = TempRegion::new();
     common::init();
     gst::meta::CustomMeta::register("Shm2TestMeta", &[]);
@@ -185,7 +185,7 @@ fn metas_travel_and_those_that_cannot_are_counted() {
     {
         let buffer = buffer.get_mut().unwrap();
         gst_video::VideoCropMeta::add(buffer, (4, 6, 32, 24));
-        // One that reaches outside the picture is passed over.
+        // A rectangle outside the picture is skipped.
         gst_video::VideoRegionOfInterestMeta::add(buffer, "far", (60, 0, 10, 10));
         let mut region = gst_video::VideoRegionOfInterestMeta::add(buffer, "face", (1, 2, 3, 4));
         region.set_id(7);
@@ -358,7 +358,7 @@ fn a_part_of_a_memory_is_published_in_place() {
         harness.push(buffer).unwrap();
         assert_eq!(consumer.next(Some(LIMIT)).unwrap().to_vec(), bytes[offset..offset + length]);
     }
-    // Two parts side by side are one span, but two memories: one copy.
+    // Two adjacent parts are one span, but two memories: they are copied once.
     let mut buffer = gst::Buffer::new();
     buffer.get_mut().unwrap().append_memory(memory.share(0..10));
     buffer.get_mut().unwrap().append_memory(memory.share(10..20));

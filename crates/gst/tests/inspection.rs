@@ -1,5 +1,5 @@
-//! What `gst-inspect-1.0` prints is checked in, so that a change of a property, its unit, range or default is seen in
-//! review. `UPDATE=1 cargo test -p gst-plugin-shm2 --test inspection` writes the files anew.
+//! The output of `gst-inspect-1.0` is checked in, so that review sees a change of a property, its unit, range or
+//! default. `UPDATE=1 cargo test -p gst-plugin-shm2 --test inspection` rewrites the files.
 
 mod common;
 

@@ -1,4 +1,5 @@
-//! GStreamer's own tracer sees no object left when a pipeline of either element has ended, and no critical warning came.
+//! GStreamer's own tracer sees no object left when a pipeline of either element has ended, and no critical warning
+//! came.
 
 mod common;
 #[path = "common/launch.rs"]

@@ -43,7 +43,7 @@ fn counts(pipeline: &Pipeline) -> Vec<(String, Arc<AtomicU64>)> {
     sinks.map(count).collect()
 }
 
-/// Names that nobody else uses, no shell, no screen.
+/// Replaces region names by unique ones, and what needs a shell or a screen.
 fn prepare(pipeline: &str) -> String {
     let own = format!("/dev/shm/shm2-gst-test-{}-page-", std::process::id());
     let mut line = pipeline.replace("/dev/shm/", &own).replace(['"', '\''], "");
@@ -90,13 +90,13 @@ fn the_page_of_shm2src_runs() {
 }
 
 #[test]
-fn what_to_write_instead_of_others_runs() {
+fn the_replacements_for_other_elements_run() {
     run("docs/migrating.md", 1);
 }
 
 #[test]
 fn the_pipelines_of_the_readme_run() {
-    // Producer and consumers stand in blocks of their own.
+    // Producer and consumers are in blocks of their own.
     let all: Vec<_> = blocks(&page("README.md")).concat();
     assert!(all.len() >= 4);
     run_together(&all);

@@ -35,7 +35,7 @@ fn due(pipeline: &Pipeline, element: &str, pad: &str) -> Times {
     times
 }
 
-/// For each buffer that both saw: consumer's and producer's time.
+/// For each buffer of both pipelines: consumer's and producer's time.
 fn both(producer: &Times, consumer: &Times) -> Vec<(u64, u64)> {
     let producer = producer.lock().unwrap();
     let consumer = consumer.lock().unwrap();
@@ -51,7 +51,7 @@ fn pair(name: &TempRegion) -> (Pipeline, Pipeline) {
 }
 
 #[test]
-fn a_live_source_shows_nothing_of_a_pause_and_its_times_never_go_back() {
+fn a_live_source_drops_the_frames_of_a_pause_and_its_times_never_decrease() {
     let name = TempRegion::new();
     let (producer, consumer) = pair(&name);
     let times = Arc::new(Mutex::new(Vec::new()));
@@ -71,7 +71,7 @@ fn a_live_source_shows_nothing_of_a_pause_and_its_times_never_go_back() {
     until("frames", || times.lock().unwrap().len() > before + 20);
     let times = times.lock().unwrap();
     assert!(times.windows(2).all(|pair| pair[0].0 < pair[1].0), "{times:?}");
-    // One that was on its way when the pause came may be the first.
+    // The first frame may be one that was in transit when the pause began.
     assert!(times[before..before + 2].iter().any(|(_, is_break)| *is_break), "{times:?}");
     assert!(consumer.stat("src", "skipped") > 30);
 }
@@ -95,7 +95,7 @@ fn a_producer_that_was_paused_is_on_time_again() {
     assert!(late < 300_000_000, "{late} ns late");
 }
 
-/// What was due before the consumer's running time began is due at its beginning; all else when the producer says.
+/// Frames that were due before the consumer's running time began are due at its start; others at the producer's time.
 fn assert_equal_from(consumer: &Pipeline, both: Vec<(u64, u64)>) {
     let begin = consumer.0.base_time().unwrap().nseconds();
     assert!(both.iter().filter(|(_, theirs)| *theirs > begin).count() > 10, "{both:?}");
@@ -132,7 +132,7 @@ fn a_pause_of_the_consumer_leaves_the_times_right() {
     until("the new base time", || consumer.0.base_time() != before);
     received.lock().unwrap().clear();
     until("frames", || both(&sent, &received).len() > 40);
-    // A frame that was on its way while the base time changed may carry the old one.
+    // A frame that was in transit while the base time changed may have the old one.
     assert_equal_from(&consumer, both(&sent, &received).split_off(1));
 }
 
@@ -230,14 +230,14 @@ fn latest_only_gives_a_slow_consumer_frames_of_the_last_two_periods() {
     ages.sort_unstable();
     let (middle, worst) = (ages[ages.len() / 2] / 1000, ages[ages.len() - 1] / 1000);
     println!("age of frames: median {middle} us, at most {worst} us, skipped {}", consumer.stat("src", "skipped"));
-    // Two periods, and what a busy machine adds.
+    // Two periods, and the delay of a busy machine.
     assert!(middle < 66_667 + 25_000, "{middle} us: {ages:?}");
     assert!(consumer.stat("src", "skipped") > 50 && consumer.stat("src", "missed") == 0);
     assert_eq!(producer.stat("sink", "dropped-newest"), 0);
 }
 
 #[test]
-fn a_source_that_is_not_live_begins_with_what_is_there_however_old_the_producer() {
+fn a_source_that_is_not_live_starts_with_the_available_frames_of_an_old_producer() {
     let name = TempRegion::new();
     let producer = Pipeline::playing(&format!("{VIDEO} ! shm2sink name=sink shm-path={}", &*name));
     until("an older producer", || producer.stat("sink", "published") > 250);

@@ -1,4 +1,4 @@
-//! GStreamer's latency tracer in both programs: each sees its own part, and no probe of the one comes to the other.
+//! GStreamer's latency tracer in both programs: each measures its own part, and no probe of one reaches the other.
 
 mod common;
 #[path = "common/launch.rs"]
@@ -17,7 +17,7 @@ fn latencies(text: &str) -> BTreeMap<(String, String), Vec<u64>> {
             let rest = line.split_once(&format!(" {name}=("))?.1.split_once(')')?.1;
             rest.split([',', ';']).next()
         };
-        // One line tells of the format, and has no number.
+        // One line describes the format and has no number.
         let time = field("time").and_then(|time| time.parse().ok());
         if let (Some(from), Some(to), Some(time)) = (field("src-element"), field("sink-element"), time) {
             let key = (from.to_owned(), to.to_owned());

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 const LONG: Option<Duration> = Some(Duration::from_secs(30));
 
-/// A folder with the plugin alone, so that nothing else there is looked into.
+/// A directory with the plugin alone, so that GStreamer scans no other file.
 fn plugins() -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let here = std::env::current_exe().unwrap();
-        // Where it is made together with this test; cargo copies it elsewhere only when it is told to build.
+        // Cargo builds the plugin here together with this test, and copies it elsewhere in `cargo build` only.
         let built = here.parent().unwrap().join("gstshm2.dll");
         let folder = std::env::temp_dir().join(format!("shm2-gst-test-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -26,7 +26,7 @@ fn plugins() -> &'static PathBuf {
     })
 }
 
-/// One of GStreamer's programs; killed when dropped. What it says goes into a file.
+/// One of GStreamer's programs; killed when dropped. Its output goes to a file.
 struct Program {
     child: ChildGuard,
     said: PathBuf,
@@ -56,7 +56,7 @@ impl Program {
         self.child.is_running()
     }
 
-    /// Waits for a good end.
+    /// Waits for a successful exit.
     fn end(mut self) -> String {
         let status = self.child.wait();
         assert!(status.success(), "{status}: {}", self.said());
@@ -116,7 +116,7 @@ fn consumers_attach_and_detach_while_the_producer_runs() {
     for cycle in 0..8 {
         let line = format!("shm2src shm-path={} ! queue ! fakesink", &*name);
         match cycle % 2 {
-            // Half of them are killed in the middle.
+            // Half of them are killed while they run.
             0 => {
                 let consumer = Program::launch(&line);
                 std::thread::sleep(Duration::from_millis(1500));
@@ -137,7 +137,7 @@ fn consumers_attach_and_detach_while_the_producer_runs() {
 }
 
 #[test]
-fn a_consumer_goes_on_with_each_producer_that_was_killed_and_started_again() {
+fn a_consumer_continues_with_each_producer_that_was_killed_and_started_again() {
     let name = TempRegion::new();
     let mut pipeline = Program::launch(&format!("shm2src shm-path={} ! queue ! fakesink sync=true", &*name));
     let mut consumer = Consumer::new(&name).unwrap();
@@ -161,7 +161,7 @@ fn a_consumer_goes_on_with_each_producer_that_was_killed_and_started_again() {
 }
 
 #[test]
-fn a_second_producer_is_refused_in_words() {
+fn a_second_producer_is_refused_with_an_error() {
     let name = TempRegion::new();
     let line = format!("videotestsrc is-live=true ! {PICTURE} ! shm2sink shm-path={}", &*name);
     let first = Program::launch(&line);

@@ -1,4 +1,4 @@
-//! That frames really pass without a copy, counted by both elements, also when the arena is small and full.
+//! Frames pass without a copy, by the counts of both elements, also when the arena is small and full.
 
 mod common;
 
@@ -76,7 +76,7 @@ fn a_consumer_reads_in_place_and_a_holding_one_does_not_end_zero_copy() {
         "videotestsrc is-live=true num-buffers=240 ! video/x-raw,format=I420,width=320,height=240,framerate=120/1";
     let producer = Pipeline::playing(&format!("{source} ! shm2sink name=sink shm-size=6291456 shm-path={path}"));
     let reader = Pipeline::playing(&format!("shm2src name=src shm-path={path} ! fakesink sync=false"));
-    // Holds some frames for good.
+    // Holds some frames until the end.
     let mut holder = shm2::Consumer::new(path).unwrap();
     let held: Vec<_> = (0..4).map(|_| holder.next(Some(LIMIT)).unwrap()).collect();
     producer.run_to_end();
@@ -97,12 +97,12 @@ fn duplicates_of_one_frame_are_published_without_a_copy() {
 }
 
 #[test]
-fn an_exhausted_arena_gives_ordinary_memory_and_comes_back() {
+fn an_exhausted_arena_gives_fallback_memory_and_recovers() {
     let name = TempRegion::new();
     let source = format!("videotestsrc num-buffers=400 ! {SMALL}");
     let producer =
         Pipeline::new(&format!("{source} ! shm2sink name=sink sync=false shm-size=5300000 shm-path={}", &*name));
-    // Four frames fit; a consumer that holds three and then lets go.
+    // Four frames fit; a consumer holds three and then releases them.
     let mut consumer = shm2::Consumer::new(&name).unwrap();
     let held = std::sync::Mutex::new(Vec::new());
     producer.0.set_state(gst::State::Playing).unwrap();
@@ -141,7 +141,7 @@ fn decoders_with_padding_and_odd_sizes_write_into_the_arena_and_the_picture_is_r
             continue;
         }
         let name = TempRegion::new();
-        // Encoded once: not every encoder does the same twice.
+        // Encoded once: not every encoder is deterministic.
         let source = "videotestsrc num-buffers=30 ! video/x-raw,format=I420,width=322,height=242";
         let file = common::record(&format!("{source} ! {encoder} ! matroskamux ! filesink location=FILE"));
         let line = |decoder: &str, sink: &str| {
@@ -166,7 +166,7 @@ fn decoders_with_padding_and_odd_sizes_write_into_the_arena_and_the_picture_is_r
 }
 
 #[test]
-fn an_encoder_that_holds_many_frames_gets_copies_beyond_its_budget_and_loses_none() {
+fn an_encoder_that_holds_more_frames_than_its_leases_gets_copies_and_loses_none() {
     if !have(&["x264enc"]) {
         return;
     }
@@ -194,7 +194,7 @@ fn behind_a_tee_each_sink_copies_once() {
     let source = format!("videotestsrc num-buffers=30 ! {SMALL} ! tee name=t");
     let pipeline = Pipeline::playing(&format!("{source} t. ! {} t. ! {}", sink("a", &first), sink("b", &second)));
     pipeline.run_to_end();
-    // GStreamer's tee drops the offers of memory.
+    // GStreamer's tee drops allocators and pools.
     for name in ["a", "b"] {
         assert_eq!((pipeline.stat(name, "zero-copied"), pipeline.stat(name, "copied")), (0, 30));
     }
@@ -226,11 +226,11 @@ fn a_transform_in_place_behind_the_source_writes_into_its_own_copy() {
     assert_eq!(brighter.stat("src", "copied"), 0);
 }
 
-/// What stood in the arena when its memory was wiped reaches nobody, from pools and from those who keep one picture, and
-/// pools come back to the arena with new memory.
+/// Frames in memory that was cleared reach no consumer, whether pools or elements that keep one picture send them, and
+/// pools allocate new memory in the arena.
 #[cfg(unix)]
 #[test]
-fn no_frame_that_was_wiped_is_sent_and_pools_go_on() {
+fn no_cleared_frame_is_published_and_pools_recover() {
     use shm2::{Access, Consumer, ReceiveError, Start};
     use std::time::Duration;
     const BYTES: usize = 16 << 20;
@@ -251,7 +251,7 @@ fn no_frame_that_was_wiped_is_sent_and_pools_go_on() {
         let mut take = |frames| {
             for _ in 0..frames {
                 let frame = consumer.next(Some(Duration::from_secs(2)))?;
-                assert!(frame.to_vec().iter().all(|byte| *byte == 235), "a wiped frame");
+                assert!(frame.to_vec().iter().all(|byte| *byte == 235), "a cleared frame");
             }
             Ok::<_, ReceiveError>(())
         };
@@ -261,13 +261,13 @@ fn no_frame_that_was_wiped_is_sent_and_pools_go_on() {
             let file = std::fs::OpenOptions::new().write(true).open(&*name).unwrap();
             std::os::unix::fs::FileExt::write_all_at(&file, &vec![0; BYTES], 0).unwrap();
             if !is_pool {
-                // Frames that were taken before the wipe was seen may come yet.
+                // Frames that were published before the clear was detected may still arrive.
                 assert!(matches!(take(1000), Err(ReceiveError::TimedOut)));
                 assert!(pipeline.stat("sink", "dropped-newest") > 10);
                 break;
             }
             shm2_testing::until("zero-copied frames", || pipeline.stat("sink", "zero-copied") > sent + 50);
-            // While the memory was not quiet yet, the pool got ordinary memory.
+            // During recovery the pool got fallback memory.
             let copied = pipeline.stat("sink", "copied");
             take(50).unwrap();
             assert_eq!(pipeline.stat("sink", "copied"), copied);
@@ -275,10 +275,10 @@ fn no_frame_that_was_wiped_is_sent_and_pools_go_on() {
     }
 }
 
-/// A still picture is memory of the region for ever: it is not taken for one that was wiped.
+/// A still picture stays in memory of the region: it is not mistaken for cleared memory.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_sink_that_was_replaced_says_so_whatever_it_sends() {
+fn a_superseded_sink_posts_an_error_whatever_it_sends() {
     let caps = "video/x-raw,format=GRAY8,width=64,height=64,framerate=100/1";
     let live = format!("videotestsrc is-live=true ! {caps}");
     let still = format!("videotestsrc num-buffers=1 ! {caps} ! imagefreeze is-live=true");
@@ -291,7 +291,7 @@ fn a_sink_that_was_replaced_says_so_whatever_it_sends() {
         let path = format!("ivshmem://{}", &*name);
         let pipeline = Pipeline::playing(&format!("{source} ! shm2sink name=sink sync=false shm-path={path}"));
         shm2_testing::until("frames", || pipeline.stat("sink", "zero-copied") > 20);
-        // The number of another producer's life.
+        // The generation of another producer.
         let file = std::fs::OpenOptions::new().write(true).open(&*name).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, &77u64.to_le_bytes(), 24).unwrap();
         let error = pipeline.error().unwrap_or_default();

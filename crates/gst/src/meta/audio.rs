@@ -1,6 +1,6 @@
-//! Kind 6, where the samples of raw audio stand: samples u64, then, for audio whose channels are apart, for each channel
-//! the offset u64 of its first sample. Kind 7, what is to be cut off at the beginning and the end: 0 for nanoseconds or
-//! 1 for samples u32, the two amounts u64.
+//! Kind 6, layout of raw audio: number of samples u64, then, for audio with one plane per channel, for each channel the
+//! offset u64 of its first sample. Kind 7, clipping at the start and the end: unit u32 (0 nanoseconds, 1 samples), the
+//! two amounts u64.
 
 use crate::items::Reader;
 use gst::format::{Default as Samples, GenericFormattedValue};
@@ -12,7 +12,7 @@ pub(super) fn bytes(meta: &AudioMeta) -> Vec<u8> {
     bytes
 }
 
-/// Adds the meta if all of its samples lie in the buffer; `None` for any other.
+/// Adds the meta; `None` unless all of its samples are in the buffer.
 pub(super) fn add(buffer: &mut gst::BufferRef, bytes: &[u8], audio: &AudioInfo) -> Option<()> {
     let mut reader = Reader(bytes);
     let samples = reader.u64()?;

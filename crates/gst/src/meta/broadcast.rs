@@ -1,9 +1,9 @@
-//! What accompanies pictures in broadcasting. All words are u32 where nothing else is said.
+//! Metas of broadcast video. Words are u32 unless stated otherwise.
 //!
 //! Kind 8, closed captions: type, then the bytes. Kind 9, a time code: rate as numerator and denominator, flags, hours,
-//! minutes, seconds, frames, field count, then the last daily jam as text in ISO 8601, or nothing. Kind 10, the active
-//! format: field, standard, value. Kind 11, bars: field, 1 for letterbox or 0 for pillarbox, first and second size. What
-//! this GStreamer does not know is passed over.
+//! minutes, seconds, frames, field count, then the last daily jam as text in ISO 8601 or no text. Kind 10, the active
+//! format: field, standard, value. Kind 11, bars: field, 1 for letterbox or 0 for pillarbox, first and second size.
+//! Values that this GStreamer does not know are skipped.
 
 use crate::caps::plain_text;
 use crate::items::Reader;
@@ -93,7 +93,7 @@ fn valid_time_code(words: [u32; 8], jam: &str) -> Option<ValidVideoTimeCode> {
     ValidVideoTimeCode::new(rate, jam.as_ref(), flags, hours, minutes, seconds, frames, fields).ok()
 }
 
-/// A field's number, if it is one that GStreamer takes.
+/// A field's number, if GStreamer accepts it.
 fn field(word: u32) -> Option<u8> {
     u8::try_from(word).ok().filter(|field| *field <= 1)
 }
@@ -107,7 +107,7 @@ pub(super) fn add_active_format(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Op
     let field = field(reader.u32()?);
     let (standard, format) = (known(&STANDARDS, reader.u32()?), known(&FORMATS, reader.u32()?));
     if let (Some(field), Some(standard), Some(format)) = (field, standard, format)
-        // DVB has no such value.
+        // DVB defines no such value.
         && (standard, format) != (VideoAFDSpec::DvbEtsi, VideoAFDValue::Unavailable)
     {
         VideoAFDMeta::add(buffer, field, standard, format);

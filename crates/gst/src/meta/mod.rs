@@ -1,4 +1,4 @@
-//! Metas that travel with a frame, as a list of [items](crate::items).
+//! Metas of a frame as a list of [items](crate::items).
 //!
 //! | kind | meta | module |
 //! |---|---|---|
@@ -8,7 +8,7 @@
 //! | 4 | reference timestamp | `text` |
 //! | 5 | custom meta | `text` |
 //! | 6 | samples of audio | `audio` |
-//! | 7 | audio that is to be cut off | `audio` |
+//! | 7 | clipping of audio | `audio` |
 //! | 8 | closed captions | `broadcast` |
 //! | 9 | time code | `broadcast` |
 //! | 10 | active format | `broadcast` |
@@ -44,7 +44,7 @@ const ACTIVE_FORMAT: u16 = 10;
 const BARS: u16 = 11;
 const SERIALIZED: u16 = 12;
 
-/// What a buffer's metas become.
+/// A buffer's metas, encoded.
 #[derive(Debug, Default)]
 pub(crate) struct Encoded {
     pub(crate) bytes: Vec<u8>,
@@ -52,11 +52,11 @@ pub(crate) struct Encoded {
     pub(crate) dropped: u64,
 }
 
-/// The blob for a buffer; a layout of video that says no more than its caps stays out of it.
+/// Encodes a buffer's metas, without local ones and without a video layout that equals that of the caps.
 pub(crate) fn encode(buffer: &gst::BufferRef, media: &Media) -> Encoded {
     let mut encoded = Encoded::default();
     for meta in buffer.iter_meta::<gst::Meta>() {
-        if meta.downcast_ref::<VideoMeta>().is_some_and(|layout| is_told_by_caps(layout, media)) || is_local(&meta) {
+        if meta.downcast_ref::<VideoMeta>().is_some_and(|layout| follows_from_caps(layout, media)) || is_local(&meta) {
             continue;
         }
         match own_form(&meta, media).or_else(|| serialized::bytes(&meta).map(|bytes| (SERIALIZED, bytes))) {
@@ -67,11 +67,11 @@ pub(crate) fn encode(buffer: &gst::BufferRef, media: &Media) -> Encoded {
     encoded
 }
 
-fn is_told_by_caps(layout: &VideoMeta, media: &Media) -> bool {
+fn follows_from_caps(layout: &VideoMeta, media: &Media) -> bool {
     media.video.as_ref().is_some_and(|video| video::follows(layout, video))
 }
 
-/// Kind and bytes of a meta that this file's table names.
+/// Kind and bytes of a meta of kinds 1 to 11.
 fn own_form(meta: &gst::MetaRef<gst::Meta>, media: &Media) -> Option<(u16, Vec<u8>)> {
     macro_rules! forms {
         ($($meta:ty => $kind:expr, $bytes:expr;)*) => {
@@ -101,16 +101,16 @@ fn own_form(meta: &gst::MetaRef<gst::Meta>, media: &Media) -> Option<(u16, Vec<u
     meta.try_as_custom_meta().map(|meta| (CUSTOM, meta.structure().to_string().into_bytes()))
 }
 
-/// Metas that mean something in the sender's process only.
+/// Metas that are valid in the producer's process only.
 fn is_local(meta: &gst::MetaRef<gst::Meta>) -> bool {
     meta.api() == gst::ParentBufferMeta::meta_api()
 }
 
-/// Adds to the buffer what the blob holds; `media` is what its caps say. `None` when the blob is damaged, or describes
+/// Adds encoded metas to the buffer; `media` is the layout of its caps. `None` if the list is malformed, or describes
 /// bytes that the buffer does not have: no element checks that again.
-pub(crate) fn decode(blob: &[u8], buffer: &mut gst::BufferRef, media: &Media) -> Option<()> {
+pub(crate) fn decode(list: &[u8], buffer: &mut gst::BufferRef, media: &Media) -> Option<()> {
     let video = media.video.as_ref();
-    let mut reader = Reader(blob);
+    let mut reader = Reader(list);
     while !reader.is_empty() {
         let (kind, bytes) = reader.item()?;
         match kind {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_video_meta_travels_and_damaged_ones_do_not() {
+    fn a_video_meta_is_decoded_and_damaged_ones_are_refused() {
         gst::init().unwrap();
         let caps = VideoInfo::builder(VideoFormat::Nv12, 60, 48).build().unwrap();
         let blob = with_meta(VideoFormat::Nv12, &[0, 64 * 48], &[64, 64]);

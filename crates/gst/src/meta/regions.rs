@@ -1,4 +1,4 @@
-//! Rectangles in a picture. Kind 2, what is to be shown: x, y, width, height u32. Kind 3, a region of interest: x, y,
+//! Rectangles in a picture. Kind 2, the visible part: x, y, width, height u32. Kind 3, a region of interest: x, y,
 //! width, height u32, id i32, parent's id i32, length of its type u32, the type, then for each parameter its length u32
 //! and its text.
 
@@ -6,8 +6,8 @@ use crate::caps::plain_text;
 use crate::items::Reader;
 use gst_video::{VideoCropMeta, VideoInfo, VideoRegionOfInterestMeta};
 
-/// Most parameters that a region of interest may come with.
-const PARAMETERS: usize = 64;
+/// Most parameters of a region of interest.
+const MAX_PARAMETERS: usize = 64;
 
 pub(super) fn crop(meta: &VideoCropMeta) -> Vec<u8> {
     rectangle(meta.rect())
@@ -27,11 +27,11 @@ pub(super) fn region(meta: &VideoRegionOfInterestMeta) -> Vec<u8> {
     bytes.extend(meta.id().to_le_bytes());
     bytes.extend(meta.parent_id().to_le_bytes());
     text(&mut bytes, meta.roi_type());
-    meta.params().take(PARAMETERS).for_each(|parameter| text(&mut bytes, &parameter.to_string()));
+    meta.params().take(MAX_PARAMETERS).for_each(|parameter| text(&mut bytes, &parameter.to_string()));
     bytes
 }
 
-/// A rectangle, and whether it lies in the picture: elements cut it out without a further look.
+/// A rectangle, and whether it is inside the picture: elements crop to it without a further check.
 fn read_rectangle(reader: &mut Reader, video: Option<&VideoInfo>) -> Option<((u32, u32, u32, u32), bool)> {
     let (x, y, width, height) = (reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?);
     let ends_in = |start: u32, length: u32, most: u32| start.checked_add(length).is_some_and(|end| end <= most);
@@ -39,7 +39,7 @@ fn read_rectangle(reader: &mut Reader, video: Option<&VideoInfo>) -> Option<((u3
     Some(((x, y, width, height), inside))
 }
 
-/// One that reaches outside, or that belongs to no raw picture, is passed over.
+/// Skips a rectangle that is not inside a raw picture.
 pub(super) fn add_crop(buffer: &mut gst::BufferRef, bytes: &[u8], video: Option<&VideoInfo>) -> Option<()> {
     let (rectangle, inside) = read_rectangle(&mut Reader(bytes), video)?;
     if inside {
@@ -56,10 +56,10 @@ pub(super) fn add_region(buffer: &mut gst::BufferRef, bytes: &[u8], video: Optio
     let kind = plain_text(reader.sized()?)?;
     let mut parameters = Vec::new();
     while !reader.is_empty() {
-        if parameters.len() == PARAMETERS {
+        if parameters.len() == MAX_PARAMETERS {
             return None;
         }
-        // What is not plain data has no text that can be read back.
+        // A parameter that is not plain data cannot be parsed and is left out.
         parameters.extend(super::text::structure(reader.sized()?));
     }
     if inside {

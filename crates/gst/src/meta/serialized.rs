@@ -1,13 +1,13 @@
 //! Kind 12, any other meta, in the form that GStreamer itself gives it from 1.24 on: length of the whole u32, length of
 //! the name u32, the name, a zero byte, version u8, content (the documentation of `gst_meta_serialize`).
 //!
-//! The two functions are looked up when they are first needed, so that one build works with older versions, too.
+//! The two functions are looked up on first use, so that one build works with older versions, too.
 //!
 //! # Safety
-//! The signatures are those of GStreamer's stable interface. The functions stay where they are as long as GStreamer is
-//! loaded, which is until the process ends.
+//! The signatures are those of GStreamer's stable interface. The functions stay loaded until the
+//! process ends, as GStreamer does.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "the functions are looked up by name at run time")]
 
 use crate::items::Reader;
 use gst::ffi;
@@ -17,7 +17,7 @@ use std::sync::OnceLock;
 type Serialize = unsafe extern "C" fn(*const ffi::GstMeta, *mut glib::ffi::GByteArray) -> glib::ffi::gboolean;
 type Deserialize = unsafe extern "C" fn(*mut ffi::GstBuffer, *const u8, usize, *mut u32) -> *mut ffi::GstMeta;
 
-/// Metas with bounds that elements do not check again: they come in our own form, which is checked, or not at all.
+/// Metas with bounds that elements do not check again: only our own form of them, which is checked, is accepted.
 const OURS: &[&str] = &[
     "GstVideoMeta",
     "GstVideoCropMeta",
@@ -42,7 +42,7 @@ fn functions() -> Option<(Serialize, Deserialize)> {
     static FUNCTIONS: OnceLock<Option<(Serialize, Deserialize)>> = OnceLock::new();
     *FUNCTIONS.get_or_init(|| {
         let this = loaded()?;
-        // SAFETY: see the head of this file.
+        // SAFETY: the names have these signatures in GStreamer's stable interface, and the library stays loaded.
         unsafe {
             let serialize = this.get::<Serialize>(c"gst_meta_serialize_simple").ok()?;
             let deserialize = this.get::<Deserialize>(c"gst_meta_deserialize").ok()?;
@@ -66,8 +66,8 @@ pub(super) fn bytes(meta: &gst::MetaRef<gst::Meta>) -> Option<Vec<u8>> {
     }
 }
 
-/// Adds the meta if this process knows it; `None` when the bytes are not such a form, or of a meta that must not come
-/// this way.
+/// Adds the meta if this process knows it; `None` if the bytes are not such a form, or of a meta that has
+/// another form.
 pub(super) fn add(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Option<()> {
     let name = name(bytes)?;
     if OURS.contains(&name) {
@@ -75,7 +75,7 @@ pub(super) fn add(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Option<()> {
     }
     let Some((_, deserialize)) = functions() else { return Some(()) };
     let mut consumed = 0;
-    // SAFETY: the buffer is writable; `name` checked that the lengths in the head are those of the bytes.
+    // SAFETY: the buffer is writable; `name` checked the lengths in the header against the bytes.
     unsafe { deserialize(buffer.as_mut_ptr(), bytes.as_ptr(), bytes.len(), &mut consumed) };
     Some(())
 }

@@ -28,22 +28,22 @@ pub(super) fn add_reference(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Option
     Some(())
 }
 
-/// A structure that a peer wrote. Names and values are its own; types that are not plain data have no text.
+/// Parses a peer's structure. Names and values are arbitrary; types that are not plain data are refused.
 pub(crate) fn structure(bytes: &[u8]) -> Option<gst::Structure> {
     plain_text(bytes).filter(|text| is_plain(text))?.parse().ok()
 }
 
-/// Names of custom metas that producers may bring into this process: what is registered stays for ever.
-const NEW_NAMES: usize = 256;
+/// Most names of custom metas that producers may register in this process: a name is never unregistered.
+const MAX_NEW_NAMES: usize = 256;
 
-/// Registers the meta's name if this process does not know it yet; it then goes where its buffer goes. A name that cannot
-/// be, and a text that cannot be read back, are passed over.
+/// Registers the meta's name if this process does not know it yet; the meta is then copied with its buffer. An invalid
+/// name and a text that cannot be parsed are skipped.
 pub(super) fn add_custom(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Option<()> {
-    static BROUGHT: AtomicUsize = AtomicUsize::new(0);
+    static REGISTERED: AtomicUsize = AtomicUsize::new(0);
     let Some(structure) = structure(bytes) else { return Some(()) };
     let name = structure.name();
     if !CustomMeta::is_registered(name) {
-        let is_new = can_be_type(name) && BROUGHT.fetch_add(1, Ordering::Relaxed) < NEW_NAMES;
+        let is_new = can_be_type(name) && REGISTERED.fetch_add(1, Ordering::Relaxed) < MAX_NEW_NAMES;
         if !is_new {
             return Some(());
         }

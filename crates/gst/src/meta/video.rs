@@ -6,7 +6,7 @@ use gst_video::{VideoFormat, VideoFormatFlags, VideoFrameFlags, VideoInfo, Video
 
 const PLANES: usize = 4;
 
-/// Whether the meta describes just the layout that everybody derives from the caps.
+/// Whether the meta describes the layout that follows from the caps.
 pub(super) fn follows(meta: &VideoMeta, video: &VideoInfo) -> bool {
     let planes = meta.n_planes() as usize;
     let layout = |video: &VideoInfo| {
@@ -28,7 +28,7 @@ pub(super) fn bytes(meta: &VideoMeta) -> Vec<u8> {
     bytes
 }
 
-/// Adds the meta if it agrees with the caps and stays inside the buffer.
+/// Adds the meta; `None` unless it agrees with the caps and is inside the buffer.
 pub(super) fn add(buffer: &mut gst::BufferRef, bytes: &[u8], caps: &VideoInfo) -> Option<()> {
     let mut reader = Reader(bytes);
     let flags = VideoFrameFlags::from_bits_truncate(reader.u32()?);
@@ -44,7 +44,7 @@ pub(super) fn add(buffer: &mut gst::BufferRef, bytes: &[u8], caps: &VideoInfo) -
     VideoMeta::add_full(buffer, flags, format, width, height, &offsets, &strides).ok().map(drop)
 }
 
-/// Whether every line of every plane lies in `size` bytes.
+/// Whether every line of every plane is inside `size` bytes.
 fn fits(caps: &VideoInfo, width: u32, height: u32, offsets: &[usize], strides: &[i32], size: usize) -> bool {
     let format = caps.format_info();
     if format.n_planes() as usize != offsets.len() {
@@ -52,7 +52,7 @@ fn fits(caps: &VideoInfo, width: u32, height: u32, offsets: &[usize], strides: &
     }
     let special = VideoFormatFlags::COMPLEX | VideoFormatFlags::TILED | VideoFormatFlags::PALETTE;
     if format.flags().intersects(special) {
-        // No formula for these: only the layout that follows from the caps is taken.
+        // These have no formula: only the layout that follows from the caps is accepted.
         return offsets == caps.offset() && strides == caps.stride() && caps.size() <= size && width == caps.width();
     }
     (0..format.n_components() as usize).all(|component| {
@@ -62,7 +62,7 @@ fn fits(caps: &VideoInfo, width: u32, height: u32, offsets: &[usize], strides: &
         let lines = format.scale_height(c, height) as usize;
         let stride = strides.get(plane).and_then(|s| usize::try_from(*s).ok());
         let (Some(row), Some(stride), Some(offset)) = (row, stride, offsets.get(plane)) else { return false };
-        // The last line with its padding, too: there are bindings that give out whole planes.
+        // The last line includes its padding: some bindings return whole planes.
         let end = lines.checked_mul(stride).and_then(|l| l.checked_add(*offset));
         stride >= row && end.is_some_and(|end| end <= size)
     })

@@ -1,8 +1,8 @@
 //! GObject glue of `shm2sink`.
 //!
-//! Lock order: `publisher`, then any one of `settings`, `state`, `report`, `clock`, `description`. No lock but `publisher`
-//! is held over a call that may block, a notification or a message; `publisher` is taken by the streaming thread and by
-//! start and stop only.
+//! Lock order: `publisher`, then any one of `settings`, `state`, `report`, `clock`, `description`. No lock but
+//! `publisher` is held over a call that may block, a notification or a message; `publisher` is taken by the streaming
+//! thread and by start and stop only.
 
 use super::log::CAT;
 use super::publisher::{PublishError, Publisher, Reaction, Sent};
@@ -146,8 +146,8 @@ impl ElementImpl for Shm2Sink {
         &TEMPLATES
     }
 
-    /// Buffers are published when they are due in this pipeline; its latency is added by consumers. So the base class gets
-    /// a latency of 0, and each frame carries the real one.
+    /// Buffers are published when they are due in this pipeline; its latency is added by consumers. So the base class
+    /// gets a latency of 0, and each frame carries the real one.
     fn send_event(&self, event: gst::Event) -> bool {
         if let gst::EventView::Latency(latency) = event.view() {
             self.latency_ns.store(latency.latency().nseconds(), Ordering::Relaxed);
@@ -382,7 +382,8 @@ impl Shm2Sink {
         gst::info!(CAT, imp = self, "closed");
     }
 
-    /// With `shm-size=0`, replaces the region if frames of these caps need a larger one; consumers attach to the new one.
+    /// With `shm-size=0`, replaces the region if frames of these caps need a larger one; consumers attach to the new
+    /// one.
     fn fit_region(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
         let settings = lock(&self.settings).clone();
         let size = settings.size_for(Some(caps));

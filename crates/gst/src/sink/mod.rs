@@ -1,4 +1,4 @@
-//! `shm2sink`: publishes buffers into a shared-memory region that it makes.
+//! `shm2sink`: publishes buffers in a shared-memory region that it creates.
 //!
 //! ```text
 //! gst-launch-1.0 videotestsrc is-live=true ! video/x-raw,width=1280,height=720 ! shm2sink shm-path=/dev/shm/cam

@@ -15,7 +15,8 @@ pub(super) struct Publisher {
     /// Caps or description changed and go with the next frame; until then the arena may have no free space for them.
     is_changed: bool,
     media: Media,
-    /// Fallback or cleared memory. The reference keeps upstream's pool from reusing it, so that the pool allocates anew.
+    /// Fallback or cleared memory. The reference keeps upstream's pool from reusing it, so that the pool allocates new
+    /// memory.
     _unusable: Option<gst::Buffer>,
 }
 

@@ -11,7 +11,7 @@ use shm2::{CreateError, SpecError};
 use std::io;
 use std::ops::ControlFlow;
 
-/// Fewer frames than this in an arena leave hardly one for each consumer: upstream fills one, and others are being read.
+/// With fewer frames in an arena, few consumers get any: upstream fills one, and consumers read others.
 const MIN_FRAMES: u64 = 4;
 
 /// State of the element as far as the region goes.
@@ -179,7 +179,9 @@ mod tests {
         };
         let (region, mut publisher) = Region::open(&settings, 16 << 20, vec![], "watcher".into(), on_count).unwrap();
         assert_eq!(counted.recv_timeout(LIMIT), Ok(0));
-        let mut consumer = shm2::Consumer::builder(&settings.shm_path).unwrap().attach(Some(LIMIT)).unwrap();
+        let consumer = shm2::Consumer::builder(&settings.shm_path).unwrap();
+        let consumer = consumer.on_producer_exit(shm2::OnProducerExit::Error);
+        let mut consumer = consumer.attach(Some(LIMIT)).unwrap();
         while counted.recv_timeout(LIMIT).unwrap() != 1 {}
         let memory = region.allocator().alloc(5000, None).unwrap();
         let mut buffer = gst::Buffer::new();
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_that_cannot_be_opened_says_whose_fault_it_is() {
+    fn errors_of_opening_a_region_are_told_apart() {
         gst::init().unwrap();
         let open = |settings: &Settings, size| {
             Region::open(settings, size, vec![], "watcher".into(), |_| ControlFlow::Continue(())).map(drop).unwrap_err()

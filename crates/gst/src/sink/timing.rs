@@ -22,8 +22,8 @@ pub(super) struct StreamTimes {
 }
 
 impl Timing {
-    /// Running times in `segment`, and the due time if the pipeline has a clock. Times are kept as they are in a segment
-    /// of another format.
+    /// Running times in `segment`, and the due time if the pipeline has a clock. Times are kept as they are in a
+    /// segment of another format.
     pub(super) fn new(segment: &gst::Segment, times: StreamTimes, timebase: Option<Timebase>) -> Self {
         let Some(segment) = segment.downcast_ref::<gst::ClockTime>() else {
             let raw = |time: Option<gst::ClockTime>| time.map(|t| t.nseconds());

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 /// Longest time between two counts when no file watch reports a change.
 const IDLE_INTERVAL: Duration = Duration::from_secs(2);
-/// A file watch reports a change before the locks of a dead process are free. The count is repeated after this time, then
-/// after twice the time before, up to the last one.
+/// A file watch reports a change before the locks of a dead process are free. The count is repeated after this time,
+/// then after twice the time before, up to the last one.
 const FIRST_REPEAT: Duration = Duration::from_millis(1);
 const LAST_REPEAT: Duration = Duration::from_millis(250);
 

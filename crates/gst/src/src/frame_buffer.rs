@@ -2,9 +2,9 @@
 //!
 //! # Safety
 //! The bytes behind a frame stay mapped and, as long as the producer keeps to the protocol, unchanged while the frame
-//! exists. The memory is read-only for GStreamer (elements that work in place copy it), and the mapping is read-only for
-//! the whole process. A producer that breaks the protocol can change bytes while they are read; use `access=snapshot`
-//! for producers that are not trusted.
+//! exists. The memory is read-only for GStreamer (elements that work in place copy it), and the mapping is read-only
+//! for the whole process. A producer that breaks the protocol can change bytes while they are read; use
+//! `access=snapshot` for producers that are not trusted.
 
 #![expect(unsafe_code, reason = "GStreamer reads the region's bytes as a slice")]
 
@@ -21,7 +21,8 @@ impl AsRef<[u8]> for FrameBytes {
     }
 }
 
-/// A buffer over the frame's bytes, with everything but its times; `None` if its metas do not fit the bytes or the caps.
+/// A buffer over the frame's bytes, with everything but its times; `None` if its metas do not fit the bytes or the
+/// caps.
 pub(super) fn over(frame: Frame, media: &Media) -> Option<gst::Buffer> {
     let info = frame.info();
     let metas = frame.meta().to_vec();

@@ -1,8 +1,8 @@
 //! GObject glue of `shm2src`.
 //!
 //! Lock order: `stream`, then any one of `settings`, `canceller`, `report`, `resumption`, `stream_start`. No lock but
-//! `stream` is held over a call that may block, a notification or a message; `stream` is taken by the streaming thread and
-//! by start and stop only.
+//! `stream` is held over a call that may block, a notification or a message; `stream` is taken by the streaming thread
+//! and by start and stop only.
 
 use super::followed::StreamStart;
 use super::log::CAT;

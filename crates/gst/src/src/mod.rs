@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Element messages: `shm2-attached`, with `shm-path`, `generation` and `access` (`lease` or `snapshot`), and
-//! `shm2-detached`, with `shm-path`; another `shm2-attached` is a producer that came anew.
+//! `shm2-detached`, with `shm-path`; another `shm2-attached` reports the next producer.
 //!
 //! Since: 0.1.0
 

@@ -77,8 +77,8 @@ impl Settings {
         Ok(builder.build())
     }
 
-    /// Whether times are mapped to the pipeline's running time. A pipeline that is not live starts with its first frame, so
-    /// it keeps the producer's times.
+    /// Whether times are mapped to the pipeline's running time. A pipeline that is not live starts with its first
+    /// frame, so it keeps the producer's times.
     pub(crate) fn is_mapped(&self) -> bool {
         self.live_only && self.is_live
     }

@@ -129,8 +129,8 @@ impl Reaction {
             (ReceiveError::EndOfStream, _) => Self::End,
             (ReceiveError::ProducerGone { .. }, OnProducerExit::Reconnect) => Self::Continue,
             (ReceiveError::ProducerGone { .. }, OnProducerExit::Eos) => Self::End,
-            // This process was paused for longer than the lease time, as a virtual machine may be. Its leases are lost, but
-            // the producer is alive.
+            // This process was paused for longer than the lease time, as a virtual machine may be. Its leases are lost,
+            // but the producer is alive.
             (ReceiveError::Expelled { .. }, OnProducerExit::Reconnect) => Self::Continue,
             // The time limit applies to the wait for a producer, and one has come.
             (ReceiveError::TimedOut, _) if is_attached => Self::Continue,

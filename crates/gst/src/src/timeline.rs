@@ -50,8 +50,9 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
-    /// The segment that begins with this frame, if the producer changed or resumed after a pause. The producer's first time
-    /// becomes this pipeline's `running_time`: a sink that syncs would else wait for as long as the producer has run.
+    /// The segment that begins with this frame, if the producer changed or resumed after a pause. The producer's first
+    /// time becomes this pipeline's `running_time`: a sink that syncs would else wait for as long as the producer has
+    /// run.
     pub(super) fn new_segment(
         &mut self,
         info: &FrameInfo,
