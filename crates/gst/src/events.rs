@@ -163,9 +163,9 @@ pub(crate) struct Description {
 }
 
 impl Description {
-    pub(crate) fn of(blob: &[u8]) -> Self {
+    pub(crate) fn of(list: &[u8]) -> Self {
         let mut description = Self::default();
-        let mut reader = Reader(blob);
+        let mut reader = Reader(list);
         while let Some((kind, bytes)) = reader.item().filter(|_| description.events.len() < MAX_STICKY) {
             match kind {
                 STREAM_START => description.start = stream_start(bytes),
@@ -298,14 +298,14 @@ mod tests {
     #[test]
     fn invalid_items_of_a_peer_are_ignored() {
         gst::init().unwrap();
-        let mut blob = Vec::new();
-        item(&mut blob, TAGS, b"\0\0\0\0tags, title=< (int)5 >, no-such=< x >, artist=(string)z;");
-        item(&mut blob, TAGS, b"\0\0\0\0no structure (");
-        item(&mut blob, STREAM_START, b"\xff\xff\xff\xff");
-        item(&mut blob, STICKY, b"latency_probe.id;");
-        item(&mut blob, 999, b"?");
-        blob.extend(b"the rest is no item");
-        let read = Description::of(&blob);
+        let mut list = Vec::new();
+        item(&mut list, TAGS, b"\0\0\0\0tags, title=< (int)5 >, no-such=< x >, artist=(string)z;");
+        item(&mut list, TAGS, b"\0\0\0\0no structure (");
+        item(&mut list, STREAM_START, b"\xff\xff\xff\xff");
+        item(&mut list, STICKY, b"latency_probe.id;");
+        item(&mut list, 999, b"?");
+        list.extend(b"the rest is no item");
+        let read = Description::of(&list);
         assert_eq!((read.start, read.events.len()), (None, 1));
         let gst::EventView::Tag(tags) = read.events[0].1.view() else { panic!() };
         assert!(tags.tag().n_tags() == 0);

@@ -34,10 +34,10 @@ pub fn blobs(caps: &[u8], meta: &[u8], size: usize) {
 }
 
 /// Merges the tags and reads every value, as players do.
-fn events(blob: &[u8]) {
-    let between = between(blob, gst::ClockTime::from_nseconds(1).into(), None);
+fn events(list: &[u8]) {
+    let between = between(list, gst::ClockTime::from_nseconds(1).into(), None);
     let mut all = gst::TagList::new();
-    for event in Description::of(blob).events.into_iter().map(|(_, event)| event).chain(between) {
+    for event in Description::of(list).events.into_iter().map(|(_, event)| event).chain(between) {
         std::hint::black_box(event.structure().map(|structure| structure.to_string()));
         if let gst::EventView::Tag(tags) = event.view() {
             all.make_mut().insert(tags.tag(), gst::TagMergeMode::Append);

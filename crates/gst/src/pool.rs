@@ -8,6 +8,7 @@
 
 use crate::allocator::{self, ArenaAllocator};
 use gst::glib;
+use gst::prelude::*;
 use gst::subclass::prelude::*;
 use std::sync::OnceLock;
 
@@ -62,11 +63,18 @@ glib::wrapper! {
 }
 
 impl ArenaPool {
-    /// A pool that allocates with `allocator`.
-    pub(crate) fn new(allocator: &ArenaAllocator) -> Self {
-        let new: Self = glib::Object::new();
+    /// A pool for frames of raw video; `None` if the base class refuses its configuration.
+    pub(crate) fn for_video(
+        allocator: &ArenaAllocator,
+        caps: Option<&gst::Caps>,
+        info: &gst_video::VideoInfo,
+    ) -> Option<Self> {
+        let pool: Self = glib::Object::new();
         // A new object's cell is empty.
-        let _ = new.imp().allocator.set(allocator.clone());
-        new
+        let _ = pool.imp().allocator.set(allocator.clone());
+        let mut config = pool.config();
+        config.set_params(caps, info.size() as u32, 2, 0);
+        config.add_option(gst_video::BUFFER_POOL_OPTION_VIDEO_META.as_ref());
+        pool.set_config(config).ok().map(|()| pool)
     }
 }

@@ -151,24 +151,24 @@ mod tests {
         encode(&buffer, &Media::default()).bytes
     }
 
-    fn decoded(blob: &[u8], size: usize, caps: &VideoInfo) -> Option<gst::Buffer> {
+    fn decoded(list: &[u8], size: usize, caps: &VideoInfo) -> Option<gst::Buffer> {
         let mut buffer = gst::Buffer::with_size(size).unwrap();
-        decode(blob, buffer.get_mut().unwrap(), &media(caps)).map(|()| buffer)
+        decode(list, buffer.get_mut().unwrap(), &media(caps)).map(|()| buffer)
     }
 
     #[test]
     fn a_video_meta_is_decoded_and_damaged_ones_are_refused() {
         gst::init().unwrap();
         let caps = VideoInfo::builder(VideoFormat::Nv12, 60, 48).build().unwrap();
-        let blob = with_meta(VideoFormat::Nv12, &[0, 64 * 48], &[64, 64]);
-        let received = decoded(&blob, SIZE, &caps).unwrap();
+        let list = with_meta(VideoFormat::Nv12, &[0, 64 * 48], &[64, 64]);
+        let received = decoded(&list, SIZE, &caps).unwrap();
         let meta = received.meta::<VideoMeta>().unwrap();
         assert_eq!((meta.format(), meta.width(), meta.height()), (VideoFormat::Nv12, 60, 48));
         assert_eq!((meta.offset(), meta.stride()), (&[0, 64 * 48][..], &[64, 64][..]));
         assert_eq!(meta.video_frame_flags(), VideoFrameFlags::INTERLACED);
-        assert!((1..blob.len()).all(|end| decoded(&blob[..end], SIZE, &caps).is_none()));
-        assert!(decoded(&blob, 64 * 48 + 64 * 24 - 1, &caps).is_none(), "one byte short");
-        assert!(decoded(&blob, 64 * 48 + 64 * 24, &caps).is_some());
+        assert!((1..list.len()).all(|end| decoded(&list[..end], SIZE, &caps).is_none()));
+        assert!(decoded(&list, 64 * 48 + 64 * 24 - 1, &caps).is_none(), "one byte short");
+        assert!(decoded(&list, 64 * 48 + 64 * 24, &caps).is_some());
     }
 
     #[test]
@@ -192,13 +192,13 @@ mod tests {
         for (offsets, strides) in
             [([0, 6143], [64, 64]), ([0, 3072], [64, 1_000_000]), ([0, 3072], [-64, 64]), ([0, 3072], [59, 64])]
         {
-            let blob = with_meta(VideoFormat::Nv12, &offsets, &strides);
-            assert!(decoded(&blob, SIZE, &caps).is_none(), "{offsets:?} {strides:?}");
+            let list = with_meta(VideoFormat::Nv12, &offsets, &strides);
+            assert!(decoded(&list, SIZE, &caps).is_none(), "{offsets:?} {strides:?}");
         }
         let other = VideoInfo::builder(VideoFormat::Nv21, 60, 48).build().unwrap();
         let larger = VideoInfo::builder(VideoFormat::Nv12, 62, 48).build().unwrap();
-        let blob = with_meta(VideoFormat::Nv12, &[0, 3072], &[64, 64]);
-        assert!(decoded(&blob, SIZE, &other).is_none() && decoded(&blob, SIZE, &larger).is_none());
+        let list = with_meta(VideoFormat::Nv12, &[0, 3072], &[64, 64]);
+        assert!(decoded(&list, SIZE, &other).is_none() && decoded(&list, SIZE, &larger).is_none());
     }
 
     #[test]
@@ -209,16 +209,16 @@ mod tests {
         let media = Media { audio: Some(planar.clone()), ..Media::default() };
         let mut buffer = gst::Buffer::with_size(8192).unwrap();
         AudioMeta::add(buffer.get_mut().unwrap(), &planar, 1000, &[0, 4096]).unwrap();
-        let blob = encode(&buffer, &media).bytes;
+        let list = encode(&buffer, &media).bytes;
         let decoded = |size| {
             let mut buffer = gst::Buffer::with_size(size).unwrap();
-            decode(&blob, buffer.get_mut().unwrap(), &media).map(|()| buffer)
+            decode(&list, buffer.get_mut().unwrap(), &media).map(|()| buffer)
         };
         let received = decoded(8192).unwrap();
         let meta = received.meta::<AudioMeta>().unwrap();
         assert_eq!((meta.samples(), meta.offsets()), (1000, &[0, 4096][..]));
         assert!(decoded(4096 + 4000).is_some() && decoded(4096 + 3999).is_none());
         let mut buffer = gst::Buffer::with_size(8192).unwrap();
-        assert!(decode(&blob, buffer.get_mut().unwrap(), &Media::default()).is_none(), "no audio by its caps");
+        assert!(decode(&list, buffer.get_mut().unwrap(), &Media::default()).is_none(), "no audio by its caps");
     }
 }

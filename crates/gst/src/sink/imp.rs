@@ -11,7 +11,6 @@ use super::report::{ClientChange, Report};
 use super::settings::{FullPolicy, Settings};
 use super::timing::{StreamTimes, Timing};
 use super::watcher;
-use crate::allocator::ArenaAllocator;
 use crate::caps::Media;
 use crate::clock::ClockMonitor;
 use crate::events::{self, Transport};
@@ -236,7 +235,7 @@ impl BaseSinkImpl for Shm2Sink {
         let (caps, need_pool) = query.get_owned();
         if let Some(info) = caps.as_deref().and_then(|caps| Media::of(caps).video) {
             if need_pool {
-                let pool = video_pool(&allocator, caps.as_ref(), &info);
+                let pool = ArenaPool::for_video(&allocator, caps.as_ref(), &info);
                 query.add_allocation_pool(pool.as_ref(), info.size() as u32, 2, 0);
             }
             query.add_allocation_meta::<gst_video::VideoMeta>(None);
@@ -473,12 +472,4 @@ impl Shm2Sink {
             ClientChange::Disconnected => sink.emit_by_name::<()>("client-disconnected", &[&clients]),
         }
     }
-}
-
-fn video_pool(allocator: &ArenaAllocator, caps: Option<&gst::Caps>, info: &gst_video::VideoInfo) -> Option<ArenaPool> {
-    let pool = ArenaPool::new(allocator);
-    let mut config = pool.config();
-    config.set_params(caps, info.size() as u32, 2, 0);
-    config.add_option(gst_video::BUFFER_POOL_OPTION_VIDEO_META.as_ref());
-    pool.set_config(config).ok().map(|()| pool)
 }
