@@ -1,4 +1,4 @@
-//! What the command-line tools share: a payload that can be checked, and a summary of what was received.
+//! Shared parts of the command-line tools: options, a payload that can be checked, a summary of the received frames.
 
 #![deny(clippy::unwrap_used)]
 
@@ -10,11 +10,11 @@ use clap::ValueEnum;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-/// The region that is used when none is named.
+/// The default region.
 pub const DEFAULT_REGION: &str =
     if cfg!(windows) { "winshm://Local/gst-shm2-default" } else { "shm:///dev/shm/gst-shm2-default" };
 
-/// Prints a line; that nobody reads it any more is no reason to fail.
+/// Prints a line. Unlike `println!` it does not panic when the pipe is closed.
 #[macro_export]
 macro_rules! say {
     ($($arguments:tt)*) => {{
@@ -23,7 +23,7 @@ macro_rules! say {
     }};
 }
 
-/// As `eprintln!`, but that nobody reads it is no reason to fail here, either.
+/// As [`say!`], to standard error.
 #[macro_export]
 macro_rules! complain {
     ($($arguments:tt)*) => {{
@@ -32,10 +32,10 @@ macro_rules! complain {
     }};
 }
 
-/// Prints what a tool was run for.
+/// Prints the result of a tool.
 ///
 /// # Errors
-/// When it could not be written, though somebody may read it.
+/// When it could not be written for another reason than a closed pipe.
 pub fn print_result(text: &str) -> Result<(), String> {
     use std::io::Write;
     match writeln!(std::io::stdout(), "{text}") {
@@ -46,7 +46,7 @@ pub fn print_result(text: &str) -> Result<(), String> {
     }
 }
 
-/// Does `work`, and says what it waits for if that takes longer than a second.
+/// Runs `work`, and prints what it waits for when it takes longer than a second.
 pub fn say_if_slow<T>(waits_for: &str, work: impl FnOnce() -> T) -> T {
     let (done, ended) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
@@ -55,7 +55,7 @@ pub fn say_if_slow<T>(waits_for: &str, work: impl FnOnce() -> T) -> T {
                 complain!("waiting for {waits_for}");
             }
         };
-        // Without a thread it is not said.
+        // Without a thread the line is not printed.
         let _ = std::thread::Builder::new().name("slow".into()).spawn_scoped(scope, say);
         let result = work();
         drop(done);
@@ -68,26 +68,29 @@ pub fn say_if_slow<T>(waits_for: &str, work: impl FnOnce() -> T) -> T {
 pub enum Check {
     /// Every byte.
     Full,
-    /// The start, the end and 64 places in between of each frame.
+    /// The start, the end and 64 samples in between of each frame.
     Sampled,
     /// Not at all.
     None,
 }
 
-/// Thirty years: what is added to a clock must not be too much for it.
+/// The longest time that an option takes, about 30 years: a clock can always add it.
 pub const LONGEST: Duration = Duration::from_secs(1_000_000_000);
 
-/// Parses a time in seconds, such as `0.5`.
+/// Parses a time: a number is in seconds (`0.5`), or a number has a unit (`250ms`, `1m 30s`).
 ///
 /// # Errors
 /// A sentence with the value in it.
 pub fn seconds(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a time in seconds: write for example 0.5");
-    let time = text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
-    time.filter(|time| *time <= LONGEST).ok_or_else(wrong)
+    let time = match text.parse() {
+        Ok(number) => Duration::try_from_secs_f64(number).ok(),
+        Err(_) => humantime::parse_duration(text).ok(),
+    };
+    time.filter(|time| *time <= LONGEST)
+        .ok_or_else(|| format!("{text:?} is not a time in seconds: write for example 0.5 or 500ms"))
 }
 
-/// Parses a lease time in seconds, such as `2`.
+/// Parses a lease time as [`seconds`] does, such as `2`.
 ///
 /// # Errors
 /// A sentence with the value in it.
@@ -120,4 +123,45 @@ pub fn octal(text: &str) -> Result<u32, String> {
     let digits = text.trim_start_matches("0o");
     let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777);
     mode.ok_or_else(|| format!("{text:?} is not an octal mode: write for example 660"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_number_of_seconds_or_has_a_unit() {
+        for (text, ms) in
+            [("0", 0), ("0.5", 500), (".5", 500), ("2", 2000), ("1e3", 1_000_000), ("1000000000", 1_000_000_000_000)]
+        {
+            assert_eq!(seconds(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for (text, ms) in [("250ms", 250), ("2s", 2000), ("1m 30s", 90_000), ("1h", 3_600_000)] {
+            assert_eq!(seconds(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "-1", "1e19", "1000000001", "inf", "NaN", "soon", "1 parsec", "900years"] {
+            assert!(seconds(text).unwrap_err().contains(&format!("{text:?} is not a time in seconds")), "{text}");
+        }
+        assert_eq!((lease_time("2"), lease_time("0.1")), (Ok(Duration::from_secs(2)), Ok(Duration::from_millis(100))));
+        assert!(lease_time("99ms").is_err() && lease_time("3601").is_err());
+    }
+
+    #[test]
+    fn a_size_is_a_number_of_bytes_with_units_of_1024() {
+        for (text, expected) in [
+            ("0", 0),
+            ("64", 64),
+            ("64K", 64 << 10),
+            ("64k", 64 << 10),
+            ("64M", 64 << 20),
+            ("6m", 6 << 20),
+            ("3G", 3 << 30),
+            ("18446744073709551615", u64::MAX),
+        ] {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+        for text in ["", "M", "6Q", "1.5M", "-1", "64 M", "18446744073709551616", "17179869184G"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
 }

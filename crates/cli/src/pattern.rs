@@ -1,11 +1,11 @@
-//! The payload of `shm2_producer`: every eight bytes follow from the frame's number and their place, so that a reader
-//! sees each byte that is not as it was sent. Layout: mark, number, then the words; a rest of up to 7 bytes is cut off.
+//! The payload of `shm2_producer`: every 8-byte word is computed from the frame's number and the word's index, so that
+//! a reader detects each wrong byte. Layout: mark, number, then the words; the last word is cut to the frame's length.
 
 use crate::Check;
 use shm2::{Frame, Reservation, SendError};
 
 const MARK: u64 = u64::from_le_bytes(*b"shm2test");
-/// Bytes that make a frame recognisable.
+/// Bytes of mark and number, by which a frame is recognised.
 pub const HEAD: usize = 16;
 const CHUNK: usize = 64 * 1024;
 
@@ -45,7 +45,7 @@ pub fn number(frame: &Frame) -> Option<u64> {
     ours.then(|| u64::from_le_bytes(std::array::from_fn(|i| head[8 + i])))
 }
 
-/// First offset at which the frame differs from what was sent as `number`.
+/// First checked offset at or after which the frame differs from the payload of `number`.
 pub fn mismatch(frame: &Frame, number: u64, check: Check) -> Option<usize> {
     match check {
         Check::None => None,

@@ -1,4 +1,4 @@
-//! The wish of a user that a tool ends: it is seen between frames, and ends every pause.
+//! A stop request by a signal: checked between frames, and it interrupts every pause.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,27 +9,27 @@ use std::time::Duration;
 pub struct Stop(Arc<(Mutex<bool>, Condvar)>);
 
 impl Stop {
-    /// Hears signals from now on; `then` is called at the first, for what waits elsewhere.
+    /// Installs signal handlers. `then` is called at each signal, to interrupt waits elsewhere.
     ///
     /// # Errors
-    /// When the system has no thread, or no handler, for it.
+    /// When the thread cannot be started or the handler cannot be installed.
     pub fn on_signal(then: impl Fn() + Send + 'static) -> io::Result<Self> {
         let stop = Self::default();
-        let heard = stop.clone();
+        let requested = stop.clone();
         listen(move || {
-            *heard.lock() = true;
-            heard.0.1.notify_all();
+            *requested.lock() = true;
+            requested.0.1.notify_all();
             then();
         })?;
         Ok(stop)
     }
 
-    /// Whether it came.
+    /// Whether a stop was requested.
     pub fn is_set(&self) -> bool {
         *self.lock()
     }
 
-    /// Sleeps for `time`, or until it comes.
+    /// Sleeps for `time`, or until a stop is requested.
     pub fn pause(&self, time: Duration) {
         if !time.is_zero() {
             let _ = self.0.1.wait_timeout_while(self.lock(), time, |is_set| !*is_set);
@@ -46,7 +46,7 @@ impl Stop {
 fn listen(stop: impl Fn() + Send + 'static) -> io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
-    let hear = move || {
+    let handle = move || {
         for (count, signal) in signals.forever().enumerate() {
             if count > 0 {
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
@@ -54,19 +54,19 @@ fn listen(stop: impl Fn() + Send + 'static) -> io::Result<()> {
             stop();
         }
     };
-    std::thread::Builder::new().name("signals".into()).spawn(hear).map(drop)
+    std::thread::Builder::new().name("signals".into()).spawn(handle).map(drop)
 }
 
 /// Ctrl+C, Ctrl+Break and the closing of the console.
 #[cfg(windows)]
 fn listen(stop: impl Fn() + Send + 'static) -> io::Result<()> {
     let mut count = 0;
-    let hear = move || {
+    let handle = move || {
         count += 1;
         if count > 1 {
             std::process::exit(130);
         }
         stop();
     };
-    ctrlc::set_handler(hear).map_err(io::Error::other)
+    ctrlc::set_handler(handle).map_err(io::Error::other)
 }

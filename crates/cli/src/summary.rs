@@ -1,31 +1,32 @@
-//! Counts and times of what was received, printed at the end for people or for programs.
+//! Counts and times of the received frames, printed at the end as text or as JSON.
 
+use hdrhistogram::Histogram;
+use serde::Serialize;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Latencies kept for percentiles; later ones replace a random earlier one, so that the sample stays fair.
-const MOST: usize = 1 << 20;
+/// Longest latency that is recorded, in nanoseconds: longer ones count as one hour.
+const LONGEST_NS: u64 = 3_600_000_000_000;
 
 /// Gathers latencies and the time from the first frame to the last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Summary {
     first: Option<Instant>,
     last: Option<Instant>,
-    latencies_ns: Vec<u64>,
-    seed: u64,
+    latencies_ns: Histogram<u64>,
     /// Frames received.
     pub frames: u64,
     /// Payload bytes received.
     pub bytes: u64,
-    /// Frames that were gone before they could be taken.
+    /// Frames that were overwritten before the consumer took them.
     pub missed: u64,
-    /// Frames passed over on purpose.
+    /// Frames skipped by `--latest-only`.
     pub skipped: u64,
     /// Frames read in place.
     pub leased: u64,
     /// Frames copied.
     pub copied: u64,
-    /// Breaks in the stream that were marked.
+    /// Frames marked as a discontinuity.
     pub discontinuities: u64,
     /// Frames whose content or order was wrong.
     pub mismatches: u64,
@@ -33,23 +34,60 @@ pub struct Summary {
     pub attaches: u64,
 }
 
+/// The fields of `--json`, in their order.
+#[derive(Serialize)]
+struct Report {
+    frames: u64,
+    bytes: u64,
+    missed: u64,
+    skipped: u64,
+    leased: u64,
+    copied: u64,
+    discontinuities: u64,
+    attaches: u64,
+    mismatches: u64,
+    seconds: f64,
+    rate: f64,
+    latency_us: Latency,
+}
+
+#[derive(Serialize)]
+struct Latency {
+    p50: f64,
+    p99: f64,
+    max: f64,
+}
+
+impl Default for Summary {
+    fn default() -> Self {
+        // Constants within the documented bounds: 1 <= lowest, 2 * lowest <= highest, at most 5 digits.
+        let latencies_ns = Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("the bounds are valid");
+        Self {
+            first: None,
+            last: None,
+            latencies_ns,
+            frames: 0,
+            bytes: 0,
+            missed: 0,
+            skipped: 0,
+            leased: 0,
+            copied: 0,
+            discontinuities: 0,
+            mismatches: 0,
+            attaches: 0,
+        }
+    }
+}
+
 impl Summary {
-    /// Books one frame.
+    /// Counts one frame.
     pub fn frame(&mut self, bytes: usize, latency_ns: u64) {
         let now = Instant::now();
         self.first.get_or_insert(now);
         self.last = Some(now);
         self.frames += 1;
         self.bytes += bytes as u64;
-        if self.latencies_ns.len() < MOST {
-            self.latencies_ns.push(latency_ns);
-            return;
-        }
-        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let place = (self.seed >> 33) % self.frames;
-        if let Some(slot) = self.latencies_ns.get_mut(place as usize) {
-            *slot = latency_ns;
-        }
+        self.latencies_ns.saturating_record(latency_ns);
     }
 
     /// Time from the first frame to the last.
@@ -63,35 +101,32 @@ impl Summary {
         if seconds > 0.0 { (self.frames - 1) as f64 / seconds } else { 0.0 }
     }
 
-    /// The latency in microseconds that this share of the frames did not exceed.
+    /// The latency in microseconds that this share of the frames did not exceed, to three digits.
     pub fn latency_us(&self, share: f64) -> f64 {
-        let mut sorted = self.latencies_ns.clone();
-        sorted.sort_unstable();
-        let last = sorted.len().saturating_sub(1);
-        sorted.get((last as f64 * share).round() as usize).map_or(0.0, |ns| *ns as f64 / 1000.0)
+        self.latencies_ns.value_at_quantile(share) as f64 / 1000.0
     }
 
-    /// One JSON object.
-    pub fn json(&self) -> String {
-        format!(
-            "{{\"frames\":{},\"bytes\":{},\"missed\":{},\"skipped\":{},\"leased\":{},\"copied\":{},\
-             \"discontinuities\":{},\"attaches\":{},\"mismatches\":{},\"seconds\":{:.6},\"rate\":{:.3},\
-             \"latency_us\":{{\"p50\":{:.1},\"p99\":{:.1},\"max\":{:.1}}}}}",
-            self.frames,
-            self.bytes,
-            self.missed,
-            self.skipped,
-            self.leased,
-            self.copied,
-            self.discontinuities,
-            self.attaches,
-            self.mismatches,
-            self.elapsed().as_secs_f64(),
-            self.rate(),
-            self.latency_us(0.5),
-            self.latency_us(0.99),
-            self.latency_us(1.0),
-        )
+    /// One JSON object in one line.
+    ///
+    /// # Errors
+    /// None in practice: every field is a number.
+    pub fn json(&self) -> serde_json::Result<String> {
+        let rounded = |value: f64, scale: f64| (value * scale).round() / scale;
+        let latency = |share| rounded(self.latency_us(share), 10.0);
+        serde_json::to_string(&Report {
+            frames: self.frames,
+            bytes: self.bytes,
+            missed: self.missed,
+            skipped: self.skipped,
+            leased: self.leased,
+            copied: self.copied,
+            discontinuities: self.discontinuities,
+            attaches: self.attaches,
+            mismatches: self.mismatches,
+            seconds: rounded(self.elapsed().as_secs_f64(), 1e6),
+            rate: rounded(self.rate(), 1e3),
+            latency_us: Latency { p50: latency(0.5), p99: latency(0.99), max: latency(1.0) },
+        })
     }
 }
 
@@ -118,5 +153,30 @@ impl fmt::Display for Summary {
             self.latency_us(0.99),
             self.latency_us(1.0)
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_has_all_counts_in_their_order() {
+        let mut summary = Summary { missed: 3, attaches: 1, ..Summary::default() };
+        for latency_us in 1..=100 {
+            summary.frame(64, latency_us * 1000);
+        }
+        let json = summary.json().unwrap();
+        assert!(json.starts_with("{\"frames\":100,\"bytes\":6400,\"missed\":3,\"skipped\":0,"), "{json}");
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let latency = |key: &str| value["latency_us"][key].as_f64().unwrap();
+        let is_near = |found: f64, expected: f64| (found - expected).abs() <= expected / 1000.0 + 0.1;
+        assert!(is_near(latency("p50"), 50.0) && is_near(latency("p99"), 99.0) && is_near(latency("max"), 100.0));
+    }
+
+    #[test]
+    fn without_frames_all_figures_are_zero() {
+        let value: serde_json::Value = serde_json::from_str(&Summary::default().json().unwrap()).unwrap();
+        assert_eq!((&value["rate"], &value["latency_us"]["max"]), (&0.0.into(), &0.0.into()));
     }
 }

@@ -1,4 +1,4 @@
-//! Real processes and real kills: the tools against each other, and against this process.
+//! The tools as processes that are killed, with each other and with this process.
 
 use shm2::{Consumer, FrameInfo, Producer, ReceiveError, Start};
 use shm2_testing::{ChildGuard, LIMIT, RECOVERY, TempRegion, until};
@@ -47,8 +47,8 @@ impl Tool {
 }
 
 fn number(json: &str, key: &str) -> u64 {
-    let rest = json.split(&format!("\"{key}\":")).nth(1).unwrap_or_else(|| panic!("no {key} in {json}"));
-    rest.split([',', '}', '.']).next().unwrap().parse().unwrap()
+    let value: serde_json::Value = serde_json::from_str(json.trim()).unwrap_or_else(|error| panic!("{error}: {json}"));
+    value[key].as_u64().unwrap_or_else(|| panic!("no {key} in {json}"))
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn the_tools_work_in_any_start_order_and_lose_nothing() {
 }
 
 #[test]
-fn many_consumers_of_both_kinds_get_every_frame_or_know_what_they_missed() {
+fn many_consumers_of_both_kinds_get_every_frame_or_count_the_missed_ones() {
     let name = TempRegion::new();
     let path = &*name;
     let leasing = (0..4).map(|_| Tool::consumer(&format!("{path} 240 --json --check sampled --access lease --hold 2")));
@@ -110,7 +110,7 @@ fn frames_of_a_killed_consumer_are_recycled_soon() {
 }
 
 #[test]
-fn a_killed_producers_consumers_go_on_with_the_next() {
+fn consumers_of_a_killed_producer_continue_with_the_next_one() {
     let name = TempRegion::new();
     let mut consumer = Consumer::new(&name).unwrap();
     for size in ["64M", "64M", "16M", "128M"] {
@@ -133,31 +133,31 @@ fn a_killed_producers_consumers_go_on_with_the_next() {
 }
 
 #[test]
-fn a_consumer_that_was_busy_while_the_producer_was_replaced_goes_on() {
+fn a_consumer_that_was_busy_while_the_producer_was_replaced_continues_with_the_new_one() {
     for access in [shm2::Access::Lease, shm2::Access::Snapshot] {
         let name = TempRegion::new();
         let mut consumer = Consumer::builder(&name).unwrap().access(access).build();
-        for life in 1..=3 {
+        for round in 1..=3 {
             let producer = Tool::producer(&format!("{} 100000 -q --wait 0 --rate 200 --history 1", &*name));
             let begun = Instant::now();
-            while consumer.stats().attaches < 2 * life - 1 {
+            while consumer.stats().attaches < 2 * round - 1 {
                 consumer.next(LONG).unwrap();
             }
-            println!("{access:?}: with producer {life} after {:?}", begun.elapsed());
-            // The first looks after an attach are over, then nobody waits while one goes and the next one comes.
+            println!("{access:?}: with producer {round} after {:?}", begun.elapsed());
+            // The more frequent checks after an attach are over, then the consumer does not wait while producers change.
             let begun = Instant::now();
             while begun.elapsed() < Duration::from_millis(300) {
                 consumer.next(LONG).unwrap();
             }
             producer.kill();
-            if life < 3 {
+            if round < 3 {
                 let next = Tool::producer(&format!("{} 100000 -q --wait 0 --rate 200 --history 1", &*name));
                 until("the next producer", || shm2::consumer::Overview::of(&name).is_ok_and(|seen| seen.newest > 5));
                 let begun = Instant::now();
                 let generation = consumer.generation();
                 while consumer.generation() == generation || !consumer.is_attached() {
                     consumer.next(LONG).unwrap();
-                    assert!(begun.elapsed() < LIMIT, "it never goes over");
+                    assert!(begun.elapsed() < LIMIT, "the consumer does not change to the new producer");
                 }
                 next.kill();
             }
@@ -167,7 +167,7 @@ fn a_consumer_that_was_busy_while_the_producer_was_replaced_goes_on() {
 
 #[cfg(unix)]
 #[test]
-fn a_stopped_consumer_stops_nobody() {
+fn a_stopped_consumer_does_not_stop_the_producer_or_other_consumers() {
     let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().size(8 << 20).create().unwrap();
     let handle = producer.handle();
@@ -199,11 +199,11 @@ fn a_stopped_consumer_stops_nobody() {
     stopped.0.signal(Signal::TERM);
     let json = stopped.succeed();
     assert_eq!(number(&json, "mismatches"), 0, "{json}");
-    assert!(number(&json, "missed") > 1000, "it knows what it missed: {json}");
+    assert!(number(&json, "missed") > 1000, "the missed frames are counted: {json}");
 }
 
 #[test]
-fn killed_at_random_moments_nothing_is_lost_for_good() {
+fn memory_held_by_consumers_killed_at_random_moments_is_recycled() {
     let name = TempRegion::new();
     let mut producer = Producer::builder(&name).unwrap().size(16 << 20).create().unwrap();
     let handle = producer.handle();
@@ -228,7 +228,7 @@ fn killed_at_random_moments_nothing_is_lost_for_good() {
 }
 
 #[test]
-fn a_consumer_whose_producer_is_killed_says_so_and_fails() {
+fn a_consumer_whose_producer_is_killed_prints_the_reason_and_fails() {
     let name = TempRegion::new();
     let producer = Tool::producer(&format!("{} 100000 -q --rate 1000", &*name));
     let mut consumer = Tool::consumer(&format!("{} 100000", &*name));
@@ -239,7 +239,7 @@ fn a_consumer_whose_producer_is_killed_says_so_and_fails() {
     producer.kill();
     let (status, text) = consumer.end();
     assert!(!status.success() && text.contains("went without an end of stream, after"), "{status}: {text}");
-    // One that ends by itself is no failure, however few frames it had.
+    // The end of the stream is no failure, with any number of frames.
     let consumer = Tool::consumer(&format!("{} 100000 -q", &*name));
     let producer = Tool::producer(&format!("{} 20 -q", &*name));
     assert!(producer.end().0.success());
@@ -247,7 +247,7 @@ fn a_consumer_whose_producer_is_killed_says_so_and_fails() {
     assert!(status.success() && text.contains("the stream ended after 20 of 100000 frames"), "{status}: {text}");
 }
 
-/// The next producer's numbers begin anew, also where frames of the one before were missed.
+/// Numbers restart with the next producer, even if frames of the previous one were missed.
 #[cfg(unix)]
 #[test]
 fn in_a_kept_region_the_next_producers_frames_are_in_order() {
@@ -277,7 +277,7 @@ fn in_a_kept_region_the_next_producers_frames_are_in_order() {
 
 #[cfg(unix)]
 #[test]
-fn a_wish_to_end_is_heard_in_every_pause_and_while_frames_wait() {
+fn a_signal_ends_a_tool_in_every_pause_and_while_frames_wait() {
     let name = TempRegion::new();
     // Frames wait at all times.
     let mut source = Producer::builder(&name).unwrap().history(100).create().unwrap();
@@ -304,7 +304,7 @@ fn a_wish_to_end_is_heard_in_every_pause_and_while_frames_wait() {
 
 #[cfg(unix)]
 #[test]
-fn that_nobody_reads_what_a_tool_says_is_no_reason_to_panic() {
+fn a_tool_with_closed_output_pipes_does_not_panic() {
     let name = TempRegion::new();
     for (program, options, expected) in [
         (env!("CARGO_BIN_EXE_shm2_consumer"), "5 --timeout 0.3", 1),
@@ -317,7 +317,7 @@ fn that_nobody_reads_what_a_tool_says_is_no_reason_to_panic() {
 }
 
 #[test]
-fn what_a_tool_waits_for_is_said() {
+fn a_long_wait_prints_its_reason() {
     let name = TempRegion::new();
     let (_, text) = Tool::consumer(&format!("{} 5 --timeout 2", name.uri())).end();
     assert!(text.contains(&format!("waiting for the first frame of {}\n", name.uri())), "{text}");

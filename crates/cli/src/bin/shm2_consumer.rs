@@ -12,8 +12,9 @@ use std::time::Duration;
 
 /// Receive and check frames from a shared-memory region.
 ///
-/// Waits for the producer, takes COUNT frames (missed ones count), prints a summary. The exit code is 1 when any frame
-/// was not as it was sent, none came in time, or the producer went before COUNT without an end of stream.
+/// Waits for the producer, takes COUNT frames (missed ones count), prints a summary. The exit code is 1 when a frame
+/// differs from what was sent, when no frame arrives in time, or when the producer disappears before COUNT without an
+/// end of stream.
 #[derive(Parser)]
 #[command(version, allow_negative_numbers = true)]
 struct Arguments {
@@ -24,28 +25,28 @@ struct Arguments {
     /// Frames to take
     #[arg(default_value_t = 5000)]
     count: u64,
-    /// How to get at the bytes
+    /// How to read payloads
     #[arg(long, value_enum, default_value_t = AccessMode::Auto)]
     access: AccessMode,
-    /// Pass over frames that wait, for the lowest delay
+    /// Skip waiting frames, for the lowest delay
     #[arg(long)]
     latest_only: bool,
-    /// Begin with the producer's newest frame instead of the oldest that is there
+    /// Start with the producer's newest frame instead of the oldest one still in the region
     #[arg(long)]
     newest: bool,
     /// How closely to check payloads
     #[arg(long, value_enum, default_value_t = Check::Full)]
     check: Check,
-    /// Hold this many frames before giving the oldest back
+    /// Hold this many frames before releasing the oldest
     #[arg(long, default_value_t = 0)]
     hold: usize,
-    /// Seconds to work on each frame
+    /// Time to work on each frame, in seconds or as 250ms
     #[arg(long, value_parser = seconds, default_value = "0")]
     delay: Duration,
-    /// Seconds without a frame after which to give up; for ever if not given
+    /// Give up after this time without a frame, in seconds or as 250ms; never if not given
     #[arg(long, value_parser = seconds)]
     timeout: Option<Duration>,
-    /// Go on with the next producer when this one ends
+    /// Continue with the next producer when this one ends
     #[arg(long)]
     reconnect: bool,
     /// Print the summary as JSON
@@ -71,8 +72,9 @@ fn main() -> ExitCode {
             if taken < arguments.count {
                 complain!("shm2_consumer: {end} after {taken} of {} frames", arguments.count);
             }
-            let text = if arguments.json { summary.json() } else { summary.to_string() };
-            let printed = print_result(&text).inspect_err(|error| complain!("shm2_consumer: {error}"));
+            let text = if arguments.json { summary.json().map_err(|e| e.to_string()) } else { Ok(summary.to_string()) };
+            let printed =
+                text.and_then(|text| print_result(&text)).inspect_err(|error| complain!("shm2_consumer: {error}"));
             let is_good = summary.mismatches == 0 && matches!(end, End::Stream | End::Stopped) && printed.is_ok();
             if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
@@ -83,7 +85,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Why no more frames were taken.
+/// Why the consumer stopped.
 enum End {
     Stream,
     Gone,
@@ -128,7 +130,7 @@ fn run(arguments: &Arguments) -> Result<(Summary, End), Box<dyn std::error::Erro
         };
         let latency = shm2::monotonic_ns().saturating_sub(consumer.to_local(frame.published_ns()));
         summary.frame(frame.len(), latency);
-        book(&mut summary, &frame, &consumer);
+        count(&mut summary, &frame, &consumer);
         summary.mismatches += u64::from(!checker.accept(&frame, consumer.generation()));
         stop.pause(arguments.delay);
         if !arguments.quiet && !arguments.json && summary.frames % 500 == 0 {
@@ -136,7 +138,7 @@ fn run(arguments: &Arguments) -> Result<(Summary, End), Box<dyn std::error::Erro
         }
         held.push_back(frame);
         if held.len() > arguments.hold {
-            // Whatever was held must still be what it was.
+            // A held frame must not have changed.
             summary.mismatches +=
                 u64::from(held.pop_front().is_some_and(|f| arguments.hold > 0 && !checker.is_intact(&f)));
         }
@@ -144,7 +146,7 @@ fn run(arguments: &Arguments) -> Result<(Summary, End), Box<dyn std::error::Erro
     Ok((summary, End::Stopped))
 }
 
-/// The next frame. The wait for the first is said: the region may be another one than was meant.
+/// The next frame. A wait for the first one is printed: the region may not be the intended one.
 fn next(consumer: &mut Consumer, arguments: &Arguments) -> Result<Frame, ReceiveError> {
     if arguments.quiet || consumer.stats().attaches > 0 {
         return consumer.next(arguments.timeout);
@@ -152,7 +154,7 @@ fn next(consumer: &mut Consumer, arguments: &Arguments) -> Result<Frame, Receive
     say_if_slow(&format!("the first frame of {}", arguments.region), || consumer.next(arguments.timeout))
 }
 
-fn book(summary: &mut Summary, frame: &Frame, consumer: &Consumer) {
+fn count(summary: &mut Summary, frame: &Frame, consumer: &Consumer) {
     let stats = consumer.stats();
     summary.missed = stats.missed;
     summary.skipped = stats.skipped;
@@ -173,16 +175,16 @@ fn build(arguments: &Arguments) -> Result<Consumer, shm2::SpecError> {
     Ok(builder.access(access).start(start).latest_only(arguments.latest_only).on_producer_exit(on_exit).build())
 }
 
-/// Compares each frame with what must have been sent, and its place in the order.
+/// Compares the content and the order of the frames with what `shm2_producer` sends.
 struct Checker {
     check: Check,
-    /// Life, sequence and number of the frame before.
+    /// Generation, sequence and number of the previous frame.
     last: Option<(Option<u64>, u64, u64)>,
     hint: bool,
 }
 
 impl Checker {
-    fn accept(&mut self, frame: &Frame, life: Option<u64>) -> bool {
+    fn accept(&mut self, frame: &Frame, generation: Option<u64>) -> bool {
         if self.check == Check::None {
             return true;
         }
@@ -198,9 +200,9 @@ impl Checker {
             return true;
         };
         let in_order = self.last.is_none_or(|(before, sequence, last)| {
-            before != life || (frame.sequence() > sequence + frame.missed() && number > last)
+            before != generation || (frame.sequence() > sequence + frame.missed() && number > last)
         });
-        self.last = Some((life, frame.sequence(), number));
+        self.last = Some((generation, frame.sequence(), number));
         if !in_order {
             complain!("frame {} (number {number}) is out of order", frame.sequence());
         }

@@ -1,4 +1,4 @@
-//! Sends numbered frames whose every byte can be checked: the counterpart of `shm2_consumer`.
+//! Sends numbered frames with a payload that `shm2_consumer` can check byte by byte.
 
 #![deny(clippy::unwrap_used)]
 #![forbid(unsafe_code)]
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Send numbered frames through a shared-memory region.
 ///
-/// The producer waits a while for a first consumer, sends, and stays until its consumers have read everything.
+/// Waits for a first consumer, sends, and waits until its consumers have read everything.
 #[derive(Parser)]
 #[command(version, allow_negative_numbers = true)]
 struct Arguments {
@@ -34,25 +34,27 @@ struct Arguments {
     /// Frames per second; as fast as possible if not given
     #[arg(long, value_parser = interval, value_name = "RATE")]
     rate: Option<Duration>,
-    /// What to do when there is no room
+    /// What to do when the region has no free space
     #[arg(long, value_enum, default_value_t = Policy::Block)]
     full_policy: Policy,
-    /// Seconds that one frame may wait for room under `block`
+    /// Time that one frame may wait for free space under `block`, in seconds or as 250ms
     #[arg(long, value_parser = seconds, default_value = "5")]
     block_timeout: Duration,
-    /// Frames kept for consumers that come later
+    /// Frames kept for consumers that attach later
     #[arg(long, default_value_t = u32::MAX)]
     history: u32,
     /// Frames that one consumer may hold in place, 1 to 64
     #[arg(long, default_value_t = 16)]
     max_leases: u32,
-    /// Go on in the file that is there and never remove it: for a virtual machine's backing file
+    /// Reuse the existing file, with its size and permissions, and never remove it: for the backing file of a virtual
+    /// machine
     #[arg(long)]
     keep_region: bool,
-    /// Seconds without a heartbeat after which a peer counts as dead where no lock tells (virtual machines), 0.1 to 3600
+    /// Time without a heartbeat after which a peer counts as dead where no lock is seen (virtual machines), in seconds,
+    /// 0.1 to 3600
     #[arg(long, value_parser = shm2_cli::lease_time, default_value = "2")]
     lease_time: Duration,
-    /// Seconds to wait for a first consumer, and for consumers to finish at the end
+    /// Time to wait for a first consumer, and for consumers to finish at the end, in seconds or as 250ms
     #[arg(long, value_parser = seconds, default_value = "10")]
     wait: Duration,
     /// Print only the closing summary
@@ -111,7 +113,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     Ok(print_result(&summary)?)
 }
 
-/// Whether the region may be one that is there already, of another size than was asked for.
+/// Whether the region may exist already, with another size than the requested one.
 fn is_kept(arguments: &Arguments) -> bool {
     arguments.keep_region || arguments.region.starts_with("ivshmem")
 }
@@ -120,7 +122,7 @@ fn fits(bytes: u64, arena: u64) -> Result<(), SendError> {
     if bytes > arena { Err(SendError::TooLarge { bytes, arena }) } else { Ok(()) }
 }
 
-/// What may take a while before there is a region.
+/// What the creation of the region may wait for.
 fn awaited(arguments: &Arguments) -> String {
     let region = &arguments.region;
     match is_kept(arguments) {
@@ -158,15 +160,15 @@ fn create(arguments: &Arguments) -> Result<Producer, Box<dyn std::error::Error>>
 fn wait_for_consumer(producer: &Producer, arguments: &Arguments, stop: &Stop) {
     let handle = producer.handle();
     let deadline = Instant::now() + arguments.wait;
-    let somebody = || handle.consumers() > 0 || handle.has_snapshot_consumers();
-    if !arguments.quiet && !arguments.wait.is_zero() && !somebody() {
-        let unseen = if is_kept(arguments) { " (one of another machine that copies is not seen)" } else { "" };
+    let is_attached = || handle.consumers() > 0 || handle.has_snapshot_consumers();
+    if !arguments.quiet && !arguments.wait.is_zero() && !is_attached() {
+        let unseen = if is_kept(arguments) { " (a snapshot consumer on another machine is not seen)" } else { "" };
         complain!("waiting up to {:.1} s for a consumer of {}{unseen}", arguments.wait.as_secs_f64(), arguments.region);
     }
     loop {
         let seen = handle.changes();
         let left = deadline.saturating_duration_since(Instant::now());
-        if somebody() || left.is_zero() || stop.is_set() {
+        if is_attached() || left.is_zero() || stop.is_set() {
             return;
         }
         handle.wait_change(seen, Some(left.min(Duration::from_millis(250))));
@@ -191,7 +193,7 @@ fn send_all(
         match send(producer, arguments.frame_size as usize, number) {
             Ok(()) => sent += 1,
             Err(SendError::Cancelled) => break,
-            // A consumer that takes too long under `block` ends it.
+            // A timeout under `block` is an error; other drops are counted.
             Err(error) if error.is_drop() && !matches!(error, SendError::TimedOut { .. }) => {}
             Err(error) => return Err(error.into()),
         }
