@@ -1,5 +1,5 @@
-//! A stream from one region to another across a network, and how old its pictures are at the end: each carries the time at which it was
-//! made as black and white columns, which survive any codec.
+//! A stream from one region to another across a network, and the age of its pictures at the end. Each picture carries its
+//! time of creation as black and white columns, which survive any codec.
 //!
 //! ```text
 //! across source REGION             pictures with their time, 320x240 at 30/s
@@ -11,6 +11,7 @@
 
 use gst::prelude::*;
 use gst_app::{AppSink, AppSrc};
+use hdrhistogram::Histogram;
 use shm2_testing::Rng;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, mpsc};
@@ -79,12 +80,12 @@ fn hold(cid: u32, port: u32, seconds: u64) {
     std::thread::sleep(Duration::from_secs(seconds));
 }
 
-/// For kernels whose links cannot be made bad.
+/// For kernels without a network emulator.
 fn lossy(from: &str, to: &str, percent: u64, ms: u64) {
     let near = Arc::new(UdpSocket::bind(from).unwrap());
     let far = Arc::new(UdpSocket::bind("0.0.0.0:0").unwrap());
     let to: SocketAddr = to.parse().unwrap();
-    // Whoever sent last gets the answers.
+    // Answers go to the last sender.
     let client = Arc::new(Mutex::new(None));
     let (delay, back) = (Duration::from_millis(ms), client.clone());
     let (a, b) = (near.clone(), far.clone());
@@ -111,13 +112,13 @@ fn pass(
         scope.spawn(move || {
             for (time, target, bytes) in receiver {
                 std::thread::sleep(time.saturating_duration_since(Instant::now()));
-                // Nobody there yet: as lost as any other.
+                // Without a receiver the packet is lost.
                 let _ = to.send_to(&bytes, target);
             }
         });
         let (mut rng, mut bytes) = (Rng::with_seed(percent), vec![0; 65_536]);
         loop {
-            // An answer of the network that nobody was there.
+            // A reported error of an earlier packet: there was no receiver.
             let Ok((count, source)) = from.recv_from(&mut bytes) else { continue };
             if let Some(target) = target(source).filter(|_| rng.u64(..100) >= percent) {
                 sender.send((Instant::now() + delay, target, bytes[..count].to_vec())).unwrap();
@@ -128,7 +129,7 @@ fn pass(
 
 fn time_in(picture: &[u8]) -> Option<u32> {
     let middle = |bit: usize| picture[WIDTH * HEIGHT / 2 + (2 * bit + 1) * WIDTH / BITS / 2];
-    // Grey is neither: the picture is damaged.
+    // Grey is neither bit: the picture is damaged.
     let is_clear = (0..BITS).all(|bit| !(70..180).contains(&middle(bit)));
     is_clear.then(|| (0..BITS).fold(0, |time, bit| time | u32::from(middle(bit) > 125) << bit))
 }
@@ -138,28 +139,27 @@ fn measure(region: &str, seconds: u64) {
         playing(&format!("shm2src shm-path={region} ! videoconvert ! {CAPS} ! appsink name=sink sync=false"));
     let sink = pipeline.by_name("sink").unwrap().downcast::<AppSink>().unwrap();
     let limit = gst::ClockTime::from_seconds(20);
-    // What is decoded first has waited for a keyframe.
+    // The first pictures have waited for a keyframe.
     for _ in 0..15 {
         sink.try_pull_sample(limit).expect("pictures");
     }
-    let (begun, mut ages, mut damaged) = (Instant::now(), Vec::new(), 0);
+    let mut ages = Histogram::<u64>::new_with_bounds(1, 10_000, 3).unwrap();
+    let (begun, mut damaged) = (Instant::now(), 0);
     while begun.elapsed() < Duration::from_secs(seconds) {
         let sample = sink.try_pull_sample(limit).expect("pictures");
         let picture = sample.buffer().unwrap().map_readable().unwrap();
-        // Older than any can be is damage, too.
+        // An impossible age is damage, too.
         match time_in(&picture).map(|time| now().wrapping_sub(time)).filter(|age| *age < 10_000) {
-            Some(age) => ages.push(age),
+            Some(age) => ages.record(age.into()).unwrap(),
             None => damaged += 1,
         }
     }
     let expected = begun.elapsed().as_nanos() / PERIOD.as_nanos();
-    ages.sort_unstable();
-    let at = |share: usize| ages[(ages.len() - 1) * share / 100];
     println!(
         "{} of {expected} pictures and {damaged} damaged, age p50 {} ms, p99 {} ms, at most {} ms",
         ages.len(),
-        at(50),
-        at(99),
-        at(100)
+        ages.value_at_quantile(0.5),
+        ages.value_at_quantile(0.99),
+        ages.max()
     );
 }

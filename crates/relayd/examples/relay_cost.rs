@@ -1,9 +1,10 @@
-//! What the relay adds: time of each buffer from the input's end to the output's beginning, processor time beside the same
-//! pipeline without a relay, and the time from demand to the first buffer.
+//! Cost of the relay: time of each buffer from the input's end to the output's start, processor time compared with the
+//! same pipeline without a relay, and the time from demand to the first buffer.
 //!
 //! `cargo run --release -p shm2-relayd --example relay_cost`
 
 use gst::prelude::*;
+use hdrhistogram::Histogram;
 use shm2_relay::event::{Event, Events, Role};
 use shm2_relay::feed::Runner;
 use shm2_relay::forward::Forward;
@@ -28,10 +29,22 @@ fn main() {
         added[0], added[1]
     );
     println!("processor time per buffer: {alone:.0} us alone, {relayed:.0} us through the relay");
-    let mut switches = switches();
-    switches.sort();
-    let at = |share: usize| switches[(switches.len() - 1) * share / 100];
-    println!("from the start of the input to its first buffer, {SWITCHES} times: p50 {:?}, p99 {:?}", at(50), at(99));
+    let switches = switches();
+    let at = |share| Duration::from_nanos(switches.value_at_quantile(share));
+    println!(
+        "from the start of the input to its first buffer, {SWITCHES} times: p50 {:?}, p99 {:?}",
+        at(0.5),
+        at(0.99)
+    );
+}
+
+/// Nanoseconds, up to the limit.
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LIMIT.as_nanos() as u64, 3).unwrap()
+}
+
+fn record(histogram: &mut Histogram<u64>, time: Duration) {
+    histogram.saturating_record(time.as_nanos() as u64);
 }
 
 fn processor_time() -> Duration {
@@ -83,15 +96,15 @@ impl Relay {
 /// Processor time per buffer, and p50 and p99 of the added time, in microseconds.
 fn relayed(sink: &str) -> (f64, [f64; 2]) {
     let relay = relay(&format!("appsrc name=appsrc ! {sink}"));
-    let (begun, added) = (Instant::now(), Arc::new(Mutex::new(Vec::new())));
+    let (begun, added) = (Instant::now(), Arc::new(Mutex::new(histogram())));
     let pad = relay.forward.pipeline().by_name("appsrc").unwrap().static_pad("src").unwrap();
     let own = added.clone();
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         let stamp = Duration::from_nanos(info.buffer().unwrap().offset());
-        own.lock().unwrap().push(begun.elapsed().saturating_sub(stamp));
+        record(&mut own.lock().unwrap(), begun.elapsed().saturating_sub(stamp));
         gst::PadProbeReturn::Ok
     });
-    // The moment at which the input's last element hands a buffer on stands in its offset.
+    // The time at which the input's last element pushes a buffer is stored in the buffer's offset.
     relay.input.start_with(1, SOURCE, move |pipeline| {
         let end = pipeline.by_name("end").unwrap().static_pad("src").unwrap();
         end.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
@@ -107,13 +120,11 @@ fn relayed(sink: &str) -> (f64, [f64; 2]) {
     relay.input.stop();
     relay.waits_for(|event| matches!(event, Event::Stopped(_)));
     relay.forward.stop();
-    let mut added = added.lock().unwrap();
-    added.sort();
-    let at = |share: usize| added[(added.len() - 1) * share / 100].as_nanos() as f64 / 1e3;
-    (cost, [at(50), at(99)])
+    let added = added.lock().unwrap();
+    (cost, [0.5, 0.99].map(|share| added.value_at_quantile(share) as f64 / 1e3))
 }
 
-fn switches() -> Vec<Duration> {
+fn switches() -> Histogram<u64> {
     let relay = relay("appsrc name=appsrc ! fakesink");
     let source = "videotestsrc is-live=true ! video/x-raw,format=NV12,width=640,height=360,framerate=200/1";
     let one = |run| {
@@ -125,7 +136,8 @@ fn switches() -> Vec<Duration> {
         relay.waits_for(|event| matches!(event, Event::Stopped(_)));
         took
     };
-    let times = (1..=SWITCHES).map(one).collect();
+    let mut times = histogram();
+    (1..=SWITCHES).for_each(|run| record(&mut times, one(run)));
     relay.forward.stop();
     times
 }

@@ -1,4 +1,4 @@
-//! Questions from outside: `--status` by a Unix socket, metrics by HTTP.
+//! Queries of the daemon's state: `--status` by a Unix socket, metrics by HTTP.
 
 use crate::event::{Event, Events};
 #[cfg(unix)]
@@ -13,9 +13,9 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// Time for an answer, and for whoever asks to say what.
+/// Time for the supervisor to answer, and for a client to send its request.
 const ANSWER: Duration = Duration::from_secs(2);
-/// Pause after a connection that could not be accepted, for want of descriptors for one.
+/// Pause after a connection could not be accepted, for example because descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// The longest request.
 const LONGEST: usize = 8 * 1024;
@@ -26,10 +26,10 @@ fn ask(events: &Events) -> Option<Status> {
     receiver.recv_timeout(ANSWER).ok()
 }
 
-/// Answers at a path with the status as JSON, for this user alone.
+/// Serves the status as JSON at a path that only this user can open.
 ///
 /// # Errors
-/// When the path cannot be used, or another daemon answers there.
+/// When the path cannot be used, or another process listens there.
 #[cfg(unix)]
 pub fn serve_status(path: &Path, events: Events) -> io::Result<OwnPath> {
     use std::os::unix::fs::PermissionsExt;
@@ -44,7 +44,7 @@ pub fn serve_status(path: &Path, events: Events) -> io::Result<OwnPath> {
                 continue;
             };
             let text = ask(&events).and_then(|status| serde_json::to_string_pretty(&status).ok());
-            // Whoever asked may be gone.
+            // The client may have disconnected.
             let _ = stream.set_write_timeout(Some(ANSWER));
             let _ = writeln!(stream, "{}", text.unwrap_or_default());
         }
@@ -53,10 +53,10 @@ pub fn serve_status(path: &Path, events: Events) -> io::Result<OwnPath> {
     Ok(own)
 }
 
-/// What the daemon at a path answers.
+/// Asks the daemon at a path for its status.
 ///
 /// # Errors
-/// When none answers.
+/// When no daemon answers.
 #[cfg(unix)]
 pub fn status_at(path: &Path) -> io::Result<String> {
     let mut stream = UnixStream::connect(path)?;
@@ -66,10 +66,10 @@ pub fn status_at(path: &Path) -> io::Result<String> {
     if text.trim().is_empty() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(text) }
 }
 
-/// Answers `GET /metrics` at an address. Returns where, as the port may have been 0.
+/// Serves `GET /metrics` at an address. Returns the bound address: the given port may be 0.
 ///
 /// # Errors
-/// When the address is not to be had.
+/// When the address cannot be bound.
 pub fn serve_metrics(address: SocketAddr, events: Events) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(address)?;
     let address = listener.local_addr()?;
@@ -81,7 +81,7 @@ pub fn serve_metrics(address: SocketAddr, events: Events) -> io::Result<SocketAd
             };
             if stream.set_write_timeout(Some(ANSWER)).is_ok() {
                 let answer = respond(&request(&mut stream), &events);
-                // Whoever asked may be gone.
+                // The client may have disconnected.
                 let _ = stream.write_all(answer.as_bytes());
             }
         }
@@ -90,7 +90,7 @@ pub fn serve_metrics(address: SocketAddr, events: Events) -> io::Result<SocketAd
     Ok(address)
 }
 
-/// The request's first line. All of it has to come in time.
+/// The request's first line. The whole request must arrive in time.
 fn request(stream: &mut TcpStream) -> String {
     let deadline = Instant::now() + ANSWER;
     let mut bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! What the supervisor is told.
+//! Events for the supervisor.
 
 use crate::settings::{Settings, SettingsError};
 use crate::status::Status;
@@ -7,51 +7,51 @@ use std::sync::mpsc;
 /// Which of the two pipelines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// What is wanted.
+    /// Runs while there is demand.
     Input,
-    /// What is shown otherwise.
+    /// Runs while the input delivers nothing.
     Splash,
 }
 
-/// Something happened.
+/// An event.
 #[derive(Debug)]
 pub enum Event {
-    /// So many clients are connected, and may be.
+    /// Number of accepted clients changed.
     Clients(usize),
-    /// Consumers of the output's region came or went.
+    /// Number of consumers of the output's region changed.
     ConsumersChanged,
-    /// The first buffer of this run of the input went through.
+    /// The first buffer of this run of the input passed.
     Delivers(u64),
-    /// A run failed or ended by itself.
+    /// A run failed or ended without a stop command.
     Failed(Role, u64, String),
-    /// A run is over, and all its devices are closed.
+    /// A run was stopped, and all its devices are closed.
     Stopped(Role),
     /// The output failed.
     OutputFailed(String),
-    /// The output is at its end.
+    /// The output reached its end of stream.
     OutputEnded,
-    /// A part of the daemon cannot go on.
+    /// A part of the daemon failed.
     Broken(String),
-    /// A signal of the system.
+    /// A signal was received.
     Signal(i32),
-    /// The configuration was read anew; `None` if there is none.
+    /// The configuration file was read again; `None` without a file.
     Settings(Result<Option<Box<Settings>>, SettingsError>),
-    /// Somebody asks how it goes.
+    /// Request for the status.
     Status(mpsc::Sender<Status>),
 }
 
-/// The way to the supervisor.
+/// Sender of events to the supervisor.
 #[derive(Debug, Clone)]
 pub struct Events(mpsc::Sender<Event>);
 
 impl Events {
-    /// The way, and its other end.
+    /// The sender and the receiver.
     pub fn new() -> (Self, mpsc::Receiver<Event>) {
         let (sender, receiver) = mpsc::channel();
         (Self(sender), receiver)
     }
 
-    /// Tells. After the supervisor's end nobody listens, and nothing is lost.
+    /// Sends an event. It is dropped after the supervisor ended.
     pub fn send(&self, event: Event) {
         let _ = self.0.send(event);
     }

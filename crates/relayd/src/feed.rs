@@ -1,4 +1,4 @@
-//! A pipeline that feeds the output: it is made anew for each run, and ended with all its devices.
+//! A pipeline that feeds the output. It is built for each run; at the end of a run it closes all its devices.
 
 use crate::event::{Event, Events, Role};
 use crate::forward::{Forward, error_text, parse_text};
@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-/// Name of the sink that this puts at the end.
+/// Name of the sink that is appended to the pipeline.
 const SINK: &str = "relay-end";
 /// Time for a pipeline to be ready to play.
 const PREROLL: Duration = Duration::from_secs(7);
-/// A look at whether it is still wanted, meanwhile.
+/// Interval of the check whether the run is still wanted.
 const SLICE: gst::ClockTime = gst::ClockTime::from_mseconds(50);
 
-/// What is done to a pipeline before it starts.
+/// Called with the pipeline before it starts.
 type Prepare = Box<dyn FnOnce(&gst::Pipeline) + Send>;
 
 enum Order {
@@ -23,29 +23,29 @@ enum Order {
     Stop,
 }
 
-/// Starts and stops the pipeline of one role, in a thread of its own: a device may take its time for either.
+/// Starts and stops the pipeline of one role in its own thread: a device may block either for a while.
 pub struct Runner {
     orders: mpsc::Sender<Order>,
     shared: Arc<Shared>,
 }
 
-/// What the runner's thread and its owner both see.
+/// State shared by the runner's thread and its owner.
 struct Shared {
     role: Role,
     forward: Arc<Forward>,
     events: Events,
-    /// Milliseconds since `begun` at which the last buffer came.
+    /// Milliseconds since `begun` at which the last buffer passed.
     last: AtomicU64,
-    /// The run that is wanted, 0 if none is: an older one gives up by itself.
+    /// The wanted run, or 0. An older run stops by itself.
     wanted: AtomicU64,
     begun: Instant,
 }
 
 impl Runner {
-    /// A runner that does nothing yet. `begun` is the zero of [`last`](Self::last).
+    /// An idle runner. `begun` is the zero of [`last`](Self::last).
     ///
     /// # Errors
-    /// When there are no more threads.
+    /// When the thread cannot be started.
     pub fn new(role: Role, forward: Arc<Forward>, events: Events, begun: Instant) -> std::io::Result<Self> {
         let (last, wanted) = (AtomicU64::new(0), AtomicU64::new(0));
         let shared = Arc::new(Shared { role, forward, events, last, wanted, begun });
@@ -55,27 +55,27 @@ impl Runner {
         Ok(Self { orders, shared })
     }
 
-    /// Starts a run of this pipeline; what it comes to is an event.
+    /// Starts a run of this pipeline; the result is an event.
     pub fn start(&self, run: u64, text: &str) {
         self.start_with(run, text, |_| ());
     }
 
-    /// As [`start`](Self::start), and lets `prepare` see the pipeline before.
+    /// As [`start`](Self::start), and calls `prepare` with the pipeline before it starts.
     pub fn start_with(&self, run: u64, text: &str, prepare: impl FnOnce(&gst::Pipeline) + Send + 'static) {
         self.shared.wanted.store(run, Ordering::Release);
         self.shared.forward.begin_run(self.shared.role, run);
-        // The thread ends with its owner only.
+        // The thread ends only with its owner, so that it receives this.
         let _ = self.orders.send(Order::Start(run, text.into(), Box::new(prepare)));
     }
 
-    /// Ends the run; [`Event::Stopped`] says when its devices are closed.
+    /// Ends the run; [`Event::Stopped`] follows when its devices are closed.
     pub fn stop(&self) {
         self.shared.forward.end_run(self.shared.role);
         self.shared.wanted.store(0, Ordering::Release);
         let _ = self.orders.send(Order::Stop);
     }
 
-    /// When the last buffer came.
+    /// When the last buffer passed.
     pub fn last(&self) -> Duration {
         Duration::from_millis(self.shared.last.load(Ordering::Relaxed))
     }
@@ -91,7 +91,7 @@ fn work(shared: &Arc<Shared>, orders: &mpsc::Receiver<Order>) {
     let mut feed: Option<Feed> = None;
     for order in orders {
         match order {
-            // Stopped before its turn came.
+            // Stopped before it was started.
             Order::Start(run, ..) if !shared.is_wanted(run) => {}
             Order::Start(run, text, prepare) => match Feed::start(shared, run, &text, prepare) {
                 Ok(started) => feed = started,
@@ -105,10 +105,10 @@ fn work(shared: &Arc<Shared>, orders: &mpsc::Receiver<Order>) {
     }
 }
 
-/// Checks that a text is a pipeline that can feed the output.
+/// Checks that a text describes a pipeline that can feed the output.
 ///
 /// # Errors
-/// Why not, in words.
+/// The reason as text.
 pub fn check(role: Role, text: &str) -> Result<(), String> {
     build(role, text).map(|_| ())
 }
@@ -116,14 +116,14 @@ pub fn check(role: Role, text: &str) -> Result<(), String> {
 fn build(role: Role, text: &str) -> Result<(gst::Pipeline, AppSink), String> {
     let name = format!("{role:?}").to_lowercase();
     let mut text = parse_text(text);
-    // Caps are no element: at the end there must be something that they can be a filter before.
+    // Trailing caps are a filter and need an element after them.
     if ends_with_caps(&text) {
         text.push_str(" ! identity");
     }
     let bin = gst::parse::bin_from_description_with_name(&text, true, &name);
-    let bin = bin.map_err(|e| format!("the {name} is no pipeline: {}", e.message()))?;
+    let bin = bin.map_err(|e| format!("the {name} is not a pipeline: {}", e.message()))?;
     if bin.src_pads().is_empty() {
-        return Err(format!("the {name} has no open end: leave out its sink, the daemon puts its own there"));
+        return Err(format!("the {name} has no open end: leave out its sink, the daemon appends its own"));
     }
     let sink = AppSink::builder().name(SINK).sync(true).drop(true).max_buffers(4).enable_last_sample(false).build();
     let pipeline = gst::Pipeline::with_name(&format!("{name}-pipeline"));
@@ -132,7 +132,7 @@ fn build(role: Role, text: &str) -> Result<(gst::Pipeline, AppSink), String> {
     Ok((pipeline, sink))
 }
 
-/// Whether the last part is like `video/x-raw, width=64`.
+/// Whether the last part is caps, such as `video/x-raw, width=64`.
 fn ends_with_caps(text: &str) -> bool {
     let last = text.rsplit('!').next().unwrap_or_default().trim_start();
     let media = last.split([',', '(', ' ']).next().unwrap_or_default();
@@ -141,13 +141,13 @@ fn ends_with_caps(text: &str) -> bool {
         && !media.contains('=')
 }
 
-/// A pipeline that runs. Dropped, it is NULL.
+/// A running pipeline, set to NULL on drop.
 struct Feed {
     pipeline: gst::Pipeline,
 }
 
 impl Feed {
-    /// `None` if it was stopped before it ran.
+    /// `None` if the run was stopped before the pipeline played.
     fn start(shared: &Arc<Shared>, run: u64, text: &str, prepare: Prepare) -> Result<Option<Self>, String> {
         let (pipeline, sink) = build(shared.role, text)?;
         prepare(&pipeline);
@@ -163,17 +163,17 @@ impl Feed {
         if !feed.preroll(shared, run, &sink)? {
             return Ok(None);
         }
-        // Of a live source as of a file: the running time begins now.
+        // The running time begins now, for a live source and for a file.
         let base_time = clock.time();
         feed.pipeline.set_base_time(base_time);
         receive(&sink, shared, run, base_time);
         let failed = |_| feed.error().unwrap_or_else(|| "it does not play".into());
         feed.pipeline.set_state(gst::State::Playing).map_err(failed)?;
-        tell_latency(&feed.pipeline, shared);
+        report_latency(&feed.pipeline, shared);
         Ok(Some(feed))
     }
 
-    /// False if it is not wanted any more.
+    /// False if the run is no longer wanted.
     fn preroll(&self, shared: &Shared, run: u64, sink: &AppSink) -> Result<bool, String> {
         let failed = |_| self.error().unwrap_or_else(|| "it does not start".into());
         let mut state = self.pipeline.set_state(gst::State::Paused).map_err(failed)?;
@@ -187,7 +187,7 @@ impl Feed {
             }
             state = self.pipeline.state(SLICE).0.map_err(failed)?;
         }
-        // A live source comes at its own pace; anything else goes by the clock.
+        // A live source sets its own pace; any other is synchronised to the clock.
         sink.set_sync(state != gst::StateChangeSuccess::NoPreroll);
         Ok(true)
     }
@@ -202,12 +202,12 @@ impl Drop for Feed {
         if let Some(bus) = self.pipeline.bus() {
             bus.unset_sync_handler();
         }
-        // To NULL it always comes.
+        // The change to NULL does not fail.
         let _ = self.pipeline.set_state(gst::State::Null);
     }
 }
 
-/// The output's answers reach the feed's own elements: they negotiate what it takes, and write into its memory.
+/// Forwards queries of the feed's elements to the output: they negotiate its caps and write into its memory.
 fn forward_queries(sink: &AppSink, forward: &Arc<Forward>) {
     let Some(pad) = sink.static_pad("sink") else { return };
     let (forward, has_caps) = (Arc::downgrade(forward), forward.wanted_caps().is_some());
@@ -215,7 +215,7 @@ fn forward_queries(sink: &AppSink, forward: &Arc<Forward>) {
         let (Some(forward), Some(query)) = (forward.upgrade(), info.query_mut()) else {
             return gst::PadProbeReturn::Ok;
         };
-        // What the output's own text says of caps stands in the sink.
+        // Caps from the output's description are set on the sink.
         let is_for_output = match query.type_() {
             gst::QueryType::Allocation => true,
             gst::QueryType::Caps | gst::QueryType::AcceptCaps => !has_caps,
@@ -229,7 +229,7 @@ fn receive(sink: &AppSink, shared: &Arc<Shared>, run: u64, base_time: gst::Clock
     let shared = shared.clone();
     let take = move |sample: Result<gst::Sample, _>| {
         let sample = sample.map_err(|_| gst::FlowError::Eos)?;
-        // One that does not pass is no sign of life.
+        // A buffer that does not pass does not count against the frame timeout.
         if shared.forward.push(shared.role, run, base_time, sample) {
             let now = shared.begun.elapsed().as_millis() as u64;
             shared.last.store(now, Ordering::Relaxed);
@@ -247,13 +247,13 @@ fn watch_bus(pipeline: &gst::Pipeline, shared: &Arc<Shared>, run: u64) {
         match message.view() {
             gst::MessageView::Error(_) => {
                 failed(error_text(message));
-                // For whoever starts it just now.
+                // The error stays on the bus for the code that starts the pipeline.
                 return gst::BusSyncReply::Pass;
             }
-            gst::MessageView::Eos(_) => failed("it came to its end".into()),
+            gst::MessageView::Eos(_) => failed("the stream ended".into()),
             gst::MessageView::Latency(_) => {
                 if let Some(pipeline) = weak.upgrade() {
-                    tell_latency(&pipeline, &shared);
+                    report_latency(&pipeline, &shared);
                 }
             }
             _ => {}
@@ -262,14 +262,14 @@ fn watch_bus(pipeline: &gst::Pipeline, shared: &Arc<Shared>, run: u64) {
     });
 }
 
-/// Settles the pipeline's latency, and hands it on.
-fn tell_latency(pipeline: &gst::Pipeline, shared: &Arc<Shared>) {
+/// Recalculates the pipeline's latency and passes it to the output.
+fn report_latency(pipeline: &gst::Pipeline, shared: &Arc<Shared>) {
     let shared = shared.clone();
     pipeline.call_async(move |pipeline| {
-        // One that cannot be settled now will be told of again.
+        // When this fails now, another latency message follows.
         let _ = pipeline.recalculate_latency();
         let mut query = gst::query::Latency::new();
-        // What comes to the end: the sink itself adds nothing, and says 0 if it does not wait for the clock.
+        // Queried upstream of the sink: the sink adds nothing, and answers 0 when it does not synchronise to the clock.
         let end = pipeline.by_name(SINK).and_then(|sink| sink.static_pad("sink"));
         if shared.role == Role::Input && end.is_some_and(|pad| pad.peer_query(&mut query)) {
             let (_, min, max) = query.result();
@@ -283,7 +283,7 @@ mod tests {
     use super::ends_with_caps;
 
     #[test]
-    fn caps_at_the_end_are_known_by_their_media_type() {
+    fn trailing_caps_are_recognised_by_their_media_type() {
         for text in
             ["a ! video/x-raw", "a ! video/x-raw,width=1", "a ! audio/x-raw(memory:X), rate=1", "video/x-raw, a=b"]
         {

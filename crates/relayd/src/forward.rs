@@ -1,4 +1,4 @@
-//! The output pipeline, and the way of buffers into it: by reference, with times that go on over each switch.
+//! The output pipeline. Buffers enter it by reference, with times that increase across each switch.
 
 use crate::event::{Event, Events, Role};
 use gst::glib;
@@ -7,24 +7,24 @@ use gst_app::AppSrc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
-/// Buffers that may wait for the output.
+/// Buffers that may be queued for the output.
 const MOST_BUFFERS: u64 = 8;
-/// How far a buffer's time may be ahead of the clock.
+/// Largest lead of a buffer's time over the clock.
 const MOST_AHEAD: gst::ClockTime = gst::ClockTime::from_seconds(3);
 
-/// Why there is no output.
+/// Why the output could not be built or started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutputError {
-    /// The text is no pipeline.
-    #[error("the output is no pipeline: {0}")]
+    /// The text does not describe a pipeline.
+    #[error("the output is not a pipeline: {0}")]
     Syntax(String),
-    /// It has nothing to put buffers into.
+    /// It has no element for buffers to enter.
     #[error(
         "the output has no element named appsrc: begin it with \"appsrc name=appsrc is-live=true format=time ! ...\""
     )]
     NoAppsrc,
-    /// That element is something else.
+    /// That element has another type.
     #[error("the output's element named appsrc is a {0}, not an appsrc")]
     OtherElement(String),
     /// It did not start.
@@ -37,9 +37,9 @@ pub struct Forward {
     pipeline: gst::Pipeline,
     appsrc: AppSrc,
     base_time: gst::ClockTime,
-    /// What the text says that `appsrc` takes.
+    /// Caps of `appsrc` in the description.
     wanted: Option<gst::Caps>,
-    /// Sinks whose consumers count.
+    /// Sinks whose consumers are counted.
     sinks: Mutex<Vec<glib::WeakRef<gst::Element>>>,
     state: Mutex<State>,
     events: Events,
@@ -47,9 +47,9 @@ pub struct Forward {
 
 #[derive(Debug)]
 struct State {
-    /// Whose buffers go through.
+    /// Role whose buffers pass.
     active: Role,
-    /// Buffers of other runs are late.
+    /// Current run of each role; buffers of other runs do not pass.
     runs: [u64; 2],
     caps: Option<gst::Caps>,
     last: Option<gst::ClockTime>,
@@ -58,7 +58,7 @@ struct State {
 }
 
 impl State {
-    /// Whether a buffer with these times comes after the last one.
+    /// Whether these times are after those of the last buffer.
     fn is_next(&self, (pts, dts): (gst::ClockTime, Option<gst::ClockTime>)) -> bool {
         self.last.is_none_or(|last| dts.unwrap_or(pts) > last)
     }
@@ -76,29 +76,29 @@ impl State {
     }
 }
 
-/// What went through.
+/// Counts of buffers.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     /// Buffers of the input.
     pub input: u64,
     /// Buffers of the splash.
     pub splash: u64,
-    /// Buffers whose time was not after the last one's, or far ahead of the clock.
+    /// Buffers dropped because their time was not after the last one's, or too far ahead of the clock.
     pub late: u64,
-    /// Changes from one to the other.
+    /// Switches between input and splash.
     pub switches: u64,
 }
 
-/// A pipeline's text as it may come from a shell: `\!` is a `!`.
+/// Replaces `\!` by `!`, as a shell would.
 pub(crate) fn parse_text(text: &str) -> String {
     text.replace("\\!", "!")
 }
 
 impl Forward {
-    /// The pipeline of a text; it does not run yet.
+    /// Builds the pipeline; it does not run yet.
     ///
     /// # Errors
-    /// When it is none, or has no `appsrc name=appsrc`.
+    /// When the text is not a pipeline, or has no `appsrc name=appsrc`.
     pub fn new(text: &str, events: Events) -> Result<Self, OutputError> {
         let parsed = gst::parse::launch(&parse_text(text)).map_err(|e| OutputError::Syntax(e.message().into()))?;
         let pipeline = parsed.downcast::<gst::Pipeline>().map_err(|_| OutputError::NoAppsrc)?;
@@ -132,15 +132,15 @@ impl Forward {
         Ok(Self { pipeline, appsrc, base_time, wanted, sinks: Mutex::default(), state: Mutex::new(state), events })
     }
 
-    /// The pipeline itself, to look at.
+    /// The pipeline.
     pub fn pipeline(&self) -> &gst::Pipeline {
         &self.pipeline
     }
 
-    /// Lets the pipeline run.
+    /// Starts the pipeline.
     ///
     /// # Errors
-    /// What the pipeline says.
+    /// The pipeline's error.
     pub fn start(&self) -> Result<(), OutputError> {
         let events = self.events.clone();
         let bus = self.pipeline.bus().ok_or_else(|| OutputError::Start("it has no bus".into()))?;
@@ -163,14 +163,14 @@ impl Forward {
             }
             gst::BusSyncReply::Drop
         });
-        // What was said before there was a handler.
+        // Messages from before the handler was set.
         while let Some(message) = bus.pop_filtered(&[gst::MessageType::Error]) {
             self.events.send(Event::OutputFailed(error_text(&message)));
         }
         Ok(())
     }
 
-    /// Tells when consumers of a region of the output come and go. False if there is no such region.
+    /// Sends an event when the number of consumers of the output's regions changes. False without such a region.
     pub fn watch_consumers(&self) -> bool {
         let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
         for element in self.pipeline.iterate_recurse().into_iter().flatten() {
@@ -183,28 +183,28 @@ impl Forward {
         !sinks.is_empty()
     }
 
-    /// How many consumers the output's regions have.
+    /// Number of consumers of the output's regions.
     pub fn consumers(&self) -> u32 {
         let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
         sinks.iter().filter_map(glib::WeakRef::upgrade).map(|sink| sink.property::<u32>("num-clients")).sum()
     }
 
-    /// What `appsrc` was told to take, if anything.
+    /// Caps of `appsrc` in the description, if any.
     pub(crate) fn wanted_caps(&self) -> Option<gst::Caps> {
         self.wanted.clone()
     }
 
-    /// Answers for what comes behind the output's `appsrc`.
+    /// Answers a query downstream of the output's `appsrc`.
     pub(crate) fn answer(&self, query: &mut gst::QueryRef) -> bool {
         self.appsrc.static_pad("src").is_some_and(|pad| pad.peer_query(query))
     }
 
-    /// From now on only buffers of this run pass, of the role.
+    /// From now on only buffers of this run pass for the role.
     pub(crate) fn begin_run(&self, role: Role, run: u64) {
         self.lock().runs[role as usize] = run;
     }
 
-    /// No buffer of this role passes any more; the splash's do, if there is one.
+    /// No buffer of this role passes from now on. After the input, buffers of the splash pass.
     pub(crate) fn end_run(&self, role: Role) {
         let mut state = self.lock();
         state.runs[role as usize] = 0;
@@ -222,18 +222,18 @@ impl Forward {
         }
     }
 
-    /// A buffer of a run, whose running time zero is `base_time` of the clock. Returns whether it passed.
+    /// Pushes a buffer of a run whose running time 0 is `base_time` of the clock. Returns whether it passed.
     pub(crate) fn push(&self, role: Role, run: u64, base_time: gst::ClockTime, sample: gst::Sample) -> bool {
         let mut state = self.lock();
         let Some(mut buffer) = sample.buffer_owned().filter(|_| state.runs[role as usize] == run) else { return false };
         let begins = role == Role::Input && state.active == Role::Splash;
-        // A decoder can begin at a keyframe only.
+        // A decoder can only start at a keyframe.
         if begins && buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) || !begins && state.active != role {
             return false;
         }
         let segment = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>().cloned());
         let caps = sample.caps_owned();
-        // So that the buffer has one owner, and its times can be changed without a copy of it.
+        // Leaves the buffer with one owner: its times can be changed without a copy.
         drop(sample);
         let Some((pts, dts)) = self.times(&buffer, segment.as_ref(), base_time).filter(|times| state.is_next(*times))
         else {
@@ -255,12 +255,12 @@ impl Forward {
         if state.passes(role, dts.unwrap_or(pts)) {
             metadata.set_flags(gst::BufferFlags::DISCONT);
         }
-        // An output that ends or fails says so on its bus.
+        // The output reports its end or failure on its bus.
         let _ = self.appsrc.push_buffer(buffer);
         true
     }
 
-    /// Running times in the output. `None` for what lies before its beginning, or outside of the segment.
+    /// Running times in the output. `None` when a time is before its start or outside of the segment.
     fn times(
         &self,
         buffer: &gst::Buffer,
@@ -274,26 +274,26 @@ impl Forward {
         let now = gst::SystemClock::obtain().time().checked_sub(self.base_time)?;
         let pts = match buffer.pts().or(buffer.dts()) {
             Some(time) => here(time)?,
-            // Something without times is of now.
+            // A buffer without times gets the current time.
             None => now,
         };
-        // One that is far ahead would make all that come after it late.
+        // A buffer far ahead would make all later ones late.
         (pts <= now + MOST_AHEAD).then(|| (pts, buffer.dts().and_then(here)))
     }
 
-    /// What went through.
+    /// Counts of buffers so far.
     pub fn counts(&self) -> Counts {
         self.lock().counts
     }
 
-    /// What the output gets now.
+    /// Current caps of the output.
     pub fn caps(&self) -> Option<gst::Caps> {
         self.lock().caps.clone()
     }
 
-    /// Says that nothing more comes; the output answers with [`Event::OutputEnded`].
+    /// Sends an end of stream; the output answers with [`Event::OutputEnded`].
     pub fn finish(&self) {
-        // One that is not linked or flushes has ended already.
+        // An unlinked or flushing output has ended already.
         let _ = self.appsrc.end_of_stream();
     }
 
@@ -302,7 +302,7 @@ impl Forward {
         if let Some(bus) = self.pipeline.bus() {
             bus.unset_sync_handler();
         }
-        // To NULL it always comes.
+        // The change to NULL does not fail.
         let _ = self.pipeline.set_state(gst::State::Null);
     }
 
@@ -311,13 +311,13 @@ impl Forward {
     }
 }
 
-/// As [`Forward::stop`], but an output that does not let go is left to itself after the time.
+/// As [`Forward::stop`], but does not wait longer than `time` for the output.
 pub(crate) fn stop_within(forward: &Arc<Forward>, time: Duration) {
     let (done, stopped) = mpsc::channel();
     let forward = forward.clone();
     let stop = move || {
         forward.stop();
-        // Nobody waits any more when it took too long.
+        // The receiver is gone after the time.
         let _ = done.send(());
     };
     if std::thread::Builder::new().name("stop".into()).spawn(stop).is_ok() {
@@ -327,7 +327,7 @@ pub(crate) fn stop_within(forward: &Arc<Forward>, time: Duration) {
 
 impl Drop for Forward {
     fn drop(&mut self) {
-        // However it ends: no pipeline may be let go while it runs.
+        // A pipeline must not be dropped while it runs.
         self.stop();
     }
 }

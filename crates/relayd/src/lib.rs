@@ -1,8 +1,8 @@
-//! Runs an input pipeline only while somebody wants it, and a splash pipeline only while it does not; both feed an output
-//! pipeline that always runs, by reference and on one clock.
+//! Runs an input pipeline only while there is demand, and a splash pipeline while the input delivers nothing. Both feed
+//! an output pipeline that always runs, by reference and on one clock.
 //!
-//! `shm2_relayd` is this library with a command line. [`machine`] decides, [`relay`] carries out; [`demand`] knows who is
-//! connected, [`feed`] runs the input and the splash, [`forward`] is the way into the output.
+//! `shm2_relayd` is this library with a command line. [`machine`] decides, [`relay`] executes its commands; [`demand`]
+//! counts the connected clients, [`feed`] runs the input and the splash, [`forward`] feeds the output.
 
 #![deny(clippy::unwrap_used)]
 #![forbid(unsafe_code)]

@@ -1,4 +1,4 @@
-//! Where clients come to: `tcp://HOST:PORT`, `unix:///PATH`, `vsock://CID:PORT`.
+//! Addresses that clients connect to: `tcp://HOST:PORT`, `unix:///PATH`, `vsock://CID:PORT`.
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -12,7 +12,7 @@ const CID_LOCAL: u32 = 1;
 /// The host (`VMADDR_CID_HOST`).
 const CID_HOST: u32 = 2;
 
-/// One place.
+/// An address to listen at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// An address and port.
@@ -24,7 +24,7 @@ pub enum Address {
 }
 
 impl Address {
-    /// Whether others than this machine can come.
+    /// Whether other machines can connect.
     pub fn is_wide(&self) -> bool {
         match self {
             Self::Tcp(address) => !address.ip().is_loopback(),
@@ -34,9 +34,9 @@ impl Address {
     }
 }
 
-/// An address that cannot be.
+/// An invalid address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no address to listen at: {why} (tcp://HOST:PORT, unix:///PATH, vsock://CID:PORT)")]
+#[error("{text:?} is not an address to listen at: {why} (tcp://HOST:PORT, unix:///PATH, vsock://CID:PORT)")]
 pub struct AddressError {
     text: String,
     why: String,
@@ -62,7 +62,7 @@ impl FromStr for Address {
                     "host" => CID_HOST,
                     number => number.parse().map_err(|_| error("the CID is a number, any, local or host"))?,
                 };
-                let port = port.parse().map_err(|_| error("the port is no number"))?;
+                let port = port.parse().map_err(|_| error("the port is not a number"))?;
                 Ok(Self::Vsock(cid, port))
             }
             Some((scheme, _)) => Err(error(&format!("{scheme} is not known"))),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_says_why() {
+    fn an_invalid_address_is_an_error_with_the_reason() {
         for (text, why) in [
             ("5555", "it has no scheme"),
             ("udp://1:2", "udp is not known"),
@@ -114,7 +114,7 @@ mod tests {
             ("unix://x", "three"),
             ("vsock://3", "the port is missing"),
             ("vsock://me:3", "number, any, local or host"),
-            ("vsock://3:x", "the port is no number"),
+            ("vsock://3:x", "the port is not a number"),
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(why) && error.contains(text), "{error}");

@@ -9,16 +9,16 @@
 
 use std::time::Duration;
 
-/// Times of the machine.
+/// Times that the machine uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// Demand must last so long before the input starts: what only looks in does not switch a camera on.
+    /// How long demand must last before the input starts: a short connection does not switch a camera on.
     pub start_delay: Duration,
-    /// The input runs on for so long after the last demand: whoever comes back finds it running.
+    /// How long the input keeps running after the last demand, so that a client that reconnects finds it running.
     pub cool_down: Duration,
-    /// An input that brings no buffer for so long hangs. Zero: it never does.
+    /// An input without a buffer for this long hangs. Zero disables the check.
     pub frame_timeout: Duration,
-    /// Wait after the first failure; doubled with each further one.
+    /// Wait after the first failure; it doubles with each further one.
     pub back_off: Duration,
     /// The longest wait.
     pub longest_back_off: Duration,
@@ -36,10 +36,10 @@ impl Default for Timing {
     }
 }
 
-/// An input that has run for so long without failing begins its back-off anew.
+/// A run without failure for this long resets the back-off.
 const STEADY: Duration = Duration::from_secs(10);
 
-/// What is to be done.
+/// What the caller must do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
     /// Start the input.
@@ -52,20 +52,20 @@ pub enum Command {
     StopSplash,
 }
 
-/// What the input does.
+/// State of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Nothing: nobody wants it.
+    /// Not running, no demand.
     Off,
-    /// It starts at this time, if it is still wanted then.
+    /// Starts at this time if there is still demand.
     Waiting(Duration),
-    /// It has run since.
+    /// Running since this time.
     On(Duration),
-    /// It runs until this time, unless it is wanted again.
+    /// Runs until this time unless demand returns.
     Cooling(Duration),
 }
 
-/// The machine. All times are since any one moment.
+/// The machine. All times count from one arbitrary moment.
 #[derive(Debug)]
 pub struct Machine {
     timing: Timing,
@@ -78,11 +78,11 @@ pub struct Machine {
     /// After a failure, not before this time.
     not_before: Duration,
     splash_runs: bool,
-    random: u64,
+    random: fastrand::Rng,
 }
 
 impl Machine {
-    /// Nobody wants anything yet. `seed` decides about the jitter of the back-off.
+    /// A machine without demand. `seed` determines the jitter of the back-off.
     pub fn new(timing: Timing, has_splash: bool, seed: u64) -> Self {
         Self {
             timing,
@@ -94,11 +94,11 @@ impl Machine {
             failures: 0,
             not_before: Duration::ZERO,
             splash_runs: false,
-            random: seed,
+            random: fastrand::Rng::with_seed(seed),
         }
     }
 
-    /// What the input does.
+    /// State of the input.
     pub fn phase(&self) -> Phase {
         self.phase
     }
@@ -108,17 +108,17 @@ impl Machine {
         matches!(self.phase, Phase::On(_) | Phase::Cooling(_))
     }
 
-    /// Whether its buffers come.
+    /// Whether the input delivers buffers.
     pub fn delivers(&self) -> bool {
         self.delivers
     }
 
-    /// Failures since it last ran well.
+    /// Failures since the last steady run.
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// Other times, from now on.
+    /// Replaces the times.
     pub fn set_timing(&mut self, timing: Timing, now: Duration) {
         self.timing = timing;
         if let Phase::Cooling(until) = &mut self.phase {
@@ -126,7 +126,7 @@ impl Machine {
         }
     }
 
-    /// There is another input: what the last one did is forgotten. One that runs must be started anew.
+    /// Forgets the failures of the previous input after it was replaced. The caller restarts a running one.
     pub fn renew(&mut self, now: Duration) {
         self.failures = 0;
         self.not_before = now;
@@ -141,13 +141,13 @@ impl Machine {
         }
     }
 
-    /// Whether there is a splash, from now on. One that runs must have been stopped.
+    /// Sets whether there is a splash. The caller must have stopped a running one.
     pub fn set_splash(&mut self, has_splash: bool) {
         self.has_splash = has_splash;
         self.splash_runs = false;
     }
 
-    /// Whether anybody wants the input.
+    /// Sets whether there is demand for the input.
     pub fn set_demand(&mut self, is_wanted: bool, now: Duration) {
         self.is_wanted = is_wanted;
         self.phase = match (self.phase, is_wanted) {
@@ -159,12 +159,12 @@ impl Machine {
         };
     }
 
-    /// The input's first buffer came.
+    /// The input's first buffer passed.
     pub fn input_delivers(&mut self) {
         self.delivers = self.input_runs();
     }
 
-    /// The input failed, ended, or hangs. Returns how long it will be left alone.
+    /// The input failed, ended, or hangs. Returns the wait until the next start.
     pub fn input_failed(&mut self, now: Duration) -> Duration {
         if !self.input_runs() {
             return Duration::ZERO;
@@ -180,17 +180,14 @@ impl Machine {
         wait
     }
 
-    /// Doubled with each failure, up to the longest, less up to a quarter at random: many relays that lost one camera
-    /// do not come back at once.
+    /// Doubles with each failure up to the longest wait, less a random share of up to a quarter: relays that lost the
+    /// same camera do not restart it at the same moment.
     fn next_back_off(&mut self) -> Duration {
         let doubled = self.timing.back_off.saturating_mul(1 << self.failures.min(20));
-        // Knuth's multiplier for 64 bits (MMIX).
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let share = (self.random >> 32) as f64 / f64::from(u32::MAX);
-        doubled.min(self.timing.longest_back_off).mul_f64(1.0 - share / 4.0)
+        doubled.min(self.timing.longest_back_off).mul_f64(1.0 - self.random.f64() / 4.0)
     }
 
-    /// Whether the input hangs, when its last buffer came at `last`.
+    /// Whether the input hangs, with its last buffer at `last`.
     pub fn hangs(&self, now: Duration, last: Duration) -> bool {
         !self.timing.frame_timeout.is_zero() && self.input_runs() && now >= self.hang_time(last)
     }
@@ -199,7 +196,7 @@ impl Machine {
         self.started.max(last) + self.timing.frame_timeout
     }
 
-    /// When to look again at the latest, if the input's last buffer came at `last`.
+    /// When [`step`](Self::step) must be called at the latest, with the input's last buffer at `last`.
     pub fn deadline(&self, last: Duration) -> Option<Duration> {
         let hang = (self.input_runs() && !self.timing.frame_timeout.is_zero()).then(|| self.hang_time(last));
         match self.phase {
@@ -210,7 +207,7 @@ impl Machine {
         }
     }
 
-    /// Goes on to this time; returns what is to be done now.
+    /// Advances to `now`; returns the commands to execute. `ran`: the input was started and not stopped yet.
     pub fn step(&mut self, now: Duration, ran: bool) -> Vec<Command> {
         let mut commands = Vec::new();
         match self.phase {
@@ -229,7 +226,7 @@ impl Machine {
             commands.push(Command::StopInput);
         }
         let splash = self.has_splash && !self.delivers;
-        // Before the input starts, so that there is something to see until its first buffer.
+        // The splash starts before the input, and is shown until its first buffer.
         if splash != self.splash_runs {
             commands.push(if splash { Command::StartSplash } else { Command::StopSplash });
             self.splash_runs = splash;
@@ -248,7 +245,7 @@ mod tests {
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
-    /// What a world does to the machine.
+    /// An input of the machine.
     #[derive(Debug, Clone)]
     enum Happening {
         Demand(bool),
@@ -266,7 +263,7 @@ mod tests {
         ]
     }
 
-    /// Carries commands out, and checks that each makes sense.
+    /// Executes commands, and checks that each is valid.
     struct World {
         machine: Machine,
         now: Duration,
@@ -309,7 +306,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn in_the_end_the_input_runs_if_and_only_if_it_is_wanted(
+        fn the_input_finally_runs_if_and_only_if_there_is_demand(
             happenings in prop::collection::vec(happening(), 0..60),
             is_wanted: bool,
             delay in 0..500u64,
@@ -326,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_look_starts_nothing_and_a_short_absence_stops_nothing() {
+    fn short_demand_starts_nothing_and_a_short_gap_stops_nothing() {
         let mut world = World::new(Timing { start_delay: MS(100), ..Timing::default() });
         for happening in [Happening::Demand(true), Happening::Time(99), Happening::Demand(false), Happening::Time(500)]
         {
@@ -351,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_wait_longer_each_time_and_start_anew_after_a_steady_run() {
+    fn the_back_off_grows_with_each_failure_and_resets_after_a_steady_run() {
         let mut world = World::new(Timing::default());
         world.happens(&Happening::Demand(true));
         let mut longest = MS(0);
@@ -373,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_that_brings_nothing_hangs() {
+    fn an_input_without_buffers_hangs() {
         let mut world = World::new(Timing::default());
         world.happens(&Happening::Demand(true));
         assert_eq!(world.machine.deadline(MS(0)), Some(MS(10_000)));

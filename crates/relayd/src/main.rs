@@ -14,26 +14,26 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 
-/// Runs a camera only while somebody watches.
+/// Runs a camera only while there is demand.
 ///
 /// The output pipeline always runs. The input pipeline runs while clients are connected (or consumers attached to the
-/// output's region, with --activate consumers), the splash pipeline while the input does not. A client is anything that
-/// connects and stays: nc 127.0.0.1 5555.
+/// output's region, with --activate consumers), the splash pipeline while the input does not. A client is any
+/// connection that stays open: nc 127.0.0.1 5555.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "shm2_relayd", version, max_term_width = 100)]
 struct Arguments {
     #[command(flatten)]
     given: Given,
-    /// File with the same settings (TOML); the command line goes first. It is read anew at SIGHUP
+    /// File with the same settings (TOML); the command line overrides it. It is read again at SIGHUP
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Check all settings, and end
+    /// Check all settings and exit
     #[arg(long)]
     check: bool,
-    /// Print the state of the daemon that runs, as JSON, and end
+    /// Print the state of the running daemon as JSON and exit
     #[arg(long, hide = cfg!(not(unix)))]
     status: bool,
-    /// Print the manual page, and end
+    /// Print the manual page and exit
     #[arg(long, hide = true)]
     man: bool,
 }
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     match act(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // That nobody reads it is no reason to fail in another way.
+            // A closed pipe must not cause another failure.
             let _ = writeln!(std::io::stderr(), "shm2_relayd: {error}");
             ExitCode::FAILURE
         }
@@ -69,7 +69,7 @@ fn act(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         return show_status(arguments);
     }
     gst::init()?;
-    // Its elements may be among the plugins of the system as well; then those are taken.
+    // Elements of an installed plugin take precedence.
     gstshm2::plugin_register_static()?;
     #[cfg(unix)]
     let sockets = Listener::from_service_manager()?;
@@ -83,14 +83,14 @@ fn act(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // Whoever reads the log may go away: that is no reason to stop.
+    // The reader of the log may close it: the daemon keeps running.
     let log = tracing_subscriber::fmt()
         .log_internal_errors(false)
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false);
     match std::env::var_os("JOURNAL_STREAM") {
-        // The journal has the time and the colours of its own.
+        // The journal adds the time.
         Some(_) => log.without_time().with_ansi(false).init(),
         None => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
     }
@@ -107,7 +107,7 @@ fn show_status(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let path = arguments
         .given()?
         .control_path()
-        .ok_or("no control socket: name that which the daemon was started with, with --control")?;
+        .ok_or("no control socket: give the path of the running daemon with --control")?;
     let status = shm2_relay::control::status_at(&path);
     write!(std::io::stdout(), "{}", status.map_err(|e| format!("no daemon answers at {path:?}: {e}"))?)?;
     Ok(())

@@ -1,32 +1,32 @@
-//! The service manager: readiness, a line about the state, and a watchdog. Without one, nothing.
+//! Notifications to the service manager: readiness, status line, watchdog. No effect without one.
 
 #[cfg(target_os = "linux")]
 mod linux {
     use sd_notify::NotifyState;
     use std::time::Duration;
 
-    fn tell(states: &[NotifyState]) {
-        // Without a service manager nobody listens.
+    fn notify(states: &[NotifyState]) {
+        // Fails without a service manager.
         let _ = sd_notify::notify(states);
     }
 
     pub fn ready(status: &str) {
-        tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+        notify(&[NotifyState::Ready, NotifyState::Status(status)]);
     }
 
     pub fn status(status: &str) {
-        tell(&[NotifyState::Status(status)]);
+        notify(&[NotifyState::Status(status)]);
     }
 
     pub fn stopping() {
-        tell(&[NotifyState::Stopping]);
+        notify(&[NotifyState::Stopping]);
     }
 
     pub fn alive() {
-        tell(&[NotifyState::Watchdog]);
+        notify(&[NotifyState::Watchdog]);
     }
 
-    /// How often it wants to hear that the daemon lives, if it does.
+    /// Interval of the watchdog notifications, if the service manager expects them.
     pub fn watchdog() -> Option<Duration> {
         sd_notify::watchdog_enabled().map(|limit| limit / 2)
     }

@@ -1,4 +1,4 @@
-//! The supervisor: one thread that hears of everything, asks the machine, and carries out what it says.
+//! The supervisor: one thread receives all events, passes them to the machine, and executes its commands.
 
 use crate::control::serve_metrics;
 #[cfg(unix)]
@@ -22,76 +22,76 @@ use tracing::{error, info, warn};
 
 /// Time for a pipeline to close its devices.
 const STOP_TIME: Duration = Duration::from_secs(10);
-/// Time for all to end when the daemon is told to.
+/// Time for a clean end after a signal.
 const DRAIN: Duration = Duration::from_millis(1300);
-/// Time for the output to let go after that.
+/// Further time for the output to stop.
 const LAST: Duration = Duration::from_millis(500);
-/// Until a splash that ended is shown anew.
+/// Pause before a splash that ended is restarted.
 const SPLASH_PAUSE: Duration = Duration::from_secs(1);
 /// The longest sleep.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// Why the daemon ends other than by being told to.
+/// Why the daemon ends other than by a signal.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RelayError {
-    /// A setting.
+    /// An invalid setting.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// An address that is taken, or not allowed.
+    /// An address could not be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The output.
+    /// The output could not be built or started.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// The input or the splash is no pipeline.
+    /// The input or the splash is not a pipeline.
     #[error("{0}")]
     Pipeline(String),
-    /// Consumers of nothing.
+    /// `--activate consumers` without a region.
     #[error("--activate consumers: the output has no shm2sink whose consumers could be counted")]
     NoRegion,
-    /// The output stopped.
+    /// The output failed.
     #[error("the output failed: {0}")]
     OutputFailed(String),
     /// The output ended.
-    #[error("the output came to its end")]
+    #[error("the output reached its end of stream")]
     OutputEnded,
-    /// A device does not let go.
+    /// A pipeline did not stop in time.
     #[error("the {0} does not stop")]
     Stuck(&'static str),
-    /// The control socket.
+    /// The control socket could not be bound.
     #[error("cannot answer at {path:?}: {source}")]
     Control {
-        /// Where.
+        /// The address.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// Metrics.
+    /// The address for metrics could not be bound.
     #[error("cannot offer metrics at {address}: {source}")]
     Metrics {
-        /// Where.
+        /// The address.
         address: std::net::SocketAddr,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// A part of the daemon.
+    /// A part of the daemon failed.
     #[error("{0}")]
     Broken(String),
-    /// The system.
+    /// A system call failed.
     #[error("cannot {what}: {source}")]
     System {
-        /// What was tried.
+        /// What failed.
         what: &'static str,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// Checks settings as far as that goes without running anything.
+/// Checks settings as far as possible without running a pipeline.
 ///
 /// # Errors
-/// The first thing that cannot work.
+/// The first invalid setting.
 pub fn check_settings(settings: &Settings) -> Result<(), RelayError> {
     let (events, _) = Events::new();
     check_feeds(settings, &Forward::new(&settings.output, events)?)
@@ -110,7 +110,7 @@ fn check_texts(settings: &Settings) -> Result<(), String> {
     settings.splash.as_deref().map_or(Ok(()), |text| check(Role::Splash, text))
 }
 
-/// A daemon that runs.
+/// A running daemon.
 pub struct Relay {
     settings: Settings,
     forward: Arc<Forward>,
@@ -119,11 +119,11 @@ pub struct Relay {
     machine: Machine,
     inbox: mpsc::Receiver<Event>,
     begun: Instant,
-    /// Number of the input's or splash's latest run.
+    /// Number of the latest run of the input; `splash_run` that of the splash.
     run: u64,
     splash_run: u64,
     is_ordered: bool,
-    /// When each stop began that has not been answered, of the input and of the splash.
+    /// When each unfinished stop began, of the input and of the splash.
     stops: [VecDeque<Duration>; 2],
     events: Events,
     splash_again: Option<Duration>,
@@ -132,14 +132,14 @@ pub struct Relay {
     starts: u64,
     failures: u64,
     last_failure: Option<String>,
-    told: &'static str,
+    last_reported: &'static str,
 }
 
 impl Relay {
-    /// Starts the output. Nobody wants anything yet.
+    /// Starts the output, without demand.
     ///
     /// # Errors
-    /// When it does not start, or a pipeline is none.
+    /// When the output does not start, or a pipeline is invalid.
     pub fn new(settings: Settings, events: &Events, inbox: mpsc::Receiver<Event>) -> Result<Self, RelayError> {
         let system = |what| move |source| RelayError::System { what, source };
         let forward = Arc::new(Forward::new(&settings.output, events.clone())?);
@@ -169,14 +169,14 @@ impl Relay {
             starts: 0,
             failures: 0,
             last_failure: None,
-            told: "",
+            last_reported: "",
         })
     }
 
-    /// Works until it is told to end. `reload` reads the settings anew.
+    /// Runs until a signal ends it. `reload` reads the settings again.
     ///
     /// # Errors
-    /// When it cannot go on: the service manager should start it anew.
+    /// When the daemon cannot continue: the service manager should restart it.
     pub fn work(mut self, reload: &Reload) -> Result<(), RelayError> {
         let outcome = self.supervise(reload);
         manager::stopping();
@@ -193,11 +193,11 @@ impl Relay {
             }
             match self.inbox.recv_timeout(self.sleep(watchdog)) {
                 Ok(Event::Signal(SIGTERM | SIGINT)) => {
-                    info!("told to end");
+                    info!("ending after a signal");
                     return Ok(());
                 }
                 Ok(Event::Signal(_)) => self.read_settings(reload),
-                Ok(event) => self.hear(event)?,
+                Ok(event) => self.handle_event(event)?,
                 Err(_) => {}
             }
         }
@@ -211,7 +211,7 @@ impl Relay {
         watchdog.map_or(next, |often| often.min(next))
     }
 
-    /// What the time brings.
+    /// Handles everything that is due by now.
     fn step(&mut self) -> Result<(), RelayError> {
         let now = self.begun.elapsed();
         for (stops, name) in self.stops.iter().zip(["input", "splash"]) {
@@ -223,22 +223,22 @@ impl Relay {
             self.input_failed(format!("no buffer for {} ms", self.settings.timing.frame_timeout.as_millis()));
         }
         for command in self.machine.step(now, self.is_ordered) {
-            self.carry_out(command);
+            self.execute(command);
         }
         if self.splash_again.is_some_and(|time| now >= time) {
             self.splash_again = None;
             self.start_splash();
         }
         let name = self.name();
-        if name != self.told {
+        if name != self.last_reported {
             info!("input {name}");
             manager::status(&format!("input {name}, {} clients, {} consumers", self.clients, self.consumers));
-            self.told = name;
+            self.last_reported = name;
         }
         Ok(())
     }
 
-    fn carry_out(&mut self, command: Command) {
+    fn execute(&mut self, command: Command) {
         match command {
             Command::StartInput => {
                 self.run += 1;
@@ -277,7 +277,7 @@ impl Relay {
         }
     }
 
-    fn hear(&mut self, event: Event) -> Result<(), RelayError> {
+    fn handle_event(&mut self, event: Event) -> Result<(), RelayError> {
         match event {
             Event::Clients(count) => {
                 self.clients = count;
@@ -292,7 +292,7 @@ impl Relay {
             Event::Delivers(run) if run == self.run => self.machine.input_delivers(),
             Event::Failed(Role::Input, run, why) if run == self.run && self.is_ordered => self.input_failed(why),
             Event::Failed(Role::Splash, run, why) if run == self.splash_run && !self.machine.delivers() => {
-                warn!("the splash: {why}; it is shown anew in {} s", SPLASH_PAUSE.as_secs());
+                warn!("the splash: {why}; it restarts in {} s", SPLASH_PAUSE.as_secs());
                 self.stop(Role::Splash);
                 self.splash_again = Some(self.begun.elapsed() + SPLASH_PAUSE);
             }
@@ -318,7 +318,7 @@ impl Relay {
         self.last_failure = Some(why);
     }
 
-    /// In a thread of its own: a file may keep its reader waiting.
+    /// Reads the file in its own thread, because reading may block.
     fn read_settings(&self, reload: &Reload) {
         let (reload, events) = (reload.clone(), self.events.clone());
         let read = move || events.send(Event::Settings(reload().map(|settings| settings.map(Box::new))));
@@ -330,31 +330,31 @@ impl Relay {
     fn reload(&mut self, settings: Result<Option<Box<Settings>>, SettingsError>) {
         let new = match settings {
             Ok(Some(new)) => *new,
-            Ok(None) => return warn!("there is no configuration file to be read anew: start with --config"),
-            Err(error) => return error!("the configuration stays as it is: {error}"),
+            Ok(None) => return warn!("there is no configuration file to read again: start with --config"),
+            Err(error) => return error!("the configuration is unchanged: {error}"),
         };
         if let Err(error) = check_texts(&new) {
-            return error!("the configuration stays as it is: {error}");
+            return error!("the configuration is unchanged: {error}");
         }
         let fixed =
             |s: &Settings| Settings { input: String::new(), splash: None, timing: Timing::default(), ..s.clone() };
         if fixed(&self.settings) != fixed(&new) {
-            warn!("only input, splash and times are changed while the daemon runs: start it anew for the rest");
+            warn!("only input, splash and times can change while the daemon runs: restart it for the rest");
         }
-        info!("the configuration was read anew");
+        info!("the configuration was read again");
         let (has_new_input, has_new_splash) = (new.input != self.settings.input, new.splash != self.settings.splash);
         self.settings = Settings { input: new.input, splash: new.splash, timing: new.timing, ..self.settings.clone() };
         let now = self.begun.elapsed();
         self.machine.set_timing(new.timing, now);
         if has_new_input {
             self.machine.renew(now);
-            // The next step starts it anew, and shows the splash until then.
+            // The next step restarts it; the splash is shown until then.
             if self.is_ordered {
-                self.carry_out(Command::StopInput);
+                self.execute(Command::StopInput);
             }
         }
         if has_new_splash {
-            self.carry_out(Command::StopSplash);
+            self.execute(Command::StopSplash);
             self.machine.set_splash(self.settings.splash.is_some());
         }
     }
@@ -389,7 +389,7 @@ impl Relay {
         }
     }
 
-    /// Closes all devices, and lets the output end properly, as far as there is time.
+    /// Closes all devices and ends the output cleanly, within [`DRAIN`].
     fn drain(&mut self) {
         let deadline = Instant::now() + DRAIN;
         self.stop(Role::Input);
@@ -408,13 +408,13 @@ impl Relay {
     }
 }
 
-/// Reads the settings anew.
+/// Reads the settings again.
 pub type Reload = Arc<dyn Fn() -> Result<Option<Settings>, SettingsError> + Send + Sync>;
 
 /// Runs the whole daemon: pipelines, listeners, control, metrics, signals.
 ///
 /// # Errors
-/// Whatever keeps it from starting, or from going on.
+/// Why it does not start, or cannot continue.
 pub fn run(settings: Settings, sockets: Vec<Listener>, reload: &Reload) -> Result<(), RelayError> {
     let system = |what| move |source| RelayError::System { what, source };
     let mut listeners = sockets;
@@ -424,9 +424,9 @@ pub fn run(settings: Settings, sockets: Vec<Listener>, reload: &Reload) -> Resul
     let rules =
         Rules { most: settings.max_clients, token: settings.token.clone(), allow_uid: settings.allow_uid.clone() };
     let (control, metrics) = (settings.control.clone(), settings.metrics);
-    // All that may be refused comes before the output, which leaves traces.
+    // Everything that may fail comes before the output, which creates files.
     let (events, inbox) = Events::new();
-    hear_signals(events.clone()).map_err(system("hear signals"))?;
+    watch_signals(events.clone()).map_err(system("watch signals"))?;
     #[cfg(unix)]
     let _control = control
         .map(|path| serve_status(&path, events.clone()).map_err(|source| RelayError::Control { path, source }))
@@ -456,21 +456,21 @@ pub fn run(settings: Settings, sockets: Vec<Listener>, reload: &Reload) -> Resul
 
 fn listen(address: &Address) -> Result<Listener, BindError> {
     if address.is_wide() {
-        warn!("{address} can be reached from other machines: whoever connects switches the input on");
+        warn!("{address} can be reached from other machines: every connection switches the input on");
     }
     Listener::bind(address)
 }
 
 #[cfg(unix)]
-fn hear_signals(events: Events) -> io::Result<()> {
+fn watch_signals(events: Events) -> io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, signal_hook::consts::SIGHUP])?;
-    let tell = move || signals.forever().for_each(|signal| events.send(Event::Signal(signal)));
-    std::thread::Builder::new().name("signals".into()).spawn(tell)?;
+    let forward = move || signals.forever().for_each(|signal| events.send(Event::Signal(signal)));
+    std::thread::Builder::new().name("signals".into()).spawn(forward)?;
     Ok(())
 }
 
 /// Ctrl+C, Ctrl+Break and the closing of the console.
 #[cfg(windows)]
-fn hear_signals(events: Events) -> io::Result<()> {
+fn watch_signals(events: Events) -> io::Result<()> {
     ctrlc::set_handler(move || events.send(Event::Signal(SIGINT))).map_err(io::Error::other)
 }

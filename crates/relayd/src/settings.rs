@@ -1,131 +1,133 @@
-//! What the daemon is told, by its command line, its configuration file, or both: the command line goes first.
+//! The daemon's settings, from its command line, its configuration file, or both: the command line overrides the file.
 
 use crate::listen::{Address, AddressError};
 use crate::machine::Timing;
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
-/// What can be given, each at most once; what repeats is a list. In a file the names are the same, with `_` for `-`.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, clap::Args)]
+/// Settings as given. Options that may be repeated are lists. In a file the names are the same, with `_` for `-`.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct Given {
     /// Pipeline that always runs; it begins with "appsrc name=appsrc"
     #[arg(long, value_name = "PIPELINE")]
     pub output: Option<String>,
-    /// Pipeline that runs while somebody wants it, up to an element without anything behind it
+    /// Pipeline that runs while there is demand, without a sink
     #[arg(long, value_name = "PIPELINE")]
     pub input: Option<String>,
     /// Pipeline that is shown while the input does not run
     #[arg(long, value_name = "PIPELINE")]
     pub splash: Option<String>,
-    /// Where clients come to: tcp://HOST:PORT, unix:///PATH, vsock://CID:PORT; may be repeated [default: tcp://127.0.0.1:5555, unless --activate is given]
+    /// Address that clients connect to: tcp://HOST:PORT, unix:///PATH, vsock://CID:PORT; may be repeated [default: tcp://127.0.0.1:5555, unless --activate is given]
     #[arg(long, value_name = "ADDRESS")]
     #[serde(default)]
     pub listen: Vec<String>,
-    /// What else is demand: "consumers" of the output's region
+    /// Further demand: "consumers" of the output's region
     #[arg(long, value_name = "WHAT")]
     pub activate: Option<String>,
-    /// Milliseconds that demand must last before the input starts, a number [default: 0]
+    /// Time that demand must last before the input starts, in milliseconds or as 2s [default: 0]
     #[arg(long, value_name = "MS")]
-    pub start_delay: Option<u64>,
-    /// Milliseconds that the input runs on without demand [default: 2000]
+    pub start_delay: Option<Time>,
+    /// Time that the input keeps running without demand, in milliseconds or as 2s [default: 2000]
     #[arg(long, value_name = "MS")]
-    pub cool_down: Option<u64>,
-    /// Milliseconds without a buffer after which the input is started anew; 0: never [default: 10000]
+    pub cool_down: Option<Time>,
+    /// Time without a buffer after which the input is restarted, in milliseconds or as 2s; 0: never [default: 10000]
     #[arg(long, value_name = "MS")]
-    pub frame_timeout: Option<u64>,
+    pub frame_timeout: Option<Time>,
     /// Clients at a time, over all addresses [default: 64]
     #[arg(long, value_name = "COUNT")]
     pub max_clients: Option<usize>,
     /// File with a secret that a client must send as its first line
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// User that may come to a Unix socket; may be repeated [default: all who can open it]
+    /// User that may connect to a Unix socket; may be repeated [default: all that can open it]
     #[arg(long, value_name = "UID", hide = cfg!(not(unix)))]
     #[serde(default)]
     pub allow_uid: Vec<u32>,
-    /// Socket at which `--status` asks [default: control in $RUNTIME_DIRECTORY, if that is set]
+    /// Socket that answers `--status` [default: control in $RUNTIME_DIRECTORY, if that is set]
     #[arg(long, value_name = "PATH", hide = cfg!(not(unix)))]
     pub control: Option<PathBuf>,
     /// Address at which metrics can be fetched by HTTP, like 127.0.0.1:9100 [default: nowhere]
     #[arg(long, value_name = "ADDRESS")]
     pub metrics: Option<String>,
-    /// Gone: the region is the output's
+    /// Removed: the region belongs to the output
     #[arg(long, value_name = "PATH", hide = true)]
     #[serde(skip)]
     pub shm_path: Option<String>,
-    /// Gone: the region is the output's
+    /// Removed: the region belongs to the output
     #[arg(long, value_name = "BYTES", hide = true)]
     #[serde(skip)]
     pub shm_size: Option<String>,
 }
 
-/// A setting that cannot be.
+/// An invalid setting.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// A file that cannot be read.
+    /// A file cannot be read.
     #[error("cannot read {path:?}: {source}")]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// A file that is no configuration.
+    /// A file is not a configuration.
     #[error("{path:?}: {error}")]
     Syntax {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Where and why.
         error: toml::de::Error,
     },
-    /// Something is missing.
+    /// A required setting is missing.
     #[error("{0} is missing: give it as --{0} or in the configuration file")]
     Missing(&'static str),
-    /// Something of the past.
+    /// An option of an earlier version.
     #[error(
-        "--{0} is gone: the region belongs to the output now; write it there: \
+        "--{0} was removed: the region belongs to the output; set it there: \
          --output \"appsrc name=appsrc is-live=true format=time ! shm2sink shm-path=... shm-size=...\""
     )]
     Gone(&'static str),
-    /// An address.
+    /// An invalid address.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// Something else than consumers.
+    /// Another word than `consumers`.
     #[error("--activate {0:?} is not known: the only one is \"consumers\"")]
     Activate(String),
-    /// No clients at all.
-    #[error("--max-clients 0 lets nobody in: give 1 or more")]
+    /// A limit of no clients.
+    #[error("--max-clients 0 accepts no client: give 1 or more")]
     NoClients,
-    /// A secret that is none.
+    /// An empty secret.
     #[error("{path:?} holds no secret: its first line is empty")]
     NoToken {
         /// The file.
         path: PathBuf,
     },
-    /// An address for metrics.
-    #[error("--metrics {text:?} is no address like 127.0.0.1:9100: {source}")]
+    /// An invalid address for metrics.
+    #[error("--metrics {text:?} is not an address like 127.0.0.1:9100: {source}")]
     Metrics {
-        /// What was given.
+        /// The given text.
         text: String,
-        /// Why not.
+        /// The cause.
         source: std::net::AddrParseError,
     },
 }
 
-/// What it comes to.
+/// Checked settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The pipeline that always runs.
     pub output: String,
     /// The pipeline that runs on demand.
     pub input: String,
-    /// The pipeline that runs otherwise.
+    /// The pipeline that runs while the input delivers nothing.
     pub splash: Option<String>,
-    /// Where clients come to.
+    /// Addresses that clients connect to.
     pub listen: Vec<Address>,
     /// Whether consumers of the region are demand.
     pub consumers: bool,
@@ -133,27 +135,74 @@ pub struct Settings {
     pub timing: Timing,
     /// Clients at a time.
     pub max_clients: usize,
-    /// What a client must send first.
+    /// Secret that a client must send first.
     pub token: Option<String>,
-    /// Who may come to a Unix socket; all if empty.
+    /// Users that may connect to a Unix socket; all if empty.
     pub allow_uid: Vec<u32>,
-    /// Where `--status` asks.
+    /// Path of the socket that answers `--status`.
     pub control: Option<PathBuf>,
-    /// Where metrics are.
+    /// Address of the metrics.
     pub metrics: Option<std::net::SocketAddr>,
 }
 
+/// A time as given: a number is in milliseconds (`250`), or a number has a unit (`250ms`, `1m 30s`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Time(pub Duration);
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(ms) = text.parse() {
+            return Ok(Self(Duration::from_millis(ms)));
+        }
+        // No longer than a number can say, so that a clock can always add it.
+        let fits = |time: &Duration| time.as_millis() <= u128::from(u64::MAX);
+        let time = humantime::parse_duration(text).ok().filter(fits);
+        time.map(Self).ok_or_else(|| "it is not a time: write for example 250 (milliseconds) or 2s".into())
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Time;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of milliseconds or a time such as \"2s\"")
+            }
+
+            fn visit_u64<E: Error>(self, ms: u64) -> Result<Time, E> {
+                Ok(Time(Duration::from_millis(ms)))
+            }
+
+            fn visit_i64<E: Error>(self, ms: i64) -> Result<Time, E> {
+                let unexpected = || E::invalid_value(serde::de::Unexpected::Signed(ms), &self);
+                u64::try_from(ms).map(|ms| Time(Duration::from_millis(ms))).map_err(|_| unexpected())
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Time, E> {
+                text.parse().map_err(|error| E::custom(format!("{text:?}: {error}")))
+            }
+        }
+
+        deserializer.deserialize_any(Text)
+    }
+}
+
 impl Given {
-    /// What a file says.
+    /// Reads a file.
     ///
     /// # Errors
-    /// When it cannot be read, or has settings that are not known.
+    /// When it cannot be read, or has unknown settings.
     pub fn from_file(path: &Path) -> Result<Self, SettingsError> {
         let text = read(path)?;
         toml::from_str(&text).map_err(|error| SettingsError::Syntax { path: path.into(), error })
     }
 
-    /// With what `other` says where this says nothing.
+    /// Fills settings that are not given from `other`.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         let list = |own: Vec<String>, other| if own.is_empty() { other } else { own };
@@ -176,16 +225,16 @@ impl Given {
         }
     }
 
-    /// Where `--status` asks.
+    /// Path of the socket that answers `--status`.
     pub fn control_path(&self) -> Option<PathBuf> {
         let runtime = || std::env::var_os("RUNTIME_DIRECTORY").map(|dir| PathBuf::from(dir).join("control"));
         self.control.clone().or_else(runtime)
     }
 
-    /// Checks all of it. `has_sockets`: the service manager gave some.
+    /// Checks all settings. `has_sockets`: the service manager passed sockets.
     ///
     /// # Errors
-    /// The first setting that cannot be.
+    /// The first invalid setting.
     pub fn settings(&self, has_sockets: bool) -> Result<Settings, SettingsError> {
         for (given, name) in [(&self.shm_path, "shm-path"), (&self.shm_size, "shm-size")] {
             if given.is_some() {
@@ -201,7 +250,7 @@ impl Given {
             return Err(SettingsError::NoClients);
         }
         let default = Timing::default();
-        let ms = |given: Option<u64>, default| given.map_or(default, Duration::from_millis);
+        let time = |given: Option<Time>, default| given.map_or(default, |Time(time)| time);
         Ok(Settings {
             output: self.output.clone().ok_or(SettingsError::Missing("output"))?,
             input: self.input.clone().ok_or(SettingsError::Missing("input"))?,
@@ -209,9 +258,9 @@ impl Given {
             listen: self.addresses(consumers || has_sockets)?,
             consumers,
             timing: Timing {
-                start_delay: ms(self.start_delay, default.start_delay),
-                cool_down: ms(self.cool_down, default.cool_down),
-                frame_timeout: ms(self.frame_timeout, default.frame_timeout),
+                start_delay: time(self.start_delay, default.start_delay),
+                cool_down: time(self.cool_down, default.cool_down),
+                frame_timeout: time(self.frame_timeout, default.frame_timeout),
                 ..default
             },
             max_clients: self.max_clients.unwrap_or(64),
@@ -255,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn file_and_command_line_say_the_same() {
+    fn file_and_command_line_accept_the_same_settings() {
         let arguments = from_arguments(&[
             "--output",
             "o",
@@ -309,18 +358,45 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_one_clear_error() {
+    fn a_time_is_a_number_of_milliseconds_or_has_a_unit() {
+        for (text, ms) in [
+            ("0", 0),
+            ("250", 250),
+            ("60000", 60_000),
+            ("18446744073709551615", u64::MAX),
+            ("250ms", 250),
+            ("2s", 2000),
+        ] {
+            assert_eq!(text.parse(), Ok(Time(Duration::from_millis(ms))), "{text}");
+            let given = from_arguments(&["--output", "o", "--input", "i", "--cool-down", text]);
+            assert_eq!(given.settings(false).unwrap().timing.cool_down, Duration::from_millis(ms), "{text}");
+        }
+        for text in ["", "-1", "0.5", "soon", "18446744073709551616", "900000000years"] {
+            assert!(text.parse::<Time>().is_err(), "{text}");
+        }
+        for (text, ms) in [("0", 0), ("250", 250), ("\"250\"", 250), ("\"1m 30s\"", 90_000)] {
+            let given = toml::from_str::<Given>(&format!("start_delay = {text}")).unwrap();
+            assert_eq!(given.start_delay, Some(Time(Duration::from_millis(ms))), "{text}");
+        }
+        for text in ["-1", "0.5", "true", "\"soon\""] {
+            let error = toml::from_str::<Given>(&format!("start_delay = {text}")).unwrap_err().to_string();
+            assert!(error.contains("milliseconds"), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_invalid_setting_is_one_clear_error() {
         let needed = ["--output", "o", "--input", "i"];
         for (arguments, text) in [
             (&["--activate", "x"][..], "--activate \"x\" is not known"),
-            (&["--listen", "x"], "\"x\" is no address to listen at"),
-            (&["--max-clients", "0"], "--max-clients 0 lets nobody in"),
+            (&["--listen", "x"], "\"x\" is not an address to listen at"),
+            (&["--max-clients", "0"], "--max-clients 0 accepts no client"),
             (&["--shm-path", "x"], "--output \"appsrc name=appsrc"),
-            (&["--shm-size", "x"], "--shm-size is gone"),
+            (&["--shm-size", "x"], "--shm-size was removed"),
             #[cfg(unix)]
             (&["--token-file", "/dev/null"], "\"/dev/null\" holds no secret"),
             (&["--token-file", "/nowhere"], "cannot read \"/nowhere\": "),
-            (&["--metrics", "x"], "--metrics \"x\" is no address like 127.0.0.1:9100"),
+            (&["--metrics", "x"], "--metrics \"x\" is not an address like 127.0.0.1:9100"),
         ] {
             let error = from_arguments(&[&needed, arguments].concat()).settings(false).unwrap_err().to_string();
             assert!(error.contains(text), "{error}");
@@ -332,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn it_listens_at_loopback_unless_there_is_something_else() {
+    fn the_default_address_is_loopback_unless_there_is_other_demand() {
         let settings = |arguments: &[&str], has_sockets| {
             from_arguments(&[&["--output", "o", "--input", "i"], arguments].concat())
                 .settings(has_sockets)

@@ -1,4 +1,4 @@
-//! How the daemon goes, for people, programs and metrics.
+//! The state of the daemon, as JSON and as metrics.
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -13,17 +13,17 @@ pub struct Status {
     pub version: &'static str,
     /// Seconds since its start.
     pub uptime: f64,
-    /// Clients that are connected, and may be.
+    /// Accepted clients.
     pub clients: usize,
     /// Consumers of the output's region.
     pub consumers: u32,
     /// `off`, `waiting`, `starting`, `on`, or `cooling`.
     pub input: &'static str,
-    /// How often the input was started.
+    /// Starts of the input.
     pub input_starts: u64,
-    /// How often it failed.
+    /// Failures of the input.
     pub input_failures: u64,
-    /// Why, the last time.
+    /// Reason of the last failure.
     pub last_failure: Option<String>,
     /// Whether the splash runs.
     pub splash: bool,
@@ -31,20 +31,20 @@ pub struct Status {
     pub input_buffers: u64,
     /// Buffers of the splash.
     pub splash_buffers: u64,
-    /// Buffers that were dropped because their time was not after the last one's.
+    /// Buffers dropped because their time was not after the last one's, or too far ahead.
     pub late_buffers: u64,
-    /// Changes between input and splash.
+    /// Switches between input and splash.
     pub switches: u64,
-    /// What the output gets.
+    /// Caps of the output.
     pub caps: Option<String>,
 }
 
 impl Status {
-    /// The same for a scraper, in the OpenMetrics text format.
+    /// The same in the OpenMetrics text format.
     pub fn metrics(&self) -> String {
         let mut registry = Registry::with_prefix("shm2_relay");
         let gauges = [
-            ("clients", "Clients that are connected", self.clients as i64),
+            ("clients", "Accepted clients", self.clients as i64),
             ("consumers", "Consumers of the output's region", i64::from(self.consumers)),
             ("input_on", "1 while the input runs", i64::from(matches!(self.input, "starting" | "on" | "cooling"))),
             ("splash_on", "1 while the splash runs", i64::from(self.splash)),
@@ -57,15 +57,15 @@ impl Status {
             ("input_failures", "Failures of the input", self.input_failures),
             ("input_buffers", "Buffers of the input", self.input_buffers),
             ("splash_buffers", "Buffers of the splash", self.splash_buffers),
-            ("late_buffers", "Buffers dropped for their time", self.late_buffers),
-            ("switches", "Changes between input and splash", self.switches),
+            ("late_buffers", "Buffers dropped because of their time", self.late_buffers),
+            ("switches", "Switches between input and splash", self.switches),
         ];
         for (name, help, value) in counters {
             registry.register(name, help, ConstCounter::new(value));
         }
         registry.register_with_unit("uptime", "Time since the start", Unit::Seconds, ConstGauge::new(self.uptime));
         let mut text = String::new();
-        // Writing into a string does not fail.
+        // Writing to a string does not fail.
         let _ = encode(&mut text, &registry);
         text
     }

@@ -1,4 +1,4 @@
-//! The daemon from outside: demand in every way, failing inputs, signals, settings.
+//! The daemon as a process: all kinds of demand, failing inputs, signals, settings.
 
 #![cfg(unix)]
 
@@ -33,7 +33,7 @@ fn the_input_runs_while_a_client_is_connected_and_the_splash_otherwise() {
         assert_eq!(daemon.status()["splash"], true);
         assert_eq!(daemon.status()["input_starts"], round);
     }
-    // One stream of frames whose times go on over all switches.
+    // One stream of frames with times that increase across all switches.
     let (mut last, mut frames) = (None, 0);
     loop {
         let pts = consumer.next(Some(LIMIT)).unwrap().info().pts;
@@ -67,7 +67,7 @@ fn without_demand_the_device_is_closed() {
 }
 
 #[test]
-fn clients_come_by_several_sockets_and_each_counts() {
+fn clients_of_all_listening_sockets_are_counted() {
     let path = TempPath::new("socket");
     // What a killed daemon left.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -86,7 +86,7 @@ fn clients_come_by_several_sockets_and_each_counts() {
 }
 
 #[test]
-fn vsock_clients_count_as_well() {
+fn vsock_clients_are_counted() {
     let daemon = common::output(&[
         "--output",
         "appsrc name=appsrc ! fakesink",
@@ -130,7 +130,7 @@ fn consumers_of_the_region_are_demand() {
 }
 
 #[test]
-fn ten_thousand_connections_end_in_the_state_that_their_count_says() {
+fn the_state_after_ten_thousand_connections_matches_the_number_of_clients() {
     let daemon = Daemon::start(&source("ball"), &["--listen", TCP, "--cool-down", "0", "--max-clients", "200"]);
     let address = daemon.address();
     for stays in [true, false] {
@@ -151,7 +151,7 @@ fn ten_thousand_connections_end_in_the_state_that_their_count_says() {
 }
 
 #[test]
-fn short_looks_are_no_demand_and_short_absences_end_none() {
+fn short_connections_are_no_demand_and_short_gaps_do_not_end_demand() {
     let daemon = Daemon::start(&source("ball"), &["--listen", TCP, "--start-delay", "300", "--cool-down", "1000"]);
     for _ in 0..5 {
         let client = daemon.connect();
@@ -170,14 +170,14 @@ fn short_looks_are_no_demand_and_short_absences_end_none() {
 }
 
 #[test]
-fn an_input_that_fails_ends_or_hangs_is_started_anew_with_the_splash_meanwhile() {
+fn an_input_that_fails_ends_or_hangs_is_restarted_with_the_splash_meanwhile() {
     let failing = format!("{} ! identity error-after=20", source("ball"));
     let ending = format!("videotestsrc is-live=true num-buffers=20 ! {SMALL}");
     let hanging = format!("appsrc is-live=true caps={SMALL}");
     let missing = "filesrc location=/nowhere/camera ! rawvideoparse width=64 height=48".to_string();
     for (input, why) in [
         (failing, "Failed after iterations as requested"),
-        (ending, "it came to its end"),
+        (ending, "the stream ended"),
         (hanging, "no buffer for 300 ms"),
         (missing, "Resource not found"),
     ] {
@@ -195,7 +195,7 @@ fn an_input_that_fails_ends_or_hangs_is_started_anew_with_the_splash_meanwhile()
 }
 
 #[test]
-fn an_output_that_fails_ends_the_daemon_for_its_manager() {
+fn a_failed_output_ends_the_daemon_with_an_error() {
     let mut daemon = Daemon::start_with(
         "appsrc name=appsrc ! identity error-after=30 ! fakesink",
         TempRegion::new(),
@@ -208,7 +208,7 @@ fn an_output_that_fails_ends_the_daemon_for_its_manager() {
 }
 
 #[test]
-fn it_ends_cleanly_when_it_is_told_to() {
+fn a_signal_ends_the_daemon_cleanly() {
     for (signal, is_running) in [(Signal::TERM, true), (Signal::TERM, false), (Signal::INT, true)] {
         let mut daemon = Daemon::start(&source("ball"), &["--listen", TCP, "--splash", &source("black")]);
         let client = is_running.then(|| daemon.connect());
@@ -223,7 +223,7 @@ fn it_ends_cleanly_when_it_is_told_to() {
 }
 
 #[test]
-fn a_client_that_floods_or_says_too_much_at_once_goes_and_the_others_stay() {
+fn a_client_with_a_too_long_line_is_disconnected_and_the_others_stay() {
     let daemon = Daemon::start(&source("ball"), &["--listen", TCP, "--max-clients", "3"]);
     let mut quiet = daemon.connect();
     quiet.write_all(b"hello\r\n").unwrap();
@@ -235,7 +235,7 @@ fn a_client_that_floods_or_says_too_much_at_once_goes_and_the_others_stay() {
     garbage.write_all(&[0xff, 0, b'\n', 0x1b, b'\n']).unwrap();
     daemon.waits_for("clients", 2);
     let others: Vec<_> = (0..3).map(|_| daemon.connect()).collect();
-    daemon.waits_for_log("is sent away: there are 3 clients");
+    daemon.waits_for_log("is disconnected: there are 3 clients");
     daemon.waits_for("clients", 3);
     drop(others);
     let mut end = [0];
@@ -244,7 +244,7 @@ fn a_client_that_floods_or_says_too_much_at_once_goes_and_the_others_stay() {
 }
 
 #[test]
-fn with_a_token_only_who_knows_it_is_demand() {
+fn with_a_token_only_clients_that_send_it_are_demand() {
     let file = TempPath::new("token");
     std::fs::write(&file, "a secret\n").unwrap();
     let daemon = Daemon::start(
@@ -266,34 +266,36 @@ fn with_a_token_only_who_knows_it_is_demand() {
     right.write_all(b"done\n").unwrap();
     daemon.waits_for_log("says \"done\"");
     assert!(!daemon.log().contains("secret"));
-    // Many strangers, then all know it: no more than may be are let in.
-    let strangers: Vec<_> = (0..70).map(|_| daemon.connect()).collect();
-    strangers.iter().for_each(|mut stranger| {
-        // Some of them are gone already.
-        let _ = stranger.write_all(b"a secret\n");
+    // Many clients send the token at once: no more than the limit are accepted.
+    let pending: Vec<_> = (0..70).map(|_| daemon.connect()).collect();
+    pending.iter().for_each(|mut client| {
+        // Some are disconnected already.
+        let _ = client.write_all(b"a secret\n");
     });
     daemon.waits_for("clients", 5);
-    daemon.waits_for_log("there is no place left");
+    daemon.waits_for_log("the limit of clients is reached");
     drop(silent);
 }
 
 #[test]
-fn a_unix_socket_may_be_for_some_users_only() {
+fn a_unix_socket_can_be_limited_to_some_users() {
     let me = rustix::process::getuid().as_raw();
     for (allowed, clients) in [(me, 1), (me + 1, 0)] {
         let path = TempPath::new("users");
         let listen = format!("unix://{}", path.display());
         let daemon = Daemon::start(&source("ball"), &["--listen", &listen, "--allow-uid", &allowed.to_string()]);
         let client = UnixStream::connect(&path).unwrap();
-        daemon
-            .waits_for_log(&format!("unix client of user {me} {}", if clients == 1 { "came" } else { "is sent away" }));
+        daemon.waits_for_log(&format!(
+            "unix client of user {me} {}",
+            if clients == 1 { "connected" } else { "is disconnected" }
+        ));
         daemon.waits_for("clients", clients);
         drop(client);
     }
 }
 
 #[test]
-fn metrics_are_there_when_they_are_wanted() {
+fn metrics_are_served_when_configured() {
     let daemon = Daemon::start(&source("ball"), &["--listen", TCP, "--metrics", "127.0.0.1:0"]);
     daemon.waits_for_log("metrics at http://");
     let log = daemon.log();
@@ -311,7 +313,7 @@ fn metrics_are_there_when_they_are_wanted() {
 }
 
 #[test]
-fn a_configuration_file_is_as_good_and_is_read_anew() {
+fn a_configuration_file_works_and_is_read_again_at_a_signal() {
     let (file, region) = (TempPath::new("config"), TempRegion::new());
     let output_region = region.to_string();
     let write = |pattern: &str, cool_down: u32| {
@@ -331,12 +333,12 @@ fn a_configuration_file_is_as_good_and_is_read_anew() {
     daemon.waits_for("input", "on");
     write("smpte", 0);
     daemon.signal(Signal::HUP);
-    daemon.waits_for_log("the configuration was read anew");
+    daemon.waits_for_log("the configuration was read again");
     daemon.waits_for("input_starts", 2);
     daemon.waits_for("input", "on");
     std::fs::write(&file, "input = 5").unwrap();
     daemon.signal(Signal::HUP);
-    daemon.waits_for_log("the configuration stays as it is");
+    daemon.waits_for_log("the configuration is unchanged");
     drop(client);
     daemon.waits_for("input", "off");
 }
@@ -356,24 +358,24 @@ fn each_bad_argument_is_one_clear_line_and_a_failure() {
         (&["--output", "fakesrc name=appsrc ! fakesink", "--input", "x"], "named appsrc is a fakesrc, not an appsrc"),
         (
             &["--output", "appsrc name=appsrc ! nonsense", "--input", "x"],
-            "the output is no pipeline: no element \"nonsense\"",
+            "the output is not a pipeline: no element \"nonsense\"",
         ),
-        (&["--output", good[1], "--input", "nonsense"], "the input is no pipeline: no element \"nonsense\""),
+        (&["--output", good[1], "--input", "nonsense"], "the input is not a pipeline: no element \"nonsense\""),
         (&["--output", good[1], "--input", "videotestsrc ! fakesink"], "the input has no open end: leave out its sink"),
         (&[&good[..], &["--splash", "videotestsrc ! fakesink"]].concat(), "the splash has no open end"),
-        (&[&good[..], &["--listen", "5555"]].concat(), "\"5555\" is no address to listen at: it has no scheme"),
+        (&[&good[..], &["--listen", "5555"]].concat(), "\"5555\" is not an address to listen at: it has no scheme"),
         (&[&good[..], &["--listen", &busy]].concat(), "Address already in use"),
         (&[&good[..], &["--listen", "tcp://192.0.2.1:1"]].concat(), "cannot listen at tcp://192.0.2.1:1"),
         (&[&good[..], &["--listen", "unix:///nowhere/x"]].concat(), "cannot listen at unix:///nowhere/x: No such file"),
         (&[&good[..], &["--activate", "cameras"]].concat(), "--activate \"cameras\" is not known"),
         (&[&good[..], &["--activate", "consumers"]].concat(), "the output has no shm2sink"),
-        (&[&good[..], &["--shm-path", "/dev/shm/x"]].concat(), "write it there: --output \"appsrc name=appsrc"),
-        (&[&good[..], &["--shm-size", "1"]].concat(), "--shm-size is gone"),
+        (&[&good[..], &["--shm-path", "/dev/shm/x"]].concat(), "set it there: --output \"appsrc name=appsrc"),
+        (&[&good[..], &["--shm-size", "1"]].concat(), "--shm-size was removed"),
         (&[&good[..], &["--cool-down", "soon"]].concat(), "invalid value 'soon' for '--cool-down <MS>'"),
         (&[&good[..], &["--colour", "red"]].concat(), "unexpected argument '--colour'"),
         (&["--config", "/nowhere"], "cannot read \"/nowhere\""),
         (&["--status", "--control", "/nowhere"], "no daemon answers at \"/nowhere\""),
-        (&["--status"], "no control socket: name that which the daemon was started with"),
+        (&["--status"], "no control socket: give the path of the running daemon"),
         (
             &["--output", "appsrc name=appsrc ! shm2sink shm-path=/nowhere/x", "--input", "videotestsrc"],
             "the output does not start",
@@ -387,7 +389,7 @@ fn each_bad_argument_is_one_clear_line_and_a_failure() {
 }
 
 #[test]
-fn bangs_and_quoted_caps_may_be_written_as_in_a_shell() {
+fn escaped_bangs_and_quoted_caps_are_accepted() {
     let caps = "capsfilter caps=\"video/x-raw, format=(string)I420, width=64, height=48, framerate=100/1\"";
     let input = format!(r"videotestsrc is-live=true \! {caps} \! video/x-raw, width=64 ! identity");
     let daemon = Daemon::start(&input, &["--listen", TCP]);
@@ -396,10 +398,10 @@ fn bangs_and_quoted_caps_may_be_written_as_in_a_shell() {
     assert!(daemon.status()["caps"].as_str().unwrap().contains("width=(int)64"));
 }
 
-/// Clients come and go at random; now and then all stand still, and the input must be as their number says.
+/// Clients connect and disconnect at random; at each pause the input must match their number.
 /// `SHM2_STORM_SECONDS` makes it longer.
 #[test]
-fn a_storm_of_clients_never_leaves_the_input_in_another_state_than_demand() {
+fn a_storm_of_clients_leaves_the_input_in_the_state_of_demand() {
     let seconds = std::env::var("SHM2_STORM_SECONDS").map_or(5, |text| text.parse().unwrap());
     let daemon = Daemon::start(
         &source("ball"),

@@ -1,4 +1,4 @@
-//! The way of buffers through the relay, in this process: no copy, all metas, one clock.
+//! Buffers through the relay, in this process: no copy, all metas, one clock.
 
 #![cfg(unix)]
 
@@ -44,7 +44,7 @@ impl Relay {
         }
     }
 
-    /// Lets so many buffers of the input through.
+    /// Waits until `count` further buffers of the input passed.
     fn passes(&self, count: u64) {
         let before = self.forward.counts().input;
         until("buffers", || self.forward.counts().input >= before + count);
@@ -103,7 +103,7 @@ fn collected(relay: &Relay) -> Arc<std::sync::Mutex<Vec<(gst::Buffer, gst::Caps)
 }
 
 #[test]
-fn caps_follow_each_switch_times_go_on_and_metas_stay() {
+fn caps_follow_each_switch_times_increase_and_metas_are_kept() {
     let relay = Relay::new("appsrc name=appsrc ! fakesink name=sink sync=false");
     let buffers = collected(&relay);
     let splash = format!("videotestsrc is-live=true pattern=black ! {SMALL}");
@@ -112,7 +112,7 @@ fn caps_follow_each_switch_times_go_on_and_metas_stay() {
     let mut run = 0;
     for _ in 0..5 {
         run += 1;
-        // One that still runs comes back with a buffer of which only the relay knows that it is the first.
+        // A splash that still runs has no discontinuity of its own: the relay marks the first buffer.
         if run != 2 && run != 4 {
             relay.splash.start(run, &splash);
         }
@@ -137,18 +137,18 @@ fn caps_follow_each_switch_times_go_on_and_metas_stay() {
         let [(a, caps_a), (b, caps_b)] = pair else { unreachable!() };
         assert!(b.pts() > a.pts(), "{:?} after {:?}", b.pts(), a.pts());
         let is_switch = width(caps_a) != width(caps_b);
-        // On a busy machine the input itself may leave some out, and mark the next.
+        // On a loaded machine the input itself may drop some, and mark the next.
         let gap = b.pts().unwrap() - a.pts().unwrap();
         let is_marked = b.flags().contains(gst::BufferFlags::DISCONT);
         assert!(is_marked == is_switch || (is_marked && gap > a.duration().unwrap_or_default()), "{b:?} after {gap}");
-        // A gap is no longer than the start of a pipeline takes.
+        // A gap is not longer than the start of a pipeline.
         assert!(gap < gst::ClockTime::from_seconds(5), "{gap}");
         switches += usize::from(is_switch);
         assert_eq!(is_timecode(b), width(caps_b) == 320);
         assert_eq!(b.size(), if width(caps_b) == 320 { 115_200 } else { 4608 });
     }
     assert_eq!(switches, 9);
-    // The newest buffer is of now, by the output's clock.
+    // The newest buffer has the current time of the output's clock.
     let now = relay.forward.pipeline().current_running_time().unwrap();
     let last = buffers.last().unwrap().0.pts().unwrap();
     assert!(
@@ -158,17 +158,17 @@ fn caps_follow_each_switch_times_go_on_and_metas_stay() {
 }
 
 #[test]
-fn an_input_that_is_no_camera_goes_by_the_clock_and_begins_now() {
+fn an_input_that_is_not_live_is_paced_by_the_clock_and_starts_at_the_current_time() {
     let relay = Relay::new("appsrc name=appsrc ! fakesink name=sink sync=false");
     let buffers = collected(&relay);
     std::thread::sleep(Duration::from_millis(300));
     relay.input.start(1, &format!("videotestsrc num-buffers=60 ! {SMALL}"));
     let begun = Instant::now();
-    relay.waits_for(|event| matches!(event, Event::Failed(Role::Input, 1, why) if why == "it came to its end"));
+    relay.waits_for(|event| matches!(event, Event::Failed(Role::Input, 1, why) if why == "the stream ended"));
     // 60 buffers at 100 a second.
     assert!(begun.elapsed() >= Duration::from_millis(500), "{:?}", begun.elapsed());
     let buffers = buffers.lock().unwrap();
-    // On a busy machine some are late, and left out.
+    // On a loaded machine some are late and dropped.
     let late = relay.forward.counts().late as usize;
     assert_eq!(buffers.len() + late, 60);
     assert!(buffers[0].0.pts() >= Some(gst::ClockTime::from_mseconds(300)));
@@ -178,7 +178,7 @@ fn an_input_that_is_no_camera_goes_by_the_clock_and_begins_now() {
 }
 
 #[test]
-fn an_encoded_input_begins_at_a_keyframe() {
+fn an_encoded_input_starts_at_a_keyframe() {
     let relay = Relay::new("appsrc name=appsrc ! fakesink name=sink sync=false");
     let buffers = collected(&relay);
     let input = format!("videotestsrc is-live=true ! {SMALL} ! vp8enc deadline=1 keyframe-max-dist=20");
@@ -209,7 +209,7 @@ fn the_inputs_latency_becomes_the_outputs() {
 }
 
 #[test]
-fn an_input_whose_times_run_ahead_does_not_pass_and_spoils_nothing() {
+fn buffers_far_ahead_of_the_clock_do_not_pass_and_do_not_block_the_splash() {
     let relay = Relay::new("appsrc name=appsrc ! fakesink name=sink sync=false");
     relay.splash.start(1, &format!("videotestsrc is-live=true ! {SMALL}"));
     relay.input.start_with(1, &format!("videotestsrc is-live=true ! {SMALL} ! identity name=end"), |pipeline| {
@@ -228,7 +228,7 @@ fn an_input_whose_times_run_ahead_does_not_pass_and_spoils_nothing() {
 }
 
 #[test]
-fn caps_of_the_outputs_appsrc_are_what_the_input_makes() {
+fn the_input_produces_the_caps_of_the_outputs_appsrc() {
     let relay = Relay::new("appsrc name=appsrc caps=video/x-raw,format=RGB,width=80,height=60 ! fakesink name=sink");
     let buffers = collected(&relay);
     relay.input.start(1, "videotestsrc is-live=true");

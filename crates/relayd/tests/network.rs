@@ -1,11 +1,11 @@
-//! Region to region between two network namespaces, over a way that loses packets: the recipes of docs/network.md.
+//! Region to region between two network namespaces, over a lossy link: the recipes of docs/network.md.
 
 #![cfg(unix)]
 
 use shm2_testing::{TempRegion, skip};
 use std::process::Command;
 
-/// What docs/network.md has for each way: the sender's and the receiver's pipeline.
+/// The pipelines of docs/network.md, of the sender and of the receiver.
 const WAYS: [(&str, &str, &str); 2] = [
     (
         "SRT",
@@ -38,7 +38,7 @@ const SCRIPT: &str = r#"set -e
     timeout 40 "$across" measure "$b" 5"#;
 
 #[test]
-fn a_region_reaches_another_in_spite_of_loss() {
+fn a_stream_reaches_another_region_over_a_lossy_network() {
     let this = std::env::current_exe().unwrap();
     let across = this.parent().unwrap().parent().unwrap().join("examples/across");
     for (name, sender, receiver) in WAYS {

@@ -1,4 +1,4 @@
-//! The daemon and what is around it: files in its way, stuck devices, the service manager, a network that vanishes.
+//! The daemon and its surroundings: existing files, stuck devices, the service manager, a lost network.
 
 #![cfg(unix)]
 
@@ -13,18 +13,18 @@ use std::time::Instant;
 const TCP: &str = "tcp://127.0.0.1:0";
 
 #[test]
-fn a_file_at_the_control_path_stays_what_it_is() {
+fn a_file_at_the_control_path_is_not_replaced() {
     let file = TempPath::new("precious");
     std::fs::write(&file, "precious").unwrap();
     let path = file.to_str().unwrap();
     let refused = output(&["--output", "appsrc name=appsrc ! fakesink", "--input", "videotestsrc", "--control", path]);
     let errors = String::from_utf8_lossy(&refused.stderr);
-    assert!(!refused.status.success() && errors.contains("a file that is no socket stands there"), "{errors}");
+    assert!(!refused.status.success() && errors.contains("the path is a file that is not a socket"), "{errors}");
     assert_eq!(std::fs::read(&file).unwrap(), b"precious");
 }
 
 #[test]
-fn what_a_browser_sends_is_no_demand() {
+fn a_browser_request_is_no_demand() {
     let daemon = Daemon::start(&source("ball"), &["--listen", TCP, "--start-delay", "200"]);
     let mut browser = daemon.connect();
     browser.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
@@ -34,7 +34,7 @@ fn what_a_browser_sends_is_no_demand() {
 }
 
 #[test]
-fn an_input_that_gets_stuck_does_not_keep_the_daemon_from_ending() {
+fn a_stuck_input_does_not_keep_the_daemon_from_ending() {
     let fifo = TempPath::new("fifo");
     rustix::fs::mkfifoat(rustix::fs::CWD, &*fifo, rustix::fs::Mode::RWXU).unwrap();
     // Held open for writing, and nothing is written: the input never is ready.
@@ -57,7 +57,7 @@ fn an_input_that_gets_stuck_does_not_keep_the_daemon_from_ending() {
 }
 
 #[test]
-fn the_manual_page_names_all_options() {
+fn the_manual_page_lists_all_options() {
     let page = String::from_utf8(output(&["--man"]).stdout).unwrap();
     for option in ["output", "input", "splash", "listen", "activate", "token", "config", "check", "status"] {
         assert!(page.contains(&format!("\\-\\-{option}")), "{option} in\n{page}");
@@ -65,12 +65,12 @@ fn the_manual_page_names_all_options() {
 }
 
 #[test]
-fn the_service_manager_gives_sockets_and_hears_that_all_is_well() {
+fn the_service_manager_passes_sockets_and_receives_notifications() {
     let (notify, path) = (TempPath::new("notify"), TempPath::new("activated"));
     let socket = std::os::unix::net::UnixDatagram::bind(&notify).unwrap();
     socket.set_read_timeout(Some(LIMIT)).unwrap();
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    // What systemd does: the socket is descriptor 3, and the variables name this process.
+    // As systemd does: the socket is descriptor 3, and the variables name this process.
     let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
     let mut command = std::process::Command::new("sh");
     command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_shm2_relayd")]);
@@ -81,16 +81,16 @@ fn the_service_manager_gives_sockets_and_hears_that_all_is_well() {
     let mut heard = String::new();
     let mut hears = |what: &str| {
         let mut bytes = [0; 512];
-        while !heard.contains(what) {
-            let count = socket.recv(&mut bytes).unwrap_or_else(|error| panic!("no {what}: {error}, but {heard}"));
-            heard.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        while !received.contains(what) {
+            let count = socket.recv(&mut bytes).unwrap_or_else(|error| panic!("no {what}: {error}, but {received}"));
+            received.push_str(&String::from_utf8_lossy(&bytes[..count]));
         }
-        heard.clear();
+        received.clear();
     };
-    hears("READY=1");
-    (0..3).for_each(|_| hears("WATCHDOG=1"));
+    receives("READY=1");
+    (0..3).for_each(|_| receives("WATCHDOG=1"));
     let client = UnixStream::connect(&path).unwrap();
-    hears("STATUS=input on");
+    receives("STATUS=input on");
     drop(client);
     hears("STATUS=input off");
     child.signal(Signal::TERM);
@@ -100,9 +100,9 @@ fn the_service_manager_gives_sockets_and_hears_that_all_is_well() {
     assert!(path.exists());
 }
 
-/// A client whose network is gone says nothing more. Needs a network namespace of its own.
+/// A client with a lost network sends nothing more. Needs its own network namespace.
 #[test]
-fn a_client_that_is_silently_gone_is_noticed_within_half_a_minute() {
+fn a_silently_lost_client_is_detected_within_half_a_minute() {
     // One namespace for the daemon, one for the client, and a link between them that is then taken down.
     let script = r#"set -e
         ip link set lo up

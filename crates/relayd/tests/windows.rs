@@ -1,4 +1,4 @@
-//! The daemon on Windows: an input that runs only while somebody is connected, by TCP, into a named section.
+//! The daemon on Windows: an input that runs only while a TCP client is connected, into a named section.
 
 #![cfg(windows)]
 
@@ -43,7 +43,7 @@ impl Daemon {
 }
 
 #[test]
-fn the_input_runs_while_somebody_is_connected() {
+fn the_input_runs_while_a_tcp_client_is_connected() {
     let name = TempRegion::new();
     let output = format!("appsrc name=appsrc is-live=true format=time ! queue ! shm2sink shm-path={}", &*name);
     let input =
@@ -66,7 +66,7 @@ fn the_input_runs_while_somebody_is_connected() {
 }
 
 #[test]
-fn what_does_not_work_here_is_refused_in_words() {
+fn unsupported_addresses_are_refused_with_the_reason() {
     let output = "appsrc name=appsrc ! fakesink";
     for (arguments, expected) in [
         (["--listen", "unix:///tmp/x"], "unix"),

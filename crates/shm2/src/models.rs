@@ -376,7 +376,7 @@ fn pages_are_claimed_by_two_at_once() {
 }
 
 #[test]
-fn a_dead_consumers_page_is_claimed_anew() {
+fn a_dead_consumers_page_is_claimed_again() {
     faults(Fault::None, reap_model);
     faults(Fault::UnlockedReap, reap_model);
 }
@@ -388,7 +388,7 @@ fn no_consumer_sleeps_through_the_close() {
 }
 
 #[test]
-fn a_lease_of_the_life_before_is_seen_or_given_up() {
+fn a_lease_of_the_previous_generation_is_seen_or_refused() {
     run(None, next_generation_model);
     fails(Site::Lease, next_generation_model);
     fails(Site::Retire, next_generation_model);

@@ -10,27 +10,27 @@ use tracing::info;
 const LONGEST: usize = 1024;
 /// Lines of one client that are logged.
 const MOST_LINES: usize = 20;
-/// Bytes read in one turn, so that one client that floods keeps no other.
+/// Bytes read in one turn, so that a flooding client does not delay the others.
 const TURN: usize = 16 * 1024;
 
 pub(super) struct Client {
     stream: Stream,
     pub(super) name: String,
-    /// It sent the token, or none is wanted.
+    /// It sent the token, or no token is required.
     pub(super) may_stay: bool,
     pub(super) since: Instant,
     line: Vec<u8>,
-    /// Lines of it that were logged.
+    /// Number of its lines that were logged.
     lines: usize,
 }
 
-/// What came of a look at a client.
+/// Result of reading from a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     Done,
-    /// There is more to read.
+    /// More is left to read.
     More,
-    /// It is gone, or has to go.
+    /// The client is gone or is to be disconnected, and why.
     Over(&'static str),
 }
 
@@ -39,12 +39,12 @@ impl Client {
         Self { stream, name, may_stay, since: Instant::now(), line: Vec::new(), lines: 0 }
     }
 
-    /// Reads what is there.
+    /// Reads what has arrived.
     pub(super) fn turn(&mut self, token: Option<&str>) -> Turn {
         let mut bytes = [0; 4096];
         for _ in 0..TURN / bytes.len() {
             match self.stream.read(&mut bytes) {
-                Ok(0) => return Turn::Over("went"),
+                Ok(0) => return Turn::Over("disconnected"),
                 Ok(count) => {
                     if let Some(why) = self.take(&bytes[..count], token) {
                         return Turn::Over(why);
@@ -52,19 +52,19 @@ impl Client {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Done,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Turn::Over("was lost"),
+                Err(_) => return Turn::Over("lost its connection"),
             }
         }
         Turn::More
     }
 
-    /// Takes bytes; returns why the client has to go, if it has.
+    /// Handles received bytes; returns the reason if the client is to be disconnected.
     fn take(&mut self, bytes: &[u8], token: Option<&str>) -> Option<&'static str> {
         for byte in bytes {
             if *byte != b'\n' {
                 self.line.push(*byte);
                 if self.line.len() > LONGEST {
-                    return Some("is sent away: its line is longer than 1024 bytes");
+                    return Some("is disconnected: its line is longer than 1024 bytes");
                 }
                 continue;
             }
@@ -74,13 +74,13 @@ impl Client {
                 Some(token) if !self.may_stay => {
                     self.may_stay = line.ct_eq(token.as_bytes()).into();
                     if !self.may_stay {
-                        return Some("is sent away: its token is wrong");
+                        return Some("is disconnected: its token is wrong");
                     }
                 }
-                // Nobody needs to read the secret in a log.
+                // The secret must not appear in the log.
                 Some(token) if bool::from(line.ct_eq(token.as_bytes())) => {}
                 _ if line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0") => {
-                    return Some("is sent away: it speaks HTTP, as a browser does that a page sent here");
+                    return Some("is disconnected: it speaks HTTP, as a browser does");
                 }
                 _ if self.lines >= MOST_LINES || line.is_empty() => {}
                 _ => {

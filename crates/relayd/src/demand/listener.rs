@@ -1,4 +1,4 @@
-//! Sockets that clients come to.
+//! Sockets that clients connect to.
 
 use super::READS;
 use crate::listen::Address;
@@ -14,12 +14,12 @@ use std::fmt;
 use std::io::{self, Read};
 use std::time::Duration;
 
-/// Times after which a client that is silently gone is noticed: 10 s, then three questions 5 s apart.
+/// Keep-alive times after which a silently lost client is detected: 10 s, then three probes 5 s apart.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_TIMES: u32 = 3;
 
-/// An address that cannot be listened at.
+/// An address could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen at {address}: {source}")]
 pub struct BindError {
@@ -27,14 +27,14 @@ pub struct BindError {
     source: io::Error,
 }
 
-/// One of them.
+/// One listening socket.
 pub enum Listener {
     /// By TCP.
     Tcp(TcpListener),
-    /// At a path, which is removed in the end if it is ours.
+    /// A Unix socket; its path is removed on drop if this process bound it.
     #[cfg(unix)]
     Unix(UnixListener, Option<OwnPath>),
-    /// Of a virtual machine, or its host.
+    /// Between a virtual machine and its host.
     #[cfg(target_os = "linux")]
     Vsock(vsock::VsockListener),
 }
@@ -43,7 +43,7 @@ impl Listener {
     /// Listens at an address.
     ///
     /// # Errors
-    /// When that is not to be had.
+    /// When the address cannot be bound.
     pub fn bind(address: &Address) -> Result<Self, BindError> {
         let failed = |source| BindError { address: address.clone(), source };
         match address {
@@ -66,7 +66,7 @@ impl Listener {
     /// Sockets that the service manager opened for this process (`LISTEN_FDS`).
     ///
     /// # Errors
-    /// When one is neither TCP nor Unix.
+    /// When a socket is neither TCP nor Unix.
     #[cfg(unix)]
     pub fn from_service_manager() -> io::Result<Vec<Self>> {
         let mut given = listenfd::ListenFd::from_env();
@@ -93,14 +93,14 @@ impl Listener {
         }
     }
 
-    /// The next client, and what to call it.
+    /// The next client, and its name for the log.
     pub(super) fn accept(&self) -> io::Result<(Stream, String)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, from) = listener.accept()?;
                 let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE_EVERY);
                 let socket = SockRef::from(&stream);
-                // Windows before 10 has a number of its own.
+                // Windows before 10 has a fixed number of probes.
                 let all = socket.set_tcp_keepalive(&keep_alive.clone().with_retries(KEEP_ALIVE_TIMES));
                 all.or_else(|_| socket.set_tcp_keepalive(&keep_alive))?;
                 Ok((Stream::Tcp(stream), format!("tcp client {from}")))
@@ -146,7 +146,7 @@ impl fmt::Display for Listener {
 
 #[cfg(target_os = "linux")]
 fn uid(stream: &UnixStream) -> Option<u32> {
-    rustix::net::sockopt::socket_peercred(stream).ok().map(|who| who.uid.as_raw())
+    rustix::net::sockopt::socket_peercred(stream).ok().map(|peer| peer.uid.as_raw())
 }
 
 #[cfg(target_os = "linux")]
@@ -174,7 +174,7 @@ impl Stream {
         }
     }
 
-    /// The user on the other side, where the system tells.
+    /// The peer's user, where the system reports it.
     pub(super) fn uid(&self) -> Option<u32> {
         match self {
             #[cfg(target_os = "linux")]

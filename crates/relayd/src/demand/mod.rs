@@ -1,4 +1,4 @@
-//! Clients whose connection is demand: as long as one is there, the input is wanted.
+//! Clients whose connection is demand: the input is wanted while at least one is connected.
 
 mod client;
 mod listener;
@@ -16,28 +16,28 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
-/// Time to send the token.
+/// Time for a new client to send the token.
 const TOKEN_TIME: Duration = Duration::from_secs(5);
-/// Clients without their token at a time; the oldest goes when there are more.
-const MOST_STRANGERS: usize = 64;
-/// Pause after a connection that could not be accepted, for want of descriptors for one.
+/// Clients at a time that have not sent the token yet; the oldest is disconnected when there are more.
+const MOST_PENDING: usize = 64;
+/// Pause after a connection could not be accepted, for example because descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// Listeners have the tokens up to this.
+/// Tokens up to this belong to listeners.
 const MOST_LISTENERS: usize = 1000;
 const WAKE: Token = Token(usize::MAX);
 
-/// Who may come.
+/// Which clients are accepted.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
-    /// How many at a time.
+    /// Clients at a time.
     pub most: usize,
-    /// What each must send as its first line.
+    /// Secret that each client must send as its first line.
     pub token: Option<String>,
-    /// Users that may come to a Unix socket; all if empty.
+    /// Users that may connect to a Unix socket; all if empty.
     pub allow_uid: Vec<u32>,
 }
 
-/// The thread that looks after the connections. Dropped, all are closed.
+/// The thread that serves the connections. All of them are closed on drop.
 pub struct Demand {
     is_stopping: Arc<AtomicBool>,
     waker: Arc<Waker>,
@@ -57,22 +57,22 @@ impl Demand {
             listener.register(poll.registry(), Token(number))?;
         }
         let is_stopping = Arc::new(AtomicBool::new(false));
-        let mut doorman = Doorman {
+        let mut acceptor = Acceptor {
             poll,
             listeners,
             rules,
             events: events.clone(),
             clients: BTreeMap::new(),
             next: MOST_LISTENERS,
-            told: 0,
+            last_reported: 0,
             is_paused: false,
         };
         let stopping = is_stopping.clone();
         let guard = Guard(events);
         let work = move || {
             let _guard = guard;
-            if let Err(error) = doorman.work(&stopping) {
-                doorman.events.send(Event::Broken(format!("clients cannot be served: {error}")));
+            if let Err(error) = acceptor.work(&stopping) {
+                acceptor.events.send(Event::Broken(format!("clients cannot be served: {error}")));
             }
         };
         let thread = Some(std::thread::Builder::new().name("demand".into()).spawn(work)?);
@@ -83,7 +83,7 @@ impl Demand {
 impl Drop for Demand {
     fn drop(&mut self) {
         self.is_stopping.store(true, Ordering::Release);
-        // A thread that cannot be woken looks by itself soon.
+        // A thread that cannot be woken sees the flag at its next event.
         let _ = self.waker.wake();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -91,33 +91,34 @@ impl Drop for Demand {
     }
 }
 
-/// Tells of a thread that ends by a panic: nobody would come in any more.
+/// Reports a panic of the thread: no client is accepted after it.
 struct Guard(Events);
 
 impl Drop for Guard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.send(Event::Broken("clients are not served any more: this is a defect".into()));
+            self.0.send(Event::Broken("clients are not served any more: this is a bug".into()));
         }
     }
 }
 
-struct Doorman {
+struct Acceptor {
     poll: Poll,
     listeners: Vec<Listener>,
     rules: Rules,
     events: Events,
     clients: BTreeMap<usize, Client>,
     next: usize,
-    told: usize,
-    /// A connection waits that could not be accepted.
+    /// Count of the last [`Event::Clients`].
+    last_reported: usize,
+    /// A connection could not be accepted and is still waiting.
     is_paused: bool,
 }
 
-impl Doorman {
+impl Acceptor {
     fn work(&mut self, is_stopping: &AtomicBool) -> io::Result<()> {
         let mut events = mio::Events::with_capacity(256);
-        // Clients that had more to say than one turn takes.
+        // Clients with more to read than one turn takes.
         let mut again = Vec::new();
         while !is_stopping.load(Ordering::Acquire) {
             let was_paused = std::mem::take(&mut self.is_paused);
@@ -134,12 +135,12 @@ impl Doorman {
                     again.push(token);
                 }
             }
-            // No event will tell of those that could not be accepted before.
+            // Connections that could not be accepted before raise no further event.
             if was_paused {
                 (0..self.listeners.len()).try_for_each(|token| self.accept(token))?;
             }
-            self.close_the_silent();
-            self.tell();
+            self.close_overdue();
+            self.report_count();
         }
         Ok(())
     }
@@ -148,8 +149,8 @@ impl Doorman {
         if has_more {
             return Some(Duration::ZERO);
         }
-        let silent = self.clients.values().filter(|client| !client.may_stay).map(|client| client.since).min();
-        silent.map(|since| (since + TOKEN_TIME).saturating_duration_since(Instant::now()))
+        let pending = self.clients.values().filter(|client| !client.may_stay).map(|client| client.since).min();
+        pending.map(|since| (since + TOKEN_TIME).saturating_duration_since(Instant::now()))
     }
 
     fn accept(&mut self, token: usize) -> io::Result<()> {
@@ -168,45 +169,45 @@ impl Doorman {
             };
             let staying = self.staying();
             if staying >= self.rules.most {
-                warn!("{name} is sent away: there are {staying} clients");
+                warn!("{name} is disconnected: there are {staying} clients");
                 continue;
             }
-            // Those that still owe the token take no place of others.
-            if self.clients.len() - staying >= MOST_STRANGERS {
+            // Clients without the token do not count towards the limit.
+            if self.clients.len() - staying >= MOST_PENDING {
                 let oldest = self.clients.iter().find(|(_, client)| !client.may_stay).map(|(token, _)| *token);
                 oldest.and_then(|token| self.clients.remove(&token));
             }
             if let Some(uid) =
                 stream.uid().filter(|uid| !self.rules.allow_uid.is_empty() && !self.rules.allow_uid.contains(uid))
             {
-                warn!("{name} is sent away: user {uid} is not wanted");
+                warn!("{name} is disconnected: user {uid} is not allowed");
                 continue;
             }
-            // Numbers are not used twice: what is left of an event for one that is gone means nobody.
+            // Numbers are not reused: a late event for a closed connection matches no client.
             self.next += 1;
             if let Err(error) = stream.register(self.poll.registry(), Token(self.next)) {
-                warn!("{name} is sent away: {error}");
+                warn!("{name} is disconnected: {error}");
                 continue;
             }
-            info!("{name} came");
+            info!("{name} connected");
             let may_stay = self.rules.token.is_none();
             self.clients.insert(self.next, Client::new(stream, name, may_stay));
         }
     }
 
-    /// Clients that count.
+    /// Number of clients that count as demand.
     fn staying(&self) -> usize {
         self.clients.values().filter(|client| client.may_stay).count()
     }
 
-    /// True if the client has more to say.
+    /// True if the client has more to read.
     fn turn(&mut self, token: usize) -> bool {
         let staying = self.staying();
         let Some(client) = self.clients.get_mut(&token) else { return false };
-        let was_stranger = !client.may_stay;
+        let was_pending = !client.may_stay;
         let mut turn = client.turn(self.rules.token.as_deref());
-        if was_stranger && client.may_stay && staying >= self.rules.most {
-            turn = Turn::Over("is sent away: there is no place left");
+        if was_pending && client.may_stay && staying >= self.rules.most {
+            turn = Turn::Over("is disconnected: the limit of clients is reached");
         }
         match turn {
             Turn::Done => false,
@@ -222,24 +223,25 @@ impl Doorman {
         }
     }
 
-    fn close_the_silent(&mut self) {
+    /// Disconnects clients that did not send the token in time.
+    fn close_overdue(&mut self) {
         self.clients.retain(|_, client| {
             let stays = client.may_stay || client.since.elapsed() < TOKEN_TIME;
             if !stays {
-                warn!("{} is sent away: it did not send the token (a line of its own)", client.name);
+                warn!("{} is disconnected: it did not send the token (a line of its own)", client.name);
             }
             stays
         });
     }
 
-    fn tell(&mut self) {
+    fn report_count(&mut self) {
         let count = self.staying();
-        if count != self.told {
-            self.told = count;
+        if count != self.last_reported {
+            self.last_reported = count;
             self.events.send(Event::Clients(count));
         }
     }
 }
 
-/// What a client is waited for.
+/// Readiness that listeners and clients are registered for.
 const READS: Interest = Interest::READABLE;

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_or_a_machine_that_slept_is_followed() {
+    fn the_map_follows_a_clock_that_was_set_and_a_machine_that_was_suspended() {
         let mut clock_map = ClockMap::default();
         let mut now = DAY;
         let mut ahead = 7 * DAY;
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn any_samples_give_some_time() {
+    fn any_samples_yield_a_time_without_a_panic() {
         let mut clock_map = ClockMap::default();
         assert_eq!(clock_map.to_local(5), 5);
         for (theirs, ours) in [(u64::MAX, 0), (0, u64::MAX), (1, 1), (u64::MAX / 2, 3), (u64::MAX, u64::MAX), (0, 0)] {

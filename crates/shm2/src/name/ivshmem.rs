@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_device_is_refused() {
+    fn text_that_names_no_device_is_refused() {
         let numbers = "x -1 +1 4294967296 ?size= ?size=0 ?size=M ?size=+1 ?size=64MB ?size=1T ?other=1 \
              ?size=18446744073709551615K";
         let names = r"/ // //?/ \\.\ \\server\share PCI PCI\ USB\VID_1AF4\1";

@@ -258,7 +258,7 @@ mod tests {
         assert!(matches!(error("/a\0b"), SpecError::BadCharacter(_)));
     }
     #[test]
-    fn devices_are_parsed_where_they_can_be() {
+    fn device_names_are_parsed_on_the_system_that_has_them() {
         let parse = |text: &str| text.parse::<Spec>();
         for text in [
             "ivshmem://",

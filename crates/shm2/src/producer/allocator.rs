@@ -205,7 +205,7 @@ mod tests {
 
         /// An outlook foretells exactly after how many frees a request fits.
         #[test]
-        fn foretells_after_how_many_frees_a_request_fits(lengths in proptest::collection::vec(1u64..60, 1..40), want in 1u64..256) {
+        fn predicts_after_how_many_frees_a_request_fits(lengths in proptest::collection::vec(1u64..60, 1..40), want in 1u64..256) {
             let mut allocator = Allocator::new(ARENA);
             let live: Vec<_> = lengths
                 .iter()

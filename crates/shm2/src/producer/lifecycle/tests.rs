@@ -159,7 +159,7 @@ impl World {
 
 proptest! {
     #[test]
-    fn a_lifecycle_keeps_its_promises_in_any_history(
+    fn a_lifecycle_keeps_its_invariants_in_any_history(
         exclusion in prop_oneof![Just(Exclusion::Exclusive), Just(Exclusion::Lock), Just(Exclusion::Heartbeat)],
         history in proptest::collection::vec(event(), 1..200),
     ) {
@@ -174,7 +174,7 @@ proptest! {
     }
 
     #[test]
-    fn after_a_clear_a_producer_is_live_again_as_soon_as_the_memory_is_quiet(
+    fn after_a_clear_a_producer_is_live_again_as_soon_as_the_marks_stay_intact(
         history in proptest::collection::vec(event(), 0..50),
     ) {
         let mut world = World::new(Exclusion::Lock);
@@ -194,7 +194,7 @@ proptest! {
 }
 
 #[test]
-fn a_number_with_a_heartbeat_is_a_successors_and_one_without_is_a_stray_write() {
+fn a_generation_with_a_heartbeat_is_a_successors_and_one_without_is_a_stray_write() {
     for (beats, expected) in [(true, Action::Stop), (false, Action::Recover)] {
         let mut world = World::new(Exclusion::Lock);
         world.apply(&Event::Write(77));
