@@ -78,8 +78,8 @@ fn the_service_manager_passes_sockets_and_receives_notifications() {
     command.env("NOTIFY_SOCKET", &notify).env("WATCHDOG_USEC", "200000").env_remove("RUNTIME_DIRECTORY");
     let listener = std::os::fd::OwnedFd::from(listener);
     let mut child = ChildGuard::spawn(command.stdin(listener).stderr(std::process::Stdio::null())).unwrap();
-    let mut heard = String::new();
-    let mut hears = |what: &str| {
+    let mut received = String::new();
+    let mut receives = |what: &str| {
         let mut bytes = [0; 512];
         while !received.contains(what) {
             let count = socket.recv(&mut bytes).unwrap_or_else(|error| panic!("no {what}: {error}, but {received}"));
@@ -92,9 +92,9 @@ fn the_service_manager_passes_sockets_and_receives_notifications() {
     let client = UnixStream::connect(&path).unwrap();
     receives("STATUS=input on");
     drop(client);
-    hears("STATUS=input off");
+    receives("STATUS=input off");
     child.signal(Signal::TERM);
-    hears("STOPPING=1");
+    receives("STOPPING=1");
     assert!(child.wait().success());
     // The socket is the service manager's, and stays.
     assert!(path.exists());
