@@ -244,7 +244,10 @@ impl Shm2Src {
 
     /// `Ok` if the element waits for another frame.
     fn react(&self, stream: &mut Stream, error: &ReceiveError) -> Result<(), gst::FlowError> {
-        gst::info!(CAT, imp = self, "{error}");
+        match error {
+            ReceiveError::Expelled { .. } => gst::warning!(CAT, imp = self, "{error}"),
+            _ => gst::info!(CAT, imp = self, "{error}"),
+        }
         let on_producer_exit = lock(&self.settings).on_producer_exit;
         match Reaction::to(error, on_producer_exit, stream.is_attached()) {
             Reaction::Continue => Ok(()),
