@@ -439,7 +439,8 @@ impl Shm2Sink {
     /// Notifies of `stats` on a thread of GStreamer's, so that a handler may block.
     fn notify_stats(&self) {
         self.obj().call_async(|sink| sink.notify("stats"));
-        let (region, path) = (lock(&self.state).stats(), lock(&self.settings).shm_path.clone());
+        let region = lock(&self.state).stats();
+        let path = lock(&self.settings).shm_path.clone();
         let message = lock(&self.report).drop_oldest_message(&region, &path, shm2::monotonic_ns());
         crate::post_element_message(self.obj().upcast_ref(), message);
     }
@@ -447,7 +448,8 @@ impl Shm2Sink {
     /// Logs each dropped frame, posts an element message once a second, and a warning for the first frame.
     fn report_drop(&self, error: &PublishError) {
         gst::debug!(CAT, imp = self, "{error}");
-        let (region, path) = (lock(&self.state).stats(), lock(&self.settings).shm_path.clone());
+        let region = lock(&self.state).stats();
+        let path = lock(&self.settings).shm_path.clone();
         let message = lock(&self.report).drop_message(&region, &path, shm2::monotonic_ns());
         crate::post_element_message(self.obj().upcast_ref(), message);
         let is_first = lock(&self.report).is_first_drop();
