@@ -28,7 +28,7 @@ enum Role {
 fn role(point: &str) -> Role {
     match point.split('.').next() {
         Some("create" | "reserve" | "publish" | "recycle" | "reap" | "close") => Role::Producer,
-        Some("evict") => Role::Guest,
+        Some("expel") => Role::Guest,
         Some("attach" | "lease" | "release" | "detach") => Role::Lease,
         _ => Role::Snapshot,
     }
@@ -37,7 +37,7 @@ fn role(point: &str) -> Role {
 /// Pass at which the fault comes; later where each frame passes the point.
 fn pass(point: &str) -> &'static str {
     match point.split('.').next() {
-        Some("create" | "close" | "attach" | "detach" | "reap" | "evict") => "1",
+        Some("create" | "close" | "attach" | "detach" | "reap" | "expel") => "1",
         _ if point == "snapshot.shown" => "1",
         _ => "37",
     }
@@ -272,11 +272,11 @@ fn a_producer_stopped_while_it_expels_takes_nothing_from_the_next_owner() {
 fn stop_while_it_expels(seed: u64) {
     let device = DeviceFile::new();
     let options = format!("arena=400000 least=10000 most=60000 lease_ms=100 seed={seed}");
-    let mut victim = start("evict.taken", Fault::Stop, &format!("producer {} {options}", device.guest()));
+    let mut victim = start("expel.taken", Fault::Stop, &format!("producer {} {options}", device.guest()));
     let mut dead = Peer::consumer(&device.guest(), "access=lease");
     dead.wait_more("checked", 5, LIMIT);
     dead.kill();
-    wait_for_fault("evict.taken", Fault::Stop, &mut victim);
+    wait_for_fault("expel.taken", Fault::Stop, &mut victim);
     let mut next = Peer::producer(device.host(), &format!("{options} keep=1"));
     let page = || {
         let mut word = [0; 4];

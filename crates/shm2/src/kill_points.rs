@@ -1,10 +1,10 @@
-//! Named places in the protocol at which a test ends or stops this process. Without the feature `kill-points`, which
-//! no product turns on, [`point!`] is nothing.
+//! Named points in the protocol at which a test kills or stops this process. Without the feature `kill-points`, which
+//! no product enables, [`point!`] expands to nothing.
 //!
-//! The environment says which place, at which pass, and how: `SHM2_POINT=publish.cell`, `SHM2_POINT_PASS=3` (1 if not
-//! set), `SHM2_POINT_SIGNAL=stop` (`kill` if not set). With `SHM2_POINT_WAITS=1` passes count from [`arm`] on only.
+//! Environment variables choose the point, the pass and the signal: `SHM2_POINT=publish.cell`, `SHM2_POINT_PASS=3` (1 if
+//! not set), `SHM2_POINT_SIGNAL=stop` (`kill` if not set). With `SHM2_POINT_WAITS=1` passes count only after [`arm`].
 
-/// Marks a named place; the names stand in [`ALL`].
+/// Marks a named point; [`ALL`] lists the names.
 macro_rules! point {
     ($name:literal) => {
         #[cfg(feature = "kill-points")]
@@ -24,7 +24,7 @@ mod armed {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-    /// Every place, in the order in which a life comes to them.
+    /// Every point, in the order in which a generation reaches them.
     pub const ALL: &[&str] = &[
         "create.reserved",
         "create.filled",
@@ -40,7 +40,7 @@ mod armed {
         "recycle.scanned",
         "reap.locked",
         "reap.cleared",
-        "evict.taken",
+        "expel.taken",
         "close.state",
         "close.unlinked",
         "close.unlocked",
@@ -81,7 +81,7 @@ mod armed {
         Some(Armed { name, pass, signal, counts: AtomicBool::new(!waits), passes: AtomicUsize::new(0) })
     }
 
-    /// From here on passes count.
+    /// Starts to count passes.
     pub fn arm() {
         if let Some(armed) = armed() {
             armed.counts.store(true, Ordering::Relaxed);
@@ -95,7 +95,7 @@ mod armed {
             return;
         }
         if armed.passes.fetch_add(1, Ordering::Relaxed) + 1 == armed.pass {
-            // A signal to oneself that cannot be caught cannot fail either.
+            // Sending a signal that cannot be caught to the own process cannot fail.
             let _ = kill_process(getpid(), armed.signal);
         }
     }

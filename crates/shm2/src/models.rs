@@ -2,12 +2,12 @@
 //!
 //! Run with `RUSTFLAGS="--cfg loom" cargo test -p shm2 --release --lib models`.
 //!
-//! Each model runs as it is and must pass, then with one fence left out and must fail.
+//! Each model must pass unchanged, and must fail with one fence left out or with one [`Mutation`].
 //!
 //! # Safety
 //! The only unsafe code reads and writes loom's cells, which report any access that could overlap another.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "loom checks every access to its cells")]
 
 use crate::protocol::*;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -22,7 +22,7 @@ pub(crate) fn weakened() -> Option<Site> {
     WEAKENED.get()
 }
 
-/// loom runs every model thread on the calling OS thread, so a thread-local reaches all of them.
+/// loom runs every model thread on the calling OS thread, so all of them see a thread-local.
 fn run(weaken: Option<Site>, model: fn()) {
     WEAKENED.set(weaken);
     let mut builder = loom::model::Builder::new();
@@ -72,7 +72,7 @@ fn produce(r: &Region) {
             s == holder
         });
         let Some(extent) = free.pop() else { return };
-        // SAFETY: loom checks that nobody reads the extent meanwhile; that is the point of the model.
+        // SAFETY: loom checks that no consumer reads the extent meanwhile; this is what the model tests.
         r.extents[extent].with_mut(|p| unsafe { *p = sequence });
         r.description.store(extent as u64, Ordering::Relaxed);
         publish(&r.cell, sequence);
@@ -136,7 +136,7 @@ struct Sleepers {
     futex: Futex,
 }
 
-/// A consumer that waits for frame 1 must not sleep for ever (loom reports that as a deadlock).
+/// A consumer that waits for frame 1 must not sleep for ever, which loom reports as a deadlock.
 fn wake_model() {
     let s = Arc::new(Sleepers { cell: AtomicU64::new(0), tickets: [AtomicU32::new(0)], futex: Futex::new() });
     let producer = {
@@ -160,7 +160,7 @@ fn wake_model() {
     producer.join().expect("producer");
 }
 
-struct Room {
+struct SpaceWait {
     entry: AtomicU64,
     waits: AtomicU32,
     futex: Futex,
@@ -168,7 +168,7 @@ struct Room {
 
 /// A producer that waits for a lease to end must not sleep for ever.
 fn space_model() {
-    let r = Arc::new(Room { entry: AtomicU64::new(7), waits: AtomicU32::new(0), futex: Futex::new() });
+    let r = Arc::new(SpaceWait { entry: AtomicU64::new(7), waits: AtomicU32::new(0), futex: Futex::new() });
     let consumer = {
         let r = r.clone();
         thread::spawn(move || {
@@ -188,19 +188,19 @@ fn space_model() {
     consumer.join().expect("consumer");
 }
 
-/// What can be left out or done wrong in the models of pages.
+/// A deliberate error in the models of pages.
 #[derive(Clone, Copy, PartialEq)]
-enum Fault {
+enum Mutation {
     None,
-    /// The producer scans the pages that it saw before it retired.
+    /// The producer scans only the pages that it saw before it retired the frame.
     CachedPages,
-    /// A claimer passes a page that shows "never claimed".
+    /// A claimer skips a page that shows [`NEVER_CLAIMED`](crate::layout::NEVER_CLAIMED) without marking it.
     Unmarked,
     /// The producer clears a page without its lock.
     UnlockedReap,
 }
 
-/// Two consumer pages with their locks, and one frame whose bytes the producer wants back.
+/// Two consumer pages with their locks, and one frame whose bytes the producer reuses.
 struct Pages {
     claimed: [AtomicU32; 2],
     entries: [AtomicU64; 2],
@@ -219,15 +219,15 @@ fn pages() -> Arc<Pages> {
     })
 }
 
-/// A file lock, as the kernel gives it.
+/// A file lock of the kernel.
 fn try_lock(lock: &AtomicU32) -> bool {
     lock.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire).is_ok()
 }
 
-/// Claims the first free page as `Session::open` does, reads the frame if it is still there, and leaves.
-fn claim_and_read(p: &Pages, slip: Fault) {
+/// Claims the first free page as `consumer::claim` does, reads the frame if it is not retired, and detaches.
+fn claim_and_read(p: &Pages, mutation: Mutation) {
     for index in 0..2 {
-        if slip != Fault::Unmarked && !is_used(&p.claimed[index]) {
+        if mutation != Mutation::Unmarked && !is_used(&p.claimed[index]) {
             mark_used(&p.claimed[index]);
         }
         if !try_lock(&p.locks[index]) {
@@ -246,13 +246,13 @@ fn claim_and_read(p: &Pages, slip: Fault) {
     }
 }
 
-/// Retires the frame and writes over it if nobody holds it.
-fn take_back(p: &Pages, slip: Fault) {
+/// Retires the frame and overwrites it if no consumer holds it.
+fn take_back(p: &Pages, mutation: Mutation) {
     let used = || p.claimed.iter().take_while(|c| is_used(c)).count();
     let before = used();
     retire(&p.oldest, 2);
     let now = used();
-    let scanned = if slip == Fault::CachedPages { before } else { now };
+    let scanned = if mutation == Mutation::CachedPages { before } else { now };
     if p.entries.iter().take(scanned).all(|e| held(e) != 1) {
         // SAFETY: loom checks that no consumer reads meanwhile.
         p.bytes.with_mut(|b| unsafe { *b = 2 });
@@ -260,38 +260,38 @@ fn take_back(p: &Pages, slip: Fault) {
 }
 
 /// Two consumers claim at the same time while the producer takes the frame back.
-fn claim_model(slip: Fault) {
+fn claim_model(mutation: Mutation) {
     let p = pages();
-    let consumer = |p: Arc<Pages>| thread::spawn(move || claim_and_read(&p, slip));
+    let consumer = |p: Arc<Pages>| thread::spawn(move || claim_and_read(&p, mutation));
     let consumers = [consumer(p.clone()), consumer(p.clone())];
-    take_back(&p, slip);
+    take_back(&p, mutation);
     for c in consumers {
         c.join().expect("consumer");
     }
 }
 
 /// A page of a dead consumer is cleared while the next one claims it.
-fn reap_model(slip: Fault) {
+fn reap_model(mutation: Mutation) {
     let p = pages();
     p.claimed[0].store(crate::layout::READING, Ordering::Relaxed);
     let consumer = {
         let p = p.clone();
-        thread::spawn(move || claim_and_read(&p, slip))
+        thread::spawn(move || claim_and_read(&p, mutation))
     };
     let is_free = p.claimed[0].load(Ordering::Acquire) == crate::layout::FREE;
     let locked = !is_free && try_lock(&p.locks[0]);
-    if locked || (!is_free && slip == Fault::UnlockedReap) {
+    if locked || (!is_free && mutation == Mutation::UnlockedReap) {
         release(&p.entries[0]);
         p.claimed[0].store(crate::layout::FREE, Ordering::Release);
     }
     if locked {
         p.locks[0].store(0, Ordering::Release);
     }
-    take_back(&p, slip);
+    take_back(&p, mutation);
     consumer.join().expect("consumer");
 }
 
-/// A consumer that attaches while the producer closes must not go to sleep on the last value of the wake word.
+/// A consumer that attaches while the producer closes must not sleep on the last value of the wake word.
 fn close_model() {
     use crate::layout::STATE_LIVE;
     let words = Arc::new([AtomicU32::new(STATE_LIVE), AtomicU32::new(0), AtomicU32::new(0)]);
@@ -311,7 +311,8 @@ fn close_model() {
     assert!(!sleeps || wake.load(Ordering::Relaxed) != expected, "it sleeps, and nothing will wake it");
 }
 
-/// A new producer in the same memory whose counters begin anew, so that `oldest` tells nothing: only the generation does.
+/// A new producer in the same memory whose sequences start again at 1: `oldest` does not show that a frame is retired, only
+/// the generation does.
 fn next_generation_model() {
     let p = pages();
     let generation = Arc::new(AtomicU64::new(1));
@@ -319,7 +320,7 @@ fn next_generation_model() {
         let (p, generation) = (p.clone(), generation.clone());
         thread::spawn(move || {
             let entry = &p.entries[0];
-            // As `Session::is_other_generation`.
+            // As `LeasedRegion::is_current`.
             if hold(entry, &p.oldest, 1) && generation.load(Ordering::Relaxed) == 1 {
                 // SAFETY: loom checks that the producer does not write meanwhile.
                 assert_eq!(p.bytes.with(|b| unsafe { *b }), 1, "a held frame changed");
@@ -327,7 +328,7 @@ fn next_generation_model() {
             release(entry);
         })
     };
-    // As `Past::end`.
+    // As `Inheritance::end_previous`.
     generation.store(2, Ordering::Release);
     retire(&p.oldest, 1);
     if held(&p.entries[0]) == 0 {
@@ -337,14 +338,18 @@ fn next_generation_model() {
     consumer.join().expect("consumer");
 }
 
-fn faults(slip: Fault, model: fn(Fault)) {
+fn check_mutation(mutation: Mutation, model: fn(Mutation)) {
     let outcome = std::panic::catch_unwind(|| {
         WEAKENED.set(None);
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(3);
-        builder.check(move || model(slip));
+        builder.check(move || model(mutation));
     });
-    assert_eq!(outcome.is_ok(), slip == Fault::None, "the model must pass as it is and fail with each slip");
+    assert_eq!(
+        outcome.is_ok(),
+        mutation == Mutation::None,
+        "the model must pass unchanged and fail with each mutation"
+    );
 }
 
 #[test]
@@ -364,21 +369,21 @@ fn no_wake_up_is_lost() {
 #[test]
 fn a_blocked_producer_is_woken() {
     run(None, space_model);
-    fails(Site::NeedRoom, space_model);
-    fails(Site::MadeRoom, space_model);
+    fails(Site::NeedSpace, space_model);
+    fails(Site::FreedSpace, space_model);
 }
 
 #[test]
 fn pages_are_claimed_by_two_at_once() {
-    faults(Fault::None, claim_model);
-    faults(Fault::CachedPages, claim_model);
-    faults(Fault::Unmarked, claim_model);
+    check_mutation(Mutation::None, claim_model);
+    check_mutation(Mutation::CachedPages, claim_model);
+    check_mutation(Mutation::Unmarked, claim_model);
 }
 
 #[test]
 fn a_dead_consumers_page_is_claimed_again() {
-    faults(Fault::None, reap_model);
-    faults(Fault::UnlockedReap, reap_model);
+    check_mutation(Mutation::None, reap_model);
+    check_mutation(Mutation::UnlockedReap, reap_model);
 }
 
 #[test]

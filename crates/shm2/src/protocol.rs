@@ -1,35 +1,34 @@
-//! The ordering-critical steps of the protocol, each in one place, so that the product and the loom models (below)
-//! run the very same code.
+//! The ordering-critical steps of the protocol, each in one place, so that the product and the loom models run the same
+//! code.
 //!
 //! **Lease.** A consumer finds sequence `s` in a cell, copies the description, then [`hold`]s: it stores `s` into a
-//! lease entry of its page, passes a full fence, and goes on only if the producer's `oldest` is still at most `s`.
+//! lease entry of its page, passes a full fence, and proceeds only if the producer's `oldest` is still at most `s`.
 //! The producer [`retire`]s by storing the new `oldest` and passing a full fence *before* its first store into any of
 //! the retired cells and before it reads the pages. One of the two fences comes first in their total order:
 //!
 //! * the consumer's: then the producer's scan sees the lease, and the extent waits in limbo;
-//! * the producer's: then the consumer sees the raised `oldest` and gives the frame up. Had it copied words of a
-//!   newer frame from the cell, those were stored after the producer's fence, so it sees `oldest` raised, too.
+//! * the producer's: then the consumer sees the raised `oldest` and does not use the frame. If it copied words of a
+//!   newer frame from the cell, those were stored after the producer's fence, so it sees the raised `oldest` as well.
 //!
-//! **Wake.** A consumer about to sleep reads the wake word, stores a new ticket, passes a full fence, and looks at its
-//! cell once more ([`announce_sleep`]). The producer publishes, passes a full fence, and looks for tickets it has not
-//! answered ([`must_wake`]). Either the consumer finds the frame or the producer finds the ticket.
+//! **Wake.** A consumer about to sleep reads the wake word, stores a new ticket, passes a full fence, and checks its
+//! cell once more ([`announce_sleep`]). The producer publishes, passes a full fence, and checks for tickets that it has
+//! not answered ([`must_wake`]). Either the consumer finds the frame or the producer finds the ticket.
 //!
-//! **Room.** The same with the roles exchanged, for a producer that blocks: it raises `producer_waits`, fences, looks
-//! at the pages once more; a consumer releases, fences, and looks at `producer_waits`.
+//! **Space.** The same with the roles exchanged, for a producer that blocks: it sets `producer_waits`, fences, and checks
+//! the pages once more; a consumer releases, fences, and checks `producer_waits`.
 
 use crate::layout::{FREE, NEVER_CLAIMED, STATE_CLOSED};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
-/// The full fences that carry the protocol, named so that a model can leave one out and be seen to fail.
+/// The full fences of the protocol. They have names so that a model can leave one out and must then fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(not(loom), allow(dead_code))]
 pub(crate) enum Site {
     Lease,
     Retire,
     Sleep,
     Publish,
-    NeedRoom,
-    MadeRoom,
+    NeedSpace,
+    FreedSpace,
     Close,
     Enter,
 }
@@ -47,7 +46,7 @@ fn full_fence(site: Site) {
     }
 }
 
-/// Consumer: protects `sequence`. False means that the frame is gone and the entry is free again.
+/// Consumer: protects `sequence`. False if the frame was retired; the entry is then free again.
 #[inline]
 pub(crate) fn hold(entry: &AtomicU64, oldest: &AtomicU64, sequence: u64) -> bool {
     // Relaxed: the fence orders it against the load of `oldest`.
@@ -61,24 +60,24 @@ pub(crate) fn hold(entry: &AtomicU64, oldest: &AtomicU64, sequence: u64) -> bool
     false
 }
 
-/// First half of [`hold`] for a consumer without a lock: its page may have been given to another one meanwhile, whose
-/// entries it must not touch. What the entry says besides is written after this, and [`confirm`] comes last.
-/// `signed` is the sequence with its owner's number, see [`signed`].
+/// First half of [`hold`] for a consumer without a lock. Its page may belong to another consumer by now, whose entries it
+/// must not change. The entry's offset and length are written after this, and [`confirm`] comes last. `signed` is the
+/// sequence with its owner's number, see [`signed`].
 pub(crate) fn take_entry(entry: &AtomicU64, signed: u64) -> bool {
     // Relaxed: the fence of `confirm` orders it against the load of `oldest`.
     entry.compare_exchange(0, signed, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
-/// Bits of a lease entry that hold the sequence, in a page whose owner has no lock; its number stands above them. So an
-/// owner that lost its page cannot take another's hold for its own.
+/// Bits of a lease entry that hold the sequence, in a page whose owner has no lock. The bits above them hold the owner's
+/// number, so an owner that lost its page cannot mistake another owner's lease for its own.
 const SIGNED_BITS: u32 = 48;
 
-/// What an owner without a lock writes into a lease entry.
+/// The value of a lease entry of an owner without a lock.
 pub(crate) fn signed(sequence: u64, owner: u32) -> u64 {
     (sequence & ((1 << SIGNED_BITS) - 1)) | u64::from(owner & 0xffff) << SIGNED_BITS
 }
 
-/// The sequence in a signed entry: the one below `next` with the same lower bits, if there is one. 0 for none.
+/// The sequence in a signed entry: the largest one below `next` with the same lower bits. 0 for a free entry.
 pub(crate) fn unsigned(entry: u64, next: u64) -> u64 {
     let low = entry & ((1 << SIGNED_BITS) - 1);
     let above = next >> SIGNED_BITS << SIGNED_BITS;
@@ -106,47 +105,47 @@ pub(crate) fn release_if_mine(entry: &AtomicU64, signed: u64) {
     let _ = entry.compare_exchange(signed, 0, Ordering::Release, Ordering::Relaxed);
 }
 
-/// Consumer: gives a frame back; all reads of its bytes come before.
+/// Consumer: ends a lease. All reads of the frame's bytes come before this.
 #[inline]
 pub(crate) fn release(entry: &AtomicU64) {
     // SYNC: lease-released
     entry.store(0, Ordering::Release);
 }
 
-/// Consumer on its way to a free page: whether this one was ever used.
+/// Consumer in search of a free page: whether this page was ever used.
 #[inline]
 pub(crate) fn is_used(claimed: &AtomicU32) -> bool {
     // SYNC: page-claimed
     claimed.load(Ordering::Acquire) != NEVER_CLAIMED
 }
 
-/// Consumer on its way to a free page: makes scans go beyond this one. Whoever does it first, the page stays free.
+/// Consumer in search of a free page: makes scans include the pages after this one. The page itself stays free.
 pub(crate) fn mark_used(claimed: &AtomicU32) {
     // SYNC: page-claimed
     let _ = claimed.compare_exchange(NEVER_CLAIMED, FREE, Ordering::AcqRel, Ordering::Acquire);
 }
 
-/// Consumer: takes a free page for itself, before it writes anything into it. False when somebody else did.
+/// Consumer: takes a free page, before it writes anything into it. False if another consumer took it.
 pub(crate) fn take_page(claimed: &AtomicU32, from: u32, to: u32) -> bool {
     // SYNC: page-claimed
     claimed.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
 }
 
-/// Consumer: shows its page, which it has made valid. Comes before its first lease.
+/// Consumer: makes its page visible after its words are valid. Comes before its first lease.
 pub(crate) fn enter(claimed: &AtomicU32, shown: u32) {
     // SYNC: page-claimed
     claimed.store(shown, Ordering::Release);
     full_fence(Site::Enter);
 }
 
-/// Producer: ends all that a dead consumer held. The caller holds its page's lock, or saw its lease time pass.
-/// False when the page shows something else by now than `seen`: then it has another owner.
+/// Producer: ends all leases of a dead consumer. The caller holds the page's lock, or has observed no heartbeat for the
+/// lease time. False if the page no longer shows `seen`, because it has another owner.
 #[cfg(not(loom))]
 pub(crate) fn clear_page(page: &crate::layout::Page, seen: u32) -> bool {
     if seen & crate::layout::BY_HEARTBEAT != 0 {
         return clear_unlocked(page, seen);
     }
-    // Nobody takes a page that is being claimed, except by its lock, which the caller holds.
+    // A page that is being claimed can be taken only with its lock, which the caller holds.
     if !take_page(&page.claimed, seen, crate::layout::CLAIMING) {
         return false;
     }
@@ -158,17 +157,17 @@ pub(crate) fn clear_page(page: &crate::layout::Page, seen: u32) -> bool {
     true
 }
 
-/// A page without a lock shows the number of nobody while it is cleared: if this producer dies here, its successor ends
-/// that after the lease time. If it sleeps here for that long, the page may have a new owner when it goes on: so it takes
-/// away only what it saw before, and what the owner that it evicts left, and `lease_count` stays.
+/// A page without a lock shows owner number 0, which no owner has, while it is cleared. If this producer dies in between,
+/// its successor clears the page after the lease time. If it is paused for that long, the page may have a new owner when
+/// it continues: so it ends only leases that it saw before and leases of the owner that it expels, and `lease_count` stays.
 #[cfg(not(loom))]
 fn clear_unlocked(page: &crate::layout::Page, seen: u32) -> bool {
     let entries = page.leases.each_ref().map(|lease| held(&lease.sequence));
-    let nobody = crate::layout::CLAIMING | crate::layout::BY_HEARTBEAT;
-    if !take_page(&page.claimed, seen, nobody) {
+    let no_owner = crate::layout::CLAIMING | crate::layout::BY_HEARTBEAT;
+    if !take_page(&page.claimed, seen, no_owner) {
         return false;
     }
-    crate::kill_points::point!("evict.taken");
+    crate::kill_points::point!("expel.taken");
     let owner = u64::from(seen >> 16);
     for (lease, before) in page.leases.iter().zip(entries) {
         let found = held(&lease.sequence);
@@ -176,11 +175,11 @@ fn clear_unlocked(page: &crate::layout::Page, seen: u32) -> bool {
             release_if_mine(&lease.sequence, found);
         }
     }
-    let _ = take_page(&page.claimed, nobody, FREE);
+    let _ = take_page(&page.claimed, no_owner, FREE);
     true
 }
 
-/// Consumer without a lock: as [`enter`], but false when the page was taken away in the meantime.
+/// Consumer without a lock: as [`enter`], but false if the producer has expelled it in the meantime.
 pub(crate) fn enter_if_mine(claimed: &AtomicU32, claiming: u32, shown: u32) -> bool {
     let mine = take_page(claimed, claiming, shown);
     full_fence(Site::Enter);
@@ -219,17 +218,17 @@ pub(crate) fn publish(cell_sequence: &AtomicU64, sequence: u64) {
     cell_sequence.store(sequence, Ordering::Release);
 }
 
-/// Consumer: the sequence that stands in a cell.
+/// Consumer: the sequence in a cell.
 #[inline]
 pub(crate) fn published(cell_sequence: &AtomicU64) -> u64 {
     // SYNC: frame-published
     cell_sequence.load(Ordering::Acquire)
 }
 
-/// Consumer: says that it is about to sleep. It must look at its cell after this and before it sleeps.
+/// Consumer: announces that it is about to sleep. It must check its cell after this and before it sleeps.
 #[inline]
 pub(crate) fn announce_sleep(ticket: &AtomicU32) {
-    // Relaxed: this consumer alone writes its ticket, and the fence orders it against the second look.
+    // Relaxed: this consumer alone writes its ticket, and the fence orders it against the second check.
     let next = ticket.load(Ordering::Relaxed).wrapping_add(1);
     ticket.store(next, Ordering::Relaxed);
     full_fence(Site::Sleep);
@@ -241,7 +240,7 @@ pub(crate) fn before_wake() {
     full_fence(Site::Publish);
 }
 
-/// Producer: whether this page shows a ticket that was not answered; answers it.
+/// Producer: whether this page shows a ticket that was not answered. Marks it as answered.
 #[inline]
 pub(crate) fn must_wake(ticket: &AtomicU32, answered: &mut u32) -> bool {
     // Relaxed: ordered by `before_wake`.
@@ -251,22 +250,22 @@ pub(crate) fn must_wake(ticket: &AtomicU32, answered: &mut u32) -> bool {
     new
 }
 
-/// Producer: says that no more comes. Precedes the wake, so that whoever sees the wake sees this.
+/// Producer: marks the generation as closed. Precedes the wake, so that a consumer that sees the wake sees this.
 pub(crate) fn close(state: &AtomicU32) {
     state.store(STATE_CLOSED, Ordering::Release);
     full_fence(Site::Close);
 }
 
-/// Producer: says that it will sleep until somebody makes room. It must look at the pages after this.
+/// Producer: announces that it will sleep until space is freed. It must check the pages after this.
 #[inline]
 pub(crate) fn announce_need(producer_waits: &AtomicU32) {
     producer_waits.store(1, Ordering::Relaxed);
-    full_fence(Site::NeedRoom);
+    full_fence(Site::NeedSpace);
 }
 
-/// Consumer: whether the producer waits for room, asked after a cursor moved or a lease was released.
+/// Consumer: whether the producer waits for free space. Called after a cursor moved or a lease was released.
 #[inline]
 pub(crate) fn space_is_needed(producer_waits: &AtomicU32) -> bool {
-    full_fence(Site::MadeRoom);
+    full_fence(Site::FreedSpace);
     producer_waits.load(Ordering::Relaxed) != 0
 }
