@@ -1,10 +1,20 @@
-//! What a ring cell says about its frame: written from an [`Item`], read back as a checked [`Description`].
+//! The content of a ring cell: written from an [`Item`], read back as a checked [`Description`].
 
 use crate::error::Violation;
 use crate::layout::*;
 use crate::sync::{AtomicU64, Ordering};
 
-/// What a producer says about a frame. All times are nanoseconds.
+/// Times, positions and flags that a producer attaches to a frame. All times are nanoseconds.
+///
+/// ```
+/// use shm2::FrameInfo;
+///
+/// let info = FrameInfo::new().with_pts(40_000_000);
+/// assert_eq!((info.pts, info.duration, info.flags), (Some(40_000_000), None, 0));
+/// let mut info = info;
+/// info.duration = Some(20_000_000);
+/// info.time = Some(shm2::monotonic_ns());
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FrameInfo {
@@ -20,19 +30,19 @@ pub struct FrameInfo {
     pub offset: Option<u64>,
     /// Media specific position after its last unit.
     pub offset_end: Option<u64>,
-    /// Free for the application; carried as it is.
+    /// Flags of the application, passed on unchanged.
     pub flags: u32,
-    /// Latency of the producer's pipeline.
+    /// Latency of the producer's pipeline; 0 if unknown.
     pub latency: u64,
 }
 
 impl FrameInfo {
-    /// No times, no flags.
+    /// Information without times, positions and flags.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With a presentation time in nanoseconds.
+    /// Sets the presentation time, in nanoseconds.
     pub fn with_pts(mut self, pts: u64) -> Self {
         self.pts = Some(pts);
         self
@@ -47,7 +57,7 @@ pub(crate) struct Range {
     pub(crate) length: u64,
 }
 
-/// What a cell describes.
+/// Kind of a ring item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Frame,
@@ -64,7 +74,7 @@ impl Kind {
         }
     }
 
-    /// Of a cell's word for flags and kind.
+    /// The kind in a cell's word of flags and kind; `None` if there is no such kind.
     pub(crate) fn of(word: u64) -> Option<Self> {
         Self::from_code((word >> 32) as u32)
     }
@@ -74,7 +84,7 @@ impl Kind {
     }
 }
 
-/// What a producer describes in a cell.
+/// The content of a cell before its sequence is known.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Item<'a> {
     pub(crate) kind: Kind,
@@ -85,7 +95,7 @@ pub(crate) struct Item<'a> {
     pub(crate) info: &'a FrameInfo,
 }
 
-/// Where the text that describes the stream stands, and the stream's blob right behind it.
+/// Range of the text that describes the stream. The stream's blob follows right after it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct CapsRange {
     /// Changes with the text; 0 for no caps.
@@ -96,14 +106,14 @@ pub(crate) struct CapsRange {
 }
 
 impl CapsRange {
-    /// The text and the blob.
+    /// The range of text and blob together.
     pub(crate) fn whole(self) -> Range {
         Range { length: self.text.length + self.blob, ..self.text }
     }
 }
 
 impl Item<'_> {
-    /// The cell's words; the sequence is left 0 for the caller to store last.
+    /// The cell's words. The sequence is 0; the caller stores it last.
     fn words(&self) -> [u64; 16] {
         let word = |value: Option<u64>| value.unwrap_or(NONE);
         let mut words = [0; 16];
@@ -125,7 +135,7 @@ impl Item<'_> {
         words
     }
 
-    /// Fills a cell, all but its sequence.
+    /// Stores every word of a cell except the sequence.
     #[inline]
     pub(crate) fn store(&self, cell: &Cell) {
         for (to, from) in cell.words.iter().zip(self.words()).skip(1) {
@@ -135,12 +145,13 @@ impl Item<'_> {
     }
 }
 
-/// A cell's words, all of whose ranges lie in the arena. From a peer it is made only by [`Description::check`].
+/// Words of a cell whose ranges are all inside the arena. [`Description::check`] is the only way to make one from a
+/// peer's words.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Description([u64; 16]);
 
 impl Description {
-    /// Copies a cell's words; they mean something only if a lease or a later look at `oldest` confirms them.
+    /// Copies a cell's words. They are valid only if a lease or a later read of `oldest` confirms them.
     #[inline]
     pub(crate) fn copy(cell: &Cell) -> [u64; 16] {
         // Relaxed: the Acquire load of the sequence came before.
@@ -214,7 +225,7 @@ impl Description {
     }
 }
 
-/// Whether a range that a peer wrote lies in the arena. An empty range may have any offset.
+/// Whether a range that a peer wrote is inside the arena. An empty range may have any offset.
 pub(crate) fn in_arena(range: Range, arena_bytes: u64) -> bool {
     range.length == 0
         || (range.offset >= ARENA_OFFSET

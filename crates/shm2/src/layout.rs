@@ -1,4 +1,4 @@
-//! The bytes of a region: where everything stands, fixed for protocol version 2.
+//! The byte layout of a region, fixed for protocol version 2.
 //!
 //! `docs/protocol.md` holds the same tables in prose; the assertions at the end of this file keep the two equal.
 //! All words are little-endian and naturally aligned. Sections, in order:
@@ -7,7 +7,7 @@
 //! header 64 KiB | ready ring: 4096 cells of 128 bytes | 64 consumer pages, 64 KiB apart | arena: the rest
 //! ```
 //!
-//! The geometry depends on the region's size alone, so whoever knows the file size knows every offset.
+//! The geometry depends on the region's size alone: the file size determines every offset.
 
 use crate::sync::{AtomicU32, AtomicU64};
 
@@ -16,20 +16,20 @@ compile_error!("the region is little-endian and is read in place: big-endian mac
 
 /// First eight bytes of every region: `SHM2RGN` and a zero byte.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SHM2RGN\0");
-/// Protocol version spoken here; another major version is refused.
+/// Major version of the protocol; a region of another major version is refused.
 pub const VERSION_MAJOR: u16 = 2;
-/// Minor versions only add fields where zeros stood.
+/// Minor version of the protocol. A minor version only adds fields in place of zeros.
 pub const VERSION_MINOR: u16 = 0;
-/// What stands in [`Header::version`].
+/// Value of [`Header::version`]: `major << 16 | minor`.
 pub const VERSION: u32 = (VERSION_MAJOR as u32) << 16 | VERSION_MINOR as u32;
 
-/// Unit of section offsets: a multiple of every page size in use and of Windows' mapping granularity.
+/// Unit of section offsets, in bytes: a multiple of every page size in use and of Windows' mapping granularity.
 pub const SECTION: u64 = 65_536;
 /// Cells of the ready ring; a power of two.
 pub const CELLS: u64 = 4096;
 /// Bytes of one ring cell.
 pub const CELL_BYTES: u64 = 128;
-/// Consumer pages, and so the most leasing consumers at one time.
+/// Consumer pages, which is also the largest number of leasing consumers at one time.
 pub const PAGES: usize = 64;
 /// Lease entries in one consumer page.
 pub const LEASES: usize = 64;
@@ -46,7 +46,7 @@ pub const PAGES_OFFSET: u64 = RING_OFFSET + CELLS * CELL_BYTES;
 pub const ARENA_OFFSET: u64 = PAGES_OFFSET + PAGES as u64 * SECTION;
 /// The smallest region: everything above and one section of arena.
 pub const MIN_REGION: u64 = ARENA_OFFSET + SECTION;
-/// The largest region that is accepted, 1 TiB: more is taken for a lie or a slip.
+/// The largest region that is accepted, 1 TiB. A larger size is refused as a mistake or a violation.
 pub const MAX_REGION: u64 = 1 << 40;
 
 /// Longest caps text, in bytes, that a cell may point to.
@@ -54,7 +54,7 @@ pub const MAX_CAPS: u64 = 64 * 1024;
 /// Longest per-frame meta blob, in bytes, that a cell may point to.
 pub const MAX_META: u64 = 1024 * 1024;
 
-/// Sequence numbers above this are a lie: at ten million frames per second they take 14,000 years.
+/// Sequence numbers above this are a violation: at ten million frames per second they take 14,000 years.
 pub const MAX_SEQUENCE: u64 = 1 << 62;
 
 /// "No value" in the 64-bit time and offset fields.
@@ -65,43 +65,44 @@ pub const STATE_LIVE: u32 = 1;
 /// [`Header::state`]: the producer closed the region in an orderly way.
 pub const STATE_CLOSED: u32 = 2;
 
-/// [`Header::kept`]: the producer has the file's lock, and beats its heart.
+/// [`Header::kept`]: the producer holds the file's lock and shows a heartbeat.
 pub const KEPT_BY_LOCK: u32 = 1;
-/// [`Header::kept`]: the producer may be on another kernel than its consumers: only its heart shows that it lives.
+/// [`Header::kept`]: the producer may run on another kernel than its consumers, so only its heartbeat shows that it is
+/// alive.
 pub const KEPT_BY_HEARTBEAT: u32 = 2;
 
-/// [`Page::claimed`]: no consumer ever came as far as this page.
+/// [`Page::claimed`]: the page was never used, and neither was any page after it.
 pub const NEVER_CLAIMED: u32 = 0;
-/// [`Page::claimed`]: a consumer reads.
+/// [`Page::claimed`]: the page's consumer is attached and reads.
 pub const READING: u32 = 1;
-/// [`Page::claimed`]: used before, and free now.
+/// [`Page::claimed`]: the page was used before and is free now.
 pub const FREE: u32 = 2;
-/// [`Page::claimed`]: the consumer reads no more, but frames that it handed out are still held.
+/// [`Page::claimed`]: the consumer has detached, but frames that it handed out are still held.
 pub const HOLDING: u32 = 3;
-/// [`Page::claimed`]: a consumer is about to fill the page.
+/// [`Page::claimed`]: a consumer has taken the page and not filled it yet.
 pub const CLAIMING: u32 = 4;
-/// [`Page::claimed`]: added to [`READING`], [`HOLDING`] or [`CLAIMING`] when the owner has no lock and shows its life
-/// by [`Page::heartbeat`]. The upper 16 bits are then the owner's number, from [`Page::claims`].
+/// [`Page::claimed`]: added to [`READING`], [`HOLDING`] or [`CLAIMING`] when the owner has no lock and shows by
+/// [`Page::heartbeat`] that it is alive. The upper 16 bits are then the owner's number, from [`Page::claims`].
 pub const BY_HEARTBEAT: u32 = 0x100;
 
-/// What a value of [`Page::claimed`] says about the page, without how its owner shows its life.
+/// The page's state in a value of [`Page::claimed`], without [`BY_HEARTBEAT`] and the owner's number.
 pub const fn claim_state(claimed: u32) -> u32 {
     claimed & 0xff
 }
 
-/// Words that only the producer writes. One kilobyte; words that change with frames stand 128 bytes apart, so that
-/// neither they nor the line that a CPU fetches along with them are shared.
+/// Words that only the producer writes. 1024 bytes. Words that change with frames are 128 bytes apart, so that neither
+/// their cache line nor the adjacent line that a CPU prefetches is shared.
 #[repr(C, align(128))]
 pub struct Header {
     /// [`MAGIC`].
     pub magic: AtomicU64,
     /// `major << 16 | minor`.
     pub version: AtomicU32,
-    /// Bytes of this struct.
+    /// Size of this struct in bytes.
     pub header_bytes: AtomicU32,
-    /// Size of the whole region.
+    /// Size of the whole region in bytes.
     pub region_bytes: AtomicU64,
-    /// Random, never zero: names this life of the region.
+    /// Random number of this generation, never zero.
     pub generation: AtomicU64,
     /// [`RING_OFFSET`].
     pub ring_offset: AtomicU64,
@@ -109,7 +110,7 @@ pub struct Header {
     pub pages_offset: AtomicU64,
     /// [`ARENA_OFFSET`].
     pub arena_offset: AtomicU64,
-    /// Bytes from there to the end, a multiple of [`GRANULE`].
+    /// Size of the arena in bytes, a multiple of [`GRANULE`].
     pub arena_bytes: AtomicU64,
     /// [`CELLS`].
     pub cells: AtomicU32,
@@ -117,31 +118,31 @@ pub struct Header {
     pub cell_bytes: AtomicU32,
     /// [`PAGES`].
     pub pages: AtomicU32,
-    /// [`SECTION`]: distance between consumer pages.
+    /// [`SECTION`]: distance between consumer pages in bytes.
     pub page_stride: AtomicU32,
-    /// Lease entries that the producer honours in each page.
+    /// Lease entries that the producer honours in each page, 1 to [`LEASES`].
     pub max_leases: AtomicU32,
     /// Frames kept for consumers that attach later.
     pub history: AtomicU32,
-    /// What happens when there is no space: 0 drop-oldest, 1 drop-newest, 2 block.
+    /// Policy for a new frame without free space: 0 drop-oldest, 1 drop-newest, 2 block.
     pub full_policy: AtomicU32,
-    /// Process id of the producer in its own namespace; for people, never for decisions.
+    /// Process id of the producer in its own namespace; for display only, never for decisions.
     pub producer_pid: AtomicU32,
-    /// Start of this life, nanoseconds of the real-time clock.
+    /// Start of this generation, nanoseconds of the real-time clock.
     pub created_ns: AtomicU64,
-    /// Sequence of the first item of this life; 0 stands for 1.
+    /// Sequence of the first item of this generation; 0 means 1.
     pub first_sequence: AtomicU64,
-    /// Time in milliseconds after which a peer without a new heartbeat counts as dead; 0 where locks tell it.
+    /// Time in milliseconds after which a peer without a new heartbeat counts as dead; 0 where locks show liveness.
     pub lease_ms: AtomicU32,
-    /// 0, or when the next producer is to go on in this very memory, which is never removed: [`KEPT_BY_LOCK`] or
-    /// [`KEPT_BY_HEARTBEAT`].
+    /// [`KEPT_BY_LOCK`] or [`KEPT_BY_HEARTBEAT`] in memory that is never removed and that the next producer reuses; else
+    /// 0.
     pub kept: AtomicU32,
-    /// Names the producer's monotonic clock: who reads the same has the same clock. 0 where nobody can tell.
+    /// Identifies the producer's monotonic clock: a process with the same value has the same clock. 0 if unknown.
     pub clock: AtomicU64,
     /// Sequence of the newest published frame, 0 before the first.
     pub head: AtomicU64,
     pad1: [u64; 15],
-    /// Oldest sequence that a consumer may still take. Raised before a cell is written over or an extent freed.
+    /// Oldest sequence that a consumer may still take. Raised before a cell is overwritten or an extent freed.
     pub oldest: AtomicU64,
     pad2: [u64; 15],
     /// Futex word of waiting consumers; changes with every wake.
@@ -149,25 +150,25 @@ pub struct Header {
     pad3: [u32; 31],
     /// [`STATE_LIVE`] or [`STATE_CLOSED`].
     pub state: AtomicU32,
-    /// 1 while the producer waits for space: then whoever makes room wakes it through its own page.
+    /// 1 while the producer waits for free space: a consumer that frees some then signals through [`Page::space`].
     pub producer_waits: AtomicU32,
     pad4: [u64; 15],
-    /// ClockMap beacon, a sequence lock: odd while it is written, +2 with each beacon.
+    /// Sequence lock of the beacon, a pair of clock readings: odd while it is written, +2 with each beacon.
     pub beacon_sequence: AtomicU64,
-    /// Producer's monotonic clock at the beacon.
+    /// Producer's monotonic clock at the beacon, in nanoseconds.
     pub beacon_monotonic_ns: AtomicU64,
-    /// Producer's real-time clock at the beacon.
+    /// Producer's real-time clock at the beacon, in nanoseconds.
     pub beacon_realtime_ns: AtomicU64,
     /// Newest sequence at the beacon.
     pub beacon_head: AtomicU64,
-    /// Changes several times in each lease time while the producer of a kept region lives.
+    /// Changes several times in each lease time while the producer of a kept region is alive.
     pub heartbeat: AtomicU64,
     pad5: [u64; 11],
     /// Frames retired before every attached consumer had read them.
     pub dropped_oldest: AtomicU64,
-    /// New frames not taken, because the policy keeps the old ones or nothing could make room.
+    /// New frames that were dropped, because the policy keeps the old ones or no space could be freed.
     pub dropped_newest: AtomicU64,
-    /// Frames that could never fit into the arena.
+    /// Frames that were dropped because they are larger than the arena.
     pub dropped_too_large: AtomicU64,
     pad6: [u64; 29],
 }
@@ -222,60 +223,60 @@ pub const W_LATENCY: usize = 15;
 pub const KIND_FRAME: u32 = 0;
 /// Kind of a ring item: no more frames of this stream.
 pub const KIND_END: u32 = 1;
-/// Kind of a ring item: something that stands between frames, said by times and meta blob; it has no payload.
+/// Kind of a ring item: an event between frames. Its times and meta blob describe it; it has no payload.
 pub const KIND_EVENT: u32 = 2;
 
-/// A hold on one frame. `sequence` is the hold; zero means free.
+/// A lease of one frame, which holds the frame's bytes as long as `sequence` is not zero.
 #[repr(C)]
 pub struct Lease {
-    /// The frame held, or 0.
+    /// Sequence of the frame held, or 0. In a page by heartbeat the upper 16 bits are the owner's number.
     pub sequence: AtomicU64,
-    /// Payload's offset in the region.
+    /// Payload's offset in the region, in bytes.
     pub offset: AtomicU64,
-    /// Payload's length.
+    /// Payload's length in bytes.
     pub length: AtomicU64,
     reserved: u64,
 }
 
-/// The part of the region that one consumer writes; all words are the consumer's claims, none is trusted.
+/// The part of the region that one consumer writes. The producer trusts none of its words.
 #[repr(C, align(64))]
 pub struct Page {
     /// Next sequence that the consumer will take.
     pub cursor: AtomicU64,
-    /// Lease entries in use stand below this index.
+    /// All lease entries in use have an index below this.
     pub lease_count: AtomicU32,
     /// [`NEVER_CLAIMED`], [`READING`], [`FREE`], [`HOLDING`] or [`CLAIMING`], perhaps with [`BY_HEARTBEAT`].
     pub claimed: AtomicU32,
     pad0: [u64; 2],
-    /// Holds on frames; the first shares the cursor's cache line.
+    /// Leases of frames; the first shares the cursor's cache line.
     pub leases: [Lease; LEASES],
     pad1: [u64; 4],
     /// Changes each time the consumer is about to sleep.
     pub ticket: AtomicU32,
     pad2: [u32; 15],
-    /// Futex word on which the producer sleeps when it waits for this consumer.
+    /// Space word: the futex on which a producer sleeps that waits for this consumer to free space.
     pub space: AtomicU32,
     pad3: [u32; 15],
-    /// Process id in its own namespace, for people.
+    /// Process id in its own namespace, for display only.
     pub pid: AtomicU32,
-    /// Counts the claims without a lock: each takes the next number.
+    /// Counts the claims without a lock; each claim takes the next number.
     pub claims: AtomicU32,
-    /// Consumer's monotonic clock at attach.
+    /// Consumer's monotonic clock at attach, in nanoseconds.
     pub attached_ns: AtomicU64,
     /// Frames taken.
     pub received: AtomicU64,
-    /// Frames that were gone before this consumer came to them.
+    /// Items that were retired before this consumer could take them.
     pub missed: AtomicU64,
-    /// Frames passed over on purpose (latest-only).
+    /// Frames that latest-only skipped.
     pub skipped: AtomicU64,
-    /// Frames copied because the lease budget was used up.
+    /// Frames that were copied because the lease budget was used up.
     pub copied: AtomicU64,
-    /// Changes several times in each lease time while an owner without a lock lives.
+    /// Changes several times in each lease time while an owner without a lock is alive.
     pub heartbeat: AtomicU64,
     pad4: [u64; 1],
 }
 
-/// Steps of 64 bytes by which a page's words are displaced, so that 64 pages do not fight for one cache set.
+/// Number of steps of 64 bytes by which a page's words are displaced, so that 64 pages do not compete for one cache set.
 pub const STAGGER_STEPS: u64 = 28;
 
 /// Offset in the region of consumer page `index`'s [`Page`] words.
@@ -298,7 +299,7 @@ pub const fn cell_offset(sequence: u64) -> u64 {
     RING_OFFSET + (sequence % CELLS) * CELL_BYTES
 }
 
-/// Bytes of arena in a region of this size, or `None` when the size is out of range.
+/// Bytes of arena in a region of `region_bytes` bytes, or `None` when that is not from [`MIN_REGION`] to [`MAX_REGION`].
 pub const fn arena_bytes(region_bytes: u64) -> Option<u64> {
     if region_bytes < MIN_REGION || region_bytes > MAX_REGION {
         return None;
@@ -306,7 +307,7 @@ pub const fn arena_bytes(region_bytes: u64) -> Option<u64> {
     Some((region_bytes - ARENA_OFFSET) / GRANULE * GRANULE)
 }
 
-/// Region size whose arena is at least `arena` bytes.
+/// Smallest region size in bytes, in whole sections, whose arena is at least `arena` bytes.
 pub const fn region_bytes_for_arena(arena: u64) -> u64 {
     let bytes = arena.div_ceil(SECTION).saturating_mul(SECTION).saturating_add(ARENA_OFFSET);
     if bytes < MIN_REGION { MIN_REGION } else { bytes }

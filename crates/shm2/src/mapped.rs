@@ -1,12 +1,12 @@
-//! The one window to mapped shared memory.
+//! The only access to mapped shared memory.
 //!
 //! # Safety
-//! * Every access is bounds-checked against the mapping, which lives as long as the value that hands it out.
+//! * Every access is bounds-checked against the mapping, which exists as long as the value that hands it out.
 //! * References are made only to structs of atomics; a peer may change them at any time.
-//! * Payload bytes are moved by raw copies. A peer that breaks the protocol can change them during a copy, which then
-//!   yields a mix of old and new bytes, and nothing worse: no reference to them is ever made here.
+//! * Payload bytes are moved by raw copies, and no reference to them is made here. A peer that breaks the protocol can
+//!   change them during a copy; the copy is then a mix of old and new bytes.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "this file alone accesses mapped memory")]
 
 use crate::backend::{MappedBytes, Mapping};
 use crate::layout::{self, Cell, Header, Page};
@@ -25,7 +25,7 @@ impl Memory {
         Self(mapping)
     }
 
-    /// Size of what is mapped.
+    /// Size of the mapping in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.0.len() as u64
     }
@@ -42,7 +42,7 @@ impl Memory {
     }
 
     pub(crate) fn header(&self) -> &Header {
-        // SAFETY: the header stands at offset 0, inside every mapping of `MIN_REGION`, aligned with the page.
+        // SAFETY: the header is at offset 0, inside every mapping of `MIN_REGION`, and page-aligned.
         unsafe { self.0.base().cast().as_ref() }
     }
 
@@ -57,7 +57,7 @@ impl Memory {
         unsafe { self.0.base().add(layout::page_words_offset(index) as usize).cast().as_ref() }
     }
 
-    /// Address of a range, or `None` when it does not lie in the region.
+    /// Address of a range, or `None` when the range is not inside the region.
     pub(crate) fn pointer(&self, offset: u64, length: u64) -> Option<NonNull<u8>> {
         let end = offset.checked_add(length)?;
         if end > self.0.len() as u64 {
@@ -130,7 +130,7 @@ impl OwnPage {
     }
 }
 
-/// A snapshot consumer's mapping of the header page: only the wake word's address is used, and only by the kernel.
+/// A snapshot consumer's mapping of the header page. Only the kernel uses it, through the wake word's address.
 #[derive(Debug)]
 pub(crate) struct WakeWord(Mapping);
 
@@ -148,7 +148,7 @@ impl WakeWord {
         offset_of!(Header, wake) as u64
     }
 
-    /// The word's address, not to be read: its page may be gone.
+    /// The word's address. It must not be read, because a truncation may have removed its page.
     pub(crate) fn address(&self) -> NonNull<AtomicU32> {
         // SAFETY: inside the mapped header page.
         unsafe { self.0.base().add(Self::offset() as usize).cast() }

@@ -1,4 +1,4 @@
-//! The one door to atomics: `std` in the product, `loom` when a model runs (`--cfg loom`).
+//! The only source of atomics in this crate: `std` in the product, `loom` in the models (`--cfg loom`).
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
