@@ -238,7 +238,7 @@ fn a_second_producer_and_bad_settings_have_their_own_errors() {
         (format!("shm-path={path}"), "live producer"),
         ("shm-path=http://x".into(), "not known"),
         (format!("shm-path={path}-b shm-size=1"), "out of range"),
-        (format!("shm-path={path}-b shm-size=900000000000"), "no room"),
+        (format!("shm-path={path}-b shm-size=900000000000"), "it needs"),
     ];
     let of_files =
         [("shm-path=/dev/shm".into(), "a directory"), ("shm-path=/no/such/directory/x".into(), "does not exist")];

@@ -1,7 +1,7 @@
 //! The header's fixed part: one parser for consumers that attach, producers that inherit a file, and overviews.
 //!
-//! [`RawHeader`] is a private copy that no check has seen; [`RawHeader::parse`] turns it into a [`RegionHeader`], whose
-//! values are in range. Offsets are not in a `RegionHeader`: they follow from the protocol version alone.
+//! [`RawHeader`] is an unchecked private copy. [`RawHeader::parse`] turns it into a [`RegionHeader`], whose values are in
+//! range. A `RegionHeader` has no offsets, because they follow from the protocol version alone.
 
 use crate::backend;
 use crate::error::{AttachError, CreateError};
@@ -22,23 +22,23 @@ const POLICY_BLOCK: u32 = 2;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RawHeader([u8; FIXED]);
 
-/// What a consumer must know of its region.
+/// The checked header fields that a consumer uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RegionHeader {
     pub(crate) arena_bytes: u64,
-    /// Random number of the generation, never 0 in a region that is complete.
+    /// Random number of the generation, never 0 in a complete region.
     pub(crate) generation: u64,
     /// Lease entries that the producer honours in each page, 1 to [`layout::LEASES`].
     pub(crate) max_leases: usize,
     /// Frames kept for consumers that attach later.
     pub(crate) history: u64,
-    /// The producer waits for consumers that lag.
+    /// The producer waits for slow consumers.
     pub(crate) blocks: bool,
     /// Sequence of this generation's first item.
     pub(crate) first_sequence: u64,
-    /// Of a kept region: time without a heartbeat after which a peer without a lock counts as dead.
+    /// Time without a heartbeat after which a peer without a lock counts as dead; `None` unless the region is kept.
     pub(crate) lease_time: Option<Duration>,
-    /// Kept, and the producer may run in another kernel: only its heartbeat shows that it is alive.
+    /// The region is kept, and its producer may run on another kernel: only the heartbeat shows that it is alive.
     pub(crate) is_kept_by_heartbeat: bool,
     /// The producer's monotonic clock is not this process's.
     pub(crate) has_other_clock: bool,
@@ -75,12 +75,12 @@ impl RawHeader {
         self.magic() == layout::MAGIC
     }
 
-    /// Whether it is a region whose next producer must reuse this memory.
+    /// Whether this is a kept region: its next producer must reuse this memory.
     pub(crate) fn is_kept(&self) -> bool {
         self.is_region() && self.kept() != 0
     }
 
-    /// Whether it is a kept region whose producer may run in another kernel.
+    /// Whether this is a kept region whose producer may run on another kernel.
     pub(crate) fn is_kept_by_heartbeat(&self) -> bool {
         self.is_region() && self.kept() == layout::KEPT_BY_HEARTBEAT
     }
@@ -124,7 +124,7 @@ impl RawHeader {
             first_sequence: self.u64_at(offset_of!(Header, first_sequence)).max(1),
             lease_time: self.is_kept().then(|| lease.clamp(LEAST_LEASE_TIME, MOST_LEASE_TIME)),
             is_kept_by_heartbeat: self.is_kept_by_heartbeat(),
-            // Where the name of one of them is not known, the clocks count as the same: most are.
+            // A clock of unknown identity counts as the same clock, which it is in most cases.
             has_other_clock: theirs != 0 && ours != 0 && theirs != ours,
         })
     }
@@ -147,7 +147,7 @@ impl RawHeader {
         ]
     }
 
-    /// Whether the next producer may begin a generation in this memory of `bytes`: it holds a region of this version, or
+    /// Checks that the next producer may begin a generation in this memory of `bytes`: it holds a region of this version,
     /// zeros, or a header that its producer has not finished.
     pub(crate) fn check_inheritable(&self, bytes: u64, path: &Path) -> Result<(), CreateError> {
         let what = match () {
@@ -156,11 +156,12 @@ impl RawHeader {
             () if self.is_region() => "a region of another protocol version",
             () => "something else",
         };
-        Err(CreateError::NotAdoptable { path: path.into(), what })
+        Err(CreateError::NotInheritable { path: path.into(), what })
     }
 
-    /// Whether the magic number, which a producer writes last, is still missing: every field is zero or has its value.
-    /// The producer was killed while it wrote the header, or another kernel's is about to write it.
+    /// Whether this is an incomplete header: the magic number, which a producer writes last, is missing, and every other
+    /// field is zero or has its final value. The producer was killed while it wrote the header, or a producer on another
+    /// kernel is writing it now.
     pub(crate) fn is_unfinished(&self, bytes: u64) -> bool {
         let limits = [
             (offset_of!(Header, max_leases), layout::LEASES as u32),
@@ -176,7 +177,7 @@ impl RawHeader {
             && (version != 0 || self.has_only_numbers())
     }
 
-    /// Whether nothing but the two numbers stands there that precede the version.
+    /// Whether every field is zero but the two that are written before the version.
     fn has_only_numbers(&self) -> bool {
         let numbers = [offset_of!(Header, generation), offset_of!(Header, first_sequence)];
         (0..FIXED).step_by(8).all(|at| numbers.contains(&at) || self.u64_at(at) == 0)

@@ -216,7 +216,7 @@ fn bytes_that_are_no_part_of_a_header_are_a_foreign_file() {
         device.open().write_all_at(text.as_bytes(), at).unwrap();
         for place in [device.host().to_owned(), device.guest()] {
             let error = Producer::builder(&place).unwrap().keep_region(true).create().unwrap_err();
-            assert!(matches!(error, CreateError::NotAdoptable { .. }), "{place}, {text}: {error}");
+            assert!(matches!(error, CreateError::NotInheritable { .. }), "{place}, {text}: {error}");
         }
     }
 }

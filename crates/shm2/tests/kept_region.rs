@@ -168,7 +168,7 @@ fn an_existing_file_keeps_its_size_and_permissions() {
     let error = Producer::create(&name).unwrap_err();
     assert!(matches!(error, CreateError::Kept { .. }) && error.to_string().contains("set keep-region"));
     fs::write(name.path(), vec![9; 5 << 20]).unwrap();
-    assert!(matches!(kept(&name).create(), Err(CreateError::NotAdoptable { .. })));
+    assert!(matches!(kept(&name).create(), Err(CreateError::NotInheritable { .. })));
     fs::write(name.path(), vec![0; 5000]).unwrap();
     assert!(matches!(kept(&name).create(), Err(CreateError::FileSize { bytes: 5000, .. })));
 }

@@ -106,7 +106,7 @@ fn errors_name_impossible_sizes_and_settings() {
     let name = TempRegion::new();
     let sized = |bytes| Producer::builder(&name).unwrap().size(bytes).create().unwrap_err().to_string();
     assert!(sized(1).starts_with("a region of 1 bytes is out of range"), "{}", sized(1));
-    assert!(sized(900 << 30).starts_with("no room"), "{}", sized(900 << 30));
+    assert!(sized(900 << 30).starts_with("not enough memory"), "{}", sized(900 << 30));
     let kept = Producer::builder(&name).unwrap().keep_region(true).create().unwrap_err().to_string();
     assert!(kept.contains("keep-region"), "{kept}");
     assert!(create(&name).is_ok(), "what failed left nothing behind");

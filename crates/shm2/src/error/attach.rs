@@ -10,79 +10,82 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttachError {
-    /// The name is bad.
+    /// The name is not valid.
     #[error(transparent)]
     Spec(#[from] SpecError),
-    /// Nothing there yet.
+    /// There is no region of this name yet.
     #[error("{path:?} does not exist: start its producer, or wait for it")]
     NotFound {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
     },
     /// A region whose producer is gone.
     #[error("{path:?} has no live producer: start it, or wait for it")]
     NoProducer {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
     },
-    /// No right to open it.
+    /// This user may not open the region.
     #[error(
         "permission denied for {path:?}: a leasing consumer needs read and write, a snapshot consumer read; \
          check the producer's perms"
     )]
     Denied {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
     },
-    /// Not a file at all.
+    /// The path leads to something other than a regular file.
     #[error("{path:?} is {what}, not a region")]
     NotAFile {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
         /// What it is.
         what: &'static str,
     },
-    /// A region of which less is backed by memory than it must have reserved.
-    #[error("{path:?} has {backed} bytes of memory behind it, its arena alone must have {needed}")]
+    /// Less memory backs the region than its producer must have reserved.
+    #[error(
+        "{path:?} has {backed} bytes of memory, but its arena alone needs {needed}: make its producer create it again"
+    )]
     NotBacked {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
         /// Bytes of memory.
         backed: u64,
         /// Bytes of arena.
         needed: u64,
     },
-    /// A consumer without locks, and a producer that shows no heartbeat.
+    /// The consumer can use no locks, and the producer shows no heartbeat.
     #[error(
-        "{path:?} is not a kept region, so a consumer without locks cannot tell whether its producer lives: set keep-region at the producer"
+        "{path:?} is not a kept region, so a consumer without locks cannot see whether its producer is alive: set \
+         keep-region at the producer"
     )]
     NoHeartbeat {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
     },
     /// The file does not begin like a region.
     #[error("{path:?} is not an shm2 region: it begins with {magic:#018x}")]
     NotARegion {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
         /// Its first eight bytes, little-endian.
         magic: u64,
     },
-    /// Made by an incompatible shm2.
+    /// The region was made by an incompatible version of shm2.
     #[error("{path:?} speaks protocol version {major}.{minor}, this program {ours}.x: use one version on both sides",
         ours = layout::VERSION_MAJOR)]
     Version {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
         /// Its major version.
         major: u16,
         /// Its minor version.
         minor: u16,
     },
-    /// A header field that cannot be.
+    /// A header field has an impossible value.
     #[error("{path:?} has a damaged header: {field} is {found}, it must be {expected}")]
     Header {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
         /// The field.
         field: &'static str,
@@ -91,7 +94,7 @@ pub enum AttachError {
         /// The value for a region of this size.
         expected: u64,
     },
-    /// The memory of a virtual machine's device cannot be had.
+    /// The memory of a virtual machine's device cannot be used.
     #[error("{path:?}: {problem}")]
     Device {
         /// Its name.
@@ -99,28 +102,28 @@ pub enum AttachError {
         /// What is wrong with it.
         problem: DeviceError,
     },
-    /// All consumer pages are taken.
+    /// All 64 consumer pages are in use.
     #[error("{path:?} has {pages} leasing consumers already: attach with snapshot access, or stop one",
         pages = layout::PAGES)]
     Full {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
     },
-    /// The time limit passed.
+    /// The time limit passed before a producer came.
     #[error("no producer came to {path:?} in time")]
     TimedOut {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
     },
-    /// Somebody called `cancel`.
+    /// The wait was cancelled by a [`Canceller`](crate::consumer::Canceller).
     #[error("cancelled")]
     Cancelled,
-    /// Anything else from the system.
+    /// Any other error of the system.
     #[error("cannot {what} {path:?}: {source}")]
     System {
         /// The step that failed.
         what: &'static str,
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
         /// The system's own error.
         source: io::Error,
@@ -128,7 +131,7 @@ pub enum AttachError {
 }
 
 impl AttachError {
-    /// Whether waiting for a producer can mend it.
+    /// Whether only a producer is missing, so that waiting for one helps.
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::NotFound { .. } | Self::NoProducer { .. })
     }

@@ -10,20 +10,20 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CreateError {
-    /// The name is bad.
+    /// The name is not valid.
     #[error(transparent)]
     Spec(#[from] SpecError),
-    /// Less than the fixed parts need, or more than is believable.
+    /// The size is below what the fixed parts need, or above the protocol's limit.
     #[error(
-        "a region of {bytes} bytes is out of range: it takes {min} to {max} bytes, of which {fixed} are the \
-         protocol's own",
+        "a region of {bytes} bytes is out of range: it takes {min} to {max} bytes, of which {fixed} are \
+         protocol overhead",
         min = layout::MIN_REGION, max = layout::MAX_REGION, fixed = layout::ARENA_OFFSET
     )]
     Size {
         /// Bytes asked for.
         bytes: u64,
     },
-    /// A builder value that cannot be.
+    /// A setting of the builder is out of range.
     #[error("{name} = {value} is out of range: {allowed}")]
     Setting {
         /// The setting.
@@ -33,135 +33,136 @@ pub enum CreateError {
         /// What is allowed.
         allowed: &'static str,
     },
-    /// The file system is too full.
+    /// The file system has too little free space.
     #[error(
-        "no room for {path:?}: it needs {needed} bytes and {free} are free there; choose a smaller size or enlarge \
+        "no free space for {path:?}: it needs {needed} bytes and {free} are free there; choose a smaller size or enlarge \
          the file system (containers: --shm-size; mount -o remount,size=...)"
     )]
     NoSpace {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
         /// Bytes to reserve.
         needed: u64,
         /// Bytes free.
         free: u64,
     },
-    /// The memory control group would kill the process instead of refusing.
+    /// The limit of the memory control group is too low. The group would kill the process instead of refusing the memory.
     #[error(
-        "no room for {path:?}: it needs {needed} bytes and this process's memory control group allows {headroom} \
-         more; raise the group's limit or choose a smaller size"
+        "not enough memory for {path:?}: it needs {needed} bytes and this process's memory control group allows \
+         {headroom} more; raise the group's limit or choose a smaller size"
     )]
     ControlGroup {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
         /// Bytes to reserve.
         needed: u64,
         /// Bytes left in the group.
         headroom: u64,
     },
-    /// The machine's memory is too small or too full.
+    /// The machine has too little memory available.
     #[error(
-        "no room for {path:?}: it needs {needed} bytes of memory and the machine has {available} available; choose a \
+        "not enough memory for {path:?}: it needs {needed} bytes and the machine has {available} available; choose a \
          smaller size"
     )]
     NoMemory {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
         /// Bytes to reserve.
         needed: u64,
         /// Bytes available.
         available: u64,
     },
-    /// Somebody produces there.
+    /// The region has a live producer.
     #[error("{path:?} has a live producer already: stop it or choose another name")]
     Busy {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
     },
-    /// The path holds something that shm2 did not make.
+    /// The path holds something that is not a region of shm2.
     #[error("{path:?} exists and is {what}: remove it or choose another name")]
     Foreign {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
-        /// What stands there.
+        /// What the path leads to.
         what: &'static str,
     },
-    /// A region that lives on in the same memory, met by a producer that would replace it.
+    /// The region is kept, and this producer is set to replace it.
     #[error(
-        "{path:?} is a kept region: set keep-region (--keep-region) to go on in it; the memory of a virtual machine must \
-         not be removed while it runs"
+        "{path:?} is a kept region: set keep-region (--keep-region) to reuse it; the memory of a virtual machine must \
+         not be removed while the machine runs"
     )]
     Kept {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
     },
-    /// Memory that somebody prepared, met by a producer that would replace it.
+    /// The file is filled with zeros, so it may be the memory of a virtual machine, and this producer is set to replace it.
     #[error(
         "{path:?} is filled with zeros, as the memory of a virtual machine is: set keep-region (--keep-region) to use it; \
          it must not be removed while the machine runs"
     )]
     Prepared {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
     },
-    /// Windows: a section that producers would have to follow each other in.
+    /// Windows: `keep_region` is set for a named section.
     #[error(
-        "keep-region is not possible with {path:?}: a section is replaced while others still read the last one; leave it off"
+        "keep-region is not possible with {path:?}: a section is replaced while consumers still read the last one; leave \
+         it off"
     )]
     KeptSection {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
     },
-    /// The path leads to something that is no regular file.
+    /// The path leads to something other than a regular file.
     #[error("{path:?} is {what}: choose another name")]
     NotAFile {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
-        /// What stands there.
+        /// What the path leads to.
         what: &'static str,
     },
-    /// A file that a producer of a kept region cannot go on in.
+    /// The file holds data in which a producer of a kept region cannot begin.
     #[error("{path:?} holds {what}: fill it with zeros to make it a region, or choose another name")]
-    NotAdoptable {
-        /// Where.
+    NotInheritable {
+        /// Path of the region.
         path: PathBuf,
         /// What it holds.
         what: &'static str,
     },
-    /// A file whose own size is that of no region.
+    /// The existing file has a size that no region has.
     #[error("the file {path:?} has {bytes} bytes, and a region takes {min} to {max}: make it larger, or choose another name",
         min = layout::MIN_REGION, max = layout::MAX_REGION)]
     FileSize {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
         /// Its size.
         bytes: u64,
     },
-    /// A dead producer's file that belongs to another user.
+    /// A dead producer's file belongs to another user.
     #[error(
         "{path:?} was left by a producer of another user and may only be removed by that user (the directory is \
          sticky): ask them, or choose another name"
     )]
     OthersLeftover {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
     },
-    /// Somebody holds the lock under which a dead producer's file is removed.
+    /// Another process holds the lock under which a dead producer's file is removed.
     #[error(
         "{path:?} was left by a dead producer and cannot be taken over: another program holds its lock (any program \
          that may read the file can); end that program or remove the file"
     )]
     TakeoverBlocked {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
     },
-    /// No right to make or replace files there.
+    /// This user may not make or replace files there.
     #[error("permission denied for {path:?}: check the directory's and the file's owner and mode")]
     Denied {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
     },
-    /// The memory of a virtual machine's device cannot be had.
+    /// The memory of a virtual machine's device cannot be used.
     #[error("{path:?}: {problem}")]
     Device {
         /// Its name.
@@ -169,38 +170,38 @@ pub enum CreateError {
         /// What is wrong with it.
         problem: DeviceError,
     },
-    /// The directory is missing.
+    /// The directory does not exist.
     #[error("the directory of {path:?} does not exist: make it, or use a name below /dev/shm")]
     NoDirectory {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
     },
-    /// Windows: no right to make the section, or to use the one that is there.
+    /// Windows: this user may not make the section, or may not use the existing one.
     #[error(
         "access denied to {path:?}: another user has this name, or for Global/ the privilege to create global objects \
          (SeCreateGlobalPrivilege: services and administrators) is missing; use winshm://Local/NAME within one session"
     )]
     SectionDenied {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
     },
-    /// Windows: memory and page file together are too small.
+    /// Windows: the system cannot commit the memory.
     #[error(
-        "no room for {path:?}: it needs {needed} bytes and the system cannot commit them; choose a smaller size or \
-         enlarge the page file"
+        "not enough memory for {path:?}: it needs {needed} bytes and the system cannot commit them; choose a smaller \
+         size or enlarge the page file"
     )]
     NoCommit {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
         /// Bytes to commit.
         needed: u64,
     },
-    /// Anything else from the system.
+    /// Any other error of the system.
     #[error("cannot {what} {path:?}: {source}")]
     System {
         /// The step that failed.
         what: &'static str,
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
         /// The system's own error.
         source: io::Error,

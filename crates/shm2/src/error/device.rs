@@ -1,102 +1,102 @@
-//! Why the memory of an ivshmem device could not be used.
+//! Why the memory of an ivshmem device cannot be used.
 
 use crate::layout;
 use crate::name::ivshmem::EXAMPLES;
 use std::io;
 
-/// Why a device could not be used.
+/// Why a device cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    /// No device, or none that the name means.
+    /// There is no device, or none that the name refers to.
     #[error(
         "no ivshmem device of this name is here, found: {found}; add -device ivshmem-plain to the virtual machine, \
          install its driver, or name one that was found"
     )]
     NotHere {
-        /// The devices that are there, or `none`.
+        /// The devices of this machine, or `none`.
         found: String,
     },
-    /// The name means more than one.
+    /// The name refers to several devices.
     #[error("several ivshmem devices are meant: {found}; name one: {EXAMPLES}")]
     Several {
-        /// The devices that it means.
+        /// The devices that the name refers to.
         found: String,
     },
-    /// A name of another operating system.
+    /// The name has a form of another operating system.
     #[error("{what} names no device on {os}: use {EXAMPLES}", os = std::env::consts::OS)]
     WrongSystem {
-        /// What the name is.
+        /// The form of the name.
         what: &'static str,
     },
-    /// Memory that cannot be cached in this way.
+    /// The device's memory cannot be cached in this way.
     #[error("{path} cannot be mapped with cache={mode}: use {possible}")]
     Cache {
         /// The device.
         path: String,
-        /// What was asked for.
+        /// The requested mode.
         mode: &'static str,
-        /// What can be had.
+        /// The possible modes.
         possible: &'static str,
     },
-    /// Something else stands there.
+    /// The path leads to something that is not a device.
     #[error(
         "{path} is {what}: write ivshmem:///dev/shm/FILE, ivshmem:///dev/kvmfr0 or a device's folder below \
          /sys/bus/pci/devices"
     )]
     NotADevice {
-        /// Where.
+        /// Path of the device.
         path: String,
-        /// What stands there.
+        /// What the path leads to.
         what: &'static str,
     },
-    /// The virtual machine may only read it.
+    /// The virtual machine can only read the memory.
     #[error("the device is read-only: a producer needs one without readonly=on (QEMU), a consumer takes snapshots")]
     ReadOnly,
-    /// No right to open it.
+    /// This user may not open the device.
     #[error(
-        "permission denied for {path}: give this user the right to it (Linux: a udev rule that changes owner and mode of its files), or run \
-         this program as one who has it"
+        "permission denied for {path}: give this user access to it (Linux: a udev rule that changes owner and mode of its \
+         files), or run this program as a user that has access"
     )]
     Denied {
-        /// Where.
+        /// Path of the device.
         path: String,
     },
-    /// Another process has it.
+    /// Another process uses the device.
     #[error(
         "{path} is in use by another program, and its driver lets one program map it at a time: close the other, or \
          let one pass the frames on: shm2src shm-path=ivshmem://0 ! shm2sink shm-path=winshm://Local/NAME"
     )]
     InUse {
-        /// Where.
+        /// Path of the device.
         path: String,
     },
-    /// Less memory than a region takes.
+    /// The device's memory is smaller than the smallest region.
     #[error(
         "the ivshmem device has {bytes} bytes of memory, a region takes {min} or more: give it a larger one by \
          -object memory-backend-file,size=64M,...",
         min = layout::MIN_REGION
     )]
     TooSmall {
-        /// Its bytes.
+        /// Size of the device's memory.
         bytes: u64,
     },
-    /// The driver said what cannot be.
+    /// The driver returned an impossible value.
     #[error("the ivshmem driver gave {found} as {what}, expected was {expected}: install its newest version")]
     Answer {
-        /// Of what.
+        /// Name of the value.
         what: &'static str,
-        /// What was expected.
+        /// The expected value.
         expected: u64,
-        /// What it gave.
+        /// The returned value.
         found: u64,
     },
-    /// Anything else from the system.
+    /// Any other error of the system.
     #[error("cannot {what} {path}: {source}")]
     System {
         /// The step that failed.
         what: &'static str,
-        /// Where.
+        /// Path of the device.
         path: String,
         /// The system's own error.
         source: io::Error,

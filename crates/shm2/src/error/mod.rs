@@ -1,4 +1,4 @@
-//! Errors, one enum per operation. Each text names the value and what to do about it.
+//! Errors, one enum per operation. Each text names the value and the remedy.
 
 mod attach;
 mod create;

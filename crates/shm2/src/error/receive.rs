@@ -4,23 +4,25 @@ use super::{AttachError, Violation};
 use std::io;
 use std::path::PathBuf;
 
-/// Why no frame came.
+/// Why a call returned no frame.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiveError {
-    /// The time limit passed; call again.
+    /// The time limit passed. The consumer stays as it was; call again.
     #[error("no frame came in time")]
     TimedOut,
-    /// The producer said that its stream is over.
+    /// The producer published the end of its stream, or exited under
+    /// [`OnProducerExit::EndOfStream`](crate::OnProducerExit::EndOfStream).
     #[error("end of stream")]
     EndOfStream,
-    /// The producer is gone and the consumer was told not to wait for the next.
+    /// The producer exited, and the consumer is set to
+    /// [`OnProducerExit::Error`](crate::OnProducerExit::Error).
     #[error("the producer of {path:?} is gone")]
     ProducerGone {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
     },
-    /// Somebody called `cancel`.
+    /// The wait was cancelled by a [`Canceller`](crate::consumer::Canceller).
     #[error("cancelled")]
     Cancelled,
     /// Attaching to the producer's next region failed.
@@ -34,10 +36,10 @@ pub enum ReceiveError {
         /// Which check failed.
         violation: Violation,
     },
-    /// The producer took this consumer's page away, because the consumer's heartbeat stood still for the lease time.
+    /// The producer gave this consumer's page to others, because the consumer's heartbeat stood still for the lease time.
     #[error(
-        "the attachment to {path:?} ended: the producer expelled this consumer, because its heartbeat stood still \
-             for the lease time"
+        "the attachment to {path:?} ended: the producer expelled this consumer, because its heartbeat stood still for the \
+         lease time"
     )]
     Expelled {
         /// Path of the region.
@@ -50,7 +52,7 @@ pub enum ReceiveError {
     FrameTooLarge {
         /// Path of the region.
         path: PathBuf,
-        /// The frame.
+        /// Sequence of the frame.
         sequence: u64,
         /// Bytes of its payload.
         length: u64,
@@ -61,12 +63,12 @@ pub enum ReceiveError {
         /// Path of the region.
         path: PathBuf,
     },
-    /// Anything else from the system.
+    /// Any other error of the system.
     #[error("cannot {what} {path:?}: {source}")]
     System {
         /// The step that failed.
         what: &'static str,
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
         /// The system's own error.
         source: io::Error,

@@ -3,33 +3,33 @@
 use crate::layout;
 use std::path::PathBuf;
 
-/// Why a frame was not taken over from the caller.
+/// Why a frame, caps or an event was not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// It can never fit.
+    /// The frame is larger than the arena, so it can never fit.
     #[error("a frame of {bytes} bytes does not fit into an arena of {arena}{remedy}", remedy = larger_region(*bytes))]
     TooLarge {
-        /// The frame's bytes.
+        /// Size of the frame.
         bytes: u64,
-        /// The arena's bytes.
+        /// Size of the arena.
         arena: u64,
     },
-    /// Caps or meta beyond the protocol's limit.
+    /// Caps or metas are longer than the protocol's limit.
     #[error("{what} of {bytes} bytes is over the limit of {limit}")]
     Description {
-        /// Which part.
+        /// Name of the part.
         what: &'static str,
-        /// Its bytes.
+        /// Size of the part.
         bytes: u64,
         /// The limit.
         limit: u64,
     },
-    /// The region's memory was cleared and its producer is recovering: for about 100 ms nothing can be reserved or
-    /// published. A frame is counted as dropped; under `block` the call waits instead.
+    /// The region's memory was cleared and this producer is recovering: nothing can be reserved or published for about
+    /// 100 ms. A frame is counted as dropped; under `block` the call waits instead.
     #[error("the region's memory was cleared and the producer is recovering; the frame was dropped and counted")]
     Recovering,
-    /// The arena has too little free space and the policy keeps what is there. The frame was counted as dropped.
+    /// The arena has too little free space and the policy keeps the frames in it. The frame was counted as dropped.
     #[error("no free space for {bytes} bytes: consumers hold the rest; the frame was dropped and counted")]
     Full {
         /// The frame's bytes.
@@ -48,34 +48,35 @@ pub enum SendError {
         /// The bytes of the frame, the caps or the like.
         bytes: u64,
     },
-    /// Under `block`: `cancel` was called.
+    /// Under `block`: the call was cancelled by [`Handle::set_cancelled`](crate::producer::Handle::set_cancelled).
     #[error("cancelled")]
     Cancelled,
     /// The reservation comes from another producer.
     #[error("the reservation belongs to another region")]
     ForeignReservation,
-    /// A range beyond the reservation.
-    #[error("bytes {offset}..{end} violation outside a reservation of {bytes} bytes")]
+    /// The range is not inside the reservation.
+    #[error("bytes {offset}..{end} lie outside a reservation of {bytes} bytes")]
     Range {
         /// First byte.
         offset: u64,
         /// Byte after the last.
         end: u64,
-        /// The reservation's bytes.
+        /// Size of the reservation.
         bytes: u64,
     },
-    /// A peer that may write the file made it shorter.
+    /// A peer with write access truncated the region's file.
     #[error("the file of {path:?} was truncated while in use: close this producer and make a new one")]
     Truncated {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
     },
-    /// Another producer took the memory over, because this one's heartbeat stood still for its lease time.
+    /// Another producer took over the memory, because this one's heartbeat stood still for its lease time.
     #[error(
-        "another producer has taken over {path:?}, because this one was paused, or the memory was cleared: make a new producer"
+        "another producer has taken over {path:?}, because this one was paused, or the memory was cleared: make a new \
+         producer"
     )]
     Superseded {
-        /// Where.
+        /// Path of the region.
         path: PathBuf,
     },
     /// The producer was closed.
@@ -91,7 +92,7 @@ fn larger_region(bytes: u64) -> String {
 }
 
 impl SendError {
-    /// Whether only this frame was lost, which was counted as dropped: the next one may go.
+    /// Whether only this frame was dropped and counted, so that the next one may be sent.
     pub fn is_drop(&self) -> bool {
         matches!(self, Self::Full { .. } | Self::TimedOut { .. } | Self::Recovering | Self::Cleared { .. })
     }

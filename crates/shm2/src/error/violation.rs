@@ -1,43 +1,43 @@
-//! What a peer wrote that breaks the protocol.
+//! Values of a peer that break the protocol.
 
 /// A value in the region that contradicts the protocol; one variant for each check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
-    /// Payload bounds.
+    /// A payload is not inside the arena.
     #[error("frame {sequence} points to {length} bytes at {offset}, outside the arena")]
     Payload {
-        /// The frame.
+        /// Sequence of the frame.
         sequence: u64,
         /// Offset in the region.
         offset: u64,
-        /// Bytes.
+        /// Length in bytes.
         length: u64,
     },
-    /// Caps bounds.
+    /// Caps are not inside the arena, or too long.
     #[error("frame {sequence} has caps of {length} bytes at {offset}, outside the arena or over the limit")]
     Caps {
-        /// The frame.
+        /// Sequence of the frame.
         sequence: u64,
         /// Offset in the region.
         offset: u64,
-        /// Bytes.
+        /// Length in bytes.
         length: u64,
     },
-    /// Meta bounds.
+    /// Metas are not inside the arena, or too long.
     #[error("frame {sequence} has metas of {length} bytes at {offset}, outside the arena or over the limit")]
     Meta {
-        /// The frame.
+        /// Sequence of the frame.
         sequence: u64,
         /// Offset in the region.
         offset: u64,
-        /// Bytes.
+        /// Length in bytes.
         length: u64,
     },
-    /// A kind that this major version does not have.
+    /// An item has a kind that this major version does not define.
     #[error("item {sequence} is of the unknown kind {kind}")]
     Kind {
-        /// The item.
+        /// Sequence of the item.
         sequence: u64,
         /// Its kind.
         kind: u32,
@@ -45,11 +45,11 @@ pub enum Violation {
     /// `oldest` and `head` contradict each other or the cells.
     #[error("the ring says oldest {oldest} and newest {head}, expected was {expected}")]
     Ring {
-        /// `oldest`.
+        /// Value of the header's `oldest`.
         oldest: u64,
-        /// `head`.
+        /// Value of the header's `head`.
         head: u64,
-        /// The sequence that the consumer was to take.
+        /// The next sequence of the consumer.
         expected: u64,
     },
 }

@@ -1,35 +1,35 @@
-//! Which ivshmem device a name means: the PCI device by which a virtual machine sees memory of its host.
+//! Names of ivshmem devices, the PCI devices by which a virtual machine uses memory of its host.
 //!
 //! | behind `ivshmem://` | device | system |
 //! |---|---|---|
-//! | nothing | the one that is there | both |
+//! | nothing | the only one | both |
 //! | `0`, `1` | the first, the second in order of bus address | both |
-//! | `?size=64M` | the one with so much memory (bytes, or K, M, G of 1024) | both |
+//! | `?size=64M` | the one with this size (bytes, or K, M, G of 1024) | both |
 //! | `0000:00:04.0`, `00:04.0` | the one at this PCI address | Linux |
 //! | `/sys/bus/pci/devices/0000:00:04.0`, `/dev/kvmfr0`, `/dev/uio0` | this folder or file | Linux |
 //! | `PCI\VEN_1AF4&DEV_1110&...\3&...` | the one with this instance id | Windows |
 //! | `\\?\PCI#VEN_1AF4&DEV_1110&...#{...}` | the one with this interface path | Windows |
 //!
-//! `?cache=full`, `combined` or `none` behind any of them (`&cache=...` behind a size) chooses how it is cached.
+//! `?cache=full`, `combined` or `none` after any of them (`&cache=...` after a size) chooses how the memory is cached.
 //!
 //! Each backslash may be written as a slash and each character as a percent escape. Addresses and ids can change when the
-//! virtual machine is configured anew; the size is the host's choice and stays.
+//! virtual machine's configuration changes; the size is set by the host and stays.
 
 use super::escape::{decode, encode};
 use std::fmt;
 use std::path::PathBuf;
 
-/// Which device a name means.
+/// The device that a name refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Device {
-    /// The one that is there.
+    /// The only device.
     Only,
-    /// This one in order of bus address, from 0.
+    /// Index in the order of bus addresses, from 0.
     Index(u32),
-    /// The one with so many bytes of memory.
+    /// The device with this size in bytes.
     Size(u64),
-    /// Linux: the one at this PCI address, such as `0000:00:04.0`, in lower case.
+    /// Linux: the device at this PCI address, such as `0000:00:04.0`, in lower case.
     Address(String),
     /// Linux: a folder of sysfs, `/dev/kvmfrN`, `/dev/uioN`, or any file.
     File(PathBuf),
@@ -39,45 +39,45 @@ pub enum Device {
     Instance(String),
 }
 
-/// How a processor caches a device's memory: `?cache=none` and the like behind the device's name.
+/// How a processor caches a device's memory: `?cache=none` and the like after the device's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Cache {
-    /// What is best here: on Windows [`Cache::Full`], on Linux what the driver gives, or [`Cache::Combined`] without one.
+    /// The default: on Windows [`Cache::Full`], on Linux the driver's choice, or [`Cache::Combined`] without a driver.
     #[default]
     Best,
-    /// As other memory; on Linux with the module kvmfr only.
+    /// Cached as ordinary memory; on Linux only with the module kvmfr.
     Full,
-    /// Writes are gathered, reads are not cached.
+    /// Write-combining: writes are combined, reads are not cached.
     Combined,
-    /// Not at all.
+    /// Not cached.
     None,
 }
 
 impl Cache {
     const NAMES: [(&'static str, Self); 3] = [("full", Self::Full), ("combined", Self::Combined), ("none", Self::None)];
 
-    /// Splits a device's name from what it says about caching; `None` when that is no such word.
+    /// Splits a device's name from its cache mode; `None` when there is no such mode.
     pub(crate) fn split(rest: &str) -> Option<(&str, Self)> {
         let Some((device, word)) = rest.rsplit_once("cache=") else { return Some((rest, Self::Best)) };
         let device = device.strip_suffix(['?', '&'])?;
         Self::NAMES.iter().find(|(name, _)| *name == word).map(|(_, cache)| (device, *cache))
     }
 
-    /// The text that says so behind a device's name.
+    /// The text for this mode after the name `device`; empty for the default.
     pub(crate) fn suffix(self, device: &str) -> String {
         let mark = if device.contains('?') { '&' } else { '?' };
         self.name().map_or(String::new(), |name| format!("{mark}cache={name}"))
     }
 
-    /// The word for it, if there is one.
+    /// Name of the mode; `None` for the default.
     pub(crate) fn name(self) -> Option<&'static str> {
         Self::NAMES.iter().find(|(_, cache)| *cache == self).map(|(name, _)| *name)
     }
 }
 
 impl Device {
-    /// Reads what stands behind `ivshmem://`; `None` when it names no device.
+    /// Parses the text after `ivshmem://`; `None` when it has none of the forms of a device's name.
     pub fn parse(rest: &str) -> Option<Self> {
         let text = decode(rest)?;
         if text.is_empty() {
@@ -92,7 +92,7 @@ impl Device {
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             return text.parse().ok().map(Self::Index);
         }
-        // Before files: `//?/PCI#...` is what shells and URIs make of an interface path.
+        // Checked before files: shells and URIs turn an interface path into `//?/PCI#...`.
         let slashed = text.replace('/', "\\");
         if slashed.starts_with(r"\\?\") || slashed.starts_with(r"\\.\") {
             return (slashed.len() > 4).then_some(Self::Interface(slashed));
@@ -101,7 +101,7 @@ impl Device {
     }
 }
 
-/// The text behind `ivshmem://`, from which [`Device::parse`] makes the same value.
+/// The text after `ivshmem://`, which [`Device::parse`] turns into the same value.
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -124,7 +124,7 @@ pub(crate) fn binary(bytes: u64) -> (u64, &'static str) {
     UNITS.into_iter().find(|(shift, _)| fits(*shift)).map_or((bytes, ""), |(shift, unit)| (bytes >> shift, unit))
 }
 
-/// `64M` and the like; no device has no memory.
+/// Parses `64M` and the like; `None` for 0, because no device is that small.
 fn bytes(text: &str) -> Option<u64> {
     let shift = match text.bytes().last()?.to_ascii_uppercase() {
         b'K' => 10,
@@ -153,7 +153,7 @@ fn address(text: &str) -> Option<Device> {
     let (slot, function) = text.rsplit_once('.')?;
     let (bus, device) = slot.rsplit_once(':')?;
     let (domain, bus) = bus.rsplit_once(':').unwrap_or(("0000", bus));
-    // Domains above ffff exist: a virtual machine's own, or behind a storage controller.
+    // Domains above ffff exist, for example behind a storage controller.
     let widths = (4..=8).contains(&domain.len()) && bus.len() == 2 && device.len() == 2 && function.len() == 1;
     if !widths || hexadecimal(device)? > 0x1f || hexadecimal(function)? > 7 {
         return None;
@@ -163,14 +163,14 @@ fn address(text: &str) -> Option<Device> {
 }
 
 fn hexadecimal(text: &str) -> Option<u32> {
-    // The parser of the standard library takes a sign, too.
+    // The parser of the standard library accepts a sign, which an address cannot have.
     text.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(text, 16).ok())?
 }
 
-/// How a device is named on the system of this build.
+/// Examples of device names on the system of this build.
 #[cfg(windows)]
 pub(crate) const EXAMPLES: &str = "ivshmem://0, ivshmem://?size=64M, its instance id or its interface path";
-/// How a device is named on the system of this build.
+/// Examples of device names on the system of this build.
 #[cfg(not(windows))]
 pub(crate) const EXAMPLES: &str = "ivshmem://0, ivshmem://?size=64M, its PCI address or the path of its file";
 

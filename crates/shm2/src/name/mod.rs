@@ -1,4 +1,4 @@
-//! `shm-path`: how a region is named. One grammar for every program.
+//! Names of regions (`shm-path`). One grammar for every program.
 //!
 //! | text | region |
 //! |---|---|
@@ -18,13 +18,26 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// A parsed region name.
+///
+/// ```
+/// use shm2::{Spec, error::SpecError};
+///
+/// # #[cfg(not(windows))] {
+/// let spec: Spec = "shm:///dev/shm/front%20door".parse()?;
+/// assert_eq!(spec.path().to_str(), Some("/dev/shm/front door"));
+/// assert_eq!(spec.to_string(), "shm:///dev/shm/front%20door");
+/// assert!(matches!("camera".parse::<Spec>(), Err(SpecError::NotAbsolute(_))));
+/// # }
+/// assert!("ivshmem://?size=64M".parse::<Spec>()?.is_device());
+/// # Ok::<(), SpecError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Spec {
     path: PathBuf,
     place: Place,
 }
 
-/// What kind of memory a name leads to.
+/// The memory that a name refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Place {
     File,
@@ -35,16 +48,16 @@ pub(crate) enum Place {
 /// A named section of Windows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Section {
-    /// Seen by every session, not by one alone.
+    /// Visible in every session of Windows, not only in the session of its producer.
     pub(crate) global: bool,
     pub(crate) name: String,
 }
 
-/// The system allows 260 characters with everything that is added to a name here.
+/// Longest name of a section, in UTF-16 units. The system allows 260, and each of a region's objects has a longer name.
 const LONGEST_SECTION: usize = 180;
 
 impl Spec {
-    /// The region's file, or the name as text where it is no file.
+    /// The region's file, or the whole name for a section or a device.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -53,12 +66,12 @@ impl Spec {
         &self.place
     }
 
-    /// Whether it is memory that another kernel may share, which no lock and no wake-up crosses.
+    /// Whether the region is a device's memory. Another kernel may share it, so locks and wake-ups do not reach all peers.
     pub fn is_device(&self) -> bool {
         matches!(self.place, Place::Device(..))
     }
 
-    /// Of a file that was found.
+    /// The name of an existing file.
     pub(crate) fn of_file(path: PathBuf) -> Self {
         Self { path, place: Place::File }
     }
@@ -117,7 +130,7 @@ fn file(text: &str, path: String) -> Result<Spec, SpecError> {
         return Err(SpecError::BadCharacter(text.into()));
     }
     if !path.starts_with('/') {
-        // shm://dev/shm/name has one slash too few; a name alone would end up in the root directory.
+        // `shm://dev/shm/name` has one slash too few. A name without a directory would be a file in the root directory.
         return if text.contains("://") && path.contains('/') {
             Ok(Spec::of_file(format!("/{path}").into()))
         } else {
@@ -167,50 +180,50 @@ fn unsupported(text: &str, needs: &'static str) -> SpecError {
 /// A name that works on this system.
 pub(crate) const EXAMPLE: &str = if cfg!(windows) { "winshm://Local/NAME" } else { "shm:///dev/shm/NAME" };
 
-/// A region's name that cannot be used.
+/// Why a region's name cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpecError {
-    /// Nothing stands behind the scheme.
+    /// There is no text after the scheme.
     #[error("the region name {0:?} is empty: write for example {example}", example = EXAMPLE)]
     Empty(String),
-    /// Not one of ours.
+    /// The scheme is not known.
     #[error("the scheme {scheme:?} of {spec:?} is not known: use {example}", example = EXAMPLE)]
     UnknownScheme {
-        /// What stood before `://`.
+        /// The text before `://`.
         scheme: String,
         /// The whole text.
         spec: String,
     },
-    /// A scheme that this build cannot serve.
+    /// This build does not support the scheme.
     #[error("{spec:?} needs {needs}, which this build for {os} does not have: use {example} here")]
     Unsupported {
         /// The whole text.
         spec: String,
-        /// What it would take.
+        /// What the name requires.
         needs: &'static str,
         /// The operating system of this build.
         os: &'static str,
         /// A name that works here.
         example: &'static str,
     },
-    /// Not a section's name.
+    /// The text is no name of a section.
     #[error(
         "{0:?} is no name of a section: write winshm://Local/NAME or winshm://Global/NAME, NAME without slashes and of \
          at most 180 characters"
     )]
     BadSection(String),
-    /// Not a device's name.
+    /// The text is no name of a device.
     #[error(
         "{0:?} names no ivshmem device: write ivshmem:// for the only one, ivshmem://0 for the first, \
          ivshmem://?size=64M for the one of that size, ivshmem://0000:00:04.0 or ivshmem:///dev/kvmfr0 (any file) on \
          Linux, ivshmem://PCI/VEN_... on Windows; ?cache= takes full, combined or none"
     )]
     BadDevice(String),
-    /// A zero byte or a bad percent escape.
-    #[error("the region name {0:?} holds a zero byte or a broken %-escape")]
+    /// The name has a zero byte or an invalid percent escape.
+    #[error("the region name {0:?} has a zero byte or an invalid %-escape: write %25 for a percent sign")]
     BadCharacter(String),
-    /// A name without a directory is ambiguous.
+    /// The name has no directory, so it is ambiguous.
     #[error("{0:?} is not an absolute path: write shm:///dev/shm/NAME")]
     NotAbsolute(String),
 }
@@ -257,6 +270,7 @@ mod tests {
         assert!(matches!(error("shm:///a%00"), SpecError::BadCharacter(_)));
         assert!(matches!(error("/a\0b"), SpecError::BadCharacter(_)));
     }
+
     #[test]
     fn device_names_are_parsed_on_the_system_that_has_them() {
         let parse = |text: &str| text.parse::<Spec>();
