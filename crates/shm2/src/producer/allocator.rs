@@ -1,19 +1,19 @@
-//! Which bytes of the arena are free. Kept in the producer's own memory, so no region content can corrupt it.
+//! Allocator of the arena. Its state is in the producer's private memory, so no content of the region can corrupt it.
 //!
-//! Extents freed last are handed out first when the size is the same (their bytes are still in the cache); the rest
-//! is a best-fit search over coalesced free ranges. Offsets count from the arena's start; everything is a multiple of
-//! [`GRANULE`]. (The crate `offset-allocator` was weighed: its size classes lose up to an eighth of an extent, so an
-//! arena of three frames would hold two.)
+//! An extent of the same size that was freed last is reused first, because its bytes are still in the cache (*warm*).
+//! Other requests are a best-fit search over coalesced free ranges. Offsets count from the arena's start; all offsets and
+//! lengths are multiples of [`GRANULE`]. The crate `offset-allocator` is not used: its size classes lose up to an eighth of
+//! an extent, so an arena for three frames would hold two.
 
 use crate::layout::GRANULE;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Warm extents looked at before the general search.
+/// Warm extents that are compared before the general search.
 const WARM_LOOKS: usize = 4;
-/// Warm extents kept apart before they are merged into the general ranges.
+/// Number of warm extents at which they are merged into the general ranges.
 const WARM_MOST: usize = 8192;
 
-/// Granules needed for a length; an empty frame takes none.
+/// `length` rounded up to whole granules; 0 for an empty frame.
 pub(crate) fn rounded(length: u64) -> Option<u64> {
     length.checked_next_multiple_of(GRANULE)
 }
@@ -24,7 +24,7 @@ pub(crate) struct Allocator {
     by_offset: BTreeMap<u64, u64>,
     /// The same as (length, offset), for best fit.
     by_length: BTreeSet<(u64, u64)>,
-    /// Recently freed, not coalesced.
+    /// Offset and length of recently freed extents, not coalesced.
     warm: Vec<(u64, u64)>,
     free: u64,
 }
@@ -37,7 +37,7 @@ impl Allocator {
         new
     }
 
-    /// Takes a range that is still part of one free range, as at the start of a life.
+    /// Allocates the given range, which is part of one free range, at the start of a generation.
     pub(crate) fn take(&mut self, offset: u64, length: u64) {
         let Some((&start, &whole)) = self.by_offset.range(..=offset).next_back() else { return };
         debug_assert!(offset + length <= start + whole);
@@ -51,7 +51,7 @@ impl Allocator {
         self.free -= length;
     }
 
-    /// Bytes that nobody has.
+    /// Bytes that are not allocated.
     pub(crate) fn free_bytes(&self) -> u64 {
         self.free
     }
@@ -67,7 +67,7 @@ impl Allocator {
         Some(offset)
     }
 
-    /// Gives back what `allocate` returned.
+    /// Frees a range that `allocate` returned.
     pub(crate) fn free(&mut self, offset: u64, length: u64) {
         self.free += length;
         if self.warm.len() >= WARM_MOST {
@@ -76,7 +76,7 @@ impl Allocator {
         self.warm.push((offset, length));
     }
 
-    /// Whether `length` bytes could be had now.
+    /// Whether `length` bytes could be allocated now.
     pub(crate) fn fits(&mut self, length: u64) -> bool {
         self.coalesce();
         self.by_length.last().is_some_and(|&(longest, _)| longest >= length)
@@ -88,7 +88,7 @@ impl Allocator {
         self.by_offset.iter().map(|(offset, length)| (*offset, *length)).collect()
     }
 
-    /// For finding out what would have to be freed for a request.
+    /// A copy of the free ranges, in which the effect of further frees can be tried.
     pub(crate) fn outlook(&mut self) -> Outlook {
         self.coalesce();
         Outlook(self.by_offset.clone())
@@ -151,12 +151,12 @@ fn merge(ranges: &mut BTreeMap<u64, u64>, offset: u64, length: u64) -> (u64, u64
     (start, end - start)
 }
 
-/// Free ranges as they would be.
+/// Free ranges after frees that were only tried.
 #[derive(Debug)]
 pub(crate) struct Outlook(BTreeMap<u64, u64>);
 
 impl Outlook {
-    /// Frees one more extent; returns the length of the free range that it is part of then.
+    /// Frees one more extent; returns the length of the free range that then contains it.
     pub(crate) fn free(&mut self, offset: u64, length: u64) -> u64 {
         merge(&mut self.0, offset, length).1
     }
@@ -170,7 +170,7 @@ mod tests {
     const ARENA: u64 = 64 * 256;
 
     proptest! {
-        /// Against a map of single granules: no overlap, nothing lost, and a failure only when no run is long enough.
+        /// Compared with a map of single granules: no overlap, no lost granule, and failure only when no run is long enough.
         #[test]
         fn agrees_with_a_map_of_granules(steps in proptest::collection::vec((any::<bool>(), 1u64..40, any::<usize>()), 1..200)) {
             let mut allocator = Allocator::new(ARENA);
@@ -203,7 +203,7 @@ mod tests {
             prop_assert_eq!(allocator.allocate(ARENA), Some(0));
         }
 
-        /// An outlook foretells exactly after how many frees a request fits.
+        /// An outlook predicts exactly after how many frees a request fits.
         #[test]
         fn predicts_after_how_many_frees_a_request_fits(lengths in proptest::collection::vec(1u64..60, 1..40), want in 1u64..256) {
             let mut allocator = Allocator::new(ARENA);
@@ -212,7 +212,7 @@ mod tests {
                 .map_while(|g| allocator.allocate(g * GRANULE).map(|o| (o, g * GRANULE)))
                 .collect();
             let mut outlook = allocator.outlook();
-            let told = if allocator.fits(want * GRANULE) {
+            let predicted = if allocator.fits(want * GRANULE) {
                 Some(0)
             } else {
                 live.iter().position(|&(o, l)| outlook.free(o, l) >= want * GRANULE).map(|last| last + 1)
@@ -227,7 +227,7 @@ mod tests {
                 allocator.free(offset, length);
                 freed += 1;
             };
-            prop_assert_eq!(told, found);
+            prop_assert_eq!(predicted, found);
         }
     }
 

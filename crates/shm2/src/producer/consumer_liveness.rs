@@ -1,26 +1,27 @@
-//! Whether consumers without a lock are alive: each must change its heartbeat within the lease time, judged by the
-//! producer's own clock. One that does not loses its page, and finds out at its next step.
+//! Liveness of consumers without a lock: each must change its heartbeat within the lease time, measured by the producer's
+//! clock. A consumer that does not is expelled, and detects that at its next step.
 
 use crate::heartbeat::HeartbeatMonitor;
 use crate::layout::{PAGES, Page};
 use crate::sync::Ordering;
 use std::time::Duration;
 
-/// What is known of each page's heartbeat, and of which claim it is.
+/// The last observed heartbeat of each page, with the claim to which it belongs.
 pub(super) struct ConsumerLiveness {
     known: [Option<(u32, HeartbeatMonitor)>; PAGES],
-    /// The lease time of the generation before: consumers that attached to it keep its pace.
+    /// The lease time of the previous generation, which consumers that attached to that generation use.
     inherited: Duration,
 }
 
 impl ConsumerLiveness {
-    /// Nothing is known yet but the lease time of the generation before.
+    /// No heartbeat observed yet; `inherited` is the lease time of the previous generation.
     pub(super) fn new(inherited: Duration) -> Self {
         Self { known: [None; PAGES], inherited }
     }
 
-    /// Whether the heartbeat of a page's owner has changed within `lease`. `claimed` is the page's word as read just now:
-    /// another number in it is another owner. An owner that `is_inherited` keeps the pace of the generation before.
+    /// Whether the heartbeat of a page's owner has changed within `lease`. `claimed` is the current value of the page's word;
+    /// a different number in it means a different owner. For an owner that `is_inherited`, a longer lease time of the
+    /// previous generation counts.
     pub(super) fn is_alive(
         &mut self,
         index: usize,
@@ -29,7 +30,7 @@ impl ConsumerLiveness {
         lease: Duration,
         is_inherited: bool,
     ) -> bool {
-        // Relaxed: only its change counts.
+        // Relaxed: only compared with its previous value.
         let value = page.heartbeat.load(Ordering::Relaxed);
         let known = self.known[index].take().filter(|(claim, _)| claim >> 16 == claimed >> 16);
         let (_, mut observed) = known.unwrap_or((claimed, HeartbeatMonitor::new(value)));

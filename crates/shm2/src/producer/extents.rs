@@ -1,10 +1,10 @@
-//! Extents in use, with a count of uses: by a reservation, and by every frame that points into it.
+//! Extents in use. Each has a count of users: its reservation, and every frame that points into it.
 
 use super::allocator::{Allocator, Outlook, rounded};
 use crate::description::Range;
 use crate::layout::{ARENA_OFFSET, GRANULE};
 
-/// Names an extent in use.
+/// Identifies an extent in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ExtentId(u32);
 
@@ -29,7 +29,7 @@ impl Extent {
     }
 }
 
-/// First granule and the one after the last, as offsets in the arena, of a range that lies in it.
+/// Start of the first granule and end of the last one, as offsets in the arena, of a range inside it.
 fn granules(range: &Range, arena: u64) -> (u64, u64) {
     let start = range.offset - ARENA_OFFSET;
     (start / GRANULE * GRANULE, (start + range.length).next_multiple_of(GRANULE).min(arena))
@@ -66,9 +66,9 @@ impl Extents {
         ExtentId(id)
     }
 
-    /// Takes given bytes of the region, before anything was reserved: what consumers of an earlier generation hold. Ranges
-    /// that touch the same granule become one extent, with a user for each of them. Returns the extent of each range.
-    pub(crate) fn adopt(&mut self, ranges: &[Range]) -> Vec<ExtentId> {
+    /// Reserves the given ranges of the region, which consumers of an earlier generation hold, before any other reservation.
+    /// Ranges that touch the same granule become one extent, with a user for each of them. Returns the extent of each range.
+    pub(crate) fn reserve_inherited(&mut self, ranges: &[Range]) -> Vec<ExtentId> {
         let mut order: Vec<_> = ranges.iter().enumerate().map(|(i, r)| (granules(r, self.arena), i)).collect();
         order.sort_unstable();
         let mut ids = vec![ExtentId(0); ranges.len()];
@@ -91,12 +91,12 @@ impl Extents {
         ids
     }
 
-    /// One more user.
+    /// Adds a user.
     pub(crate) fn add_use(&mut self, id: ExtentId) {
         self.table[id.0 as usize].users += 1;
     }
 
-    /// One user less; the last one frees it.
+    /// Removes a user; removing the last one frees the extent.
     pub(crate) fn drop_use(&mut self, id: ExtentId) {
         let extent = &mut self.table[id.0 as usize];
         extent.users -= 1;
@@ -116,7 +116,7 @@ impl Extents {
         all.filter(|(_, users)| *users > 0)
     }
 
-    /// Whether `bytes` could be had now.
+    /// Whether `bytes` could be reserved now.
     pub(crate) fn fits(&mut self, bytes: u64) -> bool {
         rounded(bytes).is_some_and(|length| self.allocator.fits(length))
     }
@@ -125,7 +125,7 @@ impl Extents {
         self.allocator.outlook()
     }
 
-    /// Whether `bytes` would fit if this extent were freed on top of what the outlook has.
+    /// Frees this extent in the outlook as well; whether `bytes` would then fit into the range around it.
     pub(crate) fn would_fit(&self, outlook: &mut Outlook, id: ExtentId, bytes: u64) -> bool {
         let extent = self.table[id.0 as usize];
         outlook.free(extent.start, extent.length) >= bytes
@@ -136,7 +136,7 @@ impl Extents {
         self.allocator.free_ranges()
     }
 
-    /// All bytes of the arena.
+    /// Size of the arena in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.arena
     }

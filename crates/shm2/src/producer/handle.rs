@@ -9,33 +9,33 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a producer did so far, and what its memory is doing.
+/// Counters of a producer and the use of its memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProducerStats {
-    /// Items published: frames and ends of stream.
+    /// Items published: frames, events and ends of stream.
     pub published: u64,
     /// Frames retired before every attached consumer had read them.
     pub dropped_oldest: u64,
-    /// New frames not taken for lack of free space.
+    /// New frames that were dropped for lack of free space.
     pub dropped_newest: u64,
-    /// Frames that could never fit.
+    /// Frames that were dropped because they are larger than the arena.
     pub dropped_too_large: u64,
     /// Times that the producer woke sleeping consumers.
     pub wakes: u64,
-    /// Frames in the ring.
+    /// Frames in the ring, which consumers can take.
     pub ready: u64,
     /// Retired frames that a consumer still holds.
     pub held: u64,
-    /// Bytes of the arena.
+    /// Size of the arena in bytes.
     pub arena_bytes: u64,
-    /// Bytes in no reservation and no frame. Free and used bytes always add up to the arena.
+    /// Bytes of the arena in no reservation and no frame. Free and used bytes always add up to the arena.
     pub free_bytes: u64,
-    /// Bytes in reservations and frames, each extent once.
+    /// Bytes of the arena in reservations and frames, each extent counted once.
     pub used_bytes: u64,
 }
 
-/// A part of a producer for other threads. Keeps the region mapped, but does not keep it open.
+/// The part of a producer that other threads use. It keeps the region mapped, but does not keep it open.
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
@@ -46,15 +46,16 @@ impl Handle {
         Self { shared }
     }
 
-    /// Arena memory without waiting and without counting a drop.
+    /// Reserves `bytes` of the arena without waiting, and without counting a dropped frame on failure.
     ///
     /// # Errors
-    /// [`SendError::Full`] when there is none even after the oldest frames were dropped (under `drop-oldest`).
+    /// [`SendError::Full`] when there is too little free space, under [`FullPolicy::DropOldest`](super::FullPolicy) even
+    /// after the oldest frames were dropped; else as [`Producer::reserve`](super::Producer::reserve).
     pub fn try_reserve(&self, bytes: usize) -> Result<Reservation, SendError> {
         self.shared.try_reserve(bytes as u64)
     }
 
-    /// Leasing consumers that are attached now. Frees what dead ones held.
+    /// Number of leasing consumers that are attached now. Frees what dead ones held.
     pub fn consumers(&self) -> usize {
         self.shared.with(|inner| {
             let alive = self.shared.reap(inner);
@@ -73,7 +74,7 @@ impl Handle {
     /// Whether frames can still be sent.
     ///
     /// # Errors
-    /// As for a frame, but for those that pass: no free space, and a recovery.
+    /// [`SendError::Closed`], [`SendError::Superseded`] or [`SendError::Truncated`]: errors that do not pass by waiting.
     pub fn check(&self) -> Result<(), SendError> {
         match self.shared.epoch() {
             Ok(_) | Err(SendError::Recovering) => Ok(()),
@@ -81,7 +82,7 @@ impl Handle {
         }
     }
 
-    /// Whether the producer closed the region.
+    /// Whether the producer has closed the region.
     pub fn is_closed(&self) -> bool {
         self.shared.phase() >= Phase::Closed
     }
@@ -91,18 +92,19 @@ impl Handle {
         self.shared.event.value()
     }
 
-    /// Waits until [`changes`](Self::changes) differs from `seen`; false when the time is over. Where the system ran
-    /// out of file watches no change is reported, so give a time limit.
+    /// Waits until [`changes`](Self::changes) differs from `seen`, for `timeout` at most (`None`: no limit). False on timeout.
+    /// No change is reported when the system has no file watch left, so set a time limit.
     pub fn wait_change(&self, seen: u32, timeout: Option<Duration>) -> bool {
         self.shared.event.wait(seen, timeout) != Wake::Timeout
     }
 
-    /// Ends a [`wait_change`](Self::wait_change) of another thread.
+    /// Ends every [`wait_change`](Self::wait_change) of other threads.
     pub fn signal(&self) {
         self.shared.event.signal();
     }
 
-    /// While true, calls that wait under [`FullPolicy::Block`](super::FullPolicy::Block) return [`SendError::Cancelled`] within 10 ms.
+    /// While true, calls that wait under [`FullPolicy::Block`](super::FullPolicy::Block) return [`SendError::Cancelled`]
+    /// within 10 ms.
     pub fn set_cancelled(&self, cancelled: bool) {
         self.shared.set_cancelled(cancelled);
     }
@@ -112,7 +114,7 @@ impl Handle {
         self.shared.count_dropped_newest();
     }
 
-    /// What happened so far.
+    /// Counters and memory use at this moment.
     pub fn stats(&self) -> ProducerStats {
         let inner = self.shared.lock();
         ProducerStats {

@@ -1,4 +1,4 @@
-//! What a producer writes into the header.
+//! Writing the region's header.
 
 use super::settings::Settings;
 use crate::backend;
@@ -6,13 +6,14 @@ use crate::layout;
 use crate::mapped::Memory;
 use crate::sync::{Ordering, fence};
 
-/// The constants, the settings, and last the state.
+/// Writes the constants and the settings, and the live state last.
 pub(super) fn go_live(memory: &Memory, settings: &Settings) {
     fill_constants(memory, settings);
     memory.header().state.store(layout::STATE_LIVE, Ordering::Release);
 }
 
-/// The constants and the settings: they show that a producer is alive; the region exists when the state says so.
+/// Writes the constants and the settings, which show that a producer is alive. The region is complete when its state is
+/// live.
 pub(super) fn fill_constants(memory: &Memory, settings: &Settings) {
     let header = memory.header();
     let relaxed = Ordering::Relaxed;
@@ -36,13 +37,13 @@ pub(super) fn fill_constants(memory: &Memory, settings: &Settings) {
     header.producer_pid.store(backend::process_id(), relaxed);
     header.clock.store(backend::clock_name(), relaxed);
     header.created_ns.store(backend::realtime_ns(), relaxed);
-    // The one of the generation before may be of another clock.
+    // The beacon of the previous generation may be of another clock.
     renew_beacon(memory, backend::monotonic_ns(), header.head.load(relaxed));
-    // Written last: a peer that sees it finds everything above.
+    // Written last: a peer that sees it sees everything above.
     header.magic.store(layout::MAGIC, Ordering::Release);
 }
 
-/// A sequence lock: readers skip a beacon whose number is odd or changes while they read.
+/// Writes the beacon under a sequence lock: readers skip a beacon whose number is odd or changes while they read.
 pub(super) fn renew_beacon(memory: &Memory, now: u64, head: u64) {
     let header = memory.header();
     let number = header.beacon_sequence.load(Ordering::Relaxed);

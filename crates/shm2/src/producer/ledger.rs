@@ -1,10 +1,13 @@
 //! The producer's private ledger: which frames are in the ring, which retired ones are still held, which consumers read.
 //!
-//! All of it sits behind one mutex. What user code attached to a frame ([`Keep`]) is never dropped in here, because
-//! dropping it may call back: it goes out through [`Ledger::take_dropped`] and is dropped after the mutex is free.
+//! A retired frame that a consumer still holds is in *limbo*; when no consumer holds it any more, it is *recycled*: its
+//! extents are freed.
+//!
+//! One mutex protects the ledger. A [`Keep`], which user code attached to a frame, is never dropped here, because its drop
+//! may call the producer: [`Ledger::take_dropped`] returns it, and the caller drops it without the mutex.
 
 use super::extents::{ExtentId, Extents};
-use super::lifecycle::{Claims, Held, Past, claim};
+use super::lifecycle::{Claims, Inheritance, InheritedLease, claim};
 use crate::description::Kind;
 use crate::kill_points::point;
 use crate::layout::{CELLS, FREE, LEASES, PAGES, Page, READING, claim_state};
@@ -14,10 +17,10 @@ use crate::sync::Ordering;
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 
-/// Something that must live as long as a frame's bytes are in use.
+/// A value of user code that exists as long as its frame's bytes are in use.
 pub(crate) type Keep = Box<dyn Any + Send>;
 
-/// A published item: what must be given back when it is over.
+/// A published item, with what is freed when it is recycled.
 pub(crate) struct Record {
     pub(crate) sequence: u64,
     pub(crate) payload: Option<ExtentId>,
@@ -33,47 +36,53 @@ impl Record {
     }
 }
 
-/// Frames retired at once when the ring is full and consumers lag: one look at the pages for many frames.
+/// Frames that are retired together when the ring is full and consumers are slow, so that one scan of the pages serves many
+/// frames.
 const BATCH: u64 = 64;
 
 pub(crate) struct Ledger {
     pub(crate) extents: Extents,
     ring: VecDeque<Record>,
-    /// Items of the ring that are no frames.
+    /// Items of the ring that are not frames.
     others: u64,
+    /// Retired items that a consumer still holds.
     limbo: Vec<Record>,
-    /// What consumers hold of an earlier generation in the same memory.
-    inherited: Vec<(Held, ExtentId)>,
+    /// Leases of earlier generations in the same memory, with the extents of their bytes.
+    inherited: Vec<(InheritedLease, ExtentId)>,
     /// The pages' claims when this generation began.
     claims: Claims,
+    /// Keeps of recycled items, for [`take_dropped`](Self::take_dropped).
     dropped: Vec<Keep>,
     next: u64,
     oldest: u64,
+    /// Number of pages that were ever claimed, as far as known.
     pages_seen: usize,
+    /// The last ticket of each page that was answered by a wake.
     answered: [u32; PAGES],
     max_leases: usize,
     history: u64,
+    /// Snapshot consumers are attached.
     pub(crate) snapshots: bool,
-    /// Snapshot consumers on another kernel show no presence.
+    /// There may be snapshot consumers on another kernel, whose presence is not visible here.
     pub(crate) has_unseen_consumers: bool,
     pub(crate) dropped_oldest: u64,
 }
 
 impl Ledger {
-    pub(crate) fn new(arena: u64, max_leases: usize, history: u64, past: Past) -> Self {
+    pub(crate) fn new(arena: u64, max_leases: usize, history: u64, inheritance: Inheritance) -> Self {
         let mut extents = Extents::new(arena);
-        let ranges: Vec<_> = past.held.iter().map(|held| held.bytes).collect();
-        let inherited = past.held.into_iter().zip(extents.adopt(&ranges)).collect();
+        let ranges: Vec<_> = inheritance.leases.iter().map(|held| held.bytes).collect();
+        let inherited = inheritance.leases.into_iter().zip(extents.reserve_inherited(&ranges)).collect();
         Self {
             extents,
-            claims: past.claims,
+            claims: inheritance.claims,
             ring: VecDeque::with_capacity(CELLS as usize),
             others: 0,
             limbo: Vec::new(),
             inherited,
             dropped: Vec::new(),
-            next: past.first,
-            oldest: past.first,
+            next: inheritance.first_sequence,
+            oldest: inheritance.first_sequence,
             pages_seen: 0,
             answered: [0; PAGES],
             max_leases: max_leases.min(LEASES),
@@ -84,12 +93,12 @@ impl Ledger {
         }
     }
 
-    /// The sequence that the next frame gets.
+    /// Sequence of the next item.
     pub(crate) fn next(&self) -> u64 {
         self.next
     }
 
-    /// Sequences below this can be taken no more.
+    /// The oldest sequence that consumers can still take.
     pub(crate) fn oldest(&self) -> u64 {
         self.oldest
     }
@@ -104,7 +113,8 @@ impl Ledger {
         self.limbo.len() + self.inherited.len()
     }
 
-    /// Whether the ring has a cell for one more frame. The last cell is for the end of a stream, which therefore never waits.
+    /// Whether the ring has a cell for one more frame. The last cell is reserved for an end of stream, which therefore never
+    /// waits.
     pub(crate) fn has_cell(&self) -> bool {
         self.next - self.oldest < CELLS - 1
     }
@@ -114,7 +124,7 @@ impl Ledger {
         self.ring.back().is_some_and(|record| record.kind == Kind::End)
     }
 
-    /// What user code attached to frames that are over now: to be dropped without the mutex.
+    /// The keeps of recycled frames, which the caller drops without the mutex.
     pub(crate) fn take_dropped(&mut self) -> Vec<Keep> {
         std::mem::take(&mut self.dropped)
     }
@@ -124,7 +134,7 @@ impl Ledger {
         !self.dropped.is_empty()
     }
 
-    /// Books a frame whose cell is about to be filled.
+    /// Records an item whose cell was filled.
     pub(crate) fn push(&mut self, record: Record) {
         debug_assert!(record.sequence == self.next && self.next - self.oldest < CELLS);
         self.next += 1;
@@ -132,8 +142,8 @@ impl Ledger {
         self.ring.push_back(record);
     }
 
-    /// Pages that were ever claimed. Claims go in page order, so the first untouched one ends the list; the list only
-    /// grows, and it is read anew for every scan.
+    /// Pages that were ever claimed. Pages are claimed in order, so the first unused one ends the list. The list only grows,
+    /// and is extended before every scan.
     pub(crate) fn pages<'m>(&mut self, memory: &'m Memory) -> impl Iterator<Item = (usize, &'m Page)> + use<'m> {
         while self.pages_seen < PAGES && protocol::is_used(&memory.page(self.pages_seen).claimed) {
             self.pages_seen += 1;
@@ -141,34 +151,34 @@ impl Ledger {
         (0..self.pages_seen).map(|i| (i, memory.page(i)))
     }
 
-    /// A generation began in which these claims were there already.
+    /// Begins a generation that inherits these claims.
     pub(super) fn inherit(&mut self, claims: Claims) {
         self.claims = claims;
     }
 
-    /// Whether the owner of a page attached to the generation before: it may hold frames, but reads none of this one.
+    /// Whether the owner of a page attached to a previous generation. It may hold frames, but reads none of this one.
     pub(crate) fn is_inherited(&self, index: usize, page: &Page) -> bool {
         let (before, since) = self.claims[index];
         let is_same = |(claimed, attached): (u32, u64)| before >> 16 == claimed >> 16 && since == attached;
         before != FREE && is_same(claim(page))
     }
 
-    /// Pages whose consumer says that it is attached.
+    /// Pages of consumers that are attached to this generation.
     pub(crate) fn attached<'m>(&mut self, memory: &'m Memory) -> impl Iterator<Item = (usize, &'m Page)> {
         let pages = self.pages(memory);
         let reads = |page: &Page| claim_state(page.claimed.load(Ordering::Acquire)) == READING;
         pages.filter(move |(index, page)| reads(page) && !self.is_inherited(*index, page))
     }
 
-    /// Page and cursor of the attached consumer that is furthest behind. A cursor that cannot be is put in range.
+    /// Page and cursor of the attached consumer that is furthest behind. Clamps a cursor that is out of range.
     pub(crate) fn slowest(&mut self, memory: &Memory) -> Option<(usize, u64)> {
         let (oldest, next) = (self.oldest, self.next);
         let cursor = |page: &Page| page.cursor.load(Ordering::Acquire).clamp(oldest, next);
         self.attached(memory).map(|(i, page)| (i, cursor(page))).min_by_key(|&(_, cursor)| cursor)
     }
 
-    /// Retires what every attached consumer has read, but for the history and the grace of snapshot consumers, and
-    /// recycles what no consumer holds.
+    /// Retires the items that every attached consumer has read, except the history and, with snapshot consumers, the newest
+    /// two frames; recycles the retired ones that no consumer holds.
     pub(crate) fn collect(&mut self, memory: &Memory) {
         let may_copy = self.snapshots || self.has_unseen_consumers;
         let grace = if may_copy { self.history.max(2) } else { self.history };
@@ -177,7 +187,7 @@ impl Ledger {
         self.retire(memory, keep_from.min(read));
     }
 
-    /// The sequence from which on there are so many frames.
+    /// The sequence at which the newest `count` frames begin.
     fn newest_frames(&self, count: u64) -> u64 {
         if self.others == 0 || count == 0 {
             return self.next.saturating_sub(count);
@@ -186,22 +196,22 @@ impl Ledger {
         frames.nth(count as usize - 1).map_or(self.oldest, |record| record.sequence)
     }
 
-    /// After the close: nothing is kept for consumers that attach later.
+    /// As [`collect`](Self::collect) after the close, when no history is kept for consumers that attach later.
     pub(crate) fn collect_all(&mut self, memory: &Memory) {
         self.history = 0;
         let to = if self.snapshots { self.oldest } else { self.read_by_all(memory) };
         self.retire(memory, to);
     }
 
-    /// Whether anything but the frames themselves, and what is kept with them, uses memory of the arena. `caps` has one
-    /// use of its extent, too.
+    /// Whether anything except frames and their keeps uses memory of the arena, such as a reservation. `caps` has one use of
+    /// its extent as well.
     pub(crate) fn upstream_may_write(&self, caps: Option<ExtentId>) -> bool {
         let mut known: HashMap<ExtentId, (u32, bool)> = HashMap::new();
         for record in self.ring.iter().chain(&self.limbo) {
             for id in record.extents() {
                 let (users, keeps) = known.entry(id).or_default();
                 *users += 1;
-                // What is kept with a frame may be the reservation that it was published from.
+                // The keep may contain the reservation from which the frame was published.
                 *keeps |= record.keep.is_some() && record.payload == Some(id);
             }
         }
@@ -213,7 +223,7 @@ impl Ledger {
         })
     }
 
-    /// Drops what user code attached to frames that no consumer holds. Writes nothing into the region.
+    /// Moves the keeps of frames that no consumer holds to the dropped ones. Writes nothing into the region.
     pub(crate) fn drop_unheld_keeps(&mut self, memory: &Memory) {
         let holds = self.holds(memory);
         let records = self.ring.iter_mut().chain(&mut self.limbo);
@@ -221,12 +231,12 @@ impl Ledger {
         self.dropped.extend(unheld.filter_map(|record| record.keep.take()));
     }
 
-    /// Whether user code attached something to a frame that is not over.
+    /// Whether any frame in the ring or in limbo has a keep.
     pub(crate) fn keeps_anything(&self) -> bool {
         self.ring.iter().chain(&self.limbo).any(|record| record.keep.is_some())
     }
 
-    /// Every frame below this was read by every attached consumer.
+    /// Every attached consumer has read every item below this sequence.
     pub(crate) fn read_by_all(&mut self, memory: &Memory) -> u64 {
         self.slowest(memory).map_or(self.next, |(_, cursor)| cursor)
     }
@@ -236,20 +246,20 @@ impl Ledger {
         self.drop_oldest(memory, (self.oldest + BATCH).min(limit));
     }
 
-    /// Drops as many of the oldest frames below `limit` as it takes to free `bytes`, and none if that cannot do it. True
-    /// when there should be enough free space now.
+    /// Drops as many of the oldest frames below `limit` as needed to free `bytes` in one range, and none if that is not
+    /// possible. True when there should be enough free space now.
     pub(crate) fn drop_for_bytes(&mut self, memory: &Memory, bytes: u64, limit: u64) -> bool {
         if self.extents.fits(bytes) {
             return true;
         }
         let Some(last) = self.last_to_drop(memory, bytes, limit) else { return false };
-        // Many small frames go at once, so that the search is not made anew for each new one.
+        // Many small frames are dropped at once, so that not every new frame repeats the search.
         let batch = self.oldest + BATCH.min(self.ring.len() as u64 / 16);
         self.drop_oldest(memory, (last + 1).max(batch.min(limit)));
         true
     }
 
-    /// The frame up to which all would have to be retired to free `bytes`.
+    /// The last frame that would have to be retired to free `bytes` in one range.
     fn last_to_drop(&mut self, memory: &Memory, bytes: u64, limit: u64) -> Option<u64> {
         let holds = self.holds(memory);
         let mut outlook = self.extents.outlook();
@@ -264,7 +274,7 @@ impl Ledger {
                     continue;
                 }
                 *left -= 1;
-                // What is kept with the frame may be the reservation's last owner.
+                // The keep may contain the reservation, which is then the extent's last user.
                 if *left == 1 && record.keep.is_some() && record.payload == Some(id) {
                     *left = 0;
                 }
@@ -327,16 +337,16 @@ impl Ledger {
         });
     }
 
-    /// Sorted sequences that consumers hold now, of each page no more than its budget.
+    /// Sorted sequences that consumers hold now; of each page no more entries than the producer honours.
     fn holds(&mut self, memory: &Memory) -> Vec<u64> {
         let (most, next) = (self.max_leases, self.next);
         let mut holds = Vec::new();
         for (_, page) in self.pages(memory) {
-            // A free page holds nothing, whatever its entries say; a claimer leaves that state before its first lease.
+            // The entries of a free page do not count. A claimer leaves that state before its first lease.
             if page.claimed.load(Ordering::Acquire) == FREE {
                 continue;
             }
-            // Relaxed: written before the entries that it counts, and those are ordered by the lease's fence.
+            // Relaxed: written before the entries that it counts, which the lease's fence orders.
             let count = (page.lease_count.load(Ordering::Relaxed) as usize).min(most);
             let entries = page.leases[..count].iter().map(|lease| protocol::held_in(page, &lease.sequence, next));
             holds.extend(entries.filter(|sequence| *sequence != 0));
@@ -345,7 +355,7 @@ impl Ledger {
         holds
     }
 
-    /// The pages of consumers that sleep and were not woken since, a bit each. Comes after the frame is visible.
+    /// The pages of consumers that sleep and were not woken since, one bit each. Called after the frame is visible.
     pub(crate) fn sleepers(&mut self, memory: &Memory) -> u64 {
         protocol::before_wake();
         let mut sleepers = 0;
@@ -355,12 +365,12 @@ impl Ledger {
         sleepers
     }
 
-    /// The region was cleared: everything in it is retired, and no consumer holds anything that is still there. Returns the
-    /// next sequence, which `oldest` shows from here on.
+    /// After the region was cleared: retires every item, none of which a consumer still holds. Returns the next sequence,
+    /// which `oldest` shows from now on.
     pub(crate) fn forget_all(&mut self, memory: &Memory) -> u64 {
         self.pages_seen = 0;
         self.answered = [0; PAGES];
-        // Also when nothing is left to retire: the region's own word was cleared.
+        // Stored even when there is nothing to retire, because the region's word was cleared.
         protocol::retire(&memory.header().oldest, self.next);
         self.retire(memory, self.next);
         self.next

@@ -1,7 +1,7 @@
 //! The sending side: [`Producer`], its [`Builder`], and a [`Handle`] for other threads.
 //!
-//! `policy` finds arena memory for a frame, `publish` puts it into the ring, the `ledger` knows which frames are where,
-//! `reap` frees what dead consumers held, and the `lifecycle` decides whether the producer may write at all.
+//! `policy` finds arena memory for a frame, `publish` puts the frame into the ring, the `ledger` records where each frame
+//! is, `reap` frees what dead consumers held, and the `lifecycle` decides whether the producer may write at all.
 
 mod allocator;
 mod builder;
@@ -36,13 +36,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The one producer of a region. Closes it when dropped.
+/// The one producer of a region. Dropping it closes the region; frames that consumers hold stay readable.
 pub struct Producer {
     shared: Arc<Shared>,
 }
 
 impl Producer {
-    /// A region of default size at `spec`, for example `shm:///dev/shm/camera`.
+    /// Creates a region of 64 MiB with default settings at `spec`, for example `shm:///dev/shm/camera`.
     ///
     /// # Errors
     /// See [`Builder::create`].
@@ -53,28 +53,34 @@ impl Producer {
     /// Settings for a region at `spec`.
     ///
     /// # Errors
-    /// When the name is bad.
+    /// [`SpecError`] when the name is not valid.
     pub fn builder(spec: &str) -> Result<Builder, SpecError> {
         Ok(Builder::new(spec.parse()?))
     }
 
-    /// Arena memory for a frame of `bytes`, as the policy has it. Under [`FullPolicy::Block`] this may wait.
+    /// Reserves `bytes` of the arena for a frame. The policy decides what happens when there is too little free space; under
+    /// [`FullPolicy::Block`] this waits.
     ///
     /// # Errors
-    /// [`SendError::Full`], [`SendError::TimedOut`] and [`SendError::Recovering`] mean a frame dropped and counted.
+    /// [`SendError::Full`], [`SendError::TimedOut`], [`SendError::Recovering`] and [`SendError::TooLarge`] mean that the
+    /// frame was dropped and counted. [`SendError::Cancelled`], [`SendError::Closed`], [`SendError::Superseded`] and
+    /// [`SendError::Truncated`] count nothing.
     pub fn reserve(&mut self, bytes: usize) -> Result<Reservation, SendError> {
         self.shared.reserve(bytes as u64)
     }
 
-    /// Publishes a filled reservation; returns the frame's sequence number, which grows by one with each frame.
+    /// Publishes a filled reservation. Returns the frame's sequence number, which grows by one with each item.
     ///
     /// # Errors
-    /// When the ring is full and the policy keeps what is there.
+    /// [`SendError::Full`] and [`SendError::TimedOut`] when the ring is full and the policy keeps its frames,
+    /// [`SendError::Cleared`] when the reservation's bytes are lost, [`SendError::ForeignReservation`] when it belongs to
+    /// another region.
     pub fn publish(&mut self, reservation: Reservation, info: &FrameInfo) -> Result<u64, SendError> {
         self.publish_with_meta(reservation, info, &[])
     }
 
-    /// As [`publish`](Self::publish), with an opaque blob that travels along.
+    /// As [`publish`](Self::publish), with an opaque blob of at most 1 MiB, which consumers read by
+    /// [`Frame::meta`](crate::Frame::meta).
     ///
     /// # Errors
     /// Also [`SendError::Description`] when `meta` is longer than 1 MiB.
@@ -91,13 +97,13 @@ impl Producer {
         self.publish_frame(Draft { payload, epoch: Some(epoch), ..Draft::new(Kind::Frame, info) }, meta)
     }
 
-    /// Publishes a part of a reservation that stays with the caller, who must not write those bytes again before `keep`
-    /// is dropped: that happens when no consumer can see them any more. `meta` is an opaque blob that travels along.
+    /// Publishes the bytes `part` of a reservation that the caller keeps. The caller must not write those bytes again before
+    /// `keep` is dropped, which happens when no consumer can read them any more. `meta` is an opaque blob of at most 1 MiB.
     ///
     /// # Errors
-    /// As [`publish`](Self::publish); [`SendError::Range`] when the part lies outside, [`SendError::Description`] when
-    /// `meta` is too long. After [`SendError::Cleared`] nothing of this reservation can be published any more: make
-    /// another one.
+    /// As [`publish`](Self::publish); [`SendError::Range`] when the part is not inside the reservation,
+    /// [`SendError::Description`] when `meta` is too long. After [`SendError::Cleared`] no part of this reservation can be
+    /// published any more: make another one.
     pub fn publish_part(
         &mut self,
         reservation: &Reservation,
@@ -118,7 +124,7 @@ impl Producer {
         self.publish_frame(Draft { epoch: Some(reservation.epoch), ..draft }, meta)
     }
 
-    /// Copies `bytes` into the region and publishes them.
+    /// Copies `bytes` into the region and publishes them as one frame. Returns its sequence number.
     ///
     /// # Errors
     /// As [`reserve`](Self::reserve) and [`publish`](Self::publish).
@@ -128,19 +134,19 @@ impl Producer {
         self.publish(reservation, info)
     }
 
-    /// Sets the text that describes the frames from here on (in GStreamer: the caps). At most 64 KiB.
+    /// Sets the text that describes the following frames (in GStreamer: the caps). At most 64 KiB.
     ///
     /// # Errors
-    /// When it is too long or there is no free space for it.
+    /// [`SendError::Description`] when the text is too long, [`SendError::Full`] when there is no free space for it.
     pub fn set_caps(&mut self, caps: &[u8]) -> Result<(), SendError> {
         self.set_stream(caps, &[])
     }
 
-    /// As [`set_caps`](Self::set_caps), with an opaque blob of at most 1 MiB that belongs to the stream, not to one
-    /// frame: consumers that attach later get it, too.
+    /// As [`set_caps`](Self::set_caps), with an opaque blob of at most 1 MiB that belongs to the stream, not to one frame:
+    /// consumers that attach later receive it as well.
     ///
     /// # Errors
-    /// When one of them is too long or there is no free space.
+    /// As [`set_caps`](Self::set_caps).
     pub fn set_stream(&mut self, caps: &[u8], blob: &[u8]) -> Result<(), SendError> {
         let (length, stream) = (caps.len() as u64, blob.len() as u64);
         for (what, bytes, limit) in [("caps", length, layout::MAX_CAPS), ("stream blob", stream, layout::MAX_META)] {
@@ -169,21 +175,21 @@ impl Producer {
         Ok(())
     }
 
-    /// Publishes the end of the stream. More frames may follow; a consumer sees the end between them. There is always a
-    /// cell for an end; a second one in a row changes nothing.
+    /// Publishes the end of the stream. More frames may follow; a consumer sees the end between them. The ring always has a
+    /// cell for an end; a second end in a row changes nothing.
     ///
     /// # Errors
-    /// In a kept region, when it belongs to another producer, or may.
+    /// [`SendError::Superseded`] and [`SendError::Recovering`] in a kept region, [`SendError::Truncated`] in any.
     pub fn end_of_stream(&mut self) -> Result<u64, SendError> {
         self.shared.await_recovery();
         self.shared.publish(Draft::new(Kind::End, &FrameInfo::new()))
     }
 
-    /// Publishes an event between two frames: its times are in `info`, its content in the opaque blob `meta`. Only consumers
-    /// that ask for events ([`events`](crate::consumer::Builder::events)) see it.
+    /// Publishes an event between two frames. `info` has its times, the opaque blob `meta` its content, at most 1 MiB. Only
+    /// consumers with [`events`](crate::consumer::Builder::events) receive it.
     ///
     /// # Errors
-    /// As for a frame; an event without free space is not counted as a dropped frame.
+    /// As [`send`](Self::send); an event that finds no free space is not counted as a dropped frame.
     pub fn send_event(&mut self, info: &FrameInfo, meta: &[u8]) -> Result<u64, SendError> {
         self.shared.await_recovery();
         let epoch = self.shared.epoch()?;
@@ -191,12 +197,12 @@ impl Producer {
         self.shared.publish(Draft { meta, epoch: Some(epoch), ..Draft::new(Kind::Event, info) })
     }
 
-    /// Leasing consumers that are attached now.
+    /// Number of leasing consumers that are attached now. Frees what dead ones held.
     pub fn consumers(&self) -> usize {
         self.handle().consumers()
     }
 
-    /// Waits until every attached consumer has taken every frame, or the time is over; true when they have.
+    /// Waits until every attached leasing consumer has taken every item, for `timeout` at most. True if they have.
     pub fn drain(&mut self, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
         loop {
@@ -211,22 +217,22 @@ impl Producer {
             if drained || left.is_zero() || self.shared.is_cancelled() {
                 return drained;
             }
-            // A cursor moves without a signal: look every few milliseconds while frames are being read.
+            // A cursor moves without a signal: check every few milliseconds while frames are being read.
             self.shared.event.wait(seen, Some(left.min(Duration::from_millis(5))));
         }
     }
 
-    /// A handle for other threads: memory ahead of time, statistics, demand, cancelling.
+    /// A handle for other threads: reservations, statistics, attached consumers, cancellation.
     pub fn handle(&self) -> Handle {
         Handle::new(self.shared.clone())
     }
 
-    /// Where the region is.
+    /// The region's file, or its whole name for a section or a device.
     pub fn path(&self) -> &Path {
         self.shared.region.path()
     }
 
-    /// Whether a reservation is of this producer, not of another region.
+    /// Whether this producer made `reservation`.
     pub fn owns(&self, reservation: &Reservation) -> bool {
         Arc::ptr_eq(&reservation.shared, &self.shared)
     }

@@ -1,4 +1,4 @@
-//! Making free space, as the policy for a full region has it.
+//! Reserving arena memory and freeing space according to the policy for a full region.
 
 use super::ledger::Record;
 use super::lifecycle::Phase;
@@ -14,17 +14,17 @@ use crate::sync::{AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Unread frames above which a blocked producer lets its consumers work for a moment.
+/// Unread frames above which a blocked producer pauses for [`BACKLOG_NAP`], so that consumers free more than one frame.
 const BACKLOG: u64 = 256;
 const BACKLOG_NAP: Duration = Duration::from_micros(50);
-/// Fresh payload after which read frames are retired before the next reservation: small enough that the memory of
-/// large frames is used again while it is warm, large enough that small frames share the cost.
+/// Bytes published after which read frames are retired before the next reservation: small enough to reuse the memory of
+/// large frames while it is in the cache, large enough to spread the cost over many small frames.
 const COLLECT_AFTER: u64 = 256 * 1024;
-/// Longest sleep of a blocked producer before it looks at consumers other than the one it waits for.
+/// Longest sleep of a blocked producer before it checks all consumers again.
 const SPACE_SLICE: Duration = Duration::from_millis(10);
 
 impl Shared {
-    /// Memory for a frame as the policy has it: under `block` this waits. A failure counts as a dropped frame.
+    /// Reserves memory for a frame; under `block` this waits. A failure counts as a dropped frame.
     pub(super) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, SendError> {
         let result = self.reserve_uncounted(bytes);
         match result {
@@ -37,18 +37,18 @@ impl Shared {
         result
     }
 
-    /// As [`reserve`](Self::reserve) for what is not a frame.
+    /// As [`reserve`](Self::reserve) for bytes that do not count as a frame: caps, metas, events.
     pub(super) fn reserve_uncounted(self: &Arc<Self>, bytes: u64) -> Result<Reservation, SendError> {
         self.retry(bytes, || self.try_reserve(bytes))
     }
 
-    /// Memory for `bytes` without ever waiting.
+    /// Reserves `bytes` without waiting.
     pub(super) fn try_reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, SendError> {
         if let Some(reservation) = self.reserve_free(bytes)? {
             return Ok(reservation);
         }
-        // Each step and the attempt after it are apart, because what a step drops may be the very reservations that
-        // free space. Consumers may take a lease in between: then the last step is tried again.
+        // The attempt follows after `with` has dropped the step's keeps, because these may be reservations whose drop frees
+        // space. A consumer may take a lease in between; then the last step is tried again.
         for step in 0..6 {
             if !self.with(|inner| self.free_space(inner, step, bytes)) {
                 break;
@@ -60,7 +60,7 @@ impl Shared {
         Err(SendError::Full { bytes })
     }
 
-    /// One step towards free space; false when there is no hope.
+    /// One step towards free space; false when no further step can free any.
     fn free_space(&self, inner: &mut Inner, step: u32, bytes: u64) -> bool {
         // In a kept region the next producer may write from the end of this one on.
         let is_closed = self.phase() >= Phase::Closed;
@@ -75,7 +75,8 @@ impl Shared {
         inner.ledger.drop_for_bytes(&self.memory, bytes, limit)
     }
 
-    /// The usual case: there is free space. Now and then retires what was read, so that its memory is used while warm.
+    /// The usual case: there is free space. Retires read frames every [`COLLECT_AFTER`] bytes, so that their memory is
+    /// reused while it is in the cache.
     fn reserve_free(self: &Arc<Self>, bytes: u64) -> Result<Option<Reservation>, SendError> {
         let granted = self.with(|inner| {
             if !inner.ledger.extents.could_hold(bytes) {
@@ -87,7 +88,7 @@ impl Shared {
                 inner.fresh = 0;
                 inner.ledger.collect(&self.memory);
                 if inner.ledger.has_dropped() {
-                    // Let the memory that they kept come back first.
+                    // The keeps are dropped first, because they may hold memory of the arena.
                     return Ok(None);
                 }
             }
@@ -101,7 +102,7 @@ impl Shared {
         Ok(granted)
     }
 
-    /// Free memory, if there is so much in one piece.
+    /// Reserves `bytes` of one free range; `None` if no free range is that long.
     fn grant(self: &Arc<Self>, inner: &mut Inner, bytes: u64) -> Result<Option<Reservation>, SendError> {
         let epoch = self.enter(inner)?;
         let (id, offset) = match bytes {
@@ -114,7 +115,8 @@ impl Shared {
         Ok(Some(Reservation::new(self.clone(), id, offset, bytes, epoch)))
     }
 
-    /// Frames below this may be dropped for free space: all under `drop-oldest`, else those that every consumer has read.
+    /// Frames below this sequence may be dropped to free space: all under `drop-oldest`, else those that every consumer has
+    /// read.
     pub(super) fn expendable(&self, inner: &mut Inner) -> u64 {
         match self.settings.policy {
             FullPolicy::DropOldest => inner.ledger.next(),
@@ -122,7 +124,7 @@ impl Shared {
         }
     }
 
-    /// Repeats `attempt` while it finds no free space, sleeping in between, if the policy is to block.
+    /// Under the policy `block`, repeats `attempt` while it finds no free space, and sleeps in between.
     #[inline]
     pub(super) fn retry<T>(
         &self,
@@ -148,12 +150,12 @@ impl Shared {
                 return Err(SendError::Cancelled);
             }
             if self.has_backlog() {
-                // So many frames wait that no consumer runs dry: let it free more than one.
+                // Consumers have enough unread frames to read on during this pause, and free more than one.
                 std::thread::sleep(BACKLOG_NAP);
             }
             let expected = self.space_words();
             self.set_waiting(true);
-            // Asked before the last attempt: space that was freed in time counts.
+            // Checked before the last attempt, so that space that was freed in time counts.
             let is_late = deadline.is_some_and(|d| Instant::now() >= d);
             let again = attempt();
             let is_done = !is_full(&again);
@@ -173,7 +175,7 @@ impl Shared {
         }
     }
 
-    /// Says whether consumers have to signal what they give back.
+    /// Shows consumers whether they must signal freed space.
     fn set_waiting(&self, waits: bool) {
         let inner = self.lock();
         let word = &self.memory.header().producer_waits;
@@ -184,7 +186,7 @@ impl Shared {
         }
     }
 
-    /// The words by which consumers report freed space, with their values; none when no consumer can free any.
+    /// The space words of all consumers that may free space, with their values.
     fn space_words(&self) -> Vec<(&AtomicU32, u32)> {
         let mut inner = self.lock();
         let active = |page: &layout::Page| page.claimed.load(Ordering::Acquire) != layout::FREE;
@@ -198,7 +200,7 @@ impl Shared {
         next - inner.ledger.read_by_all(&self.memory) >= BACKLOG
     }
 
-    /// Frees what belongs to a record that was never published.
+    /// Frees the extents and the keep of a record that was not published.
     pub(super) fn give_back(&self, record: Record) {
         let mut inner = self.lock();
         for id in [record.payload, record.meta].into_iter().flatten() {

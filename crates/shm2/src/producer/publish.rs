@@ -1,4 +1,4 @@
-//! Publishing: fills the next cell of the ring, makes it visible, wakes consumers that sleep.
+//! Publishing: fills the next cell of the ring, makes it visible, and wakes sleeping consumers.
 
 use super::extents::ExtentId;
 use super::header_writer::renew_beacon;
@@ -13,7 +13,7 @@ use crate::layout;
 use crate::protocol;
 use crate::sync::Ordering;
 
-/// How often locks of consumers are probed when nothing else asks for it.
+/// Interval at which locks of consumers are probed while no other reason to probe them occurs.
 const PROBE_EVERY_NS: u64 = 250_000_000;
 
 /// One item on its way into the ring, with the extents that it uses.
@@ -23,7 +23,7 @@ pub(super) struct Draft<'a> {
     pub(super) payload: (Range, Option<ExtentId>),
     pub(super) meta: (Range, Option<ExtentId>),
     pub(super) keep: Option<Keep>,
-    /// In which generation its bytes were written, if it has any.
+    /// Generation in which its bytes were written; `None` for an item without bytes.
     pub(super) epoch: Option<Epoch>,
 }
 
@@ -41,7 +41,7 @@ impl<'a> Draft<'a> {
 }
 
 impl Shared {
-    /// Publishes one item, for which it waits for a ring cell as the policy has it.
+    /// Publishes one item. The policy decides whether this waits for a free ring cell.
     pub(super) fn publish(&self, draft: Draft<'_>) -> Result<u64, SendError> {
         let (kind, bytes) = (draft.kind, draft.payload.0.length);
         let mut draft = Some(draft);
@@ -70,7 +70,7 @@ impl Shared {
             return Err(SendError::Cleared { bytes });
         }
         if *kind == Kind::End && inner.ledger.has_ended() {
-            // One end is enough, and is all that there is always a cell for.
+            // A second end in a row changes nothing, and the ring's reserved cell serves for one end only.
             return Ok(inner.ledger.next() - 1);
         }
         if !inner.ledger.has_cell() && *kind != Kind::End {
@@ -80,6 +80,7 @@ impl Shared {
         Ok(self.fill(inner, draft))
     }
 
+    /// Frees a ring cell, at the cost of the oldest frames if the policy allows it.
     #[cold]
     fn make_cell(&self, inner: &mut Inner) -> Result<(), SendError> {
         inner.ledger.collect(&self.memory);
@@ -130,7 +131,7 @@ impl Shared {
         }
         self.check_periodically(inner, now);
         if inner.ledger.snapshots && !has_woken {
-            // Snapshot consumers that came since the last check may sleep already.
+            // Snapshot consumers that attached since the last check may already sleep.
             self.wake(0);
         }
     }
@@ -143,7 +144,7 @@ impl Shared {
         self.region.wake(word, pages);
     }
 
-    /// What is due by time: dead consumers, presence of snapshot consumers, the beacon.
+    /// Periodic work: probing for dead consumers and for snapshot consumers, renewing the beacon.
     #[inline]
     fn check_periodically(&self, inner: &mut Inner, now: u64) {
         if now.saturating_sub(inner.last_probe) >= PROBE_EVERY_NS {

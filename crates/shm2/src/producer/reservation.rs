@@ -8,9 +8,9 @@ use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-/// Bytes of the region that belong to this value until they are published; dropped unpublished, they are free again.
+/// Bytes of the region that belong to this value until they are published. Dropping it unpublished frees them.
 ///
-/// It may outlive its producer: the memory stays mapped.
+/// A reservation may outlive its producer: the memory stays mapped.
 pub struct Reservation {
     pub(super) shared: Arc<Shared>,
     extent: Option<ExtentId>,
@@ -18,7 +18,7 @@ pub struct Reservation {
     bytes: u64,
     /// Generation this reservation belongs to; its bytes are lost when that generation ends.
     pub(super) epoch: Epoch,
-    /// A write failed because the generation had ended.
+    /// A write failed because the generation has ended.
     is_lost: bool,
 }
 
@@ -27,12 +27,12 @@ impl Reservation {
         Self { shared, extent, offset, bytes, epoch, is_lost: false }
     }
 
-    /// Bytes reserved.
+    /// Size in bytes.
     pub fn len(&self) -> usize {
         self.bytes as usize
     }
 
-    /// Whether nothing was reserved: an empty frame.
+    /// Whether the reservation is of an empty frame.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
     }
@@ -41,8 +41,8 @@ impl Reservation {
     ///
     /// # Errors
     /// [`SendError::Range`] when they do not fit there. In a device or a kept region: [`SendError::Cleared`] and
-    /// [`SendError::Superseded`] when the memory is not this producer's any more; [`SendError::Closed`] when the next
-    /// producer may have it already.
+    /// [`SendError::Superseded`] when the memory no longer belongs to this producer; [`SendError::Closed`] when the next
+    /// producer may already use it.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -61,7 +61,7 @@ impl Reservation {
         written
     }
 
-    /// As [`write_at`](Self::write_at) for what is not a frame.
+    /// As [`write_at`](Self::write_at) for bytes that do not count as a frame: caps, metas, events.
     pub(super) fn write_uncounted(&mut self, offset: usize, bytes: &[u8]) -> Result<(), SendError> {
         self.check_generation()?;
         let end = (offset as u64).saturating_add(bytes.len() as u64);
@@ -69,11 +69,11 @@ impl Reservation {
         if inside { Ok(()) } else { Err(SendError::Range { offset: offset as u64, end, bytes: self.bytes }) }
     }
 
-    /// Whether the memory is still what was reserved.
+    /// Whether the generation of this reservation is current.
     fn check_generation(&self) -> Result<(), SendError> {
         let shared = &self.shared;
         if shared.is_given_up() {
-            // The next producer's by now.
+            // The memory may already belong to the next producer.
             return Err(shared.check().err().unwrap_or(SendError::Closed));
         }
         if shared.is_current(self.epoch) {
@@ -85,24 +85,24 @@ impl Reservation {
         }
     }
 
-    /// First byte, for code that fills memory by itself. Valid for [`len`](Self::len) bytes as long as this value, or
-    /// a frame published from it, lives; aligned to 64 bytes.
+    /// Address of the first byte, for code that fills the memory itself. Valid for [`len`](Self::len) bytes as long as this
+    /// value or a frame published from it exists; aligned to 64 bytes.
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
         self.pointer().as_ptr()
     }
 
-    /// First byte, for code that only passes the address on.
+    /// Address of the first byte, as [`as_mut_ptr`](Self::as_mut_ptr), for code that only passes it on.
     pub fn as_ptr(&self) -> *const u8 {
         self.pointer().as_ptr()
     }
 
     fn pointer(&self) -> NonNull<u8> {
-        // The range was given out by the allocator, so it lies in the region.
+        // The range comes from the allocator, so it is inside the region.
         self.shared.memory.pointer(self.offset, self.bytes).unwrap_or(NonNull::dangling())
     }
 
-    /// Whether its bytes are lost: the region's memory was cleared or belongs to another producer, so nothing of it can be
-    /// published any more.
+    /// Whether the bytes are lost, because the region's memory was cleared or belongs to another producer. The reservation
+    /// can then no longer be published.
     pub fn is_cleared(&self) -> bool {
         // A forked child has no mapping of the region.
         !self.shared.memory.is_here() || self.shared.is_given_up() || !self.shared.is_current(self.epoch)
@@ -113,7 +113,7 @@ impl Reservation {
         (self.offset, self.extent)
     }
 
-    /// Gives the extent's use to the caller.
+    /// Passes the extent's use to the caller.
     pub(super) fn into_extent(mut self) -> Option<ExtentId> {
         self.extent.take()
     }
@@ -123,7 +123,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(id) = self.extent.take() {
             if self.is_lost && self.shared.memory.is_here() {
-                // A frame that the caller did not try to publish after that, which would have counted it.
+                // The caller did not try to publish the frame after that, so it is not counted yet.
                 self.shared.count_dropped_newest();
             }
             self.shared.drop_use(id);

@@ -6,16 +6,16 @@ use crate::header::{LEAST_LEASE_TIME, MOST_LEASE_TIME};
 use crate::layout;
 use std::time::Duration;
 
-/// What happens to a new frame when there is no free space for it.
+/// What happens to a new frame when there is too little free space for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FullPolicy {
-    /// The oldest frames that no consumer holds are dropped, if that frees enough space; else the new frame is dropped.
+    /// Drops the oldest frames that no consumer holds, if that frees enough space; else drops the new frame.
     DropOldest,
-    /// The new frame is dropped as long as an attached consumer has not read the old ones.
+    /// Drops the new frame as long as an attached consumer has not read the old ones.
     DropNewest,
-    /// The producer waits for the slowest consumer; a dead one, or none at all, never blocks.
+    /// Waits for the slowest consumer. A dead consumer never blocks the producer, nor does a region without consumers.
     Block {
-        /// Longest wait for one frame; `None` for ever.
+        /// Longest wait for one frame; `None` for no limit.
         timeout: Option<Duration>,
     },
 }
@@ -62,7 +62,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// By what another producer in the same memory is excluded.
+    /// What excludes another producer from the same memory.
     pub(super) fn exclusion(&self) -> Exclusion {
         match (self.keep_region, self.shared_by_kernels) {
             (false, _) => Exclusion::Exclusive,

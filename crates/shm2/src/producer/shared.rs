@@ -1,4 +1,4 @@
-//! What a producer, its handles and its reservations have in common: the region, the ledger, the lifecycle.
+//! State that a producer, its handles and its reservations share: the region, the ledger, the lifecycle.
 
 use super::consumer_liveness::ConsumerLiveness;
 use super::extents::ExtentId;
@@ -28,23 +28,24 @@ pub(crate) struct Shared {
     inner: Mutex<Inner>,
 }
 
-/// What the mutex protects.
+/// The state behind the mutex.
 pub(super) struct Inner {
     pub(super) ledger: Ledger,
     pub(super) lifecycle: Lifecycle,
     pub(super) caps: Option<CurrentCaps>,
-    /// The caps' bytes, in memory that others can clear.
+    /// A copy of the caps' bytes, if others can clear the region's memory; written again after a recovery.
     pub(super) caps_copy: Option<Box<[u8]>>,
     pub(super) stats: Counters,
-    /// Bytes published since frames were retired last.
+    /// Bytes published since frames were last retired.
     pub(super) fresh: u64,
-    /// When consumers were probed last, nanoseconds of the monotonic clock.
+    /// Time of the last probe of consumers, nanoseconds of the monotonic clock.
     pub(super) last_probe: u64,
+    /// Time of the last beacon, nanoseconds of the monotonic clock.
     pub(super) last_beacon: u64,
     pub(super) consumers: ConsumerLiveness,
 }
 
-/// The caps that go with every frame until the next change; holds one use of their extent.
+/// The caps of every frame until the next change; holds one use of their extent.
 #[derive(Clone, Copy)]
 pub(super) struct CurrentCaps {
     pub(super) range: CapsRange,
@@ -93,7 +94,7 @@ impl Shared {
         })
     }
 
-    /// Shows the heartbeat of a kept region from now on.
+    /// Starts the heartbeat of a kept region.
     pub(super) fn start_heartbeat(self: &Arc<Self>) -> io::Result<()> {
         if self.settings.keep_region {
             let heartbeat: Weak<dyn Heartbeat> = Arc::downgrade(self) as Weak<dyn Heartbeat>;
@@ -109,7 +110,7 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs with the mutex held, then drops what user code attached to frames that ended meanwhile.
+    /// Runs `f` with the mutex held, then drops the keeps of recycled frames without it.
     #[inline]
     pub(super) fn with<R>(&self, f: impl FnOnce(&mut Inner) -> R) -> R {
         let mut inner = self.lock();
@@ -120,19 +121,19 @@ impl Shared {
         result
     }
 
-    /// Begins an operation: an error unless this producer may write now.
+    /// Begins an operation; an error if this producer must not write now.
     #[inline]
     pub(super) fn enter(&self, inner: &mut Inner) -> Result<Epoch, SendError> {
         self.check()?;
         self.advance_lifecycle(inner)
     }
 
-    /// The token of an operation that begins now, without the mutex afterwards.
+    /// As [`enter`](Self::enter), for an operation that does not hold the mutex afterwards.
     pub(super) fn epoch(&self) -> Result<Epoch, SendError> {
         self.with(|inner| self.enter(inner))
     }
 
-    /// Whether this producer can still do anything.
+    /// An error if this producer is closed or superseded, or its file truncated.
     #[inline]
     pub(super) fn check(&self) -> Result<(), SendError> {
         if self.phase() == Phase::Open && !self.memory.is_broken() { Ok(()) } else { Err(self.why_not()) }
@@ -158,12 +159,13 @@ impl Shared {
         }
     }
 
-    /// Whether the memory belongs to another producer, or may.
+    /// Whether the memory belongs to another producer, or may from now on.
     pub(super) fn is_given_up(&self) -> bool {
         matches!(self.phase(), Phase::Superseded | Phase::Released)
     }
 
-    /// Comes after each change of the lifecycle that may have changed its phase.
+    /// Publishes the lifecycle's phase to [`phase`](Self::phase). Called after each change of the lifecycle that may change
+    /// it.
     pub(super) fn sync_phase(&self, inner: &Inner) {
         self.phase.store(inner.lifecycle.phase() as u8, Ordering::Release);
     }
@@ -184,7 +186,7 @@ impl Shared {
         }
     }
 
-    /// Makes the blocking calls of this producer return `Cancelled` until it is undone.
+    /// While `cancelled`, blocking calls of this producer return `Cancelled`.
     pub(super) fn set_cancelled(&self, cancelled: bool) {
         self.cancelled.store(cancelled, Ordering::Release);
     }

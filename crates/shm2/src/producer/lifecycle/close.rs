@@ -1,9 +1,9 @@
-//! Closing a producer: consumers are told, the name is removed, and what upstream must not write again is kept from it as
-//! long as a consumer reads it.
+//! Closing a producer: the header shows the close, the region's name is removed, and the keeps of frames are dropped only
+//! when no consumer reads them any more, because upstream may write those bytes afterwards.
 //!
-//! Memory of its own stays as it is for as long as consumers like. Memory that the next producer will use (a kept region)
-//! is released, by giving up the liveness lock, as soon as upstream cannot write into it any more. From then on nothing in
-//! it is written here.
+//! The memory of a plain region stays unchanged as long as consumers map it. Memory that the next producer will use (a kept
+//! region) is released, by unlocking the liveness lock, as soon as upstream cannot write into it any more. After that this
+//! producer writes nothing into it.
 
 use super::Phase;
 use crate::backend::{ProcessEvent, ProducerRegion};
@@ -14,17 +14,17 @@ use crate::sync::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a closed producer checks whether its consumers are through, besides when one of them leaves.
+/// Interval at which a closed producer checks whether consumers still hold frames, besides at each detach of one.
 const LINGER_EVERY: Duration = Duration::from_millis(500);
 
 impl Shared {
-    /// Tells consumers that this generation is over and removes the region's name. Only the first call does anything.
+    /// Shows consumers that this generation is over, and removes the region's name. Only the first call has an effect.
     pub(in crate::producer) fn close(self: &Arc<Self>) {
         if !self.memory.is_here() || !self.with(|inner| self.close_state(inner)) {
             return;
         }
         point!("close.state");
-        // Where the name may still lead to this memory, another producer may begin a generation in it.
+        // If the name may still lead to this memory, another producer may begin a generation in it.
         let may_be_reused = !self.region.remove_name();
         self.with(|inner| inner.lifecycle.set_may_be_reused(may_be_reused));
         point!("close.unlinked");
@@ -40,7 +40,7 @@ impl Shared {
         }
     }
 
-    /// False when it was closed before.
+    /// Closes the lifecycle and shows it in the header; false if it was closed before.
     fn close_state(&self, inner: &mut Inner) -> bool {
         let is_writable = self.advance_lifecycle(inner).is_ok();
         let is_first = inner.lifecycle.close();
@@ -51,7 +51,7 @@ impl Shared {
         is_first
     }
 
-    /// Gives up the sign of life. Memory that may be reused is the next producer's from here on.
+    /// Ends the liveness lock and the heartbeat. The next producer may use memory that may be reused.
     fn release(&self, inner: &mut Inner) {
         inner.lifecycle.release();
         self.sync_phase(inner);
@@ -60,8 +60,7 @@ impl Shared {
         self.region.notify_watchers();
     }
 
-    /// Whether nothing that user code attached to frames is needed any more. Releases memory that may be reused when
-    /// upstream has given its part back.
+    /// Whether no frame has a keep any more. Releases memory that may be reused when upstream has dropped its reservations.
     fn is_finished(&self) -> bool {
         self.with(|inner| {
             if !inner.lifecycle.may_be_reused() {
@@ -71,7 +70,7 @@ impl Shared {
             }
             if inner.lifecycle.phase() != Phase::Released && !self.upstream_may_write(inner) {
                 if self.settings.keep_region && self.is_mine(inner) {
-                    // No heartbeat has this value: where no lock tells, the next producer need not wait.
+                    // No live producer shows 0, so the next one need not wait where there is no lock.
                     self.memory.header().heartbeat.store(0, Ordering::Release);
                 }
                 self.release(inner);
@@ -88,8 +87,8 @@ impl Shared {
         inner.ledger.upstream_may_write(inner.caps.and_then(|caps| caps.extent))
     }
 
-    /// Upstream may own the memory of frames that consumers still read: what keeps upstream from writing it is dropped when
-    /// the last consumer is through, by a thread of its own.
+    /// Starts a thread that drops the keeps of frames when no consumer reads them any more. Until then upstream must not
+    /// write their bytes.
     fn linger(self: &Arc<Self>) {
         let shared = self.clone();
         let wait = move || {
@@ -101,7 +100,7 @@ impl Shared {
                 shared.event.wait(seen, Some(LINGER_EVERY));
             }
         };
-        // Without a thread the region stays as it is until the process ends, which is safe.
+        // If no thread can be started, the keeps stay until the process ends, which is safe.
         let _ = std::thread::Builder::new().name("shm2-linger".into()).spawn(wait);
     }
 }

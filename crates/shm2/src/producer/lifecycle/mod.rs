@@ -1,9 +1,9 @@
 //! The lifecycle of a producer: from the generation that it begins to the end of its right to write.
 //!
-//! A plain region belongs to its producer alone, and its lifecycle has two states: live and closed. Memory that stays when
-//! its producer goes (a kept region, a device of virtual machines) can be cleared by others: the firmware of a starting
-//! guest may fill it with zeros. It can also be taken over: a producer that was paused for longer than its lease time may
-//! find a successor. Both are seen by the generation in the header.
+//! A plain region belongs to its producer alone, and its lifecycle has two states: live and closed. Memory that outlasts
+//! its producer (a kept region, a device of virtual machines) can be cleared by other programs: the firmware of a starting
+//! guest may fill it with zeros. Another producer, the *successor*, can also take it over when this one was paused for
+//! longer than its lease time. The producer detects both by the generation in the header.
 //!
 //! ```text
 //!              cleared                marks stayed intact
@@ -13,33 +13,34 @@
 //!    |    `----------------->+---> Superseded
 //!    | close                                  \ close
 //!    v                                         v
-//!   Closed ---- upstream writes no more ----> Released
+//!   Closed ------ upstream is done ---------> Released
 //! ```
 //!
-//! [`Lifecycle`] decides; it has no clock and touches no memory. `Shared` reads the header, asks it, and carries out the
-//! [`Action`]: see `recovery`. [`inherit`] reads what the generation before left, [`takeover`] waits until its producer is
-//! dead, [`close`] ends a generation.
+//! [`Lifecycle`] decides; it has no clock and does not access the region. `Shared` reads the header, calls
+//! [`Lifecycle::observe`], and carries out the [`Action`]: see `recovery`. [`takeover`] waits until the previous producer is
+//! dead, [`inherit`] reads what its generation left, [`close`] ends a generation.
 
 mod close;
 mod inherit;
 mod recovery;
 mod takeover;
 
-pub(in crate::producer) use inherit::{Claims, Held, Past, claim, claims};
+pub(in crate::producer) use inherit::{Claims, Inheritance, InheritedLease, claim, claims};
 pub(in crate::producer) use takeover::{await_silence, tie_break};
 
 use std::time::{Duration, Instant};
 
-/// A generation number that is shown for so long is no stray write, if the heartbeat changes meanwhile.
+/// A foreign generation that is shown for this long, while the heartbeat changes, is a successor's and no stray write.
 const STRAY: Duration = Duration::from_millis(50);
-/// Marks that stay intact for so long say that the clear is over.
+/// A clear is over when the marks have stayed intact for this long.
 const QUIET: Duration = Duration::from_millis(100);
-/// What one look counts for at most: the process that clears may have been paused as well.
+/// The longest interval between two checks of the marks that counts in full. A longer one may be a pause of the whole
+/// machine, in which the clearing process was paused as well.
 const LOOK: Duration = Duration::from_millis(25);
-/// Consumers that were attached before a clear have attached again by then.
+/// Time after a recovery within which consumers that were attached before attach again.
 const REATTACH: Duration = Duration::from_millis(500);
 
-/// The generation in which an operation began. Bytes that were written in another one are lost.
+/// Token for the generation in which an operation began. Bytes that were written in another generation are lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Epoch(u64);
 
@@ -50,45 +51,45 @@ impl Epoch {
     }
 }
 
-/// By what another producer in the same memory is excluded.
+/// What excludes another producer from the same memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::producer) enum Exclusion {
     /// No other producer uses this memory before it is closed.
     Exclusive,
-    /// The lock of a kept file: only a producer in another kernel can begin a generation there.
+    /// The lock of a kept file: only a producer on another kernel can begin a generation in this memory.
     Lock,
-    /// Nothing but heartbeats: the memory of a device.
+    /// Heartbeats alone: the memory of a device.
     Heartbeat,
 }
 
-/// What the header shows.
+/// Values that the header shows.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::producer) struct Found {
     pub(in crate::producer) generation: u64,
     pub(in crate::producer) heartbeat: u64,
-    /// The region says that its producer may run in another kernel.
+    /// The header says that the producer may run on another kernel.
     pub(in crate::producer) by_heartbeat: bool,
-    /// The longer one of this producer's lease time and the one that the header shows.
+    /// The longer one of this producer's lease time and the header's.
     pub(in crate::producer) lease: Duration,
 }
 
-/// What `Shared` has to do before anything else.
+/// What `Shared` must do before an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::producer) enum Action {
-    /// Nothing: the region shows this generation, which may be written.
+    /// Nothing: the region shows this producer's generation, and the operation may write.
     Proceed,
     /// The memory was cleared: choose a new generation, write the header's constants, place marks, then call
     /// [`Lifecycle::recover`].
     Recover,
     /// Compare the marks, then call [`Lifecycle::marks_checked`].
     CheckMarks,
-    /// The clear goes on: write the constants and marks again, then call [`Lifecycle::marks_placed`].
+    /// The clear is still in progress: write the constants and marks again, then call [`Lifecycle::marks_placed`].
     PlaceMarks,
     /// The clear is over: make the region complete and live.
     Resume,
-    /// Write nothing now.
+    /// Do not write now.
     Wait,
-    /// Write nothing any more.
+    /// Do not write any more.
     Stop,
 }
 
@@ -101,14 +102,14 @@ enum State {
     Superseded,
 }
 
-/// The state as other threads see it without the mutex.
+/// The state, as other threads read it without the mutex.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::producer) enum Phase {
     /// Live or recovering.
     Open,
     /// Another producer has taken the memory over.
     Superseded,
-    /// Closed; what upstream holds may still be written.
+    /// Closed; upstream may still write into its reservations.
     Closed,
     /// Closed, and the next producer may use the memory.
     Released,
@@ -117,18 +118,19 @@ pub(in crate::producer) enum Phase {
 /// Progress of a recovery.
 #[derive(Debug)]
 struct Recovery {
-    /// Where marks stand, as offsets in the region.
+    /// Offsets of the marks in the region.
     marks: Vec<u64>,
-    /// For how long they have stayed intact, by looks that count for [`LOOK`] at most.
+    /// For how long the marks have stayed intact. Each check adds [`LOOK`] at most.
     quiet: Duration,
+    /// Time of the last check.
     looked: Instant,
 }
 
-/// A generation that is not this producer's.
+/// A generation in the header that is not this producer's.
 #[derive(Debug, Clone, Copy)]
 struct Suspect {
     generation: u64,
-    /// The heartbeat that was seen with it first.
+    /// The heartbeat when it was first observed.
     heartbeat: u64,
     since: Instant,
 }
@@ -140,9 +142,9 @@ pub(in crate::producer) struct Lifecycle {
     exclusion: Exclusion,
     generation: u64,
     suspect: Option<Suspect>,
-    /// When the last recovery was over.
+    /// End of the last recovery.
     resumed: Option<Instant>,
-    /// Of a closed producer: its name may still lead to the memory, so a next producer may use it.
+    /// After the close: the region's name may still lead to this memory, so the next producer may use it.
     may_be_reused: bool,
 }
 
@@ -151,7 +153,7 @@ impl Lifecycle {
         Self { state: State::Live, exclusion, generation, suspect: None, resumed: None, may_be_reused: false }
     }
 
-    /// The token of an operation that begins now.
+    /// Token of an operation that begins now.
     pub(in crate::producer) fn epoch(&self) -> Epoch {
         Epoch(self.generation)
     }
@@ -173,13 +175,13 @@ impl Lifecycle {
         matches!(self.state, State::Recovering(_))
     }
 
-    /// Whether an operation may proceed in a region that shows `generation`, without a closer look.
+    /// Whether an operation may proceed in a region that shows `generation` without a call of [`observe`](Self::observe).
     #[inline]
-    pub(in crate::producer) fn is_settled(&self, generation: u64) -> bool {
+    pub(in crate::producer) fn is_live_in(&self, generation: u64) -> bool {
         generation == self.generation && self.suspect.is_none() && matches!(self.state, State::Live)
     }
 
-    /// Judges what the header shows.
+    /// Decides what the values in the header mean for an operation.
     pub(in crate::producer) fn observe(&mut self, found: &Found, now: Instant) -> Action {
         if self.phase() != Phase::Open {
             return Action::Stop;
@@ -188,7 +190,7 @@ impl Lifecycle {
             return Action::Proceed;
         }
         if found.generation == self.generation {
-            // A number that comes back after this one is judged anew.
+            // If the foreign generation appears again, its time starts again.
             self.suspect = None;
             return if self.is_recovering() { Action::CheckMarks } else { Action::Proceed };
         }
@@ -203,12 +205,13 @@ impl Lifecycle {
         }
     }
 
-    /// Whether the number found is a successor's, or what a clear or a stray write left. `None` as long as that is open.
+    /// Whether the generation found is a successor's (true), or left by a clear or a stray write (false). `None` while that
+    /// is undecided.
     fn is_successor(&mut self, found: &Found, now: Instant) -> Option<bool> {
         match self.exclusion {
             _ if found.generation == 0 => return Some(false),
             Exclusion::Heartbeat => return Some(true),
-            // With the lock of this producer only one in another kernel can be there.
+            // This producer holds the lock, so a successor can only run on another kernel.
             _ if !found.by_heartbeat => return Some(false),
             _ => {}
         }
@@ -225,19 +228,19 @@ impl Lifecycle {
         }
     }
 
-    /// The memory was cleared: from here on `generation` is this producer's, and `marks` are in place.
+    /// Begins the recovery after a clear: `generation` is this producer's from now on, and `marks` are in place.
     pub(in crate::producer) fn recover(&mut self, generation: u64, marks: Vec<u64>, now: Instant) {
         self.suspect = None;
         self.generation = generation;
         self.state = State::Recovering(Recovery { marks, quiet: Duration::ZERO, looked: now });
     }
 
-    /// Offsets of the marks; none unless it is recovering.
+    /// Offsets of the marks; empty unless it is recovering.
     pub(in crate::producer) fn marks(&self) -> &[u64] {
         if let State::Recovering(recovery) = &self.state { &recovery.marks } else { &[] }
     }
 
-    /// `are_intact`: every mark still stands.
+    /// Continues the recovery after a check of the marks. `are_intact`: no mark has changed.
     pub(in crate::producer) fn marks_checked(&mut self, are_intact: bool, now: Instant) -> Action {
         let State::Recovering(recovery) = &mut self.state else { return Action::Wait };
         recovery.quiet += now.saturating_duration_since(recovery.looked).min(LOOK);
@@ -253,30 +256,30 @@ impl Lifecycle {
         Action::Resume
     }
 
-    /// Marks stand again; the time in which they must stay intact starts anew.
+    /// New marks are in place; the time for which they must stay intact starts again.
     pub(in crate::producer) fn marks_placed(&mut self, marks: Vec<u64>, now: Instant) {
         if let State::Recovering(recovery) = &mut self.state {
             *recovery = Recovery { marks, quiet: Duration::ZERO, looked: now };
         }
     }
 
-    /// Whether consumers that were attached before a clear may not have come back yet.
+    /// Whether consumers that were attached before a clear may not have attached again yet.
     pub(in crate::producer) fn consumers_may_return(&self, now: Instant) -> bool {
         self.resumed.is_some_and(|resumed| now.saturating_duration_since(resumed) <= REATTACH)
     }
 
-    /// Closes; false when it was closed before.
+    /// Closes the producer; false if it was closed before.
     pub(in crate::producer) fn close(&mut self) -> bool {
         match self.state {
             State::Closed | State::Released => return false,
             State::Live | State::Recovering(_) => self.state = State::Closed,
-            // The successor writes there already.
+            // The successor already writes into the memory.
             State::Superseded => self.state = State::Released,
         }
         true
     }
 
-    /// After [`close`](Self::close): whether the region's name may still lead to this memory.
+    /// Sets, after [`close`](Self::close), whether the region's name may still lead to this memory.
     pub(in crate::producer) fn set_may_be_reused(&mut self, may_be_reused: bool) {
         self.may_be_reused = may_be_reused;
     }
@@ -285,7 +288,7 @@ impl Lifecycle {
         self.may_be_reused
     }
 
-    /// Upstream writes no more: memory that may be reused is the next producer's from here on.
+    /// Upstream no longer writes: the next producer may use memory that may be reused.
     pub(in crate::producer) fn release(&mut self) {
         if self.may_be_reused {
             self.state = State::Released;

@@ -1,9 +1,9 @@
-//! Carries out what the [`Lifecycle`](super::Lifecycle) of kept memory decides: looks at the header, recovers after a
-//! clear, and shows the producer's heartbeat.
+//! Carries out what the [`Lifecycle`](super::Lifecycle) of kept memory decides: reads the header, recovers after a clear,
+//! and shows the producer's heartbeat.
 //!
-//! A clear takes its time, and begins at the header. So the new generation becomes live only when marks all over the
-//! region, in words that no peer reads, have stayed intact for a while. Until then the header says that a producer is
-//! alive, but that there is no region. Frames that were there are lost; sequences go on growing.
+//! A clear takes some time, and begins at the header. Therefore the new generation becomes live only after marks all over
+//! the region, in words that no peer reads, have stayed intact for 100 ms. Until then the header shows that a producer is
+//! alive, but no live region. All published frames are lost; sequences continue to grow.
 
 use super::takeover::shown_lease_time;
 use super::{Action, Epoch, Found, LOOK, Phase, claims};
@@ -18,11 +18,11 @@ use crate::protocol;
 use crate::sync::{Ordering, fence};
 use std::time::{Duration, Instant};
 
-/// Bytes of the caps that are compared with each heartbeat: the memory may be slow to read.
+/// Bytes of the caps that each heartbeat compares. Few, because the memory may be slow to read.
 const COMPARED: usize = 1024;
-/// Caps, events and the end of a stream wait for so long for a recovery.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Bytes from one mark to the next, and how many marks there are at most, but for one at the end of each free range.
+/// Longest time for which caps, events and the end of a stream wait for a recovery.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Shortest distance between marks in bytes, and largest number of them, besides one at the end of each free range.
 const STRIDE: u64 = 64 * 1024;
 const MOST_MARKS: u64 = 4096;
 
@@ -36,18 +36,19 @@ impl Heartbeat for Shared {
         if matches!(phase, Phase::Released | Phase::Superseded) {
             return false;
         }
-        // A region that was cleared while no frames come recovers here. A closed producer shows its heartbeat until
-        // upstream writes no more.
+        // A region that was cleared while no frames are published recovers here. A closed producer shows its heartbeat
+        // until upstream no longer writes.
         let is_closed = phase == Phase::Closed;
         let continues = is_closed || self.check_region(&mut inner).is_ok() || inner.lifecycle.is_recovering();
-        // A successor's heartbeat is not touched.
+        // The heartbeat word is not changed if it belongs to a successor.
         if continues && (self.is_mine(&inner) || (is_closed && self.shown_generation() == 0)) {
             heartbeat::advance(&self.memory.header().heartbeat);
         }
         let (dropped, is_recovering) = (inner.ledger.take_dropped(), inner.lifecycle.is_recovering());
         drop(inner);
         if !dropped.is_empty() {
-            // User code may wait; heartbeats must not. Without a thread it is dropped with the closure, here.
+            // User code may block, heartbeats must not. If no thread can be started, the closure and with it the keeps
+            // are dropped here.
             let _ = std::thread::Builder::new().name("shm2-drop".into()).spawn(move || drop(dropped));
         }
         is_recovering
@@ -59,22 +60,23 @@ impl Shared {
         self.memory.header().generation.load(Ordering::Acquire)
     }
 
-    /// Whether the region shows the generation of `epoch`; always true for a plain region.
+    /// Whether the region shows the generation of `epoch`. Always true for a plain region.
     #[inline]
     pub(in crate::producer) fn is_current(&self, epoch: Epoch) -> bool {
         !self.settings.keep_region || self.shown_generation() == epoch.generation()
     }
 
-    /// Whether the region is this producer's, at this moment.
+    /// Whether the region belongs to this producer at this moment.
     pub(in crate::producer) fn is_mine(&self, inner: &Inner) -> bool {
         let phase = inner.lifecycle.phase();
         matches!(phase, Phase::Open | Phase::Closed) && self.is_current(inner.lifecycle.epoch())
     }
 
-    /// Whether this producer may write now; recovers if the memory was cleared.
+    /// Advances the lifecycle by what the header shows; an error if this producer must not write now. Begins or continues a
+    /// recovery if the memory was cleared.
     #[inline]
     pub(in crate::producer) fn advance_lifecycle(&self, inner: &mut Inner) -> Result<Epoch, SendError> {
-        if inner.lifecycle.is_exclusive() || inner.lifecycle.is_settled(self.shown_generation()) {
+        if inner.lifecycle.is_exclusive() || inner.lifecycle.is_live_in(self.shown_generation()) {
             return Ok(inner.lifecycle.epoch());
         }
         self.advance_observed(inner)
@@ -118,10 +120,10 @@ impl Shared {
         Err(SendError::Recovering)
     }
 
-    /// Waits until the memory is quiet after a clear, for what must not be lost; for a second at most.
+    /// Waits until a recovery is over, for a second at most. Used by items that must not be lost.
     pub(in crate::producer) fn await_recovery(&self) {
         let begun = Instant::now();
-        while self.is_recovering() && begun.elapsed() < PATIENCE && !self.is_cancelled() {
+        while self.is_recovering() && begun.elapsed() < RECOVERY_TIMEOUT && !self.is_cancelled() {
             std::thread::sleep(LOOK / 2);
         }
     }
@@ -132,12 +134,13 @@ impl Shared {
             && self.with(|inner| self.advance_lifecycle(inner).is_err() && inner.lifecycle.is_recovering())
     }
 
-    /// As [`advance_lifecycle`](Self::advance_lifecycle), and recovers as well when other words that must be there are
-    /// gone: a clear may have been under way still when the header was written again.
+    /// As [`advance_lifecycle`](Self::advance_lifecycle), but also begins a recovery when other words of the header or the
+    /// caps were lost: a clear may still have been in progress when the header was written again.
     fn check_region(&self, inner: &mut Inner) -> Result<(), SendError> {
         self.advance_lifecycle(inner)?;
-        if !inner.lifecycle.is_exclusive() && !(self.has_header(inner) && self.has_caps(inner)) {
-            // A successor stores its generation before anything else, and this producer may have slept since it looked.
+        let is_intact = inner.lifecycle.is_exclusive() || (self.has_header(inner) && self.has_caps(inner));
+        if !is_intact {
+            // A successor stores its generation first, and this producer may have been paused since it read the header.
             fence(Ordering::Acquire);
             self.advance_lifecycle(inner)?;
             self.begin_recovery(inner);
@@ -157,21 +160,21 @@ impl Shared {
             && header.head.load(Ordering::Relaxed) == inner.ledger.next() - 1
     }
 
-    /// Whether the first bytes of the caps are there.
+    /// Whether the first bytes of the caps are intact.
     fn has_caps(&self, inner: &Inner) -> bool {
         let (Some(caps), Some(copy)) = (inner.caps, &inner.caps_copy) else { return true };
         let part = &copy[..copy.len().min(COMPARED)];
         self.memory.copy_to_vec(caps.range.text.offset, part.len() as u64).is_some_and(|found| found == part)
     }
 
-    /// The memory was cleared, or is being cleared: nothing that was there counts any more.
+    /// Begins a recovery: ends the generation, chooses a new one, and discards everything that was published.
     fn begin_recovery(&self, inner: &mut Inner) {
         let header = self.memory.header();
         protocol::close(&header.state);
         let generation = backend::random_nonzero();
         header.generation.store(generation, Ordering::Release);
         heartbeat::advance(&header.heartbeat);
-        // A producer that would begin here meanwhile sees that this one is alive.
+        // A producer that is about to begin in this memory must see that this one is alive.
         fill_constants(&self.memory, &self.settings);
         self.wake(u64::MAX);
         self.forget(inner);
@@ -180,7 +183,7 @@ impl Shared {
         inner.lifecycle.marks_placed(marks, Instant::now());
     }
 
-    /// Drops everything that was published; what comes next continues behind it.
+    /// Discards everything that was published. Sequences continue after it.
     fn forget(&self, inner: &mut Inner) {
         let header = self.memory.header();
         let first = inner.ledger.forget_all(&self.memory);
@@ -188,7 +191,8 @@ impl Shared {
         header.head.store(first - 1, Ordering::Relaxed);
     }
 
-    /// Puts marks into cells that no consumer reads, spare words of the pages, and free ranges of the arena. Returns where.
+    /// Writes marks into cells that no consumer reads, spare words of the pages, and free ranges of the arena. Returns their
+    /// offsets.
     fn place_marks(&self, inner: &mut Inner) -> Vec<u64> {
         let stride = (self.arena / MOST_MARKS).next_multiple_of(layout::GRANULE).max(STRIDE) as usize;
         let cells = (0..CELLS).step_by((STRIDE / layout::CELL_BYTES) as usize);
@@ -200,7 +204,7 @@ impl Shared {
         }
         let mark = inner.lifecycle.epoch().generation().to_le_bytes();
         for at in &marks {
-            // Inside the region, where no peer reads.
+            // The offset is inside the region, in bytes that no peer reads.
             let _ = self.memory.copy_in(*at, &mark);
         }
         marks
@@ -214,14 +218,14 @@ impl Shared {
             && inner.lifecycle.marks().iter().all(&mut is_intact)
     }
 
-    /// The clear is over: makes the region complete, and live in its new generation.
+    /// Ends a recovery: makes the region complete, and live in its new generation.
     fn resume(&self, inner: &mut Inner) {
         self.forget(inner);
         for cell in 0..CELLS {
             self.memory.cell(cell).words[W_SEQUENCE].store(0, Ordering::Release);
         }
         if let Some((caps, bytes)) = inner.caps.zip(inner.caps_copy.as_ref()) {
-            // They were cleared, too. The range is this producer's own extent.
+            // The caps were cleared as well. Their range is an extent of this producer.
             let _ = self.memory.copy_in(caps.range.text.offset, bytes);
         }
         inner.consumers = ConsumerLiveness::new(self.settings.lease_time);

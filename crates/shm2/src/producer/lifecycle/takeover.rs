@@ -1,5 +1,5 @@
-//! Beginning a generation in memory that another kernel may share: whether a producer is alive there can only be seen by
-//! its heartbeat, and of two producers that begin at the same moment one must give up.
+//! Beginning a generation in memory that another kernel may share. Only its heartbeat shows whether another producer is
+//! alive there, and of two producers that begin at the same moment only one may continue.
 
 use crate::error::{CreateError, DeviceError};
 use crate::header::LEAST_LEASE_TIME;
@@ -12,21 +12,24 @@ use crate::sync::Ordering;
 use std::path::Path;
 use std::time::Duration;
 
-/// Longest lease time of a previous producer that a new one waits for.
+/// Longest lease time of a previous producer for which a new one waits.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
-/// How long a region without a heartbeat must show no change.
+/// For how long a region without a heartbeat must not change.
 const STILLNESS: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Time in which a producer that begins at the same moment has stored its generation, too.
-const TIE: Duration = Duration::from_millis(30);
+/// Time within which another producer that begins at the same moment has stored its generation as well.
+const TIE_BREAK_WAIT: Duration = Duration::from_millis(30);
 
-/// Waits until the producer that may be alive in `memory`, where no lock tells, was silent for its lease time.
+/// Waits until a producer that may be alive in `memory`, and has no lock, has shown no heartbeat for its lease time.
+///
+/// # Errors
+/// [`CreateError::Busy`] when it is alive.
 pub(in crate::producer) fn await_silence(memory: &Memory, settings: &Settings, path: &Path) -> Result<(), CreateError> {
     let header = memory.header();
     let kept = header.kept.load(Ordering::Acquire);
-    // A producer by lock cannot be alive: this one has its lock.
+    // A producer by lock cannot be alive, because this one holds its lock.
     let unseen = settings.shared_by_kernels || kept == layout::KEPT_BY_HEARTBEAT;
-    // A producer that closed its region shows a heartbeat until upstream writes no more.
+    // A producer that closed its region shows a heartbeat until its upstream no longer writes.
     let may_be_alive = || {
         header.magic.load(Ordering::Acquire) == layout::MAGIC
             && (header.state.load(Ordering::Acquire) == layout::STATE_LIVE
@@ -40,7 +43,7 @@ pub(in crate::producer) fn await_silence(memory: &Memory, settings: &Settings, p
     if settings.shared_by_kernels { must_be_writable(memory, path) } else { Ok(()) }
 }
 
-/// How long the heartbeat of the producer that wrote this header may stand still.
+/// The lease time of the producer that wrote this header, within limits.
 pub(super) fn shown_lease_time(header: &layout::Header) -> Duration {
     let shown = Duration::from_millis(header.lease_ms.load(Ordering::Relaxed).into());
     shown.clamp(LEAST_LEASE_TIME, LONGEST_SILENCE)
@@ -49,7 +52,7 @@ pub(super) fn shown_lease_time(header: &layout::Header) -> Duration {
 fn await_end(memory: &Memory, may_be_alive: &dyn Fn() -> bool, path: &Path) -> Result<(), CreateError> {
     let header = memory.header();
     let lease = shown_lease_time(header);
-    // Relaxed: only its change counts.
+    // Relaxed: only compared with later values.
     let first = header.heartbeat.load(Ordering::Relaxed);
     let mut observed = HeartbeatMonitor::new(first);
     while may_be_alive() {
@@ -65,8 +68,8 @@ fn await_end(memory: &Memory, may_be_alive: &dyn Fn() -> bool, path: &Path) -> R
     Ok(())
 }
 
-/// A region made without `keep-region` has no heartbeat, and its producer would not notice another one. What it publishes
-/// shows that it is alive.
+/// A region that was made without `keep_region` has no heartbeat, and its producer does not detect another one. Its
+/// published frames and beacons show that it is alive.
 fn await_stillness(memory: &Memory, path: &Path) -> Result<(), CreateError> {
     let header = memory.header();
     let seen = || (header.head.load(Ordering::Acquire), header.beacon_sequence.load(Ordering::Acquire));
@@ -80,8 +83,8 @@ fn await_stillness(memory: &Memory, path: &Path) -> Result<(), CreateError> {
     Ok(())
 }
 
-/// A device may drop stores silently (QEMU's `readonly=on`). The word that is tried makes consumers look at the ring at
-/// most; a heartbeat would be taken for the previous producer's.
+/// Tests a store, because a device may drop stores silently (QEMU's `readonly=on`). The wake word is used: a change of it
+/// only makes consumers check the ring, whereas a change of the heartbeat would count as the previous producer's.
 fn must_be_writable(memory: &Memory, path: &Path) -> Result<(), CreateError> {
     let word = &memory.header().wake;
     let before = word.load(Ordering::Relaxed);
@@ -103,7 +106,7 @@ pub(in crate::producer) fn tie_break(
     if !settings.shared_by_kernels {
         return Ok(());
     }
-    std::thread::sleep(TIE);
+    std::thread::sleep(TIE_BREAK_WAIT);
     if memory.header().generation.load(Ordering::Acquire) != generation {
         return Err(CreateError::Busy { path: path.into() });
     }

@@ -1,9 +1,9 @@
-//! Random histories of a lifecycle against a model of the memory that others write.
+//! Random histories of a lifecycle, compared with a model of the memory that other programs write.
 
 use super::*;
 use proptest::prelude::*;
 
-/// What happens between two looks.
+/// What happens between two operations.
 #[derive(Debug, Clone)]
 enum Event {
     /// Time passes, in milliseconds.
@@ -12,7 +12,7 @@ enum Event {
     Clear,
     /// Some marks are overwritten.
     Disturb,
-    /// A number is written over the generation, with or without a producer in another kernel behind it.
+    /// The generation is overwritten, by a producer on another kernel or by a stray write.
     Write(u64),
     /// The heartbeat of that producer changes.
     Beat,
@@ -42,11 +42,11 @@ struct World {
     heartbeat: u64,
     by_heartbeat: bool,
     marks_intact: bool,
-    /// Generations that this producer chose.
+    /// Generations of this producer.
     own: Vec<u64>,
-    /// When the marks were placed or disturbed last.
+    /// Time at which the marks were last placed or disturbed.
     quiet_since: Instant,
-    /// Since when a foreign number stands, and whether the heartbeat has changed since.
+    /// The foreign generation in the header, since when, and whether the heartbeat has changed since.
     foreign_since: Option<(u64, Instant, bool)>,
 }
 
@@ -122,7 +122,7 @@ impl World {
             }
             Action::CheckMarks => match self.lifecycle.marks_checked(self.marks_intact, self.now) {
                 Action::Resume => {
-                    assert!(self.marks_intact, "a clear that goes on must not look finished");
+                    assert!(self.marks_intact, "resumed during a clear");
                     assert!(self.now - self.quiet_since >= QUIET, "resumed too early");
                     assert!(self.lifecycle.consumers_may_return(self.now));
                     return true;
@@ -133,10 +133,10 @@ impl World {
                     self.lifecycle.marks_placed(vec![64], self.now);
                 }
                 Action::Wait => {}
-                other => panic!("{other:?} after a look at marks"),
+                other => panic!("{other:?} after a check of the marks"),
             },
             Action::Wait | Action::Stop => {}
-            Action::PlaceMarks | Action::Resume => panic!("{action:?} without a look at marks"),
+            Action::PlaceMarks | Action::Resume => panic!("{action:?} without a check of the marks"),
         }
         false
     }
@@ -144,15 +144,19 @@ impl World {
     fn check(&self, before: Phase, action: Action) {
         let exclusive = self.lifecycle.is_exclusive();
         if before != Phase::Open {
-            assert_eq!(action, Action::Stop, "a producer that is {before:?} writes no more");
+            assert_eq!(action, Action::Stop, "a producer that is {before:?} must not write");
         } else if exclusive {
             assert_eq!(action, Action::Proceed, "others cannot end the generation of a plain region");
         } else if action == Action::Proceed || action == Action::CheckMarks {
-            assert_eq!(self.generation, self.lifecycle.epoch().generation(), "it writes in its own generation only");
+            assert_eq!(
+                self.generation,
+                self.lifecycle.epoch().generation(),
+                "it must write in its own generation only"
+            );
         } else if action == Action::Stop {
             let is_alive = self.foreign_since.is_some_and(|(.., has_beaten)| has_beaten);
             let by_lock = self.lifecycle.exclusion == Exclusion::Lock;
-            assert!(self.generation != 0 && (is_alive || !by_lock), "no successor, but it gave up");
+            assert!(self.generation != 0 && (is_alive || !by_lock), "it stopped without a successor");
         }
     }
 }
@@ -168,7 +172,7 @@ proptest! {
         for event in &history {
             world.apply(event);
             world.operate();
-            prop_assert!(world.lifecycle.phase() >= phase, "a phase never comes back");
+            prop_assert!(world.lifecycle.phase() >= phase, "a phase must not return");
             phase = world.lifecycle.phase();
         }
     }
@@ -183,13 +187,13 @@ proptest! {
             world.operate();
         }
         world.apply(&Event::Clear);
-        let looks = (0..).take_while(|_| {
+        let checks = (0..).take_while(|_| {
             let is_live = world.operate();
             world.apply(&Event::Wait(LOOK.as_millis() as u64));
             !is_live
         });
-        // The clear is noticed, and then the marks are looked at until they have been quiet for long enough.
-        prop_assert!(looks.count() <= 2 + (QUIET.as_millis() / LOOK.as_millis()) as usize);
+        // One operation detects the clear; further ones check the marks until they have been intact for long enough.
+        prop_assert!(checks.count() <= 2 + (QUIET.as_millis() / LOOK.as_millis()) as usize);
     }
 }
 
