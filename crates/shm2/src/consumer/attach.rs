@@ -1,4 +1,4 @@
-//! Attaching: opens the region, checks its header, and takes a page or shows presence.
+//! Attaching: opens the region, checks its header, and claims a page or shows presence.
 
 use super::builder::{Access, Liveness, Settings};
 use super::claim::claim;
@@ -23,11 +23,11 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// An attachment that was made.
+/// Result of an attach.
 pub(super) struct Attached {
     pub(super) reader: Box<dyn Reader>,
     pub(super) position: Position,
-    /// Only heartbeats tell whether the producer is alive, with this lease time.
+    /// The lease time, if only heartbeats show whether the producer is alive.
     pub(super) lease: Option<Duration>,
 }
 
@@ -37,7 +37,7 @@ struct Checked {
     lease: Option<Duration>,
 }
 
-/// Attaches in the way that `settings` ask for.
+/// Attaches with the access that `settings` choose.
 pub(super) fn attach(spec: &Spec, settings: &Settings, first: &mut FirstHeartbeat) -> Result<Attached, AttachError> {
     match settings.access {
         Access::Lease => attach_leasing(spec, settings, first),
@@ -49,18 +49,18 @@ pub(super) fn attach(spec: &Spec, settings: &Settings, first: &mut FirstHeartbea
     }
 }
 
-/// Reads and checks the header, and that the region has a producer, as far as locks can tell.
+/// Reads and checks the header, and that the region has a producer, as far as locks show that.
 fn check(region: &OpenRegion, liveness: Liveness) -> Result<Checked, AttachError> {
     let path = region.path();
     if region.bytes() == 0 {
-        // An empty file, prepared for a producer.
+        // The file is empty: it was prepared for a producer.
         return Err(AttachError::NotFound { path: path.into() });
     }
     let read = || read_header(region).map_err(|source| AttachError::System { what: "read", path: path.into(), source });
     let found = read()?;
     let absent = || AttachError::NoProducer { path: path.into() };
     if found.magic() == 0 {
-        // Memory without a region yet, or a producer is about to begin.
+        // The memory has no region yet, or a producer is about to begin.
         return Err(absent());
     }
     if !found.is_region() {
@@ -70,10 +70,10 @@ fn check(region: &OpenRegion, liveness: Liveness) -> Result<Checked, AttachError
     fence(Ordering::Acquire);
     let found = read()?;
     if !found.is_region() {
-        // Cleared at this moment.
+        // The memory was cleared in between.
         return Err(absent());
     }
-    // What a dead producer left may be of any version: its successor will replace it.
+    // A dead producer's region may be of any version, because the next producer replaces it. So liveness is checked first.
     let by_heartbeat = !region.has_locks() || liveness == Liveness::Heartbeat || found.is_kept_by_heartbeat();
     if !by_heartbeat && !region.producer_lives() {
         return Err(absent());
@@ -97,7 +97,7 @@ pub(super) fn open_header(spec: &Spec) -> Result<(OpenRegion, RegionHeader), Att
     Ok((region, checked.header))
 }
 
-/// As much of the fixed part as there is.
+/// The header's fixed part, or as much of it as a short file has.
 fn read_header(region: &OpenRegion) -> std::io::Result<RawHeader> {
     let mut bytes = [0; FIXED];
     let length = FIXED.min(region.bytes() as usize);
@@ -105,10 +105,10 @@ fn read_header(region: &OpenRegion) -> std::io::Result<RawHeader> {
     Ok(RawHeader::new(bytes))
 }
 
-/// Whether a producer in another kernel may begin a generation at this name, which no watch here would report.
+/// Whether a producer on another kernel may begin a generation at this name, which no file watch would report.
 pub(super) fn may_restart_unseen(spec: &Spec) -> bool {
     let Ok(region) = OpenRegion::open(spec, false) else { return false };
-    // Memory that is empty was prepared, perhaps for a virtual machine.
+    // Memory without a region may have been prepared for a virtual machine.
     !region.has_locks() || read_header(&region).is_ok_and(|header| header.magic() == 0 || header.is_kept())
 }
 
@@ -122,7 +122,7 @@ fn attach_leasing(spec: &Spec, settings: &Settings, first: &mut FirstHeartbeat) 
     let memory = Memory::new(region.map(0, region.bytes() as usize, false)?);
     let Checked { header, lease } = check_mapped(&region, &memory, settings.liveness)?;
     if lease.is_some() {
-        // Before the look at the generation: a heartbeat of another generation says nothing about this one.
+        // The generation is compared after this, because a heartbeat of another generation does not count.
         first.await_change(memory.header().heartbeat.load(Ordering::Acquire), &header, path)?;
         if memory.header().generation.load(Ordering::Acquire) != header.generation {
             return Err(AttachError::NoProducer { path: path.into() });
@@ -140,20 +140,20 @@ fn attach_leasing(spec: &Spec, settings: &Settings, first: &mut FirstHeartbeat) 
     }
 }
 
-/// As [`check`], for a region whose generation is the one in `memory`.
+/// As [`check`], and checks that the generation in `memory` is live and did not change.
 fn check_mapped(region: &OpenRegion, memory: &Memory, liveness: Liveness) -> Result<Checked, AttachError> {
     let is_live = || memory.header().state.load(Ordering::Acquire) == STATE_LIVE;
     let absent = || AttachError::NoProducer { path: region.path().into() };
     if !is_live() {
         return Err(absent());
     }
-    // Once more: what was read at first may belong to the generation before, or to two.
+    // Checked again, because the first read may have been of the previous generation, or of a mix of two.
     let checked = check(region, liveness)?;
     let is_same = memory.header().generation.load(Ordering::Acquire) == checked.header.generation;
     if is_same && is_live() { Ok(checked) } else { Err(absent()) }
 }
 
-/// A page that was claimed and is not visible yet.
+/// A claimed page that is not visible yet.
 struct Claim {
     region: OpenRegion,
     memory: Memory,
@@ -163,7 +163,7 @@ struct Claim {
 }
 
 impl Claim {
-    /// Makes the page valid, and only then visible. `start` begins to show signs of life before that.
+    /// Makes the page valid, and only then visible. `start` starts the heartbeat, if there is one, before that.
     fn enter<O: Ownership>(
         self,
         settings: &Settings,
@@ -191,7 +191,7 @@ impl Claim {
         let what = "start the heartbeat thread for";
         start(&view).map_err(|source| AttachError::System { what, path: path.clone(), source })?;
         let ring = RingReader::new(view, header);
-        // A consumer that was paused for longer than the lease time has lost the page: as if it had not begun.
+        // A consumer that was paused here for longer than the lease time has lost its page, and attaches again.
         let position = enter_page(&ring, settings.start).ok_or(AttachError::NoProducer { path })?;
         point!("attach.entered");
         ring.view.region.notify_watchers();
@@ -218,7 +218,7 @@ where
     if !view.owner.enter(page) {
         return None;
     }
-    // What was retired before the page was visible is not missed: this consumer was not there yet.
+    // Items that were retired before the page was visible do not count as missed.
     let next = next.max(header.oldest.load(Ordering::Acquire));
     page.cursor.store(next, Ordering::Release);
     Some(Position { next, ..Position::default() })
@@ -235,7 +235,7 @@ fn attach_snapshots(spec: &Spec, settings: &Settings, first: &mut FirstHeartbeat
     if ring.is_closed() {
         return Err(absent());
     }
-    // Once more: what was read at first may belong to the generation before, or to two.
+    // Checked again, because the first read may have been of the previous generation, or of a mix of two.
     ring.header = check(ring.region(), settings.liveness)?.header;
     let word = |offset| header_word(&ring.view, offset, path);
     if word(offset_of!(Header, state))? as u32 != STATE_LIVE || ring.is_other_generation() {
@@ -243,7 +243,7 @@ fn attach_snapshots(spec: &Spec, settings: &Settings, first: &mut FirstHeartbeat
     }
     if lease.is_some() {
         first.await_change(word(offset_of!(Header, heartbeat))?, &ring.header, path)?;
-        // A heartbeat of another generation says nothing about this one.
+        // A heartbeat of another generation does not count.
         fence(Ordering::Acquire);
         if ring.is_other_generation() {
             return Err(absent());
@@ -251,11 +251,11 @@ fn attach_snapshots(spec: &Spec, settings: &Settings, first: &mut FirstHeartbeat
     }
     let (oldest, head) = (word(offset_of!(Header, oldest))?, word(offset_of!(Header, head))?);
     let next = settings.start.first(oldest, head, ring.header.history, |sequence| ring.kind_of(sequence));
-    // A producer that waits for a consumer may send from here on: this one's starting point is chosen.
+    // The starting point is chosen: a producer that waits for a consumer may publish from here on.
     let shown = ring.region().show_presence();
     shown.map_err(|source| AttachError::System { what: "lock", path: path.into(), source })?;
     point!("snapshot.shown");
-    // What was retired before it was visible is not missed: this consumer was not there yet.
+    // Items that were retired before the consumer was visible do not count as missed.
     let next = next.max(header_word(&ring.view, offset_of!(Header, oldest), path)?);
     ring.view.mark_attached();
     ring.region().notify_watchers();

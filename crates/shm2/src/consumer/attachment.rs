@@ -14,7 +14,7 @@ use std::time::Instant;
 pub(super) struct Attachment {
     pub(super) reader: Box<dyn Reader>,
     liveness: ProducerLiveness,
-    /// Where the producer's clock is another one: what is known of it, and the number of the last beacon.
+    /// For a producer with another clock: the map to the local clock, and the number of the last beacon.
     clock_map: Option<(ClockMap, u64)>,
 }
 
@@ -24,13 +24,13 @@ impl Attachment {
         Self { reader, liveness, clock_map }
     }
 
-    /// Learns about the producer's clock from a frame that was just taken.
+    /// Adds a frame that was just taken, and a new beacon, to the clock map.
     #[inline]
     pub(super) fn observe_clock(&mut self, frame: &Frame) {
         let Some((clock_map, last)) = &mut self.clock_map else { return };
         let now = backend::monotonic_ns();
         clock_map.add(frame.published_ns(), now);
-        // A consumer that lags sees frames late, but the newest beacon is as fresh for it as for any other.
+        // A slow consumer receives frames late, but reads the newest beacon as early as any other consumer.
         if let Some((number, time)) = self.reader.beacon().filter(|(number, _)| number != last) {
             *last = number;
             clock_map.add(time, now);
@@ -41,7 +41,7 @@ impl Attachment {
         self.clock_map.as_ref().map_or(time, |(clock_map, _)| clock_map.to_local(time))
     }
 
-    /// Sleeps until there may be something to take; true when the producer is gone.
+    /// Sleeps until there may be an item to take; true when the producer has exited.
     pub(super) fn wait(
         &mut self,
         position: &Position,
@@ -65,7 +65,7 @@ impl Attachment {
         }
     }
 
-    /// Whether the producer closed the region, or is found dead by a probe that is due.
+    /// Whether the producer has closed the region, or a probe that is due finds it dead.
     pub(super) fn is_gone(&mut self, seen: u32) -> bool {
         self.reader.is_closed() || (self.liveness.is_due(seen) && !self.is_producer_alive())
     }

@@ -1,4 +1,4 @@
-//! A consumer's settings.
+//! Settings of a consumer.
 
 use super::start::Start;
 use super::{Consumer, deadline};
@@ -6,42 +6,43 @@ use crate::error::AttachError;
 use crate::name::Spec;
 use std::time::Duration;
 
-/// How a consumer gets at the bytes.
+/// How a consumer reads the bytes of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Access {
-    /// Leasing if there is a page and the right to write; else snapshots. Also snapshots where only heartbeats tell who
-    /// lives: whoever pauses for longer than the lease time would lose what it holds.
+    /// [`Lease`](Self::Lease) if a consumer page is free and this user may write the region; else
+    /// [`Snapshot`](Self::Snapshot). Also `Snapshot` where only heartbeats show liveness, because a leasing consumer that
+    /// pauses for longer than the lease time loses the frames that it holds.
     #[default]
     Auto,
-    /// In place, holding each frame: needs the right to write the file and one of 64 pages.
+    /// Frames are read in place and held by leases. Needs write permission for the region and one of its 64 consumer pages.
     Lease,
-    /// A private copy of each frame: needs only the right to read, any number of consumers.
+    /// Each frame is a private copy. Needs only read permission; any number of consumers.
     Snapshot,
 }
 
-/// What to do when the producer is gone.
+/// What a consumer does when its producer exits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnProducerExit {
-    /// Wait for the next one at the same name, for ever.
+    /// Waits for the next producer at the same name, without a limit of its own.
     #[default]
     Reconnect,
-    /// Say that the stream is over.
+    /// Returns [`ReceiveError::EndOfStream`](crate::ReceiveError::EndOfStream).
     EndOfStream,
-    /// Return [`ReceiveError::ProducerGone`](crate::ReceiveError::ProducerGone).
+    /// Returns [`ReceiveError::ProducerGone`](crate::ReceiveError::ProducerGone).
     Error,
 }
 
-/// How a consumer and its producer know that the other lives.
+/// How a consumer and its producer detect that the other is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Liveness {
-    /// By locks, which the kernel ends with their process: at once, and certain. Where there are none, in the memory of a
-    /// virtual machine's device and where a producer in a virtual machine writes, it is by heartbeats all the same.
+    /// By locks, which the kernel ends with their process: immediate and certain. Where there are no locks, in the memory of
+    /// a virtual machine's device and with a producer in a virtual machine, heartbeats are used instead.
     #[default]
     Lock,
-    /// By heartbeats, for memory that both sides reach but no common kernel watches, as with virtual machines. Only in
-    /// a region made with [`keep_region`](crate::producer::Builder::keep_region). A side that does not beat within the
-    /// region's lease time counts as dead. A consumer that comes back later has lost what it held: its frames may have
-    /// changed in the meantime, and its next step returns [`ReceiveError::Expelled`](crate::ReceiveError::Expelled).
+    /// By heartbeats, for memory that producer and consumer share without a common kernel, as with virtual machines. Only in
+    /// a region made with [`keep_region`](crate::producer::Builder::keep_region). A side without a heartbeat within the
+    /// region's lease time counts as dead. A consumer that continues after that has lost the frames that it held: their
+    /// bytes may have changed, and its next call returns [`ReceiveError::Expelled`](crate::ReceiveError::Expelled).
     Heartbeat,
 }
 
@@ -58,7 +59,8 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Where only heartbeats tell, a peer that pauses loses what it holds: leasing is for those who ask for it.
+    /// Whether to use snapshots where only heartbeats show liveness. There a consumer that pauses loses what it holds, so
+    /// leasing must be set explicitly.
     pub(super) fn prefers_snapshots(&self) -> bool {
         self.access == Access::Auto && self.liveness == Liveness::Lock
     }
@@ -87,65 +89,66 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// How to get at the bytes; [`Access::Auto`] if not set.
+    /// How frames are read; [`Access::Auto`] if not set.
     pub fn access(mut self, access: Access) -> Self {
         self.settings.access = access;
         self
     }
 
-    /// Which frame comes first; [`Start::History`] if not set.
+    /// Which frame is received first after an attach; [`Start::History`] if not set.
     pub fn start(mut self, start: Start) -> Self {
         self.settings.start = start;
         self
     }
 
-    /// Passes over frames that wait: takes the second newest when two or more are there. False if not set.
+    /// Skips waiting frames: receives the second newest when two or more wait. False if not set.
     pub fn latest_only(mut self, latest_only: bool) -> Self {
         self.settings.latest_only = latest_only;
         self
     }
 
-    /// Frames held in place at a time, at most what the producer allows; beyond that frames are copied.
+    /// Number of frames held in place at a time, limited by what the producer allows. Further frames are copied. 64 if not
+    /// set.
     pub fn max_leases(mut self, frames: usize) -> Self {
         self.settings.max_leases = frames;
         self
     }
 
-    /// What to do when the producer is gone; [`OnProducerExit::Reconnect`] if not set.
+    /// What to do when the producer exits; [`OnProducerExit::Reconnect`] if not set.
     pub fn on_producer_exit(mut self, action: OnProducerExit) -> Self {
         self.settings.on_exit = action;
         self
     }
 
-    /// How long to look for the next frame before sleeping; not at all if not set.
+    /// How long a wait polls for the next frame before it sleeps; 0 if not set.
     pub fn spin(mut self, time: Duration) -> Self {
         self.settings.spin = time;
         self
     }
 
-    /// How it and its producer know that the other lives; [`Liveness::Lock`] if not set.
+    /// How consumer and producer detect that the other is alive; [`Liveness::Lock`] if not set.
     pub fn liveness(mut self, liveness: Liveness) -> Self {
         self.settings.liveness = liveness;
         self
     }
 
-    /// Whether events between frames ([`Producer::send_event`](crate::Producer::send_event)) come as frames without
-    /// bytes ([`Frame::is_event`](super::Frame::is_event)), or are passed over; the latter if not set. Under
-    /// [`latest_only`](Self::latest_only) one that is not the newest may be passed over all the same.
+    /// Whether events between frames ([`Producer::send_event`](crate::Producer::send_event)) are received, as frames without
+    /// bytes ([`Frame::is_event`](super::Frame::is_event)). False if not set: events are skipped. Under
+    /// [`latest_only`](Self::latest_only) an event that is not the newest item may be skipped in either case.
     pub fn events(mut self, events: bool) -> Self {
         self.settings.events = events;
         self
     }
 
-    /// A consumer that attaches at its first [`next`](Consumer::next): the producer may come later.
+    /// A consumer that attaches at its first [`next`](Consumer::next). The producer may start later.
     pub fn build(self) -> Consumer {
         Consumer::with(self)
     }
 
-    /// A consumer that is attached.
+    /// A consumer that is already attached. Waits for a producer up to `timeout` (`None`: no limit).
     ///
     /// # Errors
-    /// When no producer comes in time (`None`: wait for ever), or the region is not usable.
+    /// [`AttachError::TimedOut`] when no producer comes in time; other variants when the region cannot be used.
     pub fn attach(self, timeout: Option<Duration>) -> Result<Consumer, AttachError> {
         let mut consumer = self.build();
         consumer.attach(deadline(timeout))?;

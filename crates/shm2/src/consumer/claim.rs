@@ -1,4 +1,4 @@
-//! Taking a consumer page.
+//! Claiming a consumer page.
 
 use crate::backend::{ConsumerRegion, OpenRegion};
 use crate::error::AttachError;
@@ -8,11 +8,13 @@ use crate::mapped::{Memory, OwnPage};
 use crate::protocol;
 use crate::sync::{AtomicU32, Ordering};
 
-/// Takes the first free page; returns it and the value of its `claimed` word. Pages come into use in order, because the
-/// producer's scan ends at the first that was never used: so each page on the way is marked as used first, by the first
-/// consumer that comes to it. No consumer waits for another.
+/// Claims the first free page; returns it and the value of its `claimed` word. The producer's scan ends at the first page
+/// that was never used, so pages come into use in order: a consumer marks each page as used before it tries to claim it.
+/// No consumer waits for another.
 ///
-/// A device may drop stores silently (QEMU's `readonly=on`): then nothing can be claimed.
+/// # Errors
+/// [`AttachError::Full`] without a free page; [`AttachError::Denied`] when the device drops stores silently (QEMU's
+/// `readonly=on`).
 pub(super) fn claim(
     region: &OpenRegion,
     memory: &Memory,
@@ -47,15 +49,15 @@ pub(super) fn claim(
     Err(AttachError::Full { path: region.path().into() })
 }
 
-/// A number that the 65,534 owners before did not have in this generation; not 0, which stands for an owner with a lock.
-/// The generation enters because a clear of the memory sets `claims` back.
+/// A number that none of the 65,534 previous owners had in this generation; not 0, which means an owner with a lock. The
+/// generation is part of it because a clear of the memory resets `claims`.
 fn owner_number(claims: &AtomicU32, generation: u64) -> u32 {
-    // Relaxed: only that it is new counts.
+    // Relaxed: the value only has to be unique.
     let claim = u64::from(claims.fetch_add(1, Ordering::Relaxed));
     (claim.wrapping_add(generation) % 0xffff) as u32 + 1
 }
 
-/// A page whose lock is free is free itself, or a dead consumer's; or it belongs to an owner by heartbeat.
+/// Claims page `index` if its lock is free and no owner by heartbeat has it. The page is then free, or a dead consumer's.
 fn claim_by_lock(region: &OpenRegion, index: usize) -> Result<Option<(OwnPage, u32)>, AttachError> {
     let system = |source| AttachError::System { what: "lock a page of", path: region.path().into(), source };
     if !region.try_claim(index).map_err(system)? {

@@ -1,25 +1,27 @@
-//! Another machine's monotonic clock, estimated from samples of one direction: when it showed `theirs` something was
-//! published, and here it was seen at `ours`. What lies between is the clocks' difference and a delay that is never
-//! negative, so the truth lies below all samples. The line is the edge of their lower convex hull below their middle: of
-//! all lines with no sample below, that one is nearest to them in sum. (Moon, Skelly, Towsley: "Estimation and removal of
-//! clock skew from network delay measurements", INFOCOM 1999, pose the same problem as a linear program.)
+//! A map from another machine's monotonic clock to the local one, estimated from samples of one direction: an item was
+//! published at `theirs` on the other clock, and received at `ours` on the local one. The difference of a sample is the
+//! difference of the clocks plus a delay that is never negative, so the true line is not above any sample. The estimate is
+//! the edge of the samples' lower convex hull below their mean time: of all lines without a sample below, it is the one with
+//! the smallest sum of distances. (Moon, Skelly, Towsley: "Estimation and removal of clock skew from network delay
+//! measurements", INFOCOM 1999, state the same problem as a linear program.)
 
 use std::collections::VecDeque;
 
-/// Samples of so many nanoseconds count as one, the one with the shortest delay.
+/// Duration of a slot in nanoseconds. Of the samples in a slot only the one with the shortest delay counts.
 const SLOT: i64 = 250_000_000;
-/// Slots that are looked at: ten seconds.
+/// Number of slots: ten seconds.
 const SLOTS: usize = 40;
-/// Below this span the clocks count as equally fast.
+/// Span in nanoseconds below which both clocks are taken to run at the same rate.
 const LEAST_SPAN: f64 = 2e9;
-/// No crystal is further off than this.
+/// Largest difference of the rates: no crystal is less accurate.
 const MOST_SLOPE: f64 = 1e-3;
-/// A sample so far off in nanoseconds is none of a clock that runs on: somebody set it, or its machine slept.
+/// Distance of a sample from the line, in nanoseconds, above which the clock has jumped: it was set, or its machine was
+/// suspended.
 const JUMP: f64 = 1e9;
-/// How long all samples must be late before that is a jump too, not a delay.
+/// Time in nanoseconds for which all samples must be late by more than [`JUMP`] to count as a jump instead of a delay.
 const LATE: u64 = 2_000_000_000;
 
-/// A sample, relative to the first: time on their clock, and the difference of ours to it.
+/// A sample, relative to the first one: time on the other clock, and the local clock minus that time.
 #[derive(Debug, Clone, Copy)]
 struct Point {
     x: i64,
@@ -41,16 +43,16 @@ impl Line {
 
 #[derive(Debug, Default)]
 pub(super) struct ClockMap {
-    /// The first sample: theirs, ours.
+    /// The first sample: other clock, local clock.
     origin: Option<(u64, u64)>,
     slots: VecDeque<Point>,
     line: Line,
-    /// Since when, on our clock, every sample was late by more than a jump.
+    /// Local time since which every sample was late by more than [`JUMP`].
     late_since: Option<u64>,
 }
 
 impl ClockMap {
-    /// Their clock showed `theirs` before ours showed `ours`.
+    /// Adds a sample: the other clock showed `theirs` before the local one showed `ours`.
     pub(super) fn add(&mut self, theirs: u64, ours: u64) {
         let origin = *self.origin.get_or_insert((theirs, ours));
         let x = theirs.wrapping_sub(origin.0) as i64;
@@ -86,7 +88,7 @@ impl ClockMap {
         ours.saturating_sub(*self.late_since.get_or_insert(ours)) > LATE
     }
 
-    /// What our clock shows when theirs shows `theirs`.
+    /// The local time at which the other clock shows `theirs`.
     pub(super) fn to_local(&self, theirs: u64) -> u64 {
         let Some(origin) = self.origin else { return theirs };
         let x = theirs.wrapping_sub(origin.0);
@@ -109,7 +111,7 @@ fn fit(points: &VecDeque<Point>) -> Line {
     Line { x: 0.0, y: lowest(slope), slope }
 }
 
-/// The lower convex hull of points sorted by x (Andrew's monotone chain).
+/// The lower convex hull of points that are sorted by x (Andrew's monotone chain).
 fn lower_hull(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let mut hull: Vec<(f64, f64)> = Vec::with_capacity(points.len());
     for &point in points {
@@ -132,7 +134,7 @@ mod tests {
     const MS: u64 = 1_000_000;
     const DAY: u64 = 86_400_000 * MS;
 
-    /// A small generator with a fixed seed, so that the test is the same each time.
+    /// A small generator with a fixed seed, so that each run of the test is the same.
     struct Random(u64);
 
     impl Random {

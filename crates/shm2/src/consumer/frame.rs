@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// The bytes of a frame.
 #[derive(Debug)]
 pub(super) enum Payload {
-    /// In the region; the producer does not write there while the guard exists.
+    /// In the region. The producer does not write these bytes while the guard exists.
     Locked(LeaseGuard<Locked>),
     /// As `Locked`, by a consumer that owns its page by heartbeat.
     Heartbeating(LeaseGuard<Heartbeating>),
@@ -32,8 +32,8 @@ impl From<LeaseGuard<Heartbeating>> for Payload {
     }
 }
 
-/// A frame: its bytes, in place or copied, and what its producer said about it. Dropping it lets the producer use its
-/// memory again; it may be sent to and dropped on any thread, and it outlives its consumer.
+/// A received frame: its bytes, in place or copied, and its description. Dropping it lets the producer reuse its memory.
+/// A frame may be sent to and dropped on any thread, and may outlive its consumer.
 pub struct Frame {
     description: Description,
     gap: Gap,
@@ -63,58 +63,60 @@ impl Frame {
         }
     }
 
-    /// Grows by one with each item of a generation, starting at 1.
+    /// Sequence number of the frame. It grows by one with each item: frames, events and ends of stream. It starts at 1; in a
+    /// kept region it usually continues after that of the previous producer.
     pub fn sequence(&self) -> u64 {
         self.description.sequence()
     }
 
-    /// Frames between the one received before and this one that were gone before they could be taken.
+    /// Items between the previously received frame and this one that were retired before they could be taken.
     pub fn missed(&self) -> u64 {
         self.gap.missed
     }
 
-    /// Whether the stream is broken before this frame: something was missed, or the producer is a new one.
+    /// Whether the stream is interrupted before this frame: items were missed, or the consumer attached again.
     pub fn is_discontinuity(&self) -> bool {
         self.gap.is_discontinuity
     }
 
-    /// Times, positions and flags.
+    /// Times, positions and flags of the frame.
     pub fn info(&self) -> FrameInfo {
         self.description.info()
     }
 
-    /// When the frame was published: nanoseconds of the producer's monotonic clock.
+    /// Time of publication, nanoseconds of the producer's monotonic clock; see [`to_local`](crate::Consumer::to_local).
     pub fn published_ns(&self) -> u64 {
         self.description.published_ns()
     }
 
-    /// The text that describes the stream from this frame on, and its number, which changes with the text.
+    /// The text that describes the stream at this frame, and its number, which changes with each new text. `None` if the
+    /// producer has set none.
     pub fn caps(&self) -> Option<(u32, &[u8])> {
         self.caps.as_deref().map(|text| (self.description.caps().id, self.split(text).0))
     }
 
-    /// The opaque blob that belongs to the stream from this frame on, changing together with the number of the caps;
-    /// empty if there is none.
+    /// The opaque blob of the stream at this frame, which changes together with the number of the caps; empty if there is
+    /// none.
     pub fn stream_blob(&self) -> &[u8] {
         self.caps.as_deref().map_or(&[], |text| self.split(text).1)
     }
 
     fn split<'a>(&self, text: &'a [u8]) -> (&'a [u8], &'a [u8]) {
-        // The text of another cell with the same number may be shorter, if the producer breaks the protocol.
+        // If the producer breaks the protocol, the cached text of the same number may be shorter.
         text.split_at(text.len().min(self.description.caps().text.length as usize))
     }
 
-    /// Whether this is an event between frames: no bytes, said by [`info`](Self::info) and [`meta`](Self::meta).
+    /// Whether this is an event between frames: it has no bytes; [`info`](Self::info) and [`meta`](Self::meta) describe it.
     pub fn is_event(&self) -> bool {
         self.description.kind() == Kind::Event
     }
 
-    /// The opaque blob that the sender attached; empty if there is none.
+    /// The opaque blob of this frame or event; empty if there is none.
     pub fn meta(&self) -> &[u8] {
         &self.meta
     }
 
-    /// Bytes of payload.
+    /// Size of the payload in bytes.
     pub fn len(&self) -> usize {
         self.description.payload().length as usize
     }
@@ -129,8 +131,8 @@ impl Frame {
         !matches!(self.payload, Payload::Owned(_))
     }
 
-    /// Copies `to.len()` bytes from the given place; false when the frame is not that long, or the region's file was
-    /// truncated and bytes of it are gone.
+    /// Copies `to.len()` bytes from `offset`, in bytes from the beginning of the payload. False when the payload is not that
+    /// long, or when the region's file was truncated and bytes are lost.
     #[must_use]
     pub fn read_at(&self, offset: usize, to: &mut [u8]) -> bool {
         if offset.checked_add(to.len()).is_none_or(|end| end > self.len()) {
@@ -145,23 +147,24 @@ impl Frame {
         }
     }
 
-    /// A private copy of the payload. Bytes that are gone because the region's file was truncated are zeros in it.
+    /// A private copy of the payload. Bytes that are lost because the region's file was truncated are zeros in it.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut bytes = vec![0; self.len()];
-        // The range is the whole frame, so it is there.
+        // The range is the whole payload. After a truncation the copy has zeros, as documented.
         let _ = self.read_at(0, &mut bytes);
         bytes
     }
 
-    /// First byte, readable for [`len`](Self::len) bytes while this value lives. A leased payload is mapped read-only.
+    /// Address of the first byte, readable for [`len`](Self::len) bytes while this value exists. A leased payload is mapped
+    /// read-only.
     ///
-    /// Whether to make a `&[u8]` of it is the caller's decision: as long as the producer keeps to the protocol the
-    /// bytes do not change, but nothing forces a hostile one.
+    /// Whether a `&[u8]` may be made of it depends on the caller's trust: the bytes do not change as long as the producer
+    /// keeps to the protocol, but a hostile producer can change them.
     pub fn as_ptr(&self) -> *const u8 {
         match self.leased() {
             Ok(memory) => {
                 let range = self.description.payload();
-                // Checked: the range lies in the region.
+                // The description was checked: the range is inside the region.
                 memory.pointer(range.offset, range.length).unwrap_or(NonNull::dangling()).as_ptr()
             }
             Err(bytes) => bytes.as_ptr(),

@@ -1,7 +1,7 @@
 //! Access by lease: frames are read in place, in a mapping of the whole region.
 //!
-//! Each frame that is held takes one entry of the consumer's page. Beyond the entries that the producer honours, and
-//! beyond a third of the arena, frames are copied instead, so that a slow consumer leaves memory to the others.
+//! Each held frame uses one lease entry of the consumer's page. A consumer that holds as many frames as the producer
+//! honours, or a third of the arena, copies further frames, so that a slow consumer leaves memory for the others.
 
 use super::builder::Access;
 use super::frame::Payload;
@@ -21,8 +21,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A mapped region with a page of this consumer. Shared by the consumer and every frame that it handed out: the page is
-/// given up when the last of them is gone.
+/// A mapped region with a page of this consumer. The consumer and every frame that it handed out share it: the page becomes
+/// free when the last of them is dropped.
 #[derive(Debug)]
 pub(super) struct LeasedRegion<O: Ownership> {
     pub(super) memory: Memory,
@@ -32,11 +32,11 @@ pub(super) struct LeasedRegion<O: Ownership> {
     pub(super) generation: u64,
     /// Lease entries that this consumer uses, at most 64.
     pub(super) budget: usize,
-    /// Bytes that it holds in place at most.
+    /// Largest number of bytes that it holds in place.
     pub(super) most_held: u64,
     /// The producer may wait for this consumer.
     pub(super) blocks: bool,
-    /// Waiting without a wake-up, where producer and consumer share no kernel.
+    /// For waiting without a wake-up, where producer and consumer share no kernel.
     pub(super) poll: Option<Poll>,
     /// Bit i: lease entry i is in use. Frames are dropped on any thread.
     pub(super) in_use: AtomicU64,
@@ -50,18 +50,18 @@ pub(super) type Leasing<O> = Arc<LeasedRegion<O>>;
 impl<O: Ownership> LeasedRegion<O> {
     /// Whether the region still shows the generation that this consumer attached to.
     fn is_current(&self) -> bool {
-        // Relaxed: asked after the full fence of a lease, which orders it; elsewhere the next look will tell.
+        // Relaxed: ordered by the full fence of a lease before it. Elsewhere a later call detects the change.
         self.memory.header().generation.load(Ordering::Relaxed) == self.generation
     }
 
     /// A free lease entry within the budget, for an item of `bytes`.
     fn acquire_slot(&self, bytes: u64) -> Option<usize> {
-        // Relaxed: only this thread adds; what a dropped frame takes off a moment later costs one copy.
+        // Relaxed: only this thread adds. If a dropped frame subtracts a moment later, one frame more is copied.
         let held = self.held.load(Ordering::Relaxed).saturating_add(bytes);
         if held > self.most_held {
             return None;
         }
-        // Relaxed: only this thread sets bits; a bit that a dropped frame clears a moment later costs one copy.
+        // Relaxed: only this thread sets bits. If a dropped frame clears one a moment later, one frame more is copied.
         let slot = (!self.in_use.load(Ordering::Relaxed)).trailing_zeros() as usize;
         if slot >= self.budget {
             return None;
@@ -70,13 +70,13 @@ impl<O: Ownership> LeasedRegion<O> {
         self.in_use.fetch_or(1 << slot, Ordering::Acquire);
         let count = &self.page.words().lease_count;
         if count.load(Ordering::Relaxed) as usize <= slot {
-            // Never less: without a lock the page may belong to another consumer by now.
+            // Never lowered: without a lock the page may belong to another consumer by now.
             count.fetch_max(slot as u32 + 1, Ordering::Relaxed);
         }
         Some(slot)
     }
 
-    /// Ends the lease in `slot`, on any thread, without waiting for anything.
+    /// Ends the lease in `slot`. Called on any thread; never waits.
     fn release_slot(&self, slot: usize, sequence: u64, bytes: u64) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
         if !self.memory.is_here() {
@@ -88,7 +88,7 @@ impl<O: Ownership> LeasedRegion<O> {
         self.signal_space();
     }
 
-    /// Wakes a producer that waits for free space. Costs nothing unless the region's policy is to block.
+    /// Wakes a producer that waits for free space. Free of cost unless the region's policy is `block`.
     #[inline]
     fn signal_space(&self) {
         if self.blocks && protocol::space_is_needed(&self.memory.header().producer_waits) {
@@ -128,7 +128,7 @@ pub(super) struct LeaseGuard<O: Ownership> {
     region: Leasing<O>,
     slot: usize,
     sequence: u64,
-    /// What it counts for in the share of its holder.
+    /// Bytes that the lease counts in [`LeasedRegion::held`].
     bytes: u64,
 }
 
@@ -144,7 +144,7 @@ impl<O: Ownership> Drop for LeaseGuard<O> {
     }
 }
 
-/// Bytes that an item counts for in the share of its holder.
+/// Bytes that an item counts in [`LeasedRegion::held`].
 fn held_bytes(words: &[u64; 16]) -> u64 {
     words[layout::W_LENGTH].saturating_add(words[layout::W_META_LENGTH] & 0xffff_ffff)
 }
@@ -198,7 +198,7 @@ where
     }
 
     fn kind_word(&self, sequence: u64) -> Option<u64> {
-        // Relaxed: only a hint where to go on.
+        // Relaxed: only a hint for where to continue.
         Some(self.memory.cell(sequence).words[layout::W_FLAGS_KIND].load(Ordering::Relaxed))
     }
 
@@ -233,7 +233,7 @@ where
         let (page, oldest) = (view.page.words(), &view.memory.header().oldest);
         let entry = &page.leases[slot];
         let describe = || {
-            // Relaxed: the lease's fence orders them before any scan that could matter.
+            // Relaxed: the lease's fence orders them before any scan that reads them.
             entry.offset.store(words[layout::W_OFFSET], Ordering::Relaxed);
             entry.length.store(words[layout::W_LENGTH], Ordering::Relaxed);
         };
@@ -246,7 +246,7 @@ where
         match Description::check(words, sequence, ring.header.arena_bytes) {
             Ok(description) => {
                 ring.item = description;
-                // Caps that cannot be copied are missing in the frame.
+                // If there is no memory for a copy of the caps, the frame has none.
                 let _ = ring.update_caps(&description, sequence);
                 Ok(Some(Taken { kind: description.kind(), slot: Some(slot) }))
             }

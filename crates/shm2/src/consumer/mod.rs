@@ -36,35 +36,35 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How often to look for the first heartbeat of a producer that no lock shows.
+/// Interval at which a consumer checks for the first heartbeat of a producer without a lock.
 const HEARTBEAT_PROBE: Duration = Duration::from_millis(50);
 
-/// A polling consumer checks the ring after so many calls that found nothing.
+/// Number of calls of a polling consumer without an item after which it checks the ring's state and its producer.
 const IDLE_CHECK: u32 = 1024;
 
-/// A consumer came to a producer, or lost it.
+/// A change of a consumer's attachment, as [`Consumer::observe`] reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
-    /// It is attached now.
+    /// The consumer is attached now.
     Attached {
-        /// Random number of the region's life.
+        /// Random number of the region's generation.
         generation: u64,
         /// [`Access::Lease`] or [`Access::Snapshot`].
         access: Access,
-        /// For a device's memory: how fast it was read just now, in bytes a second. Memory that the processor does not cache
-        /// gives a tenth or less of the usual.
+        /// For a device's memory: its measured read speed, in bytes per second. Memory that the processor does not cache has
+        /// a tenth of the usual speed or less.
         read_speed: Option<u64>,
     },
-    /// It is not attached any more: the producer is gone, or misbehaved.
+    /// The consumer is no longer attached: its producer exited, or its region cannot be used any more.
     Detached,
 }
 
 type Observer = Box<dyn FnMut(Change) + Send>;
 
-/// Where a consumer stood when it was attached last.
+/// The end of the previous attachment.
 #[derive(Debug, Clone, Copy)]
-struct Last {
+struct LastAttachment {
     file: Identity,
     generation: u64,
     next: u64,
@@ -81,57 +81,57 @@ struct Signals {
     cancelled: AtomicBool,
 }
 
-/// Ends a consumer's waiting from another thread.
+/// Cancels a consumer's waiting calls from another thread. Made by [`Consumer::canceller`].
 #[derive(Debug, Clone)]
 pub struct Canceller(Arc<Signals>);
 
 impl Canceller {
-    /// While true, calls that would wait return `Cancelled` at once.
+    /// While true, calls that would wait return [`ReceiveError::Cancelled`] at once.
     pub fn set(&self, cancelled: bool) {
         self.0.cancelled.store(cancelled, Ordering::Release);
         self.0.event.signal();
     }
 
-    /// Whether calls return at once.
+    /// Whether waiting calls are cancelled now.
     pub fn is_set(&self) -> bool {
         self.0.cancelled.load(Ordering::Acquire)
     }
 }
 
-/// Counts since the consumer was made, over all producers that it saw.
+/// Counters of a consumer, over all producers to which it was attached.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConsumerStats {
     /// Frames taken.
     pub received: u64,
-    /// Items that were gone before they could be taken: frames, with the events and ends between them.
+    /// Items that were retired before they could be taken: frames, with the events and ends between them.
     pub missed: u64,
-    /// Frames passed over on purpose (latest-only).
+    /// Frames skipped under latest-only.
     pub skipped: u64,
-    /// Frames that were copied.
+    /// Frames received as private copies.
     pub copied: u64,
-    /// Attaches; more than one means that producers came anew.
+    /// Number of attaches. More than 1 means that a producer was restarted, or that the consumer attached again.
     pub attaches: u64,
 }
 
-/// One receiver of a region's frames. Waits for its producer, and attaches to the next one by itself.
+/// A receiver of a region's frames. It waits for its producer, and attaches to the next one when that one exits.
 pub struct Consumer {
     spec: Spec,
     settings: Settings,
     attachment: Option<Attachment>,
     observer: Option<Observer>,
     first_heartbeat: FirstHeartbeat,
-    last: Option<Last>,
+    last: Option<LastAttachment>,
     position: Position,
     totals: ConsumerStats,
     shared: Arc<Signals>,
 }
 
 impl Consumer {
-    /// A consumer with default settings; see [`Builder::build`].
+    /// A consumer with default settings. It attaches at its first [`next`](Self::next); see [`Builder::build`].
     ///
     /// # Errors
-    /// When the name is bad.
+    /// [`SpecError`] when the name is not valid.
     pub fn new(spec: &str) -> Result<Self, SpecError> {
         Ok(Self::builder(spec)?.build())
     }
@@ -154,16 +154,17 @@ impl Consumer {
     /// Settings for a consumer of the region at `spec`.
     ///
     /// # Errors
-    /// When the name is bad.
+    /// [`SpecError`] when the name is not valid.
     pub fn builder(spec: &str) -> Result<Builder, SpecError> {
         Ok(Builder { spec: spec.parse()?, settings: Settings::default() })
     }
 
-    /// The next frame; waits up to `timeout`, `None` for ever.
+    /// Returns the next frame. Waits for it, and for a producer, up to `timeout` (`None`: no limit).
     ///
     /// # Errors
-    /// [`ReceiveError::TimedOut`] and [`ReceiveError::Cancelled`] leave everything as it was. After
-    /// [`ReceiveError::EndOfStream`] a further call waits for what comes next.
+    /// [`ReceiveError::TimedOut`] and [`ReceiveError::Cancelled`] change nothing. After [`ReceiveError::EndOfStream`] a
+    /// further call waits for frames after the end. After any other error the consumer is detached, and a further call
+    /// attaches again.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -182,7 +183,7 @@ impl Consumer {
     /// # }
     /// ```
     pub fn next(&mut self, timeout: Option<Duration>) -> Result<Frame, ReceiveError> {
-        // First without a look at the clock: a frame that is there costs no more than taking it.
+        // The clock is not read when there is a frame to take.
         let taken = match self.take()? {
             Some(taken) => taken,
             None => self.wait(timeout)?,
@@ -190,7 +191,8 @@ impl Consumer {
         self.frame(taken)
     }
 
-    /// The next frame if it is there now; never waits. For programs that poll: a call costs some nanoseconds.
+    /// Returns the next frame if there is one now. Never waits. For programs that poll: a call without a frame costs some
+    /// nanoseconds.
     ///
     /// # Errors
     /// As [`next`](Self::next); with [`OnProducerExit::Reconnect`] a missing producer is no error.
@@ -208,16 +210,16 @@ impl Consumer {
     /// ```
     pub fn try_next(&mut self) -> Result<Option<Frame>, ReceiveError> {
         let taken = match self.take()? {
-            None => self.look_closer()?,
+            None => self.poll_attachment()?,
             taken => taken,
         };
         taken.map(|taken| self.frame(taken)).transpose()
     }
 
-    /// Makes the frame of an item that was just taken.
+    /// Makes the [`Frame`] of an item that was just taken.
     #[inline]
     fn frame(&mut self, taken: Taken) -> Result<Frame, ReceiveError> {
-        // `take` returns items of the present attachment only.
+        // `take` returns items of the current attachment only.
         let Some(attachment) = &mut self.attachment else { return Err(ReceiveError::TimedOut) };
         let gap = self.position.take_gap(taken.kind);
         let frame = attachment.reader.frame(taken, gap);
@@ -225,8 +227,8 @@ impl Consumer {
         Ok(frame)
     }
 
-    /// Nothing to take: whether there is a producer, for a caller that does not wait.
-    fn look_closer(&mut self) -> Result<Option<Taken>, ReceiveError> {
+    /// Without an item to take: attaches, or checks the producer, for a caller that does not wait.
+    fn poll_attachment(&mut self) -> Result<Option<Taken>, ReceiveError> {
         let seen = self.shared.event.value();
         match self.attachment.as_mut().map(|attachment| attachment.is_gone(seen)) {
             Some(false) => self.idle(),
@@ -239,7 +241,7 @@ impl Consumer {
         }
     }
 
-    /// Checks the ring now and then while nothing comes.
+    /// Checks the ring and the producer every [`IDLE_CHECK`] calls without an item.
     fn idle(&mut self) -> Result<Option<Taken>, ReceiveError> {
         self.position.idle = self.position.idle.wrapping_add(1);
         if !self.position.idle.is_multiple_of(IDLE_CHECK) {
@@ -249,11 +251,11 @@ impl Consumer {
         if let Err(error) = attachment.reader.check_idle(&self.position) {
             return Err(self.fail(error));
         }
-        // Only a wait is told of the producer's death: a consumer that never waits must ask.
+        // A wait ends when the producer dies. A consumer that never waits must probe it.
         if attachment.is_producer_alive() { Ok(None) } else { self.take_last() }
     }
 
-    /// What a producer that is gone published last; else detaches.
+    /// Takes what remains of a producer that has exited; detaches when nothing remains.
     fn take_last(&mut self) -> Result<Option<Taken>, ReceiveError> {
         match self.take()? {
             None => self.producer_gone().map(|()| None),
@@ -275,7 +277,7 @@ impl Consumer {
         }
     }
 
-    /// `None` when the producer is gone and the consumer is to wait for the next one.
+    /// `None` when the producer has exited and the consumer is to wait for the next one.
     fn wait_attached(&mut self, deadline: Option<Instant>) -> Result<Option<Taken>, ReceiveError> {
         let mut is_gone = false;
         let mut spin_until = (!self.settings.spin.is_zero()).then(|| Instant::now() + self.settings.spin);
@@ -309,10 +311,10 @@ impl Consumer {
         }
     }
 
-    /// Takes the next frame, or event if the caller wants events, if it is there.
+    /// Takes the next frame, or event if the settings ask for events, if there is one.
     #[inline]
     fn take(&mut self) -> Result<Option<Taken>, ReceiveError> {
-        // At most a ring of events at once: then the callers check whether they were cancelled.
+        // Skips at most a ring of events at once, then the callers check for cancellation.
         for _ in 0..layout::CELLS {
             let Some(attachment) = &mut self.attachment else { return Ok(None) };
             return match attachment.reader.take(&mut self.position) {
@@ -329,7 +331,7 @@ impl Consumer {
         Ok(None)
     }
 
-    /// Ends the attachment, for a reason that is not the producer's end.
+    /// Ends the attachment because of an error.
     fn fail(&mut self, error: TakeError) -> ReceiveError {
         self.detach();
         let path = self.spec.path().into();
@@ -350,7 +352,7 @@ impl Consumer {
         }
     }
 
-    /// Attaches if it is not attached; waits for a producer.
+    /// Attaches, unless the consumer is attached; waits for a producer.
     fn attach(&mut self, deadline: Option<Instant>) -> Result<(), AttachError> {
         if self.attachment.is_some() {
             return Ok(());
@@ -391,7 +393,7 @@ impl Consumer {
         let seen = self.shared.event.value();
         let attach::Attached { reader, position, lease } =
             attach(&self.spec, &self.settings, &mut self.first_heartbeat)?;
-        // A heartbeat is judged by the clock alone.
+        // Liveness by heartbeat needs no watch of the file.
         let watch = if lease.is_none() { reader.region().watch(&self.shared.event) } else { None };
         let liveness = ProducerLiveness::new(&*reader, lease, seen, watch);
         let discontinuity = self.totals.attaches > 0;
@@ -405,8 +407,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// In the same memory sequences go on: no frame comes twice, and those of the last generation that were not taken are
-    /// missed, as are those that passed in this generation while the consumer was detached.
+    /// Sequences continue in the same memory: no frame is received twice. Items of the last generation that were not taken
+    /// count as missed, as do items of this generation that were retired while the consumer was detached.
     fn resume_position(&mut self) {
         let Some(Attachment { reader, .. }) = &self.attachment else { return };
         let Some(last) = self.last.filter(|last| last.file == reader.region().identity()) else { return };
@@ -426,7 +428,7 @@ impl Consumer {
         let reader = &attachment.reader;
         let (file, generation) = (reader.region().identity(), reader.header().generation);
         let Position { next, missed_before_next, .. } = self.position;
-        self.last = Some(Last { file, generation, next, missed_before_next });
+        self.last = Some(LastAttachment { file, generation, next, missed_before_next });
         self.first_heartbeat = FirstHeartbeat::default();
         self.position = Position::default();
         reader.stop_reading();
@@ -440,7 +442,7 @@ impl Consumer {
         }
     }
 
-    /// Counts so far.
+    /// Counters since the consumer was made.
     pub fn stats(&self) -> ConsumerStats {
         let (t, p) = (&self.totals, &self.position);
         ConsumerStats {
@@ -452,42 +454,43 @@ impl Consumer {
         }
     }
 
-    /// Whether a region is attached at the moment.
+    /// Whether the consumer is attached to a region now.
     pub fn is_attached(&self) -> bool {
         self.attachment.is_some()
     }
 
-    /// Random number of the attached region's life.
+    /// Random number of the attached region's generation; `None` while detached.
     pub fn generation(&self) -> Option<u64> {
         self.attachment.as_ref().map(|attachment| attachment.reader.header().generation)
     }
 
-    /// How the attached region is accessed: [`Access::Lease`] or [`Access::Snapshot`].
+    /// How the attached region is accessed: [`Access::Lease`] or [`Access::Snapshot`]; `None` while detached.
     pub fn access(&self) -> Option<Access> {
         self.attachment.as_ref().map(|attachment| attachment.reader.access())
     }
 
-    /// A time of the producer's monotonic clock ([`FrameInfo::time`](crate::FrameInfo::time),
-    /// [`Frame::published_ns`]) on this program's. On one machine both are the same clock. On another kernel, as in a
-    /// virtual machine, or in a time namespace, the difference is estimated from when frames were published and seen:
-    /// it includes the shortest time that a frame took.
+    /// Converts a time of the producer's monotonic clock ([`FrameInfo::time`](crate::FrameInfo::time),
+    /// [`Frame::published_ns`]), in nanoseconds, to this process's monotonic clock. On one machine both are the same clock.
+    /// For a producer on another kernel, as in a virtual machine, or in another time namespace, the difference is estimated
+    /// from the times at which frames were published and received; it includes the shortest delay of a frame.
     pub fn to_local(&self, time: u64) -> u64 {
         self.attachment.as_ref().map_or(time, |attachment| attachment.to_local(time))
     }
 
-    /// Switches between reading in order and latest-only.
+    /// Switches between receiving all frames in order and latest-only; see
+    /// [`latest_only`](Builder::latest_only).
     pub fn set_latest_only(&mut self, latest_only: bool) {
         self.settings.latest_only = latest_only;
         self.position.latest_only = latest_only;
     }
 
-    /// Calls `observer` at each attach and detach, also in the middle of a [`next`](Self::next) that waits, on the thread
-    /// that called it.
+    /// Calls `observer` at each attach and detach, also inside a [`next`](Self::next) that waits, on the thread of that
+    /// call. Replaces the previous observer.
     pub fn observe(&mut self, observer: impl FnMut(Change) + Send + 'static) {
         self.observer = Some(Box::new(observer));
     }
 
-    /// For ending a wait from another thread.
+    /// A handle that cancels waiting calls from another thread.
     pub fn canceller(&self) -> Canceller {
         Canceller(self.shared.clone())
     }

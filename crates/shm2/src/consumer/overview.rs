@@ -1,4 +1,4 @@
-//! Looking at a region without attaching to it: its producer notices nothing.
+//! Reading the state of a region without attaching to it and without an effect on its producer.
 
 use super::attach::open_header;
 use crate::backend::{ConsumerRegion, OpenRegion};
@@ -11,36 +11,37 @@ use std::io;
 use std::mem::offset_of;
 use std::path::{Path, PathBuf};
 
-/// What a region shows to everybody who may read it. Counters are its producer's claims, for people.
+/// State of a region, readable by every process with read permission and without attaching. The values are what the
+/// producer wrote; use them for display only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Overview {
-    /// Where it is.
+    /// Path of the region.
     pub path: PathBuf,
-    /// Size of the file.
+    /// Size of the region in bytes.
     pub bytes: u64,
-    /// Random number of this life.
+    /// Random number of the generation.
     pub generation: u64,
     /// Process id of the producer, in its own namespace.
     pub producer_pid: u32,
-    /// Whether producers follow each other in this file.
+    /// Whether the region is kept, so that the next producer reuses this memory.
     pub is_kept: bool,
     /// Sequence of the newest item, 0 before the first.
     pub newest: u64,
-    /// When that was published: nanoseconds of the producer's monotonic clock.
+    /// Time at which the newest item was published, nanoseconds of the producer's monotonic clock.
     pub published_ns: Option<u64>,
-    /// Bytes of its payload.
+    /// Size of the newest item's payload in bytes.
     pub frame_bytes: Option<u64>,
     /// The text that describes the stream, if one was set.
     pub caps: Option<Vec<u8>>,
     /// Frames retired before every attached consumer had read them.
     pub dropped_oldest: u64,
-    /// New frames not taken for lack of room.
+    /// New frames that were dropped for lack of free space.
     pub dropped_newest: u64,
 }
 
 impl Overview {
-    /// Looks at the region at `spec`, which must have a live producer.
+    /// Reads the state of the region at `spec`, which must have a live producer.
     ///
     /// # Errors
     /// As for a consumer that attaches with [`Access::Snapshot`](super::Access::Snapshot).
@@ -49,7 +50,8 @@ impl Overview {
         Self::at(&spec)
     }
 
-    /// All regions with a live producer among the files of a directory that this user may read.
+    /// All regions with a live producer among the files of `directory` that this user may read, sorted by path. Files that
+    /// are no regions are skipped.
     pub fn all_in(directory: &Path) -> Vec<Self> {
         let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
         let mut all: Vec<_> = files.filter_map(|file| Self::at(&Spec::of_file(file.path())).ok()).collect();
@@ -88,7 +90,7 @@ impl Overview {
     }
 }
 
-/// The newest item's description and caps; `None` when there is none, or it was retired meanwhile.
+/// The newest item's description and caps; `None` when there is none, or when it was retired during the read.
 fn newest_item(region: &OpenRegion, newest: u64, arena: u64) -> io::Result<Option<(Description, Option<Vec<u8>>)>> {
     if newest == 0 || newest > layout::MAX_SEQUENCE {
         return Ok(None);

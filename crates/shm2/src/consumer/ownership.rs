@@ -1,25 +1,26 @@
 //! How a consumer owns its page: by a lock, which the kernel ends with its process, or by a heartbeat, where producer and
-//! consumer may run in different kernels.
+//! consumer may run on different kernels.
 //!
-//! The way is chosen once, at attach. An owner by heartbeat that is paused for longer than the lease time loses its page
-//! to another consumer, so it writes its own number into every word and changes a word only from what it wrote itself.
+//! The kind of ownership is chosen once, at attach. An owner by heartbeat that is paused for longer than the lease time
+//! loses its page, and another consumer may get it. Therefore it writes its own number into every word, and changes a word
+//! only from a value that it wrote itself.
 
 use crate::layout::{self, Lease, Page, claim_state};
 use crate::protocol;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use std::fmt;
 
-/// One way to own a page.
+/// A kind of ownership of a page.
 pub(super) trait Ownership: fmt::Debug + Send + Sync + 'static {
-    /// The page's lock is given up together with the page.
+    /// Whether the owner has the page's lock, and unlocks it when it frees the page.
     const HAS_LOCK: bool;
     /// `claimed` is what the page's word shows after the claim.
     fn new(claimed: u32) -> Self;
-    /// Makes the claimed page visible as one that reads; false when it was taken away meanwhile.
+    /// Makes the claimed page visible as [`layout::READING`]; false when the producer has expelled this consumer meanwhile.
     fn enter(&self, page: &Page) -> bool;
     /// Whether the page still belongs to this owner.
     fn owns(&self, page: &Page) -> bool;
-    /// Shows another state of the page. `is_current`: the region still shows the generation of the claim.
+    /// Changes the page's state. `is_current`: the region still shows the generation of the claim.
     fn show(&self, page: &Page, state: u32, is_current: bool);
     /// Protects `sequence` by an entry of the page; `describe` writes the rest of the entry.
     fn lease(&self, page: &Page, entry: &Lease, oldest: &AtomicU64, sequence: u64, describe: impl Fn()) -> Leased;
@@ -31,9 +32,9 @@ pub(super) trait Ownership: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leased {
     Held,
-    /// The item was retired before.
+    /// The item was already retired.
     Retired,
-    /// The entry still shows what its previous owner wrote, so a copy must serve.
+    /// The entry still has the value of its previous owner, so the item must be copied instead.
     EntryTaken,
 }
 
@@ -49,7 +50,7 @@ impl Ownership for Locked {
     }
 
     fn enter(&self, page: &Page) -> bool {
-        // A free page is clear; one of a dead owner may not be.
+        // The page of a dead owner may still have leases.
         for lease in &page.leases {
             protocol::release(&lease.sequence);
         }
@@ -132,7 +133,7 @@ impl Ownership for Heartbeating {
     fn lease(&self, page: &Page, entry: &Lease, oldest: &AtomicU64, sequence: u64, describe: impl Fn()) -> Leased {
         let signed = self.signed(sequence);
         if !protocol::take_entry(&entry.sequence, signed) {
-            // An owner that lost this page wrote there, and takes it back when it sees that.
+            // An owner that has lost this page wrote the entry, and clears it when it detects the loss.
             return if self.owns(page) { Leased::EntryTaken } else { Leased::Retired };
         }
         describe();

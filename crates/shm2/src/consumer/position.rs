@@ -1,4 +1,4 @@
-//! Where a consumer is in its generation, and what it has counted there.
+//! A consumer's position in its generation, and its counters there.
 
 use crate::description::Kind;
 
@@ -12,9 +12,9 @@ pub(super) struct Position {
     pub(super) received: u64,
     /// Items that were retired before they could be taken.
     pub(super) missed: u64,
-    /// Those of them that the next frame must report.
+    /// The part of `missed` that the next frame must report.
     pub(super) missed_before_next: u64,
-    /// Frames passed over under latest-only.
+    /// Frames skipped under latest-only.
     pub(super) skipped: u64,
     /// Frames that were copied.
     pub(super) copied: u64,
@@ -32,7 +32,7 @@ pub(super) struct Gap {
 }
 
 impl Position {
-    /// What the frame that was just taken reports. An event reports nothing: the frame after it does.
+    /// The gap that the frame just taken reports. An event reports none; the frame after it does.
     pub(super) fn take_gap(&mut self, kind: Kind) -> Gap {
         if kind != Kind::Frame {
             return Gap::default();
@@ -41,7 +41,7 @@ impl Position {
         Gap { missed, is_discontinuity: std::mem::take(&mut self.discontinuity) || missed > 0 }
     }
 
-    /// Counts an item that was taken, and goes on behind it.
+    /// Counts an item that was taken, and moves to the next one.
     pub(super) fn advance(&mut self, sequence: u64, kind: Kind, is_copy: bool) {
         let is_frame = u64::from(kind == Kind::Frame);
         self.next = sequence + 1;
@@ -49,14 +49,14 @@ impl Position {
         self.copied += if is_copy { is_frame } else { 0 };
     }
 
-    /// The item that was taken last was lost before the caller got it.
+    /// Counts the item that was taken last as missed, because it was lost before it reached the caller.
     pub(super) fn lose(&mut self, kind: Kind) {
         self.received -= u64::from(kind == Kind::Frame);
         self.missed = self.missed.saturating_add(1);
         self.missed_before_next = self.missed_before_next.saturating_add(1);
     }
 
-    /// Goes on at `sequence`; the items before it are gone.
+    /// Moves to `sequence`, and counts the items before it as missed.
     pub(super) fn skip_to(&mut self, sequence: u64) {
         let gone = sequence.saturating_sub(self.next);
         self.missed = self.missed.saturating_add(gone);

@@ -1,8 +1,8 @@
-//! Whether the producer of a region is alive, as a consumer sees it.
+//! Whether the producer of a region is alive, as seen by a consumer.
 //!
-//! By its lock: probed at each change of the region's file and some times after it, because the watch of a file reports
-//! before the locks are gone. By its heartbeat, where producer and consumer share no kernel: it must change within the
-//! lease time, and a consumer attaches only after it saw it change.
+//! By its lock: the consumer probes the lock at each change of the region's file and several times after it, because a file
+//! watch reports a process's exit before its locks end. By its heartbeat, where producer and consumer share no kernel: the
+//! heartbeat must change within the lease time, and a consumer attaches only after it has observed a change.
 
 use super::ring_reader::Reader;
 use crate::backend::{ChangeWatch, ConsumerRegion, Watch};
@@ -16,7 +16,7 @@ const UNWATCHED_PROBE: Duration = Duration::from_millis(250);
 const FIRST_PROBE: Duration = Duration::from_micros(200);
 const LAST_PROBE: Duration = Duration::from_millis(100);
 
-/// What an attaching consumer saw of a region's heartbeat, kept from one attempt to the next.
+/// Generation and heartbeat that an attaching consumer first observed, kept from one attempt to the next.
 #[derive(Debug, Default)]
 pub(super) struct FirstHeartbeat(Option<(u64, u64)>);
 
@@ -30,7 +30,7 @@ impl FirstHeartbeat {
     ) -> Result<(), AttachError> {
         let now = (header.generation, heartbeat);
         match self.0 {
-            // It stays, for another way to attach if this one fails.
+            // The observation stays, for another attempt if this one fails.
             Some((generation, beat)) if generation == now.0 && beat != now.1 => Ok(()),
             _ => {
                 self.0 = Some(now);
@@ -40,35 +40,35 @@ impl FirstHeartbeat {
     }
 }
 
-/// Decides when to probe the producer of one attachment, and what the answer is.
+/// Decides when to probe the producer of one attachment, and probes it.
 #[derive(Debug)]
 pub(super) struct ProducerLiveness {
-    sign: Sign,
-    /// The event's value at the last change that was looked into.
+    source: Source,
+    /// The event's value at the last probe for a change.
     seen: u32,
-    /// When to probe next without a change, and how long after that again.
+    /// Time of the next probe without a change, and the interval to the one after it.
     next: Option<(Instant, Duration)>,
 }
 
-/// By what the producer shows that it is alive.
+/// What shows that the producer is alive.
 #[derive(Debug)]
-enum Sign {
+enum Source {
     /// Its lock; the watch reports changes of the region's file.
     Lock(Option<Watch>),
     Heartbeat(HeartbeatMonitor, Duration),
 }
 
 impl ProducerLiveness {
-    /// `seen` is the event's value before the attachment was made. `lease`: the heartbeat tells, with this lease time.
+    /// `seen` is the event's value before the attach. `lease` is the lease time if liveness is by heartbeat.
     pub(super) fn new(reader: &dyn Reader, lease: Option<Duration>, seen: u32, watch: Option<Watch>) -> Self {
-        let sign = match lease {
-            None => Sign::Lock(watch),
-            Some(lease) => Sign::Heartbeat(HeartbeatMonitor::new(reader.heartbeat()), lease),
+        let source = match lease {
+            None => Source::Lock(watch),
+            Some(lease) => Source::Heartbeat(HeartbeatMonitor::new(reader.heartbeat()), lease),
         };
-        Self { sign, seen, next: Some((Instant::now(), FIRST_PROBE)) }
+        Self { source, seen, next: Some((Instant::now(), FIRST_PROBE)) }
     }
 
-    /// Whether it is time to probe; plans the next time.
+    /// Whether a probe is due; sets the time of the next one.
     pub(super) fn is_due(&mut self, seen: u32) -> bool {
         if seen == self.seen && self.next.is_none() {
             return false;
@@ -80,7 +80,7 @@ impl ProducerLiveness {
             return true;
         }
         let Some((_, step)) = self.next.filter(|(due, _)| *due <= now) else { return false };
-        let is_watched = matches!(&self.sign, Sign::Lock(Some(watch)) if watch.is_alive());
+        let is_watched = matches!(&self.source, Source::Lock(Some(watch)) if watch.is_alive());
         self.next = match step {
             step if step <= LAST_PROBE => Some((now + step, 2 * step)),
             _ if is_watched => None,
@@ -94,11 +94,11 @@ impl ProducerLiveness {
         self.next.map(|(due, _)| due.saturating_duration_since(Instant::now()))
     }
 
-    /// Probes now.
+    /// Probes the producer now.
     pub(super) fn is_alive(&mut self, reader: &dyn Reader) -> bool {
-        match &mut self.sign {
-            Sign::Lock(_) => reader.region().producer_lives(),
-            Sign::Heartbeat(observed, lease) => observed.is_alive(reader.heartbeat(), *lease),
+        match &mut self.source {
+            Source::Lock(_) => reader.region().producer_lives(),
+            Source::Heartbeat(observed, lease) => observed.is_alive(reader.heartbeat(), *lease),
         }
     }
 }

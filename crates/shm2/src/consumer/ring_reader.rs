@@ -1,11 +1,11 @@
-//! The walk over the ready ring, written once for every kind of access.
+//! Taking items from the ready ring, written once for every kind of access.
 //!
-//! A [`View`] says how words of the region are read: [`Leasing`](super::leasing::Leasing) maps them and reads atomics,
+//! A [`View`] defines how words of the region are read: [`Leasing`](super::leasing::Leasing) maps them and reads atomics,
 //! [`Snapshots`](super::snapshots::Snapshots) copies them with `pread`. The orderings are inside the views.
 //!
-//! [`RingReader::take`] finds the next item, and the view claims its bytes: by a lease, or by a copy that a look at
-//! `oldest` confirms afterwards ([`RingReader::read_copy`]). An item that was retired in between is skipped. The cell's
-//! words stay in the reader; [`RingReader::frame`] makes the [`Frame`] once, in the caller's place.
+//! [`RingReader::take`] finds the next item, and the view protects its bytes: by a lease, or by a copy that a later read of
+//! `oldest` confirms ([`RingReader::read_copy`]). An item that was retired in between is skipped. The cell's words stay in
+//! the reader; [`RingReader::frame`] makes the [`Frame`] once, directly in the caller's return value.
 
 use super::builder::Access;
 use super::frame::{Frame, Payload};
@@ -25,7 +25,7 @@ use std::time::Duration;
 /// Retries after being lapped before the caller checks for cancellation.
 const LAPS: u32 = 64;
 
-/// Why an attachment cannot go on.
+/// Why an attachment cannot continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TakeError {
     Violation(Violation),
@@ -50,53 +50,55 @@ impl From<Infallible> for TakeError {
 pub(super) trait View: fmt::Debug + Send + Sized + 'static {
     /// Why a word could not be read.
     type Fault: Into<TakeError>;
-    /// What it is called in the API.
+    /// The access in the public API.
     const ACCESS: Access;
-    /// A reader that is lapped twice in a row continues with the newest item, which stays longest, not with the oldest.
+    /// Whether a reader that is lapped twice in a row continues with the newest item, which is retired last, instead of the
+    /// oldest.
     const SKIPS_TO_NEWEST: bool;
 
     fn region(&self) -> &OpenRegion;
-    /// Sequence of the newest item. What is read after it is not older.
+    /// Sequence of the newest item. Later reads are not older than this one.
     fn head(&self) -> Result<u64, Self::Fault>;
-    /// The oldest sequence that may still be taken. What is read after it is not older.
+    /// The oldest sequence that may still be taken. Later reads are not older than this one.
     fn oldest(&self) -> Result<u64, Self::Fault>;
     fn generation(&self) -> Result<u64, Self::Fault>;
     fn state(&self) -> Result<u32, Self::Fault>;
     /// The producer's heartbeat.
     fn heartbeat(&self) -> u64;
-    /// Number and producer's time of the beacon; `None` while it is written.
+    /// Number of the beacon and the producer's monotonic clock in it; `None` while it is written.
     fn beacon(&self) -> Option<(u64, u64)>;
-    /// The sequence in the cell of `sequence`. What is read after it is not older.
+    /// The sequence in the cell of `sequence`. Later reads are not older than this one.
     fn published(&self, sequence: u64) -> Result<u64, Self::Fault>;
-    /// Flags and kind in the cell of `sequence`, which may describe another item: a hint.
+    /// Flags and kind in the cell of `sequence`. Only a hint, because the cell may describe another item.
     fn kind_word(&self, sequence: u64) -> Option<u64>;
-    /// All words of the cell of `sequence`, not confirmed.
+    /// All words of the cell of `sequence`, unconfirmed.
     fn cell(&self, sequence: u64) -> Result<[u64; 16], Self::Fault>;
-    /// Whether everything read before this belongs to `sequence`: the item is not retired and the generation is the same.
+    /// Whether all words read before this belong to item `sequence`: it is not retired, and the generation is the same.
     fn confirm(&self, sequence: u64, generation: u64) -> Result<bool, Self::Fault>;
     /// A copy of a range of the region.
     fn copy(&self, range: Range, sequence: u64) -> Result<Vec<u8>, TakeError>;
-    /// Whether the file is as long as it was, so that no byte read before this is a zero in place of a lost page.
+    /// Whether the file was not truncated, so that no byte read before this is a zero in place of a lost page.
     fn is_whole(&self) -> bool;
 
-    /// Claims the bytes of item `sequence`, whose words are in `ring.words`; `None` when it was retired meanwhile.
+    /// Protects the bytes of item `sequence`, whose words are in `ring.words`, by a lease or a copy; `None` when it was
+    /// retired meanwhile.
     fn read(ring: &mut RingReader<Self>, sequence: u64) -> Result<Option<Taken>, TakeError>;
-    /// The bytes of an item that was taken: of its lease, or what was `copied`.
+    /// The bytes of an item that was taken: those of its lease, or those `copied`.
     fn payload(&self, item: &Description, taken: Taken, copied: &mut Vec<u8>) -> Payload;
 
-    /// Whether a frame taken before this may be given out; false after the producer expelled this consumer.
+    /// Whether a frame taken before this may be returned; false after the producer expelled this consumer.
     fn is_attached(&self) -> bool {
         true
     }
-    /// Whether no byte that was touched through a mapping is lost.
+    /// Whether no byte that was read through a mapping was lost by a truncation.
     fn is_intact(&self) -> bool {
         true
     }
-    /// Shows the producer how far this consumer is.
+    /// Shows this consumer's position to the producer.
     fn show_position(&self, _position: &Position) {}
-    /// Sleeps until `has_news`, the event differs from `seen`, or the time is over.
+    /// Sleeps until `has_news`, until the event differs from `seen`, or for `timeout` at most.
     fn sleep(&self, has_news: &dyn Fn() -> bool, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake;
-    /// The consumer is gone: frames that it handed out may live on, but the producer need not wait for its reading.
+    /// Detaches. Frames that the consumer handed out stay valid, but the producer need not wait for its cursor.
     fn stop_reading(&self) {}
 }
 
@@ -108,7 +110,7 @@ pub(super) struct Taken {
     pub(super) slot: Option<usize>,
 }
 
-/// Result of a look for the next item.
+/// Result of an attempt to take the next item.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step {
     /// A frame or an event.
@@ -117,17 +119,17 @@ pub(super) enum Step {
     Nothing,
 }
 
-/// One attachment, whatever its access.
+/// The reader of one attachment, independent of its access.
 pub(super) trait Reader: fmt::Debug + Send {
-    /// Takes the next item, if it is there.
+    /// Takes the next item, if there is one.
     fn take(&mut self, position: &mut Position) -> Result<Step, TakeError>;
     /// The frame of an item that was taken.
     fn frame(&mut self, taken: Taken, gap: Gap) -> Frame;
-    /// Gives an item back that nobody will see.
+    /// Ends the lease of an item that is not returned to the caller.
     fn discard(&mut self, taken: Taken);
-    /// Sleeps until something is published after `position`, the event differs from `seen`, or the time is over.
+    /// Sleeps until an item is published at `position`, until the event differs from `seen`, or for `timeout` at most.
     fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake;
-    /// To be asked when nothing is there: an error when the region says that there is something.
+    /// Called when there is no item to take: an error when the header says that there is one.
     fn check_idle(&self, position: &Position) -> Result<(), TakeError>;
     /// Whether the producer closed the region, or another generation began in this memory.
     fn is_closed(&self) -> bool;
@@ -139,19 +141,20 @@ pub(super) trait Reader: fmt::Debug + Send {
     fn beacon(&self) -> Option<(u64, u64)>;
 }
 
-/// Walks the ring of one generation.
+/// Reads the ring of one generation.
 #[derive(Debug)]
 pub(super) struct RingReader<V> {
     pub(super) view: V,
     pub(super) header: RegionHeader,
-    /// Words of the cell that was found last, unchecked.
+    /// Words of the cell that was last found, unchecked.
     pub(super) words: [u64; 16],
-    /// The item that was taken last.
+    /// Description of the item that was last taken.
     pub(super) item: Description,
-    /// Payload of the item that was taken last, if it was copied.
+    /// Payload of the item that was last taken, if it was copied.
     copied: Vec<u8>,
-    /// Metas of the item that was taken last, if it was copied.
+    /// Metas of the item that was last taken, if it was copied.
     meta: Option<Vec<u8>>,
+    /// The last caps and blob, with their number.
     caps: Option<(u32, Arc<[u8]>)>,
 }
 
@@ -166,7 +169,7 @@ impl<V: View> RingReader<V> {
         Self { view, header, words: [0; 16], item: Description::default(), copied: Vec::new(), meta: None, caps: None }
     }
 
-    /// Whether the region shows another generation, so that nothing read from it belongs to this attachment.
+    /// Whether the region shows another generation, so that words read from it do not belong to this attachment.
     pub(super) fn is_other_generation(&self) -> bool {
         self.view.generation().is_ok_and(|generation| generation != self.header.generation)
     }
@@ -209,7 +212,7 @@ impl<V: View> RingReader<V> {
         Ok(latest(position.next, head, |sequence| self.kind_of(sequence)))
     }
 
-    /// Copies the words of item `sequence`, if it is in its cell.
+    /// Copies the words of item `sequence`, if its cell holds it.
     #[inline]
     fn find(&mut self, sequence: u64) -> Result<Found, V::Fault> {
         let found = self.view.published(sequence)?;
@@ -235,8 +238,8 @@ impl<V: View> RingReader<V> {
         Step::Item(taken)
     }
 
-    /// Item `sequence` is gone: goes on with one that is left. A newer sequence in the cell and a refused lease both mean
-    /// that `oldest` was raised above it before.
+    /// Item `sequence` is retired: moves to a later item. A newer sequence in the cell and a refused lease both mean that
+    /// `oldest` was raised above it before.
     fn skip_lapped(&self, position: &mut Position, sequence: u64, lap: u32) -> Result<(), TakeError> {
         let oldest = self.view.oldest().map_err(Into::into)?;
         let head = self.view.head().map_err(Into::into)?;
@@ -255,7 +258,7 @@ impl<V: View> RingReader<V> {
         }
     }
 
-    /// Takes a private copy, which is valid only if the item was not retired before the copy was done.
+    /// Takes a private copy of item `sequence`; `None` if the item was retired before the copy was complete.
     pub(super) fn read_copy(&mut self, sequence: u64) -> Result<Option<Taken>, TakeError> {
         if !self.view.confirm(sequence, self.header.generation).map_err(Into::into)? {
             return Ok(None);
@@ -277,7 +280,7 @@ impl<V: View> RingReader<V> {
         Ok(Some(Taken { kind: description.kind(), slot: None }))
     }
 
-    /// Copies the caps when their number has changed.
+    /// Copies the caps if their number has changed.
     pub(super) fn update_caps(&mut self, description: &Description, sequence: u64) -> Result<(), TakeError> {
         let caps @ CapsRange { id, .. } = description.caps();
         if id != 0 && self.caps.as_ref().is_none_or(|(known, _)| *known != id) {
@@ -291,9 +294,9 @@ impl<V: View> RingReader<V> {
         Ok(self.view.published(sequence)? >= sequence || self.is_closed())
     }
 
-    /// The answer after this consumer lost its page.
+    /// The result of a take after this consumer lost its page.
     fn lost_page(&self) -> Result<Step, TakeError> {
-        // After a clear no consumer owns a page, and another generation begins.
+        // After a clear no consumer owns a page, but another generation begins.
         if self.is_other_generation() { Ok(Step::Nothing) } else { Err(TakeError::Expelled) }
     }
 }
@@ -309,7 +312,7 @@ impl<V: View> Reader for RingReader<V> {
         }
         match step {
             Err(TakeError::Truncated) => Err(TakeError::Truncated),
-            // What looked like a violation was the next generation.
+            // The apparent violation was the beginning of the next generation.
             Err(_) if self.is_other_generation() => Ok(Step::Nothing),
             Err(_) if !self.view.is_attached() => Err(TakeError::Expelled),
             Ok(Step::Item(taken)) if !self.view.is_attached() => {
@@ -340,18 +343,18 @@ impl<V: View> Reader for RingReader<V> {
     }
 
     fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
-        // A region that cannot be read is news, too: the next take reports it.
+        // An unreadable region ends the sleep as well; the next take reports it.
         self.view.sleep(&|| self.has_news(position).unwrap_or(true), event, seen, timeout)
     }
 
-    /// `head` is stored after the cell, so a cell that lags behind it breaks the protocol, and this consumer would wait for
-    /// it in vain.
+    /// `head` is stored after the cell, so a cell that is older than `head` says breaks the protocol, and this consumer would
+    /// wait for it for ever.
     fn check_idle(&self, position: &Position) -> Result<(), TakeError> {
         let sequence = self.target(position).map_err(Into::into)?;
         // SYNC: frame-published
         let head = self.view.head().map_err(Into::into)?;
         let lags = head >= sequence && self.view.published(sequence).map_err(Into::into)? < sequence;
-        // Asked last: a new generation empties the cells.
+        // Checked last, because a new generation empties the cells.
         if lags && !self.is_other_generation() { Err(self.contradiction(sequence)) } else { Ok(()) }
     }
 

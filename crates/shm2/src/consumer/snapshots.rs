@@ -1,8 +1,8 @@
-//! Access by snapshots, for a consumer that trusts no peer and needs no right to write: frames are copied out with
-//! `pread`, so that a truncated file is an error, never a signal.
+//! Access by snapshots, for a consumer that trusts no peer and has no write permission. Frames are copied with `pread`, so
+//! that a truncated file causes an error and never a signal.
 //!
-//! A cell is read twice: once for its sequence, then whole, so that no word is older than the sequence; then `oldest`
-//! is read, so that no word is newer. The same look at `oldest` after the payload confirms the payload.
+//! A cell is read twice: first its sequence, then all words, so that no word is older than the sequence. Then `oldest` is
+//! read, so that no word is newer. A read of `oldest` after the payload confirms the payload in the same way.
 
 use super::builder::Access;
 use super::frame::Payload;
@@ -16,7 +16,8 @@ use std::io;
 use std::mem::offset_of;
 use std::time::{Duration, Instant};
 
-/// Until the producer has surely noticed that snapshot consumers exist, they look by the clock.
+/// Time after an attach until the producer certainly knows of a snapshot consumer. Until then the consumer wakes every
+/// [`UNNOTICED_SLICE`].
 const UNNOTICED: Duration = Duration::from_millis(600);
 const UNNOTICED_SLICE: Duration = Duration::from_millis(20);
 
@@ -26,11 +27,11 @@ pub(super) struct Snapshots {
     region: OpenRegion,
     wake: WakeWord,
     since: Instant,
-    /// Waiting without a wake-up, where producer and consumer share no kernel.
+    /// For waiting without a wake-up, where producer and consumer share no kernel.
     poll: Option<Poll>,
 }
 
-/// The region's file ends before a word that was to be read.
+/// A word cannot be read, because the region's file was truncated.
 #[derive(Debug)]
 pub(super) struct Truncated;
 
@@ -51,7 +52,7 @@ impl Snapshots {
         Self { region, wake, since: Instant::now(), poll }
     }
 
-    /// From here on the producer has to notice this consumer.
+    /// Starts the time in which the producer learns of this consumer.
     pub(super) fn mark_attached(&mut self) {
         self.since = Instant::now();
     }
@@ -63,7 +64,7 @@ impl Snapshots {
         Ok(u64::from_le_bytes(bytes))
     }
 
-    /// A word of the header, such that what is read after it is not older.
+    /// A word of the header. Later reads are not older than this one.
     fn header_word(&self, offset: usize) -> Result<u64, Truncated> {
         let word = self.u64_at(offset)?;
         fence(Ordering::Acquire);
