@@ -1,4 +1,4 @@
-//! Reads copies, with no right to write the region: `cargo run -p shm2 --example snapshot`
+//! Reads copies of frames, which needs no write permission: `cargo run -p shm2 --example snapshot`
 
 use shm2::{Access, Consumer, OnProducerExit, ReceiveError};
 

@@ -1,9 +1,8 @@
-//! Frames from one program to many through one shared-memory region: zero-copy, any number of readers, no socket,
-//! no daemon.
+//! One-to-many transport of frames through one shared-memory region: zero-copy, without a socket or a daemon.
 //!
-//! A [`Producer`] makes a region and publishes frames into it; any number of [`Consumer`]s attach and read them, in
-//! place or as copies, each at its own speed. Neither side waits for the other unless it is told to, either may die or
-//! restart at any time, and no frame that anybody holds ever changes.
+//! A [`Producer`] creates a region and publishes frames into it. Any number of [`Consumer`]s attach and read the frames, in
+//! place or as copies, each at its own speed. The producer waits for consumers only under [`FullPolicy::Block`]. Either
+//! side may exit or restart at any time.
 //!
 //! ```
 //! use shm2::{Consumer, FrameInfo, Producer};
@@ -25,25 +24,47 @@
 //! ```
 //!
 //! # Guarantees
-//! * The bytes of a held [`Frame`] never change; a slow holder neither stops the producer nor the other consumers.
-//! * Frames arrive in order; those that a consumer was too slow for are counted ([`Frame::missed`]).
-//! * A peer that dies, by `kill -9` too, is noticed within a second and its memory comes back.
-//! * Nothing that stands in the region makes this library panic, hang, or reach outside the region.
-//!
-//! # From one program to one other
-//! [`channel`] is a typed ring between two processes that need not trust each other, [`duplex`] two of them behind a
-//! Unix socket, with a server for many clients, and [`memory`] a blob that is written once. With the feature `tokio` both
-//! can be awaited.
+//! * The bytes of a held [`Frame`] do not change. A consumer that holds frames for long blocks neither the other consumers
+//!   nor, unless under [`FullPolicy::Block`], the producer.
+//! * Frames arrive in order. Each consumer counts the items that it was too slow for ([`Frame::missed`]).
+//! * The death of a peer, also by `kill -9`, is detected within a second, and its memory is freed. In kept regions without
+//!   locks it takes the lease time ([`lease_time`](producer::Builder::lease_time)).
+//! * No content of the region makes this library panic, hang, or access memory outside the region. Every check of a peer's
+//!   values has an error of its own ([`Violation`]).
 //!
 //! # What it does not do
-//! Consumers that lease can write the region file and so can corrupt frames if they are malicious; hand programs that
-//! you do not trust a file they can only read, and they become snapshot consumers. A leasing peer can also truncate the
-//! file. This is an error for the others, by a handler for SIGBUS that the first region installs; what it cannot guard
-//! against stands in `SECURITY.md`.
+//! * It does not protect frames from a consumer with write permission. A leasing consumer needs that permission, so a
+//!   malicious one can corrupt frames. Give untrusted programs read permission only; they attach as snapshot consumers.
+//! * It does not prevent a truncation of the file by a peer with write permission. The truncation is an error for the other
+//!   processes, by a handler for SIGBUS that the first region of a process installs. `SECURITY.md` lists the limits of this.
+//! * It does not transport frames between machines; the relay of this project does that.
+//! * It does not queue for one receiver. The crate `shm2-channel` has a typed ring between two processes that do not trust
+//!   each other.
 //!
-//! The bytes of a region are described in [`layout`] and in `docs/protocol.md`.
+//! # Main types
+//! * [`Producer`], made by [`producer::Builder`]: reserves memory, publishes frames, events and the end of a stream. Other
+//!   threads use its [`producer::Handle`].
+//! * [`Reservation`]: memory of the region that is being filled.
+//! * [`Consumer`], made by [`consumer::Builder`]: yields [`Frame`]s, by leases or by copies ([`Access`]).
+//! * [`FrameInfo`]: times, positions and flags of a frame.
+//! * [`Spec`]: the name of a region.
+//! * [`consumer::Overview`]: the state of a region, read without attaching.
+//! * [`error`]: one enum per operation; each text names the value and the remedy.
+//! * [`layout`]: the bytes of a region, which `docs/protocol.md` describes in prose.
+//!
+//! # Features
+//! None for users. `kill-points` is for the tests of this project.
+//!
+//! # Platforms
+//! | system | region |
+//! |---|---|
+//! | Linux | a file in `/dev/shm` or any other file in memory |
+//! | Windows | a named section |
+//! | Linux and Windows guests | the memory of an ivshmem device of a virtual machine ([`ivshmem`]) |
+//!
+//! Machines must be little-endian and have 64-bit atomics.
 
-#![cfg_attr(all(loom, test), allow(dead_code))]
+#![cfg_attr(all(loom, test), expect(dead_code, reason = "the models use a part of the protocol and of the layout"))]
 #![deny(clippy::unwrap_used)]
 
 #[cfg(not(loom))]
@@ -75,7 +96,7 @@ pub mod producer;
 mod protocol;
 mod sync;
 
-/// Devices through which a virtual machine sees memory of its host: their names, and which of them are there.
+/// Devices by which a virtual machine uses memory of its host: their names, and a list of those of this machine.
 #[cfg(not(loom))]
 pub mod ivshmem {
     #[cfg(not(miri))]
@@ -95,7 +116,7 @@ pub use name::Spec;
 #[cfg(not(loom))]
 pub use producer::{FullPolicy, Producer, Reservation};
 
-/// Nanoseconds of the monotonic clock that frame times refer to.
+/// Current time of the monotonic clock to which [`FrameInfo::time`] refers, in nanoseconds.
 #[cfg(not(loom))]
 pub fn monotonic_ns() -> u64 {
     backend::monotonic_ns()
