@@ -90,18 +90,63 @@ pub struct Builder {
 
 impl Builder {
     /// How frames are read; [`Access::Auto`] if not set.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-access-{}", std::process::id());
+    /// use shm2::{Access, Consumer, FrameInfo, Producer};
+    /// use std::time::Duration;
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// producer.send(b"picture", &FrameInfo::new())?;
+    /// for (access, is_leased) in [(Access::Lease, true), (Access::Snapshot, false)] {
+    ///     let mut consumer = Consumer::builder(&name)?.access(access).build();
+    ///     assert_eq!(consumer.next(Some(Duration::from_secs(1)))?.is_leased(), is_leased);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn access(mut self, access: Access) -> Self {
         self.settings.access = access;
         self
     }
 
     /// Which frame is received first after an attach; [`Start::History`] if not set.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-start-{}", std::process::id());
+    /// use shm2::{Consumer, FrameInfo, Producer, Start};
+    /// use std::time::Duration;
+    ///
+    /// let mut producer = Producer::builder(&name)?.history(2).create()?;
+    /// for number in 1..=3 {
+    ///     producer.send(&[number], &FrameInfo::new())?;
+    /// }
+    /// for (start, expected) in [(Start::Oldest, 1), (Start::History, 2)] {
+    ///     let mut consumer = Consumer::builder(&name)?.start(start).build();
+    ///     assert_eq!(consumer.next(Some(Duration::from_secs(1)))?.sequence(), expected);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn start(mut self, start: Start) -> Self {
         self.settings.start = start;
         self
     }
 
     /// Skips waiting frames: receives the second newest when two or more wait. False if not set.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-latest-{}", std::process::id());
+    /// use shm2::{Consumer, FrameInfo, Producer, Start};
+    /// use std::time::Duration;
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// for number in 1..=5 {
+    ///     producer.send(&[number], &FrameInfo::new())?;
+    /// }
+    /// let mut consumer = Consumer::builder(&name)?.start(Start::Oldest).latest_only(true).build();
+    /// assert_eq!(consumer.next(Some(Duration::from_secs(1)))?.sequence(), 4);
+    /// assert_eq!(consumer.stats().skipped, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn latest_only(mut self, latest_only: bool) -> Self {
         self.settings.latest_only = latest_only;
         self
@@ -149,6 +194,18 @@ impl Builder {
     ///
     /// # Errors
     /// [`AttachError::TimedOut`] when no producer comes in time; other variants when the region cannot be used.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-attach-{}", std::process::id());
+    /// use shm2::{AttachError, Consumer, Producer};
+    /// use std::time::Duration;
+    ///
+    /// let early = Consumer::builder(&name)?.attach(Some(Duration::from_millis(1)));
+    /// assert!(matches!(early, Err(AttachError::TimedOut { .. })));
+    /// let _producer = Producer::create(&name)?;
+    /// assert!(Consumer::builder(&name)?.attach(Some(Duration::from_secs(1)))?.is_attached());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn attach(self, timeout: Option<Duration>) -> Result<Consumer, AttachError> {
         let mut consumer = self.build();
         consumer.attach(deadline(timeout))?;

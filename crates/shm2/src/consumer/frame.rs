@@ -70,6 +70,22 @@ impl Frame {
     }
 
     /// Items between the previously received frame and this one that were retired before they could be taken.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-missed-{}", std::process::id());
+    /// use shm2::{Consumer, FrameInfo, Producer};
+    /// use std::time::Duration;
+    ///
+    /// let mut producer = Producer::builder(&name)?.arena(65_536).create()?;
+    /// let second = Some(Duration::from_secs(1));
+    /// let mut consumer = Consumer::builder(&name)?.attach(second)?;
+    /// for _ in 0..3 {
+    ///     producer.send(&[0; 40_000], &FrameInfo::new())?; // the arena holds one frame of this size
+    /// }
+    /// let frame = consumer.next(second)?;
+    /// assert_eq!((frame.sequence(), frame.missed()), (3, 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn missed(&self) -> u64 {
         self.gap.missed
     }
@@ -91,6 +107,19 @@ impl Frame {
 
     /// The text that describes the stream at this frame, and its number, which changes with each new text. `None` if the
     /// producer has set none.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-caps-{}", std::process::id());
+    /// use shm2::{Consumer, FrameInfo, Producer};
+    /// use std::time::Duration;
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// producer.set_caps(b"audio/x-raw,rate=48000")?;
+    /// producer.send(&[0; 1920], &FrameInfo::new())?;
+    /// let frame = Consumer::new(&name)?.next(Some(Duration::from_secs(1)))?;
+    /// assert_eq!(frame.caps(), Some((1, &b"audio/x-raw,rate=48000"[..])));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn caps(&self) -> Option<(u32, &[u8])> {
         self.caps.as_deref().map(|text| (self.description.caps().id, self.split(text).0))
     }
@@ -112,6 +141,22 @@ impl Frame {
     }
 
     /// The opaque blob of this frame or event; empty if there is none.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-frame-meta-{}", std::process::id());
+    /// use shm2::{Consumer, FrameInfo, Producer};
+    /// use std::time::Duration;
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// let slot = producer.reserve(100)?;
+    /// producer.publish_with_meta(slot, &FrameInfo::new(), b"gain=4")?;
+    /// producer.send(b"no meta", &FrameInfo::new())?;
+    /// let mut consumer = Consumer::builder(&name)?.start(shm2::Start::Oldest).build();
+    /// let second = Some(Duration::from_secs(1));
+    /// assert_eq!(consumer.next(second)?.meta(), b"gain=4");
+    /// assert!(consumer.next(second)?.meta().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn meta(&self) -> &[u8] {
         &self.meta
     }
@@ -133,6 +178,21 @@ impl Frame {
 
     /// Copies `to.len()` bytes from `offset`, in bytes from the beginning of the payload. False when the payload is not that
     /// long, or when the region's file was truncated and bytes are lost.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-read-{}", std::process::id());
+    /// use shm2::{Consumer, FrameInfo, Producer};
+    /// use std::time::Duration;
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// producer.send(b"header:payload", &FrameInfo::new())?;
+    /// let frame = Consumer::new(&name)?.next(Some(Duration::from_secs(1)))?;
+    /// let mut payload = [0; 7];
+    /// assert!(frame.read_at(7, &mut payload));
+    /// assert_eq!(&payload, b"payload");
+    /// assert!(!frame.read_at(8, &mut payload)); // beyond the end
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn read_at(&self, offset: usize, to: &mut [u8]) -> bool {
         if offset.checked_add(to.len()).is_none_or(|end| end > self.len()) {
@@ -160,6 +220,20 @@ impl Frame {
     ///
     /// Whether a `&[u8]` may be made of it depends on the caller's trust: the bytes do not change as long as the producer
     /// keeps to the protocol, but a hostile producer can change them.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-frame-ptr-{}", std::process::id());
+    /// use shm2::{Consumer, FrameInfo, Producer};
+    /// use std::time::Duration;
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// producer.send(b"picture", &FrameInfo::new())?;
+    /// let frame = Consumer::new(&name)?.next(Some(Duration::from_secs(1)))?;
+    /// // SAFETY: the bytes are readable while `frame` exists, and this process trusts the producer not to change them.
+    /// let bytes = unsafe { std::slice::from_raw_parts(frame.as_ptr(), frame.len()) };
+    /// assert_eq!(bytes, b"picture");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn as_ptr(&self) -> *const u8 {
         match self.leased() {
             Ok(memory) => {

@@ -132,6 +132,19 @@ impl Consumer {
     ///
     /// # Errors
     /// [`SpecError`] when the name is not valid.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-new-{}", std::process::id());
+    /// use shm2::{Consumer, FrameInfo, Producer};
+    /// use std::time::Duration;
+    ///
+    /// let mut consumer = Consumer::new(&name)?; // no producer yet
+    /// assert!(!consumer.is_attached());
+    /// let mut producer = Producer::create(&name)?;
+    /// producer.send(b"picture", &FrameInfo::new())?;
+    /// assert_eq!(consumer.next(Some(Duration::from_secs(1)))?.to_vec(), b"picture");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(spec: &str) -> Result<Self, SpecError> {
         Ok(Self::builder(spec)?.build())
     }
@@ -155,6 +168,19 @@ impl Consumer {
     ///
     /// # Errors
     /// [`SpecError`] when the name is not valid.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-consumer-builder-{}", std::process::id());
+    /// use shm2::{Consumer, OnProducerExit, Producer, ReceiveError};
+    /// use std::time::Duration;
+    ///
+    /// let producer = Producer::create(&name)?;
+    /// let settings = Consumer::builder(&name)?.on_producer_exit(OnProducerExit::Error);
+    /// let mut consumer = settings.attach(Some(Duration::from_secs(1)))?;
+    /// drop(producer);
+    /// assert!(matches!(consumer.next(None), Err(ReceiveError::ProducerGone { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder(spec: &str) -> Result<Builder, SpecError> {
         Ok(Builder { spec: spec.parse()?, settings: Settings::default() })
     }
@@ -443,6 +469,20 @@ impl Consumer {
     }
 
     /// Counters since the consumer was made.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-consumer-stats-{}", std::process::id());
+    /// use shm2::{Consumer, FrameInfo, Producer};
+    /// use std::time::Duration;
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// let mut consumer = Consumer::new(&name)?;
+    /// producer.send(b"picture", &FrameInfo::new())?;
+    /// consumer.next(Some(Duration::from_secs(1)))?;
+    /// let stats = consumer.stats();
+    /// assert_eq!((stats.received, stats.missed, stats.attaches), (1, 0, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stats(&self) -> ConsumerStats {
         let (t, p) = (&self.totals, &self.position);
         ConsumerStats {
@@ -473,6 +513,21 @@ impl Consumer {
     /// [`Frame::published_ns`]), in nanoseconds, to this process's monotonic clock. On one machine both are the same clock.
     /// For a producer on another kernel, as in a virtual machine, or in another time namespace, the difference is estimated
     /// from the times at which frames were published and received; it includes the shortest delay of a frame.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-local-{}", std::process::id());
+    /// use shm2::{Consumer, FrameInfo, Producer};
+    /// use std::time::Duration;
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// let mut consumer = Consumer::new(&name)?;
+    /// producer.send(b"picture", &FrameInfo::new())?;
+    /// let frame = consumer.next(Some(Duration::from_secs(1)))?;
+    /// let published_ns = consumer.to_local(frame.published_ns());
+    /// let age = Duration::from_nanos(shm2::monotonic_ns() - published_ns);
+    /// assert!(age < Duration::from_secs(60));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn to_local(&self, time: u64) -> u64 {
         self.attachment.as_ref().map_or(time, |attachment| attachment.to_local(time))
     }
@@ -486,11 +541,42 @@ impl Consumer {
 
     /// Calls `observer` at each attach and detach, also inside a [`next`](Self::next) that waits, on the thread of that
     /// call. Replaces the previous observer.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-observe-{}", std::process::id());
+    /// use shm2::{Consumer, FrameInfo, Producer, consumer::Change};
+    /// use std::{sync::mpsc, time::Duration};
+    ///
+    /// let mut consumer = Consumer::new(&name)?;
+    /// let (sender, changes) = mpsc::channel();
+    /// consumer.observe(move |change| {
+    ///     let _ = sender.send(matches!(change, Change::Attached { .. }));
+    /// });
+    /// let mut producer = Producer::create(&name)?;
+    /// producer.send(b"picture", &FrameInfo::new())?;
+    /// consumer.next(Some(Duration::from_secs(1)))?;
+    /// drop(producer);
+    /// assert!(consumer.next(Some(Duration::from_millis(1))).is_err());
+    /// assert_eq!(changes.try_iter().collect::<Vec<_>>(), [true, false]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn observe(&mut self, observer: impl FnMut(Change) + Send + 'static) {
         self.observer = Some(Box::new(observer));
     }
 
     /// A handle that cancels waiting calls from another thread.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-cancel-{}", std::process::id());
+    /// use shm2::{Consumer, ReceiveError};
+    ///
+    /// let mut consumer = Consumer::new(&name)?;
+    /// let canceller = consumer.canceller();
+    /// let waiting = std::thread::spawn(move || consumer.next(None));
+    /// canceller.set(true);
+    /// assert!(matches!(waiting.join().unwrap(), Err(ReceiveError::Cancelled)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn canceller(&self) -> Canceller {
         Canceller(self.shared.clone())
     }

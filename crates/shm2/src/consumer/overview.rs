@@ -45,6 +45,17 @@ impl Overview {
     ///
     /// # Errors
     /// As for a consumer that attaches with [`Access::Snapshot`](super::Access::Snapshot).
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-overview-{}", std::process::id());
+    /// use shm2::{FrameInfo, Producer, consumer::Overview};
+    ///
+    /// let mut producer = Producer::builder(&name)?.size(8 << 20).create()?;
+    /// producer.send(b"picture", &FrameInfo::new())?;
+    /// let overview = Overview::of(&name)?;
+    /// assert_eq!((overview.bytes, overview.newest, overview.frame_bytes), (8 << 20, 1, Some(7)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn of(spec: &str) -> Result<Self, AttachError> {
         let spec: Spec = spec.parse().map_err(|e: SpecError| AttachError::Spec(e))?;
         Self::at(&spec)
@@ -52,6 +63,17 @@ impl Overview {
 
     /// All regions with a live producer among the files of `directory` that this user may read, sorted by path. Files that
     /// are no regions are skipped.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-all-{}", std::process::id());
+    /// use shm2::{Producer, consumer::Overview};
+    /// use std::path::Path;
+    ///
+    /// let producer = Producer::create(&name)?;
+    /// let all = Overview::all_in(Path::new("/dev/shm"));
+    /// assert!(all.iter().any(|overview| overview.path == producer.path()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn all_in(directory: &Path) -> Vec<Self> {
         let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
         let mut all: Vec<_> = files.filter_map(|file| Self::at(&Spec::of_file(file.path())).ok()).collect();

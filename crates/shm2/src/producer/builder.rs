@@ -30,6 +30,15 @@ impl Builder {
 
     /// Size of the whole region in bytes; 64 MiB if not set. [`layout::ARENA_OFFSET`] bytes of it (4.6 MiB, of which about
     /// 0.8 MiB use memory) are protocol overhead, the rest is for frames.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-size-{}", std::process::id());
+    /// use shm2::{Producer, layout};
+    ///
+    /// let producer = Producer::builder(&name)?.size(8 << 20).create()?;
+    /// assert_eq!(producer.handle().stats().arena_bytes, (8 << 20) - layout::ARENA_OFFSET);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn size(mut self, bytes: u64) -> Self {
         self.settings.bytes = bytes;
         self
@@ -37,6 +46,16 @@ impl Builder {
 
     /// Size of the region by its arena: at least `bytes` bytes for frames. The last one of this and [`size`](Self::size)
     /// counts.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-arena-{}", std::process::id());
+    /// use shm2::Producer;
+    ///
+    /// let frame_bytes = 1280 * 720 * 2;
+    /// let producer = Producer::builder(&name)?.arena(4 * frame_bytes).create()?;
+    /// assert!(producer.handle().stats().free_bytes >= 4 * frame_bytes);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn arena(self, bytes: u64) -> Self {
         self.size(layout::region_bytes_for_arena(bytes))
     }
@@ -48,6 +67,23 @@ impl Builder {
     }
 
     /// Policy for a new frame without free space; [`FullPolicy::DropOldest`] if not set.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-policy-{}", std::process::id());
+    /// use shm2::{Consumer, FrameInfo, FullPolicy, Producer, SendError};
+    /// use std::time::Duration;
+    ///
+    /// let policy = FullPolicy::Block { timeout: Some(Duration::from_millis(1)) };
+    /// let mut producer = Producer::builder(&name)?.arena(65_536).full_policy(policy).create()?;
+    /// let mut consumer = Consumer::builder(&name)?.attach(Some(Duration::from_secs(1)))?;
+    ///
+    /// producer.send(&[1; 40_000], &FrameInfo::new())?;
+    /// let second = producer.send(&[2; 40_000], &FrameInfo::new());
+    /// assert!(matches!(second, Err(SendError::TimedOut { bytes: 40_000 })));
+    /// drop(consumer.next(None)?); // the consumer has read the first frame: its memory can be reused
+    /// producer.send(&[2; 40_000], &FrameInfo::new())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn full_policy(mut self, policy: FullPolicy) -> Self {
         self.settings.policy = policy;
         self
@@ -78,6 +114,20 @@ impl Builder {
     ///
     /// The next producer can begin once the [`Reservation`](crate::Reservation)s of this one are dropped, except those in a
     /// `keep` of [`publish_part`](Producer::publish_part). These must not be written after this producer was dropped.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-keep-{}", std::process::id());
+    /// use shm2::{FrameInfo, Producer};
+    ///
+    /// let create = || Producer::builder(&name)?.arena(1 << 20).keep_region(true).create();
+    /// let mut first = create()?;
+    /// assert_eq!(first.send(b"one", &FrameInfo::new())?, 1);
+    /// drop(first); // the file stays
+    /// let mut second = create()?;
+    /// assert_eq!(second.send(b"two", &FrameInfo::new())?, 2); // sequences continue
+    /// # std::fs::remove_file(second.path())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn keep_region(mut self, keep: bool) -> Self {
         self.settings.keep_region = keep;
         self
@@ -96,6 +146,16 @@ impl Builder {
     /// # Errors
     /// [`CreateError`]: a setting out of range, a live producer of the same name, too little memory or file system space, or
     /// missing permissions. Each text names the value and the remedy.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-build-{}", std::process::id());
+    /// use shm2::{CreateError, Producer};
+    ///
+    /// assert!(matches!(Producer::builder(&name)?.size(1).create(), Err(CreateError::Size { bytes: 1 })));
+    /// let producer = Producer::builder(&name)?.perms(0o600).create()?;
+    /// assert!(producer.path().exists());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn create(self) -> Result<Producer, CreateError> {
         let mut settings = self.settings;
         settings.check()?;

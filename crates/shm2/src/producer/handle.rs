@@ -51,6 +51,21 @@ impl Handle {
     /// # Errors
     /// [`SendError::Full`] when there is too little free space, under [`FullPolicy::DropOldest`](super::FullPolicy) even
     /// after the oldest frames were dropped; else as [`Producer::reserve`](super::Producer::reserve).
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-try-reserve-{}", std::process::id());
+    /// use shm2::{FrameInfo, Producer};
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// let handle = producer.handle();
+    /// let filled = std::thread::spawn(move || {
+    ///     let mut slot = handle.try_reserve(7)?;
+    ///     slot.write_at(0, b"picture")?;
+    ///     Ok::<_, shm2::SendError>(slot)
+    /// });
+    /// producer.publish(filled.join().unwrap()?, &FrameInfo::new())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_reserve(&self, bytes: usize) -> Result<Reservation, SendError> {
         self.shared.try_reserve(bytes as u64)
     }
@@ -94,6 +109,21 @@ impl Handle {
 
     /// Waits until [`changes`](Self::changes) differs from `seen`, for `timeout` at most (`None`: no limit). False on timeout.
     /// No change is reported when the system has no file watch left, so set a time limit.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-change-{}", std::process::id());
+    /// use shm2::{Consumer, Producer};
+    /// use std::time::Duration;
+    ///
+    /// let producer = Producer::create(&name)?;
+    /// let handle = producer.handle();
+    /// let seen = handle.changes();
+    /// assert_eq!(handle.consumers(), 0);
+    /// let _consumer = Consumer::builder(&name)?.attach(Some(Duration::from_secs(1)))?;
+    /// assert!(handle.wait_change(seen, Some(Duration::from_secs(10))));
+    /// assert_eq!(handle.consumers(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn wait_change(&self, seen: u32, timeout: Option<Duration>) -> bool {
         self.shared.event.wait(seen, timeout) != Wake::Timeout
     }
@@ -115,6 +145,18 @@ impl Handle {
     }
 
     /// Counters and memory use at this moment.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-producer-stats-{}", std::process::id());
+    /// use shm2::{FrameInfo, Producer};
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// producer.send(b"picture", &FrameInfo::new())?;
+    /// let stats = producer.handle().stats();
+    /// assert_eq!((stats.published, stats.ready, stats.dropped_newest), (1, 1, 0));
+    /// assert_eq!(stats.free_bytes + stats.used_bytes, stats.arena_bytes);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stats(&self) -> ProducerStats {
         let inner = self.shared.lock();
         ProducerStats {

@@ -46,6 +46,16 @@ impl Producer {
     ///
     /// # Errors
     /// See [`Builder::create`].
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-create-{}", std::process::id());
+    /// use shm2::{CreateError, Producer};
+    ///
+    /// let producer = Producer::create(&name)?;
+    /// assert!(producer.path().exists());
+    /// assert!(matches!(Producer::create(&name), Err(CreateError::Busy { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn create(spec: &str) -> Result<Self, CreateError> {
         Self::builder(spec)?.create()
     }
@@ -54,6 +64,16 @@ impl Producer {
     ///
     /// # Errors
     /// [`SpecError`] when the name is not valid.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-builder-{}", std::process::id());
+    /// use shm2::Producer;
+    ///
+    /// let bytes = 1920 * 1080 * 4;
+    /// let producer = Producer::builder(&name)?.arena(4 * bytes).history(2).create()?;
+    /// assert!(producer.handle().stats().arena_bytes >= 4 * bytes);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder(spec: &str) -> Result<Builder, SpecError> {
         Ok(Builder::new(spec.parse()?))
     }
@@ -65,6 +85,20 @@ impl Producer {
     /// [`SendError::Full`], [`SendError::TimedOut`], [`SendError::Recovering`] and [`SendError::TooLarge`] mean that the
     /// frame was dropped and counted. [`SendError::Cancelled`], [`SendError::Closed`], [`SendError::Superseded`] and
     /// [`SendError::Truncated`] count nothing.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-reserve-{}", std::process::id());
+    /// use shm2::{FrameInfo, Producer, SendError};
+    ///
+    /// let mut producer = Producer::builder(&name)?.arena(1 << 20).create()?;
+    /// let mut slot = producer.reserve(4)?;
+    /// slot.write_at(0, &[1, 2, 3, 4])?;
+    /// producer.publish(slot, &FrameInfo::new())?;
+    ///
+    /// drop(producer.reserve(4)?); // not published: its memory is free again
+    /// assert!(matches!(producer.reserve(2 << 20), Err(SendError::TooLarge { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reserve(&mut self, bytes: usize) -> Result<Reservation, SendError> {
         self.shared.reserve(bytes as u64)
     }
@@ -75,6 +109,19 @@ impl Producer {
     /// [`SendError::Full`] and [`SendError::TimedOut`] when the ring is full and the policy keeps its frames,
     /// [`SendError::Cleared`] when the reservation's bytes are lost, [`SendError::ForeignReservation`] when it belongs to
     /// another region.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-publish-{}", std::process::id());
+    /// use shm2::{FrameInfo, Producer};
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// let mut slot = producer.reserve(2)?;
+    /// slot.write_at(0, &[1, 2])?;
+    /// assert_eq!(producer.publish(slot, &FrameInfo::new().with_pts(0))?, 1);
+    /// let empty = producer.reserve(0)?;
+    /// assert_eq!(producer.publish(empty, &FrameInfo::new().with_pts(40_000_000))?, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn publish(&mut self, reservation: Reservation, info: &FrameInfo) -> Result<u64, SendError> {
         self.publish_with_meta(reservation, info, &[])
     }
@@ -84,6 +131,19 @@ impl Producer {
     ///
     /// # Errors
     /// Also [`SendError::Description`] when `meta` is longer than 1 MiB.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-meta-{}", std::process::id());
+    /// use shm2::{Consumer, FrameInfo, Producer};
+    /// use std::time::Duration;
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// let slot = producer.reserve(640 * 480)?;
+    /// producer.publish_with_meta(slot, &FrameInfo::new(), b"exposure=10ms")?;
+    /// let frame = Consumer::new(&name)?.next(Some(Duration::from_secs(1)))?;
+    /// assert_eq!(frame.meta(), b"exposure=10ms");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn publish_with_meta(
         &mut self,
         reservation: Reservation,
@@ -104,6 +164,23 @@ impl Producer {
     /// As [`publish`](Self::publish); [`SendError::Range`] when the part is not inside the reservation,
     /// [`SendError::Description`] when `meta` is too long. After [`SendError::Cleared`] no part of this reservation can be
     /// published any more: make another one.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-part-{}", std::process::id());
+    /// use shm2::{Consumer, FrameInfo, Producer};
+    /// use std::{sync::Arc, time::Duration};
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// let mut packets = producer.reserve(6)?;
+    /// packets.write_at(0, b"onetwo")?;
+    /// let in_use = Arc::new(());
+    /// producer.publish_part(&packets, 3..6, &FrameInfo::new(), &[], Box::new(in_use.clone()))?;
+    ///
+    /// let frame = Consumer::new(&name)?.next(Some(Duration::from_secs(1)))?;
+    /// assert_eq!(frame.to_vec(), b"two");
+    /// assert_eq!(Arc::strong_count(&in_use), 2); // bytes 3..6 must not be written yet
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn publish_part(
         &mut self,
         reservation: &Reservation,
@@ -128,6 +205,16 @@ impl Producer {
     ///
     /// # Errors
     /// As [`reserve`](Self::reserve) and [`publish`](Self::publish).
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-send-{}", std::process::id());
+    /// use shm2::{FrameInfo, Producer};
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// let sequence = producer.send(b"picture", &FrameInfo::new().with_pts(0))?;
+    /// assert_eq!(sequence, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn send(&mut self, bytes: &[u8], info: &FrameInfo) -> Result<u64, SendError> {
         let mut reservation = self.reserve(bytes.len())?;
         reservation.write_at(0, bytes)?;
@@ -138,6 +225,18 @@ impl Producer {
     ///
     /// # Errors
     /// [`SendError::Description`] when the text is too long, [`SendError::Full`] when there is no free space for it.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-set-caps-{}", std::process::id());
+    /// use shm2::{FrameInfo, Producer, SendError};
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// producer.set_caps(b"video/x-raw,format=RGBA,width=640,height=480,framerate=25/1")?;
+    /// producer.send(&[0; 640 * 480 * 4], &FrameInfo::new())?;
+    /// let too_long = producer.set_caps(&[b'x'; 70_000]);
+    /// assert!(matches!(too_long, Err(SendError::Description { limit: 65_536, .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_caps(&mut self, caps: &[u8]) -> Result<(), SendError> {
         self.set_stream(caps, &[])
     }
@@ -180,6 +279,22 @@ impl Producer {
     ///
     /// # Errors
     /// [`SendError::Superseded`] and [`SendError::Recovering`] in a kept region, [`SendError::Truncated`] in any.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-end-{}", std::process::id());
+    /// use shm2::{Consumer, FrameInfo, Producer, ReceiveError};
+    /// use std::time::Duration;
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// let mut consumer = Consumer::new(&name)?;
+    /// producer.send(b"last", &FrameInfo::new())?;
+    /// producer.end_of_stream()?;
+    ///
+    /// let second = Some(Duration::from_secs(1));
+    /// assert_eq!(consumer.next(second)?.to_vec(), b"last");
+    /// assert!(matches!(consumer.next(second), Err(ReceiveError::EndOfStream)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn end_of_stream(&mut self) -> Result<u64, SendError> {
         self.shared.await_recovery();
         self.shared.publish(Draft::new(Kind::End, &FrameInfo::new()))
@@ -190,6 +305,22 @@ impl Producer {
     ///
     /// # Errors
     /// As [`send`](Self::send); an event that finds no free space is not counted as a dropped frame.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-event-{}", std::process::id());
+    /// use shm2::{Consumer, FrameInfo, Producer};
+    /// use std::time::Duration;
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// let second = Some(Duration::from_secs(1));
+    /// let mut consumer = Consumer::builder(&name)?.events(true).attach(second)?;
+    /// producer.send_event(&FrameInfo::new().with_pts(40_000_000), b"scene change")?;
+    ///
+    /// let event = consumer.next(second)?;
+    /// assert!(event.is_event() && event.is_empty());
+    /// assert_eq!(event.meta(), b"scene change");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn send_event(&mut self, info: &FrameInfo, meta: &[u8]) -> Result<u64, SendError> {
         self.shared.await_recovery();
         let epoch = self.shared.epoch()?;
@@ -203,6 +334,21 @@ impl Producer {
     }
 
     /// Waits until every attached leasing consumer has taken every item, for `timeout` at most. True if they have.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-drain-{}", std::process::id());
+    /// use shm2::{Consumer, FrameInfo, Producer};
+    /// use std::time::Duration;
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// let second = Duration::from_secs(1);
+    /// let mut consumer = Consumer::builder(&name)?.attach(Some(second))?;
+    /// producer.send(b"picture", &FrameInfo::new())?;
+    /// assert!(!producer.drain(Duration::from_millis(1)));
+    /// consumer.next(Some(second))?;
+    /// assert!(producer.drain(second));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn drain(&mut self, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
         loop {
@@ -223,6 +369,18 @@ impl Producer {
     }
 
     /// A handle for other threads: reservations, statistics, attached consumers, cancellation.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-handle-{}", std::process::id());
+    /// use shm2::{FrameInfo, Producer};
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// let handle = producer.handle();
+    /// producer.send(b"picture", &FrameInfo::new())?;
+    /// let published = std::thread::spawn(move || handle.stats().published);
+    /// assert_eq!(published.join().unwrap(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn handle(&self) -> Handle {
         Handle::new(self.shared.clone())
     }
