@@ -1,7 +1,7 @@
 //! The header's fixed part: one parser for consumers that attach, producers that inherit a file, and overviews.
 //!
-//! [`RawHeader`] is an unchecked private copy. [`RawHeader::parse`] turns it into a [`RegionHeader`], whose values are in
-//! range. A `RegionHeader` has no offsets, because they follow from the protocol version alone.
+//! [`RawHeader`] is an unchecked private copy. [`RawHeader::parse`] turns it into a [`RegionHeader`], whose values are
+//! in range. A `RegionHeader` has no offsets, because they follow from the protocol version alone.
 
 use crate::backend;
 use crate::error::{AttachError, CreateError};
@@ -147,8 +147,8 @@ impl RawHeader {
         ]
     }
 
-    /// Checks that the next producer may begin a generation in this memory of `bytes`: it holds a region of this version,
-    /// zeros, or a header that its producer has not finished.
+    /// Checks that the next producer may begin a generation in this memory of `bytes`: it holds a region of this
+    /// version, zeros, or a header that its producer has not finished.
     pub(crate) fn check_inheritable(&self, bytes: u64, path: &Path) -> Result<(), CreateError> {
         let what = match () {
             () if self.is_region() && self.version().0 == layout::VERSION_MAJOR => return Ok(()),
@@ -159,9 +159,9 @@ impl RawHeader {
         Err(CreateError::NotInheritable { path: path.into(), what })
     }
 
-    /// Whether this is an incomplete header: the magic number, which a producer writes last, is missing, and every other
-    /// field is zero or has its final value. The producer was killed while it wrote the header, or a producer on another
-    /// kernel is writing it now.
+    /// Whether this is an incomplete header: the magic number, which a producer writes last, is missing, and every
+    /// other field is zero or has its final value. The producer was killed while it wrote the header, or a producer on
+    /// another kernel is writing it now.
     pub(crate) fn is_unfinished(&self, bytes: u64) -> bool {
         let limits = [
             (offset_of!(Header, max_leases), layout::LEASES as u32),

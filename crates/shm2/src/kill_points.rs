@@ -1,8 +1,9 @@
 //! Named points in the protocol at which a test kills or stops this process. Without the feature `kill-points`, which
 //! no product enables, [`point!`] expands to nothing.
 //!
-//! Environment variables choose the point, the pass and the signal: `SHM2_POINT=publish.cell`, `SHM2_POINT_PASS=3` (1 if
-//! not set), `SHM2_POINT_SIGNAL=stop` (`kill` if not set). With `SHM2_POINT_WAITS=1` passes count only after [`arm`].
+//! Environment variables choose the point, the pass and the signal: `SHM2_POINT=publish.cell`, `SHM2_POINT_PASS=3` (1
+//! if not set), `SHM2_POINT_SIGNAL=stop` (`kill` if not set). With `SHM2_POINT_WAITS=1` passes count only after
+//! [`arm`].
 
 /// Marks a named point; [`ALL`] lists the names.
 macro_rules! point {

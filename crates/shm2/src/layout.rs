@@ -134,8 +134,8 @@ pub struct Header {
     pub first_sequence: AtomicU64,
     /// Time in milliseconds after which a peer without a new heartbeat counts as dead; 0 where locks show liveness.
     pub lease_ms: AtomicU32,
-    /// [`KEPT_BY_LOCK`] or [`KEPT_BY_HEARTBEAT`] in memory that is never removed and that the next producer reuses; else
-    /// 0.
+    /// [`KEPT_BY_LOCK`] or [`KEPT_BY_HEARTBEAT`] in memory that is never removed and that the next producer reuses;
+    /// else 0.
     pub kept: AtomicU32,
     /// Identifies the producer's monotonic clock: a process with the same value has the same clock. 0 if unknown.
     pub clock: AtomicU64,
@@ -276,7 +276,8 @@ pub struct Page {
     pad4: [u64; 1],
 }
 
-/// Number of steps of 64 bytes by which a page's words are displaced, so that 64 pages do not compete for one cache set.
+/// Number of steps of 64 bytes by which a page's words are displaced, so that 64 pages do not compete for one cache
+/// set.
 pub const STAGGER_STEPS: u64 = 28;
 
 /// Offset in the region of consumer page `index`'s [`Page`] words.
@@ -299,7 +300,8 @@ pub const fn cell_offset(sequence: u64) -> u64 {
     RING_OFFSET + (sequence % CELLS) * CELL_BYTES
 }
 
-/// Bytes of arena in a region of `region_bytes` bytes, or `None` when that is not from [`MIN_REGION`] to [`MAX_REGION`].
+/// Bytes of arena in a region of `region_bytes` bytes, or `None` when that is not from [`MIN_REGION`] to
+/// [`MAX_REGION`].
 pub const fn arena_bytes(region_bytes: u64) -> Option<u64> {
     if region_bytes < MIN_REGION || region_bytes > MAX_REGION {
         return None;
@@ -318,7 +320,9 @@ mod assertions {
     use super::*;
     use std::mem::{offset_of, size_of};
 
-    macro_rules! at { ($($t:ident . $f:ident = $n:expr),* $(,)?) => { $(const _: () = assert!(offset_of!($t, $f) == $n);)* } }
+    macro_rules! at {
+        ($($t:ident . $f:ident = $n:expr),* $(,)?) => { $(const _: () = assert!(offset_of!($t, $f) == $n);)* }
+    }
     at!(
         Header.magic = 0,
         Header.version = 8,

@@ -1,8 +1,8 @@
 //! One-to-many transport of frames through one shared-memory region: zero-copy, without a socket or a daemon.
 //!
-//! A [`Producer`] creates a region and publishes frames into it. Any number of [`Consumer`]s attach and read the frames, in
-//! place or as copies, each at its own speed. The producer waits for consumers only under [`FullPolicy::Block`]. Either
-//! side may exit or restart at any time.
+//! A [`Producer`] creates a region and publishes frames into it. Any number of [`Consumer`]s attach and read the
+//! frames, in place or as copies, each at its own speed. The producer waits for consumers only under
+//! [`FullPolicy::Block`]. Either side may exit or restart at any time.
 //!
 //! ```
 //! use shm2::{Consumer, FrameInfo, Producer};
@@ -24,26 +24,27 @@
 //! ```
 //!
 //! # Guarantees
-//! * The bytes of a held [`Frame`] do not change. A consumer that holds frames for long blocks neither the other consumers
-//!   nor, unless under [`FullPolicy::Block`], the producer.
+//! * The bytes of a held [`Frame`] do not change. A consumer that holds frames for long blocks neither the other
+//!   consumers nor, unless under [`FullPolicy::Block`], the producer.
 //! * Frames arrive in order. Each consumer counts the items that it was too slow for ([`Frame::missed`]).
-//! * The death of a peer, also by `kill -9`, is detected within a second, and its memory is freed. In kept regions without
-//!   locks it takes the lease time ([`lease_time`](producer::Builder::lease_time)).
-//! * No content of the region makes this library panic, hang, or access memory outside the region. Every check of a peer's
-//!   values has an error of its own ([`Violation`]).
+//! * The death of a peer, also by `kill -9`, is detected within a second, and its memory is freed. In kept regions
+//!   without locks it takes the lease time ([`lease_time`](producer::Builder::lease_time)).
+//! * No content of the region makes this library panic, hang, or access memory outside the region. Each check of a
+//!   peer's values has its own error variant ([`Violation`]).
 //!
 //! # What it does not do
 //! * It does not protect frames from a consumer with write permission. A leasing consumer needs that permission, so a
 //!   malicious one can corrupt frames. Give untrusted programs read permission only; they attach as snapshot consumers.
-//! * It does not prevent a truncation of the file by a peer with write permission. The truncation is an error for the other
-//!   processes, by a handler for SIGBUS that the first region of a process installs. `SECURITY.md` lists the limits of this.
+//! * It does not prevent a truncation of the file by a peer with write permission. The truncation is an error for the
+//!   other processes, by a handler for SIGBUS that the first region of a process installs. `SECURITY.md` lists the
+//!   limits of this.
 //! * It does not transport frames between machines; the relay of this project does that.
-//! * It does not queue for one receiver. The crate `shm2-channel` has a typed ring between two processes that do not trust
-//!   each other.
+//! * It does not queue for one receiver. The crate `shm2-channel` has a typed ring between two processes that do not
+//!   trust each other.
 //!
 //! # Main types
-//! * [`Producer`], made by [`producer::Builder`]: reserves memory, publishes frames, events and the end of a stream. Other
-//!   threads use its [`producer::Handle`].
+//! * [`Producer`], made by [`producer::Builder`]: reserves memory, publishes frames, events and the end of a stream.
+//!   Other threads use its [`producer::Handle`].
 //! * [`Reservation`]: memory of the region that is being filled.
 //! * [`Consumer`], made by [`consumer::Builder`]: yields [`Frame`]s, by leases or by copies ([`Access`]).
 //! * [`FrameInfo`]: times, positions and flags of a frame.
@@ -58,7 +59,7 @@
 //! # Platforms
 //! | system | region |
 //! |---|---|
-//! | Linux | a file in `/dev/shm` or any other file in memory |
+//! | Linux | a file, usually in `/dev/shm` |
 //! | Windows | a named section |
 //! | Linux and Windows guests | the memory of an ivshmem device of a virtual machine ([`ivshmem`]) |
 //!

@@ -311,8 +311,8 @@ fn close_model() {
     assert!(!sleeps || wake.load(Ordering::Relaxed) != expected, "it sleeps, and nothing will wake it");
 }
 
-/// A new producer in the same memory whose sequences start again at 1: `oldest` does not show that a frame is retired, only
-/// the generation does.
+/// A new producer in the same memory whose sequences start again at 1: `oldest` does not show that a frame is retired,
+/// only the generation does.
 fn next_generation_model() {
     let p = pages();
     let generation = Arc::new(AtomicU64::new(1));

@@ -14,8 +14,8 @@
 //! cell once more ([`announce_sleep`]). The producer publishes, passes a full fence, and checks for tickets that it has
 //! not answered ([`must_wake`]). Either the consumer finds the frame or the producer finds the ticket.
 //!
-//! **Space.** The same with the roles exchanged, for a producer that blocks: it sets `producer_waits`, fences, and checks
-//! the pages once more; a consumer releases, fences, and checks `producer_waits`.
+//! **Space.** The same with the roles exchanged, for a producer that blocks: it sets `producer_waits`, fences, and
+//! checks the pages once more; a consumer releases, fences, and checks `producer_waits`.
 
 use crate::layout::{FREE, NEVER_CLAIMED, STATE_CLOSED};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
@@ -60,16 +60,16 @@ pub(crate) fn hold(entry: &AtomicU64, oldest: &AtomicU64, sequence: u64) -> bool
     false
 }
 
-/// First half of [`hold`] for a consumer without a lock. Its page may belong to another consumer by now, whose entries it
-/// must not change. The entry's offset and length are written after this, and [`confirm`] comes last. `signed` is the
-/// sequence with its owner's number, see [`signed`].
+/// First half of [`hold`] for a consumer without a lock. Its page may belong to another consumer by now, whose entries
+/// it must not change. The entry's offset and length are written after this, and [`confirm`] comes last. `signed` is
+/// the sequence with its owner's number, see [`signed`].
 pub(crate) fn take_entry(entry: &AtomicU64, signed: u64) -> bool {
     // Relaxed: the fence of `confirm` orders it against the load of `oldest`.
     entry.compare_exchange(0, signed, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
-/// Bits of a lease entry that hold the sequence, in a page whose owner has no lock. The bits above them hold the owner's
-/// number, so an owner that lost its page cannot mistake another owner's lease for its own.
+/// Bits of a lease entry that hold the sequence, in a page whose owner has no lock. The bits above them hold the
+/// owner's number, so an owner that lost its page cannot mistake another owner's lease for its own.
 const SIGNED_BITS: u32 = 48;
 
 /// The value of a lease entry of an owner without a lock.
@@ -157,9 +157,10 @@ pub(crate) fn clear_page(page: &crate::layout::Page, seen: u32) -> bool {
     true
 }
 
-/// A page without a lock shows owner number 0, which no owner has, while it is cleared. If this producer dies in between,
-/// its successor clears the page after the lease time. If it is paused for that long, the page may have a new owner when
-/// it continues: so it ends only leases that it saw before and leases of the owner that it expels, and `lease_count` stays.
+/// A page without a lock shows owner number 0, which no owner has, while it is cleared. If this producer dies in
+/// between, its successor clears the page after the lease time. If it is paused for that long, the page may have a new
+/// owner when it continues: so it ends only leases that it saw before and leases of the owner that it expels, and
+/// `lease_count` stays.
 #[cfg(not(loom))]
 fn clear_unlocked(page: &crate::layout::Page, seen: u32) -> bool {
     let entries = page.leases.each_ref().map(|lease| held(&lease.sequence));

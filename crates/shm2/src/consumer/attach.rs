@@ -73,7 +73,8 @@ fn check(region: &OpenRegion, liveness: Liveness) -> Result<Checked, AttachError
         // The memory was cleared in between.
         return Err(absent());
     }
-    // A dead producer's region may be of any version, because the next producer replaces it. So liveness is checked first.
+    // A dead producer's region may be of any version, because the next producer replaces it. So liveness is checked
+    // first.
     let by_heartbeat = !region.has_locks() || liveness == Liveness::Heartbeat || found.is_kept_by_heartbeat();
     if !by_heartbeat && !region.producer_lives() {
         return Err(absent());

@@ -10,11 +10,12 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Access {
     /// [`Lease`](Self::Lease) if a consumer page is free and this user may write the region; else
-    /// [`Snapshot`](Self::Snapshot). Also `Snapshot` where only heartbeats show liveness, because a leasing consumer that
-    /// pauses for longer than the lease time loses the frames that it holds.
+    /// [`Snapshot`](Self::Snapshot). Also `Snapshot` where only heartbeats show liveness, because a leasing consumer
+    /// that pauses for longer than the lease time loses the frames that it holds.
     #[default]
     Auto,
-    /// Frames are read in place and held by leases. Needs write permission for the region and one of its 64 consumer pages.
+    /// Frames are read in place and held by leases. Needs write permission for the region and one of its 64 consumer
+    /// pages.
     Lease,
     /// Each frame is a private copy. Needs only read permission; any number of consumers.
     Snapshot,
@@ -35,14 +36,15 @@ pub enum OnProducerExit {
 /// How a consumer and its producer detect that the other is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Liveness {
-    /// By locks, which the kernel ends with their process: immediate and certain. Where there are no locks, in the memory of
-    /// a virtual machine's device and with a producer in a virtual machine, heartbeats are used instead.
+    /// By locks, which the kernel ends with their process: immediate and certain. Where there are no locks, in the
+    /// memory of a virtual machine's device and with a producer in a virtual machine, heartbeats are used instead.
     #[default]
     Lock,
-    /// By heartbeats, for memory that producer and consumer share without a common kernel, as with virtual machines. Only in
-    /// a region made with [`keep_region`](crate::producer::Builder::keep_region). A side without a heartbeat within the
-    /// region's lease time counts as dead. A consumer that continues after that has lost the frames that it held: their
-    /// bytes may have changed, and its next call returns [`ReceiveError::Expelled`](crate::ReceiveError::Expelled).
+    /// By heartbeats, for memory that producer and consumer share without a common kernel, as with virtual machines.
+    /// Only in a region made with [`keep_region`](crate::producer::Builder::keep_region). A side without a heartbeat
+    /// within the region's lease time counts as dead. A consumer that continues after that has lost the frames that it
+    /// held: their bytes may have changed, and its next call returns
+    /// [`ReceiveError::Expelled`](crate::ReceiveError::Expelled).
     Heartbeat,
 }
 
@@ -59,8 +61,8 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Whether to use snapshots where only heartbeats show liveness. There a consumer that pauses loses what it holds, so
-    /// leasing must be set explicitly.
+    /// Whether to use snapshots where only heartbeats show liveness. There a consumer that pauses loses what it holds,
+    /// so leasing must be set explicitly.
     pub(super) fn prefers_snapshots(&self) -> bool {
         self.access == Access::Auto && self.liveness == Liveness::Lock
     }
@@ -152,8 +154,8 @@ impl Builder {
         self
     }
 
-    /// Number of frames held in place at a time, limited by what the producer allows. Further frames are copied. 64 if not
-    /// set.
+    /// Number of frames held in place at a time, limited by what the producer allows. Further frames are copied. 64 if
+    /// not set.
     pub fn max_leases(mut self, frames: usize) -> Self {
         self.settings.max_leases = frames;
         self
@@ -177,8 +179,8 @@ impl Builder {
         self
     }
 
-    /// Whether events between frames ([`Producer::send_event`](crate::Producer::send_event)) are received, as frames without
-    /// bytes ([`Frame::is_event`](super::Frame::is_event)). False if not set: events are skipped. Under
+    /// Whether events between frames ([`Producer::send_event`](crate::Producer::send_event)) are received, as frames
+    /// without bytes ([`Frame::is_event`](super::Frame::is_event)). False if not set: events are skipped. Under
     /// [`latest_only`](Self::latest_only) an event that is not the newest item may be skipped in either case.
     pub fn events(mut self, events: bool) -> Self {
         self.settings.events = events;

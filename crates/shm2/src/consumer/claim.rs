@@ -8,9 +8,9 @@ use crate::mapped::{Memory, OwnPage};
 use crate::protocol;
 use crate::sync::{AtomicU32, Ordering};
 
-/// Claims the first free page; returns it and the value of its `claimed` word. The producer's scan ends at the first page
-/// that was never used, so pages come into use in order: a consumer marks each page as used before it tries to claim it.
-/// No consumer waits for another.
+/// Claims the first free page; returns it and the value of its `claimed` word. The producer's scan ends at the first
+/// page that was never used, so pages come into use in order: a consumer marks each page as used before it tries to
+/// claim it. No consumer waits for another.
 ///
 /// # Errors
 /// [`AttachError::Full`] without a free page; [`AttachError::Denied`] when the device drops stores silently (QEMU's
@@ -49,15 +49,16 @@ pub(super) fn claim(
     Err(AttachError::Full { path: region.path().into() })
 }
 
-/// A number that none of the 65,534 previous owners had in this generation; not 0, which means an owner with a lock. The
-/// generation is part of it because a clear of the memory resets `claims`.
+/// A number that none of the 65,534 previous owners had in this generation; not 0, which means an owner with a lock.
+/// The generation is part of it because a clear of the memory resets `claims`.
 fn owner_number(claims: &AtomicU32, generation: u64) -> u32 {
     // Relaxed: the value only has to be unique.
     let claim = u64::from(claims.fetch_add(1, Ordering::Relaxed));
     (claim.wrapping_add(generation) % 0xffff) as u32 + 1
 }
 
-/// Claims page `index` if its lock is free and no owner by heartbeat has it. The page is then free, or a dead consumer's.
+/// Claims page `index` if its lock is free and no owner by heartbeat has it. The page is then free, or a dead
+/// consumer's.
 fn claim_by_lock(region: &OpenRegion, index: usize) -> Result<Option<(OwnPage, u32)>, AttachError> {
     let system = |source| AttachError::System { what: "lock a page of", path: region.path().into(), source };
     if !region.try_claim(index).map_err(system)? {

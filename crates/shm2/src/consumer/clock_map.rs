@@ -1,9 +1,9 @@
 //! A map from another machine's monotonic clock to the local one, estimated from samples of one direction: an item was
 //! published at `theirs` on the other clock, and received at `ours` on the local one. The difference of a sample is the
-//! difference of the clocks plus a delay that is never negative, so the true line is not above any sample. The estimate is
-//! the edge of the samples' lower convex hull below their mean time: of all lines without a sample below, it is the one with
-//! the smallest sum of distances. (Moon, Skelly, Towsley: "Estimation and removal of clock skew from network delay
-//! measurements", INFOCOM 1999, state the same problem as a linear program.)
+//! difference of the clocks plus a delay that is never negative, so the true line is not above any sample. The estimate
+//! is the edge of the samples' lower convex hull below their mean time: of all lines without a sample below, it is the
+//! one with the smallest sum of distances. (Moon, Skelly, Towsley: "Estimation and removal of clock skew from network
+//! delay measurements", INFOCOM 1999, state the same problem as a linear program.)
 
 use std::collections::VecDeque;
 

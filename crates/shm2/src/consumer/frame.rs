@@ -32,8 +32,8 @@ impl From<LeaseGuard<Heartbeating>> for Payload {
     }
 }
 
-/// A received frame: its bytes, in place or copied, and its description. Dropping it lets the producer reuse its memory.
-/// A frame may be sent to and dropped on any thread, and may outlive its consumer.
+/// A received frame: its bytes, in place or copied, and its description. Dropping it lets the producer reuse its
+/// memory. A frame may be sent to and dropped on any thread, and may outlive its consumer.
 pub struct Frame {
     description: Description,
     gap: Gap,
@@ -63,8 +63,8 @@ impl Frame {
         }
     }
 
-    /// Sequence number of the frame. It grows by one with each item: frames, events and ends of stream. It starts at 1; in a
-    /// kept region it usually continues after that of the previous producer.
+    /// Sequence number of the frame. It grows by one with each item: frames, events and ends of stream. It starts at 1;
+    /// in a kept region it usually continues after that of the previous producer.
     pub fn sequence(&self) -> u64 {
         self.description.sequence()
     }
@@ -105,8 +105,8 @@ impl Frame {
         self.description.published_ns()
     }
 
-    /// The text that describes the stream at this frame, and its number, which changes with each new text. `None` if the
-    /// producer has set none.
+    /// The text that describes the stream at this frame, and its number, which changes with each new text. `None` if
+    /// the producer has set none.
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-caps-{}", std::process::id());
@@ -124,8 +124,8 @@ impl Frame {
         self.caps.as_deref().map(|text| (self.description.caps().id, self.split(text).0))
     }
 
-    /// The opaque blob of the stream at this frame, which changes together with the number of the caps; empty if there is
-    /// none.
+    /// The opaque blob of the stream at this frame, which changes together with the number of the caps; empty if there
+    /// is none.
     pub fn stream_blob(&self) -> &[u8] {
         self.caps.as_deref().map_or(&[], |text| self.split(text).1)
     }
@@ -135,7 +135,8 @@ impl Frame {
         text.split_at(text.len().min(self.description.caps().text.length as usize))
     }
 
-    /// Whether this is an event between frames: it has no bytes; [`info`](Self::info) and [`meta`](Self::meta) describe it.
+    /// Whether this is an event between frames: it has no bytes; [`info`](Self::info) and [`meta`](Self::meta) describe
+    /// it.
     pub fn is_event(&self) -> bool {
         self.description.kind() == Kind::Event
     }
@@ -176,8 +177,8 @@ impl Frame {
         !matches!(self.payload, Payload::Owned(_))
     }
 
-    /// Copies `to.len()` bytes from `offset`, in bytes from the beginning of the payload. False when the payload is not that
-    /// long, or when the region's file was truncated and bytes are lost.
+    /// Copies `to.len()` bytes from `offset`, in bytes from the beginning of the payload. False when the payload is not
+    /// that long, or when the region's file was truncated and bytes are lost.
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-read-{}", std::process::id());
@@ -215,11 +216,11 @@ impl Frame {
         bytes
     }
 
-    /// Address of the first byte, readable for [`len`](Self::len) bytes while this value exists. A leased payload is mapped
-    /// read-only.
+    /// Address of the first byte, readable for [`len`](Self::len) bytes while this value exists. A leased payload is
+    /// mapped read-only.
     ///
-    /// Whether a `&[u8]` may be made of it depends on the caller's trust: the bytes do not change as long as the producer
-    /// keeps to the protocol, but a hostile producer can change them.
+    /// Whether a `&[u8]` may be made of it depends on the caller's trust: the bytes do not change as long as the
+    /// producer keeps to the protocol, but a hostile producer can change them.
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-frame-ptr-{}", std::process::id());

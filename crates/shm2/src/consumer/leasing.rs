@@ -21,8 +21,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A mapped region with a page of this consumer. The consumer and every frame that it handed out share it: the page becomes
-/// free when the last of them is dropped.
+/// A mapped region with a page of this consumer. The consumer and every frame that it handed out share it: the page
+/// becomes free when the last of them is dropped.
 #[derive(Debug)]
 pub(super) struct LeasedRegion<O: Ownership> {
     pub(super) memory: Memory,

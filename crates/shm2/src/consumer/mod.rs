@@ -52,8 +52,8 @@ pub enum Change {
         generation: u64,
         /// [`Access::Lease`] or [`Access::Snapshot`].
         access: Access,
-        /// For a device's memory: its measured read speed, in bytes per second. Memory that the processor does not cache has
-        /// a tenth of the usual speed or less.
+        /// For a device's memory: its measured read speed, in bytes per second. Memory that the processor does not
+        /// cache has a tenth of the usual speed or less.
         read_speed: Option<u64>,
     },
     /// The consumer is no longer attached: its producer exited, or its region cannot be used any more.
@@ -217,8 +217,8 @@ impl Consumer {
         self.frame(taken)
     }
 
-    /// Returns the next frame if there is one now. Never waits. For programs that poll: a call without a frame costs some
-    /// nanoseconds.
+    /// Returns the next frame if there is one now. Never waits. For programs that poll: a call without a frame costs
+    /// some nanoseconds.
     ///
     /// # Errors
     /// As [`next`](Self::next); with [`OnProducerExit::Reconnect`] a missing producer is no error.
@@ -433,8 +433,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// Sequences continue in the same memory: no frame is received twice. Items of the last generation that were not taken
-    /// count as missed, as do items of this generation that were retired while the consumer was detached.
+    /// Sequences continue in the same memory: no frame is received twice. Items of the last generation that were not
+    /// taken count as missed, as do items of this generation that were retired while the consumer was detached.
     fn resume_position(&mut self) {
         let Some(Attachment { reader, .. }) = &self.attachment else { return };
         let Some(last) = self.last.filter(|last| last.file == reader.region().identity()) else { return };
@@ -510,9 +510,10 @@ impl Consumer {
     }
 
     /// Converts a time of the producer's monotonic clock ([`FrameInfo::time`](crate::FrameInfo::time),
-    /// [`Frame::published_ns`]), in nanoseconds, to this process's monotonic clock. On one machine both are the same clock.
-    /// For a producer on another kernel, as in a virtual machine, or in another time namespace, the difference is estimated
-    /// from the times at which frames were published and received; it includes the shortest delay of a frame.
+    /// [`Frame::published_ns`]), in nanoseconds, to this process's monotonic clock. On one machine both are the same
+    /// clock. For a producer on another kernel, as in a virtual machine, or in another time namespace, the difference
+    /// is estimated from the times at which frames were published and received; it includes the shortest delay of a
+    /// frame.
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-local-{}", std::process::id());

@@ -61,8 +61,8 @@ impl Overview {
         Self::at(&spec)
     }
 
-    /// All regions with a live producer among the files of `directory` that this user may read, sorted by path. Files that
-    /// are no regions are skipped.
+    /// All regions with a live producer among the files of `directory` that this user may read, sorted by path. Files
+    /// that are no regions are skipped.
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-all-{}", std::process::id());

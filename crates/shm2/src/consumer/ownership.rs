@@ -1,9 +1,9 @@
-//! How a consumer owns its page: by a lock, which the kernel ends with its process, or by a heartbeat, where producer and
-//! consumer may run on different kernels.
+//! How a consumer owns its page: by a lock, which the kernel ends with its process, or by a heartbeat, where producer
+//! and consumer may run on different kernels.
 //!
 //! The kind of ownership is chosen once, at attach. An owner by heartbeat that is paused for longer than the lease time
-//! loses its page, and another consumer may get it. Therefore it writes its own number into every word, and changes a word
-//! only from a value that it wrote itself.
+//! loses its page, and another consumer may get it. Therefore it writes its own number into every word, and changes a
+//! word only from a value that it wrote itself.
 
 use crate::layout::{self, Lease, Page, claim_state};
 use crate::protocol;
@@ -16,7 +16,8 @@ pub(super) trait Ownership: fmt::Debug + Send + Sync + 'static {
     const HAS_LOCK: bool;
     /// `claimed` is what the page's word shows after the claim.
     fn new(claimed: u32) -> Self;
-    /// Makes the claimed page visible as [`layout::READING`]; false when the producer has expelled this consumer meanwhile.
+    /// Makes the claimed page visible as [`layout::READING`]; false when the producer has expelled this consumer
+    /// meanwhile.
     fn enter(&self, page: &Page) -> bool;
     /// Whether the page still belongs to this owner.
     fn owns(&self, page: &Page) -> bool;

@@ -1,8 +1,9 @@
 //! Whether the producer of a region is alive, as seen by a consumer.
 //!
-//! By its lock: the consumer probes the lock at each change of the region's file and several times after it, because a file
-//! watch reports a process's exit before its locks end. By its heartbeat, where producer and consumer share no kernel: the
-//! heartbeat must change within the lease time, and a consumer attaches only after it has observed a change.
+//! By its lock: the consumer probes the lock at each change of the region's file and several times after it, because a
+//! file watch reports a process's exit before its locks end. By its heartbeat, where producer and consumer share no
+//! kernel: the heartbeat must change within the lease time, and a consumer attaches only after it has observed a
+//! change.
 
 use super::ring_reader::Reader;
 use crate::backend::{ChangeWatch, ConsumerRegion, Watch};

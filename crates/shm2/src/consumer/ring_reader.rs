@@ -1,11 +1,11 @@
 //! Taking items from the ready ring, written once for every kind of access.
 //!
-//! A [`View`] defines how words of the region are read: [`Leasing`](super::leasing::Leasing) maps them and reads atomics,
-//! [`Snapshots`](super::snapshots::Snapshots) copies them with `pread`. The orderings are inside the views.
+//! A [`View`] defines how words of the region are read: [`Leasing`](super::leasing::Leasing) maps them and reads
+//! atomics, [`Snapshots`](super::snapshots::Snapshots) copies them with `pread`. The orderings are inside the views.
 //!
-//! [`RingReader::take`] finds the next item, and the view protects its bytes: by a lease, or by a copy that a later read of
-//! `oldest` confirms ([`RingReader::read_copy`]). An item that was retired in between is skipped. The cell's words stay in
-//! the reader; [`RingReader::frame`] makes the [`Frame`] once, directly in the caller's return value.
+//! [`RingReader::take`] finds the next item, and the view protects its bytes: by a lease, or by a copy that a later
+//! read of `oldest` confirms ([`RingReader::read_copy`]). An item that was retired in between is skipped. The cell's
+//! words stay in the reader; [`RingReader::frame`] makes the [`Frame`] once, directly in the caller's return value.
 
 use super::builder::Access;
 use super::frame::{Frame, Payload};
@@ -52,8 +52,8 @@ pub(super) trait View: fmt::Debug + Send + Sized + 'static {
     type Fault: Into<TakeError>;
     /// The access in the public API.
     const ACCESS: Access;
-    /// Whether a reader that is lapped twice in a row continues with the newest item, which is retired last, instead of the
-    /// oldest.
+    /// Whether a reader that is lapped twice in a row continues with the newest item, which is retired last, instead of
+    /// the oldest.
     const SKIPS_TO_NEWEST: bool;
 
     fn region(&self) -> &OpenRegion;
@@ -238,8 +238,8 @@ impl<V: View> RingReader<V> {
         Step::Item(taken)
     }
 
-    /// Item `sequence` is retired: moves to a later item. A newer sequence in the cell and a refused lease both mean that
-    /// `oldest` was raised above it before.
+    /// Item `sequence` is retired: moves to a later item. A newer sequence in the cell and a refused lease both mean
+    /// that `oldest` was raised above it before.
     fn skip_lapped(&self, position: &mut Position, sequence: u64, lap: u32) -> Result<(), TakeError> {
         let oldest = self.view.oldest().map_err(Into::into)?;
         let head = self.view.head().map_err(Into::into)?;
@@ -347,8 +347,8 @@ impl<V: View> Reader for RingReader<V> {
         self.view.sleep(&|| self.has_news(position).unwrap_or(true), event, seen, timeout)
     }
 
-    /// `head` is stored after the cell, so a cell that is older than `head` says breaks the protocol, and this consumer would
-    /// wait for it for ever.
+    /// `head` is stored after the cell, so a cell that is older than `head` says breaks the protocol, and this consumer
+    /// would wait for it for ever.
     fn check_idle(&self, position: &Position) -> Result<(), TakeError> {
         let sequence = self.target(position).map_err(Into::into)?;
         // SYNC: frame-published

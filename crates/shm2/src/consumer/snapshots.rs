@@ -1,8 +1,8 @@
-//! Access by snapshots, for a consumer that trusts no peer and has no write permission. Frames are copied with `pread`, so
-//! that a truncated file causes an error and never a signal.
+//! Access by snapshots, for a consumer that trusts no peer and has no write permission. Frames are copied with `pread`,
+//! so that a truncated file causes an error and never a signal.
 //!
-//! A cell is read twice: first its sequence, then all words, so that no word is older than the sequence. Then `oldest` is
-//! read, so that no word is newer. A read of `oldest` after the payload confirms the payload in the same way.
+//! A cell is read twice: first its sequence, then all words, so that no word is older than the sequence. Then `oldest`
+//! is read, so that no word is newer. A read of `oldest` after the payload confirms the payload in the same way.
 
 use super::builder::Access;
 use super::frame::Payload;

@@ -6,8 +6,8 @@ use crate::layout::CELLS;
 /// Which frame a consumer receives first after an attach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Start {
-    /// The oldest one of the producer's [`history`](crate::producer::Builder::history): by default the newest frame in the
-    /// ring.
+    /// The oldest one of the producer's [`history`](crate::producer::Builder::history): by default the newest frame in
+    /// the ring.
     #[default]
     History,
     /// The oldest frame in the ring.
@@ -17,8 +17,8 @@ pub enum Start {
 }
 
 impl Start {
-    /// Sequence of the first item. `kind_of` reads the kind in the cell of a sequence. The cell may already describe another
-    /// item, which only changes the starting point.
+    /// Sequence of the first item. `kind_of` reads the kind in the cell of a sequence. The cell may already describe
+    /// another item, which only changes the starting point.
     pub(super) fn first(self, oldest: u64, head: u64, history: u64, kind_of: impl Fn(u64) -> Option<Kind>) -> u64 {
         let next = head.saturating_add(1);
         match self {

@@ -19,7 +19,7 @@ pub enum AttachError {
         /// Path of the region.
         path: PathBuf,
     },
-    /// A region whose producer is gone.
+    /// The region has no live producer.
     #[error("{path:?} has no live producer: start it, or wait for it")]
     NoProducer {
         /// Path of the region.

@@ -35,8 +35,8 @@ pub enum CreateError {
     },
     /// The file system has too little free space.
     #[error(
-        "no free space for {path:?}: it needs {needed} bytes and {free} are free there; choose a smaller size or enlarge \
-         the file system (containers: --shm-size; mount -o remount,size=...)"
+        "no free space for {path:?}: it needs {needed} bytes and {free} are free there; choose a smaller size or \
+         enlarge the file system (containers: --shm-size; mount -o remount,size=...)"
     )]
     NoSpace {
         /// Path of the region.
@@ -46,7 +46,8 @@ pub enum CreateError {
         /// Bytes free.
         free: u64,
     },
-    /// The limit of the memory control group is too low. The group would kill the process instead of refusing the memory.
+    /// The limit of the memory control group is too low. The group would kill the process instead of refusing the
+    /// memory.
     #[error(
         "not enough memory for {path:?}: it needs {needed} bytes and this process's memory control group allows \
          {headroom} more; raise the group's limit or choose a smaller size"
@@ -95,10 +96,11 @@ pub enum CreateError {
         /// Path of the region.
         path: PathBuf,
     },
-    /// The file is filled with zeros, so it may be the memory of a virtual machine, and this producer is set to replace it.
+    /// The file is filled with zeros, so it may be the memory of a virtual machine, and this producer is set to replace
+    /// it.
     #[error(
-        "{path:?} is filled with zeros, as the memory of a virtual machine is: set keep-region (--keep-region) to use it; \
-         it must not be removed while the machine runs"
+        "{path:?} is filled with zeros, as the memory of a virtual machine is: set keep-region (--keep-region) to use \
+         it; it must not be removed while the machine runs"
     )]
     Prepared {
         /// Path of the region.
@@ -106,8 +108,8 @@ pub enum CreateError {
     },
     /// Windows: `keep_region` is set for a named section.
     #[error(
-        "keep-region is not possible with {path:?}: a section is replaced while consumers still read the last one; leave \
-         it off"
+        "keep-region is not possible with {path:?}: a section is replaced while consumers still read the last one; \
+         leave it off"
     )]
     KeptSection {
         /// Path of the region.
@@ -130,8 +132,11 @@ pub enum CreateError {
         what: &'static str,
     },
     /// The existing file has a size that no region has.
-    #[error("the file {path:?} has {bytes} bytes, and a region takes {min} to {max}: make it larger, or choose another name",
-        min = layout::MIN_REGION, max = layout::MAX_REGION)]
+    #[error(
+        "the file {path:?} has {bytes} bytes, and a region takes {min} to {max}: make it larger, or choose another \
+         name",
+        min = layout::MIN_REGION, max = layout::MAX_REGION
+    )]
     FileSize {
         /// Path of the region.
         path: PathBuf,

@@ -55,8 +55,8 @@ pub enum DeviceError {
     ReadOnly,
     /// This user may not open the device.
     #[error(
-        "permission denied for {path}: give this user access to it (Linux: a udev rule that changes owner and mode of its \
-         files), or run this program as a user that has access"
+        "permission denied for {path}: give this user access to it (Linux: a udev rule that changes owner and mode of \
+         its files), or run this program as a user that has access"
     )]
     Denied {
         /// Path of the device.

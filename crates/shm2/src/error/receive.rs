@@ -36,10 +36,11 @@ pub enum ReceiveError {
         /// Which check failed.
         violation: Violation,
     },
-    /// The producer gave this consumer's page to others, because the consumer's heartbeat stood still for the lease time.
+    /// The producer gave this consumer's page to others, because the consumer's heartbeat stood still for the lease
+    /// time.
     #[error(
-        "the attachment to {path:?} ended: the producer expelled this consumer, because its heartbeat stood still for the \
-         lease time"
+        "the attachment to {path:?} ended: the producer expelled this consumer, because its heartbeat stood still for \
+         the lease time"
     )]
     Expelled {
         /// Path of the region.

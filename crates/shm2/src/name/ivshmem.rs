@@ -12,8 +12,8 @@
 //!
 //! `?cache=full`, `combined` or `none` after any of them (`&cache=...` after a size) chooses how the memory is cached.
 //!
-//! Each backslash may be written as a slash and each character as a percent escape. Addresses and ids can change when the
-//! virtual machine's configuration changes; the size is set by the host and stays.
+//! Each backslash may be written as a slash and each character as a percent escape. Addresses and ids can change when
+//! the virtual machine's configuration changes; the size is set by the host and stays.
 
 use super::escape::{decode, encode};
 use std::fmt;

@@ -66,7 +66,8 @@ impl Spec {
         &self.place
     }
 
-    /// Whether the region is a device's memory. Another kernel may share it, so locks and wake-ups do not reach all peers.
+    /// Whether the region is a device's memory. Another kernel may share it, so locks and wake-ups do not reach all
+    /// peers.
     pub fn is_device(&self) -> bool {
         matches!(self.place, Place::Device(..))
     }

@@ -1,9 +1,9 @@
 //! Allocator of the arena. Its state is in the producer's private memory, so no content of the region can corrupt it.
 //!
 //! An extent of the same size that was freed last is reused first, because its bytes are still in the cache (*warm*).
-//! Other requests are a best-fit search over coalesced free ranges. Offsets count from the arena's start; all offsets and
-//! lengths are multiples of [`GRANULE`]. The crate `offset-allocator` is not used: its size classes lose up to an eighth of
-//! an extent, so an arena for three frames would hold two.
+//! Other requests are a best-fit search over coalesced free ranges. Offsets count from the arena's start; all offsets
+//! and lengths are multiples of [`GRANULE`]. The crate `offset-allocator` is not used: its size classes lose up to an
+//! eighth of an extent, so an arena for three frames would hold two.
 
 use crate::layout::GRANULE;
 use std::collections::{BTreeMap, BTreeSet};
@@ -170,9 +170,12 @@ mod tests {
     const ARENA: u64 = 64 * 256;
 
     proptest! {
-        /// Compared with a map of single granules: no overlap, no lost granule, and failure only when no run is long enough.
+        /// Compared with a map of single granules: no overlap, no lost granule, and failure only when no run is long
+        /// enough.
         #[test]
-        fn agrees_with_a_map_of_granules(steps in proptest::collection::vec((any::<bool>(), 1u64..40, any::<usize>()), 1..200)) {
+        fn agrees_with_a_map_of_granules(
+            steps in proptest::collection::vec((any::<bool>(), 1u64..40, any::<usize>()), 1..200),
+        ) {
             let mut allocator = Allocator::new(ARENA);
             let mut used = vec![false; (ARENA / GRANULE) as usize];
             let mut live: Vec<(u64, u64)> = Vec::new();
@@ -205,7 +208,9 @@ mod tests {
 
         /// An outlook predicts exactly after how many frees a request fits.
         #[test]
-        fn predicts_after_how_many_frees_a_request_fits(lengths in proptest::collection::vec(1u64..60, 1..40), want in 1u64..256) {
+        fn predicts_after_how_many_frees_a_request_fits(
+            lengths in proptest::collection::vec(1u64..60, 1..40), want in 1u64..256,
+        ) {
             let mut allocator = Allocator::new(ARENA);
             let live: Vec<_> = lengths
                 .iter()

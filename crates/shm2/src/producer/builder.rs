@@ -28,8 +28,8 @@ impl Builder {
         Self { spec, settings: Settings::default() }
     }
 
-    /// Size of the whole region in bytes; 64 MiB if not set. [`layout::ARENA_OFFSET`] bytes of it (4.6 MiB, of which about
-    /// 0.8 MiB use memory) are protocol overhead, the rest is for frames.
+    /// Size of the whole region in bytes; 64 MiB if not set. [`layout::ARENA_OFFSET`] bytes of it (4.6 MiB, of which
+    /// about 0.8 MiB use memory) are protocol overhead, the rest is for frames.
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-size-{}", std::process::id());
@@ -44,8 +44,8 @@ impl Builder {
         self
     }
 
-    /// Size of the region by its arena: at least `bytes` bytes for frames. The last one of this and [`size`](Self::size)
-    /// counts.
+    /// Size of the region by its arena: at least `bytes` bytes for frames. The last one of this and
+    /// [`size`](Self::size) counts.
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-arena-{}", std::process::id());
@@ -95,7 +95,8 @@ impl Builder {
         self
     }
 
-    /// Number of frames that one consumer may hold in place at a time (1 to 64, 16 if not set). It copies further frames.
+    /// Number of frames that one consumer may hold in place at a time (1 to 64, 16 if not set). It copies further
+    /// frames.
     pub fn max_leases(mut self, frames: u32) -> Self {
         self.settings.max_leases = frames;
         self
@@ -107,13 +108,14 @@ impl Builder {
         self
     }
 
-    /// Reuses an existing file, with its size and permissions, and never removes it; false if not set. This is for memory
-    /// that cannot be replaced, such as the backing file of a virtual machine's device. Frames that consumers hold do not
-    /// change when the next producer begins. All producers of such a region must set this; for the memory of a device it is
-    /// always set.
+    /// Reuses an existing file, with its size and permissions, and never removes it; false if not set. This is for
+    /// memory that cannot be replaced, such as the backing file of a virtual machine's device. Frames that consumers
+    /// hold do not change when the next producer begins. All producers of such a region must set this; for the memory
+    /// of a device it is always set.
     ///
-    /// The next producer can begin once the [`Reservation`](crate::Reservation)s of this one are dropped, except those in a
-    /// `keep` of [`publish_part`](Producer::publish_part). These must not be written after this producer was dropped.
+    /// The next producer can begin once the [`Reservation`](crate::Reservation)s of this one are dropped, except those
+    /// in a `keep` of [`publish_part`](Producer::publish_part). These must not be written after this producer was
+    /// dropped.
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-keep-{}", std::process::id());
@@ -134,8 +136,8 @@ impl Builder {
     }
 
     /// Time without a heartbeat after which a peer that has no lock counts as dead
-    /// ([`Liveness::Heartbeat`](crate::consumer::Liveness::Heartbeat)): a consumer for this producer, and this producer for
-    /// its consumers. 100 ms to 1 h, 2 s if not set. Only kept regions have such peers.
+    /// ([`Liveness::Heartbeat`](crate::consumer::Liveness::Heartbeat)): a consumer for this producer, and this producer
+    /// for its consumers. 100 ms to 1 h, 2 s if not set. Only kept regions have such peers.
     pub fn lease_time(mut self, time: Duration) -> Self {
         self.settings.lease_time = time;
         self
@@ -144,8 +146,8 @@ impl Builder {
     /// Creates the region and makes it visible at its name. Replaces the region of a dead producer.
     ///
     /// # Errors
-    /// [`CreateError`]: a setting out of range, a live producer of the same name, too little memory or file system space, or
-    /// missing permissions. Each text names the value and the remedy.
+    /// [`CreateError`]: a setting out of range, a live producer of the same name, too little memory or file system
+    /// space, or missing permissions. Each text names the value and the remedy.
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-build-{}", std::process::id());
@@ -184,8 +186,8 @@ impl Builder {
     }
 }
 
-/// Ends the previous generation in this memory, if any, and writes the header of a new one. Returns the new generation and
-/// what it inherits.
+/// Ends the previous generation in this memory, if any, and writes the header of a new one. Returns the new generation
+/// and what it inherits.
 fn begin_generation(memory: &Memory, settings: &Settings, clear_dead: &dyn Fn(&Memory)) -> (u64, Inheritance) {
     let generation = backend::random_nonzero();
     let arena = layout::arena_bytes(settings.bytes).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Liveness of consumers without a lock: each must change its heartbeat within the lease time, measured by the producer's
-//! clock. A consumer that does not is expelled, and detects that at its next step.
+//! Liveness of consumers without a lock: each must change its heartbeat within the lease time, measured by the
+//! producer's clock. A consumer that does not is expelled, and detects that at its next step.
 
 use crate::heartbeat::HeartbeatMonitor;
 use crate::layout::{PAGES, Page};
@@ -19,9 +19,9 @@ impl ConsumerLiveness {
         Self { known: [None; PAGES], inherited }
     }
 
-    /// Whether the heartbeat of a page's owner has changed within `lease`. `claimed` is the current value of the page's word;
-    /// a different number in it means a different owner. For an owner that `is_inherited`, a longer lease time of the
-    /// previous generation counts.
+    /// Whether the heartbeat of a page's owner has changed within `lease`. `claimed` is the current value of the page's
+    /// word; a different number in it means a different owner. For an owner that `is_inherited`, a longer lease time of
+    /// the previous generation counts.
     pub(super) fn is_alive(
         &mut self,
         index: usize,

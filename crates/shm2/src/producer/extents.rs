@@ -66,8 +66,9 @@ impl Extents {
         ExtentId(id)
     }
 
-    /// Reserves the given ranges of the region, which consumers of an earlier generation hold, before any other reservation.
-    /// Ranges that touch the same granule become one extent, with a user for each of them. Returns the extent of each range.
+    /// Reserves the given ranges of the region, which consumers of an earlier generation hold, before any other
+    /// reservation. Ranges that touch the same granule become one extent, with a user for each of them. Returns the
+    /// extent of each range.
     pub(crate) fn reserve_inherited(&mut self, ranges: &[Range]) -> Vec<ExtentId> {
         let mut order: Vec<_> = ranges.iter().enumerate().map(|(i, r)| (granules(r, self.arena), i)).collect();
         order.sort_unstable();

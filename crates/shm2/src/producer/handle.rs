@@ -49,8 +49,8 @@ impl Handle {
     /// Reserves `bytes` of the arena without waiting, and without counting a dropped frame on failure.
     ///
     /// # Errors
-    /// [`SendError::Full`] when there is too little free space, under [`FullPolicy::DropOldest`](super::FullPolicy) even
-    /// after the oldest frames were dropped; else as [`Producer::reserve`](super::Producer::reserve).
+    /// [`SendError::Full`] when there is too little free space, under [`FullPolicy::DropOldest`](super::FullPolicy)
+    /// even after the oldest frames were dropped; else as [`Producer::reserve`](super::Producer::reserve).
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-try-reserve-{}", std::process::id());
@@ -89,7 +89,8 @@ impl Handle {
     /// Whether frames can still be sent.
     ///
     /// # Errors
-    /// [`SendError::Closed`], [`SendError::Superseded`] or [`SendError::Truncated`]: errors that do not pass by waiting.
+    /// [`SendError::Closed`], [`SendError::Superseded`] or [`SendError::Truncated`]: errors that do not pass by
+    /// waiting.
     pub fn check(&self) -> Result<(), SendError> {
         match self.shared.epoch() {
             Ok(_) | Err(SendError::Recovering) => Ok(()),
@@ -107,8 +108,8 @@ impl Handle {
         self.shared.event.value()
     }
 
-    /// Waits until [`changes`](Self::changes) differs from `seen`, for `timeout` at most (`None`: no limit). False on timeout.
-    /// No change is reported when the system has no file watch left, so set a time limit.
+    /// Waits until [`changes`](Self::changes) differs from `seen`, for `timeout` at most (`None`: no limit). False on
+    /// timeout. No change is reported when the system has no file watch left, so set a time limit.
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-change-{}", std::process::id());
@@ -133,8 +134,8 @@ impl Handle {
         self.shared.event.signal();
     }
 
-    /// While true, calls that wait under [`FullPolicy::Block`](super::FullPolicy::Block) return [`SendError::Cancelled`]
-    /// within 10 ms.
+    /// While true, calls that wait under [`FullPolicy::Block`](super::FullPolicy::Block) return
+    /// [`SendError::Cancelled`] within 10 ms.
     pub fn set_cancelled(&self, cancelled: bool) {
         self.shared.set_cancelled(cancelled);
     }

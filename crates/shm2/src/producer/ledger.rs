@@ -1,10 +1,11 @@
-//! The producer's private ledger: which frames are in the ring, which retired ones are still held, which consumers read.
+//! The producer's private ledger: which frames are in the ring, which retired ones are still held, which consumers
+//! read.
 //!
 //! A retired frame that a consumer still holds is in *limbo*; when no consumer holds it any more, it is *recycled*: its
 //! extents are freed.
 //!
-//! One mutex protects the ledger. A [`Keep`], which user code attached to a frame, is never dropped here, because its drop
-//! may call the producer: [`Ledger::take_dropped`] returns it, and the caller drops it without the mutex.
+//! One mutex protects the ledger. A [`Keep`], which user code attached to a frame, is never dropped here, because its
+//! drop may call the producer: [`Ledger::take_dropped`] returns it, and the caller drops it without the mutex.
 
 use super::extents::{ExtentId, Extents};
 use super::lifecycle::{Claims, Inheritance, InheritedLease, claim};
@@ -36,8 +37,8 @@ impl Record {
     }
 }
 
-/// Frames that are retired together when the ring is full and consumers are slow, so that one scan of the pages serves many
-/// frames.
+/// Frames that are retired together when the ring is full and consumers are slow, so that one scan of the pages serves
+/// many frames.
 const BATCH: u64 = 64;
 
 pub(crate) struct Ledger {
@@ -113,8 +114,8 @@ impl Ledger {
         self.limbo.len() + self.inherited.len()
     }
 
-    /// Whether the ring has a cell for one more frame. The last cell is reserved for an end of stream, which therefore never
-    /// waits.
+    /// Whether the ring has a cell for one more frame. The last cell is reserved for an end of stream, which therefore
+    /// never waits.
     pub(crate) fn has_cell(&self) -> bool {
         self.next - self.oldest < CELLS - 1
     }
@@ -142,8 +143,8 @@ impl Ledger {
         self.ring.push_back(record);
     }
 
-    /// Pages that were ever claimed. Pages are claimed in order, so the first unused one ends the list. The list only grows,
-    /// and is extended before every scan.
+    /// Pages that were ever claimed. Pages are claimed in order, so the first unused one ends the list. The list only
+    /// grows, and is extended before every scan.
     pub(crate) fn pages<'m>(&mut self, memory: &'m Memory) -> impl Iterator<Item = (usize, &'m Page)> + use<'m> {
         while self.pages_seen < PAGES && protocol::is_used(&memory.page(self.pages_seen).claimed) {
             self.pages_seen += 1;
@@ -177,8 +178,8 @@ impl Ledger {
         self.attached(memory).map(|(i, page)| (i, cursor(page))).min_by_key(|&(_, cursor)| cursor)
     }
 
-    /// Retires the items that every attached consumer has read, except the history and, with snapshot consumers, the newest
-    /// two frames; recycles the retired ones that no consumer holds.
+    /// Retires the items that every attached consumer has read, except the history and, with snapshot consumers, the
+    /// newest two frames; recycles the retired ones that no consumer holds.
     pub(crate) fn collect(&mut self, memory: &Memory) {
         let may_copy = self.snapshots || self.has_unseen_consumers;
         let grace = if may_copy { self.history.max(2) } else { self.history };
@@ -203,8 +204,8 @@ impl Ledger {
         self.retire(memory, to);
     }
 
-    /// Whether anything except frames and their keeps uses memory of the arena, such as a reservation. `caps` has one use of
-    /// its extent as well.
+    /// Whether anything except frames and their keeps uses memory of the arena, such as a reservation. `caps` has one
+    /// use of its extent as well.
     pub(crate) fn upstream_may_write(&self, caps: Option<ExtentId>) -> bool {
         let mut known: HashMap<ExtentId, (u32, bool)> = HashMap::new();
         for record in self.ring.iter().chain(&self.limbo) {
@@ -365,8 +366,8 @@ impl Ledger {
         sleepers
     }
 
-    /// After the region was cleared: retires every item, none of which a consumer still holds. Returns the next sequence,
-    /// which `oldest` shows from now on.
+    /// After the region was cleared: retires every item, none of which a consumer still holds. Returns the next
+    /// sequence, which `oldest` shows from now on.
     pub(crate) fn forget_all(&mut self, memory: &Memory) -> u64 {
         self.pages_seen = 0;
         self.answered = [0; PAGES];

@@ -1,7 +1,7 @@
 //! The sending side: [`Producer`], its [`Builder`], and a [`Handle`] for other threads.
 //!
-//! `policy` finds arena memory for a frame, `publish` puts the frame into the ring, the `ledger` records where each frame
-//! is, `reap` frees what dead consumers held, and the `lifecycle` decides whether the producer may write at all.
+//! `policy` finds arena memory for a frame, `publish` puts the frame into the ring, the `ledger` records where each
+//! frame is, `reap` frees what dead consumers held, and the `lifecycle` decides whether the producer may write at all.
 
 mod allocator;
 mod builder;
@@ -78,13 +78,13 @@ impl Producer {
         Ok(Builder::new(spec.parse()?))
     }
 
-    /// Reserves `bytes` of the arena for a frame. The policy decides what happens when there is too little free space; under
-    /// [`FullPolicy::Block`] this waits.
+    /// Reserves `bytes` of the arena for a frame. The policy decides what happens when there is too little free space;
+    /// under [`FullPolicy::Block`] this waits.
     ///
     /// # Errors
-    /// [`SendError::Full`], [`SendError::TimedOut`], [`SendError::Recovering`] and [`SendError::TooLarge`] mean that the
-    /// frame was dropped and counted. [`SendError::Cancelled`], [`SendError::Closed`], [`SendError::Superseded`] and
-    /// [`SendError::Truncated`] count nothing.
+    /// [`SendError::Full`], [`SendError::TimedOut`], [`SendError::Recovering`] and [`SendError::TooLarge`] mean that
+    /// the frame was dropped and counted. [`SendError::Cancelled`], [`SendError::Closed`], [`SendError::Superseded`]
+    /// and [`SendError::Truncated`] count nothing.
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-reserve-{}", std::process::id());
@@ -107,8 +107,8 @@ impl Producer {
     ///
     /// # Errors
     /// [`SendError::Full`] and [`SendError::TimedOut`] when the ring is full and the policy keeps its frames,
-    /// [`SendError::Cleared`] when the reservation's bytes are lost, [`SendError::ForeignReservation`] when it belongs to
-    /// another region.
+    /// [`SendError::Cleared`] when the reservation's bytes are lost, [`SendError::ForeignReservation`] when it belongs
+    /// to another region.
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-publish-{}", std::process::id());
@@ -157,13 +157,14 @@ impl Producer {
         self.publish_frame(Draft { payload, epoch: Some(epoch), ..Draft::new(Kind::Frame, info) }, meta)
     }
 
-    /// Publishes the bytes `part` of a reservation that the caller keeps. The caller must not write those bytes again before
-    /// `keep` is dropped, which happens when no consumer can read them any more. `meta` is an opaque blob of at most 1 MiB.
+    /// Publishes the bytes `part` of a reservation that the caller keeps. The caller must not write those bytes again
+    /// before `keep` is dropped, which happens when no consumer can read them any more. `meta` is an opaque blob of at
+    /// most 1 MiB.
     ///
     /// # Errors
     /// As [`publish`](Self::publish); [`SendError::Range`] when the part is not inside the reservation,
-    /// [`SendError::Description`] when `meta` is too long. After [`SendError::Cleared`] no part of this reservation can be
-    /// published any more: make another one.
+    /// [`SendError::Description`] when `meta` is too long. After [`SendError::Cleared`] no part of this reservation can
+    /// be published any more: make another one.
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-part-{}", std::process::id());
@@ -241,8 +242,8 @@ impl Producer {
         self.set_stream(caps, &[])
     }
 
-    /// As [`set_caps`](Self::set_caps), with an opaque blob of at most 1 MiB that belongs to the stream, not to one frame:
-    /// consumers that attach later receive it as well.
+    /// As [`set_caps`](Self::set_caps), with an opaque blob of at most 1 MiB that belongs to the stream, not to one
+    /// frame: consumers that attach later receive it as well.
     ///
     /// # Errors
     /// As [`set_caps`](Self::set_caps).
@@ -274,8 +275,8 @@ impl Producer {
         Ok(())
     }
 
-    /// Publishes the end of the stream. More frames may follow; a consumer sees the end between them. The ring always has a
-    /// cell for an end; a second end in a row changes nothing.
+    /// Publishes the end of the stream. More frames may follow; a consumer sees the end between them. The ring always
+    /// has a cell for an end; a second end in a row changes nothing.
     ///
     /// # Errors
     /// [`SendError::Superseded`] and [`SendError::Recovering`] in a kept region, [`SendError::Truncated`] in any.
@@ -300,8 +301,8 @@ impl Producer {
         self.shared.publish(Draft::new(Kind::End, &FrameInfo::new()))
     }
 
-    /// Publishes an event between two frames. `info` has its times, the opaque blob `meta` its content, at most 1 MiB. Only
-    /// consumers with [`events`](crate::consumer::Builder::events) receive it.
+    /// Publishes an event between two frames. `info` has its times, the opaque blob `meta` its content, at most 1 MiB.
+    /// Only consumers with [`events`](crate::consumer::Builder::events) receive it.
     ///
     /// # Errors
     /// As [`send`](Self::send); an event that finds no free space is not counted as a dropped frame.

@@ -47,8 +47,8 @@ impl Shared {
         if let Some(reservation) = self.reserve_free(bytes)? {
             return Ok(reservation);
         }
-        // The attempt follows after `with` has dropped the step's keeps, because these may be reservations whose drop frees
-        // space. A consumer may take a lease in between; then the last step is tried again.
+        // The attempt follows after `with` has dropped the step's keeps, because these may be reservations whose drop
+        // frees space. A consumer may take a lease in between; then the last step is tried again.
         for step in 0..6 {
             if !self.with(|inner| self.free_space(inner, step, bytes)) {
                 break;
@@ -115,8 +115,8 @@ impl Shared {
         Ok(Some(Reservation::new(self.clone(), id, offset, bytes, epoch)))
     }
 
-    /// Frames below this sequence may be dropped to free space: all under `drop-oldest`, else those that every consumer has
-    /// read.
+    /// Frames below this sequence may be dropped to free space: all under `drop-oldest`, else those that every consumer
+    /// has read.
     pub(super) fn expendable(&self, inner: &mut Inner) -> u64 {
         match self.settings.policy {
             FullPolicy::DropOldest => inner.ledger.next(),

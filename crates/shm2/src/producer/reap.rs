@@ -13,8 +13,9 @@ use crate::sync::Ordering;
 const REAP_EVERY_NS: u64 = 1_000_000;
 
 impl Shared {
-    /// As [`reap`](Self::reap), but at most once a millisecond, so that a full arena does not cost system calls for every
-    /// frame. An error if another producer owns the memory after that: it may have taken over while this one was paused.
+    /// As [`reap`](Self::reap), but at most once a millisecond, so that a full arena does not cost system calls for
+    /// every frame. An error if another producer owns the memory after that: it may have taken over while this one was
+    /// paused.
     pub(super) fn reap_before_drop(&self, inner: &mut Inner) -> Result<(), SendError> {
         let now = backend::monotonic_ns();
         if now.saturating_sub(inner.last_probe) < REAP_EVERY_NS {
@@ -25,8 +26,8 @@ impl Shared {
         self.advance_lifecycle(inner).map(|_| ())
     }
 
-    /// Frees what dead consumers held, and updates whether snapshot consumers are attached. Returns the number of leasing
-    /// consumers that are attached and alive.
+    /// Frees what dead consumers held, and updates whether snapshot consumers are attached. Returns the number of
+    /// leasing consumers that are attached and alive.
     pub(super) fn reap(&self, inner: &mut Inner) -> usize {
         // A closed producer does not recover.
         let may_write = match inner.lifecycle.phase() {
@@ -61,7 +62,8 @@ impl Shared {
         alive
     }
 
-    /// Frees what the owner of a page held if its lock is free, which means that it is dead. Returns whether it is dead.
+    /// Frees what the owner of a page held if its lock is free, which means that it is dead. Returns whether it is
+    /// dead.
     fn clear_if_unlocked(&self, index: usize, claimed: u32, page: &layout::Page) -> bool {
         let dead = self.region.try_lock_page(index);
         if dead {
@@ -74,8 +76,9 @@ impl Shared {
         dead
     }
 
-    /// Expels a consumer whose heartbeat stands still, and frees what it held. Meanwhile the lock excludes consumers with
-    /// locks, and the value stored first excludes those without. An expelled consumer detects that at its next step.
+    /// Expels a consumer whose heartbeat stands still, and frees what it held. Meanwhile the lock excludes consumers
+    /// with locks, and the value stored first excludes those without. An expelled consumer detects that at its next
+    /// step.
     fn expel(&self, index: usize, claimed: u32, page: &layout::Page) -> bool {
         if !self.region.has_locks() {
             return protocol::clear_page(page, claimed);

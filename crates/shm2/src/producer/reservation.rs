@@ -41,8 +41,8 @@ impl Reservation {
     ///
     /// # Errors
     /// [`SendError::Range`] when they do not fit there. In a device or a kept region: [`SendError::Cleared`] and
-    /// [`SendError::Superseded`] when the memory no longer belongs to this producer; [`SendError::Closed`] when the next
-    /// producer may already use it.
+    /// [`SendError::Superseded`] when the memory no longer belongs to this producer; [`SendError::Closed`] when the
+    /// next producer may already use it.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -85,8 +85,8 @@ impl Reservation {
         }
     }
 
-    /// Address of the first byte, for code that fills the memory itself. Valid for [`len`](Self::len) bytes as long as this
-    /// value or a frame published from it exists; aligned to 64 bytes.
+    /// Address of the first byte, for code that fills the memory itself. Valid for [`len`](Self::len) bytes as long as
+    /// this value or a frame published from it exists; aligned to 64 bytes.
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
         self.pointer().as_ptr()
     }
@@ -101,8 +101,8 @@ impl Reservation {
         self.shared.memory.pointer(self.offset, self.bytes).unwrap_or(NonNull::dangling())
     }
 
-    /// Whether the bytes are lost, because the region's memory was cleared or belongs to another producer. The reservation
-    /// can then no longer be published.
+    /// Whether the bytes are lost, because the region's memory was cleared or belongs to another producer. The
+    /// reservation can then no longer be published.
     pub fn is_cleared(&self) -> bool {
         // A forked child has no mapping of the region.
         !self.shared.memory.is_here() || self.shared.is_given_up() || !self.shared.is_current(self.epoch)

@@ -164,8 +164,8 @@ impl Shared {
         matches!(self.phase(), Phase::Superseded | Phase::Released)
     }
 
-    /// Publishes the lifecycle's phase to [`phase`](Self::phase). Called after each change of the lifecycle that may change
-    /// it.
+    /// Publishes the lifecycle's phase to [`phase`](Self::phase). Called after each change of the lifecycle that may
+    /// change it.
     pub(super) fn sync_phase(&self, inner: &Inner) {
         self.phase.store(inner.lifecycle.phase() as u8, Ordering::Release);
     }

@@ -1,9 +1,9 @@
-//! Closing a producer: the header shows the close, the region's name is removed, and the keeps of frames are dropped only
-//! when no consumer reads them any more, because upstream may write those bytes afterwards.
+//! Closing a producer: the header shows the close, the region's name is removed, and the keeps of frames are dropped
+//! only when no consumer reads them any more, because upstream may write those bytes afterwards.
 //!
-//! The memory of a plain region stays unchanged as long as consumers map it. Memory that the next producer will use (a kept
-//! region) is released, by unlocking the liveness lock, as soon as upstream cannot write into it any more. After that this
-//! producer writes nothing into it.
+//! The memory of a plain region stays unchanged as long as consumers map it. Memory that the next producer will use (a
+//! kept region) is released, by unlocking the liveness lock, as soon as upstream cannot write into it any more. After
+//! that this producer writes nothing into it.
 
 use super::Phase;
 use crate::backend::{ProcessEvent, ProducerRegion};
@@ -60,7 +60,8 @@ impl Shared {
         self.region.notify_watchers();
     }
 
-    /// Whether no frame has a keep any more. Releases memory that may be reused when upstream has dropped its reservations.
+    /// Whether no frame has a keep any more. Releases memory that may be reused when upstream has dropped its
+    /// reservations.
     fn is_finished(&self) -> bool {
         self.with(|inner| {
             if !inner.lifecycle.may_be_reused() {
@@ -87,8 +88,8 @@ impl Shared {
         inner.ledger.upstream_may_write(inner.caps.and_then(|caps| caps.extent))
     }
 
-    /// Starts a thread that drops the keeps of frames when no consumer reads them any more. Until then upstream must not
-    /// write their bytes.
+    /// Starts a thread that drops the keeps of frames when no consumer reads them any more. Until then upstream must
+    /// not write their bytes.
     fn linger(self: &Arc<Self>) {
         let shared = self.clone();
         let wait = move || {

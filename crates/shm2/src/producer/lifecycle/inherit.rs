@@ -1,5 +1,5 @@
-//! Beginning a generation in memory that had an earlier one. Consumers of that one may still read: their pages stay, and
-//! their lease entries show which bytes they hold. The new producer:
+//! Beginning a generation in memory that had an earlier one. Consumers of that one may still read: their pages stay,
+//! and their lease entries show which bytes they hold. The new producer:
 //!
 //! 1. marks the previous generation as closed, and stores the new generation;
 //! 2. raises `oldest` above every sequence in use, and passes the full fence of a retirement: a consumer that has not
@@ -18,8 +18,8 @@ use crate::protocol;
 use crate::sync::Ordering;
 use std::time::Duration;
 
-/// A lease of a frame of an earlier generation: the lease entry, its value, and the bytes. The bytes are held as long as
-/// the entry shows the same value; the frame's sequence does not matter any more.
+/// A lease of a frame of an earlier generation: the lease entry, its value, and the bytes. The bytes are held as long
+/// as the entry shows the same value; the frame's sequence does not matter any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::producer) struct InheritedLease {
     page: usize,
@@ -91,8 +91,8 @@ impl Inheritance {
     }
 }
 
-/// One above every sequence in use. 1 when the counters contradict each other or the cells, when the header was cleared, or
-/// when too few sequences are left.
+/// One above every sequence in use. 1 when the counters contradict each other or the cells, when the header was
+/// cleared, or when too few sequences are left.
 fn first_sequence(memory: &Memory) -> u64 {
     let header = memory.header();
     if header.magic.load(Ordering::Acquire) != layout::MAGIC {
@@ -111,8 +111,8 @@ fn first_sequence(memory: &Memory) -> u64 {
     if newest >= MAX_SEQUENCE / 2 || oldest > newest + 1 { 1 } else { newest + 1 }
 }
 
-/// Every lease entry whose bytes are inside the arena; the others hold nothing. All entries of a page count, because the
-/// previous producer may have allowed more than the next one does.
+/// Every lease entry whose bytes are inside the arena; the others hold nothing. All entries of a page count, because
+/// the previous producer may have allowed more than the next one does.
 fn inherited_leases(memory: &Memory, arena: u64) -> Vec<InheritedLease> {
     let pages = (0..PAGES).take_while(|index| protocol::is_used(&memory.page(*index).claimed));
     let entries = pages.flat_map(|page| (0..LEASES).map(move |entry| (page, entry)));

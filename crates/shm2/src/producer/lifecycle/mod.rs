@@ -1,9 +1,9 @@
 //! The lifecycle of a producer: from the generation that it begins to the end of its right to write.
 //!
-//! A plain region belongs to its producer alone, and its lifecycle has two states: live and closed. Memory that outlasts
-//! its producer (a kept region, a device of virtual machines) can be cleared by other programs: the firmware of a starting
-//! guest may fill it with zeros. Another producer, the *successor*, can also take it over when this one was paused for
-//! longer than its lease time. The producer detects both by the generation in the header.
+//! A plain region belongs to its producer alone, and its lifecycle has two states: live and closed. Memory that
+//! outlasts its producer (a kept region, a device of virtual machines) can be cleared by other programs: the firmware
+//! of a starting guest may fill it with zeros. Another producer, the *successor*, can also take it over when this one
+//! was paused for longer than its lease time. The producer detects both by the generation in the header.
 //!
 //! ```text
 //!              cleared                marks stayed intact
@@ -17,8 +17,8 @@
 //! ```
 //!
 //! [`Lifecycle`] decides; it has no clock and does not access the region. `Shared` reads the header, calls
-//! [`Lifecycle::observe`], and carries out the [`Action`]: see `recovery`. [`takeover`] waits until the previous producer is
-//! dead, [`inherit`] reads what its generation left, [`close`] ends a generation.
+//! [`Lifecycle::observe`], and carries out the [`Action`]: see `recovery`. [`takeover`] waits until the previous
+//! producer is dead, [`inherit`] reads what its generation left, [`close`] ends a generation.
 
 mod close;
 mod inherit;
@@ -175,7 +175,8 @@ impl Lifecycle {
         matches!(self.state, State::Recovering(_))
     }
 
-    /// Whether an operation may proceed in a region that shows `generation` without a call of [`observe`](Self::observe).
+    /// Whether an operation may proceed in a region that shows `generation` without a call of
+    /// [`observe`](Self::observe).
     #[inline]
     pub(in crate::producer) fn is_live_in(&self, generation: u64) -> bool {
         generation == self.generation && self.suspect.is_none() && matches!(self.state, State::Live)
@@ -205,8 +206,8 @@ impl Lifecycle {
         }
     }
 
-    /// Whether the generation found is a successor's (true), or left by a clear or a stray write (false). `None` while that
-    /// is undecided.
+    /// Whether the generation found is a successor's (true), or left by a clear or a stray write (false). `None` while
+    /// that is undecided.
     fn is_successor(&mut self, found: &Found, now: Instant) -> Option<bool> {
         match self.exclusion {
             _ if found.generation == 0 => return Some(false),

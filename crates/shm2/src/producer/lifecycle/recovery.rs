@@ -1,9 +1,9 @@
-//! Carries out what the [`Lifecycle`](super::Lifecycle) of kept memory decides: reads the header, recovers after a clear,
-//! and shows the producer's heartbeat.
+//! Carries out what the [`Lifecycle`](super::Lifecycle) of kept memory decides: reads the header, recovers after a
+//! clear, and shows the producer's heartbeat.
 //!
-//! A clear takes some time, and begins at the header. Therefore the new generation becomes live only after marks all over
-//! the region, in words that no peer reads, have stayed intact for 100 ms. Until then the header shows that a producer is
-//! alive, but no live region. All published frames are lost; sequences continue to grow.
+//! A clear takes some time, and begins at the header. Therefore the new generation becomes live only after marks all
+//! over the region, in words that no peer reads, have stayed intact for 100 ms. Until then the header shows that a
+//! producer is alive, but no live region. All published frames are lost; sequences continue to grow.
 
 use super::takeover::shown_lease_time;
 use super::{Action, Epoch, Found, LOOK, Phase, claims};
@@ -72,8 +72,8 @@ impl Shared {
         matches!(phase, Phase::Open | Phase::Closed) && self.is_current(inner.lifecycle.epoch())
     }
 
-    /// Advances the lifecycle by what the header shows; an error if this producer must not write now. Begins or continues a
-    /// recovery if the memory was cleared.
+    /// Advances the lifecycle by what the header shows; an error if this producer must not write now. Begins or
+    /// continues a recovery if the memory was cleared.
     #[inline]
     pub(in crate::producer) fn advance_lifecycle(&self, inner: &mut Inner) -> Result<Epoch, SendError> {
         if inner.lifecycle.is_exclusive() || inner.lifecycle.is_live_in(self.shown_generation()) {
@@ -134,8 +134,8 @@ impl Shared {
             && self.with(|inner| self.advance_lifecycle(inner).is_err() && inner.lifecycle.is_recovering())
     }
 
-    /// As [`advance_lifecycle`](Self::advance_lifecycle), but also begins a recovery when other words of the header or the
-    /// caps were lost: a clear may still have been in progress when the header was written again.
+    /// As [`advance_lifecycle`](Self::advance_lifecycle), but also begins a recovery when other words of the header or
+    /// the caps were lost: a clear may still have been in progress when the header was written again.
     fn check_region(&self, inner: &mut Inner) -> Result<(), SendError> {
         self.advance_lifecycle(inner)?;
         let is_intact = inner.lifecycle.is_exclusive() || (self.has_header(inner) && self.has_caps(inner));
@@ -191,8 +191,8 @@ impl Shared {
         header.head.store(first - 1, Ordering::Relaxed);
     }
 
-    /// Writes marks into cells that no consumer reads, spare words of the pages, and free ranges of the arena. Returns their
-    /// offsets.
+    /// Writes marks into cells that no consumer reads, spare words of the pages, and free ranges of the arena. Returns
+    /// their offsets.
     fn place_marks(&self, inner: &mut Inner) -> Vec<u64> {
         let stride = (self.arena / MOST_MARKS).next_multiple_of(layout::GRANULE).max(STRIDE) as usize;
         let cells = (0..CELLS).step_by((STRIDE / layout::CELL_BYTES) as usize);

@@ -83,8 +83,8 @@ fn await_stillness(memory: &Memory, path: &Path) -> Result<(), CreateError> {
     Ok(())
 }
 
-/// Tests a store, because a device may drop stores silently (QEMU's `readonly=on`). The wake word is used: a change of it
-/// only makes consumers check the ring, whereas a change of the heartbeat would count as the previous producer's.
+/// Tests a store, because a device may drop stores silently (QEMU's `readonly=on`). The wake word is used: a change of
+/// it only makes consumers check the ring, whereas a change of the heartbeat would count as the previous producer's.
 fn must_be_writable(memory: &Memory, path: &Path) -> Result<(), CreateError> {
     let word = &memory.header().wake;
     let before = word.load(Ordering::Relaxed);
