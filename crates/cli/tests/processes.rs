@@ -46,8 +46,10 @@ impl Tool {
     }
 }
 
-fn number(json: &str, key: &str) -> u64 {
-    let value: serde_json::Value = serde_json::from_str(json.trim()).unwrap_or_else(|error| panic!("{error}: {json}"));
+/// A field of the summary, which is one line of the output.
+fn number(output: &str, key: &str) -> u64 {
+    let json = output.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("no summary in {output}"));
+    let value: serde_json::Value = serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}"));
     value[key].as_u64().unwrap_or_else(|| panic!("no {key} in {json}"))
 }
 
