@@ -5,6 +5,7 @@
 //! Producer and consumer share one thread, and a plain region. The region, the attachment, and the first frames, which
 //! touch every page, are set up before the count begins. Both are returned, so that they are dropped after it ends.
 
+#![expect(missing_docs, reason = "the macros of gungraun make public items without documentation")]
 
 use gungraun::prelude::*;
 use shm2::{Access, Consumer, FrameInfo, Producer};

@@ -2,7 +2,7 @@
 //! `cargo bench --manifest-path benches/Cargo.toml --bench instructions`. It needs valgrind and `gungraun-runner`
 //! (`cargo install gungraun-runner`).
 
-#![expect(missing_docs, reason = "the macro makes public items")]
+#![expect(missing_docs, reason = "the macros of gungraun make public items without documentation")]
 
 use gungraun::prelude::*;
 use shm2_ring::{Receiver, Sender};
