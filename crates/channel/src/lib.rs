@@ -78,6 +78,7 @@ mod error;
 mod memory;
 mod offer;
 mod receiver;
+mod role;
 mod sender;
 mod signals;
 mod sys;
@@ -87,8 +88,9 @@ mod wait;
 
 pub use error::{ChannelError, StepError};
 pub use memory::HugePages;
-pub use offer::{Offer, Role};
+pub use offer::Offer;
 pub use receiver::Receiver;
+pub use role::Role;
 pub use sender::Sender;
 pub use shm2_ring::{Corrupt, Element, Items, RingError, Slots, Status};
 pub use signals::Signals;

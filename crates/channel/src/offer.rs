@@ -4,7 +4,7 @@ use crate::sys::{
     Message, Outcome, close_elsewhere, is_memory, is_seqpacket, new_socket_pair, receive_message, send_message,
     wait_readable,
 };
-use crate::{ChannelError, Element, Receiver, Sender, Signals};
+use crate::{ChannelError, Element, Receiver, Role, Sender, Signals};
 use std::array;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,15 +13,6 @@ use std::time::{Duration, Instant};
 const BYTES: usize = 40;
 const MAGIC: u64 = u64::from_le_bytes(*b"SHM2CHN\0");
 const VERSION: u32 = 1;
-
-/// The side of the channel that the recipient of an offer becomes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// The writing side.
-    Sender,
-    /// The reading side.
-    Receiver,
-}
 
 /// The other side of a channel, to be passed to another process: a description of 40 bytes and two descriptors, the
 /// memory and one end of a socket for the signals.

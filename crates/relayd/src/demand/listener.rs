@@ -1,6 +1,5 @@
 //! Sockets that clients connect to.
 
-use super::READS;
 use crate::listen::Address;
 #[cfg(unix)]
 use crate::socket::{self, OwnPath};
@@ -8,12 +7,14 @@ use mio::event::Source;
 use mio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use mio::net::{UnixListener, UnixStream};
-use mio::{Registry, Token};
+use mio::{Interest, Registry, Token};
 use socket2::{SockRef, TcpKeepalive};
 use std::fmt;
 use std::io::{self, Read};
 use std::time::Duration;
 
+/// Readiness that listeners and clients are registered for.
+const READS: Interest = Interest::READABLE;
 /// Keep-alive times after which a silently lost client is detected: 10 s, then three probes 5 s apart.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);

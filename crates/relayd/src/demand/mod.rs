@@ -242,6 +242,3 @@ impl Acceptor {
         }
     }
 }
-
-/// Readiness that listeners and clients are registered for.
-const READS: Interest = Interest::READABLE;

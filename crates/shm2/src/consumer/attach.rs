@@ -2,7 +2,7 @@
 
 use super::builder::{Access, Liveness, Settings};
 use super::claim::claim;
-use super::leasing::LeasedRegion;
+use super::lease::LeasedRegion;
 use super::ownership::{Heartbeating, Locked, Ownership};
 use super::position::Position;
 use super::producer_liveness::FirstHeartbeat;

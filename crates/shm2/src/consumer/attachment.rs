@@ -1,11 +1,11 @@
 //! One attachment: the reader, its producer's liveness, and the map between the two clocks.
 
-use super::Signals;
 use super::clock_map::ClockMap;
 use super::frame::Frame;
 use super::position::Position;
 use super::producer_liveness::ProducerLiveness;
 use super::ring_reader::{Reader, TakeError};
+use super::signals::Signals;
 use crate::backend::{self, ProcessEvent, Wake};
 use std::sync::atomic::Ordering;
 use std::time::Instant;

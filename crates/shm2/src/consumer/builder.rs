@@ -1,8 +1,6 @@
 //! Settings of a consumer.
 
 use super::start::Start;
-use super::{Consumer, deadline};
-use crate::error::AttachError;
 use crate::name::Spec;
 use std::time::Duration;
 
@@ -185,32 +183,5 @@ impl Builder {
     pub fn events(mut self, events: bool) -> Self {
         self.settings.events = events;
         self
-    }
-
-    /// A consumer that attaches at its first [`next`](Consumer::next). The producer may start later.
-    pub fn build(self) -> Consumer {
-        Consumer::with(self)
-    }
-
-    /// A consumer that is already attached. Waits for a producer up to `timeout` (`None`: no limit).
-    ///
-    /// # Errors
-    /// [`AttachError::TimedOut`] when no producer comes in time; other variants when the region cannot be used.
-    ///
-    /// ```
-    /// # let name = format!("shm:///dev/shm/shm2-doc-attach-{}", std::process::id());
-    /// use shm2::{AttachError, Consumer, Producer};
-    /// use std::time::Duration;
-    ///
-    /// let early = Consumer::builder(&name)?.attach(Some(Duration::from_millis(1)));
-    /// assert!(matches!(early, Err(AttachError::TimedOut { .. })));
-    /// let _producer = Producer::create(&name)?;
-    /// assert!(Consumer::builder(&name)?.attach(Some(Duration::from_secs(1)))?.is_attached());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn attach(self, timeout: Option<Duration>) -> Result<Consumer, AttachError> {
-        let mut consumer = self.build();
-        consumer.attach(deadline(timeout))?;
-        Ok(consumer)
     }
 }

@@ -1,6 +1,6 @@
 //! A received frame.
 
-use super::leasing::LeaseGuard;
+use super::lease::LeaseGuard;
 use super::ownership::{Heartbeating, Locked};
 use super::position::Gap;
 use crate::description::{Description, FrameInfo, Kind};

@@ -5,7 +5,8 @@
 //! `/dev/kvmfrN`, UIO as the largest map of `/dev/uioN`. A regular file is used as a whole. Sources:
 //! docs/specs/ivshmem-spec.rst of QEMU, Documentation/ABI/testing/sysfs-bus-pci of Linux.
 
-use super::{DeviceAccess, kvmfr};
+use super::access::DeviceAccess;
+use super::kvmfr;
 use crate::backend::linux::region_file::read_header;
 use crate::backend::{Identity, Mapping};
 use crate::error::{CreateError, DeviceError};

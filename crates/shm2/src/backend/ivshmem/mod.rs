@@ -6,9 +6,11 @@
 //! | module | contents |
 //! |---|---|
 //! | this one | the two region traits over a device's memory, and the list of devices |
+//! | `access` | the trait by which a system opens and maps a device |
 //! | `linux`, `kvmfr` | the memory on Linux: sysfs, UIO, kvmfr, a plain file |
 //! | `windows` | the memory on Windows: the driver of virtio-win |
 
+mod access;
 #[cfg(target_os = "linux")]
 mod kvmfr;
 #[cfg(target_os = "linux")]
@@ -29,7 +31,7 @@ use crate::mapped::Memory;
 use crate::name::ivshmem::{Cache, Device};
 use crate::protocol;
 use crate::sync::{AtomicU32, Ordering};
-use std::fmt;
+pub(super) use access::DeviceAccess;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
@@ -52,32 +54,6 @@ pub struct Found {
 /// If the system cannot list its devices.
 pub fn all() -> Result<Vec<Found>, DeviceError> {
     Ok(DeviceMemory::list()?.into_iter().map(|(device, bytes)| Found { device, bytes }).collect())
-}
-
-/// The memory of a device, open in this process. Implemented once for each operating system, by `DeviceMemory`.
-pub(super) trait DeviceAccess: Sized + Clone + fmt::Debug {
-    /// Names and bytes of all devices, in the order of [`Device::Index`]. 0 bytes stand for an unknown size.
-    fn list() -> Result<Vec<(Device, u64)>, DeviceError>;
-
-    /// Opens the one device that `device` means.
-    fn open(device: &Device, cache: Cache, writable: bool) -> Result<Self, DeviceError>;
-
-    /// Bytes of the memory.
-    fn bytes(&self) -> u64;
-
-    /// The same for every process that opens this memory.
-    fn identity(&self) -> Identity;
-
-    /// Whether the system lets this process write. A device may drop what is written without an error, as QEMU's
-    /// `readonly=on` does.
-    fn is_writable(&self) -> bool;
-
-    /// An error if a producer must not overwrite what is in the memory. A device is there for regions alone; a plain
-    /// file may hold anything.
-    fn check_adoptable(&self, path: &Path) -> Result<(), CreateError>;
-
-    /// Maps a range. An error if it is not inside.
-    fn map(&self, offset: u64, bytes: usize, writable: bool) -> io::Result<Mapping>;
 }
 
 /// A device's memory that this process produces into.

@@ -13,7 +13,7 @@ use super::fork::keep_from_children;
 use super::lock::{self, Byte, Kind};
 use super::mapping::Mapping;
 use super::producer_region::OwnedRegion;
-use super::region_file::identity_of;
+use super::region_file::{create_error, directory, identity_of, locked};
 use super::reserve::{no_space, refuse_too_large, reserve, reserved_ranges};
 use super::takeover::{adopt, clear_name};
 use crate::backend::random_nonzero;
@@ -23,7 +23,6 @@ use crate::mapped::Memory;
 use crate::name::Spec;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, fchmod, fstat, linkat, open, unlink};
 use rustix::io::Errno;
-use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -129,23 +128,4 @@ fn link(fd: &OwnedFd, to: &Path, temporary: Option<&Temporary>) -> Result<(), Er
 fn temporary_name(path: &Path) -> PathBuf {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     directory(path).join(format!(".{name}.shm2-{:016x}", random_nonzero()))
-}
-
-pub(super) fn directory(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
-}
-
-pub(super) fn create_error(what: &'static str, path: &Path, errno: Errno) -> CreateError {
-    let path = PathBuf::from(path);
-    match errno {
-        Errno::ACCESS | Errno::PERM | Errno::ROFS => CreateError::Denied { path },
-        Errno::NOENT | Errno::NOTDIR => CreateError::NoDirectory { path },
-        Errno::ISDIR => CreateError::NotAFile { path, what: "a directory" },
-        Errno::LOOP => CreateError::NotAFile { path, what: "a symbolic link" },
-        e => CreateError::System { what, path, source: e.into() },
-    }
-}
-
-pub(super) fn locked(result: io::Result<bool>, path: &Path) -> Result<bool, CreateError> {
-    result.map_err(|source| CreateError::System { what: "lock", path: path.into(), source })
 }

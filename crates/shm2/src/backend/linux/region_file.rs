@@ -4,8 +4,10 @@ use crate::backend::Identity;
 use crate::error::CreateError;
 use crate::header::{FIXED, RawHeader};
 use rustix::fs::{FileType, Mode, OFlags, Stat, open, stat};
+use rustix::io::Errno;
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Identity of an open file: the number of its file system's device, and its inode.
 pub(super) fn identity_of(stat: &Stat) -> Identity {
@@ -41,4 +43,23 @@ pub(in crate::backend) fn read_header(fd: &OwnedFd, path: &Path) -> Result<RawHe
     let read = rustix::io::pread(fd, &mut bytes, 0);
     read.map_err(|e| CreateError::System { what: "read", path: path.into(), source: e.into() })?;
     Ok(RawHeader::new(bytes))
+}
+
+pub(super) fn create_error(what: &'static str, path: &Path, errno: Errno) -> CreateError {
+    let path = PathBuf::from(path);
+    match errno {
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => CreateError::Denied { path },
+        Errno::NOENT | Errno::NOTDIR => CreateError::NoDirectory { path },
+        Errno::ISDIR => CreateError::NotAFile { path, what: "a directory" },
+        Errno::LOOP => CreateError::NotAFile { path, what: "a symbolic link" },
+        e => CreateError::System { what, path, source: e.into() },
+    }
+}
+
+pub(super) fn directory(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+pub(super) fn locked(result: io::Result<bool>, path: &Path) -> Result<bool, CreateError> {
+    result.map_err(|source| CreateError::System { what: "lock", path: path.into(), source })
 }

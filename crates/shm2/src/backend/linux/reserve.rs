@@ -2,7 +2,7 @@
 //! so all memory is reserved before the file is mapped. A memory cgroup does not refuse memory but kills the process,
 //! so its headroom is read first.
 
-use super::create::{create_error, directory};
+use super::region_file::{create_error, directory};
 use crate::error::CreateError;
 use crate::layout;
 use rustix::fs::{FallocateFlags, fallocate, ftruncate};

@@ -4,11 +4,10 @@
 //! locked, the path is seen to lead to that very file still. So no producer removes a name that leads to another region
 //! by now.
 
-use super::create::{create_error, locked};
 use super::fork::keep_from_children;
 use super::lock::{self, Byte, Kind};
 use super::producer_region::OwnedRegion;
-use super::region_file::{identity_at, identity_of, not_a_file, read_header};
+use super::region_file::{create_error, identity_at, identity_of, locked, not_a_file, read_header};
 use super::reserve::{no_space, refuse_too_large, reserve, reserved_ranges};
 use crate::error::CreateError;
 use crate::kill_points::point;

@@ -1,9 +1,9 @@
 //! A named section, as a consumer sees it.
 
+use super::generation_objects::SNAPSHOTS;
 use super::kernel_objects::{is_locked, open_event, open_mutex, open_section, set, unlock};
 use super::mutex_thread::OwnedMutex;
 use super::object_names::ObjectNames;
-use super::producer_region::SNAPSHOTS;
 use super::root_section::RootSection;
 use super::watch::Watch;
 use crate::backend::{ConsumerRegion, Event, Identity, Mapping, Wake};

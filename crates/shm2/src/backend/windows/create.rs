@@ -1,10 +1,11 @@
 //! Creating a region: the data section and its objects are made and filled first, and the root section names them last.
 
+use super::generation_objects::{Objects, SNAPSHOTS};
 use super::kernel_objects::{Made, create_mutex, create_section, open_event, set};
 use super::mapping::Mapping;
 use super::mutex_thread::OwnedMutex;
 use super::object_names::ObjectNames;
-use super::producer_region::{Objects, OwnedRegion, SNAPSHOTS, SnapshotsSeen};
+use super::producer_region::{OwnedRegion, SnapshotsSeen};
 use super::root_section::RootSection;
 use super::security::SecurityDescriptor;
 use crate::backend::random_nonzero;

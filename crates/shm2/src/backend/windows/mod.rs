@@ -27,6 +27,7 @@
 mod consumer_region;
 mod create;
 mod event;
+mod generation_objects;
 mod kernel_objects;
 mod mapping;
 mod mutex_thread;

@@ -1,10 +1,10 @@
 //! A named section, as its producer sees it, with the objects of its generation.
 
-use super::kernel_objects::{create_event, create_mutex, is_locked, open_event, set, try_lock, unlock, wait};
+use super::generation_objects::{Objects, SNAPSHOTS};
+use super::kernel_objects::{open_event, set, try_lock, unlock, wait};
 use super::mutex_thread::OwnedMutex;
 use super::object_names::ObjectNames;
 use super::root_section::RootSection;
-use super::security::SecurityDescriptor;
 use super::watch::Watch;
 use crate::backend::{Event, ProducerRegion};
 use crate::layout;
@@ -13,51 +13,12 @@ use std::io;
 use std::os::windows::io::OwnedHandle;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Snapshot consumers that can be woken. Further ones look at intervals.
-pub(super) const SNAPSHOTS: usize = 64;
 /// A snapshot consumer takes the lowest free number. The producer probes this many numbers above the highest one ever
 /// seen.
 const PROBED_ABOVE: usize = 8;
-
-/// Kernel objects of one generation. A consumer has a pair: the mutex that it locks, and the event that wakes it.
-pub(super) struct Objects {
-    pub(super) pages: Vec<[OwnedHandle; 2]>,
-    pub(super) snapshots: Vec<[OwnedHandle; 2]>,
-    pub(super) space: OwnedHandle,
-    pub(super) changed: OwnedHandle,
-    /// Held while mutexes are probed. A probe locks a free mutex for a moment, and a concurrent probe in this process
-    /// would take that for a consumer.
-    probing: Mutex<()>,
-}
-
-impl Objects {
-    pub(super) fn create(names: &ObjectNames, generation: u64, descriptor: &SecurityDescriptor) -> io::Result<Self> {
-        let pair = |[mutex, event]: [String; 2]| {
-            Ok([create_mutex(&mutex, descriptor)?, create_event(Some(&event), false, Some(descriptor))?])
-        };
-        let event = |name: String| create_event(Some(&name), false, Some(descriptor));
-        Ok(Self {
-            pages: (0..layout::PAGES).map(|i| pair(names.page(generation, i))).collect::<io::Result<_>>()?,
-            snapshots: (0..SNAPSHOTS).map(|i| pair(names.snapshot(generation, i))).collect::<io::Result<_>>()?,
-            space: event(names.space(generation))?,
-            changed: event(names.changed(generation))?,
-            probing: Mutex::default(),
-        })
-    }
-
-    /// Index and mutex of each attached consumer, in the order given.
-    pub(super) fn present<'a>(
-        &self,
-        consumers: impl Iterator<Item = &'a [OwnedHandle; 2]>,
-    ) -> impl Iterator<Item = (usize, &'a OwnedHandle)> {
-        let _probing = self.probing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mutexes = consumers.map(|[mutex, _]| mutex).enumerate();
-        mutexes.filter(|(_, mutex)| is_locked(mutex)).collect::<Vec<_>>().into_iter()
-    }
-}
 
 /// A named section whose producer mutex this process has locked.
 pub(crate) struct OwnedRegion {

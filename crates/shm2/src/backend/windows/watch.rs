@@ -1,8 +1,8 @@
 //! A producer's watch for consumers that attach, detach or die: a thread that waits for the event that consumers set,
 //! and for the mutexes of the attached consumers.
 
+use super::generation_objects::Objects;
 use super::kernel_objects::{MAX_WAITED, create_event, set, unlock, wait};
-use super::producer_region::Objects;
 use crate::backend::{ChangeWatch, Event, ProcessEvent};
 use std::os::windows::io::OwnedHandle;
 use std::sync::Arc;

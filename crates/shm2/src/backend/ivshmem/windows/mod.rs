@@ -26,7 +26,7 @@ mod system_driver;
 #[cfg(test)]
 mod tests;
 
-use super::DeviceAccess;
+use super::access::DeviceAccess;
 use crate::backend::{Identity, Mapping};
 use crate::error::{CreateError, DeviceError};
 use crate::name::ivshmem::{Cache, Device};
