@@ -240,7 +240,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_checked_ranges_of_any_cell_lie_in_the_arena(
+        fn the_checked_ranges_of_any_cell_are_inside_the_arena(
             words in any::<[u64; 16]>(), small in any::<bool>(), arena in 64u64..1 << 30,
         ) {
             let words = if small { words.map(|w| w % (2 * arena)) } else { words };

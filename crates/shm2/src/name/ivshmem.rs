@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_survives_its_own_text() {
+    fn the_text_of_a_device_parses_to_the_same_device() {
         for (_, device) in table() {
             let text = device.to_string();
             assert_eq!(Device::parse(&text), Some(device), "{text}");

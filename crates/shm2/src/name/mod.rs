@@ -249,7 +249,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_name_survives_its_own_text() {
+    fn the_text_of_a_name_parses_to_the_same_name() {
         let spec: Spec = "/dev/shm/50%25 off?\u{e4}#1".parse().unwrap();
         assert_eq!(spec.to_string(), "shm:///dev/shm/50%2525%20off%3F%C3%A4%231");
         assert_eq!(spec.to_string().parse::<Spec>().unwrap(), spec);
