@@ -85,7 +85,8 @@ fn many_consumers_of_both_kinds_get_every_frame_or_count_the_missed_ones() {
         let json = consumer.succeed();
         assert_eq!(number(&json, "mismatches"), 0, "{json}");
         let (frames, missed) = (number(&json, "frames"), number(&json, "missed"));
-        assert!(frames + missed <= 241 && frames > 0, "{json}");
+        // On a loaded machine every copy of a snapshot consumer may come too late; then all are counted as missed.
+        assert!(frames + missed <= 241 && frames + missed > 0, "{json}");
     }
     producer.succeed();
 }

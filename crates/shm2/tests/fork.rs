@@ -4,7 +4,7 @@
 //! The child makes no call but those of the test and `_exit`; the parent waits for it.
 
 #![cfg(target_os = "linux")]
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "forks, and reads values that a child drops")]
 
 use shm2::{Consumer, FrameInfo, Producer, layout};
 use shm2_testing::TempRegion;

@@ -1,7 +1,7 @@
 //! Named sections on Windows: which producer gets a name, what is refused with which error, permissions, and leaks.
 
 #![cfg(windows)]
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "calls the system to look at its objects")]
 
 mod common;
 

@@ -108,32 +108,46 @@ fn run(arguments: &Arguments) -> Result<(Summary, End), Box<dyn std::error::Erro
     let mut consumer = build(arguments)?;
     let canceller = consumer.canceller();
     let stop = Stop::on_signal(move || canceller.set(true))?;
-    let mut checker = Checker { check: arguments.check, last: None, hint: arguments.quiet };
     let mut summary = Summary::default();
+    let end = receive(&mut consumer, arguments, &stop, &mut summary)?;
+    // Frames may have been missed after the last one that came.
+    count(&mut summary, &consumer);
+    Ok((summary, end))
+}
+
+fn receive(
+    consumer: &mut Consumer,
+    arguments: &Arguments,
+    stop: &Stop,
+    summary: &mut Summary,
+) -> Result<End, Box<dyn std::error::Error>> {
+    let mut checker = Checker { check: arguments.check, last: None, hint: arguments.quiet };
     let mut held = VecDeque::new();
     while summary.frames + summary.missed + summary.skipped < arguments.count {
         if stop.is_set() {
-            return Ok((summary, End::Stopped));
+            return Ok(End::Stopped);
         }
-        let frame = match next(&mut consumer, arguments) {
+        let frame = match next(consumer, arguments) {
             Ok(frame) => frame,
             Err(ReceiveError::EndOfStream) if arguments.reconnect => continue,
-            Err(ReceiveError::EndOfStream) => return Ok((summary, End::Stream)),
-            Err(ReceiveError::ProducerGone { .. }) => return Ok((summary, End::Gone)),
-            Err(ReceiveError::Cancelled) => return Ok((summary, End::Stopped)),
+            Err(ReceiveError::EndOfStream) => return Ok(End::Stream),
+            Err(ReceiveError::ProducerGone { .. }) => return Ok(End::Gone),
+            Err(ReceiveError::Cancelled) => return Ok(End::Stopped),
             Err(ReceiveError::TimedOut) if consumer.stats().attaches == 0 => {
                 let (region, time) = (&arguments.region, arguments.timeout.unwrap_or_default());
                 return Err(format!("no frame came in time: no producer at {region} within {time:?}").into());
             }
-            Err(ReceiveError::TimedOut) => return Ok((summary, End::TimedOut)),
+            Err(ReceiveError::TimedOut) => return Ok(End::TimedOut),
             Err(error) => return Err(error.into()),
         };
         let latency = shm2::monotonic_ns().saturating_sub(consumer.to_local(frame.published_ns()));
         summary.frame(frame.len(), latency);
-        count(&mut summary, &frame, &consumer);
+        count(summary, consumer);
+        summary.discontinuities += u64::from(frame.is_discontinuity());
+        *(if frame.is_leased() { &mut summary.leased } else { &mut summary.copied }) += 1;
         summary.mismatches += u64::from(!checker.accept(&frame, consumer.generation()));
         stop.pause(arguments.delay);
-        if !arguments.quiet && !arguments.json && summary.frames % 500 == 0 {
+        if !arguments.quiet && !arguments.json && summary.frames.is_multiple_of(500) {
             say!("received {}", summary.frames);
         }
         held.push_back(frame);
@@ -143,7 +157,7 @@ fn run(arguments: &Arguments) -> Result<(Summary, End), Box<dyn std::error::Erro
                 u64::from(held.pop_front().is_some_and(|f| arguments.hold > 0 && !checker.is_intact(&f)));
         }
     }
-    Ok((summary, End::Stopped))
+    Ok(End::Stopped)
 }
 
 /// The next frame. A wait for the first one is printed: the region may not be the intended one.
@@ -154,13 +168,11 @@ fn next(consumer: &mut Consumer, arguments: &Arguments) -> Result<Frame, Receive
     say_if_slow(&format!("the first frame of {}", arguments.region), || consumer.next(arguments.timeout))
 }
 
-fn count(summary: &mut Summary, frame: &Frame, consumer: &Consumer) {
+fn count(summary: &mut Summary, consumer: &Consumer) {
     let stats = consumer.stats();
     summary.missed = stats.missed;
     summary.skipped = stats.skipped;
     summary.attaches = stats.attaches;
-    summary.discontinuities += u64::from(frame.is_discontinuity());
-    *(if frame.is_leased() { &mut summary.leased } else { &mut summary.copied }) += 1;
 }
 
 fn build(arguments: &Arguments) -> Result<Consumer, shm2::SpecError> {

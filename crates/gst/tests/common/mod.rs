@@ -1,6 +1,6 @@
 //! Pipelines and what passes them, for the tests of the elements.
 
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use gst::prelude::*;
 use gst_video::prelude::*;

@@ -7,7 +7,7 @@ pub use listener::{BindError, Listener};
 
 use crate::event::{Event, Events};
 use client::{Client, Turn};
-use mio::{Interest, Poll, Token, Waker};
+use mio::{Poll, Token, Waker};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! A daemon as a process, its clients and its consumers.
 
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use serde_json::Value;
 use shm2_testing::{ChildGuard, TempPath, TempRegion, until};
