@@ -64,16 +64,16 @@ fn a_forked_child_keeps_no_lock_and_may_drop_what_it_inherited() {
 
 #[test]
 fn a_forked_child_creates_regions_of_its_own() {
-    let (parents, childs) = (TempRegion::new(), TempRegion::new());
+    let (parents, child_side) = (TempRegion::new(), TempRegion::new());
     let kept = |name: &TempRegion| Producer::builder(name).unwrap().size(40 << 20).keep_region(true).create().unwrap();
     let mut producer = kept(&parents);
     let child = fork(|| {
         // Neither the heartbeat nor the SIGBUS guard touches what is now mapped where the parent's region was.
         let private = vec![0xaau8; 8 << 20];
         for _ in 0..3 {
-            let mut producer = kept(&childs);
+            let mut producer = kept(&child_side);
             std::thread::sleep(Duration::from_millis(300));
-            std::fs::OpenOptions::new().write(true).open(childs.path()).unwrap().set_len(1 << 20).unwrap();
+            std::fs::OpenOptions::new().write(true).open(child_side.path()).unwrap().set_len(1 << 20).unwrap();
             let truncated = (0..50).any(|_| {
                 let error = producer.send(&[1; 1 << 20], &FrameInfo::new());
                 matches!(error, Err(shm2::SendError::Truncated { .. }))
@@ -83,7 +83,7 @@ fn a_forked_child_creates_regions_of_its_own() {
                 unsafe { libc::_exit(8) };
             }
             drop(producer);
-            std::fs::remove_file(childs.path()).unwrap();
+            std::fs::remove_file(child_side.path()).unwrap();
         }
     });
     assert_eq!(exit_code(child), 7, "the child's own region is guarded, and nothing else is touched");
