@@ -12,9 +12,12 @@ const UNDERSCORES: usize = 4;
 
 /// Checks every page against the tree and the tests.
 pub fn check(pages: &[PathBuf], sources: &[PathBuf]) -> Outcome {
-    let mut functions = HashSet::new();
+    let (mut functions, mut places) = (HashSet::new(), HashSet::new());
     for source in sources {
-        functions.extend(read(source)?.lines().filter_map(function));
+        let names: Vec<_> = read(source)?.lines().filter_map(function).collect();
+        let file = source.file_stem().unwrap_or_default().to_string_lossy();
+        places.extend(names.iter().map(|name| format!("{file}::{name}")));
+        functions.extend(names);
     }
     let mut findings = Vec::new();
     for page in pages {
@@ -29,6 +32,8 @@ pub fn check(pages: &[PathBuf], sources: &[PathBuf]) -> Outcome {
             }
             let unknown = quoted(line).filter(|name| !functions.contains(*name));
             findings.extend(unknown.map(|name| format!("{place}: there is no test {name}")));
+            let misplaced = cited(line).filter(|name| !places.contains(*name));
+            findings.extend(misplaced.map(|name| format!("{place}: no file has the test {name}")));
             if !in_code {
                 findings.extend(links(line).filter_map(|link| dead(page, link)).map(|why| format!("{place}: {why}")));
             }
@@ -49,6 +54,15 @@ fn quoted(line: &str) -> impl Iterator<Item = &str> {
     let words = line.split('`').skip(1).step_by(2);
     let is_name = |word: &&str| word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
     words.filter(is_name).filter(|word| word.matches('_').count() >= UNDERSCORES)
+}
+
+/// Tests cited as `place/file::name`, without the place.
+fn cited(line: &str) -> impl Iterator<Item = &str> {
+    let words = line.split('`').skip(1).step_by(2).filter_map(|word| word.rsplit('/').next());
+    words.filter(|word| {
+        let is_test = |(_, name): (&str, &str)| name.matches('_').count() >= UNDERSCORES;
+        word.split_once("::").is_some_and(is_test)
+    })
 }
 
 /// Targets of the line's links.

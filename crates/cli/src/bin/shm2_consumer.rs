@@ -140,11 +140,7 @@ fn receive(
             Err(ReceiveError::TimedOut) => return Ok(End::TimedOut),
             Err(error) => return Err(error.into()),
         };
-        let latency = shm2::monotonic_ns().saturating_sub(consumer.to_local(frame.published_ns()));
-        summary.frame(frame.len(), latency);
-        count(summary, consumer);
-        summary.discontinuities += u64::from(frame.is_discontinuity());
-        *(if frame.is_leased() { &mut summary.leased } else { &mut summary.copied }) += 1;
+        count_frame(summary, &frame, consumer);
         summary.mismatches += u64::from(!checker.accept(&frame, consumer.generation()));
         stop.pause(arguments.delay);
         if !arguments.quiet && !arguments.json && summary.frames.is_multiple_of(500) {
@@ -166,6 +162,14 @@ fn next(consumer: &mut Consumer, arguments: &Arguments) -> Result<Frame, Receive
         return consumer.next(arguments.timeout);
     }
     say_if_slow(&format!("the first frame of {}", arguments.region), || consumer.next(arguments.timeout))
+}
+
+fn count_frame(summary: &mut Summary, frame: &Frame, consumer: &Consumer) {
+    let latency = shm2::monotonic_ns().saturating_sub(consumer.to_local(frame.published_ns()));
+    summary.frame(frame.len(), latency);
+    summary.discontinuities += u64::from(frame.is_discontinuity());
+    *(if frame.is_leased() { &mut summary.leased } else { &mut summary.copied }) += 1;
+    count(summary, consumer);
 }
 
 fn count(summary: &mut Summary, consumer: &Consumer) {

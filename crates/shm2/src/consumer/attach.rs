@@ -49,35 +49,15 @@ pub(super) fn attach(spec: &Spec, settings: &Settings, first: &mut FirstHeartbea
     }
 }
 
-/// Reads and checks the header, and that the region has a producer, as far as locks show that.
+/// Checks the header, and that the region has a producer, as far as locks show that.
 fn check(region: &OpenRegion, liveness: Liveness) -> Result<Checked, AttachError> {
     let path = region.path();
-    if region.bytes() == 0 {
-        // The file is empty: it was prepared for a producer.
-        return Err(AttachError::NotFound { path: path.into() });
-    }
-    let read = || read_header(region).map_err(|source| AttachError::System { what: "read", path: path.into(), source });
-    let found = read()?;
-    let absent = || AttachError::NoProducer { path: path.into() };
-    if found.magic() == 0 {
-        // The memory has no region yet, or a producer is about to begin.
-        return Err(absent());
-    }
-    if !found.is_region() {
-        return Err(AttachError::NotARegion { path: path.into(), magic: found.magic() });
-    }
-    // The magic number is written last: what is read after it is complete.
-    fence(Ordering::Acquire);
-    let found = read()?;
-    if !found.is_region() {
-        // The memory was cleared in between.
-        return Err(absent());
-    }
+    let found = read_complete(region)?;
     // A dead producer's region may be of any version, because the next producer replaces it. So liveness is checked
     // first.
     let by_heartbeat = !region.has_locks() || liveness == Liveness::Heartbeat || found.is_kept_by_heartbeat();
     if !by_heartbeat && !region.producer_lives() {
-        return Err(absent());
+        return Err(AttachError::NoProducer { path: path.into() });
     }
     let header = found.parse(region.bytes(), path)?;
     if by_heartbeat && header.lease_time.is_none() {
@@ -89,6 +69,29 @@ fn check(region: &OpenRegion, liveness: Liveness) -> Result<Checked, AttachError
         return Err(AttachError::NotBacked { path: path.into(), backed, needed });
     }
     Ok(Checked { header, lease: header.lease_time.filter(|_| by_heartbeat) })
+}
+
+/// The header of a region whose producer has finished it.
+fn read_complete(region: &OpenRegion) -> Result<RawHeader, AttachError> {
+    let path = region.path();
+    if region.bytes() == 0 {
+        // The file is empty: it was prepared for a producer.
+        return Err(AttachError::NotFound { path: path.into() });
+    }
+    let read = || read_header(region).map_err(|source| AttachError::System { what: "read", path: path.into(), source });
+    let found = read()?;
+    if found.magic() != 0 && !found.is_region() {
+        return Err(AttachError::NotARegion { path: path.into(), magic: found.magic() });
+    }
+    // The magic number is written last: what is read after it is complete.
+    fence(Ordering::Acquire);
+    let complete = read()?;
+    // Without it the memory has no region yet, or a producer is about to begin, or it was cleared in between.
+    if found.is_region() && complete.is_region() {
+        Ok(complete)
+    } else {
+        Err(AttachError::NoProducer { path: path.into() })
+    }
 }
 
 /// Opens a region for reading and checks its header, without attaching.
