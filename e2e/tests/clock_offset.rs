@@ -38,7 +38,7 @@ fn a_clock_offset_of_days_changes_nothing() {
             far.wait_more("checked", 20, RECOVERY * 4);
             std::thread::sleep(Duration::from_millis(500));
             far.wait_more("checked", 5, RECOVERY);
-            assert_eq!((far.count("missed"), far.count("evicted")), (0, 0));
+            assert_eq!((far.count("missed"), far.count("expelled")), (0, 0));
             // The producer's times are mapped to the consumer's clock.
             println!("{consumer}: newest frame {} us old", far.count("age_us"));
             far.wait("a young frame", RECOVERY, |p| p.count("age_us") < 500_000);

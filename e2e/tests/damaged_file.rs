@@ -85,7 +85,7 @@ fn an_overwritten_header_is_an_error_until_the_file_is_replaced() {
     let file = OpenOptions::new().write(true).open(name.path()).unwrap();
     file.write_all_at(&[0xa5; 4096], 0).unwrap();
     // Without the magic number in its first eight bytes, the file is foreign.
-    lease.wait("an error", LIMIT, |c| c.count("lies") > 0);
+    lease.wait("an error", LIMIT, |c| c.count("violations") > 0);
     producer.kill();
     assert!(matches!(Producer::create(&name), Err(shm2::CreateError::Foreign { .. })));
     fs::remove_file(name.path()).unwrap();

@@ -127,7 +127,7 @@ fn a_paused_host_producer_is_superseded_by_a_guest_producer() {
         assert_eq!(host.wait_end().code(), Some(3), "it reports that it was superseded");
         consumer.wait_more("checked", 10, LIMIT);
         let counts = consumer.stop();
-        assert_eq!((counts["lies"], counts["evicted"], counts["attaches"]), (0, 0, 1), "{options}");
+        assert_eq!((counts["violations"], counts["expelled"], counts["attaches"]), (0, 0, 1), "{options}");
         guest.stop();
     }
 }

@@ -74,7 +74,7 @@ fn a_page_owner_from_before_a_clear_takes_nothing_from_the_next_owner() {
     old.signal(Signal::CONT);
     old.wait_more("checked", 50, LIMIT);
     new.wait_more("checked", 50, LIMIT);
-    assert_eq!(new.stop()["evicted"], 0);
+    assert_eq!(new.stop()["expelled"], 0);
     old.stop();
     producer.wait("nothing held", LEASE * 2 + RECOVERY, |p| p.count("held") == 0);
     producer.stop();

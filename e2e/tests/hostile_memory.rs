@@ -80,7 +80,7 @@ fn run_under_corruption(seed: u64, options: &str, header: &[Word]) -> String {
         consumers.iter().chain([&producer]).map(|p| process::peak_bytes(p.id()).unwrap() >> 20).collect();
     assert!(peaks.iter().all(|&mib| mib < limit_mib()), "memory in MiB: {peaks:?}");
     let count = |key| consumers.iter().map(|c| c.count(key)).collect::<Vec<_>>();
-    let (checked, violations, published) = (count("checked"), count("lies"), producer.count("published"));
+    let (checked, violations, published) = (count("checked"), count("violations"), producer.count("published"));
     let words = format!(
         "{changes} words set, {published} published, taken {checked:?}, violations {violations:?}, peak MiB {peaks:?}"
     );

@@ -72,7 +72,7 @@ fn a_killed_heartbeat_consumer_holds_its_frames_for_the_lease_time() {
         // It runs for longer than its lease time.
         std::thread::sleep(LEASE * 2);
         consumer.wait_more("checked", 5, RECOVERY);
-        assert_eq!(consumer.count("evicted"), 0);
+        assert_eq!(consumer.count("expelled"), 0);
         consumer.kill();
         let gone = producer.wait("one consumer", LEASE + RECOVERY, |p| p.count("consumers") == 1);
         println!("noticed after {gone:?} of {LEASE:?}");
@@ -100,11 +100,11 @@ fn a_heartbeat_consumer_stopped_beyond_the_lease_time_is_expelled_and_attaches_a
             other.wait_more("checked", 20, LIMIT);
         }
         stopped.signal(Signal::CONT);
-        stopped.wait("its expulsion", RECOVERY, |c| c.count("evicted") == round);
+        stopped.wait("its expulsion", RECOVERY, |c| c.count("expelled") == round);
         stopped.wait_more("checked", 20, LEASE + RECOVERY);
         for mut other in others {
             other.wait_more("checked", 20, RECOVERY);
-            assert_eq!(other.stop()["evicted"], 0);
+            assert_eq!(other.stop()["expelled"], 0);
         }
     }
     stopped.stop();
@@ -154,7 +154,7 @@ fn an_expelled_page_owner_takes_nothing_from_the_next_owner() {
     let held = next.next(LONG).unwrap();
     let bytes = held.to_vec();
     stopped.signal(Signal::CONT);
-    stopped.wait("its expulsion", LIMIT, |c| c.count("evicted") == 1);
+    stopped.wait("its expulsion", LIMIT, |c| c.count("expelled") == 1);
     // Every third number carries metas; these do not.
     for n in (0..200u64).map(|n| n * 3 + 1) {
         let slot = filled(&mut producer, n);

@@ -254,7 +254,7 @@ fn a_heartbeat_consumer_stopped_at_any_point_takes_nothing_from_others() {
         }
         for other in &mut others {
             other.wait_more("checked", 20, RECOVERY);
-            assert_eq!(other.count("evicted"), 0, "{point}");
+            assert_eq!(other.count("expelled"), 0, "{point}");
         }
         finish(producer, others.into());
     }

@@ -1,6 +1,6 @@
 //! The fuzz targets of `fuzz/`, two at a time.
 //!
-//! Where each begins stands in `fuzz/seeds/TARGET.txt`, one input a line in hexadecimal. What a run finds on top stays in
+//! The seeds of each are in `fuzz/seeds/TARGET.txt`, one input a line in hexadecimal. What a run finds besides stays in
 //! the build directory; `cargo fuzz cmin` shrinks it when it is to become new seeds.
 
 use crate::Outcome;
@@ -32,7 +32,7 @@ pub fn fuzz(seconds: &str) -> Outcome {
             let text = fs::read_to_string(&log).unwrap_or_default();
             if !status.success() {
                 println!("{text}");
-                return Err(format!("the fuzz target {name} failed: its input stands above and in {}", log.display()));
+                return Err(format!("the fuzz target {name} failed: its input is above and in {}", log.display()));
             }
             let done = text.lines().rev().find(|line| line.starts_with("Done ")).unwrap_or("Done");
             println!("{name}: {done}");

@@ -80,7 +80,7 @@ pub const PAGE: &[Word] = &[
     ("lease 7 sequence", 256, 8),
     ("lease 63 sequence", 2048, 8),
     ("ticket", 2112, 4),
-    ("room", 2176, 4),
+    ("space", 2176, 4),
     ("pid", 2240, 4),
     ("claims", 2244, 4),
     ("attached_ns", 2248, 8),

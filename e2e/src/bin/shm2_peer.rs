@@ -393,7 +393,7 @@ impl Reader {
     fn report(&self, consumer: &Consumer) {
         let (s, held) = (consumer.stats(), self.held.len());
         say(&format!(
-            "checked={} missed={} copied={} attaches={} held={held} lies={} refused={} evicted={} age_us={} attached={}",
+            "checked={} missed={} copied={} attaches={} held={held} violations={} refused={} expelled={} age_us={} attached={}",
             self.checked,
             self.missed,
             s.copied,

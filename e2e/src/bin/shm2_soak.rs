@@ -212,7 +212,7 @@ fn soak(time: Duration, seed: u64) {
     for stage in &mut stages {
         stage.recover();
     }
-    let (begun, mut told, mut tally) = (Instant::now(), Instant::now(), Tally::default());
+    let (begun, mut last_report, mut tally) = (Instant::now(), Instant::now(), Tally::default());
     let mut first: Option<Vec<process::Usage>> = None;
     while begun.elapsed() < time {
         let stage = &mut stages[rng.usize(..3)];
@@ -225,8 +225,8 @@ fn soak(time: Duration, seed: u64) {
         if first.is_none() && begun.elapsed() > time / 10 {
             first = Some(survivors(&stages));
         }
-        if told.elapsed() > Duration::from_secs(30) {
-            told = Instant::now();
+        if last_report.elapsed() > Duration::from_secs(30) {
+            last_report = Instant::now();
             tally.print(begun, checked(&stages));
         }
     }
@@ -273,12 +273,12 @@ fn idle() {
     let all = [&producer, &consumers[0], &consumers[1]];
     let before = all.map(|peer| process::switches(peer.id()));
     std::thread::sleep(LOOK);
-    for (who, (peer, before)) in
+    for (role, (peer, before)) in
         ["producer", "leasing consumer", "snapshot consumer"].iter().zip(all.iter().zip(before))
     {
         let rate = (process::switches(peer.id()) - before) as f64 / LOOK.as_secs_f64();
-        println!("  idle {who}: {rate:.1} wake-ups a second");
-        assert!(rate < 2.0, "an idle {who} wakes up too often");
+        println!("  idle {role}: {rate:.1} wake-ups a second");
+        assert!(rate < 2.0, "an idle {role} wakes up too often");
     }
     consumers.into_iter().for_each(|consumer| drop(consumer.stop()));
     producer.stop();

@@ -86,7 +86,7 @@ fn run_suite(installation: &Installation, environment: &Environment) -> Outcome 
     Ok(())
 }
 
-/// Waits for the end of all programs but `except`: a program that was told to end may take a moment.
+/// Waits for the end of all programs but `except`: a program that was asked to end may take a moment.
 fn wait_for_end(installation: &Installation, except: &[&str]) -> Outcome {
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {

@@ -54,7 +54,7 @@ pub fn end_pause(second: &mut Guest, paused: PausedConsumer, since: Instant) -> 
     second.resume()?;
     let counts = wait_count(second, "paused", "checked", paused.before + 50)?;
     println!("vm: {}", counts.trim());
-    if field(&counts, "evicted") == 0 || field(&counts, "lies") > 0 {
+    if field(&counts, "expelled") == 0 || field(&counts, "violations") > 0 {
         return Err(counts);
     }
     second.run(END_PEERS, LIMIT)?;
@@ -131,7 +131,7 @@ pub fn host_producer_dies(fixture: &mut Fixture) -> Outcome {
     }
     let text = fixture.first.run("tail -qn 1 /tmp/lease /tmp/snapshot; pkill shm2_peer; true", LIMIT)?;
     print!("{text}");
-    if text.contains("lies=0") { Ok(()) } else { Err(text) }
+    if text.contains("violations=0") { Ok(()) } else { Err(text) }
 }
 
 /// The memory is cleared while in use, as the firmware of a starting machine may do it.

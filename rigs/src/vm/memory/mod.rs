@@ -75,7 +75,7 @@ pub fn all(files: &GuestFiles, backing: &BackingFiles, first: Guest, pause: Dura
     scene("processor time", || faults::idle(&mut fixture))?;
     scene("a second producer", || faults::second_producer(&mut fixture))?;
     scene("the host's producer dies", || faults::host_producer_dies(&mut fixture))?;
-    scene("the memory is wiped", || faults::memory_cleared(&mut fixture))?;
+    scene("the memory is cleared", || faults::memory_cleared(&mut fixture))?;
     scene("the guest's producer dies", || faults::guest_producer_dies(&mut fixture))?;
     scene("the guest restarts", || faults::reset(&mut fixture))?;
     std::thread::sleep(pause.saturating_sub(since.elapsed()));
