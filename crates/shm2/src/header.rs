@@ -4,7 +4,9 @@
 //! in range. A `RegionHeader` has no offsets, because they follow from the protocol version alone.
 
 use crate::backend;
-use crate::error::{AttachError, CreateError};
+use crate::error::AttachError;
+#[cfg(all(target_os = "linux", not(miri)))]
+use crate::error::CreateError;
 use crate::layout::{self, Header};
 use std::mem::offset_of;
 use std::path::Path;
@@ -146,7 +148,11 @@ impl RawHeader {
             word("page distance", offset_of!(Header, page_stride), layout::SECTION),
         ]
     }
+}
 
+/// For files, which may hold anything before a producer begins.
+#[cfg(all(target_os = "linux", not(miri)))]
+impl RawHeader {
     /// Checks that the next producer may begin a generation in this memory of `bytes`: it holds a region of this
     /// version, zeros, or a header that its producer has not finished.
     pub(crate) fn check_inheritable(&self, bytes: u64, path: &Path) -> Result<(), CreateError> {

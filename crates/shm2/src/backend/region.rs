@@ -7,9 +7,9 @@ use super::ivshmem::{OpenDevice, OwnedDevice};
 use super::{Event, Mapping, System, Watch};
 use crate::error::{AttachError, CreateError};
 use crate::mapped::Memory;
-#[cfg(not(miri))]
-use crate::name::Place;
 use crate::name::Spec;
+#[cfg(not(miri))]
+use crate::name::Target;
 use crate::sync::AtomicU32;
 use std::io;
 use std::path::Path;
@@ -43,7 +43,7 @@ impl OwnedRegion {
         begin: impl FnOnce(Mapping, &dyn Fn(&Memory)) -> Result<T, CreateError>,
     ) -> Result<(Self, T), CreateError> {
         #[cfg(not(miri))]
-        if let Place::Device(device, cache) = spec.place() {
+        if let Target::Device(device, cache) = spec.target() {
             let created = OwnedDevice::create(spec.path(), device, *cache, begin);
             return created.map(|(region, begun)| (Self::Device(region), begun));
         }
@@ -55,7 +55,7 @@ impl OpenRegion {
     /// Opens the region that `spec` names, for writing if the consumer is to lease.
     pub(crate) fn open(spec: &Spec, writable: bool) -> Result<Self, AttachError> {
         #[cfg(not(miri))]
-        if let Place::Device(device, cache) = spec.place() {
+        if let Target::Device(device, cache) = spec.target() {
             return OpenDevice::open(spec.path(), device, *cache).map(Self::Device);
         }
         System::open_region(spec, writable).map(Self::Native)

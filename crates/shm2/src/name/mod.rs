@@ -34,12 +34,12 @@ use std::str::FromStr;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Spec {
     path: PathBuf,
-    place: Place,
+    target: Target,
 }
 
 /// The memory that a name refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Place {
+pub(crate) enum Target {
     File,
     Section(Section),
     Device(Device, Cache),
@@ -62,30 +62,31 @@ impl Spec {
         &self.path
     }
 
-    pub(crate) fn place(&self) -> &Place {
-        &self.place
+    #[cfg(not(miri))]
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
     }
 
     /// Whether the region is a device's memory. Another kernel may share it, so locks and wake-ups do not reach all
     /// peers.
     pub fn is_device(&self) -> bool {
-        matches!(self.place, Place::Device(..))
+        matches!(self.target, Target::Device(..))
     }
 
     /// The name of an existing file.
     pub(crate) fn of_file(path: PathBuf) -> Self {
-        Self { path, place: Place::File }
+        Self { path, target: Target::File }
     }
 
     fn of_section(section: Section) -> Self {
         let path = format!("winshm://{}/{}", if section.global { "Global" } else { "Local" }, section.name);
-        Self { path: path.into(), place: Place::Section(section) }
+        Self { path: path.into(), target: Target::Section(section) }
     }
 
     fn of_device(device: Device, cache: Cache) -> Self {
         let name = format!("ivshmem://{device}");
         let suffix = cache.suffix(&name);
-        Self { path: (name + &suffix).into(), place: Place::Device(device, cache) }
+        Self { path: (name + &suffix).into(), target: Target::Device(device, cache) }
     }
 }
 
@@ -97,7 +98,7 @@ impl From<&Spec> for Spec {
 
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.place != Place::File {
+        if self.target != Target::File {
             return write!(f, "{}", self.path.display());
         }
         f.write_str("shm://")?;

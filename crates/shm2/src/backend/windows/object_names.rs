@@ -2,19 +2,19 @@
 //! table is in the parent module.
 
 use super::kernel_objects::is_session_of_services;
-use crate::name::{Place, Section, Spec};
+use crate::name::{Section, Spec, Target};
 
 #[derive(Debug, Clone)]
 pub(super) struct ObjectNames(String);
 
 impl ObjectNames {
     pub(super) fn of(spec: &Spec) -> Self {
-        Self(match spec.place() {
+        Self(match spec.target() {
             // In the session of services a local name and the global one lead to the same object.
-            Place::Section(Section { global, name }) if *global || is_session_of_services() => {
+            Target::Section(Section { global, name }) if *global || is_session_of_services() => {
                 format!("Global\\{name}")
             }
-            Place::Section(Section { name, .. }) => format!("Local\\{name}"),
+            Target::Section(Section { name, .. }) => format!("Local\\{name}"),
             // Files are refused when the name is parsed, and devices have no objects.
             _ => spec.path().display().to_string(),
         })

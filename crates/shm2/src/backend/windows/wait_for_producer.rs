@@ -6,7 +6,7 @@ use super::object_names::ObjectNames;
 use super::security::SecurityDescriptor;
 use crate::backend::ivshmem::{DeviceAccess, DeviceMemory};
 use crate::backend::{AwaitProducer, Event, ProcessEvent};
-use crate::name::{Place, Spec};
+use crate::name::{Spec, Target};
 use std::os::windows::io::OwnedHandle;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(crate) struct ProducerWatch {
 
 impl AwaitProducer for ProducerWatch {
     fn arm(&mut self, spec: &Spec, _event: &Arc<Event>) -> bool {
-        if let Place::Device(device, cache) = spec.place() {
+        if let Target::Device(device, cache) = spec.target() {
             if self.device.is_none() {
                 self.device = DeviceMemory::open(device, *cache, true).ok();
             }
