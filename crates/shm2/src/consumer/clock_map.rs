@@ -130,23 +130,14 @@ fn lower_hull(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shm2_testing::Rng;
 
     const MS: u64 = 1_000_000;
     const DAY: u64 = 86_400_000 * MS;
 
-    /// A small generator with a fixed seed, so that each run of the test is the same.
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, limit: u64) -> u64 {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (self.0 >> 33) % limit
-        }
-    }
-
     /// Largest error in nanoseconds from 5 s on, with a sample every `every`.
     fn error(ours_ahead: i64, ppm: i64, every: u64, seed: u64) -> u64 {
-        let (mut random, mut clock_map, mut worst) = (Random(seed), ClockMap::default(), 0);
+        let (mut random, mut clock_map, mut worst) = (Rng::with_seed(seed), ClockMap::default(), 0);
         let truth = |theirs: u64| {
             let run = (theirs - 10 * DAY) as i64;
             theirs.wrapping_add_signed(ours_ahead + run / 1_000_000 * ppm)
@@ -155,7 +146,7 @@ mod tests {
         let length = if cfg!(miri) { 6_000 } else { 60_000 };
         for step in 0..length * MS / every {
             let theirs = 10 * DAY + step * every;
-            clock_map.add(theirs, truth(theirs) + random.below(2 * MS));
+            clock_map.add(theirs, truth(theirs) + random.u64(..2 * MS));
             if step * every > 5_000 * MS {
                 worst = worst.max(clock_map.to_local(theirs).abs_diff(truth(theirs)));
             }
