@@ -7,13 +7,11 @@ use super::object_names::ObjectNames;
 use super::root_section::RootSection;
 use super::watch::Watch;
 use crate::backend::{Event, ProducerRegion};
-use crate::layout;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use std::io;
 use std::os::windows::io::OwnedHandle;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A snapshot consumer takes the lowest free number. The producer probes this many numbers above the highest one ever
