@@ -6,6 +6,7 @@ use shm2::consumer::Access;
 use shm2::{AttachError, Consumer, FrameInfo, Producer, ReceiveError, SendError, layout};
 use shm2_testing::TempRegion;
 use std::fs::OpenOptions;
+use std::mem::offset_of;
 use std::time::Duration;
 
 const LONG: Option<Duration> = Some(Duration::from_secs(10));
@@ -53,6 +54,25 @@ fn a_producer_and_a_leasing_consumer_of_a_truncated_file_get_errors() {
         producer.send(b"anew", &FrameInfo::new()).unwrap();
         assert_eq!(Consumer::new(&name).unwrap().next(LONG).unwrap().to_vec(), b"anew");
     }
+}
+
+#[test]
+fn a_leasing_consumer_passes_no_metas_on_that_were_truncated() {
+    let name = TempRegion::new();
+    let mut producer = Producer::builder(&name).unwrap().arena(400_000).create().unwrap();
+    let mut consumer = Consumer::builder(&name).unwrap().access(Access::Lease).events(true).attach(LONG).unwrap();
+    producer.send(&[1; 9000], &FrameInfo::new()).unwrap();
+    let held = consumer.next(LONG).unwrap();
+    producer.send_event(&FrameInfo::new(), b"event").unwrap();
+    truncate(&name, layout::ARENA_OFFSET);
+    let received = consumer.next(LONG).map(|event| event.meta().to_vec());
+    assert!(matches!(received, Err(ReceiveError::Truncated { .. })), "{received:?}");
+    let file = std::fs::read(name.path()).unwrap();
+    let leases = &file[layout::page_words_offset(0) as usize + offset_of!(layout::Page, leases)..];
+    let entries = leases.chunks(size_of::<layout::Lease>()).take(layout::LEASES);
+    let in_use = entries.filter(|entry| entry[..8].iter().any(|byte| *byte != 0)).count();
+    assert_eq!(in_use, 1, "only the frame that is held has a lease");
+    drop(held);
 }
 
 #[test]

@@ -125,8 +125,7 @@ where
         match Description::check(words, sequence, ring.header.arena_bytes) {
             Ok(description) => {
                 ring.item = description;
-                // If there is no memory for a copy of the caps, the frame has none.
-                let _ = ring.update_caps(&description, sequence);
+                ring.copy_description(&description, sequence);
                 Ok(Some(Taken { kind: description.kind(), slot: Some(slot) }))
             }
             Err(violation) => {

@@ -152,8 +152,8 @@ pub(super) struct RingReader<V> {
     pub(super) item: Description,
     /// Payload of the item that was last taken, if it was copied.
     copied: Vec<u8>,
-    /// Metas of the item that was last taken, if it was copied.
-    meta: Option<Vec<u8>>,
+    /// Metas of the item that was last taken.
+    meta: Vec<u8>,
     /// The last caps and blob, with their number.
     caps: Option<(u32, Arc<[u8]>)>,
 }
@@ -166,7 +166,15 @@ enum Found {
 
 impl<V: View> RingReader<V> {
     pub(super) fn new(view: V, header: RegionHeader) -> Self {
-        Self { view, header, words: [0; 16], item: Description::default(), copied: Vec::new(), meta: None, caps: None }
+        Self {
+            view,
+            header,
+            words: [0; 16],
+            item: Description::default(),
+            copied: Vec::new(),
+            meta: Vec::new(),
+            caps: None,
+        }
     }
 
     /// Whether the region shows another generation, so that words read from it do not belong to this attachment.
@@ -266,7 +274,7 @@ impl<V: View> RingReader<V> {
         let description = Description::check(&self.words, sequence, self.header.arena_bytes)?;
         point!("snapshot.cell");
         self.copied = self.view.copy(description.payload(), sequence)?;
-        self.meta = Some(self.view.copy(description.meta(), sequence)?);
+        self.meta = self.view.copy(description.meta(), sequence)?;
         self.update_caps(&description, sequence)?;
         point!("snapshot.copied");
         if !self.view.confirm(sequence, self.header.generation).map_err(Into::into)? {
@@ -280,8 +288,19 @@ impl<V: View> RingReader<V> {
         Ok(Some(Taken { kind: description.kind(), slot: None }))
     }
 
+    /// Copies the metas and, if their number has changed, the caps of a leased item. Comes before the checks that end
+    /// [`take`](Reader::take), which cover these copies as well. If there is no memory for one, the frame has none.
+    #[inline]
+    pub(super) fn copy_description(&mut self, description: &Description, sequence: u64) {
+        self.meta = self.view.copy(description.meta(), sequence).unwrap_or_default();
+        if self.update_caps(description, sequence).is_err() {
+            // Those in the cache are of another number.
+            self.caps = None;
+        }
+    }
+
     /// Copies the caps if their number has changed.
-    pub(super) fn update_caps(&mut self, description: &Description, sequence: u64) -> Result<(), TakeError> {
+    fn update_caps(&mut self, description: &Description, sequence: u64) -> Result<(), TakeError> {
         let caps @ CapsRange { id, .. } = description.caps();
         if id != 0 && self.caps.as_ref().is_none_or(|(known, _)| *known != id) {
             self.caps = Some((id, self.view.copy(caps.whole(), sequence)?.into()));
@@ -307,10 +326,13 @@ impl<V: View> Reader for RingReader<V> {
             return self.lost_page();
         }
         let step = self.walk(position);
-        if !self.view.is_intact() {
-            return Err(TakeError::Truncated);
-        }
         match step {
+            step if !self.view.is_intact() => {
+                if let Ok(Step::Item(taken)) = step {
+                    self.discard(taken);
+                }
+                Err(TakeError::Truncated)
+            }
             Err(TakeError::Truncated) => Err(TakeError::Truncated),
             // The apparent violation was the beginning of the next generation.
             Err(_) if self.is_other_generation() => Ok(Step::Nothing),
@@ -328,17 +350,14 @@ impl<V: View> Reader for RingReader<V> {
     #[inline]
     fn frame(&mut self, taken: Taken, gap: Gap) -> Frame {
         let description = self.item;
-        let meta = self.meta.take().or_else(|| {
-            let range = description.meta();
-            (range.length > 0).then(|| self.view.copy(range, description.sequence()).unwrap_or_default())
-        });
+        let meta = std::mem::take(&mut self.meta);
         let caps = (description.caps().id != 0).then(|| self.caps.as_ref().map(|(_, text)| text.clone())).flatten();
         let payload = self.view.payload(&self.item, taken, &mut self.copied);
-        Frame::new(description, gap, payload, caps, meta.unwrap_or_default())
+        Frame::new(description, gap, payload, caps, meta)
     }
 
     fn discard(&mut self, taken: Taken) {
-        self.meta = None;
+        self.meta = Vec::new();
         drop(self.view.payload(&self.item, taken, &mut self.copied));
     }
 
