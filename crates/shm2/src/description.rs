@@ -161,7 +161,9 @@ impl Description {
     /// Checks a private copy of a cell's words against an arena of `arena_bytes`.
     #[inline]
     pub(crate) fn check(words: &[u64; 16], sequence: u64, arena_bytes: u64) -> Result<Self, Violation> {
-        let description = Self(*words);
+        let mut description = Self(*words);
+        // The word may have changed since the caller compared it.
+        description.0[W_SEQUENCE] = sequence;
         let code = (words[W_FLAGS_KIND] >> 32) as u32;
         if Kind::from_code(code).is_none() {
             return Err(Violation::Kind { sequence, kind: code });
@@ -250,6 +252,12 @@ mod tests {
                         || (range.offset >= ARENA_OFFSET && range.offset + range.length <= ARENA_OFFSET + arena));
                 }
             }
+        }
+
+        #[test]
+        fn a_description_has_the_sequence_for_which_it_was_checked(sequence in any::<u64>(), changed in any::<u64>()) {
+            let words = std::array::from_fn(|word| if word == W_SEQUENCE { changed } else { 0 });
+            prop_assert_eq!(Description::check(&words, sequence, 1 << 20).map(|d| d.sequence()), Ok(sequence));
         }
 
         #[test]
