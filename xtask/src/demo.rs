@@ -113,7 +113,7 @@ fn producer_pipeline(regions: &Regions, input: Option<&Input>, megabytes: u64) -
     let main = sink("sink", &regions.video, megabytes);
     let Some(input) = input else {
         return format!(
-            "videotestsrc is-live=true pattern=ball ! video/x-raw,format=NV12,width=1280,height=720,framerate=60/1 ! {main}"
+            "videotestsrc is-live=true pattern=ball ! video/x-raw,format=NV12,width=640,height=360,framerate=60/1 ! {main}"
         );
     };
     let audio = "d. ! queue ! audioconvert ! audioresample ! audio/x-raw,format=S16LE !";

@@ -109,7 +109,13 @@ fn show_status(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         .control_path()
         .ok_or("no control socket: give the path of the running daemon with --control")?;
     let status = shm2_relay::control::status_at(&path);
-    write!(std::io::stdout(), "{}", status.map_err(|e| format!("no daemon answers at {path:?}: {e}"))?)?;
+    write!(
+        std::io::stdout(),
+        "{}",
+        status.map_err(|e| format!(
+            "no daemon answers at {path:?} ({e}): start it with --control {path:?}, or name its socket"
+        ))?
+    )?;
     Ok(())
 }
 

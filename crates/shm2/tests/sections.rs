@@ -7,7 +7,7 @@ mod common;
 
 use shm2::{Access, AttachError, Consumer, CreateError, FrameInfo, Producer, layout};
 use shm2_testing::TempRegion;
-use std::os::windows::io::OwnedHandle;
+use std::os::windows::io::{FromRawHandle, OwnedHandle};
 use std::ptr::null;
 use std::time::Duration;
 use windows_sys::Win32::Foundation::INVALID_HANDLE_VALUE;

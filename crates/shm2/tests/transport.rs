@@ -1,6 +1,6 @@
 //! The guarantees of the transport within one process: order, loss, held frames, policies and wake-ups.
 
-use shm2::{Access, Consumer, FrameInfo, FullPolicy, Producer, ReceiveError, SendError, Start, Violation, layout};
+use shm2::{Access, Consumer, FrameInfo, FullPolicy, Producer, ReceiveError, SendError, Start, layout};
 use shm2_testing::TempRegion;
 use std::time::{Duration, Instant};
 
@@ -405,7 +405,7 @@ fn a_corrupt_cell_is_an_error_that_names_the_violation() {
         file.write_at(&u64::MAX.to_le_bytes(), layout::cell_offset(1) + 8).unwrap();
         match consumer.next(LONG) {
             Err(ReceiveError::Misbehaving {
-                violation: Violation::Payload { sequence: 1, offset: u64::MAX, length: 1 },
+                violation: shm2::Violation::Payload { sequence: 1, offset: u64::MAX, length: 1 },
                 ..
             }) => {}
             other => panic!("{other:?}"),

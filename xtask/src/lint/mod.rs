@@ -27,6 +27,7 @@ pub fn lint() -> Outcome {
 /// The lints that need no build.
 pub fn tree() -> Outcome {
     println!("\n==> imports, pages, shell files, spelling");
+    locks()?;
     atomics()?;
     imports::check(&tracked("*.rs")?)?;
     pages::check(&tracked("*.md")?, &tracked("*.rs")?)?;
@@ -50,6 +51,16 @@ fn read(file: &PathBuf) -> Result<String, String> {
 /// An error that lists every finding.
 fn report(what: &str, findings: &[String]) -> Outcome {
     if findings.is_empty() { Ok(()) } else { Err(format!("{what}:\n  {}", findings.join("\n  "))) }
+}
+
+/// Each workspace's lock file must say what its manifests need.
+fn locks() -> Outcome {
+    let is_current = |manifest: &str| {
+        succeeds(&format!("cargo metadata --quiet --locked --format-version 1 --manifest-path {manifest}"))
+    };
+    let manifests = ["Cargo.toml", "benches/Cargo.toml", "examples/dbus/Cargo.toml", "fuzz/Cargo.toml"];
+    let stale: Vec<_> = manifests.into_iter().filter(|manifest| !is_current(manifest)).map(str::to_owned).collect();
+    report("lock files that are out of date", &stale)
 }
 
 /// Words shared between processes go through `crate::sync`, so that the loom models run the product's code.

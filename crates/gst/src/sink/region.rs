@@ -103,7 +103,8 @@ pub(super) fn few_frames_warning(arena_bytes: u64, caps: &gst::CapsRef) -> Optio
     let frames = arena_bytes / frame_bytes;
     let needed = shm2::layout::region_bytes_for_arena(MIN_FRAMES * frame_bytes);
     (1..MIN_FRAMES).contains(&frames).then(|| {
-        format!("only {frames} frames of these caps fit into the region: one of {needed} bytes holds {MIN_FRAMES}")
+        let word = if frames == 1 { "frame" } else { "frames" };
+        format!("the region holds only {frames} {word} of these caps: set shm-size={needed} for {MIN_FRAMES}, or 0")
     })
 }
 

@@ -143,7 +143,10 @@ impl Reaction {
 pub(super) fn error_message(error: &ReceiveError, shm_path: &str) -> gst::ErrorMessage {
     let code = match error {
         ReceiveError::TimedOut => {
-            return gst::error_msg!(gst::ResourceError::NotFound, ("no producer came to {shm_path} in time"));
+            return gst::error_msg!(
+                gst::ResourceError::NotFound,
+                ("no producer came to {shm_path} in time: start it, or set a longer connection-timeout")
+            );
         }
         ReceiveError::Attach(AttachError::Denied { .. }) => gst::ResourceError::NotAuthorized,
         ReceiveError::Attach(AttachError::Full { .. }) => gst::ResourceError::Busy,

@@ -22,7 +22,7 @@ const KEEP_ALIVE_TIMES: u32 = 3;
 
 /// An address could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen at {address}: {source}")]
+#[error("cannot listen at {address}: {source}; choose another address, or end the program that has it")]
 pub struct BindError {
     address: Address,
     source: io::Error,

@@ -13,6 +13,8 @@ use crate::heartbeat::HeartbeatMonitor;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// Interval at which a consumer checks for the first heartbeat of a producer without a lock.
+pub(super) const HEARTBEAT_PROBE: Duration = Duration::from_millis(50);
 const UNWATCHED_PROBE: Duration = Duration::from_millis(250);
 const FIRST_PROBE: Duration = Duration::from_micros(200);
 const LAST_PROBE: Duration = Duration::from_millis(100);

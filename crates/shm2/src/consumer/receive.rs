@@ -4,7 +4,7 @@ use super::attach::{self, attach, may_restart_unseen};
 use super::attachment::Attachment;
 use super::frame::Frame;
 use super::position::Position;
-use super::producer_liveness::{FirstHeartbeat, ProducerLiveness};
+use super::producer_liveness::{FirstHeartbeat, HEARTBEAT_PROBE, ProducerLiveness};
 use super::ring_reader::{Step, TakeError, Taken};
 use super::{Change, Consumer, LastAttachment, Liveness, OnProducerExit, deadline};
 use crate::backend::{AwaitProducer, ConsumerRegion, ProcessEvent, ProducerWatch};
@@ -14,8 +14,6 @@ use crate::layout;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Interval at which a consumer checks for the first heartbeat of a producer without a lock.
-const HEARTBEAT_PROBE: Duration = Duration::from_millis(50);
 /// Number of calls of a polling consumer without an item after which it checks the ring's state and its producer.
 const IDLE_CHECK: u32 = 1024;
 

@@ -110,7 +110,7 @@ pub enum AttachError {
         path: PathBuf,
     },
     /// The time limit passed before a producer came.
-    #[error("no producer came to {path:?} in time")]
+    #[error("no producer came to {path:?} in time: start it, or wait longer")]
     TimedOut {
         /// Path of the region.
         path: PathBuf,
