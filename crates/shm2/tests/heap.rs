@@ -6,6 +6,7 @@ use shm2_testing::TempRegion;
 use std::time::Duration;
 
 const LONG: Option<Duration> = Some(Duration::from_secs(60));
+#[cfg(not(windows))]
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
 fn builder(name: &str) -> shm2::producer::Builder {
