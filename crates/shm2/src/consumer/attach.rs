@@ -234,13 +234,14 @@ fn attach_snapshots(spec: &Spec, settings: &Settings, first: &mut FirstHeartbeat
     check(&region, settings.liveness)?;
     let wake = WakeWord::new(region.map(0, WakeWord::BYTES, false)?);
     let absent = || AttachError::NoProducer { path: path.into() };
-    let Checked { header, lease } = check(&region, settings.liveness)?;
-    let mut ring = RingReader::new(Snapshots::new(region, wake, lease.map(|_| Poll::default())), header);
+    let Checked { header, .. } = check(&region, settings.liveness)?;
+    let mut ring = RingReader::new(Snapshots::new(region, wake), header);
     if ring.is_closed() {
         return Err(absent());
     }
     // Checked again, because the first read may have been of the previous generation, or of a mix of two.
-    ring.header = check(ring.region(), settings.liveness)?.header;
+    let Checked { header, lease } = check(ring.region(), settings.liveness)?;
+    ring.header = header;
     let word = |offset| header_word(&ring.view, offset, path);
     if word(offset_of!(Header, state))? as u32 != STATE_LIVE || ring.is_other_generation() {
         return Err(absent());
@@ -261,7 +262,7 @@ fn attach_snapshots(spec: &Spec, settings: &Settings, first: &mut FirstHeartbeat
     point!("snapshot.shown");
     // Items that were retired before the consumer was visible do not count as missed.
     let next = next.max(header_word(&ring.view, offset_of!(Header, oldest), path)?);
-    ring.view.mark_attached();
+    ring.view.mark_attached(lease.map(|_| Poll::default()));
     ring.region().notify_watchers();
     Ok(Attached { reader: Box::new(ring), position: Position { next, ..Position::default() }, lease })
 }

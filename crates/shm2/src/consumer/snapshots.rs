@@ -48,13 +48,14 @@ impl From<Truncated> for TakeError {
 }
 
 impl Snapshots {
-    pub(super) fn new(region: OpenRegion, wake: WakeWord, poll: Option<Poll>) -> Self {
-        Self { region, wake, since: Instant::now(), poll }
+    pub(super) fn new(region: OpenRegion, wake: WakeWord) -> Self {
+        Self { region, wake, since: Instant::now(), poll: None }
     }
 
-    /// Starts the time in which the producer learns of this consumer.
-    pub(super) fn mark_attached(&mut self) {
+    /// Starts the time in which the producer learns of this consumer. `poll` as the field.
+    pub(super) fn mark_attached(&mut self, poll: Option<Poll>) {
         self.since = Instant::now();
+        self.poll = poll;
     }
 
     /// A word of the region.
