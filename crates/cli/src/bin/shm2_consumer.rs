@@ -135,9 +135,10 @@ fn receive(
             Err(ReceiveError::Cancelled) => return Ok(End::Stopped),
             Err(ReceiveError::TimedOut) if consumer.stats().attaches == 0 => {
                 let (region, time) = (&arguments.region, arguments.timeout.unwrap_or_default());
-                return Err(
-                    format!("no producer at {region} within {time:?}: start it, or wait longer (--timeout)").into()
-                );
+                return Err(format!(
+                    "no frame came: no producer at {region} within {time:?}; start it, or wait longer (--timeout)"
+                )
+                .into());
             }
             Err(ReceiveError::TimedOut) => return Ok(End::TimedOut),
             Err(error) => return Err(error.into()),
