@@ -21,7 +21,7 @@ fn a_region_cleared_while_in_use_is_recreated() {
             let options = if from_host { "keep=1 lease_ms=400 caps=7" } else { "lease_ms=400 caps=7" };
             let mut producer = Peer::producer(&place, options);
             let mut consumers =
-                ["access=snapshot", "access=lease"].map(|access| Peer::consumer(&device.guest(), access));
+                ["access=snapshot", "access=lease cleared=1"].map(|access| Peer::consumer(&device.guest(), access));
             for round in 1..=2 {
                 for consumer in &mut consumers {
                     consumer

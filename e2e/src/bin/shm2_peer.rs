@@ -214,6 +214,13 @@ fn is_expelled(consumer: &mut Consumer) -> bool {
     matches!(next, Err(ReceiveError::Expelled { .. }))
 }
 
+/// Whether the consumer finds the generation it read from gone.
+fn is_gone(consumer: &mut Consumer) -> bool {
+    let before = consumer.generation();
+    let _ = consumer.next(Some(Duration::ZERO));
+    !consumer.is_attached() || consumer.generation() != before
+}
+
 /// A dropped frame is `None`; any other error is a failure.
 fn counted(sent: Result<u64, SendError>) -> Result<Option<u64>, String> {
     match sent {
@@ -336,7 +343,12 @@ impl Reader {
             let expelled = options.is("judge", "once") && is_expelled(consumer);
             self.expelled += u64::from(expelled);
             self.held.clear();
-            return if expelled { Ok(()) } else { Err(error) };
+            // The bytes of a leased frame are cleared with the memory, before the consumer can know.
+            let cleared = options.is("cleared", "1") && options.is("access", "lease") && is_gone(consumer);
+            if cleared {
+                (self.last, self.generation) = (0, None);
+            }
+            return if expelled || cleared { Ok(()) } else { Err(error) };
         }
         self.checked += 1;
         if self.hold > 0 {
