@@ -3,7 +3,7 @@
 
 use shm2::kill_points::ALL;
 use shm2_e2e::Peer;
-use shm2_testing::{DeviceFile, LIMIT, RECOVERY, Signal, TempRegion, process};
+use shm2_testing::{DeviceFile, LIMIT, RECOVERY, Signal, TempRegion};
 use std::time::{Duration, Instant};
 
 const PRODUCER: &str = "arena=400000 most=20000 caps=40 eos=60";

@@ -149,7 +149,7 @@ fn attach_and_detach_leak_nothing() {
         producer.send(b"x", &FrameInfo::new()).unwrap();
         consumer.next(LONG).unwrap();
     };
-    [Access::Lease, Access::Snapshot].map(&mut once);
+    [Access::Lease, Access::Snapshot].into_iter().for_each(&mut once);
     let before = handles();
     [Access::Lease, Access::Snapshot].into_iter().cycle().take(200).for_each(once);
     // Other tests of this process open and close handles meanwhile.
