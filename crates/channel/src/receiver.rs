@@ -15,7 +15,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Receiver<T> {
     ring: shm2_ring::Receiver<'static, T>,
-    /// Dropped after the ring, which lies in it.
+    /// Dropped after the ring, which is in it.
     memory: ChannelMemory,
     signals: Signals,
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Sender<T> {
     ring: shm2_ring::Sender<'static, T>,
-    /// Dropped after the ring, which lies in it.
+    /// Dropped after the ring, which is in it.
     memory: ChannelMemory,
     signals: Signals,
 }

@@ -21,7 +21,7 @@ pub(super) struct Connection {
 pub struct Outgoing<T> {
     pub(super) ring: shm2_ring::Sender<'static, T>,
     pub(super) is_finished: bool,
-    /// Dropped after the ring, which lies in it.
+    /// Dropped after the ring, which is in it.
     pub(super) connection: Arc<Connection>,
 }
 
@@ -29,7 +29,7 @@ pub struct Outgoing<T> {
 #[derive(Debug)]
 pub struct Incoming<T> {
     pub(super) ring: shm2_ring::Receiver<'static, T>,
-    /// Dropped after the ring, which lies in it.
+    /// Dropped after the ring, which is in it.
     pub(super) connection: Arc<Connection>,
 }
 

@@ -1,7 +1,7 @@
 //! One end of a connection.
 //!
 //! # Safety
-//! Both rings lie in one mapping that was checked against its seals, is long enough for both, and outlives them: both
+//! Both rings are in one mapping that was checked against its seals, is long enough for both, and outlives them: both
 //! halves keep it, and drop their ring first.
 
 #![expect(unsafe_code, reason = "attaches to checked memory, see the head of this file")]
@@ -90,7 +90,7 @@ impl<T: Element> Interface<T> {
 
     fn attach(memory: ChannelMemory, socket: OwnedFd, options: Options, is_client: bool) -> Result<Self, ChannelError> {
         let (bytes, second) = ring_layout::<T>(options.capacity)?;
-        // SAFETY: `second` and `bytes` lie inside the mapping, see the head of this file.
+        // SAFETY: `second` and `bytes` are inside the mapping, see the head of this file.
         let addresses = unsafe { [memory.address(), memory.address().add(second)] };
         let [outgoing, incoming] = if is_client { addresses } else { [addresses[1], addresses[0]] };
         // SAFETY: valid for `bytes` bytes while the mapping exists. By the handshake each ring has one sender and one

@@ -51,7 +51,7 @@ impl Mapping {
         if bytes > self.bytes.min(POPULATE_UP_TO) {
             return;
         }
-        // SAFETY: the range lies inside this mapping; populating changes no byte.
+        // SAFETY: the range is inside this mapping; populating changes no byte.
         let _ = unsafe { madvise(self.base.as_ptr().cast::<c_void>(), bytes, Advice::LinuxPopulateWrite) };
     }
 

@@ -159,7 +159,7 @@ pub(crate) trait ConsumerRegion {
     /// Signals every watch on the region, of its producer and of other consumers.
     fn notify_watchers(&self);
 
-    /// Maps `bytes` of the region from `offset`. The caller has checked that they lie inside [`bytes`](Self::bytes).
+    /// Maps `bytes` of the region from `offset`. The caller has checked that they are inside [`bytes`](Self::bytes).
     fn map(&self, offset: u64, bytes: usize, writable: bool) -> Result<Mapping, AttachError>;
 
     /// Whether the memory still has the size it was opened with. A system shortens a file first and drops its pages

@@ -2,7 +2,7 @@
 //! the contract promises between processes holds between the values of this process.
 //!
 //! # Safety
-//! A region's memory is one allocation, freed with its last user. Every address that is returned lies inside it.
+//! A region's memory is one allocation, freed with its last user. Every address that is returned is inside it.
 
 #![expect(unsafe_code, reason = "an allocation with several users")]
 
@@ -90,7 +90,7 @@ impl MappedBytes for Mapping {
     }
 
     fn base(&self) -> NonNull<u8> {
-        // SAFETY: every mapping lies inside its file.
+        // SAFETY: every mapping is inside its file.
         unsafe { self.file.base.add(self.offset) }
     }
 

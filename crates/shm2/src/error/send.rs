@@ -55,7 +55,7 @@ pub enum SendError {
     #[error("the reservation belongs to another region")]
     ForeignReservation,
     /// The range is not inside the reservation.
-    #[error("bytes {offset}..{end} lie outside a reservation of {bytes} bytes")]
+    #[error("bytes {offset}..{end} are outside a reservation of {bytes} bytes")]
     Range {
         /// First byte.
         offset: u64,

@@ -1,7 +1,7 @@
 //! Mapping a region file into memory.
 //!
 //! # Safety
-//! The caller maps only a range that lies inside the file at that time. The range is unmapped once, at drop. No
+//! The caller maps only a range that is inside the file at that time. The range is unmapped once, at drop. No
 //! reference to mapped bytes is made here: `crate::mapped` makes references, to atomics only.
 
 #![expect(unsafe_code, reason = "mmap")]
@@ -64,7 +64,7 @@ impl Mapping {
             return;
         }
         let advice = if writable { Advice::LinuxPopulateWrite } else { Advice::LinuxPopulateRead };
-        // SAFETY: the range lies inside this mapping; populating changes no byte.
+        // SAFETY: the range is inside this mapping; populating changes no byte.
         let _ = unsafe { madvise(self.base.as_ptr().add(offset).cast::<c_void>(), bytes, advice) };
     }
 

@@ -121,7 +121,7 @@ fn end_of(slot: &Slot, address: usize) -> Option<usize> {
 fn zero_pages(first: usize, bytes: usize) -> bool {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
     let access = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: the range lies inside a guarded mapping, which the interrupted access keeps alive.
+    // SAFETY: the range is inside a guarded mapping, which the interrupted access keeps alive.
     let mapped = unsafe { libc::mmap(first as *mut _, bytes, access, flags, -1, 0) };
     mapped != libc::MAP_FAILED
 }

@@ -102,7 +102,7 @@ impl MapAnswer {
     }
 }
 
-/// The bytes of one field. The assertions below show that every field lies inside.
+/// The bytes of one field. The assertions below show that every field is inside.
 fn field<const N: usize>(bytes: &[u8; MAP_ANSWER], offset: usize) -> [u8; N] {
     std::array::from_fn(|index| bytes[offset + index])
 }

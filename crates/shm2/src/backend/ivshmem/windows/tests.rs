@@ -133,7 +133,7 @@ fn bytes_written_are_seen_by_the_host() {
     let memory = open(&fake, &Device::Only).unwrap();
     let last = memory.bytes() as usize / 8 - 1;
     for (index, value) in [(0, 17), (last, 99)] {
-        // SAFETY: the word lies inside the mapping, which `memory` keeps; the fake accesses it as an atomic, too.
+        // SAFETY: the word is inside the mapping, which `memory` keeps; the fake accesses it as an atomic, too.
         #[expect(unsafe_code, reason = "an atomic in mapped memory")]
         let word = unsafe { AtomicU64::from_ptr(memory.base().as_ptr().cast::<u64>().add(index)) };
         word.store(value, Ordering::SeqCst);
