@@ -17,10 +17,6 @@ const LENGTHS: [u64; 7] = [
     layout::ARENA_OFFSET + 8192,
 ];
 
-fn truncate(name: &TempRegion, bytes: u64) {
-    OpenOptions::new().write(true).open(name.path()).unwrap().set_len(bytes).unwrap();
-}
-
 #[test]
 fn a_truncated_region_ends_no_process_and_affects_no_other_region() {
     let (broken, whole) = (TempRegion::new(), TempRegion::new());
@@ -32,7 +28,7 @@ fn a_truncated_region_ends_no_process_and_affects_no_other_region() {
         let mut snapshot = Peer::consumer(&broken, "access=snapshot hostile=1");
         lease.wait_more("checked", 5, LIMIT);
         snapshot.wait_more("checked", 5, LIMIT);
-        truncate(&broken, bytes);
+        broken.set_len(bytes);
         // The producer ends with an error, not by a signal.
         assert_eq!(producer.wait_end().code(), Some(3), "{bytes}");
         let mut next = Peer::producer(&broken, "");

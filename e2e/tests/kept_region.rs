@@ -6,8 +6,6 @@ use shm2::producer::Builder;
 use shm2::{Consumer, FrameInfo, Producer, layout};
 use shm2_e2e::Peer;
 use shm2_testing::{LIMIT, RECOVERY, Rng, Signal, TempRegion};
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 const LONG: Option<Duration> = Some(Duration::from_secs(10));
@@ -15,10 +13,6 @@ const ARENA: u64 = 400_000;
 
 fn kept(name: &TempRegion) -> Builder {
     Producer::builder(name).unwrap().arena(ARENA).keep_region(true)
-}
-
-fn inode(name: &TempRegion) -> u64 {
-    fs::metadata(name.path()).unwrap().ino()
 }
 
 #[test]
@@ -31,7 +25,7 @@ fn killed_producers_are_replaced_in_the_same_file() {
     let consumers = ["access=lease hold=4", "access=lease hold=12 pace=500", "access=snapshot"];
     let mut consumers = consumers.map(|options| Peer::consumer(&name, options));
     producer.wait("its region", LIMIT, |p| p.count("created") == 1);
-    let (file, mut worst) = (inode(&name), Duration::ZERO);
+    let (file, mut worst) = (name.inode(), Duration::ZERO);
     for round in 0..ROUNDS {
         for consumer in &mut consumers {
             worst = worst.max(consumer.wait_more("checked", 3, RECOVERY));
@@ -51,7 +45,7 @@ fn killed_producers_are_replaced_in_the_same_file() {
         consumer.wait_more("checked", 3, RECOVERY);
         consumer.stop();
     }
-    assert_eq!(inode(&name), file);
+    assert_eq!(name.inode(), file);
     producer.wait("nothing held", RECOVERY, |p| p.count("held") == 0 && p.count("consumers") == 0);
     producer.stop();
     println!("{ROUNDS} producers killed, slowest recovery {worst:?}");

@@ -18,16 +18,12 @@ fn kept(name: &TempRegion) -> Builder {
     Producer::builder(name).unwrap().arena(ARENA).keep_region(true)
 }
 
-fn inode(name: &TempRegion) -> u64 {
-    fs::metadata(name.path()).unwrap().ino()
-}
-
 #[test]
 fn producers_follow_each_other_in_one_file_and_no_frame_is_unaccounted_for() {
     for access in [Access::Lease, Access::Snapshot] {
         let name = TempRegion::new();
         let mut producer = kept(&name).history(100).create().unwrap();
-        let file = inode(&name);
+        let file = name.inode();
         let builder = Consumer::builder(&name).unwrap().access(access).start(Start::Oldest);
         let mut consumer = builder.attach(LONG).unwrap();
         let (mut last, mut sent, mut seen) = (0, 0, 0);
@@ -45,7 +41,7 @@ fn producers_follow_each_other_in_one_file_and_no_frame_is_unaccounted_for() {
             }
             drop(producer);
             producer = kept(&name).history(100).create().unwrap();
-            assert_eq!(inode(&name), file);
+            assert_eq!(name.inode(), file);
         }
         producer.send(b"end", &FrameInfo::new()).unwrap();
         let frame = consumer.next(LONG).unwrap();
@@ -154,7 +150,7 @@ fn an_existing_file_keeps_its_size_and_permissions() {
     let name = TempRegion::new();
     fs::write(name.path(), vec![0; 5 << 20]).unwrap();
     fs::set_permissions(name.path(), fs::Permissions::from_mode(0o604)).unwrap();
-    let file = inode(&name);
+    let file = name.inode();
     let mut producer = kept(&name).create().unwrap();
     let meta = fs::metadata(name.path()).unwrap();
     assert_eq!((meta.ino(), meta.len(), meta.permissions().mode() & 0o777), (file, 5 << 20, 0o604));
@@ -164,7 +160,7 @@ fn an_existing_file_keeps_its_size_and_permissions() {
     assert!(matches!(kept(&name).create(), Err(CreateError::Busy { .. })));
     assert!(matches!(Producer::create(&name), Err(CreateError::Busy { .. })));
     drop(producer);
-    assert_eq!(inode(&name), file, "its name stays");
+    assert_eq!(name.inode(), file, "its name stays");
     let error = Producer::create(&name).unwrap_err();
     assert!(matches!(error, CreateError::Kept { .. }) && error.to_string().contains("set keep-region"));
     fs::write(name.path(), vec![9; 5 << 20]).unwrap();

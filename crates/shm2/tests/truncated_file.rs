@@ -5,7 +5,6 @@
 use shm2::consumer::Access;
 use shm2::{AttachError, Consumer, FrameInfo, Producer, ReceiveError, SendError, layout};
 use shm2_testing::TempRegion;
-use std::fs::OpenOptions;
 use std::mem::offset_of;
 use std::time::Duration;
 
@@ -21,10 +20,6 @@ const LENGTHS: [u64; 7] = [
     layout::ARENA_OFFSET + 8192,
 ];
 
-fn truncate(name: &TempRegion, bytes: u64) {
-    OpenOptions::new().write(true).open(name.path()).unwrap().set_len(bytes).unwrap();
-}
-
 /// Sends frames until an error comes; they go round the arena, so that every part of it is written.
 fn send_until_error(producer: &mut Producer) -> Option<SendError> {
     (0..20_000).find_map(|_| producer.send(&[7; 9000], &FrameInfo::new()).err())
@@ -39,7 +34,7 @@ fn a_producer_and_a_leasing_consumer_of_a_truncated_file_get_errors() {
         producer.send(&[1; 9000], &FrameInfo::new()).unwrap();
         producer.send(&[2; 9000], &FrameInfo::new()).unwrap();
         let held = consumer.next(LONG).unwrap();
-        truncate(&name, bytes);
+        name.set_len(bytes);
         let error = send_until_error(&mut producer);
         assert!(matches!(error, Some(SendError::Truncated { .. })), "{bytes}: {error:?}");
         assert!(error.unwrap().to_string().contains("was truncated while in use"));
@@ -64,7 +59,7 @@ fn a_leasing_consumer_passes_no_metas_on_that_were_truncated() {
     producer.send(&[1; 9000], &FrameInfo::new()).unwrap();
     let held = consumer.next(LONG).unwrap();
     producer.send_event(&FrameInfo::new(), b"event").unwrap();
-    truncate(&name, layout::ARENA_OFFSET);
+    name.set_len(layout::ARENA_OFFSET);
     let received = consumer.next(LONG).map(|event| event.meta().to_vec());
     assert!(matches!(received, Err(ReceiveError::Truncated { .. })), "{received:?}");
     let file = std::fs::read(name.path()).unwrap();
@@ -85,7 +80,7 @@ fn a_snapshot_consumer_of_a_truncated_file_gets_an_error() {
         }
         let builder = Consumer::builder(&name).unwrap().start(shm2::Start::Oldest);
         let mut consumer = builder.access(Access::Snapshot).attach(LONG).unwrap();
-        truncate(&name, bytes);
+        name.set_len(bytes);
         let error = (0..100).find_map(|_| consumer.next(Some(Duration::from_millis(10))).err());
         assert!(matches!(error, Some(ReceiveError::Truncated { .. })), "{bytes}: {error:?}");
         let again = consumer.next(Some(Duration::from_millis(10)));

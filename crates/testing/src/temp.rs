@@ -1,5 +1,6 @@
 //! Names that no other test uses, removed at drop.
 
+use std::fs::OpenOptions;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -43,6 +44,17 @@ impl TempRegion {
     /// Whether the region has a file. Always false on Windows: a section's name goes with its last user.
     pub fn exists(&self) -> bool {
         self.path().exists()
+    }
+
+    /// Truncates or extends the region's file.
+    pub fn set_len(&self, bytes: u64) {
+        OpenOptions::new().write(true).open(self.path()).unwrap().set_len(bytes).unwrap();
+    }
+
+    /// The number of the region's file, which tells a kept file from a new one.
+    #[cfg(unix)]
+    pub fn inode(&self) -> u64 {
+        std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(self.path()).unwrap())
     }
 }
 
