@@ -118,7 +118,7 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    struct Counter(AtomicU64);
+    struct Counter(Arc<AtomicU64>);
 
     impl Heartbeat for Counter {
         fn beat(&self) -> bool {
@@ -127,24 +127,37 @@ mod tests {
         }
     }
 
+    /// Waits until `is_true`, however slow the machine.
+    fn wait_until(is_true: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !is_true() {
+            assert!(Instant::now() < deadline, "not within a minute");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     #[test]
     fn a_heartbeat_continues_until_its_owner_is_dropped() {
-        let counter = Arc::new(Counter(AtomicU64::new(0)));
+        let word = Arc::new(AtomicU64::new(0));
         let mut monitor = HeartbeatMonitor::new(0);
         let lease = Duration::from_millis(200);
-        let heartbeat: Arc<dyn Heartbeat> = counter.clone();
+        let heartbeat: Arc<dyn Heartbeat> = Arc::new(Counter(word.clone()));
         start(Arc::downgrade(&heartbeat), lease).expect("a thread");
-        drop(heartbeat);
-        for _ in 0..10 {
-            std::thread::sleep(lease / 4);
-            assert!(monitor.is_alive(counter.0.load(Ordering::Relaxed), lease));
+        let mut value = 0;
+        for _ in 0..5 {
+            wait_until(|| word.load(Ordering::Relaxed) != value);
+            value = word.load(Ordering::Relaxed);
+            assert!(monitor.is_alive(value, lease), "a value that has changed");
         }
-        let value = counter.0.load(Ordering::Relaxed);
-        std::thread::sleep(lease * 2);
-        monitor.is_alive(value, lease);
-        std::thread::sleep(lease);
-        monitor.is_alive(value, lease);
-        std::thread::sleep(lease);
-        assert!(!monitor.is_alive(value, lease), "the same value for several lease times");
+        drop(heartbeat);
+        // A beat that has begun ends first.
+        wait_until(|| Arc::strong_count(&word) == 1);
+        let last = word.load(Ordering::Relaxed);
+        monitor.is_alive(last, lease);
+        for _ in 0..3 {
+            std::thread::sleep(lease);
+            monitor.is_alive(word.load(Ordering::Relaxed), lease);
+        }
+        assert!(!monitor.is_alive(last, lease), "the same value for several lease times");
     }
 }
