@@ -1,8 +1,9 @@
 //! Sleeping on words, and waking the threads that sleep.
 //!
 //! A consumer sleeps on two words at once (`futex_waitv`, Linux 5.16): the region's wake word, and an [`Event`] of its
-//! own process, which is signalled when the wait is cancelled or the region file changes. On older kernels the consumer
-//! sleeps on the wake word alone and looks every 50 ms.
+//! own process, which is signalled when the wait is cancelled or the region file changes. Where that call cannot be had,
+//! on older kernels and in sandboxes that deny it, the consumer sleeps on the wake word alone and looks every 50 ms.
+//! Where no futex call can be had at all, it looks every millisecond.
 //!
 //! # Safety
 //! A futex call takes an address as a name; the kernel answers a bad one with an error. `wait_any` never reads the word
@@ -20,6 +21,8 @@ use std::time::Duration;
 
 /// Longest sleep on the wake word alone.
 const SLICE: Duration = Duration::from_millis(50);
+/// Sleep without any futex call.
+const NAP: Duration = Duration::from_millis(1);
 
 /// A private futex word.
 #[derive(Debug, Default)]
@@ -42,7 +45,7 @@ impl ProcessEvent for Event {
     }
 
     fn wait(&self, seen: u32, timeout: Option<Duration>) -> Wake {
-        outcome(futex::wait(&self.word, Flags::PRIVATE, seen, timespec(timeout).as_ref()).map(|()| 0))
+        wait_word(&self.word, seen, Flags::PRIVATE, timeout)
     }
 }
 
@@ -58,10 +61,8 @@ pub(super) fn wait_any(
         waiter(word.as_ptr(), expected, WaitFlags::SIZE_U32),
         waiter(std::ptr::from_ref(&event.word).cast_mut(), seen, WaitFlags::SIZE_U32 | WaitFlags::PRIVATE),
     ];
-    match futex::waitv(&waiters, WaitvFlags::empty(), deadline(timeout).as_ref(), ClockId::Monotonic) {
-        Err(Errno::NOSYS | Errno::PERM) => wait_one(word, expected, timeout),
-        other => outcome(other),
-    }
+    let result = futex::waitv(&waiters, WaitvFlags::empty(), deadline(timeout).as_ref(), ClockId::Monotonic);
+    outcome(result).unwrap_or_else(|| wait_one(word, expected, timeout))
 }
 
 /// Sleeps until one of the first 64 shared words differs from its expected value. Without `futex_waitv` it sleeps on
@@ -72,15 +73,19 @@ pub(super) fn wait_shared(words: &[(&AtomicU32, u32)], timeout: Duration) -> Wak
         .take(64)
         .map(|(word, expected)| waiter(std::ptr::from_ref(*word).cast_mut(), *expected, WaitFlags::SIZE_U32))
         .collect();
-    match (futex::waitv(&waiters, WaitvFlags::empty(), deadline(Some(timeout)).as_ref(), ClockId::Monotonic), words) {
-        (Err(Errno::NOSYS | Errno::PERM), [(word, expected), ..]) => wait_word(word, *expected, timeout),
-        (Err(Errno::INVAL), []) => Wake::Timeout,
-        (other, _) => outcome(other),
-    }
+    let [(word, expected), ..] = words else { return nap(Some(timeout)) };
+    let result = futex::waitv(&waiters, WaitvFlags::empty(), deadline(Some(timeout)).as_ref(), ClockId::Monotonic);
+    outcome(result).unwrap_or_else(|| wait_word(word, *expected, Flags::empty(), Some(timeout)))
 }
 
-fn wait_word(word: &AtomicU32, expected: u32, timeout: Duration) -> Wake {
-    outcome(futex::wait(word, Flags::empty(), expected, timespec(Some(timeout)).as_ref()).map(|()| 0))
+fn wait_word(word: &AtomicU32, expected: u32, flags: Flags, timeout: Option<Duration>) -> Wake {
+    let result = futex::wait(word, flags, expected, timespec(timeout).as_ref()).map(|()| 0);
+    outcome(result).unwrap_or_else(|| nap(timeout))
+}
+
+fn nap(timeout: Option<Duration>) -> Wake {
+    std::thread::sleep(timeout.map_or(NAP, |t| t.min(NAP)));
+    if timeout.is_some_and(|t| t <= NAP) { Wake::Timeout } else { Wake::Signal }
 }
 
 /// Wakes all threads, of every process, that sleep on a shared word.
@@ -92,7 +97,7 @@ fn wait_one(word: NonNull<AtomicU32>, expected: u32, timeout: Option<Duration>) 
     let slice = timeout.map_or(SLICE, |t| t.min(SLICE));
     // SAFETY: the reference is passed to the kernel as an address, and no code here reads the word.
     let word = unsafe { word.as_ref() };
-    match wait_word(word, expected, slice) {
+    match wait_word(word, expected, Flags::empty(), Some(slice)) {
         Wake::Timeout if slice == SLICE => Wake::Signal,
         other => other,
     }
@@ -106,11 +111,13 @@ fn waiter(word: *mut AtomicU32, expected: u32, flags: WaitFlags) -> Wait {
     wait
 }
 
-fn outcome(result: Result<usize, Errno>) -> Wake {
+/// `None` if the call is not to be had here, for whatever reason: it did not sleep, and would not sleep the next time.
+fn outcome(result: Result<usize, Errno>) -> Option<Wake> {
     match result {
-        Err(Errno::TIMEDOUT) => Wake::Timeout,
-        Err(Errno::FAULT) => Wake::Fault,
-        _ => Wake::Signal,
+        Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Some(Wake::Signal),
+        Err(Errno::TIMEDOUT) => Some(Wake::Timeout),
+        Err(Errno::FAULT) => Some(Wake::Fault),
+        Err(_) => None,
     }
 }
 
