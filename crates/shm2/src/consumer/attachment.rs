@@ -6,6 +6,7 @@ use super::position::Position;
 use super::producer_liveness::ProducerLiveness;
 use super::ring_reader::{Reader, TakeError};
 use super::signals::Signals;
+use super::sleep::SleepLimit;
 use crate::backend::{self, ProcessEvent, Wake};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -14,6 +15,7 @@ use std::time::Instant;
 pub(super) struct Attachment {
     pub(super) reader: Box<dyn Reader>,
     liveness: ProducerLiveness,
+    sleep_limit: SleepLimit,
     /// For a producer with another clock: the map to the local clock, and the number of the last beacon.
     clock_map: Option<(ClockMap, u64)>,
 }
@@ -21,7 +23,7 @@ pub(super) struct Attachment {
 impl Attachment {
     pub(super) fn new(reader: Box<dyn Reader>, liveness: ProducerLiveness) -> Self {
         let clock_map = reader.header().has_other_clock.then(Default::default);
-        Self { reader, liveness, clock_map }
+        Self { reader, liveness, sleep_limit: SleepLimit::default(), clock_map }
     }
 
     /// Adds a frame that was just taken, and a new beacon, to the clock map.
@@ -57,12 +59,24 @@ impl Attachment {
         }
         self.reader.check_idle(position)?;
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
-        let timeout = [left, self.liveness.sleep()].into_iter().flatten().min();
-        match self.reader.wait(position, &signals.event, seen, timeout) {
+        let limit = self.sleep_limit.next();
+        let timeout = [left, self.liveness.sleep()].into_iter().flatten().min().unwrap_or(limit).min(limit);
+        match self.reader.wait(position, &signals.event, seen, Some(timeout)) {
             Wake::Fault => Err(TakeError::Truncated),
+            Wake::Timeout if timeout == limit => {
+                if self.reader.has_news(position) {
+                    self.sleep_limit.count_lost(limit);
+                }
+                Ok(false)
+            }
             Wake::Timeout | Wake::Signal => Ok(false),
             Wake::Gone => Ok(!self.is_producer_alive()),
         }
+    }
+
+    /// Wake-ups of this attachment that were lost.
+    pub(super) fn lost_wakes(&self) -> u64 {
+        self.sleep_limit.lost()
     }
 
     /// Whether the producer has closed the region, or a probe that is due finds it dead.

@@ -15,6 +15,7 @@ mod producer_liveness;
 mod receive;
 mod ring_reader;
 mod signals;
+mod sleep;
 mod snapshots;
 mod start;
 
@@ -83,6 +84,9 @@ pub struct ConsumerStats {
     pub copied: u64,
     /// Number of attaches. More than 1 means that a producer was restarted, or that the consumer attached again.
     pub attaches: u64,
+    /// Wake-ups that did not arrive: another process that may read the region took them. Each delayed a frame by a
+    /// second at most; after it, this consumer looks every two milliseconds for a time.
+    pub lost_wakes: u64,
 }
 
 /// A receiver of a region's frames. It waits for its producer, and attaches to the next one when that one exits.
@@ -94,6 +98,8 @@ pub struct Consumer {
     first_heartbeat: FirstHeartbeat,
     last: Option<LastAttachment>,
     position: Position,
+    /// The last take stopped at events although more items may wait.
+    has_more: bool,
     totals: ConsumerStats,
     shared: Arc<Signals>,
 }
@@ -159,6 +165,7 @@ impl Consumer {
             first_heartbeat: FirstHeartbeat::default(),
             last: None,
             position: Position::default(),
+            has_more: false,
             totals: ConsumerStats::default(),
             shared: Arc::default(),
         }
@@ -265,6 +272,7 @@ impl Consumer {
             skipped: t.skipped.saturating_add(p.skipped),
             copied: t.copied.saturating_add(p.copied),
             attaches: t.attaches,
+            lost_wakes: t.lost_wakes + self.attachment.as_ref().map_or(0, Attachment::lost_wakes),
         }
     }
 
@@ -311,7 +319,7 @@ impl Consumer {
     /// [`latest_only`](Builder::latest_only).
     pub fn set_latest_only(&mut self, latest_only: bool) {
         self.settings.latest_only = latest_only;
-        self.position.latest_only = latest_only;
+        self.position.latest_only = self.latest_scan();
     }
 
     /// Calls `observer` at each attach and detach, also inside a [`next`](Self::next) that waits, on the thread of that

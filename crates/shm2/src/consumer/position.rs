@@ -1,5 +1,6 @@
 //! A consumer's position in its generation, and its counters there.
 
+use super::start::LatestScan;
 use crate::description::Kind;
 
 /// The next item to take, and counts of those before it.
@@ -7,7 +8,8 @@ use crate::description::Kind;
 pub(super) struct Position {
     /// Sequence of the next item.
     pub(super) next: u64,
-    pub(super) latest_only: bool,
+    /// Under latest-only: what is known of the items from `next` on.
+    pub(super) latest_only: Option<LatestScan>,
     /// Frames taken.
     pub(super) received: u64,
     /// Items that were retired before they could be taken.

@@ -6,6 +6,7 @@ use super::frame::Frame;
 use super::position::Position;
 use super::producer_liveness::{FirstHeartbeat, HEARTBEAT_PROBE, ProducerLiveness};
 use super::ring_reader::{Step, TakeError, Taken};
+use super::start::LatestScan;
 use super::{Change, Consumer, LastAttachment, Liveness, OnProducerExit, deadline};
 use crate::backend::{AwaitProducer, ConsumerRegion, ProcessEvent, ProducerWatch};
 use crate::description::Kind;
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// Number of calls of a polling consumer without an item after which it checks the ring's state and its producer.
 const IDLE_CHECK: u32 = 1024;
+/// Time after which a caller that skips events checks for cancellation and for its deadline.
+const SKIP_TIME: Duration = Duration::from_millis(5);
 
 impl Consumer {
     /// Makes the [`Frame`] of an item that was just taken.
@@ -60,6 +63,7 @@ impl Consumer {
     /// Takes what remains of a producer that has exited; detaches when nothing remains.
     pub(super) fn take_last(&mut self) -> Result<Option<Taken>, ReceiveError> {
         match self.take()? {
+            None if std::mem::take(&mut self.has_more) => Ok(None),
             None => self.producer_gone().map(|()| None),
             taken => Ok(taken),
         }
@@ -82,7 +86,9 @@ impl Consumer {
     /// `None` when the producer has exited and the consumer is to wait for the next one.
     fn wait_attached(&mut self, deadline: Option<Instant>) -> Result<Option<Taken>, ReceiveError> {
         let mut is_gone = false;
-        let mut spin_until = (!self.settings.spin.is_zero()).then(|| Instant::now() + self.settings.spin);
+        let spin = self.settings.spin;
+        let spin_end = [deadline, self::deadline(Some(spin))].into_iter().flatten().min();
+        let mut spins = !spin.is_zero();
         loop {
             if is_gone {
                 return self.take_last();
@@ -94,11 +100,14 @@ impl Consumer {
             if self.shared.cancelled.load(Ordering::Acquire) {
                 return Err(ReceiveError::Cancelled);
             }
-            if spin_until.is_some_and(|end| Instant::now() < end) {
+            spins = spins && spin_end.is_none_or(|end| Instant::now() < end);
+            if spins {
+                if let Some(taken) = self.idle()? {
+                    return Ok(Some(taken));
+                }
                 std::hint::spin_loop();
                 continue;
             }
-            spin_until = None;
             if deadline.is_some_and(|d| Instant::now() >= d) {
                 is_gone = attachment.is_gone(self.shared.event.value());
                 if !is_gone {
@@ -116,21 +125,41 @@ impl Consumer {
     /// Takes the next frame, or event if the settings ask for events, if there is one.
     #[inline]
     pub(super) fn take(&mut self) -> Result<Option<Taken>, ReceiveError> {
-        // Skips at most a ring of events at once, then the callers check for cancellation.
+        match self.take_any()? {
+            Some(taken) if taken.kind == Kind::Event && !self.settings.events => self.take_after_events(taken),
+            taken => Ok(taken),
+        }
+    }
+
+    /// Skips events from `first` on, for a ring of events or [`SKIP_TIME`] at most: then `None`, and `has_more` is set.
+    fn take_after_events(&mut self, first: Taken) -> Result<Option<Taken>, ReceiveError> {
+        let (begun, mut taken) = (Instant::now(), first);
         for _ in 0..layout::CELLS {
-            let Some(attachment) = &mut self.attachment else { return Ok(None) };
-            return match attachment.reader.take(&mut self.position) {
-                Ok(Step::Item(taken)) if taken.kind == Kind::Event && !self.settings.events => {
-                    attachment.reader.discard(taken);
-                    continue;
-                }
-                Ok(Step::Item(taken)) => Ok(Some(taken)),
-                Ok(Step::EndOfStream) => Err(ReceiveError::EndOfStream),
-                Ok(Step::Nothing) => Ok(None),
-                Err(error) => Err(self.fail(error)),
+            if let Some(attachment) = &mut self.attachment {
+                attachment.reader.discard(taken);
+            }
+            if self.shared.cancelled.load(Ordering::Relaxed) || begun.elapsed() > SKIP_TIME {
+                break;
+            }
+            taken = match self.take_any()? {
+                Some(taken) if taken.kind == Kind::Event => taken,
+                other => return Ok(other),
             };
         }
+        self.has_more = true;
         Ok(None)
+    }
+
+    /// Takes the next frame or event.
+    #[inline]
+    fn take_any(&mut self) -> Result<Option<Taken>, ReceiveError> {
+        let Some(attachment) = &mut self.attachment else { return Ok(None) };
+        match attachment.reader.take(&mut self.position) {
+            Ok(Step::Item(taken)) => Ok(Some(taken)),
+            Ok(Step::EndOfStream) => Err(ReceiveError::EndOfStream),
+            Ok(Step::Nothing) => Ok(None),
+            Err(error) => Err(self.fail(error)),
+        }
     }
 
     /// Ends the attachment because of an error.
@@ -199,7 +228,7 @@ impl Consumer {
         let watch = if lease.is_none() { reader.region().watch(&self.shared.event) } else { None };
         let liveness = ProducerLiveness::new(&*reader, lease, seen, watch);
         let discontinuity = self.totals.attaches > 0;
-        self.position = Position { latest_only: self.settings.latest_only, discontinuity, ..position };
+        self.position = Position { latest_only: self.latest_scan(), discontinuity, ..position };
         self.totals.attaches += 1;
         let (generation, access) = (reader.header().generation, reader.access());
         let read_speed = reader.region().read_speed();
@@ -207,6 +236,11 @@ impl Consumer {
         self.resume_position();
         self.notify_observer(Change::Attached { generation, access, read_speed });
         Ok(())
+    }
+
+    /// The scan of a position that begins now; `None` unless latest-only is set.
+    pub(super) fn latest_scan(&self) -> Option<LatestScan> {
+        self.settings.latest_only.then(LatestScan::default)
     }
 
     /// Sequences continue in the same memory: no frame is received twice. Items of the last generation that were not
@@ -225,8 +259,9 @@ impl Consumer {
     }
 
     pub(super) fn detach(&mut self) {
+        let stats = self.stats();
         let Some(attachment) = self.attachment.take() else { return };
-        self.totals = self.stats();
+        self.totals = stats;
         let reader = &attachment.reader;
         let (file, generation) = (reader.region().identity(), reader.header().generation);
         let Position { next, missed_before_next, .. } = self.position;

@@ -10,7 +10,6 @@
 use super::builder::Access;
 use super::frame::{Frame, Payload};
 use super::position::{Gap, Position};
-use super::start::latest;
 use crate::backend::{Event, OpenRegion, Wake};
 use crate::description::{CapsRange, Description, Kind, Range};
 use crate::error::Violation;
@@ -129,6 +128,8 @@ pub(super) trait Reader: fmt::Debug + Send {
     fn discard(&mut self, taken: Taken);
     /// Sleeps until an item is published at `position`, until the event differs from `seen`, or for `timeout` at most.
     fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake;
+    /// Whether an item is published at `position`, or the region is closed, or it cannot be read.
+    fn has_news(&self, position: &Position) -> bool;
     /// Called when there is no item to take: an error when the header says that there is one.
     fn check_idle(&self, position: &Position) -> Result<(), TakeError>;
     /// Whether the producer closed the region, or another generation began in this memory.
@@ -212,12 +213,10 @@ impl<V: View> RingReader<V> {
 
     /// The sequence to take: under latest-only the second newest when two or more wait.
     #[inline]
-    fn target(&self, position: &Position) -> Result<u64, V::Fault> {
-        if !position.latest_only {
-            return Ok(position.next);
-        }
+    fn target(&self, position: &mut Position) -> Result<u64, V::Fault> {
+        let Some(scan) = &mut position.latest_only else { return Ok(position.next) };
         let head = self.view.head()?;
-        Ok(latest(position.next, head, |sequence| self.kind_of(sequence)))
+        Ok(scan.target(position.next, head, |sequence| self.kind_of(sequence)))
     }
 
     /// Copies the words of item `sequence`, if its cell holds it.
@@ -308,11 +307,6 @@ impl<V: View> RingReader<V> {
         Ok(())
     }
 
-    fn has_news(&self, position: &Position) -> Result<bool, V::Fault> {
-        let sequence = self.target(position)?;
-        Ok(self.view.published(sequence)? >= sequence || self.is_closed())
-    }
-
     /// The result of a take after this consumer lost its page.
     fn lost_page(&self) -> Result<Step, TakeError> {
         // After a clear no consumer owns a page, but another generation begins.
@@ -362,14 +356,19 @@ impl<V: View> Reader for RingReader<V> {
     }
 
     fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
-        // An unreadable region ends the sleep as well; the next take reports it.
-        self.view.sleep(&|| self.has_news(position).unwrap_or(true), event, seen, timeout)
+        self.view.sleep(&|| self.has_news(position), event, seen, timeout)
+    }
+
+    fn has_news(&self, position: &Position) -> bool {
+        let next = position.next;
+        // An unreadable region is news as well: the next take reports it.
+        self.view.published(next).map_or(true, |found| found >= next) || self.is_closed()
     }
 
     /// `head` is stored after the cell, so a cell that is older than `head` says breaks the protocol, and this consumer
     /// would wait for it for ever.
     fn check_idle(&self, position: &Position) -> Result<(), TakeError> {
-        let sequence = self.target(position).map_err(Into::into)?;
+        let sequence = position.next;
         // SYNC: frame-published
         let head = self.view.head().map_err(Into::into)?;
         let lags = head >= sequence && self.view.published(sequence).map_err(Into::into)? < sequence;
