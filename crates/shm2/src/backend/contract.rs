@@ -97,6 +97,12 @@ pub(crate) trait ProducerRegion {
     /// Undoes a successful [`try_lock_page`](Self::try_lock_page).
     fn unlock_page(&self, index: usize);
 
+    /// Whether a consumer that may write owns page `index` by its lock. Other locks may keep
+    /// [`try_lock_page`](Self::try_lock_page) from the page of a dead consumer. True if that cannot be found out.
+    fn has_page_owner(&self, _index: usize) -> bool {
+        true
+    }
+
     /// Whether a snapshot consumer is attached. True if that cannot be found out.
     fn has_snapshots(&self) -> bool;
 

@@ -89,6 +89,10 @@ impl ProducerRegion for OwnedRegion {
         dispatch!(self, region => region.unlock_page(index))
     }
 
+    fn has_page_owner(&self, index: usize) -> bool {
+        dispatch!(self, region => region.has_page_owner(index))
+    }
+
     fn has_snapshots(&self) -> bool {
         dispatch!(self, region => region.has_snapshots())
     }

@@ -72,13 +72,13 @@ impl Handle {
 
     /// Number of leasing consumers that are attached now. Frees what dead ones held.
     pub fn consumers(&self) -> usize {
+        let alive = self.shared.reap_apart();
         self.shared.with(|inner| {
-            let alive = self.shared.reap(inner);
             if self.shared.is_mine(inner) {
                 inner.ledger.collect(&self.shared.memory);
             }
-            alive
-        })
+        });
+        alive
     }
 
     /// Whether any snapshot consumer is attached now.

@@ -56,6 +56,8 @@ pub(crate) struct Ledger {
     dropped: Vec<Keep>,
     next: u64,
     oldest: u64,
+    /// The claims of dead consumers whose pages cannot be cleared; those of the other pages are [`FREE`].
+    dead: Claims,
     /// Number of pages that were ever claimed, as far as known.
     pages_seen: usize,
     /// The last ticket of each page that was answered by a wake.
@@ -84,6 +86,7 @@ impl Ledger {
             dropped: Vec::new(),
             next: inheritance.first_sequence,
             oldest: inheritance.first_sequence,
+            dead: [(FREE, 0); PAGES],
             pages_seen: 0,
             answered: [0; PAGES],
             max_leases: max_leases.min(LEASES),
@@ -164,11 +167,22 @@ impl Ledger {
         before != FREE && is_same(claim(page))
     }
 
+    /// Notes that the owner that made this claim is dead. Its page may stay claimed.
+    pub(super) fn mark_dead(&mut self, index: usize, claim: (u32, u64)) {
+        self.dead[index] = claim;
+    }
+
+    /// Whether the page still shows the claim of a consumer that is known to be dead.
+    fn is_dead(&self, index: usize, page: &Page) -> bool {
+        self.dead[index].0 != FREE && self.dead[index] == claim(page)
+    }
+
     /// Pages of consumers that are attached to this generation.
     pub(crate) fn attached<'m>(&mut self, memory: &'m Memory) -> impl Iterator<Item = (usize, &'m Page)> {
         let pages = self.pages(memory);
         let reads = |page: &Page| claim_state(page.claimed.load(Ordering::Acquire)) == READING;
-        pages.filter(move |(index, page)| reads(page) && !self.is_inherited(*index, page))
+        let counts = |index, page| !self.is_inherited(index, page) && !self.is_dead(index, page);
+        pages.filter(move |(index, page)| reads(page) && counts(*index, page))
     }
 
     /// Page and cursor of the attached consumer that is furthest behind. Clamps a cursor that is out of range.
@@ -312,9 +326,9 @@ impl Ledger {
         if !self.limbo.is_empty() {
             self.recycle(memory);
         }
-        let extents = &mut self.extents;
+        let (extents, dead) = (&mut self.extents, &self.dead);
         self.inherited.retain(|(held, id)| {
-            let is_held = held.is_held(memory);
+            let is_held = held.is_held(memory, dead);
             if !is_held {
                 extents.drop_use(*id);
             }
@@ -342,9 +356,9 @@ impl Ledger {
     fn holds(&mut self, memory: &Memory) -> Vec<u64> {
         let (most, next) = (self.max_leases, self.next);
         let mut holds = Vec::new();
-        for (_, page) in self.pages(memory) {
+        for (index, page) in self.pages(memory) {
             // The entries of a free page do not count. A claimer leaves that state before its first lease.
-            if page.claimed.load(Ordering::Acquire) == FREE {
+            if page.claimed.load(Ordering::Acquire) == FREE || self.is_dead(index, page) {
                 continue;
             }
             // Relaxed: written before the entries that it counts, which the lease's fence orders.

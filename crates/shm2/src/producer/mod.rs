@@ -354,8 +354,8 @@ impl Producer {
         let deadline = Instant::now().checked_add(timeout);
         loop {
             let seen = self.shared.event.value();
+            self.shared.reap_apart();
             let drained = self.shared.with(|inner| {
-                self.shared.reap(inner);
                 let next = inner.ledger.next();
                 let are_back = !inner.lifecycle.consumers_may_return(Instant::now());
                 are_back && inner.ledger.slowest(&self.shared.memory).is_none_or(|(_, cursor)| cursor >= next)

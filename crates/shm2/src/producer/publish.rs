@@ -139,8 +139,8 @@ impl Shared {
     /// Wakes the consumers of `pages`, a bit each, and snapshot consumers.
     pub(super) fn wake(&self, pages: u64) {
         let word = &self.memory.header().wake;
-        // Relaxed: this producer alone writes the word; the futex call orders it.
-        word.store(word.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        // Relaxed: the futex call orders it. An addition, because a producer that was superseded may still wake.
+        word.fetch_add(1, Ordering::Relaxed);
         self.region.wake(word, pages);
     }
 
@@ -148,8 +148,7 @@ impl Shared {
     #[inline]
     fn check_periodically(&self, inner: &mut Inner, now: u64) {
         if now.saturating_sub(inner.last_probe) >= PROBE_EVERY_NS {
-            self.reap(inner);
-            inner.last_probe = now;
+            self.reap(inner, now);
         }
         let is_due = now.saturating_sub(inner.last_beacon) >= self.settings.beacon.as_nanos() as u64;
         if is_due && self.is_mine(inner) {

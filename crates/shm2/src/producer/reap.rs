@@ -1,16 +1,49 @@
 //! Detecting dead consumers and freeing what they held.
+//!
+//! A probe of a page's lock is a system call whose cost grows with the number of locks on the region's file, and a
+//! process that may only read can take any number of them. So a producer whose probes have become slow no longer makes
+//! them between two frames: a thread of its own makes them, without the mutex, until they are quick again.
 
-use super::lifecycle::Phase;
+use super::lifecycle::{Phase, claim};
 use super::shared::{Inner, Shared};
 use crate::backend::{self, ProducerRegion};
 use crate::error::SendError;
 use crate::kill_points::point;
 use crate::layout;
 use crate::protocol;
-use crate::sync::Ordering;
+use std::sync::{PoisonError, TryLockError, Weak};
+use std::time::{Duration, Instant};
 
 /// Shortest interval between probes of consumers before frames are dropped.
 const REAP_EVERY_NS: u64 = 1_000_000;
+/// Time of all probes together above which a thread of its own makes them. Below half of it they are quick again.
+const SLOW: Duration = Duration::from_micros(500);
+/// That thread's interval, and the least number of times that a pause is longer than the probes before it.
+const APART_EVERY: Duration = Duration::from_millis(250);
+const PAUSES: u32 = 20;
+
+/// A claimed page, and what is known of its owner.
+struct Probe {
+    index: usize,
+    /// The page's claim when the probe began.
+    claim: (u32, u64),
+    /// Its owner attached to a previous generation.
+    is_inherited: bool,
+    owner: Owner,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// Not probed yet; its lock decides.
+    ByLock,
+    /// Its heartbeat stands still; it is expelled unless another consumer locks the page.
+    Silent,
+    Alive,
+    /// Dead, but the page cannot be locked: a process that may only read holds a lock of its own on it.
+    Dead,
+    /// Dead, and the page is locked until it is cleared.
+    Locked,
+}
 
 impl Shared {
     /// As [`reap`](Self::reap), but at most once a millisecond, so that a full arena does not cost system calls for
@@ -21,73 +54,140 @@ impl Shared {
         if now.saturating_sub(inner.last_probe) < REAP_EVERY_NS {
             return Ok(());
         }
-        inner.last_probe = now;
-        self.reap(inner);
+        self.reap(inner, now);
         self.advance_lifecycle(inner).map(|_| ())
     }
 
-    /// Frees what dead consumers held, and updates whether snapshot consumers are attached. Returns the number of
-    /// leasing consumers that are attached and alive.
-    pub(super) fn reap(&self, inner: &mut Inner) -> usize {
-        // A closed producer does not recover.
-        let may_write = match inner.lifecycle.phase() {
-            Phase::Open => self.advance_lifecycle(inner).is_ok(),
-            _ => self.is_mine(inner),
+    /// Frees what dead consumers held, and updates whether snapshot consumers are attached. Does nothing while another
+    /// thread is at it, or while probes are slow.
+    pub(super) fn reap(&self, inner: &mut Inner, now: u64) {
+        let probing = match self.probing.try_lock() {
+            Ok(probing) => probing,
+            Err(TryLockError::Poisoned(probing)) => probing.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
         };
-        if !may_write {
-            return 0;
+        inner.last_probe = now;
+        if inner.probes_are_slow {
+            return;
         }
-        let mut alive = 0;
-        for (index, page) in inner.ledger.pages(&self.memory) {
-            // An undefined value breaks the protocol and counts as a reader's.
-            let claimed = page.claimed.load(Ordering::Acquire);
-            if claimed == layout::FREE {
-                continue;
-            }
-            let by_heartbeat = claimed & layout::BY_HEARTBEAT != 0;
-            let is_inherited = inner.ledger.is_inherited(index, page);
-            let is_alive = match by_heartbeat {
-                false => !self.clear_if_unlocked(index, claimed, page),
-                true => {
-                    inner.consumers.is_alive(index, claimed, page, self.settings.lease_time, is_inherited)
-                        || !self.expel(index, claimed, page)
-                }
-            };
-            // A consumer that is still attaching has no position yet, so it does not count as attached.
-            let is_attached = !matches!(layout::claim_state(claimed), layout::HOLDING | layout::CLAIMING);
-            // A consumer of the previous generation may be dead or stopped; it counts when it has attached again.
-            alive += usize::from(is_alive && is_attached && !is_inherited);
+        let begun = Instant::now();
+        let mut probes = self.begin_probes(inner);
+        let has_snapshots = self.probe(&mut probes);
+        self.end_probes(inner, &probes, has_snapshots);
+        self.unlock_pages(&probes);
+        drop(probing);
+        if begun.elapsed() > SLOW {
+            let me = self.me.clone();
+            let thread = std::thread::Builder::new().name("shm2-probe".into()).spawn(move || probe_apart(&me));
+            inner.probes_are_slow = thread.is_ok();
         }
-        inner.ledger.snapshots = self.region.has_snapshots();
+    }
+
+    /// As [`reap`](Self::reap), without the mutex while system calls are made, and also while probes are slow. Returns
+    /// the number of leasing consumers that are attached and alive.
+    pub(super) fn reap_apart(&self) -> usize {
+        let _probing = self.probing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut probes = self.with(|inner| self.begin_probes(inner));
+        let has_snapshots = self.probe(&mut probes);
+        let alive = self.with(|inner| self.end_probes(inner, &probes, has_snapshots));
+        self.unlock_pages(&probes);
         alive
     }
 
-    /// Frees what the owner of a page held if its lock is free, which means that it is dead. Returns whether it is
-    /// dead.
-    fn clear_if_unlocked(&self, index: usize, claimed: u32, page: &layout::Page) -> bool {
-        let dead = self.region.try_lock_page(index);
-        if dead {
-            point!("reap.locked");
-            // The owner may have detached a moment ago, and a consumer without a lock may have taken the page.
-            protocol::clear_page(page, claimed);
-            point!("reap.cleared");
-            self.region.unlock_page(index);
+    /// Whether this producer may change pages. A closed producer does not recover.
+    fn may_reap(&self, inner: &mut Inner) -> bool {
+        match inner.lifecycle.phase() {
+            Phase::Open => self.advance_lifecycle(inner).is_ok(),
+            _ => self.is_mine(inner),
         }
-        dead
     }
 
-    /// Expels a consumer whose heartbeat stands still, and frees what it held. Meanwhile the lock excludes consumers
-    /// with locks, and the value stored first excludes those without. An expelled consumer detects that at its next
-    /// step.
-    fn expel(&self, index: usize, claimed: u32, page: &layout::Page) -> bool {
-        if !self.region.has_locks() {
-            return protocol::clear_page(page, claimed);
+    fn begin_probes(&self, inner: &mut Inner) -> Vec<Probe> {
+        if !self.may_reap(inner) {
+            return Vec::new();
         }
-        let locked = self.region.try_lock_page(index);
-        if locked {
-            protocol::clear_page(page, claimed);
-            self.region.unlock_page(index);
+        let pages = inner.ledger.pages(&self.memory).map(|(index, page)| (index, page, claim(page)));
+        // An undefined value breaks the protocol and counts as a reader's.
+        let claimed = pages.filter(|(_, _, (claimed, _))| *claimed != layout::FREE);
+        let probe = claimed.map(|(index, page, claim)| {
+            let is_inherited = inner.ledger.is_inherited(index, page);
+            let by_heartbeat = claim.0 & layout::BY_HEARTBEAT != 0;
+            let mut is_alive =
+                || inner.consumers.is_alive(index, claim.0, page, self.settings.lease_time, is_inherited);
+            let owner = match by_heartbeat {
+                false => Owner::ByLock,
+                true if is_alive() => Owner::Alive,
+                true => Owner::Silent,
+            };
+            Probe { index, claim, is_inherited, owner }
+        });
+        probe.collect()
+    }
+
+    /// Probes the pages' locks; returns whether snapshot consumers are attached.
+    fn probe(&self, probes: &mut [Probe]) -> bool {
+        for probe in probes {
+            // Meanwhile the lock excludes consumers with locks from the page of a silent owner, and the value that is
+            // stored first excludes those without.
+            let try_lock = || !self.region.has_locks() || self.region.try_lock_page(probe.index);
+            probe.owner = match probe.owner {
+                Owner::ByLock | Owner::Silent if try_lock() => Owner::Locked,
+                Owner::ByLock if !self.region.has_page_owner(probe.index) => Owner::Dead,
+                _ => Owner::Alive,
+            };
         }
-        locked
+        self.region.has_snapshots()
+    }
+
+    /// Frees what the owners of locked pages held; returns the number of consumers that are attached and alive.
+    fn end_probes(&self, inner: &mut Inner, probes: &[Probe], has_snapshots: bool) -> usize {
+        if !self.may_reap(inner) {
+            return 0;
+        }
+        let mut alive = 0;
+        for Probe { index, claim, is_inherited, owner } in probes {
+            let page = self.memory.page(*index);
+            let mut is_alive = *owner == Owner::Alive;
+            match owner {
+                Owner::Locked => {
+                    point!("reap.locked");
+                    // The owner may have detached a moment ago, and a consumer without a lock may have taken the page.
+                    let cleared = protocol::clear_page(page, claim.0);
+                    is_alive = !cleared && !self.region.has_locks();
+                    point!("reap.cleared");
+                }
+                Owner::Dead => inner.ledger.mark_dead(*index, *claim),
+                _ => {}
+            }
+            // A consumer that is still attaching has no position yet, so it does not count as attached.
+            let is_attached = !matches!(layout::claim_state(claim.0), layout::HOLDING | layout::CLAIMING);
+            // A consumer of the previous generation may be dead or stopped; it counts when it has attached again.
+            alive += usize::from(is_alive && is_attached && !is_inherited);
+        }
+        inner.ledger.snapshots = has_snapshots;
+        alive
+    }
+
+    fn unlock_pages(&self, probes: &[Probe]) {
+        if self.region.has_locks() {
+            let locked = probes.iter().filter(|probe| probe.owner == Owner::Locked);
+            locked.for_each(|probe| self.region.unlock_page(probe.index));
+        }
+    }
+}
+
+/// Makes the probes of one producer until they are quick again, or the producer is gone.
+fn probe_apart(producer: &Weak<Shared>) {
+    loop {
+        let Some(shared) = producer.upgrade() else { return };
+        let begun = Instant::now();
+        shared.reap_apart();
+        let took = begun.elapsed();
+        if took < SLOW / 2 || shared.phase() != Phase::Open {
+            shared.lock().probes_are_slow = false;
+            return;
+        }
+        drop(shared);
+        std::thread::sleep(APART_EVERY.max(took * PAUSES));
     }
 }

@@ -26,6 +26,10 @@ pub(crate) struct Shared {
     phase: AtomicU8,
     cancelled: AtomicBool,
     inner: Mutex<Inner>,
+    /// Held while consumers are probed, by one thread at a time: the locks of two probes of this process would be one.
+    /// Locked before `inner`; a thread that has `inner` only tries to lock it.
+    pub(super) probing: Mutex<()>,
+    pub(super) me: Weak<Self>,
 }
 
 /// The state behind the mutex.
@@ -43,6 +47,8 @@ pub(super) struct Inner {
     /// Time of the last beacon, nanoseconds of the monotonic clock.
     pub(super) last_beacon: u64,
     pub(super) consumers: ConsumerLiveness,
+    /// A thread of its own probes consumers.
+    pub(super) probes_are_slow: bool,
 }
 
 /// The caps of every frame until the next change; holds one use of their extent.
@@ -79,9 +85,12 @@ impl Shared {
             last_probe: 0,
             last_beacon: 0,
             consumers,
+            probes_are_slow: false,
         };
         let event = Arc::default();
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            probing: Mutex::default(),
             _watch: region.watch(&event),
             memory,
             region,

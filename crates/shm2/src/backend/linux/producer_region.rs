@@ -77,6 +77,10 @@ impl ProducerRegion for OwnedRegion {
         lock::unlock(&self.fd, Byte::Page(index));
     }
 
+    fn has_page_owner(&self, index: usize) -> bool {
+        lock::is_locked(&self.fd, Byte::Page(index), Kind::Read).unwrap_or(true)
+    }
+
     fn has_snapshots(&self) -> bool {
         lock::is_locked(&self.fd, Byte::Presence, Kind::Write).unwrap_or(true)
     }

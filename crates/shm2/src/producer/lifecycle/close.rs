@@ -12,10 +12,13 @@ use crate::producer::shared::{Inner, Shared};
 use crate::protocol;
 use crate::sync::Ordering;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Interval at which a closed producer checks whether consumers still hold frames, besides at each detach of one.
 const LINGER_EVERY: Duration = Duration::from_millis(500);
+/// Time after the close for which frames stay for snapshot consumers. These hold nothing: after it a consumer that is
+/// still copying a frame finds it retired.
+const SNAPSHOT_GRACE: Duration = Duration::from_secs(2);
 
 impl Shared {
     /// Shows consumers that this generation is over, and removes the region's name. Only the first call has an effect.
@@ -35,7 +38,7 @@ impl Shared {
         if !may_be_reused {
             self.with(|inner| self.release(inner));
         }
-        if !self.is_finished() {
+        if !self.is_finished(false) {
             self.linger();
         }
     }
@@ -61,11 +64,12 @@ impl Shared {
     }
 
     /// Whether no frame has a keep any more. Releases memory that may be reused when upstream has dropped its
-    /// reservations.
-    fn is_finished(&self) -> bool {
+    /// reservations. With `ignore_snapshots`, frames do not wait for snapshot consumers any more.
+    fn is_finished(&self, ignore_snapshots: bool) -> bool {
+        self.reap_apart();
         self.with(|inner| {
             if !inner.lifecycle.may_be_reused() {
-                self.reap(inner);
+                inner.ledger.snapshots &= !ignore_snapshots;
                 inner.ledger.collect_all(&self.memory);
                 return !inner.ledger.keeps_anything();
             }
@@ -93,9 +97,10 @@ impl Shared {
     fn linger(self: &Arc<Self>) {
         let shared = self.clone();
         let wait = move || {
+            let closed = Instant::now();
             loop {
                 let seen = shared.event.value();
-                if shared.is_finished() {
+                if shared.is_finished(closed.elapsed() >= SNAPSHOT_GRACE) {
                     return;
                 }
                 shared.event.wait(seen, Some(LINGER_EVERY));

@@ -29,9 +29,12 @@ pub(in crate::producer) struct InheritedLease {
 }
 
 impl InheritedLease {
-    pub(in crate::producer) fn is_held(&self, memory: &Memory) -> bool {
+    /// Whether the page still shows the lease, and not one of the claims of `dead` consumers.
+    pub(in crate::producer) fn is_held(&self, memory: &Memory, dead: &Claims) -> bool {
         let page = memory.page(self.page);
-        page.claimed.load(Ordering::Acquire) != layout::FREE
+        let claim = claim(page);
+        claim.0 != layout::FREE
+            && claim != dead[self.page]
             && protocol::held(&page.leases[self.entry].sequence) == self.value
     }
 }
@@ -123,6 +126,7 @@ fn inherited_leases(memory: &Memory, arena: u64) -> Vec<InheritedLease> {
             Range { offset: lease.offset.load(Ordering::Relaxed), length: lease.length.load(Ordering::Relaxed) };
         InheritedLease { page, entry, value, bytes }
     });
-    let is_held = |lease: &InheritedLease| lease.value != 0 && lease.bytes.length > 0 && lease.is_held(memory);
+    let none = [(layout::FREE, 0); PAGES];
+    let is_held = |lease: &InheritedLease| lease.value != 0 && lease.bytes.length > 0 && lease.is_held(memory, &none);
     leases.filter(|lease| in_arena(lease.bytes, arena) && is_held(lease)).collect()
 }
