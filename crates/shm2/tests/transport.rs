@@ -1,6 +1,6 @@
 //! The guarantees of the transport within one process: order, loss, held frames, policies and wake-ups.
 
-use shm2::{Access, Consumer, FrameInfo, FullPolicy, Producer, ReceiveError, SendError, Start, layout};
+use shm2::{Access, Consumer, FrameInfo, FullPolicy, OnProducerExit, Producer, ReceiveError, SendError, Start, layout};
 use shm2_testing::TempRegion;
 use std::time::{Duration, Instant};
 
@@ -411,4 +411,40 @@ fn a_corrupt_cell_is_an_error_that_names_the_violation() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[test]
+fn thousands_of_events_stop_no_call_of_a_consumer() {
+    for access in [Access::Lease, Access::Snapshot] {
+        let name = TempRegion::new();
+        let mut producer = Producer::create(&name).unwrap();
+        let builder = Consumer::builder(&name).unwrap().access(access).latest_only(true);
+        let mut consumer = builder.attach(LONG).unwrap();
+        for _ in 0..4000 {
+            producer.send_event(&FrameInfo::new(), b"event").unwrap();
+        }
+        let begun = Instant::now();
+        assert!(matches!(consumer.next(Some(Duration::from_millis(10))), Err(ReceiveError::TimedOut)));
+        println!("{access:?}: {:?}", begun.elapsed());
+        producer.send(b"frame", &FrameInfo::new()).unwrap();
+        assert_eq!(consumer.next(LONG).unwrap().to_vec(), b"frame");
+        // The last items of a producer that is gone are taken, although events come first.
+        for _ in 0..3000 {
+            producer.send_event(&FrameInfo::new(), b"event").unwrap();
+        }
+        producer.send(b"last", &FrameInfo::new()).unwrap();
+        drop(producer);
+        assert_eq!(consumer.next(LONG).unwrap().to_vec(), b"last");
+    }
+}
+
+#[test]
+fn a_consumer_that_spins_hears_its_timeout_and_its_producer() {
+    let name = TempRegion::new();
+    let producer = Producer::create(&name).unwrap();
+    let builder = Consumer::builder(&name).unwrap().spin(Duration::MAX).on_producer_exit(OnProducerExit::Error);
+    let mut consumer = builder.attach(LONG).unwrap();
+    assert!(matches!(consumer.next(SHORT), Err(ReceiveError::TimedOut)));
+    drop(producer);
+    assert!(matches!(consumer.next(None), Err(ReceiveError::ProducerGone { .. })));
 }
