@@ -148,6 +148,7 @@ fn a_violation_in_a_cell_is_an_error_that_names_it() {
 
 fn violation_name(violation: &Violation) -> &'static str {
     match violation {
+        Violation::NotBacked { .. } => "not backed",
         Violation::Payload { .. } => "payload",
         Violation::Caps { .. } => "caps",
         Violation::Meta { .. } => "meta",

@@ -145,8 +145,8 @@ pub(crate) trait ConsumerRegion {
     /// Size of the region when it was opened.
     fn bytes(&self) -> u64;
 
-    /// Bytes of the region that are backed by memory. A producer reserves its arena, so fewer bytes than the arena has
-    /// contradict the header.
+    /// Bytes of the region that are backed by memory now. A producer reserves its arena, so fewer bytes than the arena
+    /// has contradict the header.
     fn backed_bytes(&self) -> u64;
 
     /// Whether the producer holds its lock. True if that cannot be found out: the next probe decides.

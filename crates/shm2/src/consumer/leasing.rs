@@ -122,7 +122,8 @@ where
             return if leased == Leased::EntryTaken { ring.read_copy(sequence) } else { Ok(None) };
         }
         point!("lease.held");
-        match Description::check(words, sequence, ring.header.arena_bytes) {
+        let checked = Description::check(words, sequence, ring.header.arena_bytes);
+        match checked.and_then(|item| ring.check_backed(&item).map(|()| item)) {
             Ok(description) => {
                 ring.item = description;
                 ring.copy_description(&description, sequence);

@@ -10,7 +10,7 @@
 use super::builder::Access;
 use super::frame::{Frame, Payload};
 use super::position::{Gap, Position};
-use crate::backend::{Event, OpenRegion, Wake};
+use crate::backend::{ConsumerRegion, Event, OpenRegion, Wake};
 use crate::description::{CapsRange, Description, Kind, Range};
 use crate::error::Violation;
 use crate::header::RegionHeader;
@@ -23,6 +23,8 @@ use std::time::Duration;
 
 /// Retries after being lapped before the caller checks for cancellation.
 const LAPS: u32 = 64;
+/// Largest payload that is taken without a look at the memory behind the region's file.
+const UNCHECKED: u64 = 16 << 20;
 
 /// Why an attachment cannot continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -265,12 +267,25 @@ impl<V: View> RingReader<V> {
         }
     }
 
+    /// An error for an item that is longer than all memory behind the region's file. A copy of such a hole costs its
+    /// reader memory that its producer does not pay.
+    #[inline]
+    pub(super) fn check_backed(&self, item: &Description) -> Result<(), Violation> {
+        let (sequence, length) = (item.sequence(), item.payload().length);
+        if length <= UNCHECKED {
+            return Ok(());
+        }
+        let backed = self.view.region().backed_bytes();
+        if backed < length { Err(Violation::NotBacked { sequence, length, backed }) } else { Ok(()) }
+    }
+
     /// Takes a private copy of item `sequence`; `None` if the item was retired before the copy was complete.
     pub(super) fn read_copy(&mut self, sequence: u64) -> Result<Option<Taken>, TakeError> {
         if !self.view.confirm(sequence, self.header.generation).map_err(Into::into)? {
             return Ok(None);
         }
         let description = Description::check(&self.words, sequence, self.header.arena_bytes)?;
+        self.check_backed(&description)?;
         point!("snapshot.cell");
         self.copied = self.view.copy(description.payload(), sequence)?;
         self.meta = self.view.copy(description.meta(), sequence)?;

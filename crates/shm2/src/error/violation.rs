@@ -42,6 +42,16 @@ pub enum Violation {
         /// Its kind.
         kind: u32,
     },
+    /// A payload is longer than all memory that the region's file takes: it is a hole of the file.
+    #[error("frame {sequence} has {length} bytes, but only {backed} bytes of the region's file are backed by memory")]
+    NotBacked {
+        /// Sequence of the frame.
+        sequence: u64,
+        /// Length in bytes.
+        length: u64,
+        /// Bytes of memory behind the file.
+        backed: u64,
+    },
     /// `oldest` and `head` contradict each other or the cells.
     #[error("the ring says oldest {oldest} and newest {head}, expected was {expected}")]
     Ring {

@@ -27,7 +27,6 @@ pub(crate) struct OpenRegion {
     fd: OwnedFd,
     path: PathBuf,
     bytes: u64,
-    backed_bytes: u64,
     identity: Identity,
 }
 
@@ -42,9 +41,8 @@ impl OpenRegion {
             return Err(AttachError::NotAFile { path: path.into(), what });
         }
         let guard = keep_from_children(&fd);
-        let (bytes, backed_bytes) = (stat.st_size as u64, stat.st_blocks as u64 * 512);
-        let identity = identity_of(&stat);
-        Ok(Self { _guard: guard, fd, path: path.into(), bytes, backed_bytes, identity })
+        let (bytes, identity) = (stat.st_size as u64, identity_of(&stat));
+        Ok(Self { _guard: guard, fd, path: path.into(), bytes, identity })
     }
 }
 
@@ -62,7 +60,7 @@ impl ConsumerRegion for OpenRegion {
     }
 
     fn backed_bytes(&self) -> u64 {
-        self.backed_bytes
+        fstat(&self.fd).map_or(0, |stat| stat.st_blocks as u64 * 512)
     }
 
     fn producer_lives(&self) -> bool {
