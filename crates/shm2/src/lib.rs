@@ -111,7 +111,7 @@ pub use consumer::{Access, Consumer, Frame, OnProducerExit, Start};
 #[cfg(not(loom))]
 pub use description::FrameInfo;
 #[cfg(not(loom))]
-pub use error::{AttachError, CreateError, ReceiveError, SendError, SpecError, Violation};
+pub use error::{AttachError, CreateError, ReceiveError, SendError, Shortage, SpecError, Violation};
 #[cfg(not(loom))]
 pub use name::Spec;
 #[cfg(not(loom))]

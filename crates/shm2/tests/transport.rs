@@ -136,7 +136,7 @@ fn a_frame_without_free_space_is_dropped_and_counted() {
         let frames = consumers.iter_mut().map(|consumer| consumer.next(LONG).unwrap());
         held.extend(frames.enumerate().filter(|(i, _)| *i as u64 == n).map(|(_, frame)| frame));
     }
-    assert!(matches!(producer.send(&[0; 65_536], &FrameInfo::new()), Err(SendError::Full { bytes: 65_536 })));
+    assert!(matches!(producer.send(&[0; 65_536], &FrameInfo::new()), Err(SendError::Full { bytes: 65_536, .. })));
     assert_eq!(producer.handle().stats().dropped_newest, 1);
     for (n, frame) in held.iter().enumerate() {
         assert_eq!(frame.to_vec(), frame_bytes(n as u64, 65_536));

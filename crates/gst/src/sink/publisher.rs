@@ -254,7 +254,7 @@ mod tests {
         for (error, reaction) in [
             (SendError::Cancelled, Reaction::Retry),
             (SendError::Recovering, Reaction::Drop),
-            (SendError::Full { bytes: 1 }, Reaction::Drop),
+            (SendError::Full { bytes: 1, shortage: shm2::Shortage::Cells }, Reaction::Drop),
             (SendError::Cleared { bytes: 1 }, Reaction::Drop),
             (SendError::Closed, Reaction::Flush),
             (SendError::TooLarge { bytes: 7, arena: 5 }, Reaction::Grow { bytes: 7 }),

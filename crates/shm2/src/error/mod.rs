@@ -12,5 +12,5 @@ pub use attach::AttachError;
 pub use create::CreateError;
 pub use device::DeviceError;
 pub use receive::ReceiveError;
-pub use send::SendError;
+pub use send::{SendError, Shortage};
 pub use violation::Violation;

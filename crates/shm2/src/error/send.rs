@@ -3,6 +3,29 @@
 use crate::layout;
 use std::path::PathBuf;
 
+/// What a full region has too little of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Shortage {
+    /// Free bytes in the arena.
+    #[error("{free} bytes are free; frames that are held, not read yet, or kept as history use the rest")]
+    Bytes {
+        /// The arena's free bytes.
+        free: u64,
+    },
+    /// Free bytes in one piece.
+    #[error("{free} bytes are free, but in pieces of at most {longest}: held frames lie between them")]
+    Contiguous {
+        /// The arena's free bytes.
+        free: u64,
+        /// The longest free piece.
+        longest: u64,
+    },
+    /// Cells of the ring.
+    #[error("all cells of the ring hold frames that are not read yet")]
+    Cells,
+}
+
 /// Why a frame, caps or an event was not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -29,11 +52,13 @@ pub enum SendError {
     /// 100 ms. A frame is counted as dropped; under `block` the call waits instead.
     #[error("the region's memory was cleared and the producer is recovering; the frame was dropped and counted")]
     Recovering,
-    /// The arena has too little free space and the policy keeps the frames in it. The frame was counted as dropped.
-    #[error("no free space for {bytes} bytes: consumers hold the rest; the frame was dropped and counted")]
+    /// The region is full and the policy keeps the frames in it. The frame was counted as dropped.
+    #[error("no free space for {bytes} bytes: {shortage}; the frame was dropped and counted")]
     Full {
         /// The frame's bytes.
         bytes: u64,
+        /// What is short.
+        shortage: Shortage,
     },
     /// Under `block`: the time limit passed. The frame was counted as dropped.
     #[error("no consumer freed space for {bytes} bytes in time; the frame was dropped and counted")]

@@ -1,7 +1,9 @@
 //! Allocator of the arena. Its state is in the producer's private memory, so no content of the region can corrupt it.
 //!
 //! An extent of the same size that was freed last is reused first, because its bytes are still in the cache (*warm*).
-//! Other requests are a best-fit search over coalesced free ranges. Offsets count from the arena's start; all offsets
+//! Other requests are a best-fit search over coalesced free ranges. Small extents (caps, metas, small frames) are placed
+//! at the arena's end, where a part is reserved for them, so that one that stays for long does not divide the free space
+//! that a large frame needs. A large request gets space of that part only as its last resort. Offsets count from the arena's start; all offsets
 //! and lengths are multiples of [`GRANULE`]. The crate `offset-allocator` is not used: its size classes lose up to an
 //! eighth of an extent, so an arena for three frames would hold two.
 
@@ -12,6 +14,15 @@ use std::collections::{BTreeMap, BTreeSet};
 const WARM_LOOKS: usize = 4;
 /// Number of warm extents at which they are merged into the general ranges.
 const WARM_MOST: usize = 8192;
+/// A request of at most this fraction of the arena is small.
+const SMALL: u64 = 64;
+/// The fraction of the arena that is reserved for small extents.
+const RESERVED: u64 = 32;
+/// Small extents are reused warm only in this fraction of the arena, at its end, once there was a request that is not
+/// small.
+const SMALL_ZONE: u64 = 8;
+/// Free ranges at the arena's end that are tried for a small request before the best fit.
+const SMALL_LOOKS: usize = 256;
 
 /// `length` rounded up to whole granules; 0 for an empty frame.
 pub(crate) fn rounded(length: u64) -> Option<u64> {
@@ -27,12 +38,22 @@ pub(crate) struct Allocator {
     /// Offset and length of recently freed extents, not coalesced.
     warm: Vec<(u64, u64)>,
     free: u64,
+    arena: u64,
+    /// There was a request that is not small.
+    has_large: bool,
 }
 
 impl Allocator {
     /// An arena of `bytes`, all free.
     pub(crate) fn new(bytes: u64) -> Self {
-        let mut new = Self { by_offset: BTreeMap::new(), by_length: BTreeSet::new(), warm: Vec::new(), free: bytes };
+        let mut new = Self {
+            by_offset: BTreeMap::new(),
+            by_length: BTreeSet::new(),
+            warm: Vec::new(),
+            free: bytes,
+            arena: bytes,
+            has_large: false,
+        };
         new.insert(0, bytes);
         new
     }
@@ -57,14 +78,40 @@ impl Allocator {
     }
 
     /// Offset of `length` bytes (a multiple of the granule, not 0), or `None` when no free range is that long.
-    pub(crate) fn allocate(&mut self, length: u64) -> Option<u64> {
+    /// `is_last_resort`: the range may be in the part that is reserved for small extents.
+    pub(crate) fn allocate(&mut self, length: u64, is_last_resort: bool) -> Option<u64> {
         debug_assert!(length > 0 && length.is_multiple_of(GRANULE));
-        let offset = self.take_warm(length).or_else(|| self.take_best(length)).or_else(|| {
-            self.coalesce();
-            self.take_best(length)
-        })?;
+        let offset = if length <= self.arena / SMALL {
+            self.take_small(length)?
+        } else {
+            let reserved = if is_last_resort { 0 } else { self.arena / RESERVED };
+            self.take_large(length, self.arena - reserved)?
+        };
         self.free -= length;
         Some(offset)
+    }
+
+    /// A range that ends at `limit` or before.
+    fn take_large(&mut self, length: u64, limit: u64) -> Option<u64> {
+        self.has_large = true;
+        self.take_warm(length, 0).or_else(|| self.take_best(length, limit)).or_else(|| {
+            self.coalesce();
+            self.take_best(length, limit)
+        })
+    }
+
+    fn take_small(&mut self, length: u64) -> Option<u64> {
+        let zone = if self.has_large { self.arena - self.arena / SMALL_ZONE } else { 0 };
+        self.take_warm(length, zone).or_else(|| {
+            if self.has_large {
+                // The last free range may still be in parts.
+                self.coalesce();
+            }
+            self.take_last(length).or_else(|| {
+                self.coalesce();
+                self.take_last(length)
+            })
+        })
     }
 
     /// Frees a range that `allocate` returned.
@@ -78,8 +125,13 @@ impl Allocator {
 
     /// Whether `length` bytes could be allocated now.
     pub(crate) fn fits(&mut self, length: u64) -> bool {
+        self.longest() >= length
+    }
+
+    /// Length of the longest free range.
+    pub(crate) fn longest(&mut self) -> u64 {
         self.coalesce();
-        self.by_length.last().is_some_and(|&(longest, _)| longest >= length)
+        self.by_length.last().map_or(0, |&(longest, _)| longest)
     }
 
     /// Offset and length of every free range.
@@ -94,18 +146,32 @@ impl Allocator {
         Outlook(self.by_offset.clone())
     }
 
-    fn take_warm(&mut self, length: u64) -> Option<u64> {
-        let newest = self.warm.iter().rev().take(WARM_LOOKS).position(|&(_, l)| l == length)?;
+    fn take_warm(&mut self, length: u64, from: u64) -> Option<u64> {
+        let newest = self.warm.iter().rev().take(WARM_LOOKS).position(|&(o, l)| l == length && o >= from)?;
         Some(self.warm.swap_remove(self.warm.len() - 1 - newest).0)
     }
 
-    fn take_best(&mut self, length: u64) -> Option<u64> {
-        let &(found, offset) = self.by_length.range((length, 0)..).next()?;
+    fn take_best(&mut self, length: u64, limit: u64) -> Option<u64> {
+        let mut fitting = self.by_length.range((length, 0)..);
+        let &(found, offset) = fitting.find(|(_, offset)| offset + length <= limit)?;
         self.remove(offset, found);
         if found > length {
             self.insert(offset + length, found - length);
         }
         Some(offset)
+    }
+
+    /// The end of one of the last free ranges.
+    fn take_last(&mut self, length: u64) -> Option<u64> {
+        let mut last = self.by_offset.iter().rev().take(SMALL_LOOKS).map(|(offset, length)| (*offset, *length));
+        let fits = last.find(|(_, found)| *found >= length);
+        let best = || self.by_length.range((length, 0)..).next().map(|&(found, offset)| (offset, found));
+        let (offset, found) = fits.or_else(best)?;
+        self.remove(offset, found);
+        if found > length {
+            self.insert(offset, found - length);
+        }
+        Some(offset + found - length)
     }
 
     /// Merges the warm extents into the ranges.
@@ -182,7 +248,7 @@ mod tests {
             for (allocate, granules, pick) in steps {
                 if allocate {
                     let run = used.chunk_by(|a, b| a == b).filter(|c| !c[0]).map(<[bool]>::len).max().unwrap_or(0);
-                    match allocator.allocate(granules * GRANULE) {
+                    match allocator.allocate(granules * GRANULE, true) {
                         None => prop_assert!((run as u64) < granules),
                         Some(offset) => {
                             let first = (offset / GRANULE) as usize;
@@ -203,7 +269,56 @@ mod tests {
             for (offset, granules) in live {
                 allocator.free(offset, granules * GRANULE);
             }
-            prop_assert_eq!(allocator.allocate(ARENA), Some(0));
+            prop_assert_eq!(allocator.allocate(ARENA, true), Some(0));
+        }
+
+        /// Small extents, whatever their order and however long they stay, leave the rest of the arena in one piece as
+        /// soon as no other extent is in use.
+        #[test]
+        fn small_extents_stay_at_the_end_of_the_arena(
+            steps in proptest::collection::vec((0u8..4, 200u64..20_000, 1_000_000u64..20_000_000, any::<usize>()), 1..400),
+        ) {
+            const ARENA: u64 = 62_324_736;
+            let mut allocator = Allocator::new(ARENA);
+            let (mut small, mut large) = (Vec::new(), Vec::new());
+            let mut peak = 0;
+            for (kind, bytes, large_bytes, pick) in steps {
+                match kind {
+                    // As the ring does: the oldest frame goes when the next one finds no space, held ones stay.
+                    0 => loop {
+                        let length = rounded(large_bytes).unwrap();
+                        let found = allocator.allocate(length, large.is_empty());
+                        if let Some(offset) = found {
+                            large.push((offset, length));
+                            break;
+                        }
+                        prop_assert!(!large.is_empty(), "{length} bytes do not fit beside {small:?}");
+                        let (offset, length) = large.remove(0);
+                        allocator.free(offset, length);
+                    },
+                    1 | 2 => {
+                        let length = rounded(bytes).unwrap();
+                        if let Some(offset) = allocator.allocate(length, true) {
+                            small.push((offset, length));
+                        }
+                        if small.len() > 64 {
+                            let (offset, length) = small.remove(0);
+                            allocator.free(offset, length);
+                        }
+                    }
+                    _ if small.is_empty() => {}
+                    _ => {
+                        let (offset, length) = small.swap_remove(pick % small.len());
+                        allocator.free(offset, length);
+                    }
+                }
+                peak = peak.max(small.iter().map(|(_, length)| length).sum::<u64>());
+            }
+            for (offset, length) in large {
+                allocator.free(offset, length);
+            }
+            // Their space was fragmented in between, but stayed inside twice what they used at most.
+            prop_assert!(ARENA - allocator.longest() <= 2 * peak, "{} bytes behind the longest range", ARENA - allocator.longest());
         }
 
         /// An outlook predicts exactly after how many frees a request fits.
@@ -214,7 +329,7 @@ mod tests {
             let mut allocator = Allocator::new(ARENA);
             let live: Vec<_> = lengths
                 .iter()
-                .map_while(|g| allocator.allocate(g * GRANULE).map(|o| (o, g * GRANULE)))
+                .map_while(|g| allocator.allocate(g * GRANULE, true).map(|o| (o, g * GRANULE)))
                 .collect();
             let mut outlook = allocator.outlook();
             let predicted = if allocator.fits(want * GRANULE) {
@@ -224,7 +339,7 @@ mod tests {
             };
             let mut freed = 0;
             let found = loop {
-                if let Some(offset) = allocator.allocate(want * GRANULE) {
+                if let Some(offset) = allocator.allocate(want * GRANULE, true) {
                     allocator.free(offset, want * GRANULE);
                     break Some(freed);
                 }
@@ -239,10 +354,10 @@ mod tests {
     #[test]
     fn the_extent_freed_last_comes_first() {
         let mut allocator = Allocator::new(ARENA);
-        let offsets: Vec<_> = (0..4).map(|_| allocator.allocate(128).unwrap()).collect();
+        let offsets: Vec<_> = (0..4).map(|_| allocator.allocate(128, true).unwrap()).collect();
         for &offset in &offsets {
             allocator.free(offset, 128);
         }
-        assert_eq!(allocator.allocate(128), Some(offsets[3]));
+        assert_eq!(allocator.allocate(128, true), Some(offsets[3]));
     }
 }

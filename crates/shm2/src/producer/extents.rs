@@ -2,6 +2,7 @@
 
 use super::allocator::{Allocator, Outlook, rounded};
 use crate::description::Range;
+use crate::error::Shortage;
 use crate::layout::{ARENA_OFFSET, GRANULE};
 
 /// Identifies an extent in use.
@@ -45,10 +46,11 @@ impl Extents {
         rounded(bytes).is_some_and(|length| length <= self.arena)
     }
 
-    /// A new extent with one user, and its offset in the region. `bytes` is not 0.
-    pub(crate) fn reserve(&mut self, bytes: u64) -> Option<(ExtentId, u64)> {
+    /// A new extent with one user, and its offset in the region. `bytes` is not 0; `is_last_resort` as in
+    /// [`Allocator::allocate`].
+    pub(crate) fn reserve(&mut self, bytes: u64, is_last_resort: bool) -> Option<(ExtentId, u64)> {
         let length = rounded(bytes)?;
-        let start = self.allocator.allocate(length)?;
+        let start = self.allocator.allocate(length, is_last_resort)?;
         Some((self.add(Extent { start, length, users: 1 }), ARENA_OFFSET + start))
     }
 
@@ -144,6 +146,12 @@ impl Extents {
 
     pub(crate) fn free_bytes(&self) -> u64 {
         self.allocator.free_bytes()
+    }
+
+    /// What a request for `bytes`, which failed, lacks.
+    pub(crate) fn shortage(&mut self, bytes: u64) -> Shortage {
+        let (free, longest) = (self.free_bytes(), self.allocator.longest());
+        if free < bytes { Shortage::Bytes { free } } else { Shortage::Contiguous { free, longest } }
     }
 
     /// Bytes in extents in use.

@@ -53,11 +53,15 @@ impl Shared {
             if !self.with(|inner| self.free_space(inner, step, bytes)) {
                 break;
             }
-            if let Some(reservation) = self.grant(&mut self.lock(), bytes)? {
+            if let Some(reservation) = self.grant(&mut self.lock(), bytes, false)? {
                 return Ok(reservation);
             }
         }
-        Err(SendError::Full { bytes })
+        if let Some(reservation) = self.grant(&mut self.lock(), bytes, true)? {
+            return Ok(reservation);
+        }
+        let shortage = self.with(|inner| inner.ledger.extents.shortage(bytes));
+        Err(SendError::Full { bytes, shortage })
     }
 
     /// One step towards free space; false when no further step can free any.
@@ -92,22 +96,28 @@ impl Shared {
                     return Ok(None);
                 }
             }
-            self.grant(inner, bytes)
+            self.grant(inner, bytes, false)
         })?;
         let granted = match granted {
-            None => self.grant(&mut self.lock(), bytes)?,
+            None => self.grant(&mut self.lock(), bytes, false)?,
             granted => granted,
         };
         point!("reserve.taken");
         Ok(granted)
     }
 
-    /// Reserves `bytes` of one free range; `None` if no free range is that long.
-    fn grant(self: &Arc<Self>, inner: &mut Inner, bytes: u64) -> Result<Option<Reservation>, SendError> {
+    /// Reserves `bytes` of one free range; `None` if no free range is that long. `is_last_resort` as in
+    /// [`Extents::reserve`](super::extents::Extents::reserve).
+    fn grant(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        bytes: u64,
+        is_last_resort: bool,
+    ) -> Result<Option<Reservation>, SendError> {
         let epoch = self.enter(inner)?;
         let (id, offset) = match bytes {
             0 => (None, layout::ARENA_OFFSET),
-            _ => match inner.ledger.extents.reserve(bytes) {
+            _ => match inner.ledger.extents.reserve(bytes, is_last_resort) {
                 Some((id, offset)) => (Some(id), offset),
                 None => return Ok(None),
             },

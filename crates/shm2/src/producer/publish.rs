@@ -7,7 +7,7 @@ use super::lifecycle::Epoch;
 use super::shared::{CurrentCaps, Inner, Shared};
 use crate::backend::{self, ProducerRegion};
 use crate::description::{CapsRange, FrameInfo, Item, Kind, Range};
-use crate::error::SendError;
+use crate::error::{SendError, Shortage};
 use crate::kill_points::point;
 use crate::layout;
 use crate::protocol;
@@ -74,7 +74,7 @@ impl Shared {
             return Ok(inner.ledger.next() - 1);
         }
         if !inner.ledger.has_cell() && *kind != Kind::End {
-            return Err(SendError::Full { bytes });
+            return Err(SendError::Full { bytes, shortage: Shortage::Cells });
         }
         let Some(draft) = draft.take() else { return Err(SendError::Closed) };
         Ok(self.fill(inner, draft))
