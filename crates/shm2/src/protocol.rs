@@ -168,6 +168,8 @@ fn clear_unlocked(page: &crate::layout::Page, seen: u32) -> bool {
     if !take_page(&page.claimed, seen, no_owner) {
         return false;
     }
+    // An exchange with Acquire and Release does not order the loads of entries after it on every processor.
+    fence(Ordering::SeqCst);
     crate::kill_points::point!("expel.taken");
     let owner = u64::from(seen >> 16);
     for (lease, before) in page.leases.iter().zip(entries) {
@@ -202,14 +204,20 @@ pub(crate) fn held(entry: &AtomicU64) -> u64 {
     entry.load(Ordering::Acquire)
 }
 
-/// Producer: the sequence that an entry of a page holds, 0 for none. `next` is the one that no frame had yet.
+/// Producer: the sequence that an entry of a page holds, 0 for none. `next` is the one that no frame had yet. An entry
+/// of an owner that has lost the page holds nothing: it ended with that owner's other leases.
 #[cfg(not(loom))]
 #[inline]
 pub(crate) fn held_in(page: &crate::layout::Page, entry: &AtomicU64, next: u64) -> u64 {
     let held = held(entry);
     // Relaxed: the page was seen as claimed with Acquire before; another owner has cleared entries.
-    let by_heartbeat = held != 0 && page.claimed.load(Ordering::Relaxed) & crate::layout::BY_HEARTBEAT != 0;
-    if by_heartbeat { unsigned(held, next) } else { held }
+    let claimed = if held == 0 { 0 } else { page.claimed.load(Ordering::Relaxed) };
+    let owner = u64::from(claimed >> 16);
+    match claimed & crate::layout::BY_HEARTBEAT != 0 {
+        true if owner != 0 && held >> SIGNED_BITS != owner => 0,
+        true => unsigned(held, next),
+        false => held,
+    }
 }
 
 /// Producer: makes a filled cell visible.

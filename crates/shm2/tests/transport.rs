@@ -448,3 +448,25 @@ fn a_consumer_that_spins_hears_its_timeout_and_its_producer() {
     drop(producer);
     assert!(matches!(consumer.next(None), Err(ReceiveError::ProducerGone { .. })));
 }
+
+#[test]
+fn the_time_limit_of_block_is_one_for_all_parts_of_a_frame() {
+    let name = TempRegion::new();
+    let limit = Duration::from_secs(2);
+    let policy = FullPolicy::Block { timeout: Some(limit) };
+    let mut producer = Producer::builder(&name).unwrap().arena(1 << 20).full_policy(policy).create().unwrap();
+    let _consumer = Consumer::builder(&name).unwrap().access(Access::Lease).attach(LONG).unwrap();
+    let (half, rest) = (producer.reserve(1 << 19).unwrap(), producer.reserve((1 << 19) - 64).unwrap());
+    let begun = Instant::now();
+    let freeing = std::thread::spawn(move || {
+        std::thread::sleep(limit * 3 / 4);
+        drop(half);
+    });
+    let slot = producer.reserve(1 << 19).unwrap();
+    let result = producer.publish_with_meta(slot, &FrameInfo::new(), &[0; 1000]);
+    let took = begun.elapsed();
+    assert!(matches!(result, Err(SendError::TimedOut { .. })), "{result:?}");
+    assert!(took >= limit && took < limit * 3 / 2, "{took:?}");
+    freeing.join().unwrap();
+    drop(rest);
+}

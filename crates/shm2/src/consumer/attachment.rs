@@ -63,10 +63,8 @@ impl Attachment {
         let timeout = [left, self.liveness.sleep()].into_iter().flatten().min().unwrap_or(limit).min(limit);
         match self.reader.wait(position, &signals.event, seen, Some(timeout)) {
             Wake::Fault => Err(TakeError::Truncated),
-            Wake::Timeout if timeout == limit => {
-                if self.reader.has_news(position) {
-                    self.sleep_limit.count_lost(limit);
-                }
+            Wake::Timeout if self.reader.has_news(position) => {
+                self.sleep_limit.count_lost(timeout);
                 Ok(false)
             }
             Wake::Timeout | Wake::Signal => Ok(false),

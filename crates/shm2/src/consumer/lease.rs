@@ -62,6 +62,11 @@ impl<O: Ownership> LeasedRegion<O> {
         Some(slot)
     }
 
+    /// An entry cannot be used, because a previous owner of the page left a value in it. It stays marked as in use.
+    pub(super) fn give_up_slot(&self, bytes: u64) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     /// Ends the lease in `slot`. Called on any thread; never waits.
     pub(super) fn release_slot(&self, slot: usize, sequence: u64, bytes: u64) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);

@@ -117,9 +117,13 @@ where
             entry.length.store(words[layout::W_LENGTH], Ordering::Relaxed);
         };
         let leased = view.owner.lease(page, entry, oldest, sequence, describe);
+        if leased == Leased::EntryTaken {
+            view.give_up_slot(bytes);
+            return ring.read_copy(sequence);
+        }
         if leased != Leased::Held || !view.is_current() {
             view.release_slot(slot, sequence, bytes);
-            return if leased == Leased::EntryTaken { ring.read_copy(sequence) } else { Ok(None) };
+            return Ok(None);
         }
         point!("lease.held");
         let checked = Description::check(words, sequence, ring.header.arena_bytes);

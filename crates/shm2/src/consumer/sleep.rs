@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 const LONG: Duration = Duration::from_secs(1);
 /// Limit of a sleep after a wake-up was lost.
 const SHORT: Duration = Duration::from_millis(2);
+/// Shortest sleep that shows whether a wake-up was lost.
+const COUNTED: Duration = Duration::from_millis(100);
 /// Time of short sleeps after the first loss, and the most that it grows to.
 const FIRST_PERIOD: Duration = Duration::from_secs(5);
 const LAST_PERIOD: Duration = Duration::from_secs(600);
@@ -36,10 +38,10 @@ impl SleepLimit {
         LONG
     }
 
-    /// A sleep ended at its limit although there was an item: the wake-up was lost.
-    pub(super) fn count_lost(&mut self, limit: Duration) {
-        // A short sleep ends at its limit beside an ordinary wake-up too often to tell one from the other.
-        if limit < LONG {
+    /// A sleep of this time ended by itself although there was an item: the wake-up was lost.
+    pub(super) fn count_lost(&mut self, slept: Duration) {
+        // A short sleep ends by itself beside an ordinary wake-up too often to tell one from the other.
+        if slept < COUNTED {
             return;
         }
         self.lost += 1;

@@ -152,9 +152,10 @@ impl Producer {
     ) -> Result<u64, SendError> {
         self.check(&reservation)?;
         let payload = Range { offset: reservation.location().0, length: reservation.len() as u64 };
-        let epoch = reservation.epoch;
+        let draft =
+            Draft { epoch: Some(reservation.epoch), waited: reservation.waited, ..Draft::new(Kind::Frame, info) };
         let payload = (payload, reservation.into_extent());
-        self.publish_frame(Draft { payload, epoch: Some(epoch), ..Draft::new(Kind::Frame, info) }, meta)
+        self.publish_frame(Draft { payload, ..draft }, meta)
     }
 
     /// Publishes the bytes `part` of a reservation that the caller keeps. The caller must not write those bytes again
@@ -325,8 +326,8 @@ impl Producer {
     pub fn send_event(&mut self, info: &FrameInfo, meta: &[u8]) -> Result<u64, SendError> {
         self.shared.await_recovery();
         let epoch = self.shared.epoch()?;
-        let meta = self.meta_blob(meta, Shared::reserve_uncounted)?;
-        self.shared.publish(Draft { meta, epoch: Some(epoch), ..Draft::new(Kind::Event, info) })
+        let (meta, waited) = self.meta_blob(meta, |bytes| self.shared.reserve_uncounted(bytes))?;
+        self.shared.publish(Draft { meta, epoch: Some(epoch), waited, ..Draft::new(Kind::Event, info) })
     }
 
     /// Number of leasing consumers that are attached now. Frees what dead ones held.
@@ -401,8 +402,8 @@ impl Producer {
     }
 
     fn publish_frame(&mut self, draft: Draft<'_>, meta: &[u8]) -> Result<u64, SendError> {
-        match self.meta_blob(meta, Shared::reserve) {
-            Ok(meta) => self.shared.publish(Draft { meta, ..draft }),
+        match self.meta_blob(meta, |bytes| self.shared.reserve_after(bytes, draft.waited)) {
+            Ok((meta, waited)) => self.shared.publish(Draft { meta, waited: waited.max(draft.waited), ..draft }),
             Err(error) => {
                 draft.payload.1.into_iter().for_each(|id| self.shared.drop_use(id));
                 if matches!(error, SendError::Cleared { .. }) {
@@ -413,21 +414,23 @@ impl Producer {
         }
     }
 
+    /// Copies metas into the region; returns where they are, and the time waited.
     fn meta_blob(
-        &mut self,
+        &self,
         meta: &[u8],
-        reserve: fn(&Arc<Shared>, u64) -> Result<Reservation, SendError>,
-    ) -> Result<(Range, Option<ExtentId>), SendError> {
+        reserve: impl FnOnce(u64) -> Result<Reservation, SendError>,
+    ) -> Result<((Range, Option<ExtentId>), Duration), SendError> {
         let (bytes, limit) = (meta.len() as u64, layout::MAX_META);
         if bytes > limit {
             return Err(SendError::Description { what: "metas", bytes, limit });
         }
         if meta.is_empty() {
-            return Ok((Range::default(), None));
+            return Ok(((Range::default(), None), Duration::ZERO));
         }
-        let mut reservation = reserve(&self.shared, bytes)?;
+        let mut reservation = reserve(bytes)?;
         reservation.write_uncounted(0, meta)?;
-        Ok((Range { offset: reservation.location().0, length: bytes }, reservation.into_extent()))
+        let (range, waited) = (Range { offset: reservation.location().0, length: bytes }, reservation.waited);
+        Ok(((range, reservation.into_extent()), waited))
     }
 }
 

@@ -26,7 +26,12 @@ const SPACE_SLICE: Duration = Duration::from_millis(10);
 impl Shared {
     /// Reserves memory for a frame; under `block` this waits. A failure counts as a dropped frame.
     pub(super) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, SendError> {
-        let result = self.reserve_uncounted(bytes);
+        self.reserve_after(bytes, Duration::ZERO)
+    }
+
+    /// As [`reserve`](Self::reserve), for a frame that has `waited` already.
+    pub(super) fn reserve_after(self: &Arc<Self>, bytes: u64, waited: Duration) -> Result<Reservation, SendError> {
+        let result = self.reserve_uncounted_after(bytes, waited);
         match result {
             Err(SendError::Full { .. } | SendError::Recovering | SendError::TimedOut { .. }) => {
                 self.count_dropped_newest();
@@ -39,7 +44,13 @@ impl Shared {
 
     /// As [`reserve`](Self::reserve) for bytes that do not count as a frame: caps, metas, events.
     pub(super) fn reserve_uncounted(self: &Arc<Self>, bytes: u64) -> Result<Reservation, SendError> {
-        self.retry(bytes, || self.try_reserve(bytes))
+        self.reserve_uncounted_after(bytes, Duration::ZERO)
+    }
+
+    fn reserve_uncounted_after(self: &Arc<Self>, bytes: u64, mut waited: Duration) -> Result<Reservation, SendError> {
+        let mut reservation = self.retry(bytes, &mut waited, || self.try_reserve(bytes))?;
+        reservation.waited = waited;
+        Ok(reservation)
     }
 
     /// Reserves `bytes` without waiting.
@@ -134,16 +145,24 @@ impl Shared {
         }
     }
 
-    /// Under the policy `block`, repeats `attempt` while it finds no free space, and sleeps in between.
+    /// Under the policy `block`, repeats `attempt` while it finds no free space, and sleeps in between. The time limit
+    /// is that of a frame with all its parts, so the time that it has `waited` counts, and is added to.
     #[inline]
     pub(super) fn retry<T>(
         &self,
         bytes: u64,
+        waited: &mut Duration,
         mut attempt: impl FnMut() -> Result<T, SendError>,
     ) -> Result<T, SendError> {
         let first = attempt();
         match self.settings.policy {
-            FullPolicy::Block { timeout } if is_full(&first) => self.retry_blocking(bytes, timeout, attempt),
+            FullPolicy::Block { timeout } if is_full(&first) => {
+                let begun = Instant::now();
+                let left = timeout.map(|timeout| timeout.saturating_sub(*waited));
+                let result = self.retry_blocking(bytes, left, attempt);
+                *waited += begun.elapsed();
+                result
+            }
             _ => first,
         }
     }

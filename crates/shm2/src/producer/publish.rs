@@ -11,7 +11,8 @@ use crate::error::{SendError, Shortage};
 use crate::kill_points::point;
 use crate::layout;
 use crate::protocol;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fence};
+use std::time::Duration;
 
 /// Interval at which locks of consumers are probed while no other reason to probe them occurs.
 const PROBE_EVERY_NS: u64 = 250_000_000;
@@ -25,13 +26,15 @@ pub(super) struct Draft<'a> {
     pub(super) keep: Option<Keep>,
     /// Generation in which its bytes were written; `None` for an item without bytes.
     pub(super) epoch: Option<Epoch>,
+    /// As [`Reservation::waited`](super::reservation::Reservation::waited).
+    pub(super) waited: Duration,
 }
 
 impl<'a> Draft<'a> {
     /// An item without bytes.
     pub(super) fn new(kind: Kind, info: &'a FrameInfo) -> Self {
         let none = (Range::default(), None);
-        Self { kind, info, payload: none, meta: none, keep: None, epoch: None }
+        Self { kind, info, payload: none, meta: none, keep: None, epoch: None, waited: Duration::ZERO }
     }
 
     fn into_record(self, sequence: u64, caps: Option<ExtentId>) -> Record {
@@ -43,9 +46,9 @@ impl<'a> Draft<'a> {
 impl Shared {
     /// Publishes one item. The policy decides whether this waits for a free ring cell.
     pub(super) fn publish(&self, draft: Draft<'_>) -> Result<u64, SendError> {
-        let (kind, bytes) = (draft.kind, draft.payload.0.length);
+        let (kind, bytes, mut waited) = (draft.kind, draft.payload.0.length, draft.waited);
         let mut draft = Some(draft);
-        let result = self.retry(bytes, || self.with(|inner| self.publish_now(inner, &mut draft)));
+        let result = self.retry(bytes, &mut waited, || self.with(|inner| self.publish_now(inner, &mut draft)));
         let result = result.and_then(|sequence| self.check().map(|()| sequence));
         if let (Err(error), Some(draft)) = (&result, draft) {
             self.give_back(draft.into_record(0, None));
@@ -109,6 +112,10 @@ impl Shared {
         let (payload, meta, published_ns) = (draft.payload.0, draft.meta.0, backend::monotonic_ns());
         Item { kind: draft.kind, payload, meta, caps, published_ns, info: draft.info }.store(cell);
         point!("publish.cell");
+        if !self.region.has_locks() {
+            // Memory of a device may be mapped as write-combining, where a Release store orders nothing.
+            fence(Ordering::SeqCst);
+        }
         protocol::publish(&cell.words[layout::W_SEQUENCE], sequence);
         point!("publish.sequence");
         // SYNC: frame-published

@@ -7,6 +7,7 @@ use crate::error::SendError;
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Bytes of the region that belong to this value until they are published. Dropping it unpublished frees them.
 ///
@@ -18,13 +19,15 @@ pub struct Reservation {
     bytes: u64,
     /// Generation this reservation belongs to; its bytes are lost when that generation ends.
     pub(super) epoch: Epoch,
+    /// Time for which its frame has waited for free space; part of the limit under `block`.
+    pub(super) waited: Duration,
     /// A write failed because the generation has ended.
     is_lost: bool,
 }
 
 impl Reservation {
     pub(super) fn new(shared: Arc<Shared>, extent: Option<ExtentId>, offset: u64, bytes: u64, epoch: Epoch) -> Self {
-        Self { shared, extent, offset, bytes, epoch, is_lost: false }
+        Self { shared, extent, offset, bytes, epoch, waited: Duration::ZERO, is_lost: false }
     }
 
     /// Size in bytes.
