@@ -151,21 +151,27 @@ fn frame(line: &str) -> Option<Frame> {
 /// Compares each frame that the reader printed with the one of the same sequence and generation; returns the number of
 /// frames of each generation. The reader must have counted what is not there.
 fn compare(lines: &[String], expected: &HashMap<u64, Vec<Frame>>) -> Vec<usize> {
-    let (mut counts, mut seen, mut next) = (Vec::new(), &Vec::new(), None);
+    let (mut counts, mut seen, mut current, mut next) = (Vec::new(), &Vec::new(), None, None);
     for line in lines {
         if let Some(rest) = line.strip_prefix("attached: generation ") {
             let generation = u64::from_str_radix(&rest[..16], 16).unwrap();
-            seen = expected.get(&generation).unwrap_or_else(|| panic!("another generation: {line}"));
-            (next, _) = (None::<u64>, counts.push(0));
+            // In a kept region a reader may attach twice to a generation: a moment before the next one begins, too.
+            if current != Some(generation) {
+                seen = expected.get(&generation).unwrap_or_else(|| panic!("another generation: {line}"));
+                (current, next) = (Some(generation), None::<u64>);
+                counts.push(0);
+            }
         } else if let Some(missed) = line.strip_prefix("missed ") {
             next = next.map(|next| next + missed.parse::<u64>().unwrap());
         } else if let Some(read) = frame(line) {
             assert_eq!(read.0, next.unwrap_or(read.0), "{line}");
             next = Some(read.0 + 1);
-            // The library's consumer may have attached later.
+            // The library's consumer may have attached later, and loses the last frames of a kept region's generation if
+            // the next one begins before it has read them.
             let other = seen.iter().find(|frame| frame.0 == read.0);
             assert_eq!(*other.unwrap_or(&read), read);
-            assert!(other.is_some() || read.0 < seen[0].0, "only one of the readers got {line}");
+            let is_outside = read.0 < seen[0].0 || read.0 > seen[seen.len() - 1].0;
+            assert!(other.is_some() || is_outside, "only one of the readers got {line}");
             *counts.last_mut().unwrap() += usize::from(other.is_some());
         }
     }
@@ -248,7 +254,6 @@ fn the_python_reader_waits_at_a_file_of_zeros_and_in_a_kept_region() {
     last.end_of_stream().unwrap();
     let lines = reader.succeed();
     assert!(last.drain(LIMIT));
-    // Frames of a generation that another one has replaced cannot be read.
     let counts = compare(&lines, &expected.end());
     assert!(counts.len() == 4 && counts[3] == 1, "{counts:?}");
 }
