@@ -1,6 +1,6 @@
 //! Random words of a region change while producer and consumers run: no process ends, hangs, or uses unbounded memory.
 
-use shm2::layout;
+use shm2::{Access, Consumer, layout};
 use shm2_e2e::Peer;
 use shm2_testing::words::{CELL, HEADER, PAGE, Word, corrupt_one};
 use shm2_testing::{LIMIT, RECOVERY, Rng, TempRegion, process};
@@ -95,6 +95,24 @@ fn run_under_corruption(seed: u64, options: &str, header: &[Word]) -> String {
     }
     next.stop();
     words
+}
+
+#[test]
+fn a_leasing_consumer_maps_only_its_own_page_for_writing() {
+    let name = TempRegion::new();
+    let mut producer = Peer::producer(&name, "");
+    producer.wait("its region", LIMIT, |p| p.count("created") == 1);
+    let builder = Consumer::builder(&name).unwrap().access(Access::Lease);
+    let _consumer = builder.attach(Some(LIMIT)).unwrap();
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let of_region = maps.lines().filter(|line| line.contains(&*name.path().to_string_lossy()));
+    let size = |line: &str| {
+        let (from, to) = line.split(' ').next()?.split_once('-')?;
+        Some(u64::from_str_radix(to, 16).ok()? - u64::from_str_radix(from, 16).ok()?)
+    };
+    let writable = of_region.filter(|line| line.contains(" rw")).map(size);
+    assert_eq!(writable.collect::<Vec<_>>(), [Some(layout::PAGE_USED)], "{maps}");
+    producer.stop();
 }
 
 /// A sanitizer needs memory of its own.

@@ -8,6 +8,7 @@ use shm2::{AttachError, Consumer, FrameInfo, Producer, ReceiveError, Start, Viol
 use shm2_testing::words::{CELL, HEADER, PAGE, Word, corrupt_one, read, write, wrong_values};
 use shm2_testing::{Rng, TempRegion};
 use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 const LONG: Option<Duration> = Some(Duration::from_secs(10));
@@ -211,6 +212,23 @@ fn a_new_generation_starts_over_any_content() {
         producer.consumers();
         producer.send(&[1; 100_000], &FrameInfo::new()).unwrap();
     }
+}
+
+#[test]
+fn a_page_that_is_marked_as_one_without_a_lock_keeps_its_owner() {
+    let name = TempRegion::new();
+    let lease = Duration::from_millis(200);
+    let mut producer = Producer::builder(&name).unwrap().lease_time(lease).create().unwrap();
+    let mut consumer = Consumer::builder(&name).unwrap().access(Access::Lease).attach(LONG).unwrap();
+    let claimed = layout::page_words_offset(0) + std::mem::offset_of!(layout::Page, claimed) as u64;
+    let mark = layout::READING | layout::BY_HEARTBEAT | 5 << 16;
+    open(&name).write_all_at(&mark.to_le_bytes(), claimed).unwrap();
+    for n in 0..20u8 {
+        producer.send(&[n], &FrameInfo::new()).unwrap();
+        assert_eq!(consumer.next(LONG).unwrap().to_vec(), [n]);
+        std::thread::sleep(lease / 4);
+    }
+    assert_eq!(producer.consumers(), 1);
 }
 
 fn corrupt(file: &File, header: &[Word], rng: &mut Rng) {

@@ -10,7 +10,7 @@
 #![expect(unsafe_code, reason = "maps the region's file, and takes locks of an open file description")]
 
 use shm2::consumer::Access;
-use shm2::{Consumer, FrameInfo, FullPolicy, Producer, layout};
+use shm2::{AttachError, Consumer, CreateError, FrameInfo, FullPolicy, Producer, layout};
 use shm2_testing::{LIMIT, TempRegion, until};
 use std::fs::File;
 use std::mem::offset_of;
@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 const LONG: Option<Duration> = Some(Duration::from_secs(10));
 /// Offset of the first byte that carries a lock, and those of the bytes with a meaning from there.
 const LOCKS: i64 = 0x4000_0000_0000_0000;
+const LIVENESS: i64 = 0;
+const TAKEOVER: i64 = 1;
 const PRESENCE: i64 = 2;
 const FIRST_PAGE: i64 = 64;
 
@@ -154,6 +156,90 @@ fn a_closed_producer_drops_its_keeps_although_a_reader_holds_locks() {
         let took = until("the keep is dropped", || Arc::strong_count(&value) == 1);
         println!("byte {byte}: after {took:?}");
     }
+}
+
+/// The file of a producer that was killed: its bytes, without a lock.
+fn leave_region_of_a_dead_producer(keep: bool) -> TempRegion {
+    let (live, dead) = (TempRegion::new(), TempRegion::new());
+    let builder = Producer::builder(&live).unwrap().arena(1 << 20).keep_region(keep);
+    let mut producer = builder.create().unwrap();
+    producer.send(b"x", &FrameInfo::new()).unwrap();
+    std::fs::copy(live.path(), dead.path()).unwrap();
+    dead
+}
+
+#[test]
+fn a_read_lock_does_not_make_a_producer_of_its_owner() {
+    let name = leave_region_of_a_dead_producer(false);
+    let reader = Reader::of(&name);
+    reader.lock(LIVENESS);
+    let attached = Consumer::builder(&name).unwrap().attach(Some(Duration::from_millis(300)));
+    assert!(matches!(attached, Err(AttachError::TimedOut { .. })), "{attached:?}");
+    let _producer = Producer::create(&name).unwrap();
+    Consumer::builder(&name).unwrap().attach(LONG).unwrap();
+}
+
+#[test]
+fn a_read_lock_does_not_make_a_leasing_consumer_of_its_owner() {
+    let name = TempRegion::new();
+    let producer = Producer::create(&name).unwrap();
+    let reader = Reader::of(&name);
+    reader.lock(FIRST_PAGE);
+    assert_eq!(producer.consumers(), 0);
+    // The page is passed over, and no other is affected.
+    let consumer = Consumer::builder(&name).unwrap().access(Access::Lease).attach(LONG).unwrap();
+    assert_eq!(producer.consumers(), 1);
+    drop(consumer);
+    (1..layout::PAGES as i64).for_each(|page| reader.lock(FIRST_PAGE + page));
+    let full = Consumer::builder(&name).unwrap().access(Access::Lease).attach(LONG);
+    assert!(matches!(full, Err(AttachError::Full { .. })), "{full:?}");
+    assert_eq!(Consumer::builder(&name).unwrap().attach(LONG).unwrap().access(), Some(Access::Snapshot));
+}
+
+#[test]
+fn a_read_lock_on_the_takeover_byte_blocks_a_takeover_until_it_ends() {
+    for keep in [false, true] {
+        let name = leave_region_of_a_dead_producer(keep);
+        let reader = Reader::of(&name);
+        reader.lock(TAKEOVER);
+        let create = || Producer::builder(&name).unwrap().keep_region(keep).create();
+        assert!(matches!(create(), Err(CreateError::TakeoverBlocked { .. })), "{keep}");
+        drop(reader);
+        create().unwrap();
+    }
+}
+
+#[test]
+fn a_read_lock_on_the_liveness_byte_of_a_kept_region_blocks_the_next_producer() {
+    let name = leave_region_of_a_dead_producer(true);
+    let reader = Reader::of(&name);
+    reader.lock(LIVENESS);
+    let create = || Producer::builder(&name).unwrap().keep_region(true).create();
+    assert!(matches!(create(), Err(CreateError::Busy { .. })));
+    drop(reader);
+    create().unwrap();
+}
+
+#[test]
+fn a_read_lock_on_the_presence_byte_costs_a_wake_for_each_item() {
+    let name = TempRegion::new();
+    let mut producer = Producer::create(&name).unwrap();
+    let handle = producer.handle();
+    let wakes = |producer: &mut Producer| {
+        // The probe that finds the lock, or its end, is made four times a second.
+        std::thread::sleep(Duration::from_millis(400));
+        producer.send(b"x", &FrameInfo::new()).unwrap();
+        let before = producer.handle().stats().wakes;
+        (0..100).for_each(|_| assert!(producer.send(b"x", &FrameInfo::new()).is_ok()));
+        producer.handle().stats().wakes - before
+    };
+    assert_eq!(wakes(&mut producer), 0);
+    let reader = Reader::of(&name);
+    reader.lock(PRESENCE);
+    assert!(handle.has_snapshot_consumers());
+    assert_eq!(wakes(&mut producer), 100);
+    drop(reader);
+    assert_eq!(wakes(&mut producer), 0);
 }
 
 /// Whether this process has a thread that probes the consumers of a producer.
