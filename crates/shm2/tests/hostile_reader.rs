@@ -73,7 +73,7 @@ impl Drop for Reader {
 }
 
 #[test]
-fn a_sleeping_consumer_whose_wake_up_is_taken_has_the_next_frame_within_seconds_and_then_at_once() {
+fn a_consumer_whose_wake_up_is_taken_has_the_next_frame_soon() {
     for access in [Access::Lease, Access::Snapshot] {
         let name = TempRegion::new();
         let mut producer = Producer::create(&name).unwrap();
