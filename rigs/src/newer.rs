@@ -4,9 +4,9 @@
 use crate::commands::{absolute, rig_file};
 use crate::debian::{FORKY, Release, TRIXIE, tree};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use xtask::Outcome;
-use xtask::run::{BUILD, command, root, run, run_command, target, test_threads};
+use xtask::run::{BUILD, command, root, run, target, test_threads};
 
 /// Tests that compile something: the trees have no compiler.
 const EXCLUDED: &[&str] = &["examples"];
@@ -14,13 +14,30 @@ const EXCLUDED: &[&str] = &["examples"];
 /// Runs the element tests in each release that can be had.
 pub fn newer() -> Outcome {
     let tests = build()?;
+    let mut trees = Vec::new();
     for release in [&TRIXIE, &FORKY] {
         match tree(release) {
-            Ok(tree) => run_in(&tree, release, &tests)?,
+            Ok(tree) => trees.push((release, tree)),
             Err(why) => println!("skipped: GStreamer {} (Debian {}): {why}", release.gstreamer, release.name),
         }
     }
-    Ok(())
+    let places = [absolute(&root())?, absolute(&target())?];
+    // Beside each other: most tests wait most of the time.
+    std::thread::scope(|scope| {
+        let (tests, places) = (&tests, &places);
+        let run = |tree| scope.spawn(move || run_in(tree, places, tests));
+        let running: Vec<_> = trees.iter().map(|(release, tree)| (release, run(tree))).collect();
+        running.into_iter().map(|(release, thread)| report(release, thread.join())).fold(Ok(()), Outcome::and)
+    })
+}
+
+/// Prints what the tests in the tree of `release` printed.
+fn report(release: &Release, ended: std::thread::Result<std::io::Result<Output>>) -> Outcome {
+    let name = format!("element tests with GStreamer {} (Debian {})", release.gstreamer, release.name);
+    println!("\n==> {name}");
+    let output = ended.map_err(|_| format!("{name}: panicked"))?.map_err(|e| format!("cannot run {name}: {e}"))?;
+    print!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if output.status.success() { Ok(()) } else { Err(format!("{name} failed: {}", output.status)) }
 }
 
 /// The test programs of the elements, and the plugin.
@@ -49,10 +66,10 @@ fn element_test(message: &str) -> Option<&str> {
 }
 
 /// Runs the tests with the tree as root directory. The mounts are in a namespace of their own and end with it.
-fn run_in(tree: &Path, release: &Release, tests: &[PathBuf]) -> Outcome {
+///
+/// `places` are the workspace and its build directory.
+fn run_in(tree: &Path, places: &[PathBuf], tests: &[PathBuf]) -> std::io::Result<Output> {
     let mut enter = command("unshare --mount --fork --kill-child sh");
-    enter.arg(rig_file("newer/enter-tree.sh")).arg(tree).arg(absolute(&root())?).arg(absolute(&target())?).args(tests);
-    enter.env("RUST_TEST_THREADS", test_threads());
-    let Release { name, gstreamer, .. } = release;
-    run_command(enter, &format!("element tests with GStreamer {gstreamer} (Debian {name})"))
+    enter.arg(rig_file("newer/enter-tree.sh")).arg(tree).args(places).args(tests);
+    enter.env("RUST_TEST_THREADS", test_threads()).output()
 }

@@ -1,7 +1,7 @@
 //! Faults, sanitizers, fuzzing, endurance.
 
 use crate::Outcome;
-use crate::run::{command, run, run_command, succeeds, target, test_threads};
+use crate::run::{BUILD, command, run, run_command, succeeds, target, test_threads};
 
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
@@ -21,13 +21,15 @@ pub fn asan() -> Outcome {
     }
     // The examples are programs that a test starts: they have to be built by themselves.
     let features = format!("--features shm2-e2e/kill-points,shm2-channel/tokio --target {TRIPLE}");
+    let runner = if succeeds("cargo nextest --version") { "nextest run" } else { "test" };
     for line in [
         format!("cargo build -p shm2 -p shm2-channel -p shm2-e2e --examples {features}"),
-        format!("cargo test -p shm2 -p shm2-channel -p shm2-e2e --tests {features}"),
+        format!("cargo {runner} -p shm2 -p shm2-channel -p shm2-e2e --tests {features}"),
     ] {
         let mut test = command(&line);
         test.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address").env("SHM2_SANITIZED", "1");
-        test.env("CARGO_TARGET_DIR", target().join("asan")).env("RUST_TEST_THREADS", test_threads());
+        test.env("CARGO_TARGET_DIR", target().join("asan"));
+        test.env("NEXTEST_TEST_THREADS", test_threads()).env("RUST_TEST_THREADS", test_threads());
         run_command(test, &format!("{line} (with -Zsanitizer=address)"))?;
     }
     // GStreamer itself is not instrumented, and keeps what it once made: leaks are for its own tracer to find.
@@ -61,7 +63,7 @@ fn under_miri(line: &str) -> Outcome {
     let mut test = command(line);
     test.env("CARGO_TARGET_DIR", target().join("miri"))
         .env("MIRIFLAGS", "-Zmiri-disable-isolation -Zmiri-ignore-leaks");
-    test.env("PROPTEST_CASES", "2");
+    test.env("PROPTEST_CASES", "1");
     run_command(test, line)
 }
 
@@ -75,7 +77,7 @@ pub fn soak(minutes: &str) -> Outcome {
     if !minutes.parse::<f64>().is_ok_and(|m| m > 0.0) {
         return Err(format!("--minutes {minutes} is no number of minutes above 0"));
     }
-    run("cargo build --release -p shm2-e2e --bins")?;
-    let program = target().join("release/shm2_soak");
+    run(BUILD)?;
+    let program = target().join("debug/shm2_soak");
     run(&format!("{} {minutes}", program.display()))
 }
