@@ -42,6 +42,16 @@ pub enum AttachError {
         /// What it is.
         what: &'static str,
     },
+    /// Locks or shared memory do not reach every process on this file system, so no producer can be there.
+    #[error("{path:?} is on {file_system}: {problem}")]
+    FileSystem {
+        /// Path of the region.
+        path: PathBuf,
+        /// The file system.
+        file_system: String,
+        /// What does not work there, and the remedy.
+        problem: &'static str,
+    },
     /// Less memory backs the region than its producer must have reserved.
     #[error(
         "{path:?} has {backed} bytes of memory, but its arena alone needs {needed}: make its producer create it again"

@@ -73,6 +73,16 @@ pub enum CreateError {
         /// Bytes available.
         available: u64,
     },
+    /// Locks or shared memory do not reach every process on this file system.
+    #[error("{path:?} is on {file_system}: {problem}")]
+    FileSystem {
+        /// Path of the region.
+        path: PathBuf,
+        /// The file system.
+        file_system: String,
+        /// What does not work there, and the remedy.
+        problem: &'static str,
+    },
     /// The region has a live producer.
     #[error("{path:?} has a live producer already: stop it or choose another name")]
     Busy {

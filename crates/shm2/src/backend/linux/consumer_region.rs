@@ -1,10 +1,11 @@
 //! A region file, as a consumer sees it.
 
+use super::file_system::FileSystem;
 use super::fork::{Guard, keep_from_children};
 use super::futex::{Event, wait_any, wake_shared};
 use super::lock::{self, Byte, Kind};
 use super::mapping::Mapping;
-use super::region_file::{identity_of, not_a_file, notify_watchers};
+use super::region_file::{directory, identity_of, not_a_file, notify_watchers};
 use super::watch::{Watch, watch_region};
 use crate::backend::{ConsumerRegion, Identity, Wake};
 use crate::error::AttachError;
@@ -35,11 +36,15 @@ impl OpenRegion {
         let path = spec.path();
         let access = if writable { OFlags::RDWR } else { OFlags::RDONLY };
         let flags = access | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let fd = open(path, flags, Mode::empty()).map_err(|e| open_error(path, e))?;
+        let fd = open(path, flags, Mode::empty()).map_err(|e| match wait_fails(path) {
+            Err(error) if e == Errno::NOENT => error,
+            _ => open_error(path, e),
+        })?;
         let stat = fstat(&fd).map_err(|e| system("look at", path, e))?;
         if let Some(what) = not_a_file(&stat) {
             return Err(AttachError::NotAFile { path: path.into(), what });
         }
+        FileSystem::of(&fd).map_or(Ok(()), |found| found.check_attach(path))?;
         let guard = keep_from_children(&fd);
         let (bytes, identity) = (stat.st_size as u64, identity_of(&stat));
         Ok(Self { _guard: guard, fd, path: path.into(), bytes, identity })
@@ -127,6 +132,12 @@ impl ConsumerRegion for OpenRegion {
     fn watch(&self, event: &Arc<Event>) -> Option<Watch> {
         watch_region(&self.fd, event)
     }
+}
+
+/// An error if no producer can make a file at `path`. A symbolic link there leads elsewhere.
+fn wait_fails(path: &Path) -> Result<(), AttachError> {
+    let found = FileSystem::at(directory(path)).filter(|_| !path.is_symlink());
+    found.map_or(Ok(()), |found| found.check_attach(path))
 }
 
 fn open_error(path: &Path, errno: Errno) -> AttachError {

@@ -9,6 +9,7 @@
 //!   get `EEXIST`.
 //! * A live producer's file at the path is an error.
 
+use super::file_system::FileSystem;
 use super::fork::keep_from_children;
 use super::lock::{self, Byte, Kind};
 use super::mapping::Mapping;
@@ -59,6 +60,7 @@ struct Draft {
 impl Draft {
     /// Makes the file, locks its liveness byte, reserves its memory, sets its permissions.
     fn new(path: &Path, bytes: u64, perms: u32) -> Result<Self, CreateError> {
+        FileSystem::at(directory(path)).map_or(Ok(()), |found| found.check_create(path))?;
         let needed = reserved_ranges(bytes).map(|(_, n)| n).sum();
         refuse_too_large(path, needed)?;
         let (fd, temporary) = unnamed(path)?;

@@ -5,11 +5,13 @@
 //! | `create`, `takeover`, `reserve` | creating a region, or using an existing file for one |
 //! | `producer_region`, `consumer_region`, `region_file` | the region, as each side sees it |
 //! | `lock`, `futex`, `mapping` | the system calls |
+//! | `file_system` | on which file systems locks and memory reach every process |
 //! | `watch`, `wait_for_producer` | inotify: a peer came or went, a producer may have appeared |
 //! | `fork`, `sigbus` | guards against forked children and truncated files |
 
 mod consumer_region;
 mod create;
+mod file_system;
 mod fork;
 mod futex;
 mod lock;

@@ -2,6 +2,7 @@
 //! so all memory is reserved before the file is mapped. A memory cgroup does not refuse memory but kills the process,
 //! so its headroom is read first.
 
+use super::file_system::FileSystem;
 use super::region_file::{create_error, directory};
 use crate::error::CreateError;
 use crate::layout;
@@ -10,9 +11,6 @@ use rustix::io::Errno;
 use std::fs;
 use std::os::fd::AsFd;
 use std::path::Path;
-
-/// File system type of tmpfs, as `statfs` gives it (`linux/magic.h`).
-const TMPFS_MAGIC: u64 = 0x0102_1994;
 
 /// Bytes reserved by one call. tmpfs undoes a whole call that a signal interrupts, so a call must be short enough to
 /// end between two signals.
@@ -44,7 +42,7 @@ pub(super) fn refuse_too_large(path: &Path, needed: u64) -> Result<(), CreateErr
     if let Some(free) = free_bytes(directory(path)).filter(|free| *free < needed) {
         return Err(CreateError::NoSpace { path: path.into(), needed, free });
     }
-    if !is_memory(directory(path)) {
+    if !FileSystem::at(directory(path)).is_some_and(|found| found.is_tmpfs()) {
         return Ok(());
     }
     if let Some(headroom) = cgroup_headroom().filter(|h| *h < needed) {
@@ -79,11 +77,6 @@ pub(super) fn no_space(errno: Errno, path: &Path, bytes: u64) -> CreateError {
 fn free_bytes(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok().filter(|s| s.f_blocks > 0)?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
-}
-
-/// Whether files at `path` are in memory.
-fn is_memory(path: &Path) -> bool {
-    rustix::fs::statfs(path).is_ok_and(|s| s.f_type as u64 == TMPFS_MAGIC)
 }
 
 /// Bytes of memory and swap that the machine can provide without killing a process; `None` if unknown.

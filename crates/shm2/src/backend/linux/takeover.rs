@@ -3,7 +3,11 @@
 //! A removal holds the *takeover* byte of the file that it removes, and so does the removal at close. While the byte is
 //! locked, the path is seen to lead to that very file still. So no producer removes a name that leads to another region
 //! by now.
+//!
+//! A missing lock shows that a producer is dead only where locks reach every process: see
+//! [`file_system`](super::file_system).
 
+use super::file_system::FileSystem;
 use super::fork::keep_from_children;
 use super::lock::{self, Byte, Kind};
 use super::producer_region::OwnedRegion;
@@ -11,9 +15,10 @@ use super::region_file::{create_error, identity_at, identity_of, locked, not_a_f
 use super::reserve::{no_space, refuse_too_large, reserve, reserved_ranges};
 use crate::error::CreateError;
 use crate::kill_points::point;
-use crate::layout;
+use crate::layout::{self, Header, STATE_LIVE};
 use rustix::fs::{Mode, OFlags, Stat, fstat, open, unlink};
 use rustix::io::Errno;
+use std::mem::offset_of;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
@@ -21,6 +26,9 @@ use std::time::Duration;
 /// Attempts, at intervals of [`RETRY_AFTER`], while another producer holds the takeover byte.
 const ATTEMPTS: u32 = 100;
 const RETRY_AFTER: Duration = Duration::from_millis(5);
+/// Time for which a region without a lock must not change where another mount's locks are not seen. A producer renews
+/// its beacon four times a second while it publishes.
+const STILLNESS: Duration = Duration::from_millis(600);
 
 /// Removes a dead producer's file from the path. An error if a live producer has the file, or if it is not a region.
 pub(super) fn clear_name(path: &Path) -> Result<(), CreateError> {
@@ -58,6 +66,7 @@ fn try_clear(path: &Path) -> Result<bool, CreateError> {
     };
     refuse_live()?;
     refuse_foreign(&old, path, stat.st_size as u64)?;
+    refuse_moving(&old, path)?;
     if !locked(lock::try_lock(&old, Byte::Takeover, Kind::Write), path)? {
         return Ok(false);
     }
@@ -86,6 +95,7 @@ fn try_lock(fd: OwnedFd, path: &Path) -> Result<Option<OwnedRegion>, CreateError
     if !locked(lock::try_lock(&fd, Byte::Liveness, Kind::Write), path)? {
         return Err(CreateError::Busy { path: path.into() });
     }
+    refuse_moving(&fd, path)?;
     lock::unlock(&fd, Byte::Takeover);
     Ok(Some(OwnedRegion { _guard: guard, fd, path: path.into(), identity, keep: true }))
 }
@@ -110,7 +120,34 @@ fn prepare(region: &OwnedRegion, bytes: u64) -> Result<u64, CreateError> {
     }
 }
 
+/// Refuses a live region that changes although no lock is seen, on a file system that is layered over another one: its
+/// producer may use that one directly.
+fn refuse_moving(fd: &OwnedFd, path: &Path) -> Result<(), CreateError> {
+    let word = |offset: usize| {
+        let mut bytes = [0; 8];
+        // A file that ends before has no region.
+        let _ = rustix::io::pread(fd, &mut bytes, offset as u64);
+        u64::from_le_bytes(bytes)
+    };
+    let is_layered = FileSystem::of(fd).is_some_and(|found| found.is_layered());
+    if !is_layered || word(offset_of!(Header, state)) as u32 != STATE_LIVE {
+        return Ok(());
+    }
+    let signs =
+        || [offset_of!(Header, head), offset_of!(Header, beacon_sequence), offset_of!(Header, heartbeat)].map(word);
+    let before = signs();
+    std::thread::sleep(STILLNESS);
+    if signs() == before { Ok(()) } else { Err(CreateError::Busy { path: path.into() }) }
+}
+
+/// Opens what is at the path, if a region can be on its file system.
 fn open_leftover(path: &Path) -> Result<Option<OwnedFd>, CreateError> {
+    let Some(old) = open_existing(path)? else { return Ok(None) };
+    FileSystem::of(&old).map_or(Ok(()), |found| found.check_create(path))?;
+    Ok(Some(old))
+}
+
+fn open_existing(path: &Path) -> Result<Option<OwnedFd>, CreateError> {
     let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     match open(path, flags | OFlags::RDWR, Mode::empty()) {
         Ok(old) => Ok(Some(old)),
