@@ -46,6 +46,19 @@ pub enum CreateError {
         /// Bytes free.
         free: u64,
     },
+    /// The region is larger than this process may make a file. The system would end the process by SIGXFSZ.
+    #[error(
+        "the file {path:?} cannot be made: it needs {bytes} bytes, and this process's file size limit (ulimit -f, \
+         LimitFSIZE=) is {limit}; raise the limit or choose a smaller size"
+    )]
+    FileSizeLimit {
+        /// Path of the region.
+        path: PathBuf,
+        /// Size of the region.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// The limit of the memory control group is too low. The group would kill the process instead of refusing the
     /// memory.
     #[error(

@@ -15,7 +15,7 @@ use super::lock::{self, Byte, Kind};
 use super::mapping::Mapping;
 use super::producer_region::OwnedRegion;
 use super::region_file::{create_error, directory, identity_of, locked};
-use super::reserve::{no_space, refuse_too_large, reserve, reserved_ranges};
+use super::reserve::{no_space, refuse_over_limit, refuse_too_large, reserve, reserved_ranges};
 use super::takeover::{adopt, clear_name};
 use crate::backend::random_nonzero;
 use crate::error::CreateError;
@@ -41,6 +41,7 @@ pub(super) fn create_region<T>(
         region.announce_generation();
         return Ok((region, begun));
     }
+    refuse_over_limit(path, bytes)?;
     clear_name(path)?;
     let mut draft = Draft::new(path, bytes, perms)?;
     draft.region.keep = keep;

@@ -8,6 +8,7 @@ use crate::error::CreateError;
 use crate::layout;
 use rustix::fs::{FallocateFlags, fallocate, ftruncate};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use std::fs;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -33,6 +34,14 @@ fn reserve_piece(fd: impl AsFd, offset: u64, length: u64) -> Result<(), Errno> {
             Err(Errno::INTR) => {}
             other => return other,
         }
+    }
+}
+
+/// Refuses to make a file longer than this process's limit: the system would end the process by SIGXFSZ.
+pub(super) fn refuse_over_limit(path: &Path, bytes: u64) -> Result<(), CreateError> {
+    match getrlimit(Resource::Fsize).current.filter(|limit| *limit < bytes) {
+        Some(limit) => Err(CreateError::FileSizeLimit { path: path.into(), bytes, limit }),
+        None => Ok(()),
     }
 }
 

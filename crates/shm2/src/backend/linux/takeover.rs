@@ -12,7 +12,7 @@ use super::fork::keep_from_children;
 use super::lock::{self, Byte, Kind};
 use super::producer_region::OwnedRegion;
 use super::region_file::{create_error, identity_at, identity_of, locked, not_a_file, read_header};
-use super::reserve::{no_space, refuse_too_large, reserve, reserved_ranges};
+use super::reserve::{no_space, refuse_over_limit, refuse_too_large, reserve, reserved_ranges};
 use crate::error::CreateError;
 use crate::kill_points::point;
 use crate::layout::{self, Header, STATE_LIVE};
@@ -108,6 +108,9 @@ fn prepare(region: &OwnedRegion, bytes: u64) -> Result<u64, CreateError> {
     let bytes = if stat.st_size == 0 { bytes } else { stat.st_size as u64 };
     layout::arena_bytes(bytes).ok_or_else(|| CreateError::FileSize { path: path.into(), bytes })?;
     read_header(fd, path)?.check_inheritable(bytes, path)?;
+    if bytes > stat.st_size as u64 {
+        refuse_over_limit(path, bytes)?;
+    }
     let missing = reserved_ranges(bytes).map(|(_, n)| n).sum::<u64>().saturating_sub(stat.st_blocks as u64 * 512);
     if missing > 0 {
         refuse_too_large(path, missing)?;
