@@ -17,17 +17,21 @@
 //! until("a number above 200", || rng.u8(..) > 200);
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod process;
 pub mod words;
 
 mod child;
+#[cfg(target_os = "linux")]
+mod deny;
 #[cfg(unix)]
 mod device_file;
 mod temp;
 
 pub use child::ChildGuard;
+#[cfg(target_os = "linux")]
+pub use deny::{Deny, deny};
 #[cfg(unix)]
 pub use device_file::DeviceFile;
 pub use fastrand::Rng;

@@ -6,6 +6,7 @@ use crate::description::Description;
 use crate::error::{AttachError, SpecError};
 use crate::layout::{self, Header, STATE_LIVE};
 use crate::name::Spec;
+use crate::name::temporary::is_temporary;
 use crate::sync::{Ordering, fence};
 use std::io;
 use std::mem::offset_of;
@@ -62,7 +63,7 @@ impl Overview {
     }
 
     /// All regions with a live producer among the files of `directory` that this user may read, sorted by path. Files
-    /// that are no regions are skipped.
+    /// that are no regions are skipped, and so are files that a producer is still making (`NAME.new-` and 16 digits).
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-all-{}", std::process::id());
@@ -76,7 +77,10 @@ impl Overview {
     /// ```
     pub fn all_in(directory: &Path) -> Vec<Self> {
         let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        let mut all: Vec<_> = files.filter_map(|file| Self::at(&Spec::of_file(file.path())).ok()).collect();
+        let mut all: Vec<_> = files
+            .filter(|file| !is_temporary(&file.file_name()))
+            .filter_map(|file| Self::at(&Spec::of_file(file.path())).ok())
+            .collect();
         all.sort_by(|a, b| a.path.cmp(&b.path));
         all
     }

@@ -190,6 +190,16 @@ pub enum CreateError {
         /// Path of the region.
         path: PathBuf,
     },
+    /// The system forbids a step on a file that this user has just made, or may write.
+    #[error("cannot {what} {path:?}: {source}; a security policy (seccomp, AppArmor, SELinux) may forbid the call")]
+    Forbidden {
+        /// The step.
+        what: &'static str,
+        /// Path of the region.
+        path: PathBuf,
+        /// The system's own error.
+        source: io::Error,
+    },
     /// The memory of a virtual machine's device cannot be used.
     #[error("{path:?}: {problem}")]
     Device {

@@ -10,6 +10,7 @@
 
 mod escape;
 pub mod ivshmem;
+pub(crate) mod temporary;
 
 use escape::{decode, encode};
 use ivshmem::{Cache, Device};
@@ -131,6 +132,9 @@ fn file(text: &str, path: String) -> Result<Spec, SpecError> {
     if path.contains('\0') {
         return Err(SpecError::BadCharacter(text.into()));
     }
+    if path.ends_with('/') {
+        return Err(SpecError::Directory(text.into()));
+    }
     if !path.starts_with('/') {
         // `shm://dev/shm/name` has one slash too few. A name without a directory would be a file in the root directory.
         return if text.contains("://") && path.contains('/') {
@@ -225,6 +229,9 @@ pub enum SpecError {
     /// The name has a zero byte or an invalid percent escape.
     #[error("the region name {0:?} has a zero byte or an invalid %-escape: write %25 for a percent sign")]
     BadCharacter(String),
+    /// The name ends with a slash.
+    #[error("{0:?} ends with a slash, so it names a directory: write a file's name, such as {example}", example = EXAMPLE)]
+    Directory(String),
     /// The name has no directory, so it is ambiguous.
     #[error("{0:?} is not an absolute path: write shm:///dev/shm/NAME")]
     NotAbsolute(String),
@@ -266,6 +273,8 @@ mod tests {
         assert!(matches!(error("winshm://"), SpecError::Empty(_)));
         assert!(matches!(error("winshm://Local/x"), SpecError::Unsupported { .. }));
         assert!(matches!(error("http://x"), SpecError::UnknownScheme { .. }));
+        assert!(matches!(error("/dev/shm/x/"), SpecError::Directory(_)));
+        assert!(matches!(error("shm:///dev/shm/x//"), SpecError::Directory(_)));
         assert!(matches!(error("relative"), SpecError::NotAbsolute(_)));
         assert!(matches!(error("shm://name"), SpecError::NotAbsolute(_)));
         assert!(matches!(error("shm:///a%0"), SpecError::BadCharacter(_)));

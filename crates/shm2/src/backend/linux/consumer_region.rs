@@ -85,7 +85,7 @@ impl ConsumerRegion for OpenRegion {
     }
 
     fn notify_watchers(&self) {
-        notify_watchers(&self.fd);
+        notify_watchers(&self.fd, &self.path);
     }
 
     fn map(&self, offset: u64, bytes: usize, writable: bool) -> Result<Mapping, AttachError> {
@@ -130,7 +130,7 @@ impl ConsumerRegion for OpenRegion {
     }
 
     fn watch(&self, event: &Arc<Event>) -> Option<Watch> {
-        watch_region(&self.fd, event)
+        watch_region(&self.fd, &self.path, event)
     }
 }
 

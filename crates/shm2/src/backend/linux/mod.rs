@@ -2,7 +2,7 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `create`, `takeover`, `reserve` | creating a region, or using an existing file for one |
+//! | `create`, `draft`, `takeover`, `reserve` | creating a region, or using an existing file for one |
 //! | `producer_region`, `consumer_region`, `region_file` | the region, as each side sees it |
 //! | `lock`, `futex`, `mapping` | the system calls |
 //! | `file_system` | on which file systems locks and memory reach every process |
@@ -11,6 +11,7 @@
 
 mod consumer_region;
 mod create;
+mod draft;
 mod file_system;
 mod fork;
 mod futex;

@@ -86,7 +86,7 @@ impl ProducerRegion for OwnedRegion {
     }
 
     fn notify_watchers(&self) {
-        notify_watchers(&self.fd);
+        notify_watchers(&self.fd, &self.path);
     }
 
     fn remove_name(&self) -> bool {
@@ -111,6 +111,6 @@ impl ProducerRegion for OwnedRegion {
     }
 
     fn watch(&self, event: &Arc<Event>) -> Option<Watch> {
-        watch_region(&self.fd, event)
+        watch_region(&self.fd, &self.path, event)
     }
 }

@@ -3,10 +3,10 @@
 use crate::backend::Identity;
 use crate::error::CreateError;
 use crate::header::{FIXED, RawHeader};
-use rustix::fs::{FileType, Mode, OFlags, Stat, open, stat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, stat};
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Identity of an open file: the number of its file system's device, and its inode.
@@ -20,9 +20,18 @@ pub(super) fn identity_at(path: &Path) -> Option<Identity> {
 }
 
 /// Opens and closes the file once more: closing any descriptor of it signals the watches on it.
-pub(super) fn notify_watchers(fd: &OwnedFd) {
-    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    drop(open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()));
+pub(super) fn notify_watchers(fd: &OwnedFd, path: &Path) {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    drop(at_a_path_of(fd, path, |path| open(path, flags, Mode::empty()).ok()));
+}
+
+/// Calls `f` with a path of the open file: that of its descriptor, or, without /proc, its own while that leads to it.
+pub(super) fn at_a_path_of<T>(fd: impl AsFd, path: &Path, f: impl Fn(&Path) -> Option<T>) -> Option<T> {
+    let by_descriptor = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+    f(Path::new(&by_descriptor)).or_else(|| {
+        let identity = fstat(&fd).ok().map(|stat| identity_of(&stat));
+        if identity_at(path) == identity { f(path) } else { None }
+    })
 }
 
 /// What the file is if it is not a regular file.
@@ -49,10 +58,21 @@ pub(super) fn create_error(what: &'static str, path: &Path, errno: Errno) -> Cre
     let path = PathBuf::from(path);
     match errno {
         Errno::ACCESS | Errno::PERM | Errno::ROFS => CreateError::Denied { path },
-        Errno::NOENT | Errno::NOTDIR => CreateError::NoDirectory { path },
+        Errno::NOENT | Errno::NOTDIR if !directory(&path).is_dir() => CreateError::NoDirectory { path },
         Errno::ISDIR => CreateError::NotAFile { path, what: "a directory" },
         Errno::LOOP => CreateError::NotAFile { path, what: "a symbolic link" },
         e => CreateError::System { what, path, source: e.into() },
+    }
+}
+
+/// The error of a step on a file that this process has just made, or has opened for writing: its owner and mode permit
+/// the step.
+pub(super) fn step_error(what: &'static str, path: &Path, errno: Errno) -> CreateError {
+    match errno {
+        Errno::ACCESS | Errno::PERM | Errno::NOSYS => {
+            CreateError::Forbidden { what, path: path.into(), source: errno.into() }
+        }
+        e => create_error(what, path, e),
     }
 }
 

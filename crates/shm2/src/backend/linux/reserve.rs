@@ -3,7 +3,7 @@
 //! so its headroom is read first.
 
 use super::file_system::FileSystem;
-use super::region_file::{create_error, directory};
+use super::region_file::{directory, step_error};
 use crate::error::CreateError;
 use crate::layout;
 use rustix::fs::{FallocateFlags, fallocate, ftruncate};
@@ -17,9 +17,13 @@ use std::path::Path;
 /// end between two signals.
 const PIECE: u64 = 16 << 20;
 
-/// Sets the file's size and reserves the given ranges of it.
-pub(super) fn reserve(fd: impl AsFd, bytes: u64, ranges: impl Iterator<Item = (u64, u64)>) -> Result<(), Errno> {
-    ftruncate(&fd, bytes)?;
+/// Sets the size of a file that has been made, or was empty.
+pub(super) fn set_size(fd: impl AsFd, path: &Path, bytes: u64) -> Result<(), CreateError> {
+    ftruncate(&fd, bytes).map_err(|e| step_error("set the size of", path, e))
+}
+
+/// Reserves the given ranges of the file.
+pub(super) fn reserve(fd: impl AsFd, ranges: impl Iterator<Item = (u64, u64)>) -> Result<(), Errno> {
     for (offset, length) in ranges {
         for piece in (0..length).step_by(PIECE as usize) {
             reserve_piece(&fd, offset + piece, PIECE.min(length - piece))?;
@@ -78,7 +82,7 @@ pub(super) fn no_space(errno: Errno, path: &Path, bytes: u64) -> CreateError {
             needed: reserved_ranges(bytes).map(|(_, n)| n).sum(),
             free: free_bytes(directory(path)).unwrap_or_default(),
         },
-        e => create_error("reserve memory for", path, e),
+        e => step_error("reserve memory for", path, e),
     }
 }
 

@@ -12,7 +12,7 @@ use super::fork::keep_from_children;
 use super::lock::{self, Byte, Kind};
 use super::producer_region::OwnedRegion;
 use super::region_file::{create_error, identity_at, identity_of, locked, not_a_file, read_header};
-use super::reserve::{no_space, refuse_over_limit, refuse_too_large, reserve, reserved_ranges};
+use super::reserve::{no_space, refuse_over_limit, refuse_too_large, reserve, reserved_ranges, set_size};
 use crate::error::CreateError;
 use crate::kill_points::point;
 use crate::layout::{self, Header, STATE_LIVE};
@@ -115,9 +115,12 @@ fn prepare(region: &OwnedRegion, bytes: u64) -> Result<u64, CreateError> {
     if missing > 0 {
         refuse_too_large(path, missing)?;
     }
-    match reserve(fd, bytes, reserved_ranges(bytes)) {
+    if bytes > stat.st_size as u64 {
+        set_size(fd, path, bytes)?;
+    }
+    match reserve(fd, reserved_ranges(bytes)) {
         Err(e @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => Err(no_space(e, path, bytes)),
-        Err(e) if stat.st_size == 0 => Err(create_error("reserve memory for", path, e)),
+        Err(e) if stat.st_size == 0 => Err(no_space(e, path, bytes)),
         // Other errors, EOPNOTSUPP for example, come from memory that needs no reservation.
         _ => Ok(bytes),
     }

@@ -4,11 +4,12 @@
 //! If inotify instances or watches run out, the functions return `None`, and the caller looks every 250 ms instead.
 
 use super::futex::Event;
+use super::region_file::at_a_path_of;
 use crate::backend::{ChangeWatch, ProcessEvent, process_id};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -48,9 +49,9 @@ impl ChangeWatch for Watch {
 }
 
 /// Signals `event` each time any process closes the region file, or its links change.
-pub(super) fn watch_region(fd: &impl AsRawFd, event: &Arc<Event>) -> Option<Watch> {
-    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    add(Path::new(&path), WatchFlags::CLOSE_WRITE | WatchFlags::CLOSE_NOWRITE | WatchFlags::ATTRIB, event)
+pub(super) fn watch_region(fd: impl AsFd, path: &Path, event: &Arc<Event>) -> Option<Watch> {
+    let flags = WatchFlags::CLOSE_WRITE | WatchFlags::CLOSE_NOWRITE | WatchFlags::ATTRIB;
+    at_a_path_of(fd, path, |path| add(path, flags, event))
 }
 
 /// Signals `event` when a producer begins another generation in the file at `path`: it changes the file's times.
