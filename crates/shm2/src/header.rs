@@ -165,6 +165,11 @@ impl RawHeader {
         Err(CreateError::NotInheritable { path: path.into(), what })
     }
 
+    /// Whether the version is written, which only a producer of a region has done in an incomplete header.
+    pub(crate) fn has_version(&self) -> bool {
+        self.u32_at(offset_of!(Header, version)) != 0
+    }
+
     /// Whether this is an incomplete header: the magic number, which a producer writes last, is missing, and every
     /// other field is zero or has its final value. The producer was killed while it wrote the header, or a producer on
     /// another kernel is writing it now.

@@ -42,14 +42,14 @@ pub(crate) trait Platform {
 
     /// Creates a native region. Exactly one of several concurrent callers succeeds; the others get an error.
     ///
-    /// `begin` writes the header before any other process can see the region, and keeps the mapping. With `keep`,
-    /// an existing region is used, with its own size. `begin` then frees the pages of dead consumers by calling the
+    /// `begin` writes the header before any other process can see the region, and keeps the mapping. If `keep`
+    /// says so, an existing region is used, with its own size. `begin` then frees the pages of dead consumers by calling the
     /// function that it is given, at the point where the header permits it.
     fn create_region<T>(
         spec: &Spec,
         bytes: u64,
         perms: u32,
-        keep: bool,
+        keep: Keep,
         begin: impl FnOnce(Self::Mapping, &dyn Fn(&Memory)) -> Result<T, CreateError>,
     ) -> Result<(Self::OwnedRegion, T), CreateError>;
 
@@ -241,6 +241,23 @@ pub(crate) trait AwaitProducer: Default {
     /// Sleeps until a change is reported, the event's value differs from `seen`, or `timeout` has passed; for at most a
     /// short time where changes are not reported. The caller looks again in each case.
     fn wait(&self, event: &Event, seen: u32, timeout: Option<Duration>);
+}
+
+/// What a producer does with an existing file at its region's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Replaces it.
+    No,
+    /// Uses it, unless it is another user's in a directory where every user may make files.
+    Own,
+    /// Uses it.
+    AnyOwner,
+}
+
+impl Keep {
+    pub(crate) fn is_set(self) -> bool {
+        self != Self::No
+    }
 }
 
 /// How a wait ended.

@@ -365,10 +365,10 @@ impl Platform for Heap {
         spec: &Spec,
         bytes: u64,
         _perms: u32,
-        keep: bool,
+        keep: Keep,
         begin: impl FnOnce(Mapping, &dyn Fn(&Memory)) -> Result<T, CreateError>,
     ) -> Result<(OwnedRegion, T), CreateError> {
-        OwnedRegion::create(spec, bytes, keep, begin)
+        OwnedRegion::create(spec, bytes, keep.is_set(), begin)
     }
 
     fn open_region(spec: &Spec, _writable: bool) -> Result<OpenRegion, AttachError> {

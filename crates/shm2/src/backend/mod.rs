@@ -33,7 +33,8 @@ use windows::Windows as System;
 compile_error!("shm2 supports Linux and Windows");
 
 pub(crate) use contract::{
-    AwaitProducer, ChangeWatch, ConsumerRegion, Identity, MappedBytes, Platform, ProcessEvent, ProducerRegion, Wake,
+    AwaitProducer, ChangeWatch, ConsumerRegion, Identity, Keep, MappedBytes, Platform, ProcessEvent, ProducerRegion,
+    Wake,
 };
 pub(crate) use poll::Poll;
 pub(crate) use region::{OpenRegion, OwnedRegion};

@@ -1,7 +1,7 @@
 //! A region of either kind: the platform's own, or the memory of a device. Chosen once, when the region is created or
 //! opened.
 
-use super::contract::{ConsumerRegion, Identity, Platform, ProducerRegion, Wake};
+use super::contract::{ConsumerRegion, Identity, Keep, Platform, ProducerRegion, Wake};
 #[cfg(not(miri))]
 use super::ivshmem::{OpenDevice, OwnedDevice};
 use super::{Event, Mapping, System, Watch};
@@ -39,7 +39,7 @@ impl OwnedRegion {
         spec: &Spec,
         bytes: u64,
         perms: u32,
-        keep: bool,
+        keep: Keep,
         begin: impl FnOnce(Mapping, &dyn Fn(&Memory)) -> Result<T, CreateError>,
     ) -> Result<(Self, T), CreateError> {
         #[cfg(not(miri))]

@@ -146,6 +146,19 @@ pub enum CreateError {
         /// What the path leads to.
         what: &'static str,
     },
+    /// The file belongs to another user, in a directory where every user may make files, and this producer is set to use
+    /// it. That user could read and change every frame.
+    #[error(
+        "{path:?} belongs to {owner}, in a directory where every user may make files, so that user may have taken the \
+         name first, and could read and change every frame: use a directory that only this user may write, give the \
+         file to this user, or permit its owner (Builder::foreign_owner)"
+    )]
+    ForeignOwner {
+        /// Path of the region.
+        path: PathBuf,
+        /// Its owner.
+        owner: String,
+    },
     /// The file holds data in which a producer of a kept region cannot begin.
     #[error("{path:?} holds {what}: fill it with zeros to make it a region, or choose another name")]
     NotInheritable {

@@ -135,6 +135,15 @@ impl Builder {
         self
     }
 
+    /// Also uses an existing file of another user in a directory where every user may make files, such as /dev/shm; false
+    /// if not set. Only for [`keep_region`](Self::keep_region). Without it only files of this user, of root and of the
+    /// directory's owner are used there, because another user may have taken the name first. That user can read and
+    /// change all frames. Set it for the file of a virtual machine that runs as another user.
+    pub fn foreign_owner(mut self, permit: bool) -> Self {
+        self.settings.foreign_owner = permit;
+        self
+    }
+
     /// Time without a heartbeat after which a peer that has no lock counts as dead
     /// ([`Liveness::Heartbeat`](crate::consumer::Liveness::Heartbeat)): a consumer for this producer, and this producer
     /// for its consumers. 100 ms to 1 h, 2 s if not set. Only kept regions have such peers.
@@ -164,7 +173,7 @@ impl Builder {
         let Settings { bytes, perms, history, max_leases, keep_region, .. } = settings;
         settings.shared_by_kernels = self.spec.is_device();
         settings.keep_region = keep_region || settings.shared_by_kernels;
-        let keep = settings.keep_region;
+        let keep = settings.keep();
         let begin = |mapping, clear_dead: &dyn Fn(&Memory)| {
             let memory = Memory::new(mapping);
             settings.bytes = memory.bytes();

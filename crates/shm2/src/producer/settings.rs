@@ -1,6 +1,7 @@
 //! Settings of a producer.
 
 use super::lifecycle::Exclusion;
+use crate::backend::Keep;
 use crate::error::CreateError;
 use crate::header::{LEAST_LEASE_TIME, MOST_LEASE_TIME};
 use crate::layout;
@@ -40,6 +41,7 @@ pub(super) struct Settings {
     pub(super) max_leases: u32,
     pub(super) beacon: Duration,
     pub(super) keep_region: bool,
+    pub(super) foreign_owner: bool,
     pub(super) lease_time: Duration,
     /// The region is a device's memory.
     pub(super) shared_by_kernels: bool,
@@ -55,6 +57,7 @@ impl Default for Settings {
             max_leases: 16,
             beacon: Duration::from_millis(250),
             keep_region: false,
+            foreign_owner: false,
             lease_time: Duration::from_secs(2),
             shared_by_kernels: false,
         }
@@ -68,6 +71,15 @@ impl Settings {
             (false, _) => Exclusion::Exclusive,
             (true, false) => Exclusion::Lock,
             (true, true) => Exclusion::Heartbeat,
+        }
+    }
+
+    /// What happens to an existing file.
+    pub(super) fn keep(&self) -> Keep {
+        match (self.keep_region, self.foreign_owner) {
+            (false, _) => Keep::No,
+            (true, false) => Keep::Own,
+            (true, true) => Keep::AnyOwner,
         }
     }
 

@@ -7,7 +7,7 @@
 
 use super::access::DeviceAccess;
 use super::kvmfr;
-use crate::backend::linux::region_file::read_header;
+use crate::backend::linux::existing::check_content;
 use crate::backend::{Identity, Mapping};
 use crate::error::{CreateError, DeviceError};
 use crate::name::ivshmem::{Cache, Device};
@@ -71,7 +71,7 @@ impl DeviceAccess for DeviceMemory {
     }
 
     fn check_adoptable(&self, path: &Path) -> Result<(), CreateError> {
-        if self.is_file { read_header(&self.fd, path)?.check_inheritable(self.bytes, path) } else { Ok(()) }
+        if self.is_file { check_content(&self.fd, self.bytes, path) } else { Ok(()) }
     }
 
     fn map(&self, offset: u64, bytes: usize, writable: bool) -> io::Result<Mapping> {

@@ -12,6 +12,7 @@ use super::mapping::Mapping;
 use super::producer_region::OwnedRegion;
 use super::reserve::refuse_over_limit;
 use super::takeover::{adopt, clear_name};
+use crate::backend::Keep;
 use crate::error::CreateError;
 use crate::kill_points::point;
 use crate::mapped::Memory;
@@ -21,11 +22,13 @@ pub(super) fn create_region<T>(
     spec: &Spec,
     bytes: u64,
     perms: u32,
-    keep: bool,
+    keep: Keep,
     begin: impl FnOnce(Mapping, &dyn Fn(&Memory)) -> Result<T, CreateError>,
 ) -> Result<(OwnedRegion, T), CreateError> {
     let path = spec.path();
-    if keep && let Some((region, bytes)) = adopt(path, bytes)? {
+    if keep.is_set()
+        && let Some((region, bytes)) = adopt(path, bytes, keep)?
+    {
         let mapping = region.map(bytes)?;
         let begun = begin(mapping, &|memory| region.clear_dead(memory))?;
         region.announce_generation();
@@ -35,7 +38,7 @@ pub(super) fn create_region<T>(
     clear_name(path)?;
     remove_leftovers(path);
     let mut draft = Draft::new(path, bytes, perms)?;
-    draft.region.keep = keep;
+    draft.region.keep = keep.is_set();
     point!("create.reserved");
     let mapping = draft.region.map(bytes)?;
     let begun = begin(mapping, &|_| {})?;

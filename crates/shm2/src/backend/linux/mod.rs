@@ -2,7 +2,7 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `create`, `draft`, `takeover`, `reserve` | creating a region, or using an existing file for one |
+//! | `create`, `draft`, `takeover`, `existing`, `reserve` | creating a region, or using an existing file for one |
 //! | `producer_region`, `consumer_region`, `region_file` | the region, as each side sees it |
 //! | `lock`, `futex`, `mapping` | the system calls |
 //! | `file_system` | on which file systems locks and memory reach every process |
@@ -12,6 +12,7 @@
 mod consumer_region;
 mod create;
 mod draft;
+pub(super) mod existing;
 mod file_system;
 mod fork;
 mod futex;
@@ -25,7 +26,7 @@ mod takeover;
 mod wait_for_producer;
 mod watch;
 
-use super::{Platform, fnv1a};
+use super::{Keep, Platform, fnv1a};
 use crate::error::{AttachError, CreateError};
 use crate::mapped::Memory;
 use crate::name::Spec;
@@ -47,7 +48,7 @@ impl Platform for Linux {
         spec: &Spec,
         bytes: u64,
         perms: u32,
-        keep: bool,
+        keep: Keep,
         begin: impl FnOnce(Self::Mapping, &dyn Fn(&Memory)) -> Result<T, CreateError>,
     ) -> Result<(Self::OwnedRegion, T), CreateError> {
         create::create_region(spec, bytes, perms, keep, begin)

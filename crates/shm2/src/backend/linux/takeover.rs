@@ -7,16 +7,18 @@
 //! A missing lock shows that a producer is dead only where locks reach every process: see
 //! [`file_system`](super::file_system).
 
+use super::existing::{check_content, refuse_foreign_owner};
 use super::file_system::FileSystem;
 use super::fork::keep_from_children;
 use super::lock::{self, Byte, Kind};
 use super::producer_region::OwnedRegion;
 use super::region_file::{create_error, identity_at, identity_of, locked, not_a_file, read_header};
 use super::reserve::{no_space, refuse_over_limit, refuse_too_large, reserve, reserved_ranges, set_size};
+use crate::backend::Keep;
 use crate::error::CreateError;
 use crate::kill_points::point;
 use crate::layout::{self, Header, STATE_LIVE};
-use rustix::fs::{Mode, OFlags, Stat, fstat, open, unlink};
+use rustix::fs::{Mode, OFlags, Stat, fstat, ftruncate, open, unlink};
 use rustix::io::Errno;
 use std::mem::offset_of;
 use std::os::fd::OwnedFd;
@@ -43,9 +45,12 @@ pub(super) fn clear_name(path: &Path) -> Result<(), CreateError> {
 
 /// Locks the file at the path for another generation in it. Returns its size, too: `bytes` if it was empty. `None` if
 /// there is no file.
-pub(super) fn adopt(path: &Path, bytes: u64) -> Result<Option<(OwnedRegion, u64)>, CreateError> {
+pub(super) fn adopt(path: &Path, bytes: u64, keep: Keep) -> Result<Option<(OwnedRegion, u64)>, CreateError> {
     for _ in 0..ATTEMPTS {
         let Some(fd) = open_leftover(path).map_err(must_be_writable)? else { return Ok(None) };
+        if keep == Keep::Own {
+            refuse_foreign_owner(&regular_file(&fd, path)?, path)?;
+        }
         if let Some(region) = try_lock(fd, path)? {
             let bytes = prepare(&region, bytes)?;
             return Ok(Some((region, bytes)));
@@ -107,7 +112,7 @@ fn prepare(region: &OwnedRegion, bytes: u64) -> Result<u64, CreateError> {
     let stat = fstat(fd).map_err(|e| create_error("look at", path, e))?;
     let bytes = if stat.st_size == 0 { bytes } else { stat.st_size as u64 };
     layout::arena_bytes(bytes).ok_or_else(|| CreateError::FileSize { path: path.into(), bytes })?;
-    read_header(fd, path)?.check_inheritable(bytes, path)?;
+    check_content(fd, bytes, path)?;
     if bytes > stat.st_size as u64 {
         refuse_over_limit(path, bytes)?;
     }
@@ -119,8 +124,12 @@ fn prepare(region: &OwnedRegion, bytes: u64) -> Result<u64, CreateError> {
         set_size(fd, path, bytes)?;
     }
     match reserve(fd, reserved_ranges(bytes)) {
+        Err(e) if stat.st_size == 0 => {
+            // It was empty: what was reserved is free again.
+            let _ = ftruncate(fd, 0);
+            Err(no_space(e, path, bytes))
+        }
         Err(e @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => Err(no_space(e, path, bytes)),
-        Err(e) if stat.st_size == 0 => Err(no_space(e, path, bytes)),
         // Other errors, EOPNOTSUPP for example, come from memory that needs no reservation.
         _ => Ok(bytes),
     }

@@ -60,10 +60,10 @@ impl Platform for Windows {
         spec: &Spec,
         bytes: u64,
         perms: u32,
-        keep: bool,
+        keep: Keep,
         begin: impl FnOnce(Self::Mapping, &dyn Fn(&Memory)) -> Result<T, CreateError>,
     ) -> Result<(Self::OwnedRegion, T), CreateError> {
-        create::create_region(spec, bytes, perms, keep, begin)
+        create::create_region(spec, bytes, perms, keep.is_set(), begin)
     }
 
     fn open_region(spec: &Spec, writable: bool) -> Result<Self::OpenRegion, AttachError> {
