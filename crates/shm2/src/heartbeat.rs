@@ -2,7 +2,7 @@
 //! virtual machine's memory.
 //!
 //! One thread per process changes the heartbeat words of all its producers and consumers, several times in each lease
-//! time. The thread ends with the last of them. A [`HeartbeatMonitor`] judges the word of a peer by the observer's own
+//! time. The thread ends with the last of them. A second thread makes checks that may wait for a file system. A [`HeartbeatMonitor`] judges the word of a peer by the observer's own
 //! clock.
 
 use crate::backend;
@@ -35,14 +35,13 @@ pub(crate) fn advance(word: &AtomicU64) {
 /// Calls `heartbeat` several times in each `lease`, until it is dropped. An error means that no thread could be
 /// started.
 pub(crate) fn start(heartbeat: Weak<dyn Heartbeat>, lease: Duration) -> io::Result<()> {
-    let mut thread = thread();
-    if !thread.is_running {
-        std::thread::Builder::new().name("shm2-heartbeat".into()).spawn(run)?;
-        thread.is_running = true;
-    }
-    thread.heartbeats.push((heartbeat, (lease / BEATS).min(LONGEST_INTERVAL)));
-    CHANGED[slot()].notify_all();
-    Ok(())
+    HEARTBEATS.start(heartbeat, (lease / BEATS).min(LONGEST_INTERVAL))
+}
+
+/// Calls `check` at this interval, until it is dropped, on a thread for checks that may take long. An error means that
+/// no thread could be started.
+pub(crate) fn start_checks(check: Weak<dyn Heartbeat>, every: Duration) -> io::Result<()> {
+    CHECKS.start(check, every)
 }
 
 /// The state of a process's thread.
@@ -52,35 +51,61 @@ struct HeartbeatThread {
     is_running: bool,
 }
 
-/// One for each depth of forking. A forked child does not have its parent's thread, and a lock that was held at the
-/// fork stays locked in the child.
-static THREADS: [Mutex<HeartbeatThread>; 16] =
-    [const { Mutex::new(HeartbeatThread { heartbeats: Vec::new(), is_running: false }) }; 16];
-static CHANGED: [Condvar; 16] = [const { Condvar::new() }; 16];
+/// Depths of forking that have states of their own.
+const DEPTHS: usize = 16;
+
+/// A thread of this process, with one state for each depth of forking: a forked child does not have its parent's thread,
+/// and a lock that was held at the fork stays locked in the child.
+struct Caller {
+    name: &'static str,
+    threads: [Mutex<HeartbeatThread>; DEPTHS],
+    changed: [Condvar; DEPTHS],
+}
+
+static HEARTBEATS: Caller = Caller::new("shm2-heartbeat");
+static CHECKS: Caller = Caller::new("shm2-check");
 
 fn slot() -> usize {
-    backend::fork_depth() % THREADS.len()
+    backend::fork_depth() % DEPTHS
 }
 
-fn thread() -> MutexGuard<'static, HeartbeatThread> {
-    THREADS[slot()].lock().unwrap_or_else(PoisonError::into_inner)
-}
+impl Caller {
+    const fn new(name: &'static str) -> Self {
+        let threads = [const { Mutex::new(HeartbeatThread { heartbeats: Vec::new(), is_running: false }) }; DEPTHS];
+        Self { name, threads, changed: [const { Condvar::new() }; DEPTHS] }
+    }
 
-fn run() {
-    let mut thread = thread();
-    loop {
-        thread.heartbeats.retain(|(heartbeat, _)| heartbeat.strong_count() > 0);
-        let Some(interval) = thread.heartbeats.iter().map(|(_, interval)| *interval).min() else {
-            thread.is_running = false;
-            return;
-        };
-        let alive: Vec<_> = thread.heartbeats.iter().filter_map(|(heartbeat, _)| heartbeat.upgrade()).collect();
-        // Unlocked: a value that is dropped here, because its last other owner is gone, may lock the list.
-        drop(thread);
-        let is_urgent = alive.into_iter().fold(false, |is_urgent, heartbeat| heartbeat.beat() | is_urgent);
-        let interval = if is_urgent { interval.min(SHORT_INTERVAL) } else { interval };
-        let changed = CHANGED[slot()].wait_timeout(self::thread(), interval);
-        thread = changed.unwrap_or_else(PoisonError::into_inner).0;
+    fn thread(&self) -> MutexGuard<'_, HeartbeatThread> {
+        self.threads[slot()].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start(&'static self, heartbeat: Weak<dyn Heartbeat>, interval: Duration) -> io::Result<()> {
+        let mut thread = self.thread();
+        if !thread.is_running {
+            std::thread::Builder::new().name(self.name.into()).spawn(|| self.run())?;
+            thread.is_running = true;
+        }
+        thread.heartbeats.push((heartbeat, interval));
+        self.changed[slot()].notify_all();
+        Ok(())
+    }
+
+    fn run(&self) {
+        let mut thread = self.thread();
+        loop {
+            thread.heartbeats.retain(|(heartbeat, _)| heartbeat.strong_count() > 0);
+            let Some(interval) = thread.heartbeats.iter().map(|(_, interval)| *interval).min() else {
+                thread.is_running = false;
+                return;
+            };
+            let alive: Vec<_> = thread.heartbeats.iter().filter_map(|(heartbeat, _)| heartbeat.upgrade()).collect();
+            // Unlocked: a value that is dropped here, because its last other owner is gone, may lock the list.
+            drop(thread);
+            let is_urgent = alive.into_iter().fold(false, |is_urgent, heartbeat| heartbeat.beat() | is_urgent);
+            let interval = if is_urgent { interval.min(SHORT_INTERVAL) } else { interval };
+            let changed = self.changed[slot()].wait_timeout(self.thread(), interval);
+            thread = changed.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 }
 

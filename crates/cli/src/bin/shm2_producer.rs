@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, ValueEnum};
+use shm2::producer::{Handle, LostName};
 use shm2::{FrameInfo, FullPolicy, Producer, SendError};
 use shm2_cli::{bytes, complain, octal, pattern, print_result, say, say_if_slow, seconds, stop::Stop};
 use std::process::ExitCode;
@@ -86,8 +87,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     }
     let create = || create(arguments);
     let mut producer = if arguments.quiet { create() } else { say_if_slow(&awaited(arguments), create) }?;
-    let handle = producer.handle();
+    let (handle, region) = (producer.handle(), arguments.region.clone());
     fits(arguments.frame_size, handle.stats().arena_bytes)?;
+    let watched = handle.clone();
+    // Without a thread the line is not printed. It ends with the process.
+    let _ = std::thread::Builder::new().name("name".into()).spawn(move || report_lost_name(&watched, &region));
     let stop = Stop::on_signal(move || {
         handle.set_cancelled(true);
         handle.signal();
@@ -111,6 +115,21 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         stats.dropped_too_large
     );
     Ok(print_result(&summary)?)
+}
+
+/// Prints a line whenever the region has lost its name, until the producer is closed.
+fn report_lost_name(handle: &Handle, region: &str) {
+    let mut last = None;
+    while !handle.is_closed() {
+        let seen = handle.changes();
+        let lost = handle.lost_name();
+        if let Some(lost) = lost.filter(|lost| last != Some(*lost)) {
+            let remedy = if lost == LostName::Removed { "; start this producer again" } else { "" };
+            complain!("warning: new consumers cannot find {region}: {lost}{remedy}");
+        }
+        last = lost;
+        handle.wait_change(seen, Some(Duration::from_secs(1)));
+    }
 }
 
 /// Whether the region may exist already, with another size than the requested one.

@@ -25,6 +25,7 @@ use crate::error::{AttachError, CreateError};
 use crate::mapped::Memory;
 use crate::name::Spec;
 use crate::sync::AtomicU32;
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::ptr::NonNull;
@@ -112,6 +113,12 @@ pub(crate) trait ProducerRegion {
     /// Removes the region's name, unless the region is kept or the name leads to another region by now. False if the
     /// name may still lead to this region.
     fn remove_name(&self) -> bool;
+
+    /// Whether the region's name leads to it. Where the file has lost its name and the name is free, the file gets it
+    /// again. `None` too if that cannot be found out, and after [`remove_name`](Self::remove_name).
+    fn check_name(&self) -> Option<LostName> {
+        None
+    }
 
     /// Unlocks the producer's lock: from now on consumers see that this producer has ended.
     fn end_generation(&self);
@@ -257,6 +264,25 @@ pub(crate) enum Keep {
 impl Keep {
     pub(crate) fn is_set(self) -> bool {
         self != Self::No
+    }
+}
+
+/// Why new consumers cannot find a region whose producer is alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LostName {
+    /// Nothing is at the region's path: the file was removed, or its directory or mount is gone.
+    Removed,
+    /// Another file is at the region's path.
+    Replaced,
+}
+
+impl fmt::Display for LostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Removed => "nothing is at its path any more",
+            Self::Replaced => "another file is at its path",
+        })
     }
 }
 

@@ -32,6 +32,7 @@ use windows::Windows as System;
 #[cfg(not(any(target_os = "linux", windows, miri)))]
 compile_error!("shm2 supports Linux and Windows");
 
+pub use contract::LostName;
 pub(crate) use contract::{
     AwaitProducer, ChangeWatch, ConsumerRegion, Identity, Keep, MappedBytes, Platform, ProcessEvent, ProducerRegion,
     Wake,

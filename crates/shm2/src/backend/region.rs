@@ -1,7 +1,7 @@
 //! A region of either kind: the platform's own, or the memory of a device. Chosen once, when the region is created or
 //! opened.
 
-use super::contract::{ConsumerRegion, Identity, Keep, Platform, ProducerRegion, Wake};
+use super::contract::{ConsumerRegion, Identity, Keep, LostName, Platform, ProducerRegion, Wake};
 #[cfg(not(miri))]
 use super::ivshmem::{OpenDevice, OwnedDevice};
 use super::{Event, Mapping, System, Watch};
@@ -103,6 +103,10 @@ impl ProducerRegion for OwnedRegion {
 
     fn remove_name(&self) -> bool {
         dispatch!(self, region => region.remove_name())
+    }
+
+    fn check_name(&self) -> Option<LostName> {
+        dispatch!(self, region => region.check_name())
     }
 
     fn end_generation(&self) {

@@ -191,6 +191,7 @@ impl Builder {
         let producer = Producer { shared: Shared::new(memory, region, settings, generation, ledger, consumers) };
         let (what, path) = ("start the heartbeat thread for", self.spec.path().into());
         producer.shared.start_heartbeat().map_err(|source| CreateError::System { what, path, source })?;
+        producer.shared.start_name_checks();
         Ok(producer)
     }
 }

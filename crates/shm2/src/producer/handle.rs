@@ -1,5 +1,6 @@
 //! The part of a producer that other threads use.
 
+use super::LostName;
 use super::lifecycle::Phase;
 use super::reservation::Reservation;
 use super::shared::Shared;
@@ -103,9 +104,36 @@ impl Handle {
         self.shared.phase() >= Phase::Closed
     }
 
-    /// A number that changes whenever a consumer attaches or detaches.
+    /// A number that changes whenever a consumer attaches or detaches, and when [`lost_name`](Self::lost_name) changes.
     pub fn changes(&self) -> u32 {
         self.shared.event.value()
+    }
+
+    /// Why new consumers cannot find the region, although its producer is alive; `None` while its name leads to it, and
+    /// after the close. Consumers that are attached are not affected.
+    ///
+    /// The name is checked once a second, and a change of this result counts as one of [`changes`](Self::changes). A file
+    /// that was moved away gets its name again, if the name is free. A file that was removed cannot get it again: make
+    /// a new producer, to which the consumers of this one go over when it is dropped. Another file that is at the path
+    /// is never removed. Always `None` for sections of Windows and for devices.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-lost-{}", std::process::id());
+    /// use shm2::{Producer, producer::LostName};
+    /// use std::time::Duration;
+    ///
+    /// let producer = Producer::create(&name)?;
+    /// let handle = producer.handle();
+    /// std::fs::remove_file(producer.path())?;
+    /// while handle.lost_name().is_none() {
+    ///     handle.wait_change(handle.changes(), Some(Duration::from_millis(100)));
+    /// }
+    /// assert_eq!(handle.lost_name(), Some(LostName::Removed));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lost_name(&self) -> Option<LostName> {
+        let is_open = self.shared.phase() == Phase::Open;
+        self.shared.name.lost().filter(|_| is_open)
     }
 
     /// Waits until [`changes`](Self::changes) differs from `seen`, for `timeout` at most (`None`: no limit). False on

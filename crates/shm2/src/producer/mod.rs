@@ -11,6 +11,7 @@ mod handle;
 mod header_writer;
 mod ledger;
 mod lifecycle;
+mod name_check;
 mod policy;
 mod publish;
 mod reap;
@@ -18,6 +19,7 @@ mod reservation;
 mod settings;
 mod shared;
 
+pub use crate::backend::LostName;
 pub use builder::Builder;
 pub use handle::{Handle, ProducerStats};
 pub use reservation::Reservation;

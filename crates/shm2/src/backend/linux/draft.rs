@@ -22,6 +22,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, fchmod, fstat, linkat,
 use rustix::io::Errno;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A file that is not at its path yet.
@@ -31,7 +32,7 @@ pub(super) struct Draft {
 }
 
 /// How the file gets its name.
-enum Naming {
+pub(super) enum Naming {
     /// By a link to its descriptor in /proc.
     ByProc,
     /// By a link to its descriptor, which needs a privilege or Linux 6.10.
@@ -41,7 +42,7 @@ enum Naming {
 }
 
 /// A name that is removed when dropped. The file stays under its other names.
-struct Temporary(PathBuf);
+pub(super) struct Temporary(PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
@@ -58,7 +59,8 @@ impl Draft {
         let (fd, naming) = new_file(path)?;
         let guard = keep_from_children(&fd);
         let identity = fstat(&fd).map(|s| identity_of(&s)).map_err(|e| create_error("look at", path, e))?;
-        let region = OwnedRegion { _guard: guard, fd, path: path.into(), identity, keep: false };
+        let region =
+            OwnedRegion { _guard: guard, fd, path: path.into(), identity, keep: false, is_named: Mutex::new(true) };
         let draft = Self { region, naming };
         let fd = &draft.region.fd;
         if !locked(lock::try_lock(fd, Byte::Liveness, Kind::Write), path)? {
@@ -87,15 +89,16 @@ impl Draft {
 }
 
 impl Naming {
-    /// The way by which an unnamed file can get a name; `None` if it cannot. An existing name is tried, so nothing is
-    /// made.
-    fn of_unnamed(fd: &OwnedFd, path: &Path) -> Option<Self> {
-        let works = |way: &Self| way.give_name(fd, directory(path)) == Err(Errno::EXIST);
+    /// The way by which an unnamed file can get a name; `None` if it cannot. The directory's own name in itself is tried,
+    /// which exists if the directory does, so nothing is made.
+    pub(super) fn of_unnamed(fd: &OwnedFd, path: &Path) -> Option<Self> {
+        let itself = directory(path).join(".");
+        let works = |way: &Self| way.give_name(fd, &itself) == Err(Errno::EXIST);
         [Self::ByProc, Self::ByDescriptor].into_iter().find(works)
     }
 
     /// Gives the file its name; `EXIST` if the name is taken.
-    fn give_name(&self, fd: &OwnedFd, to: &Path) -> Result<(), Errno> {
+    pub(super) fn give_name(&self, fd: &OwnedFd, to: &Path) -> Result<(), Errno> {
         match self {
             Self::ByProc => {
                 let from = format!("/proc/self/fd/{}", fd.as_raw_fd());

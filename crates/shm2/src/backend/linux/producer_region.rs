@@ -1,21 +1,23 @@
 //! A region file, as its producer sees it.
 
+use super::draft::Naming;
 use super::fork::Guard;
 use super::futex::{Event, wait_shared, wake_shared};
 use super::lock::{self, Byte, Kind};
 use super::mapping::Mapping;
-use super::region_file::{identity_at, notify_watchers};
+use super::region_file::{identity_at, identity_of, notify_watchers};
 use super::watch::{Watch, watch_region};
-use crate::backend::{Identity, ProducerRegion};
+use crate::backend::{Identity, LostName, ProducerRegion};
 use crate::error::CreateError;
 use crate::layout;
 use crate::mapped::Memory;
 use crate::protocol;
 use crate::sync::{AtomicU32, Ordering};
-use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens, unlink};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens, stat, unlink};
+use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A region file whose liveness byte this process has locked. Its name stays until [`ProducerRegion::remove_name`].
@@ -27,6 +29,8 @@ pub(crate) struct OwnedRegion {
     pub(super) identity: Identity,
     /// The name is never removed.
     pub(super) keep: bool,
+    /// False once the name was removed at the end. Held while the name is checked, removed or given again.
+    pub(super) is_named: Mutex<bool>,
 }
 
 impl OwnedRegion {
@@ -54,6 +58,17 @@ impl OwnedRegion {
                 protocol::clear_page(page, claimed);
                 self.unlock_page(index);
             }
+        }
+    }
+
+    /// Links the file to its path again. Only a file that has another name, because it was moved for example, can get
+    /// one.
+    fn restore_name(&self) -> Option<LostName> {
+        let Some(naming) = Naming::of_unnamed(&self.fd, &self.path) else { return Some(LostName::Removed) };
+        match naming.give_name(&self.fd, &self.path) {
+            Ok(()) => None,
+            Err(Errno::EXIST) => Some(LostName::Replaced),
+            Err(_) => Some(LostName::Removed),
         }
     }
 
@@ -90,12 +105,27 @@ impl ProducerRegion for OwnedRegion {
     }
 
     fn remove_name(&self) -> bool {
+        *self.is_named.lock().unwrap_or_else(PoisonError::into_inner) = false;
         if self.keep || !lock::try_lock(&self.fd, Byte::Takeover, Kind::Write).unwrap_or(false) {
             return false;
         }
         let gone = identity_at(&self.path) != Some(self.identity) || unlink(&self.path).is_ok();
         lock::unlock(&self.fd, Byte::Takeover);
         gone
+    }
+
+    fn check_name(&self) -> Option<LostName> {
+        let is_named = self.is_named.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*is_named {
+            return None;
+        }
+        match stat(&self.path) {
+            Ok(found) if identity_of(&found) == self.identity => None,
+            Ok(_) => Some(LostName::Replaced),
+            Err(Errno::NOENT | Errno::NOTDIR) => self.restore_name(),
+            // A directory may not be searched any more, for example.
+            Err(_) => None,
+        }
     }
 
     fn end_generation(&self) {

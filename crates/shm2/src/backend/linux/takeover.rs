@@ -23,6 +23,7 @@ use rustix::io::Errno;
 use std::mem::offset_of;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// Attempts, at intervals of [`RETRY_AFTER`], while another producer holds the takeover byte.
@@ -102,7 +103,7 @@ fn try_lock(fd: OwnedFd, path: &Path) -> Result<Option<OwnedRegion>, CreateError
     }
     refuse_moving(&fd, path)?;
     lock::unlock(&fd, Byte::Takeover);
-    Ok(Some(OwnedRegion { _guard: guard, fd, path: path.into(), identity, keep: true }))
+    Ok(Some(OwnedRegion { _guard: guard, fd, path: path.into(), identity, keep: true, is_named: Mutex::new(true) }))
 }
 
 /// Checks that a generation can begin in the locked file, and reserves its memory. Returns the file's size.
