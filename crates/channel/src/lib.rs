@@ -48,6 +48,7 @@
 //! * [`Offer`]: the other side of a channel with socket signals, made by [`Sender::offer`] or [`Receiver::offer`]. It
 //!   is [sent](Offer::send) by a Unix socket, or as bytes and descriptors by anything that passes both.
 //! * [`duplex`]: connections in both directions between a server and its clients, which meet at a path.
+//! * [`socket_path`]: a listening socket of any type at a path, where a dead server's socket may be.
 //! * [`blob`]: memory that is written once and then read by any process.
 //! * [`ChannelError`], [`StepError`]: what can fail.
 //!
@@ -81,6 +82,7 @@ mod receiver;
 mod role;
 mod sender;
 mod signals;
+pub mod socket_path;
 mod sys;
 #[cfg(feature = "tokio")]
 pub mod tokio;

@@ -1,13 +1,13 @@
 //! Queries of the daemon's state: `--status` by a Unix socket, metrics by HTTP.
 
 use crate::event::{Event, Events};
-#[cfg(unix)]
-use crate::socket::{self, OwnPath};
 use crate::status::Status;
+#[cfg(unix)]
+use shm2_channel::socket_path::{OwnPath, listen};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 #[cfg(unix)]
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 #[cfg(unix)]
 use std::path::Path;
 use std::sync::mpsc;
@@ -33,10 +33,8 @@ fn ask(events: &Events) -> Option<Status> {
 #[cfg(unix)]
 pub fn serve_status(path: &Path, events: Events) -> io::Result<OwnPath> {
     use std::os::unix::fs::PermissionsExt;
-    let (listener, own) = socket::bind(path)?;
+    let (listener, own) = listen(path, |path| UnixListener::bind(path))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    let listener = std::os::unix::net::UnixListener::from(std::os::fd::OwnedFd::from(listener));
-    listener.set_nonblocking(false)?;
     let answer = move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else {

@@ -17,6 +17,4 @@ pub mod machine;
 mod manager;
 pub mod relay;
 pub mod settings;
-#[cfg(unix)]
-pub mod socket;
 pub mod status;

@@ -3,6 +3,7 @@
 use super::handshake::{BAD_MEMORY, BYTES, FULL, Hello, NOT_WANTED};
 use super::{ConnectError, Credentials, Interface, Options};
 use crate::Element;
+use crate::socket_path::{OwnPath, listen};
 use crate::sys::{
     Message, WaitSet, accept_one, close_elsewhere, is_memory, listen_at, peer_of, receive_message, send_message,
     wait_readable,
@@ -10,8 +11,7 @@ use crate::sys::{
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Largest number of clients without a complete handshake; the oldest is disconnected when there are more.
@@ -25,15 +25,14 @@ type Filter = Box<dyn FnMut(&Credentials) -> bool + Send>;
 
 /// Accepts clients. A client that stalls, or sends an invalid handshake, does not delay the others.
 pub struct Listener<T> {
+    /// Removed before the socket is closed.
+    path: OwnPath,
     socket: OwnedFd,
-    path: PathBuf,
     options: Options,
     filter: Option<Filter>,
     pending: Vec<(OwnedFd, Instant)>,
     /// The listening socket and the pending clients.
     events: WaitSet,
-    /// Device and inode of the socket's file.
-    identity: Option<(u64, u64)>,
     is_full: bool,
     paused_until: Option<Instant>,
     element: std::marker::PhantomData<fn() -> T>,
@@ -60,32 +59,14 @@ impl<T: Element> Listener<T> {
     /// # }
     /// ```
     pub fn bind(path: impl AsRef<Path>, options: Options) -> Result<Self, ConnectError> {
-        let path = path.as_ref().to_path_buf();
-        let failed = |source| ConnectError::Listen { path: path.clone(), source };
-        let socket = match listen_at(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_abandoned(&path) => {
-                std::fs::remove_file(&path).map_err(failed)?;
-                listen_at(&path)
-            }
-            other => other,
-        };
-        let socket = socket.map_err(failed)?;
+        let path = path.as_ref();
+        let failed = |source| ConnectError::Listen { path: path.into(), source };
+        let (socket, path) = listen(path, listen_at).map_err(failed)?;
+        let failed = |source| ConnectError::Listen { path: path.path().into(), source };
         let events = WaitSet::new().and_then(|events| events.add(&socket).map(|()| events)).map_err(failed)?;
         let element = std::marker::PhantomData;
-        let identity = identity(&path);
         let (filter, pending) = (None, Vec::new());
-        Ok(Self {
-            socket,
-            path,
-            options,
-            filter,
-            pending,
-            events,
-            identity,
-            is_full: false,
-            paused_until: None,
-            element,
-        })
+        Ok(Self { path, socket, options, filter, pending, events, is_full: false, paused_until: None, element })
     }
 
     /// Calls `accepts` for each client before any of its messages is read. A client for which it returns false is
@@ -307,31 +288,11 @@ fn is_shortage(error: &io::Error) -> bool {
     [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM].iter().any(|code| error.raw_os_error() == Some(*code))
 }
 
-/// Device and inode of a file, which identify it.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    let file = std::fs::symlink_metadata(path).ok()?;
-    Some((file.dev(), file.ino()))
-}
-
-/// Whether a path is a socket at which no process listens.
-fn is_abandoned(path: &Path) -> bool {
-    use std::os::unix::fs::FileTypeExt;
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    is_socket && crate::sys::connect_to(path).is_err_and(refused)
-}
-
-impl<T> Drop for Listener<T> {
-    fn drop(&mut self) {
-        // Another listener may have replaced the file; then it stays.
-        if self.identity.is_some() && identity(&self.path) == self.identity {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
 impl<T> fmt::Debug for Listener<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listener").field("path", &self.path).field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Listener")
+            .field("path", &self.path.path())
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }

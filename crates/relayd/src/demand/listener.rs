@@ -1,13 +1,13 @@
 //! Sockets that clients connect to.
 
 use crate::listen::Address;
-#[cfg(unix)]
-use crate::socket::{self, OwnPath};
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
+#[cfg(unix)]
+use shm2_channel::socket_path::{self, OwnPath};
 use socket2::{SockRef, TcpKeepalive};
 use std::fmt;
 use std::io::{self, Read};
@@ -51,7 +51,8 @@ impl Listener {
             Address::Tcp(at) => TcpListener::bind(*at).map(Self::Tcp).map_err(failed),
             #[cfg(unix)]
             Address::Unix(path) => {
-                socket::bind(path).map(|(listener, path)| Self::Unix(listener, Some(path))).map_err(failed)
+                let listening = socket_path::listen(path, |path| UnixListener::bind(path));
+                listening.map(|(listener, path)| Self::Unix(listener, Some(path))).map_err(failed)
             }
             #[cfg(target_os = "linux")]
             Address::Vsock(cid, port) => {
