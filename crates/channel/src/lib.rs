@@ -33,6 +33,8 @@
 //! * Memory from a peer is mapped only after its seals and its real size were checked: the peer cannot shrink it.
 //! * Each value that the peer writes is checked in each step. A misbehaving peer causes an error of its own, never a
 //!   panic or an access outside the memory.
+//! * An operation that can never succeed, because the ring is full or empty and the peer is gone, is an error
+//!   ([`StepError::PeerGone`]), if the signals show the peer's end.
 //! * With [`Signals::socket`] the peer's end is noticed at once, and no call blocks because of a hostile peer.
 //!
 //! # What it does not do

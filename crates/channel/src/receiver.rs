@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "attaches to checked memory, see `memory.rs`")]
 
 use crate::memory::ChannelMemory;
-use crate::wait::{block_until, readable};
+use crate::wait::{PeerCheck, block_until, readable};
 use crate::{ChannelError, Element, HugePages, Items, RingError, Signals, Status, StepError};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -18,6 +18,7 @@ pub struct Receiver<T> {
     /// Dropped after the ring, which is in it.
     memory: ChannelMemory,
     signals: Signals,
+    peer: PeerCheck,
 }
 
 impl<T: Element> Receiver<T> {
@@ -80,7 +81,7 @@ impl<T: Element> Receiver<T> {
         // SAFETY: valid for `bytes` bytes while `memory` exists, see `memory.rs`. The two sides agreed on one
         // receiver; a second one could only corrupt elements, which are plain data.
         let ring = unsafe { shm2_ring::Receiver::attach(memory.address(), memory.bytes)? };
-        let mut receiver = Self { ring, memory, signals };
+        let mut receiver = Self { ring, memory, signals, peer: PeerCheck::default() };
         // Requests a signal from the start: an event loop may wait for one before its first read.
         let _ = receiver.ring.peek(1);
         Ok(receiver)
@@ -125,14 +126,16 @@ impl<T: Element> Receiver<T> {
     /// Declares that this side polls and never waits, see [`shm2_ring::Receiver::poll_always`].
     pub fn poll_always(&mut self) {
         self.ring.poll_always();
+        self.peer.poll_always();
     }
 
     /// Takes as many elements as `values` has, or nothing. Returns `None` when there are fewer; the sender then signals
     /// when there are more.
     ///
     /// # Errors
-    /// [`StepError::Ring`] when the sender's count is impossible or `values` exceeds the capacity. A sender that is
-    /// gone is not an error: its elements stay readable.
+    /// [`StepError::Ring`] when the sender's count is impossible or `values` exceeds the capacity.
+    /// [`StepError::PeerGone`] when there are too few elements and the sender is gone, if the signals show it; a side
+    /// that [polls](Self::poll_always) may notice it a millisecond later. Elements that were sent before stay readable.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -144,14 +147,19 @@ impl<T: Element> Receiver<T> {
     /// let mut values = [0; 2];
     /// let status = receiver.recv_all(&mut values)?.expect("three elements were sent");
     /// assert_eq!((values, status.remaining), ([1, 2], 1));
-    /// assert!(receiver.recv_all(&mut values)?.is_none());
+    /// // One element is left, and no other will come.
+    /// assert!(matches!(receiver.recv_all(&mut values), Err(shm2_channel::StepError::PeerGone)));
+    /// assert!(receiver.recv_all(&mut values[..1])?.is_some());
     /// # Ok(())
     /// # }
     /// ```
     #[inline]
     pub fn recv_all(&mut self, values: &mut [T]) -> Result<Option<Status>, StepError> {
-        let Some(status) = self.ring.recv_all(values)? else { return Ok(None) };
-        Ok(Some(self.signal(status)))
+        match self.ring.recv_all(values)? {
+            Some(status) => Ok(Some(self.signal(status))),
+            None if self.are_left(values.len())? => self.recv_all(values),
+            None => Ok(None),
+        }
     }
 
     /// Takes up to `count` elements, as many as there are. `each` is called with 0, 1, 2 and so on and a copy of the
@@ -159,8 +167,12 @@ impl<T: Element> Receiver<T> {
     ///
     /// # Errors
     /// As [`recv_all`](Self::recv_all).
-    pub fn recv_foreach(&mut self, count: usize, each: impl FnMut(usize, T)) -> Result<Status, StepError> {
-        let status = self.ring.recv_foreach(count, each)?;
+    pub fn recv_foreach(&mut self, count: usize, mut each: impl FnMut(usize, T)) -> Result<Status, StepError> {
+        let before = self.ring.read_count();
+        let mut status = self.ring.recv_foreach(count, &mut each)?;
+        if count > 0 && self.ring.read_count() == before && self.are_left(1)? {
+            status = self.ring.recv_foreach(count, each)?;
+        }
         Ok(self.signal(status))
     }
 
@@ -174,7 +186,9 @@ impl<T: Element> Receiver<T> {
         count: usize,
         use_up: impl FnOnce(&Items<'_, 'static, T>) -> usize,
     ) -> Result<Option<Status>, StepError> {
-        let Some(items) = self.ring.peek(count)? else { return Ok(None) };
+        let Some(items) = self.ring.peek(count)? else {
+            return if self.are_left(count)? { self.recv_items(count, use_up) } else { Ok(None) };
+        };
         let used = use_up(&items);
         if used > count {
             return Err(RingError::TooMany { count: used, available: count }.into());
@@ -188,7 +202,11 @@ impl<T: Element> Receiver<T> {
     /// # Errors
     /// As [`recv_all`](Self::recv_all); [`StepError::Ring`] also when `use_up` returns more than it was given.
     pub fn receive_raw(&mut self, use_up: impl FnOnce(*const T, usize) -> usize) -> Result<Status, StepError> {
-        let status = self.ring.recv(use_up)?;
+        let mut use_up = Some(use_up);
+        let mut status = self.ring.recv(|address, count| use_up.take().map_or(0, |use_up| use_up(address, count)))?;
+        if use_up.is_some() && self.are_left(1)? {
+            status = self.ring.recv(|address, count| use_up.take().map_or(0, |use_up| use_up(address, count)))?;
+        }
         Ok(self.signal(status))
     }
 
@@ -200,9 +218,11 @@ impl<T: Element> Receiver<T> {
     /// # Safety
     /// The sender must keep to the protocol: it does not write elements that were not taken yet.
     pub unsafe fn receive_trusted(&mut self, use_up: impl FnOnce(&[T]) -> usize) -> Result<Status, StepError> {
-        // SAFETY: the caller guarantees that the sender keeps to the protocol.
-        let status = unsafe { self.ring.receive_trusted(use_up)? };
-        Ok(self.signal(status))
+        self.receive_raw(|address, count| {
+            // SAFETY: `count` elements at `address` belong to this receiver. The caller guarantees that the sender does
+            // not write them; any bytes are a valid value.
+            use_up(unsafe { std::slice::from_raw_parts(address, count) })
+        })
     }
 
     /// Waits until there are `count` elements; returns the number of elements. A timeout of `None` waits forever.
@@ -273,6 +293,17 @@ impl<T: Element> Receiver<T> {
 
     pub(crate) fn readable_or_request(&mut self, count: usize) -> Result<usize, StepError> {
         readable(&mut self.ring, count)
+    }
+
+    /// Fewer than `count` elements were found. True when they are there after all, false when they may still come; an
+    /// error when they never will, because the sender is gone.
+    #[cold]
+    fn are_left(&mut self, count: usize) -> Result<bool, StepError> {
+        if !self.peer.is_gone(&self.signals)? {
+            return Ok(false);
+        }
+        // What the sender sent before its end is in the ring by now.
+        if self.ring.readable()? >= count { Ok(true) } else { Err(StepError::PeerGone) }
     }
 
     /// Wakes the other side if it requested a signal. A failure does not discard the elements just taken: waiting

@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "attaches to checked memory, see `memory.rs`")]
 
 use crate::memory::ChannelMemory;
-use crate::wait::{block_until, writable};
+use crate::wait::{PeerCheck, block_until, writable};
 use crate::{ChannelError, Element, HugePages, RingError, Signals, Slots, Status, StepError};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -18,6 +18,7 @@ pub struct Sender<T> {
     /// Dropped after the ring, which is in it.
     memory: ChannelMemory,
     signals: Signals,
+    peer: PeerCheck,
 }
 
 impl<T: Element> Sender<T> {
@@ -78,7 +79,7 @@ impl<T: Element> Sender<T> {
         // SAFETY: valid for `bytes` bytes while `memory` exists, see `memory.rs`. The two sides agreed on one sender; a
         // second one could only corrupt elements, which are plain data.
         let ring = unsafe { shm2_ring::Sender::attach(memory.address(), memory.bytes)? };
-        Ok(Self { ring, memory, signals })
+        Ok(Self { ring, memory, signals, peer: PeerCheck::default() })
     }
 
     /// Locks the memory against swapping.
@@ -120,6 +121,7 @@ impl<T: Element> Sender<T> {
     /// Declares that this side polls and never waits, see [`shm2_ring::Sender::poll_always`].
     pub fn poll_always(&mut self) {
         self.ring.poll_always();
+        self.peer.poll_always();
     }
 
     /// Sends all of `values`, or nothing. Returns `None` when fewer slots are free than `values` has elements; the
@@ -127,7 +129,9 @@ impl<T: Element> Sender<T> {
     ///
     /// # Errors
     /// [`StepError::Ring`] when the receiver's count is impossible or `values` exceeds the capacity.
-    /// [`StepError::PeerGone`] when the receiver requested a signal and is gone; the elements are in the ring then.
+    /// [`StepError::PeerGone`] when too few slots are free and the receiver is gone, if the signals show it; a side that
+    /// [polls](Self::poll_always) may notice it a millisecond later. Also when the receiver requested a signal and is
+    /// gone; the elements are in the ring then.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -141,7 +145,7 @@ impl<T: Element> Sender<T> {
     /// ```
     #[inline]
     pub fn send_all(&mut self, values: &[T]) -> Result<Option<Status>, StepError> {
-        let Some(status) = self.ring.send_all(values)? else { return Ok(None) };
+        let Some(status) = self.ring.send_all(values)? else { return self.no_slots().map(|()| None) };
         self.signal(status).map(Some)
     }
 
@@ -151,7 +155,11 @@ impl<T: Element> Sender<T> {
     /// # Errors
     /// As [`send_all`](Self::send_all).
     pub fn send_foreach(&mut self, count: usize, make: impl FnMut(usize) -> T) -> Result<Status, StepError> {
+        let before = self.ring.write_count();
         let status = self.ring.send_foreach(count, make)?;
+        if count > 0 && self.ring.write_count() == before {
+            self.no_slots()?;
+        }
         self.signal(status)
     }
 
@@ -165,7 +173,7 @@ impl<T: Element> Sender<T> {
         count: usize,
         fill: impl FnOnce(&mut Slots<'_, 'static, T>) -> usize,
     ) -> Result<Option<Status>, StepError> {
-        let Some(mut slots) = self.ring.reserve(count)? else { return Ok(None) };
+        let Some(mut slots) = self.ring.reserve(count)? else { return self.no_slots().map(|()| None) };
         let used = fill(&mut slots);
         if used > count {
             return Err(RingError::TooMany { count: used, available: count }.into());
@@ -179,7 +187,14 @@ impl<T: Element> Sender<T> {
     /// # Errors
     /// As [`send_all`](Self::send_all); [`StepError::Ring`] also when `fill` returns more than it was given.
     pub fn send_raw(&mut self, fill: impl FnOnce(*mut T, usize) -> usize) -> Result<Status, StepError> {
-        let status = self.ring.send(fill)?;
+        let mut is_full = true;
+        let status = self.ring.send(|address, count| {
+            is_full = false;
+            fill(address, count)
+        })?;
+        if is_full {
+            self.no_slots()?;
+        }
         self.signal(status)
     }
 
@@ -191,9 +206,11 @@ impl<T: Element> Sender<T> {
     /// # Safety
     /// The receiver must keep to the protocol: it does not write elements.
     pub unsafe fn send_trusted(&mut self, fill: impl FnOnce(&mut [T]) -> usize) -> Result<Status, StepError> {
-        // SAFETY: the caller guarantees that the receiver keeps to the protocol.
-        let status = unsafe { self.ring.send_trusted(fill)? };
-        self.signal(status)
+        self.send_raw(|address, count| {
+            // SAFETY: `count` slots at `address` belong to this sender. The caller guarantees that the receiver does not
+            // access them; any bytes are a valid value.
+            fill(unsafe { std::slice::from_raw_parts_mut(address, count) })
+        })
     }
 
     /// Waits until `count` slots are free; returns the number of free slots. A timeout of `None` waits forever.
@@ -242,6 +259,12 @@ impl<T: Element> Sender<T> {
 
     pub(crate) fn writable_or_request(&mut self, count: usize) -> Result<usize, StepError> {
         writable(&mut self.ring, count)
+    }
+
+    /// Too few slots are free. An error when that is for good, because the receiver is gone.
+    #[cold]
+    fn no_slots(&mut self) -> Result<(), StepError> {
+        if self.peer.is_gone(&self.signals)? { Err(StepError::PeerGone) } else { Ok(()) }
     }
 
     /// Wakes the other side if it requested a signal.

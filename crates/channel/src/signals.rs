@@ -1,6 +1,8 @@
 //! Descriptors by which the two sides of a channel wake each other.
 
-use crate::sys::{Cleared, Outcome, Waker, clear_all, clear_some, new_event, refuse_descriptors, wait_readable};
+use crate::sys::{
+    Cleared, Outcome, Waker, clear_all, clear_some, is_closed, new_event, refuse_descriptors, wait_readable,
+};
 use crate::{ChannelError, StepError};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -109,6 +111,17 @@ impl Signals {
         })
     }
 
+    /// Whether the descriptors show that the peer is gone. Takes no signal and does not wait. Eventfds do not show it.
+    pub(crate) fn is_peer_gone(&self) -> io::Result<bool> {
+        let fds = match self.waker {
+            Waker::Event if self.peer.is_none() => return Ok(false),
+            Waker::Event => &[][..],
+            Waker::Pipe => &[self.wait_on(), self.wake_by()],
+            Waker::Socket => &[self.wait_on()],
+        };
+        is_closed(fds, self.peer())
+    }
+
     /// The descriptor that shows the peer's death, see [`watch`](Self::watch).
     pub(crate) fn peer(&self) -> Option<BorrowedFd<'_>> {
         self.peer.as_ref().map(|peer| peer.as_fd())
@@ -116,6 +129,7 @@ impl Signals {
 
     /// Takes all signals that have come. False when no more will come.
     pub(crate) fn clear(&self) -> io::Result<bool> {
-        clear_all(self.wait_on(), self.waker)
+        let are_more = clear_all(self.wait_on(), self.waker)?;
+        Ok(are_more && (self.peer.is_none() || !self.is_peer_gone()?))
     }
 }

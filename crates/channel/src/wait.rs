@@ -1,10 +1,41 @@
 //! Waiting for elements or free slots of a ring.
 
-use crate::{Element, StepError};
+use crate::{Element, Signals, StepError};
 use std::time::{Duration, Instant};
 
 /// Longest sleep before the other side's count is checked without a signal: a hostile peer may send none.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// Shortest time between two looks at the peer by a side that polls: a look is a system call.
+const POLLING_LOOK: Duration = Duration::from_millis(1);
+
+/// Tells a ring that is full or empty for now from one that stays so, because the other side is gone.
+#[derive(Debug, Default)]
+pub(crate) struct PeerCheck {
+    is_polling: bool,
+    looked: Option<Instant>,
+}
+
+impl PeerCheck {
+    /// From now on the caller polls, and most calls of [`is_gone`](Self::is_gone) make no system call.
+    pub(crate) fn poll_always(&mut self) {
+        self.is_polling = true;
+    }
+
+    /// Whether the other side is gone. To be called when an operation found too few elements or slots; an operation
+    /// that takes elements then looks at the ring again, because elements sent before the end stay readable.
+    #[cold]
+    pub(crate) fn is_gone(&mut self, signals: &Signals) -> Result<bool, StepError> {
+        if self.is_polling {
+            let now = Instant::now();
+            if self.looked.is_some_and(|looked| now.saturating_duration_since(looked) < POLLING_LOOK) {
+                return Ok(false);
+            }
+            self.looked = Some(now);
+        }
+        Ok(signals.is_peer_gone()?)
+    }
+}
 
 /// Number of elements to read: at least `count`, or 0 after the receiver requested a signal.
 pub(crate) fn readable<T: Element>(ring: &mut shm2_ring::Receiver<'_, T>, count: usize) -> Result<usize, StepError> {

@@ -34,6 +34,12 @@ pub struct Incoming<T> {
 }
 
 impl<T: Element> Outgoing<T> {
+    /// Too few slots are free. An error when that is for good, because the other side is gone.
+    #[cold]
+    fn no_slots(&self) -> Result<bool, StepError> {
+        if self.connection.link.is_gone()? { Err(StepError::PeerGone) } else { Ok(false) }
+    }
+
     fn signal(&self, status: Status) -> Result<(), StepError> {
         if status.signal && !self.connection.link.wake()? { Err(StepError::PeerGone) } else { Ok(()) }
     }
@@ -41,7 +47,8 @@ impl<T: Element> Outgoing<T> {
     /// Sends one element. False when no slot is free; the other side then signals when one is.
     ///
     /// # Errors
-    /// [`StepError::PeerGone`] when the peer requested a signal and is gone; [`StepError::Ring`] when it misbehaves;
+    /// [`StepError::PeerGone`] when the peer is gone and no slot is free, or it had requested a signal;
+    /// [`StepError::Ring`] when it misbehaves;
     /// [`StepError::Finished`] after [`finish`](Self::finish).
     #[inline]
     pub fn xmit(&mut self, value: T) -> Result<bool, StepError> {
@@ -57,7 +64,7 @@ impl<T: Element> Outgoing<T> {
         if self.is_finished {
             return Err(StepError::Finished);
         }
-        let Some(status) = self.ring.send_all(values)? else { return Ok(false) };
+        let Some(status) = self.ring.send_all(values)? else { return self.no_slots() };
         self.signal(status).map(|()| true)
     }
 
@@ -103,6 +110,17 @@ impl<T: Element> Incoming<T> {
         }
     }
 
+    /// Fewer than `count` elements were found. True when they are there after all, false when they may still come; an
+    /// error when they never will, because the other side is gone.
+    #[cold]
+    fn are_left(&mut self, count: usize) -> Result<bool, StepError> {
+        if !self.connection.link.is_gone()? {
+            return Ok(false);
+        }
+        // What the other side sent before its end is in the ring by now.
+        if self.ring.readable()? >= count { Ok(true) } else { Err(StepError::PeerGone) }
+    }
+
     /// Whether the other side has finished. Elements that it sent before may still be in the ring.
     pub fn is_finished(&self) -> bool {
         self.connection.link.is_finished()
@@ -117,11 +135,13 @@ impl<T: Element> Incoming<T> {
     /// Takes the next element. `None` when there is none; the other side then signals when there is.
     ///
     /// # Errors
-    /// [`StepError::Ring`] when the peer misbehaves. A peer that is gone is reported by [`wait`](Self::wait), after
-    /// all its elements are received.
+    /// [`StepError::Ring`] when the peer misbehaves; [`StepError::PeerGone`] when it is gone and all its elements are
+    /// received.
     #[inline]
     pub fn recv(&mut self) -> Result<Option<T>, StepError> {
-        let Some(items) = self.ring.peek(1)? else { return Ok(None) };
+        let Some(items) = self.ring.peek(1)? else {
+            return if self.are_left(1)? { self.recv() } else { Ok(None) };
+        };
         let value = items.get(0);
         let status = items.consume(1);
         self.signal(status);
@@ -136,7 +156,10 @@ impl<T: Element> Incoming<T> {
         if most == 0 {
             return Ok(Vec::new());
         }
-        let count = self.ring.readable()?.min(most);
+        let mut count = self.ring.readable()?.min(most);
+        if count == 0 && self.are_left(1)? {
+            count = self.ring.readable()?.min(most);
+        }
         let mut values = Vec::with_capacity(count);
         let status = self.ring.recv_foreach(count.max(1), |_, value| values.push(value))?;
         self.signal(status);
@@ -177,7 +200,7 @@ impl Outgoing<u8> {
         if message.len() > longest {
             return Err(RingError::TooMany { count: message.len(), available: longest }.into());
         }
-        let Some(mut slots) = self.ring.reserve(LENGTH + message.len())? else { return Ok(false) };
+        let Some(mut slots) = self.ring.reserve(LENGTH + message.len())? else { return self.no_slots() };
         slots.write(0, &(message.len() as u32).to_le_bytes());
         slots.write(LENGTH, message);
         let status = slots.commit(LENGTH + message.len());
@@ -197,10 +220,13 @@ impl Incoming<u8> {
     /// Takes the next message and replaces the contents of `message` with it. False when there is none.
     ///
     /// # Errors
-    /// [`StepError::Ring`] when the peer wrote an impossible length.
+    /// [`StepError::Ring`] when the peer wrote an impossible length; [`StepError::PeerGone`] when it is gone and all its
+    /// messages are received.
     pub fn recv_message(&mut self, message: &mut Vec<u8>) -> Result<bool, StepError> {
         let (capacity, read) = (self.ring.capacity(), self.ring.read_count());
-        let Some(head) = self.ring.peek(LENGTH)? else { return Ok(false) };
+        let Some(head) = self.ring.peek(LENGTH)? else {
+            return if self.are_left(LENGTH)? { self.recv_message(message) } else { Ok(false) };
+        };
         // Each byte of the length is read once.
         let length = std::array::from_fn(|index| head.get(index).unwrap_or_default());
         let length = u32::from_le_bytes(length) as usize;

@@ -3,8 +3,8 @@
 use super::Passed;
 use crate::StepError;
 use crate::sys::{
-    MOST_DESCRIPTORS, Message, Outcome, Waker, close_elsewhere, peer_of, receive_message, refuse_descriptors,
-    send_message, wait_readable,
+    MOST_DESCRIPTORS, Message, Outcome, Waker, close_elsewhere, is_closed, peer_of, receive_message,
+    refuse_descriptors, send_message, wait_readable,
 };
 use crate::wait::block_until;
 use std::cell::Cell;
@@ -129,6 +129,12 @@ impl Link {
             }
             Ok(self.is_over(receives))
         })
+    }
+
+    /// Whether the other side is gone. Reads no message and does not wait.
+    #[cold]
+    pub(super) fn is_gone(&self) -> Result<bool, StepError> {
+        Ok(self.lock().is_gone || is_closed(&[self.socket()], None)?)
     }
 
     /// Whether the other side is gone or, for a wait that `receives`, has finished.

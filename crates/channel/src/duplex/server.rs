@@ -21,7 +21,8 @@ pub enum Event {
     /// side found the ring empty, or full. Receive until there is nothing, or send until no slot is free; otherwise
     /// [schedule](Server::schedule) the client.
     Ready(ClientId),
-    /// A client is gone; reported once. Its elements can still be received; then [`remove`](Server::remove) it.
+    /// A client is gone; reported once. Its elements can still be received, until [`StepError::PeerGone`]; then
+    /// [`remove`](Server::remove) it.
     Gone(ClientId, StepError),
 }
 

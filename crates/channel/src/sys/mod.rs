@@ -9,7 +9,7 @@ mod sockopt;
 pub(crate) use mapping::Mapping;
 pub(crate) use memfd::{Seals, create_memory, demand_seals, huge_pages, is_memory, memory_bytes, seal};
 pub(crate) use signal::{
-    Cleared, Outcome, WaitSet, Waker, clear_all, clear_some, new_event, wait_any_readable, wait_readable,
+    Cleared, Outcome, WaitSet, Waker, clear_all, clear_some, is_closed, new_event, wait_any_readable, wait_readable,
 };
 pub(crate) use socket::{
     MOST_DESCRIPTORS, Message, accept_one, close_elsewhere, connect_to, is_seqpacket, listen_at, new_socket_pair,

@@ -68,6 +68,20 @@ pub(crate) fn wait_readable(
     }
 }
 
+/// Whether the other end of a descriptor is closed. Takes nothing from it and does not wait. A `peer` is a descriptor
+/// that becomes readable when the peer dies.
+pub(crate) fn is_closed(fds: &[BorrowedFd], peer: Option<BorrowedFd>) -> io::Result<bool> {
+    let closed = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+    let mut fds: Vec<_> = fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::RDHUP)).collect();
+    fds.extend(peer.map(|peer| PollFd::from_borrowed_fd(peer, closed | PollFlags::IN)));
+    match poll(&mut fds, Some(&Timespec::default())) {
+        Ok(_) => Ok(fds.iter().any(|fd| fd.revents().intersects(closed))
+            || peer.is_some() && fds.last().is_some_and(|fd| !fd.revents().is_empty())),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Waits until one of the descriptors is readable or hangs up. Returns for each whether it is.
 pub(crate) fn wait_any_readable(fds: &[BorrowedFd], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
     let mut fds: Vec<_> = fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
