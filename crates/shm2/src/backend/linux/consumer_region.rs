@@ -1,7 +1,7 @@
 //! A region file, as a consumer sees it.
 
 use super::file_system::FileSystem;
-use super::fork::{Guard, keep_from_children};
+use super::fork::{Guard, Section, keep_from_children};
 use super::futex::{Event, wait_any, wake_shared};
 use super::lock::{self, Byte, Kind};
 use super::mapping::Mapping;
@@ -36,6 +36,7 @@ impl OpenRegion {
         let path = spec.path();
         let access = if writable { OFlags::RDWR } else { OFlags::RDONLY };
         let flags = access | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let section = Section::enter();
         let fd = open(path, flags, Mode::empty()).map_err(|e| match wait_fails(path) {
             Err(error) if e == Errno::NOENT => error,
             _ => open_error(path, e),
@@ -45,7 +46,7 @@ impl OpenRegion {
             return Err(AttachError::NotAFile { path: path.into(), what });
         }
         FileSystem::of(&fd).map_or(Ok(()), |found| found.check_attach(path))?;
-        let guard = keep_from_children(&fd);
+        let guard = keep_from_children(&fd, section);
         let (bytes, identity) = (stat.st_size as u64, identity_of(&stat));
         Ok(Self { _guard: guard, fd, path: path.into(), bytes, identity })
     }

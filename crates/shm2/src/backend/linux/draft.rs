@@ -6,7 +6,7 @@
 //! stays; the next producer of the same name removes it.
 
 use super::file_system::FileSystem;
-use super::fork::keep_from_children;
+use super::fork::{Section, keep_from_children};
 use super::lock::{self, Byte, Kind};
 use super::producer_region::OwnedRegion;
 use super::region_file::{
@@ -56,8 +56,9 @@ impl Draft {
         FileSystem::at(directory(path)).map_or(Ok(()), |found| found.check_create(path))?;
         let needed = reserved_ranges(bytes).map(|(_, n)| n).sum();
         refuse_too_large(path, needed)?;
+        let section = Section::enter();
         let (fd, naming) = new_file(path)?;
-        let guard = keep_from_children(&fd);
+        let guard = keep_from_children(&fd, section);
         let identity = fstat(&fd).map(|s| identity_of(&s)).map_err(|e| create_error("look at", path, e))?;
         let region =
             OwnedRegion { _guard: guard, fd, path: path.into(), identity, keep: false, is_named: Mutex::new(true) };
@@ -146,8 +147,9 @@ pub(super) fn remove_leftovers(path: &Path) {
 /// Removes a file if it is a region whose producer is dead. `None` if it stays.
 fn remove_leftover(path: &Path) -> Option<()> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let section = Section::enter();
     let fd = open(path, flags, Mode::empty()).ok()?;
-    let _guard = keep_from_children(&fd);
+    let _guard = keep_from_children(&fd, section);
     let stat = fstat(&fd).ok()?;
     let modified = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or_default());
     let age = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.saturating_sub(modified);

@@ -38,6 +38,7 @@ impl Mapping {
     /// Maps `bytes` of the file from `offset`. The caller has checked that the file is that long.
     pub(crate) fn new(fd: impl AsFd, offset: u64, bytes: usize, writable: bool) -> io::Result<Self> {
         let protection = if writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
+        let _section = fork::Section::enter();
         // SAFETY: a new shared mapping at an address that the kernel chooses replaces nothing.
         let base = unsafe { mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, fd, offset)? };
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;

@@ -9,7 +9,7 @@
 
 use super::existing::{check_content, refuse_foreign_owner};
 use super::file_system::FileSystem;
-use super::fork::keep_from_children;
+use super::fork::{Section, keep_from_children};
 use super::lock::{self, Byte, Kind};
 use super::producer_region::OwnedRegion;
 use super::region_file::{create_error, identity_at, identity_of, locked, not_a_file, read_header};
@@ -48,11 +48,12 @@ pub(super) fn clear_name(path: &Path) -> Result<(), CreateError> {
 /// there is no file.
 pub(super) fn adopt(path: &Path, bytes: u64, keep: Keep) -> Result<Option<(OwnedRegion, u64)>, CreateError> {
     for _ in 0..ATTEMPTS {
+        let section = Section::enter();
         let Some(fd) = open_leftover(path).map_err(must_be_writable)? else { return Ok(None) };
         if keep == Keep::Own {
             refuse_foreign_owner(&regular_file(&fd, path)?, path)?;
         }
-        if let Some(region) = try_lock(fd, path)? {
+        if let Some(region) = try_lock(fd, path, section)? {
             let bytes = prepare(&region, bytes)?;
             return Ok(Some((region, bytes)));
         }
@@ -63,8 +64,9 @@ pub(super) fn adopt(path: &Path, bytes: u64, keep: Keep) -> Result<Option<(Owned
 
 /// False if another producer holds the takeover byte, or has just put another file at the path.
 fn try_clear(path: &Path) -> Result<bool, CreateError> {
+    let section = Section::enter();
     let Some(old) = open_leftover(path)? else { return Ok(true) };
-    let _guard = keep_from_children(&old);
+    let _guard = keep_from_children(&old, section);
     let stat = regular_file(&old, path)?;
     let refuse_live = || match locked(lock::is_locked(&old, Byte::Liveness, Kind::Read), path)? {
         true => Err(CreateError::Busy { path: path.into() }),
@@ -92,8 +94,8 @@ fn try_clear(path: &Path) -> Result<bool, CreateError> {
 
 /// Locks the liveness byte while it holds the takeover byte. `None` if another producer holds the takeover byte, or has
 /// just put another file at the path.
-fn try_lock(fd: OwnedFd, path: &Path) -> Result<Option<OwnedRegion>, CreateError> {
-    let guard = keep_from_children(&fd);
+fn try_lock(fd: OwnedFd, path: &Path, section: Section) -> Result<Option<OwnedRegion>, CreateError> {
+    let guard = keep_from_children(&fd, section);
     let identity = identity_of(&regular_file(&fd, path)?);
     if !locked(lock::try_lock(&fd, Byte::Takeover, Kind::Write), path)? || identity_at(path) != Some(identity) {
         return Ok(None);
