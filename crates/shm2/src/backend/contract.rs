@@ -57,6 +57,11 @@ pub(crate) trait Platform {
     /// Opens a native region, for writing if the consumer is to lease.
     fn open_region(spec: &Spec, writable: bool) -> Result<Self::OpenRegion, AttachError>;
 
+    /// Opens a file for reading that was found in a directory, not named by the caller. A link is not followed.
+    fn open_listed(path: &Path) -> Result<Self::OpenRegion, AttachError> {
+        Self::open_region(&Spec::of_file(path.into()), false)
+    }
+
     /// Nanoseconds of the monotonic clock that all processes of this kernel share.
     fn monotonic_ns() -> u64;
 

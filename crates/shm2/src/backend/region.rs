@@ -60,6 +60,11 @@ impl OpenRegion {
         }
         System::open_region(spec, writable).map(Self::Native)
     }
+
+    /// See [`Platform::open_listed`].
+    pub(crate) fn open_listed(path: &Path) -> Result<Self, AttachError> {
+        System::open_listed(path).map(Self::Native)
+    }
 }
 
 macro_rules! dispatch {

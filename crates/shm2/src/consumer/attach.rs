@@ -95,10 +95,8 @@ fn read_complete(region: &OpenRegion) -> Result<RawHeader, AttachError> {
 }
 
 /// Opens a region for reading and checks its header, without attaching.
-pub(super) fn open_header(spec: &Spec) -> Result<(OpenRegion, RegionHeader), AttachError> {
-    let region = OpenRegion::open(spec, false)?;
-    let checked = check(&region, Liveness::Lock)?;
-    Ok((region, checked.header))
+pub(super) fn header_of(region: &OpenRegion) -> Result<RegionHeader, AttachError> {
+    Ok(check(region, Liveness::Lock)?.header)
 }
 
 /// The header's fixed part, or as much of it as a short file has.

@@ -1,6 +1,6 @@
 //! Reading the state of a region without attaching to it and without an effect on its producer.
 
-use super::attach::open_header;
+use super::attach::header_of;
 use crate::backend::{ConsumerRegion, OpenRegion};
 use crate::description::Description;
 use crate::error::{AttachError, SpecError};
@@ -8,6 +8,7 @@ use crate::layout::{self, Header, STATE_LIVE};
 use crate::name::Spec;
 use crate::name::temporary::is_temporary;
 use crate::sync::{Ordering, fence};
+use std::fs::DirEntry;
 use std::io;
 use std::mem::offset_of;
 use std::path::{Path, PathBuf};
@@ -59,11 +60,12 @@ impl Overview {
     /// ```
     pub fn of(spec: &str) -> Result<Self, AttachError> {
         let spec: Spec = spec.parse().map_err(|e: SpecError| AttachError::Spec(e))?;
-        Self::at(&spec)
+        Self::read(spec.path(), &OpenRegion::open(&spec, false)?)
     }
 
     /// All regions with a live producer among the files of `directory` that this user may read, sorted by path. Files
     /// that are no regions are skipped, and so are files that a producer is still making (`NAME.new-` and 16 digits).
+    /// Links, pipes, sockets and devices are not opened.
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-all-{}", std::process::id());
@@ -76,20 +78,20 @@ impl Overview {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn all_in(directory: &Path) -> Vec<Self> {
-        let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        let mut all: Vec<_> = files
-            .filter(|file| !is_temporary(&file.file_name()))
-            .filter_map(|file| Self::at(&Spec::of_file(file.path())).ok())
-            .collect();
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let is_candidate =
+            |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file()) && !is_temporary(&entry.file_name());
+        let files = entries.filter(is_candidate).map(|file| file.path());
+        let read = |path: PathBuf| Self::read(&path, &OpenRegion::open_listed(&path).ok()?).ok();
+        let mut all: Vec<_> = files.filter_map(read).collect();
         all.sort_by(|a, b| a.path.cmp(&b.path));
         all
     }
 
-    fn at(spec: &Spec) -> Result<Self, AttachError> {
-        let (region, header) = open_header(spec)?;
-        let path = spec.path();
+    fn read(path: &Path, region: &OpenRegion) -> Result<Self, AttachError> {
+        let header = header_of(region)?;
         let system = |source| AttachError::System { what: "read", path: path.into(), source };
-        let word = |offset| word(&region, offset).map_err(system);
+        let word = |offset| word(region, offset).map_err(system);
         if word(offset_of!(Header, state))? as u32 != STATE_LIVE {
             return Err(AttachError::NoProducer { path: path.into() });
         }
@@ -107,7 +109,7 @@ impl Overview {
             dropped_oldest: word(offset_of!(Header, dropped_oldest))?,
             dropped_newest: word(offset_of!(Header, dropped_newest))?,
         };
-        if let Some((description, caps)) = newest_item(&region, newest, header.arena_bytes).map_err(system)? {
+        if let Some((description, caps)) = newest_item(region, newest, header.arena_bytes).map_err(system)? {
             overview.published_ns = Some(description.published_ns());
             overview.frame_bytes = Some(description.payload().length);
             overview.caps = caps;

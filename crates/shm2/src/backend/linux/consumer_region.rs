@@ -5,11 +5,10 @@ use super::fork::{Guard, Section, keep_from_children};
 use super::futex::{Event, wait_any, wake_shared};
 use super::lock::{self, Byte, Kind};
 use super::mapping::Mapping;
-use super::region_file::{directory, identity_of, not_a_file, notify_watchers};
+use super::region_file::{directory, identity_of, not_a_file, not_a_file_at, notify_watchers};
 use super::watch::{Watch, watch_region};
 use crate::backend::{ConsumerRegion, Identity, Wake};
 use crate::error::AttachError;
-use crate::name::Spec;
 use crate::sync::AtomicU32;
 use rustix::fs::{Mode, OFlags, fstat, open};
 use rustix::io::Errno;
@@ -32,10 +31,16 @@ pub(crate) struct OpenRegion {
 }
 
 impl OpenRegion {
-    pub(super) fn open(spec: &Spec, writable: bool) -> Result<Self, AttachError> {
-        let path = spec.path();
+    /// Opens the file at `path`. Only a regular file is opened.
+    pub(super) fn open(path: &Path, writable: bool, follows_links: bool) -> Result<Self, AttachError> {
+        let refused = |what| AttachError::NotAFile { path: path.into(), what };
+        if let Some(what) = not_a_file_at(path, follows_links) {
+            return Err(refused(what));
+        }
         let access = if writable { OFlags::RDWR } else { OFlags::RDONLY };
-        let flags = access | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let link = if follows_links { OFlags::empty() } else { OFlags::NOFOLLOW };
+        // A pipe or a device that took the file's place meanwhile does not keep this thread waiting.
+        let flags = access | link | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let section = Section::enter();
         let fd = open(path, flags, Mode::empty()).map_err(|e| match wait_fails(path) {
             Err(error) if e == Errno::NOENT => error,
@@ -43,7 +48,7 @@ impl OpenRegion {
         })?;
         let stat = fstat(&fd).map_err(|e| system("look at", path, e))?;
         if let Some(what) = not_a_file(&stat) {
-            return Err(AttachError::NotAFile { path: path.into(), what });
+            return Err(refused(what));
         }
         FileSystem::of(&fd).map_or(Ok(()), |found| found.check_attach(path))?;
         let guard = keep_from_children(&fd, section);

@@ -31,6 +31,7 @@ use crate::error::{AttachError, CreateError};
 use crate::mapped::Memory;
 use crate::name::Spec;
 use rustix::time::{ClockId, clock_gettime};
+use std::path::Path;
 use std::sync::OnceLock;
 
 /// This platform.
@@ -55,7 +56,11 @@ impl Platform for Linux {
     }
 
     fn open_region(spec: &Spec, writable: bool) -> Result<Self::OpenRegion, AttachError> {
-        consumer_region::OpenRegion::open(spec, writable)
+        consumer_region::OpenRegion::open(spec.path(), writable, true)
+    }
+
+    fn open_listed(path: &Path) -> Result<Self::OpenRegion, AttachError> {
+        consumer_region::OpenRegion::open(path, false, false)
     }
 
     fn monotonic_ns() -> u64 {

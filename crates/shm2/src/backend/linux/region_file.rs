@@ -3,7 +3,7 @@
 use crate::backend::Identity;
 use crate::error::CreateError;
 use crate::header::{FIXED, RawHeader};
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, stat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, open, stat, statat};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -39,11 +39,19 @@ pub(super) fn not_a_file(stat: &Stat) -> Option<&'static str> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => None,
         FileType::Directory => Some("a directory"),
+        FileType::Symlink => Some("a symbolic link"),
         FileType::Fifo => Some("a pipe"),
         FileType::Socket => Some("a socket"),
         FileType::CharacterDevice | FileType::BlockDevice => Some("a device"),
         _ => Some("no regular file"),
     }
+}
+
+/// As [`not_a_file`], of the file at a path that is not opened yet: opening a pipe gives its writer a reader, and opening
+/// a device can have an effect. `None` also if there is no file.
+pub(super) fn not_a_file_at(path: &Path, follows_links: bool) -> Option<&'static str> {
+    let flags = if follows_links { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+    not_a_file(&statat(CWD, path, flags).ok()?)
 }
 
 /// Reads the fixed part of a file's header. Where the file is shorter, zeros follow.

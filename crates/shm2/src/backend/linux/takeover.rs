@@ -12,7 +12,7 @@ use super::file_system::FileSystem;
 use super::fork::{Section, keep_from_children};
 use super::lock::{self, Byte, Kind};
 use super::producer_region::OwnedRegion;
-use super::region_file::{create_error, identity_at, identity_of, locked, not_a_file, read_header};
+use super::region_file::{create_error, identity_at, identity_of, locked, not_a_file, not_a_file_at, read_header};
 use super::reserve::{no_space, refuse_over_limit, refuse_too_large, reserve, reserved_ranges, set_size};
 use crate::backend::Keep;
 use crate::error::CreateError;
@@ -166,6 +166,9 @@ fn open_leftover(path: &Path) -> Result<Option<OwnedFd>, CreateError> {
 }
 
 fn open_existing(path: &Path) -> Result<Option<OwnedFd>, CreateError> {
+    if let Some(what) = not_a_file_at(path, false) {
+        return Err(CreateError::NotAFile { path: path.into(), what });
+    }
     let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     match open(path, flags | OFlags::RDWR, Mode::empty()) {
         Ok(old) => Ok(Some(old)),
