@@ -13,7 +13,7 @@ use super::timing::{StreamTimes, Timing};
 use super::watcher;
 use crate::caps::Media;
 use crate::clock::ClockMonitor;
-use crate::events::{self, Transport};
+use crate::events;
 use crate::pool::ArenaPool;
 use crate::stats::Stats;
 use crate::{lock, uri};
@@ -22,14 +22,10 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
-use shm2::{FrameInfo, SendError};
+use shm2::SendError;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
-use std::time::Duration;
-
-/// Time between two attempts to send an event while the pipeline changes its state.
-const EVENT_RETRY: Duration = Duration::from_millis(1);
 
 #[derive(Default, glib::Properties)]
 #[properties(wrapper_type = super::Shm2Sink)]
@@ -70,15 +66,15 @@ pub struct Shm2Sink {
         blurb = "Consumers attached now; snapshot consumers count as one together")]
     #[property(name = "stats", type = Stats, get = |sink: &Self| Stats(sink.stats()), nick = "Statistics",
         blurb = "Counts of frames published, zero-copied, copied and dropped by reason, and the use of the arena")]
-    settings: Mutex<Settings>,
-    publisher: Mutex<Option<Publisher>>,
-    state: Mutex<State>,
-    report: Mutex<Report>,
+    pub(super) settings: Mutex<Settings>,
+    pub(super) publisher: Mutex<Option<Publisher>>,
+    pub(super) state: Mutex<State>,
+    pub(super) report: Mutex<Report>,
     /// Sticky events of the stream.
-    description: Mutex<events::Stream>,
+    pub(super) description: Mutex<events::Stream>,
     clock: Mutex<ClockMonitor>,
     latency_ns: AtomicU64,
-    is_flushing: AtomicBool,
+    pub(super) is_flushing: AtomicBool,
 }
 
 #[glib::object_subclass]
@@ -209,8 +205,11 @@ impl BaseSinkImpl for Shm2Sink {
             gst::EventView::Eos(_) => {
                 gst::debug!(CAT, imp = self, "end of stream");
                 self.notify_stats();
-                if let Some(Err(error)) = lock(&self.publisher).as_mut().map(Publisher::end_of_stream) {
-                    gst::warning!(CAT, imp = self, "the end of stream was not published: {error}");
+                match self.publish_end() {
+                    // After a flush the event is void for the base class, too.
+                    Err(SendError::Cancelled) => return false,
+                    Err(error) => gst::warning!(CAT, imp = self, "the end of stream was not published: {error}"),
+                    Ok(()) => {}
                 }
                 self.parent_event(event)
             }
@@ -287,7 +286,7 @@ impl Shm2Sink {
         lock(&self.publisher).as_mut().ok_or(SendError::Closed)?.publish(buffer, timing, latency)
     }
 
-    fn timing(&self, times: StreamTimes) -> Timing {
+    pub(super) fn timing(&self, times: StreamTimes) -> Timing {
         let sink = self.obj();
         let timebase = lock(&self.clock).timebase(&*sink);
         Timing::new(&sink.segment(), times, timebase)
@@ -300,45 +299,6 @@ impl Shm2Sink {
             gst::element_imp_info!(self, gst::ResourceError::NotFound, ("waiting for a consumer"), ["{hint}"]);
         }
         watcher::wait_for_client(&handle, &self.is_flushing)
-    }
-
-    /// Publishes an event, or makes it part of the stream's description.
-    fn publish_event(&self, event: &gst::EventRef) {
-        let transport = lock(&self.description).take(event);
-        let is_whole = match transport {
-            Transport::Local => true,
-            Transport::Described | Transport::DescribedInPart => {
-                let description = lock(&self.description).bytes();
-                let mut publisher = lock(&self.publisher);
-                publisher.iter_mut().for_each(|publisher| publisher.set_description(description.clone()));
-                transport == Transport::Described
-            }
-            Transport::Between(items) => {
-                let info = match event.view() {
-                    gst::EventView::Gap(gap) => self.timing(gap.into()).frame_info(),
-                    _ => FrameInfo::new(),
-                };
-                self.send_event_item(&info, &items).is_ok()
-            }
-            Transport::Dropped => false,
-        };
-        if !is_whole {
-            gst::debug!(CAT, imp = self, "dropped, at least in part: {event:?}");
-            lock(&self.report).count_dropped_event();
-        }
-    }
-
-    /// Blocks under `full-policy=block`. The event is sent again after a pause, but not after a flush.
-    fn send_event_item(&self, info: &FrameInfo, items: &[u8]) -> Result<(), SendError> {
-        let is_flushing =
-            || self.obj().static_pad("sink").is_none_or(|pad| pad.pad_flags().contains(gst::PadFlags::FLUSHING));
-        loop {
-            let sent = lock(&self.publisher).as_mut().map(|publisher| publisher.publish_event(info, items));
-            match sent.unwrap_or(Err(SendError::Closed)) {
-                Err(SendError::Cancelled) if !is_flushing() => std::thread::sleep(EVENT_RETRY),
-                sent => return sent,
-            }
-        }
     }
 
     fn fail(&self, code: gst::ResourceError, error: &PublishError) -> gst::FlowError {

@@ -11,6 +11,7 @@
 
 mod imp;
 mod log;
+mod publish_event;
 mod publisher;
 mod region;
 mod report;
