@@ -202,9 +202,13 @@ impl PushSrcImpl for Shm2Src {
 
 /// Streaming thread.
 impl Shm2Src {
-    /// The next frame for downstream, which has its stream, caps and events then.
+    /// The next frame for downstream, which has its stream, caps and events then. A producer may send items without end
+    /// that are not for downstream, so each is a reason to check for cancellation.
     fn next_frame(&self, stream: &mut Stream) -> Result<(Frame, Times), gst::FlowError> {
         loop {
+            if stream.is_cancelled() {
+                return Err(gst::FlowError::Flushing);
+            }
             let Some(frame) = self.receive(stream)? else { continue };
             let events = self.follow(stream, &frame)?;
             let times = self.times(stream, &frame);
@@ -221,9 +225,6 @@ impl Shm2Src {
                 return Ok((frame, times));
             }
             self.push_event_item(stream, &frame, times);
-            if lock(&self.canceller).as_ref().is_none_or(Canceller::is_set) {
-                return Err(gst::FlowError::Flushing);
-            }
         }
     }
 

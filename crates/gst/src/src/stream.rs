@@ -5,13 +5,14 @@ use super::frame_buffer;
 use super::settings::OnProducerExit;
 use super::timeline::{Timeline, Times};
 use crate::clock::{ClockMonitor, clock_time};
-use shm2::consumer::ConsumerStats;
+use shm2::consumer::{Canceller, ConsumerStats};
 use shm2::{AttachError, Consumer, Frame, ReceiveError};
 use std::time::Duration;
 
 /// Used by the streaming thread only.
 pub(super) struct Stream {
     consumer: Consumer,
+    canceller: Canceller,
     pub(super) followed: Followed,
     pub(super) timeline: Timeline,
     pub(super) clock: ClockMonitor,
@@ -25,6 +26,7 @@ pub(super) struct Stream {
 impl Stream {
     pub(super) fn new(consumer: Consumer) -> Self {
         Self {
+            canceller: consumer.canceller(),
             consumer,
             followed: Followed::default(),
             timeline: Timeline::default(),
@@ -33,6 +35,11 @@ impl Stream {
             needs_keyframe: true,
             is_discontinuous: false,
         }
+    }
+
+    /// Whether the streaming thread is to return.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.canceller.is_set()
     }
 
     pub(super) fn is_attached(&self) -> bool {
