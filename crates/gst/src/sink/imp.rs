@@ -2,12 +2,13 @@
 //!
 //! Lock order: `publisher`, then any one of `settings`, `state`, `report`, `clock`, `description`. No lock but
 //! `publisher` is held over a call that may block, a notification or a message; `publisher` is taken by the streaming
-//! thread and by start and stop only.
+//! thread and by start and stop only. `signals` is held over signals and notifications of clients, and taken by the
+//! threads that watch for clients only.
 
 use super::log::CAT;
 use super::publisher::{PublishError, Publisher, Reaction, Sent};
-use super::region::{self, Region, State};
-use super::report::{ClientChange, Report};
+use super::region::{self, State};
+use super::report::Report;
 use super::settings::{FullPolicy, Settings};
 use super::timing::{StreamTimes, Timing};
 use super::watcher;
@@ -23,7 +24,6 @@ use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
 use shm2::SendError;
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
 
@@ -74,6 +74,10 @@ pub struct Shm2Sink {
     pub(super) description: Mutex<events::Stream>,
     clock: Mutex<ClockMonitor>,
     latency_ns: AtomicU64,
+    /// Number of the run from one start to the next: handlers of an earlier run get no more signals.
+    pub(super) run: AtomicU64,
+    /// Held while handlers of signals run.
+    pub(super) signals: Mutex<()>,
     pub(super) is_flushing: AtomicBool,
 }
 
@@ -166,6 +170,7 @@ impl BaseSinkImpl for Shm2Sink {
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        self.run.fetch_add(1, Ordering::AcqRel);
         self.close_region(State::Stopped);
         lock(&self.report).set_clients(0);
         Ok(())
@@ -308,84 +313,7 @@ impl Shm2Sink {
     }
 }
 
-/// Opening and closing of the region.
-impl Shm2Sink {
-    fn open_region(&self, size: u64) -> Result<(), gst::ErrorMessage> {
-        let settings = lock(&self.settings).clone();
-        let description = lock(&self.description).bytes();
-        let thread = format!("{}:peers", self.obj().name());
-        let sink = self.obj().downgrade();
-        let on_count = move |clients| match sink.upgrade() {
-            Some(sink) => {
-                sink.imp().set_clients(clients);
-                ControlFlow::Continue(())
-            }
-            None => ControlFlow::Break(()),
-        };
-        let opened = Region::open(&settings, size, description, thread, on_count);
-        let (region, publisher) = opened.map_err(|error| error.message())?;
-        let arena = region.stats().arena_bytes;
-        gst::info!(CAT, imp = self, "opened {}, an arena of {arena} bytes, with {settings:?}", settings.shm_path);
-        *lock(&self.publisher) = Some(publisher);
-        lock(&self.state).replace(State::Open(region));
-        Ok(())
-    }
-
-    fn close_region(&self, next: State) {
-        let region = lock(&self.state).replace(next);
-        if let Some(region) = region {
-            lock(&self.report).region_closed(&region.stats());
-            region.close();
-        }
-        drop(lock(&self.publisher).take());
-        gst::info!(CAT, imp = self, "closed");
-    }
-
-    /// With `shm-size=0`, replaces the region if frames of these caps need a larger one; consumers attach to the new
-    /// one.
-    fn fit_region(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
-        let settings = lock(&self.settings).clone();
-        let size = settings.size_for(Some(caps));
-        let is_large_enough = settings.shm_size != 0 || size <= lock(&self.state).size();
-        if !is_large_enough && !self.replace_region(size) {
-            return Err(gst::loggable_error!(CAT, "no region for {caps}"));
-        }
-        let arena = lock(&self.state).region().map(|region| region.stats().arena_bytes);
-        if let Some(warning) = arena.and_then(|arena| region::few_frames_warning(arena, caps)) {
-            gst::element_imp_warning!(self, gst::ResourceError::NoSpaceLeft, ("{warning}"));
-        }
-        Ok(())
-    }
-
-    /// The same for a frame that is larger than its caps say.
-    fn grow_region(&self, frame_bytes: u64) -> bool {
-        let settings = lock(&self.settings).clone();
-        let before = lock(&self.state).size();
-        let is_replaced = settings.larger_size(before, frame_bytes).is_some_and(|size| self.replace_region(size));
-        let caps = self.obj().static_pad("sink").and_then(|pad| pad.current_caps());
-        if let (true, Some(publisher), Some(caps)) = (is_replaced, lock(&self.publisher).as_mut(), caps) {
-            publisher.set_caps(&caps);
-        }
-        is_replaced
-    }
-
-    /// True if the new region is open; else an error was posted.
-    fn replace_region(&self, size: u64) -> bool {
-        self.close_region(State::Pending);
-        self.open_region(size).map_err(|error| self.post_error_message(error)).is_ok()
-    }
-
-    fn set_flushing(&self, is_flushing: bool) {
-        self.is_flushing.store(is_flushing, Ordering::Release);
-        let handle = lock(&self.state).handle();
-        if let Some(handle) = handle {
-            handle.set_cancelled(is_flushing);
-            handle.signal();
-        }
-    }
-}
-
-/// Properties, notifications, signals and messages.
+/// Properties, notifications and messages.
 impl Shm2Sink {
     fn set_shm_path(&self, path: Option<String>) {
         lock(&self.settings).shm_path = path.unwrap_or_else(|| crate::DEFAULT_PATH.into());
@@ -415,23 +343,6 @@ impl Shm2Sink {
         let is_first = lock(&self.report).is_first_drop();
         if is_first {
             gst::element_imp_warning!(self, gst::ResourceError::NoSpaceLeft, ("{error}"), ["{}", error.hint()]);
-        }
-    }
-
-    /// Called on the watching thread.
-    fn set_clients(&self, clients: u32) {
-        let Some(change) = lock(&self.report).set_clients(clients) else { return };
-        gst::info!(CAT, imp = self, "{clients} consumers");
-        let sink = self.obj();
-        sink.notify("num-clients");
-        match change {
-            ClientChange::Connected => {
-                // A new consumer can decode nothing before a keyframe.
-                let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
-                sink.static_pad("sink").map(|pad| pad.push_event(event));
-                sink.emit_by_name::<()>("client-connected", &[&clients]);
-            }
-            ClientChange::Disconnected => sink.emit_by_name::<()>("client-disconnected", &[&clients]),
         }
     }
 }

@@ -9,11 +9,13 @@
 //!
 //! Since: 0.1.0
 
+mod clients;
 mod imp;
 mod log;
 mod publish_event;
 mod publisher;
 mod region;
+mod region_change;
 mod report;
 mod settings;
 mod timing;

@@ -2,7 +2,7 @@
 
 use super::publisher::Publisher;
 use super::settings::Settings;
-use super::watcher::{self, Watcher};
+use super::watcher::{self, Watch, Watcher};
 use crate::allocator::ArenaAllocator;
 use crate::caps::Media;
 use shm2::ivshmem::DeviceError;
@@ -72,7 +72,7 @@ impl Region {
         size: u64,
         description: Vec<u8>,
         thread: String,
-        on_count: impl FnMut(u32) -> ControlFlow<()> + Send + 'static,
+        on_count: impl FnMut(u32, &Watch) -> ControlFlow<()> + Send + 'static,
     ) -> Result<(Self, Publisher), OpenError> {
         let producer = settings.builder(size).map_err(OpenError::Spec)?.create().map_err(OpenError::Create)?;
         let handle = producer.handle();
@@ -91,7 +91,7 @@ impl Region {
         self.handle.stats()
     }
 
-    /// Ends the watching thread. The region closes when its [`Publisher`] is dropped.
+    /// Ends the watch. The region closes when its [`Publisher`] is dropped.
     pub(super) fn close(self) {
         self.watcher.stop();
     }
@@ -174,7 +174,7 @@ mod tests {
         gst::init().unwrap();
         let settings = settings("region");
         let (counts, counted) = channel();
-        let on_count = move |clients| match counts.send(clients) {
+        let on_count = move |clients, _: &Watch| match counts.send(clients) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         };
@@ -201,7 +201,9 @@ mod tests {
     fn errors_of_opening_a_region_are_told_apart() {
         gst::init().unwrap();
         let open = |settings: &Settings, size| {
-            Region::open(settings, size, vec![], "watcher".into(), |_| ControlFlow::Continue(())).map(drop).unwrap_err()
+            Region::open(settings, size, vec![], "watcher".into(), |_, _| ControlFlow::Continue(()))
+                .map(drop)
+                .unwrap_err()
         };
         let bad = Settings { shm_path: "no/region".into(), ..Settings::default() };
         assert!(matches!(open(&bad, 16 << 20), OpenError::Spec(_)));

@@ -6,7 +6,6 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Longest time between two counts when no file watch reports a change.
@@ -16,11 +15,22 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(2);
 const FIRST_REPEAT: Duration = Duration::from_millis(1);
 const LAST_REPEAT: Duration = Duration::from_millis(250);
 
-/// The running thread.
+/// A thread that counts clients. Nothing waits for its end: it calls handlers of the application, which may themselves
+/// wait for the thread that ends the watch.
 pub(super) struct Watcher {
     handle: Handle,
-    is_stopping: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    watch: Watch,
+}
+
+/// Whether a watch is to end, for the watching thread.
+#[derive(Clone, Default)]
+pub(super) struct Watch(Arc<AtomicBool>);
+
+impl Watch {
+    /// Whether the watch is to end: the region that is counted is not the element's any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 impl Watcher {
@@ -28,30 +38,26 @@ impl Watcher {
     pub(super) fn spawn(
         name: String,
         handle: Handle,
-        on_count: impl FnMut(u32) -> ControlFlow<()> + Send + 'static,
+        on_count: impl FnMut(u32, &Watch) -> ControlFlow<()> + Send + 'static,
     ) -> io::Result<Self> {
-        let is_stopping = Arc::new(AtomicBool::new(false));
-        let (watched, stopping) = (handle.clone(), is_stopping.clone());
-        let thread = std::thread::Builder::new().name(name).spawn(move || watch(&watched, &stopping, on_count))?;
-        Ok(Self { handle, is_stopping, thread })
+        let watch = Watch::default();
+        let (watched, in_thread) = (handle.clone(), watch.clone());
+        std::thread::Builder::new().name(name).spawn(move || count(&watched, &in_thread, on_count))?;
+        Ok(Self { handle, watch })
     }
 
-    /// Ends the thread and waits for it, unless the caller is that thread: a signal handler may stop the element.
+    /// Lets the thread end, after the call of `on_count` that may be running.
     pub(super) fn stop(self) {
-        self.is_stopping.store(true, Ordering::Release);
+        self.watch.0.store(true, Ordering::Release);
         self.handle.signal();
-        if self.thread.thread().id() != std::thread::current().id() {
-            // The panic hook has reported a panic of the thread.
-            let _ = self.thread.join();
-        }
     }
 }
 
-fn watch(handle: &Handle, is_stopping: &AtomicBool, mut on_count: impl FnMut(u32) -> ControlFlow<()>) {
+fn count(handle: &Handle, watch: &Watch, mut on_count: impl FnMut(u32, &Watch) -> ControlFlow<()>) {
     let mut repeat = None;
     loop {
         let seen = handle.changes();
-        if is_stopping.load(Ordering::Acquire) || on_count(clients(handle)).is_break() {
+        if watch.is_over() || on_count(clients(handle), watch).is_break() {
             return;
         }
         let has_changed = handle.wait_change(seen, Some(repeat.unwrap_or(IDLE_INTERVAL)));

@@ -1,0 +1,42 @@
+//! What a sink tells of its clients: the property `num-clients`, the signals, and the request for a keyframe. Handlers
+//! may do anything, also change the element's state or wait for a thread that does. So they run on the threads that
+//! watch for clients, and no other thread ever waits for these.
+
+use super::imp::Shm2Sink;
+use super::log::CAT;
+use super::report::ClientChange;
+use super::watcher::Watch;
+use crate::lock;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use std::sync::atomic::Ordering;
+
+impl Shm2Sink {
+    /// Called on a watching thread of the run with this number. After the end of that run nothing more is emitted.
+    pub(super) fn clients_are(&self, clients: u32, watch: &Watch, run: u64) {
+        // The next region has another watching thread, while a handler may still run on this one.
+        let _turn = lock(&self.signals);
+        let change = {
+            let mut report = lock(&self.report);
+            // A watch ends before `stop` takes this lock to set the number to 0.
+            if watch.is_over() { None } else { report.set_clients(clients) }
+        };
+        let Some(change) = change else { return };
+        gst::info!(CAT, imp = self, "{clients} consumers");
+        let sink = self.obj();
+        let is_running = || self.run.load(Ordering::Acquire) == run;
+        sink.notify("num-clients");
+        if is_running() && change == ClientChange::Connected {
+            // A new consumer can decode nothing before a keyframe.
+            let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
+            sink.static_pad("sink").map(|pad| pad.push_event(event));
+        }
+        if is_running() {
+            let signal = match change {
+                ClientChange::Connected => "client-connected",
+                ClientChange::Disconnected => "client-disconnected",
+            };
+            sink.emit_by_name::<()>(signal, &[&clients]);
+        }
+    }
+}

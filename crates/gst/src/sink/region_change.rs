@@ -1,0 +1,87 @@
+//! Opening, closing and replacing the region of a running sink.
+
+use super::imp::Shm2Sink;
+use super::log::CAT;
+use super::region::{self, Region, State};
+use super::watcher::Watch;
+use crate::lock;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
+
+impl Shm2Sink {
+    pub(super) fn open_region(&self, size: u64) -> Result<(), gst::ErrorMessage> {
+        let settings = lock(&self.settings).clone();
+        let description = lock(&self.description).bytes();
+        let thread = format!("{}:peers", self.obj().name());
+        let (sink, run) = (self.obj().downgrade(), self.run.load(Ordering::Acquire));
+        let on_count = move |clients, watch: &Watch| match sink.upgrade() {
+            Some(sink) => {
+                sink.imp().clients_are(clients, watch, run);
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Break(()),
+        };
+        let opened = Region::open(&settings, size, description, thread, on_count);
+        let (region, publisher) = opened.map_err(|error| error.message())?;
+        let arena = region.stats().arena_bytes;
+        gst::info!(CAT, imp = self, "opened {}, an arena of {arena} bytes, with {settings:?}", settings.shm_path);
+        *lock(&self.publisher) = Some(publisher);
+        lock(&self.state).replace(State::Open(region));
+        Ok(())
+    }
+
+    pub(super) fn close_region(&self, next: State) {
+        let region = lock(&self.state).replace(next);
+        if let Some(region) = region {
+            lock(&self.report).region_closed(&region.stats());
+            region.close();
+        }
+        drop(lock(&self.publisher).take());
+        gst::info!(CAT, imp = self, "closed");
+    }
+
+    /// With `shm-size=0`, replaces the region if frames of these caps need a larger one; consumers attach to the new
+    /// one.
+    pub(super) fn fit_region(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
+        let settings = lock(&self.settings).clone();
+        let size = settings.size_for(Some(caps));
+        let is_large_enough = settings.shm_size != 0 || size <= lock(&self.state).size();
+        if !is_large_enough && !self.replace_region(size) {
+            return Err(gst::loggable_error!(CAT, "no region for {caps}"));
+        }
+        let arena = lock(&self.state).region().map(|region| region.stats().arena_bytes);
+        if let Some(warning) = arena.and_then(|arena| region::few_frames_warning(arena, caps)) {
+            gst::element_imp_warning!(self, gst::ResourceError::NoSpaceLeft, ("{warning}"));
+        }
+        Ok(())
+    }
+
+    /// The same for a frame that is larger than its caps say.
+    pub(super) fn grow_region(&self, frame_bytes: u64) -> bool {
+        let settings = lock(&self.settings).clone();
+        let before = lock(&self.state).size();
+        let is_replaced = settings.larger_size(before, frame_bytes).is_some_and(|size| self.replace_region(size));
+        let caps = self.obj().static_pad("sink").and_then(|pad| pad.current_caps());
+        if let (true, Some(publisher), Some(caps)) = (is_replaced, lock(&self.publisher).as_mut(), caps) {
+            publisher.set_caps(&caps);
+        }
+        is_replaced
+    }
+
+    /// True if the new region is open; else an error was posted.
+    fn replace_region(&self, size: u64) -> bool {
+        self.close_region(State::Pending);
+        self.open_region(size).map_err(|error| self.post_error_message(error)).is_ok()
+    }
+
+    pub(super) fn set_flushing(&self, is_flushing: bool) {
+        self.is_flushing.store(is_flushing, Ordering::Release);
+        let handle = lock(&self.state).handle();
+        if let Some(handle) = handle {
+            handle.set_cancelled(is_flushing);
+            handle.signal();
+        }
+    }
+}
