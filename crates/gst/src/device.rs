@@ -85,8 +85,7 @@ fn class(caps: &gst::Caps) -> &'static str {
 mod provider {
     use super::*;
     use std::sync::Mutex;
-    use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-    use std::thread::JoinHandle;
+    use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
     use std::time::Duration;
 
     /// Time between two searches for regions.
@@ -94,7 +93,8 @@ mod provider {
 
     #[derive(Default)]
     pub struct Provider {
-        watcher: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
+        /// Keeps the searching thread running.
+        search: Mutex<Option<Sender<()>>>,
     }
 
     #[glib::object_subclass]
@@ -128,31 +128,29 @@ mod provider {
 
         fn start(&self) -> Result<(), gst::LoggableError> {
             let provider = self.obj().clone();
-            let mut known = update(&provider, Vec::new());
-            let (end, ended) = channel();
+            let (running, ended) = channel();
+            let mut known = update(&provider, Vec::new(), &ended);
             let search = move || {
                 while ended.recv_timeout(SEARCH_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                    known = update(&provider, std::mem::take(&mut known));
+                    known = update(&provider, std::mem::take(&mut known), &ended);
                 }
             };
             let thread = std::thread::Builder::new().name("shm2-devices".into()).spawn(search);
-            let thread = thread.map_err(|e| gst::loggable_error!(gst::CAT_RUST, "no thread: {e}"))?;
-            *crate::lock(&self.watcher) = Some((end, thread));
+            thread.map_err(|e| gst::loggable_error!(gst::CAT_RUST, "no thread: {e}"))?;
+            *crate::lock(&self.search) = Some(running);
             Ok(())
         }
 
+        /// Does not wait for the searching thread: it may be in a handler of a message, which may have called this.
         fn stop(&self) {
-            let watcher = crate::lock(&self.watcher).take();
-            if let Some((end, thread)) = watcher {
-                drop(end);
-                // The panic hook has reported a panic of the thread.
-                let _ = thread.join();
-            }
+            drop(crate::lock(&self.search).take());
         }
     }
 
-    /// Adds and removes devices since `known`; returns the current ones.
-    fn update(provider: &super::Provider, known: Vec<Device>) -> Vec<Device> {
+    /// Adds and removes devices since `known`; returns the current ones. `ended` has no sender any more when the
+    /// provider is stopped.
+    fn update(provider: &super::Provider, known: Vec<Device>, ended: &Receiver<()>) -> Vec<Device> {
+        let is_over = || ended.try_recv() == Err(TryRecvError::Disconnected);
         let regions = live();
         // A device without known caps is replaced when its region has caps.
         let is_live = |device: &Device| {
@@ -160,12 +158,16 @@ mod provider {
             region.is_some_and(|region| region.caps.is_none() || device.caps().is_some_and(|caps| !caps.is_any()))
         };
         let (mut devices, gone): (Vec<_>, Vec<_>) = known.into_iter().partition(is_live);
-        gone.iter().for_each(|device| provider.device_remove(device));
+        gone.iter().take_while(|_| !is_over()).for_each(|device| provider.device_remove(device));
         for region in &regions {
             let uri = uri(region);
-            if !devices.iter().any(|device| device.path() == uri) {
+            if !is_over() && !devices.iter().any(|device| device.path() == uri) {
                 let device = Device::new(region);
                 provider.device_add(&device);
+                if is_over() {
+                    // The base class has removed those that it had.
+                    provider.device_remove(&device);
+                }
                 devices.push(device);
             }
         }

@@ -175,3 +175,28 @@ fn a_stopped_sink_emits_nothing_more() {
     assert!(notification.try_recv().is_err(), "a notification after the stop");
     assert_eq!(sink.sink.property::<u32>("num-clients"), 0);
 }
+
+// Windows has no directory of regions.
+#[cfg(unix)]
+#[test]
+fn a_handler_of_a_device_message_may_stop_the_provider() {
+    common::init();
+    let provider = gst::DeviceProviderFactory::by_name("shm2deviceprovider").unwrap();
+    let name = TempRegion::new();
+    let suffix = name.rsplit('/').next().unwrap().to_owned();
+    let (stopped, stop) = channel();
+    provider.start().unwrap();
+    let handled = provider.clone();
+    provider.bus().set_sync_handler(move |_, message| {
+        if let gst::MessageView::DeviceAdded(added) = message.view()
+            && added.device().display_name() == suffix
+        {
+            handled.stop();
+            let _ = stopped.send(());
+        }
+        gst::BusSyncReply::Drop
+    });
+    let _producer = shm2::Producer::create(&name).unwrap();
+    in_time("the stop in the handler", &stop);
+    assert!(!provider.is_started());
+}
