@@ -91,6 +91,12 @@ impl Region {
         self.handle.stats()
     }
 
+    /// While true, waiting calls of the streaming thread end. Does not block.
+    pub(super) fn set_cancelled(&self, is_cancelled: bool) {
+        self.handle.set_cancelled(is_cancelled);
+        self.handle.signal();
+    }
+
     /// Ends the watch. The region closes when its [`Publisher`] is dropped.
     pub(super) fn close(self) {
         self.watcher.stop();

@@ -28,7 +28,10 @@ impl Shm2Sink {
         let arena = region.stats().arena_bytes;
         gst::info!(CAT, imp = self, "opened {}, an arena of {arena} bytes, with {settings:?}", settings.shm_path);
         *lock(&self.publisher) = Some(publisher);
-        lock(&self.state).replace(State::Open(region));
+        let mut state = lock(&self.state);
+        // A flush that began while there was no region found no handle to cancel.
+        region.set_cancelled(self.is_flushing.load(Ordering::Acquire));
+        state.replace(State::Open(region));
         Ok(())
     }
 
@@ -76,12 +79,54 @@ impl Shm2Sink {
         self.open_region(size).map_err(|error| self.post_error_message(error)).is_ok()
     }
 
+    /// Ends waiting calls of the streaming thread, or permits them again.
     pub(super) fn set_flushing(&self, is_flushing: bool) {
+        // Under the lock, so that a region that is opened meanwhile gets the same value.
+        let state = lock(&self.state);
         self.is_flushing.store(is_flushing, Ordering::Release);
-        let handle = lock(&self.state).handle();
-        if let Some(handle) = handle {
-            handle.set_cancelled(is_flushing);
-            handle.signal();
-        }
+        state.region().into_iter().for_each(|region| region.set_cancelled(is_flushing));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Shm2Sink, publisher::PublishError, settings::FullPolicy, timing::Timing};
+    use super::*;
+    use shm2::SendError;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_region_that_is_opened_while_the_pipeline_flushes_does_not_wait_for_consumers() {
+        gst::init().unwrap();
+        let directory = if cfg!(windows) { "winshm://Local/" } else { "/dev/shm/" };
+        let path = format!("{directory}shm2-gst-unit-{}-flushing", std::process::id());
+        let sink = gst::glib::Object::builder::<Shm2Sink>()
+            .property("shm-path", &path)
+            .property("shm-size", 0u64)
+            .property("full-policy", FullPolicy::Block)
+            .build();
+        sink.imp().open_region(16 << 20).unwrap();
+        sink.imp().set_flushing(true);
+        assert!(sink.imp().replace_region(24 << 20));
+        let consumer = shm2::Consumer::builder(&path).unwrap().start(shm2::Start::Oldest).attach(Some(LIMIT)).unwrap();
+        let (ended, end) = channel();
+        let streaming = sink.clone();
+        std::thread::spawn(move || {
+            let mut publisher = lock(&streaming.imp().publisher);
+            let publisher = publisher.as_mut().unwrap();
+            let mut publish = || publisher.publish(&gst::Buffer::new(), Timing::default(), 0);
+            let sent = (0..=shm2::layout::CELLS).try_for_each(|_| publish().map(drop));
+            let _ = ended.send(sent);
+        });
+        let sent = end.recv_timeout(LIMIT).expect("the streaming thread waits for the consumer");
+        assert_eq!(sent, Err(PublishError::Send(SendError::Cancelled)));
+        sink.imp().set_flushing(false);
+        drop(consumer);
+        let next = lock(&sink.imp().publisher).as_mut().unwrap().publish(&gst::Buffer::new(), Timing::default(), 0);
+        assert!(next.is_ok(), "{next:?}");
+        sink.imp().close_region(State::Stopped);
     }
 }
