@@ -367,3 +367,23 @@ fn a_part_of_a_memory_is_published_in_place() {
     let sink = harness.element().unwrap();
     assert_eq!((common::stat(&sink, "zero-copied"), common::stat(&sink, "copied")), (3, 1));
 }
+
+#[test]
+fn the_stream_is_held_back_again_when_the_last_consumer_has_left() {
+    let name = TempRegion::new();
+    let line = format!("shm2sink name=sink sync=false wait-for-connection=true shm-path={}", &*name);
+    let producer = common::Pipeline::playing(&format!("fakesrc sizetype=fixed sizemax=300 ! {line}"));
+    let published = || producer.stat("sink", "published");
+    for _ in 0..3 {
+        let mut consumer = consumer(&name);
+        for _ in 0..100 {
+            consumer.next(Some(LIMIT)).unwrap();
+        }
+        drop(consumer);
+        let mut before = published();
+        shm2_testing::until("a sink that holds the stream back", || {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            std::mem::replace(&mut before, published()) == published()
+        });
+    }
+}

@@ -1,17 +1,17 @@
 //! GObject glue of `shm2sink`.
 //!
-//! Lock order: `publisher`, then any one of `settings`, `state`, `report`, `clock`, `description`. No lock but
+//! Lock order: `publisher`, then any one of `settings`, `state`, `report`, `clock`, `description`, `presence`. No lock but
 //! `publisher` is held over a call that may block, a notification or a message; `publisher` is taken by the streaming
 //! thread and by start and stop only. `signals` is held over signals and notifications of clients, and taken by the
 //! threads that watch for clients only.
 
 use super::log::CAT;
 use super::publisher::{PublishError, Publisher, Reaction, Sent};
-use super::region::{self, State};
+use super::region::State;
 use super::report::Report;
 use super::settings::{FullPolicy, Settings};
 use super::timing::{StreamTimes, Timing};
-use super::watcher;
+use super::watcher::Presence;
 use crate::caps::Media;
 use crate::clock::ClockMonitor;
 use crate::events;
@@ -73,6 +73,8 @@ pub struct Shm2Sink {
     /// Sticky events of the stream.
     pub(super) description: Mutex<events::Stream>,
     clock: Mutex<ClockMonitor>,
+    /// Taken out by the streaming thread while it uses it.
+    pub(super) presence: Mutex<Presence>,
     latency_ns: AtomicU64,
     /// Number of the run from one start to the next: handlers of an earlier run get no more signals.
     pub(super) run: AtomicU64,
@@ -299,11 +301,15 @@ impl Shm2Sink {
 
     fn wait_for_client(&self, settings: &Settings) -> Result<(), SendError> {
         let handle = lock(&self.state).handle().ok_or(SendError::Closed)?;
-        if region::is_wait_reported(settings, &handle) {
-            let hint = "a consumer in another virtual machine is visible with access=lease only";
-            gst::element_imp_info!(self, gst::ResourceError::NotFound, ("waiting for a consumer"), ["{hint}"]);
-        }
-        watcher::wait_for_client(&handle, &self.is_flushing)
+        let mut presence = std::mem::take(&mut *lock(&self.presence));
+        let result = presence.wait(&handle, &self.is_flushing, || {
+            if settings.may_have_unseen_consumers() {
+                let hint = "a consumer in another virtual machine is visible with access=lease only";
+                gst::element_imp_info!(self, gst::ResourceError::NotFound, ("waiting for a consumer"), ["{hint}"]);
+            }
+        });
+        *lock(&self.presence) = presence;
+        result
     }
 
     fn fail(&self, code: gst::ResourceError, error: &PublishError) -> gst::FlowError {

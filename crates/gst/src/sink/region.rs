@@ -2,7 +2,7 @@
 
 use super::publisher::Publisher;
 use super::settings::Settings;
-use super::watcher::{self, Watch, Watcher};
+use super::watcher::{Watch, Watcher};
 use crate::allocator::ArenaAllocator;
 use crate::caps::Media;
 use shm2::ivshmem::DeviceError;
@@ -112,11 +112,6 @@ pub(super) fn few_frames_warning(arena_bytes: u64, caps: &gst::CapsRef) -> Optio
         let word = if frames == 1 { "frame" } else { "frames" };
         format!("the region holds only {frames} {word} of these caps: set shm-size={needed} for {MIN_FRAMES}, or 0")
     })
-}
-
-/// Whether a sink without a client reports that it waits: consumers in another virtual machine may be invisible.
-pub(super) fn is_wait_reported(settings: &Settings, handle: &Handle) -> bool {
-    settings.may_have_unseen_consumers() && watcher::clients(handle) == 0
 }
 
 /// Why a region could not be opened.

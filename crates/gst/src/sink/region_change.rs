@@ -3,7 +3,7 @@
 use super::imp::Shm2Sink;
 use super::log::CAT;
 use super::region::{self, Region, State};
-use super::watcher::Watch;
+use super::watcher::{Presence, Watch};
 use crate::lock;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -28,6 +28,7 @@ impl Shm2Sink {
         let arena = region.stats().arena_bytes;
         gst::info!(CAT, imp = self, "opened {}, an arena of {arena} bytes, with {settings:?}", settings.shm_path);
         *lock(&self.publisher) = Some(publisher);
+        *lock(&self.presence) = Presence::default();
         let mut state = lock(&self.state);
         // A flush that began while there was no region found no handle to cancel.
         region.set_cancelled(self.is_flushing.load(Ordering::Acquire));

@@ -70,16 +70,85 @@ pub(super) fn clients(handle: &Handle) -> u32 {
     handle.consumers() as u32 + u32::from(handle.has_snapshot_consumers())
 }
 
-/// Blocks until a consumer is attached, or until `is_flushing` is set and `handle` is signalled.
-pub(super) fn wait_for_client(handle: &Handle, is_flushing: &AtomicBool) -> Result<(), SendError> {
-    loop {
-        let seen = handle.changes();
-        if is_flushing.load(Ordering::Acquire) {
-            return Err(SendError::Cancelled);
+/// Whether a client is attached, for a thread that asks before each frame. A count is several system calls, so a client
+/// that was seen is trusted until the file watch reports a change. After a change the count is repeated, as by a
+/// [`Watcher`].
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    /// [`Handle::changes`] before the last count that found a client.
+    seen: Option<u32>,
+    counted_ns: u64,
+    interval: Duration,
+}
+
+impl Presence {
+    /// Blocks until a client is attached, or until `is_flushing` is set and `handle` is signalled. Calls `on_wait` before
+    /// it waits.
+    pub(super) fn wait(
+        &mut self,
+        handle: &Handle,
+        is_flushing: &AtomicBool,
+        mut on_wait: impl FnMut(),
+    ) -> Result<(), SendError> {
+        let mut has_waited = false;
+        loop {
+            let changes = handle.changes();
+            if is_flushing.load(Ordering::Acquire) {
+                return Err(SendError::Cancelled);
+            }
+            if self.is_sure(changes, shm2::monotonic_ns(), || clients(handle)) {
+                return Ok(());
+            }
+            if !std::mem::replace(&mut has_waited, true) {
+                on_wait();
+            }
+            handle.wait_change(changes, Some(LAST_REPEAT));
         }
-        if clients(handle) > 0 {
-            return Ok(());
+    }
+
+    /// Whether a client is attached; calls `count` only if that is not known.
+    fn is_sure(&mut self, changes: u32, now_ns: u64, count: impl FnOnce() -> u32) -> bool {
+        let is_unchanged = self.seen == Some(changes);
+        if is_unchanged && now_ns.saturating_sub(self.counted_ns) < self.interval.as_nanos() as u64 {
+            return true;
         }
-        handle.wait_change(seen, Some(LAST_REPEAT));
+        let is_attached = count() > 0;
+        self.seen = is_attached.then_some(changes);
+        self.counted_ns = now_ns;
+        self.interval = if is_unchanged { (self.interval * 2).min(LAST_REPEAT) } else { FIRST_REPEAT };
+        is_attached
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn an_attached_client_is_counted_again_after_a_change_and_then_less_and_less_often() {
+        let mut presence = Presence::default();
+        let mut counts = 0;
+        let mut ask = |presence: &mut Presence, changes, now_ns, clients| {
+            let is_attached = presence.is_sure(changes, now_ns, || {
+                counts += 1;
+                clients
+            });
+            (is_attached, counts)
+        };
+        assert_eq!(ask(&mut presence, 5, MS, 0), (false, 1));
+        assert_eq!(ask(&mut presence, 5, MS, 0), (false, 2), "an absent client is counted each time");
+        assert_eq!(ask(&mut presence, 6, MS, 1), (true, 3));
+        assert_eq!(ask(&mut presence, 6, MS + 1, 1), (true, 3));
+        assert_eq!(ask(&mut presence, 7, MS + 2, 1), (true, 4), "a change");
+        // The locks of a client that died become free after the change was reported.
+        assert_eq!(ask(&mut presence, 7, 3 * MS, 0), (false, 5));
+        assert_eq!(ask(&mut presence, 7, 3 * MS, 1), (true, 6));
+        for frame in 0..10_000 {
+            ask(&mut presence, 7, (4 + frame) * MS, 1);
+        }
+        let (_, counts) = ask(&mut presence, 7, 10_004 * MS, 1);
+        assert!((40..60).contains(&counts), "{counts} counts in ten seconds of 1000 frames");
     }
 }
