@@ -4,9 +4,25 @@ use crate::plain;
 
 /// Whether all structures are of plain memory: a region cannot carry the memory of a device.
 pub(crate) fn is_system_memory(caps: &gst::CapsRef) -> bool {
-    let system = gst::CapsFeatures::new([gst::CAPS_FEATURE_MEMORY_SYSTEM_MEMORY]);
-    let is_plain = |f: &gst::CapsFeaturesRef| f.is_any() || f.size() == 0 || f.is_equal(&system);
     caps.is_any() || caps.iter_with_features().all(|(_, features)| is_plain(features))
+}
+
+/// The structures that are of plain memory, or can be.
+pub(crate) fn in_system_memory(caps: &gst::CapsRef) -> gst::Caps {
+    if caps.is_any() {
+        return gst::Caps::new_any();
+    }
+    let plain = caps.iter_with_features().filter(|(_, features)| is_plain(features)).map(|(structure, features)| {
+        // Caps of any memory would include that of devices.
+        let features = if features.is_any() { gst::CapsFeatures::new_empty() } else { features.to_owned() };
+        (structure.to_owned(), features)
+    });
+    plain.collect()
+}
+
+fn is_plain(features: &gst::CapsFeaturesRef) -> bool {
+    let system = gst::CapsFeatures::new([gst::CAPS_FEATURE_MEMORY_SYSTEM_MEMORY]);
+    features.is_any() || features.size() == 0 || features.is_equal(&system)
 }
 
 /// Caps from a region's text; `None` unless a pad can have them.

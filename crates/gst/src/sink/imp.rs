@@ -198,6 +198,11 @@ impl BaseSinkImpl for Shm2Sink {
         Ok(())
     }
 
+    /// An element that could give the memory of a device, or that of the system, must learn here which one to give.
+    fn caps(&self, filter: Option<&gst::Caps>) -> Option<gst::Caps> {
+        Some(filter.map_or_else(gst::Caps::new_any, |filter| crate::caps::in_system_memory(filter)))
+    }
+
     fn query(&self, query: &mut gst::QueryRef) -> bool {
         if let gst::QueryViewMut::AcceptCaps(accept) = query.view_mut() {
             let accepted = crate::caps::is_system_memory(accept.caps());

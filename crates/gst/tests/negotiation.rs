@@ -1,0 +1,106 @@
+//! What the elements agree on with their neighbours: memory, renegotiation, latency.
+
+mod common;
+
+use common::Pipeline;
+use gst::prelude::*;
+use gst_check::Harness;
+use shm2::{Consumer, FrameInfo, Producer};
+use shm2_testing::{LIMIT, TempRegion, until};
+
+const SIZE: &str = "format=GRAY8,width=64,height=48,framerate=30/1";
+
+/// A source that prefers the memory of a device to that of the system, and negotiates as its base class does.
+mod device_source {
+    use gst::glib;
+    use gst::subclass::prelude::*;
+    use gst_base::subclass::base_src::CreateSuccess;
+    use gst_base::subclass::prelude::*;
+    use std::sync::LazyLock;
+
+    #[derive(Default)]
+    pub struct DeviceSource;
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for DeviceSource {
+        const NAME: &'static str = "Shm2TestDeviceSource";
+        type Type = super::DeviceSource;
+        type ParentType = gst_base::PushSrc;
+    }
+
+    impl ObjectImpl for DeviceSource {}
+    impl GstObjectImpl for DeviceSource {}
+
+    impl ElementImpl for DeviceSource {
+        fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+            static METADATA: LazyLock<gst::subclass::ElementMetadata> =
+                LazyLock::new(|| gst::subclass::ElementMetadata::new("Test", "Source", "Test", "shm2"));
+            Some(&*METADATA)
+        }
+
+        fn pad_templates() -> &'static [gst::PadTemplate] {
+            static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+                let caps = format!("video/x-raw(memory:VAMemory),{0};video/x-raw,{0}", super::SIZE).parse().unwrap();
+                let (direction, presence) = (gst::PadDirection::Src, gst::PadPresence::Always);
+                vec![gst::PadTemplate::new("src", direction, presence, &caps).unwrap()]
+            });
+            &TEMPLATES
+        }
+    }
+
+    impl BaseSrcImpl for DeviceSource {}
+
+    impl PushSrcImpl for DeviceSource {
+        fn create(&self, _: Option<&mut gst::BufferRef>) -> Result<CreateSuccess, gst::FlowError> {
+            Ok(CreateSuccess::NewBuffer(gst::Buffer::from_slice([7u8; 64 * 48])))
+        }
+    }
+}
+
+gst::glib::wrapper! {
+    pub struct DeviceSource(ObjectSubclass<device_source::DeviceSource>)
+        @extends gst_base::PushSrc, gst_base::BaseSrc, gst::Element, gst::Object;
+}
+
+#[test]
+fn the_sink_offers_what_it_accepts() {
+    let name = TempRegion::new();
+    let pipeline = Pipeline::new(&format!("fakesrc ! shm2sink name=sink shm-path={}", &*name));
+    let pad = pipeline.element("sink").static_pad("sink").unwrap();
+    assert!(pad.query_caps(None).is_any() && pad.query_caps(Some(&gst::Caps::new_any())).is_any());
+    for (memory, is_accepted) in [
+        ("", true),
+        ("(memory:SystemMemory)", true),
+        ("(memory:VAMemory)", false),
+        ("(memory:GLMemory)", false),
+        ("(memory:DMABuf)", false),
+        ("(memory:SystemMemory, meta:GstVideoOverlayComposition)", false),
+        ("(meta:GstVideoOverlayComposition)", false),
+        ("(format:Interlaced)", false),
+    ] {
+        let caps: gst::Caps = format!("video/x-raw{memory},{SIZE}").parse().unwrap();
+        assert_eq!(pad.query_accept_caps(&caps), is_accepted, "{memory}");
+        let offered = pad.query_caps(Some(&caps));
+        assert_eq!(offered, if is_accepted { caps } else { gst::Caps::new_empty() });
+    }
+    let offered = |filter: &str| pad.query_caps(Some(&filter.parse().unwrap())).to_string();
+    assert_eq!(offered("video/x-raw(memory:VAMemory); video/x-raw; audio/x-raw"), "video/x-raw; audio/x-raw");
+    assert_eq!(offered("video/x-raw(ANY), width=(int)5"), "video/x-raw, width=(int)5", "any memory is narrowed");
+}
+
+#[test]
+fn a_source_that_prefers_the_memory_of_a_device_falls_back_to_that_of_the_system() {
+    let name = TempRegion::new();
+    common::init();
+    let pipeline = Pipeline(gst::Pipeline::new());
+    let source = gst::glib::Object::new::<DeviceSource>().upcast::<gst::Element>();
+    let sink = gst::parse::launch(&format!("shm2sink sync=false shm-path={}", &*name)).unwrap();
+    pipeline.0.add_many([&source, &sink]).unwrap();
+    source.link(&sink).unwrap();
+    pipeline.0.set_state(gst::State::Playing).unwrap();
+    let mut consumer = Consumer::builder(&name).unwrap().attach(Some(LIMIT)).unwrap();
+    let frame = consumer.next(Some(std::time::Duration::from_secs(10)));
+    let frame = frame.unwrap_or_else(|error| panic!("{error}; on the bus: {:?}", pipeline.error()));
+    let caps = String::from_utf8(frame.caps().unwrap().1.to_vec()).unwrap();
+    assert!(caps.starts_with("video/x-raw, "), "{caps}");
+}
