@@ -104,3 +104,28 @@ fn a_source_that_prefers_the_memory_of_a_device_falls_back_to_that_of_the_system
     let caps = String::from_utf8(frame.caps().unwrap().1.to_vec()).unwrap();
     assert!(caps.starts_with("video/x-raw, "), "{caps}");
 }
+
+#[test]
+fn upstream_renegotiates_its_memory_when_a_larger_region_replaces_the_one_for_its_caps() {
+    let name = TempRegion::new();
+    common::init();
+    let element = gst::parse::launch(&format!("shm2sink sync=false shm-size=0 shm-path={}", &*name)).unwrap();
+    let mut harness = Harness::with_element(&element, Some("sink"), None);
+    let caps: gst::Caps = format!("video/x-raw,{SIZE}").parse().unwrap();
+    harness.set_src_caps(caps.clone());
+    harness.play();
+    harness.push(gst::Buffer::from_slice([7u8; 100])).unwrap();
+    while harness.try_pull_upstream_event().is_some() {}
+    // Larger than the region, which has 16 MiB.
+    harness.push(gst::Buffer::from_slice(vec![7u8; 20 << 20])).unwrap();
+    let events = std::iter::from_fn(|| harness.try_pull_upstream_event()).map(|event| event.type_());
+    let events: Vec<_> = events.collect();
+    assert!(events.contains(&gst::EventType::Reconfigure), "{events:?}");
+    let mut query = gst::query::Allocation::new(Some(&caps), false);
+    assert!(harness.srcpad().unwrap().peer_query(&mut query));
+    let (allocator, params) = query.allocation_params().next().unwrap();
+    let mut buffer = gst::Buffer::new();
+    buffer.get_mut().unwrap().append_memory(allocator.unwrap().alloc(100, Some(&params)).unwrap());
+    harness.push(buffer).unwrap();
+    assert_eq!((common::stat(&element, "zero-copied"), common::stat(&element, "copied")), (1, 2));
+}

@@ -71,6 +71,10 @@ impl Shm2Sink {
         if let (true, Some(publisher), Some(caps)) = (is_replaced, lock(&self.publisher).as_mut(), caps) {
             publisher.set_caps(&caps);
         }
+        if is_replaced {
+            // No caps follow with which upstream would ask for the new region's memory.
+            self.obj().static_pad("sink").map(|pad| pad.push_event(gst::event::Reconfigure::new()));
+        }
         is_replaced
     }
 
