@@ -129,3 +129,32 @@ fn upstream_renegotiates_its_memory_when_a_larger_region_replaces_the_one_for_it
     harness.push(buffer).unwrap();
     assert_eq!((common::stat(&element, "zero-copied"), common::stat(&element, "copied")), (1, 2));
 }
+
+#[test]
+fn caps_that_a_stop_keeps_from_downstream_are_no_error() {
+    let name = TempRegion::new();
+    let mut producer = Producer::create(&name).unwrap();
+    producer.set_caps(b"application/x-test").unwrap();
+    producer.send(&[7; 10], &FrameInfo::new()).unwrap();
+    // The base class of a live source looks for a stop itself.
+    let pipeline = Pipeline::new(&format!("shm2src name=src is-live=false shm-path={} ! fakesink", &*name));
+    let stopped = pipeline.0.clone();
+    let (done, end) = std::sync::mpsc::channel();
+    let done = std::sync::Mutex::new(Some(done));
+    let pad = pipeline.element("src").static_pad("src").unwrap();
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
+        // The caps follow it.
+        let is_start = info.event().is_some_and(|event| event.type_() == gst::EventType::StreamStart);
+        if let (true, Some(done)) = (is_start, done.lock().unwrap().take()) {
+            let stopped = stopped.clone();
+            std::thread::spawn(move || done.send(stopped.set_state(gst::State::Ready)));
+            until("a pad that flushes", || pad.pad_flags().contains(gst::PadFlags::FLUSHING));
+        }
+        gst::PadProbeReturn::Ok
+    });
+    pipeline.0.set_state(gst::State::Playing).unwrap();
+    end.recv_timeout(LIMIT).expect("a stop").unwrap();
+    let bus = pipeline.0.bus().unwrap();
+    let error = bus.pop_filtered(&[gst::MessageType::Error]);
+    assert!(error.is_none(), "{error:?}");
+}

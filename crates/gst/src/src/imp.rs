@@ -280,7 +280,9 @@ impl Shm2Src {
         })?;
         if let Some(caps) = caps {
             gst::debug!(CAT, imp = self, "caps {caps}");
-            self.obj().set_caps(&caps).map_err(|_| gst::FlowError::NotNegotiated)?;
+            // A pad that flushes takes no caps, which is no refusal.
+            let refusal = || if self.is_flushing() { gst::FlowError::Flushing } else { gst::FlowError::NotNegotiated };
+            self.obj().set_caps(&caps).map_err(|_| refusal())?;
             stream.followed.set_caps(caps);
         }
         Ok(stream.followed.new_events(key, description.events))
@@ -337,6 +339,11 @@ impl Shm2Src {
             self.push(gst::event::Segment::new(&self.obj().segment()));
         }
         self.push(event);
+    }
+
+    /// Whether a state change or a flush keeps events from downstream.
+    fn is_flushing(&self) -> bool {
+        self.obj().static_pad("src").is_none_or(|pad| pad.pad_flags().contains(gst::PadFlags::FLUSHING))
     }
 
     fn push(&self, event: gst::Event) {
