@@ -158,3 +158,36 @@ fn caps_that_a_stop_keeps_from_downstream_are_no_error() {
     let error = bus.pop_filtered(&[gst::MessageType::Error]);
     assert!(error.is_none(), "{error:?}");
 }
+
+#[test]
+fn a_producer_that_changes_its_latency_with_each_frame_causes_one_message_a_second() {
+    let name = TempRegion::new();
+    let mut producer = Producer::create(&name).unwrap();
+    producer.set_caps(b"application/x-test").unwrap();
+    let pipeline = Pipeline::playing(&format!("shm2src name=src shm-path={} ! fakesink sync=false", &*name));
+    let bus = pipeline.0.bus().unwrap();
+    until("the consumer", || producer.consumers() == 1);
+    let begun = std::time::Instant::now();
+    let mut send = |latency| {
+        let mut info = FrameInfo::new();
+        info.latency = latency;
+        producer.send(&[7; 10], &info).unwrap();
+    };
+    for latency in 1..=500 {
+        send(1_000_000 * latency);
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    until("all frames", || pipeline.stat("src", "received") == 500);
+    let messages = std::iter::from_fn(|| bus.pop_filtered(&[gst::MessageType::Latency])).count() as u64;
+    let seconds = begun.elapsed().as_secs();
+    assert!((1..=seconds + 2).contains(&messages), "{messages} messages in {seconds} s");
+    // The last change is reported with a later frame, also if that one has the same latency.
+    until("a message for the last latency", || {
+        send(500_000_000);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        bus.pop_filtered(&[gst::MessageType::Latency]).is_some()
+    });
+    let mut query = gst::query::Latency::new();
+    assert!(pipeline.element("src").query(&mut query));
+    assert_eq!(query.result().1, gst::ClockTime::from_mseconds(520));
+}

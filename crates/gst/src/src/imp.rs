@@ -185,8 +185,9 @@ impl PushSrcImpl for Shm2Src {
         let mut guard = lock(&self.stream);
         let stream = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
         let (frame, times) = self.next_frame(stream)?;
-        self.report_latency(frame.info().latency);
-        if lock(&self.report).is_stats_due(shm2::monotonic_ns()) {
+        let now_ns = shm2::monotonic_ns();
+        self.report_latency(frame.info().latency, now_ns);
+        if lock(&self.report).is_stats_due(now_ns) {
             // On a thread of GStreamer's, so that a handler may block.
             self.obj().call_async(|src| src.notify("stats"));
         }
@@ -386,10 +387,10 @@ impl Shm2Src {
         crate::post_element_message(self.obj().upcast_ref(), Some(message));
     }
 
-    /// Posts a latency message if the producer's latency changed.
-    fn report_latency(&self, latency: u64) {
-        let is_changed = lock(&self.report).set_latency(latency);
-        if is_changed {
+    /// Posts a latency message if the producer's latency changed, at most once a second.
+    fn report_latency(&self, latency: u64, now_ns: u64) {
+        let is_due = lock(&self.report).set_latency(latency, now_ns);
+        if is_due {
             let src = self.obj();
             // An element without a bus has no listener, which is no failure.
             let _ = src.post_message(gst::message::Latency::builder().src(&*src).build());

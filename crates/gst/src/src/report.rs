@@ -18,6 +18,9 @@ pub(super) struct Report {
     /// Frames that were due during a pause.
     stale: u64,
     latency: u64,
+    /// The latency differs from that of the last message.
+    is_latency_new: bool,
+    latency_messages: RateLimit,
     stats_notifications: RateLimit,
 }
 
@@ -32,10 +35,14 @@ impl Report {
         self.stale += 1;
     }
 
-    /// Sets the producer's latency in nanoseconds; true if it changed.
-    pub(super) fn set_latency(&mut self, latency: u64) -> bool {
+    /// Sets the producer's latency in nanoseconds. True if a message about a change is due at `now_ns`, which is at most
+    /// once a second: each message makes the pipeline query and distribute its latency.
+    pub(super) fn set_latency(&mut self, latency: u64, now_ns: u64) -> bool {
         let latency = latency.min(MAX_LATENCY);
-        std::mem::replace(&mut self.latency, latency) != latency
+        self.is_latency_new |= std::mem::replace(&mut self.latency, latency) != latency;
+        let is_due = self.is_latency_new && self.latency_messages.admits(now_ns);
+        self.is_latency_new &= !is_due;
+        is_due
     }
 
     pub(super) fn latency(&self) -> u64 {
@@ -100,7 +107,10 @@ mod tests {
     #[test]
     fn a_latency_is_limited_and_reported_when_it_changes() {
         let mut report = Report::default();
-        assert_eq!([0, 5, 5, u64::MAX, MAX_LATENCY].map(|l| report.set_latency(l)), [false, true, false, true, false]);
+        let mut set = |latency, seconds: u64| report.set_latency(latency, seconds * 1_000_000_000);
+        assert_eq!([set(0, 5), set(5, 5), set(5, 9)], [false, true, false]);
+        assert_eq!([set(6, 9), set(7, 9), set(7, 9), set(7, 10), set(7, 11)], [true, false, false, true, false]);
+        assert_eq!([set(u64::MAX, 20), set(MAX_LATENCY, 21)], [true, false]);
         assert_eq!(report.latency(), MAX_LATENCY);
     }
 }
