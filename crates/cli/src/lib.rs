@@ -47,12 +47,12 @@ pub fn print_result(text: &str) -> Result<(), String> {
 }
 
 /// Runs `work`, and prints what it waits for when it takes longer than a second.
-pub fn say_if_slow<T>(waits_for: &str, work: impl FnOnce() -> T) -> T {
+pub fn say_if_slow<T>(waits_for: impl FnOnce() -> String + Send, work: impl FnOnce() -> T) -> T {
     let (done, ended) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
         let say = move || {
             if ended.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
-                complain!("waiting for {waits_for}");
+                complain!("waiting for {}", waits_for());
             }
         };
         // Without a thread the line is not printed.

@@ -323,7 +323,11 @@ fn a_tool_with_closed_output_pipes_does_not_panic() {
 fn a_long_wait_prints_its_reason() {
     let name = TempRegion::new();
     let (_, text) = Tool::consumer(&format!("{} 5 --timeout 2", name.uri())).end();
+    assert!(text.contains(&format!("waiting for {}", &*name)) && text.contains(": no producer there; check"), "{text}");
+    let producer = Producer::create(&name).unwrap();
+    let (_, text) = Tool::consumer(&format!("{} 5 --timeout 2", name.uri())).end();
     assert!(text.contains(&format!("waiting for the first frame of {}\n", name.uri())), "{text}");
+    drop(producer);
     #[cfg(target_os = "linux")]
     {
         // The memory of a virtual machine's device: no lock tells that its producer died.

@@ -3,9 +3,10 @@
 #![cfg(target_os = "linux")]
 
 use shm2::consumer::Overview;
-use shm2_testing::{ChildGuard, Deny, TempRegion, deny, skip};
+use shm2_testing::{ChildGuard, Deny, TempPath, TempRegion, deny, skip};
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -176,4 +177,87 @@ fn forbidden_calls_have_errors_that_name_them() {
     assert!(!status.success() && text.contains("ends with a slash"), "{status}: {text}");
     let (status, text) = end(start(Command::new(CONSUMER), &format!("{}/ 20", &*name)));
     assert!(!status.success() && text.contains("ends with a slash"), "{status}: {text}");
+}
+
+#[test]
+fn another_users_file_is_named_with_its_owner_and_a_way_out() {
+    // The program is in a directory that the other user may not enter.
+    let program = TempPath::new("producer");
+    fs::copy(PRODUCER, &program).unwrap();
+    let as_nobody = |arguments: &str| {
+        let mut command = Command::new(&*program);
+        command.uid(65_534).gid(65_534).args(arguments.split_whitespace());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        ChildGuard::spawn(&mut command).ok().map(end)
+    };
+    for (mode, options, expected) in [
+        (0o660, "", "let that user or root remove it"),
+        (0o660, "--keep-region", "let that user or root"),
+        (0o644, "", "that user or root"),
+        (0o644, "--keep-region", "let that user or root"),
+        (0o600, "", "let that user or root remove it"),
+    ] {
+        let name = TempRegion::new();
+        // What a killed producer leaves.
+        let producer = shm2::Producer::builder(&name).unwrap().size(8 << 20).perms(mode).create().unwrap();
+        let copy = TempRegion::new();
+        fs::copy(name.path(), copy.path()).unwrap();
+        drop(producer);
+        fs::rename(copy.path(), name.path()).unwrap();
+        fs::set_permissions(name.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let Some((status, text)) = as_nobody(&format!("{} 10 --wait 0 {options}", &*name)) else {
+            return skip("no right to become another user");
+        };
+        let is_clear = text.contains("user 0 (root)") && text.contains(expected) && text.contains(&*name);
+        assert!(!status.success() && is_clear, "{mode:o} {options}: {status}: {text}");
+    }
+}
+
+#[test]
+fn a_consumer_that_waits_prints_where_and_what_to_check() {
+    let wait = |spec: &str| end(start(Command::new(CONSUMER), &format!("{spec} 5 --timeout 2"))).1;
+    let assert_says = |text: &str, expected: &[&str]| {
+        let line = text.lines().find(|line| line.starts_with("waiting for ")).unwrap_or_else(|| panic!("{text}"));
+        assert!(expected.iter().all(|part| line.contains(part)), "{expected:?}: {line}");
+        assert_eq!(text.lines().filter(|line| line.starts_with("waiting for ")).count(), 1, "{text}");
+    };
+    std::thread::scope(|scope| {
+        // No file.
+        scope.spawn(|| {
+            let name = TempRegion::new();
+            let place = format!("waiting for {} (file system tmpfs, device 0:", &*name);
+            assert_says(&wait(&name.uri()), &[&place, "): no producer there", "check", "/dev/shm", "container"]);
+        });
+        // No directory.
+        scope.spawn(|| {
+            let name = TempRegion::new();
+            let text = wait(&format!("{}/cam", &*name));
+            assert_says(&text, &["(file system tmpfs, device 0:", "its directory does not exist"]);
+        });
+        // A link that leads to nothing.
+        scope.spawn(|| {
+            let (name, target) = (TempRegion::new(), TempRegion::new());
+            symlink(target.path(), name.path()).unwrap();
+            assert_says(&wait(&name), &["a symbolic link", &target]);
+        });
+        // A leftover, and prepared memory.
+        scope.spawn(|| {
+            let (name, copy) = (TempRegion::new(), TempRegion::new());
+            let producer = shm2::Producer::builder(&name).unwrap().size(8 << 20).create().unwrap();
+            fs::copy(name.path(), copy.path()).unwrap();
+            drop(producer);
+            assert_says(&wait(&copy), &["its producer has ended"]);
+        });
+        scope.spawn(|| {
+            let name = TempRegion::new();
+            fs::write(name.path(), vec![0; 8 << 20]).unwrap();
+            assert_says(&wait(&name), &["memory that is prepared for a producer"]);
+        });
+        // A producer that sends nothing.
+        scope.spawn(|| {
+            let name = TempRegion::new();
+            let _producer = shm2::Producer::create(&name).unwrap();
+            assert_says(&wait(&name), &[&format!("waiting for the first frame of {}", &*name)]);
+        });
+    });
 }

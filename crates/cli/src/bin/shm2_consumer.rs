@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, ValueEnum};
+use shm2::consumer::{WaitReason, WaitingFor};
 use shm2::{Access, Consumer, Frame, OnProducerExit, ReceiveError, Start};
 use shm2_cli::{Check, complain, pattern, print_result, say, say_if_slow, seconds, stop::Stop, summary::Summary};
 use std::collections::VecDeque;
@@ -164,7 +165,15 @@ fn next(consumer: &mut Consumer, arguments: &Arguments) -> Result<Frame, Receive
     if arguments.quiet || consumer.stats().attaches > 0 {
         return consumer.next(arguments.timeout);
     }
-    say_if_slow(&format!("the first frame of {}", arguments.region), || consumer.next(arguments.timeout))
+    say_if_slow(|| awaited(&arguments.region), || consumer.next(arguments.timeout))
+}
+
+/// What the consumer waits for now.
+fn awaited(region: &str) -> String {
+    match WaitingFor::at(region) {
+        Ok(waiting) if waiting.reason != WaitReason::NoFrame => waiting.to_string(),
+        _ => format!("the first frame of {region}"),
+    }
 }
 
 fn count_frame(summary: &mut Summary, frame: &Frame, consumer: &Consumer) {

@@ -86,7 +86,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         fits(arguments.frame_size, shm2::layout::arena_bytes(arguments.size).unwrap_or(u64::MAX))?;
     }
     let create = || create(arguments);
-    let mut producer = if arguments.quiet { create() } else { say_if_slow(&awaited(arguments), create) }?;
+    let mut producer = if arguments.quiet { create() } else { say_if_slow(|| awaited(arguments), create) }?;
     let (handle, region) = (producer.handle(), arguments.region.clone());
     fits(arguments.frame_size, handle.stats().arena_bytes)?;
     let watched = handle.clone();

@@ -141,10 +141,14 @@ fn resource_error(error: &CreateError) -> gst::ResourceError {
         CreateError::NoSpace { .. }
         | CreateError::NoMemory { .. }
         | CreateError::ControlGroup { .. }
+        | CreateError::FileSizeLimit { .. }
         | CreateError::NoCommit { .. } => gst::ResourceError::NoSpaceLeft,
         CreateError::Denied { .. }
         | CreateError::SectionDenied { .. }
         | CreateError::OthersLeftover { .. }
+        | CreateError::OthersFile { .. }
+        | CreateError::ForeignOwner { .. }
+        | CreateError::Forbidden { .. }
         | CreateError::Device { problem: DeviceError::Denied { .. }, .. } => gst::ResourceError::NotAuthorized,
         CreateError::KeptSection { .. }
         | CreateError::Size { .. }

@@ -62,6 +62,12 @@ pub(crate) trait Platform {
         Self::open_region(&Spec::of_file(path.into()), false)
     }
 
+    /// Name of the file system at the region's path, and major and minor number of its device; `None` if the region is
+    /// no file.
+    fn place_of(_spec: &Spec) -> Option<(String, (u32, u32))> {
+        None
+    }
+
     /// Nanoseconds of the monotonic clock that all processes of this kernel share.
     fn monotonic_ns() -> u64;
 

@@ -32,6 +32,7 @@ use windows::Windows as System;
 #[cfg(not(any(target_os = "linux", windows, miri)))]
 compile_error!("shm2 supports Linux and Windows");
 
+use crate::name::Spec;
 pub use contract::LostName;
 pub(crate) use contract::{
     AwaitProducer, ChangeWatch, ConsumerRegion, Identity, Keep, MappedBytes, Platform, ProcessEvent, ProducerRegion,
@@ -44,6 +45,11 @@ pub(crate) type Event = <System as Platform>::Event;
 pub(crate) type Mapping = <System as Platform>::Mapping;
 pub(crate) type ProducerWatch = <System as Platform>::ProducerWatch;
 pub(crate) type Watch = <System as Platform>::Watch;
+
+/// See [`Platform::place_of`].
+pub(crate) fn place_of(spec: &Spec) -> Option<(String, (u32, u32))> {
+    System::place_of(spec)
+}
 
 /// See [`Platform::monotonic_ns`].
 #[inline]

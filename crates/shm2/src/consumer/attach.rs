@@ -72,7 +72,7 @@ fn check(region: &OpenRegion, liveness: Liveness) -> Result<Checked, AttachError
 }
 
 /// The header of a region whose producer has finished it.
-fn read_complete(region: &OpenRegion) -> Result<RawHeader, AttachError> {
+pub(super) fn read_complete(region: &OpenRegion) -> Result<RawHeader, AttachError> {
     let path = region.path();
     if region.bytes() == 0 {
         // The file is empty: it was prepared for a producer.

@@ -18,12 +18,14 @@ mod signals;
 mod sleep;
 mod snapshots;
 mod start;
+mod waiting;
 
 pub use builder::{Access, Builder, Liveness, OnProducerExit};
 pub use frame::Frame;
 pub use overview::Overview;
 pub use signals::Canceller;
 pub use start::Start;
+pub use waiting::{Place, WaitReason, WaitingFor};
 
 use crate::backend::Identity;
 use crate::error::{AttachError, ReceiveError, SpecError};
@@ -284,6 +286,11 @@ impl Consumer {
     /// Random number of the attached region's generation; `None` while detached.
     pub fn generation(&self) -> Option<u64> {
         self.attachment.as_ref().map(|attachment| attachment.reader.header().generation)
+    }
+
+    /// Why this consumer would wait now, for a message to a user. Looks at the region's file, and changes nothing.
+    pub fn waiting_for(&self) -> WaitingFor {
+        WaitingFor::of(&self.spec)
     }
 
     /// How the attached region is accessed: [`Access::Lease`] or [`Access::Snapshot`]; `None` while detached.

@@ -181,12 +181,27 @@ pub enum CreateError {
     },
     /// A dead producer's file belongs to another user.
     #[error(
-        "{path:?} was left by a producer of another user and may only be removed by that user (the directory is \
-         sticky): ask them, or choose another name"
+        "{path:?} was left by a producer of {owner}, and only that user or root may remove it (the directory is \
+         sticky): let that user or root remove it, or choose another name"
     )]
     OthersLeftover {
         /// Path of the region.
         path: PathBuf,
+        /// Its owner.
+        owner: String,
+    },
+    /// A file at the path may not be opened by this user.
+    #[error(
+        "permission denied for {path:?}, a file of {owner} with mode {mode:03o}: if its producer has ended, let that \
+         user or root remove it, or permit writing; or choose another name"
+    )]
+    OthersFile {
+        /// Path of the region.
+        path: PathBuf,
+        /// Its owner.
+        owner: String,
+        /// Its permission bits.
+        mode: u32,
     },
     /// Another process holds the lock under which a dead producer's file is removed.
     #[error(

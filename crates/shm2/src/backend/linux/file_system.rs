@@ -4,7 +4,7 @@
 //! a file system whose locks end at the mount, or at the machine, and a consumer does not wait there.
 
 use crate::error::{AttachError, CreateError};
-use rustix::fs::{StatFs, fstatfs, statfs};
+use rustix::fs::{StatFs, fstatfs, major, minor, stat, statfs};
 use std::fmt;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -122,6 +122,12 @@ impl FileSystem {
         let error = |problem| AttachError::FileSystem { path: path.into(), file_system: self.to_string(), problem };
         self.problem().map_or(Ok(()), |problem| Err(error(problem)))
     }
+}
+
+/// Name of the file system of `path`, or of its nearest directory that exists, and the number of its device.
+pub(super) fn place_of(path: &Path) -> Option<(String, (u32, u32))> {
+    let (existing, found) = path.ancestors().find_map(|at| Some((at, stat(at).ok()?)))?;
+    Some((FileSystem::at(existing)?.to_string(), (major(found.st_dev), minor(found.st_dev))))
 }
 
 impl fmt::Display for FileSystem {

@@ -63,6 +63,10 @@ impl Platform for Linux {
         consumer_region::OpenRegion::open(path, false, false)
     }
 
+    fn place_of(spec: &Spec) -> Option<(String, (u32, u32))> {
+        if spec.is_device() { None } else { file_system::place_of(spec.path()) }
+    }
+
     fn monotonic_ns() -> u64 {
         nanoseconds(ClockId::Monotonic)
     }

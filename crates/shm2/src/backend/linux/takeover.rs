@@ -7,7 +7,7 @@
 //! A missing lock shows that a producer is dead only where locks reach every process: see
 //! [`file_system`](super::file_system).
 
-use super::existing::{check_content, refuse_foreign_owner};
+use super::existing::{check_content, refuse_foreign_owner, user};
 use super::file_system::FileSystem;
 use super::fork::{Section, keep_from_children};
 use super::lock::{self, Byte, Kind};
@@ -18,7 +18,7 @@ use crate::backend::Keep;
 use crate::error::CreateError;
 use crate::kill_points::point;
 use crate::layout::{self, Header, STATE_LIVE};
-use rustix::fs::{Mode, OFlags, Stat, fstat, ftruncate, open, unlink};
+use rustix::fs::{Mode, OFlags, Stat, fstat, ftruncate, open, stat, unlink};
 use rustix::io::Errno;
 use std::mem::offset_of;
 use std::os::fd::OwnedFd;
@@ -49,7 +49,7 @@ pub(super) fn clear_name(path: &Path) -> Result<(), CreateError> {
 pub(super) fn adopt(path: &Path, bytes: u64, keep: Keep) -> Result<Option<(OwnedRegion, u64)>, CreateError> {
     for _ in 0..ATTEMPTS {
         let section = Section::enter();
-        let Some(fd) = open_leftover(path).map_err(must_be_writable)? else { return Ok(None) };
+        let Some(fd) = open_leftover(path)? else { return Ok(None) };
         if keep == Keep::Own {
             refuse_foreign_owner(&regular_file(&fd, path)?, path)?;
         }
@@ -85,7 +85,7 @@ fn try_clear(path: &Path) -> Result<bool, CreateError> {
     // In the meantime a producer may have begun another generation in this very file.
     refuse_live()?;
     unlink(path).map_err(|e| match e {
-        Errno::PERM | Errno::ACCESS => CreateError::OthersLeftover { path: path.into() },
+        Errno::PERM | Errno::ACCESS => CreateError::OthersLeftover { path: path.into(), owner: user(stat.st_uid) },
         e => create_error("remove the leftover at", path, e),
     })?;
     point!("create.cleared");
@@ -177,18 +177,22 @@ fn open_existing(path: &Path) -> Result<Option<OwnedFd>, CreateError> {
             Ok(old) if locked(lock::is_locked(&old, Byte::Liveness, Kind::Read), path)? => {
                 Err(CreateError::Busy { path: path.into() })
             }
-            Ok(_) => Err(CreateError::OthersLeftover { path: path.into() }),
+            Ok(_) => Err(others_file(path)),
+            Err(Errno::ACCESS) => Err(others_file(path)),
             Err(e) => Err(create_error("open", path, e)),
         },
         Err(e) => Err(create_error("open", path, e)),
     }
 }
 
-/// A file that a producer keeps and cannot write is `Denied`: another user cannot solve that by removing the file.
-fn must_be_writable(error: CreateError) -> CreateError {
-    match error {
-        CreateError::OthersLeftover { path } => CreateError::Denied { path },
-        other => other,
+/// The error for a file that this user may not open for writing. A file that cannot be looked at is `Denied`.
+fn others_file(path: &Path) -> CreateError {
+    match stat(path) {
+        Ok(found) => {
+            let mode = found.st_mode & 0o777;
+            CreateError::OthersFile { path: path.into(), owner: user(found.st_uid), mode }
+        }
+        Err(e) => create_error("open", path, e),
     }
 }
 
