@@ -8,6 +8,7 @@ mod demo;
 mod faults;
 mod fuzz;
 mod lint;
+mod narrow;
 mod program;
 mod setup;
 mod tests;
@@ -21,7 +22,8 @@ cargo xtask TASK
   setup                 install the system packages that are missing (Debian and Ubuntu)
   demo [--input FILE]   show the main job: live video to several processes, with kills and restarts
   test                  set up, then run every test
-  lint [tree]           formatting, clippy, documentation; imports, pages, shell files, spelling (tree: only these)
+  lint [tree]           formatting, clippy, documentation, the build for a 32-bit target; imports, pages, shell files,
+                        spelling (tree: only the last four)
   models                the loom models of the protocol
   faults                kill points: processes ended and stopped at named places
   newer                 the element tests on GStreamer 1.26 and 1.28, in trees of newer Debian releases

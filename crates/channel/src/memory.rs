@@ -50,7 +50,9 @@ impl ChannelMemory {
         let (memory, whole) = create_memory("shm2-channel", bytes as u64, huge.map(HugePages::log2))
             .map_err(system("make", bytes as u64))?;
         seal(&memory, Seals::Size).map_err(system("seal", whole))?;
-        let mapping = Mapping::shared(&memory, whole as usize).map_err(system("map", whole))?;
+        // Rounded up to whole huge pages.
+        let length = usize::try_from(whole).map_err(|_| MemoryError::TooLarge { bytes: whole })?;
+        let mapping = Mapping::shared(&memory, length).map_err(system("map", whole))?;
         mapping.populate(bytes);
         Ok(Self { fd: memory, mapping, bytes })
     }

@@ -90,9 +90,15 @@ fn fork_children<T>(operation: impl Fn(usize) -> T + Sync) -> ! {
     unsafe { libc::_exit(9) }
 }
 
+/// The commands of these locks take 64-bit positions, also in a 32-bit program.
+#[cfg(target_pointer_width = "64")]
+type Request = libc::flock;
+#[cfg(not(target_pointer_width = "64"))]
+type Request = libc::flock64;
+
 /// Whether a process holds a lock on a byte of the file.
 fn is_locked(file: &File, byte: i64) -> bool {
-    let mut request = libc::flock {
+    let mut request = Request {
         l_type: libc::F_WRLCK as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
         l_start: byte,
@@ -100,7 +106,11 @@ fn is_locked(file: &File, byte: i64) -> bool {
         l_pid: 0,
     };
     // SAFETY: see the head of this file.
+    #[cfg(target_pointer_width = "64")]
     assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut request) }, 0);
+    // SAFETY: see the head of this file.
+    #[cfg(not(target_pointer_width = "64"))]
+    assert_eq!(unsafe { libc::syscall(libc::SYS_fcntl64, file.as_raw_fd(), libc::F_OFD_GETLK, &mut request) }, 0);
     request.l_type != libc::F_UNLCK as libc::c_short
 }
 

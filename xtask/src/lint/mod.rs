@@ -5,7 +5,7 @@ mod pages;
 
 use crate::Outcome;
 use crate::run::{command, root, run, run_command, succeeds, target};
-use crate::setup;
+use crate::{narrow, setup};
 use std::path::PathBuf;
 
 /// Runs all lints.
@@ -20,6 +20,7 @@ pub fn lint() -> Outcome {
         run(&format!("cargo fmt --manifest-path {manifest} --check"))?;
         run(&format!("cargo clippy --manifest-path {manifest} --all-targets -- -D warnings"))?;
     }
+    narrow::check()?;
     let mut doc = command("cargo doc --workspace --no-deps --quiet");
     doc.env("RUSTDOCFLAGS", "-D warnings");
     run_command(doc, "cargo doc --workspace --no-deps")?;

@@ -40,6 +40,7 @@ pub(crate) use contract::{
 };
 pub(crate) use poll::Poll;
 pub(crate) use region::{OpenRegion, OwnedRegion};
+use std::io;
 
 pub(crate) type Event = <System as Platform>::Event;
 pub(crate) type Mapping = <System as Platform>::Mapping;
@@ -82,9 +83,35 @@ pub(crate) fn fork_depth() -> usize {
     System::fork_depth()
 }
 
+/// Size of a mapping of `bytes` bytes. An error that says the size if it does not fit into the address space: a region
+/// can be larger than that of a 32-bit program.
+pub(crate) fn mapping_bytes(bytes: u64) -> io::Result<usize> {
+    // An offset inside a mapping fits into an `isize`, which pointer arithmetic demands.
+    let fitting = usize::try_from(bytes).ok().filter(|bytes| isize::try_from(*bytes).is_ok());
+    fitting.ok_or_else(|| {
+        let text = format!("{bytes} bytes do not fit into the address space of this program");
+        io::Error::new(io::ErrorKind::OutOfMemory, text)
+    })
+}
+
 /// FNV-1a, 64 bits.
 #[cfg(not(miri))]
 fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
     bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_that_does_not_fit_into_the_address_space_is_an_error_that_says_it() {
+        assert_eq!(mapping_bytes(5 << 20).unwrap(), 5 << 20);
+        assert_eq!(mapping_bytes(isize::MAX as u64).unwrap(), isize::MAX as usize);
+        for bytes in [isize::MAX as u64 + 1, u64::MAX] {
+            let text = mapping_bytes(bytes).unwrap_err().to_string();
+            assert_eq!(text, format!("{bytes} bytes do not fit into the address space of this program"));
+        }
+    }
 }

@@ -9,7 +9,7 @@ use super::producer_liveness::FirstHeartbeat;
 use super::ring_reader::{Reader, RingReader, View};
 use super::snapshots::Snapshots;
 use super::start::Start;
-use crate::backend::{self, ConsumerRegion, OpenRegion, Poll};
+use crate::backend::{self, ConsumerRegion, OpenRegion, Poll, mapping_bytes};
 use crate::error::AttachError;
 use crate::header::{FIXED, RawHeader, RegionHeader};
 use crate::heartbeat::{self, Heartbeat};
@@ -102,7 +102,7 @@ pub(super) fn header_of(region: &OpenRegion) -> Result<RegionHeader, AttachError
 /// The header's fixed part, or as much of it as a short file has.
 fn read_header(region: &OpenRegion) -> std::io::Result<RawHeader> {
     let mut bytes = [0; FIXED];
-    let length = FIXED.min(region.bytes() as usize);
+    let length = usize::try_from(region.bytes()).map_or(FIXED, |bytes| bytes.min(FIXED));
     region.read_exact(&mut bytes[..length], 0)?;
     Ok(RawHeader::new(bytes))
 }
@@ -121,7 +121,9 @@ fn attach_leasing(spec: &Spec, settings: &Settings, first: &mut FirstHeartbeat) 
     if check(&region, settings.liveness)?.lease.is_some() && settings.prefers_snapshots() {
         return Err(AttachError::Denied { path: path.into() });
     }
-    let memory = Memory::new(region.map(0, region.bytes() as usize, false)?);
+    let bytes = mapping_bytes(region.bytes());
+    let bytes = bytes.map_err(|source| AttachError::System { what: "map", path: path.into(), source })?;
+    let memory = Memory::new(region.map(0, bytes, false)?);
     let Checked { header, lease } = check_mapped(&region, &memory, settings.liveness)?;
     if lease.is_some() {
         // The generation is compared after this, because a heartbeat of another generation does not count.

@@ -239,7 +239,7 @@ impl Frame {
         match self.leased() {
             Ok(memory) => {
                 let range = self.description.payload();
-                // The description was checked: the range is inside the region.
+                // The description was checked: the range is inside the region, and the mapping has all of the region.
                 memory.pointer(range.offset, range.length).unwrap_or(NonNull::dangling()).as_ptr()
             }
             Err(bytes) => bytes.as_ptr(),

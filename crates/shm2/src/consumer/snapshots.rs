@@ -139,8 +139,10 @@ impl View for Snapshots {
 
     fn copy(&self, range: Range, sequence: u64) -> Result<Vec<u8>, TakeError> {
         let (mut bytes, length) = (Vec::new(), range.length);
-        bytes.try_reserve_exact(length as usize).map_err(|_| TakeError::TooLarge { sequence, length })?;
-        bytes.resize(length as usize, 0);
+        // A length beyond the address space is more than can be reserved.
+        let count = usize::try_from(length).unwrap_or(usize::MAX);
+        bytes.try_reserve_exact(count).map_err(|_| TakeError::TooLarge { sequence, length })?;
+        bytes.resize(count, 0);
         if !bytes.is_empty() {
             self.region.read_exact(&mut bytes, range.offset).map_err(|_| TakeError::Truncated)?;
         }

@@ -73,7 +73,7 @@ impl WaitingFor {
 
     pub(super) fn of(spec: &Spec) -> Self {
         let path = spec.path();
-        let reason = match attach::open_header(spec) {
+        let reason = match OpenRegion::open(spec, false).and_then(|region| attach::header_of(&region)) {
             Ok(_) => WaitReason::NoFrame,
             Err(AttachError::NotFound { .. } | AttachError::NoProducer { .. }) => absence(spec),
             Err(error) => WaitReason::Unusable(error.to_string()),

@@ -8,7 +8,7 @@
 use super::access::DeviceAccess;
 use super::kvmfr;
 use crate::backend::linux::existing::check_content;
-use crate::backend::{Identity, Mapping};
+use crate::backend::{Identity, Mapping, mapping_bytes};
 use crate::error::{CreateError, DeviceError};
 use crate::name::ivshmem::{Cache, Device};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
@@ -80,7 +80,7 @@ impl DeviceAccess for DeviceMemory {
         }
         let Some(map) = self.uio else { return Mapping::new(&*self.fd, offset, bytes, writable) };
         let at = map * rustix::param::page_size() as u64;
-        let whole = Mapping::new(&*self.fd, at, self.bytes as usize, writable)?;
+        let whole = Mapping::new(&*self.fd, at, mapping_bytes(self.bytes)?, writable)?;
         whole.part(offset, bytes).ok_or(io::ErrorKind::InvalidInput.into())
     }
 }

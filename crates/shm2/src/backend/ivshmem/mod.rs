@@ -24,7 +24,7 @@ use linux::DeviceMemory;
 pub(super) use windows::DeviceMemory;
 
 use super::poll::Poll;
-use super::{ConsumerRegion, Event, Identity, Mapping, ProcessEvent, ProducerRegion, Wake, Watch};
+use super::{ConsumerRegion, Event, Identity, Mapping, ProcessEvent, ProducerRegion, Wake, Watch, mapping_bytes};
 use crate::error::{AttachError, CreateError, DeviceError};
 use crate::layout;
 use crate::mapped::Memory;
@@ -74,7 +74,7 @@ impl OwnedDevice {
         let memory = DeviceMemory::open(device, cache, true).map_err(failed)?;
         layout::arena_bytes(memory.bytes()).ok_or_else(|| failed(DeviceError::TooSmall { bytes: memory.bytes() }))?;
         memory.check_adoptable(path)?;
-        let map = memory.map(0, memory.bytes() as usize, true);
+        let map = mapping_bytes(memory.bytes()).and_then(|bytes| memory.map(0, bytes, true));
         let mapping = map.map_err(|source| CreateError::System { what: "map", path: path.into(), source })?;
         let begun = begin(mapping, &detach_lock_readers)?;
         Ok((Self { path: path.into(), _memory: memory }, begun))
@@ -154,7 +154,9 @@ impl OpenDevice {
         if memory.bytes() < layout::MIN_REGION {
             return Err(failed(DeviceError::TooSmall { bytes: memory.bytes() }));
         }
-        let whole = map(&memory, path, 0, memory.bytes() as usize, false)?;
+        let bytes = mapping_bytes(memory.bytes());
+        let bytes = bytes.map_err(|source| AttachError::System { what: "map", path: path.into(), source })?;
+        let whole = map(&memory, path, 0, bytes, false)?;
         Ok(Self { path: path.into(), memory, whole: Memory::new(whole) })
     }
 }

@@ -12,7 +12,7 @@ use super::mapping::Mapping;
 use super::producer_region::OwnedRegion;
 use super::reserve::refuse_over_limit;
 use super::takeover::{adopt, clear_name};
-use crate::backend::Keep;
+use crate::backend::{Keep, mapping_bytes};
 use crate::error::CreateError;
 use crate::kill_points::point;
 use crate::mapped::Memory;
@@ -26,6 +26,7 @@ pub(super) fn create_region<T>(
     begin: impl FnOnce(Mapping, &dyn Fn(&Memory)) -> Result<T, CreateError>,
 ) -> Result<(OwnedRegion, T), CreateError> {
     let path = spec.path();
+    mapping_bytes(bytes).map_err(|source| CreateError::System { what: "map", path: path.into(), source })?;
     if keep.is_set()
         && let Some((region, bytes)) = adopt(path, bytes, keep)?
     {

@@ -11,7 +11,7 @@
 #![expect(unsafe_code, reason = "fcntl with F_OFD_* commands")]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 const BASE: i64 = 0x4000_0000_0000_0000;
 
@@ -45,8 +45,25 @@ pub(super) enum Kind {
     Write,
 }
 
-fn request(byte: Byte, kind: libc::c_int) -> libc::flock {
-    libc::flock {
+#[cfg(target_pointer_width = "64")]
+type Request = libc::flock;
+/// The positions have 64 bits in a 32-bit program, too.
+#[cfg(not(target_pointer_width = "64"))]
+type Request = libc::flock64;
+
+/// Executes a command. Returns 0, or -1 with the error in `errno`.
+fn execute(fd: BorrowedFd, command: libc::c_int, request: &mut Request) -> libc::c_int {
+    let (fd, request) = (fd.as_raw_fd(), &raw mut *request);
+    // SAFETY: see the head of this file.
+    #[cfg(target_pointer_width = "64")]
+    return unsafe { libc::fcntl(fd, command, request) };
+    // SAFETY: as above. The `fcntl` of 32-bit glibc would take positions of 32 bits.
+    #[cfg(not(target_pointer_width = "64"))]
+    return unsafe { libc::syscall(libc::SYS_fcntl64, fd, command, request) } as libc::c_int;
+}
+
+fn request(byte: Byte, kind: libc::c_int) -> Request {
+    Request {
         l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
         l_start: byte.position(),
@@ -64,9 +81,7 @@ fn kind_number(kind: Kind) -> libc::c_int {
 
 /// Takes the lock and does not wait. False if another file description holds a conflicting lock.
 pub(super) fn try_lock(fd: impl AsFd, byte: Byte, kind: Kind) -> io::Result<bool> {
-    let flock = request(byte, kind_number(kind));
-    // SAFETY: see the head of this file.
-    let r = unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_OFD_SETLK, &flock) };
+    let r = execute(fd.as_fd(), libc::F_OFD_SETLK, &mut request(byte, kind_number(kind)));
     if r == 0 {
         return Ok(true);
     }
@@ -79,15 +94,12 @@ pub(super) fn try_lock(fd: impl AsFd, byte: Byte, kind: Kind) -> io::Result<bool
 
 /// Ends a lock. A failure means that there was none.
 pub(super) fn unlock(fd: impl AsFd, byte: Byte) {
-    let flock = request(byte, libc::F_UNLCK);
-    // SAFETY: see the head of this file.
-    unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_OFD_SETLK, &flock) };
+    execute(fd.as_fd(), libc::F_OFD_SETLK, &mut request(byte, libc::F_UNLCK));
 }
 
 /// Whether another file description holds a lock that conflicts with `kind`.
 pub(super) fn is_locked(fd: impl AsFd, byte: Byte, kind: Kind) -> io::Result<bool> {
     let mut flock = request(byte, kind_number(kind));
-    // SAFETY: see the head of this file.
-    let r = unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_OFD_GETLK, &mut flock) };
+    let r = execute(fd.as_fd(), libc::F_OFD_GETLK, &mut flock);
     if r == 0 { Ok(flock.l_type != libc::F_UNLCK as libc::c_short) } else { Err(io::Error::last_os_error()) }
 }

@@ -7,7 +7,7 @@ use super::lock::{self, Byte, Kind};
 use super::mapping::Mapping;
 use super::region_file::{identity_at, identity_of, notify_watchers};
 use super::watch::{Watch, watch_region};
-use crate::backend::{Identity, LostName, ProducerRegion};
+use crate::backend::{Identity, LostName, ProducerRegion, mapping_bytes};
 use crate::error::CreateError;
 use crate::layout;
 use crate::mapped::Memory;
@@ -36,14 +36,12 @@ pub(crate) struct OwnedRegion {
 impl OwnedRegion {
     /// Maps the whole file and fills the page tables of what a producer uses.
     pub(super) fn map(&self, bytes: u64) -> Result<Mapping, CreateError> {
-        let mapping = Mapping::new(&self.fd, 0, bytes as usize, true).map_err(|source| CreateError::System {
-            what: "map",
-            path: self.path.clone(),
-            source,
-        })?;
+        let failed = |source| CreateError::System { what: "map", path: self.path.clone(), source };
+        let bytes = mapping_bytes(bytes).map_err(failed)?;
+        let mapping = Mapping::new(&self.fd, 0, bytes, true).map_err(failed)?;
         mapping.populate(0, layout::PAGES_OFFSET as usize, true);
         let arena = layout::ARENA_OFFSET as usize;
-        mapping.populate(arena, bytes as usize - arena, true);
+        mapping.populate(arena, bytes - arena, true);
         Ok(mapping)
     }
 
