@@ -15,17 +15,17 @@
 
 use crate::sync::{AtomicU32, AtomicU64};
 
-/// The words that both sides access.
+/// The words that both sides access. The padding is atomic, too: the other side can write it, and a reference covers it.
 #[repr(C)]
 pub(crate) struct Words {
     pub(crate) written: AtomicU64,
-    pad0: [u64; 15],
+    pad0: [AtomicU64; 15],
     pub(crate) read: AtomicU64,
-    pad1: [u64; 15],
+    pad1: [AtomicU64; 15],
     pub(crate) receiver_waits: AtomicU32,
-    pad2: [u32; 31],
+    pad2: [AtomicU32; 31],
     pub(crate) sender_waits: AtomicU32,
-    pad3: [u32; 31],
+    pad3: [AtomicU32; 31],
 }
 
 /// Offset of the first element in bytes.

@@ -90,6 +90,9 @@ pub const fn claim_state(claimed: u32) -> u32 {
     claimed & 0xff
 }
 
+/// Words without a meaning. A peer can write them, too, so they must be atomics, as all that a reference covers.
+type Padding<const WORDS: usize> = [AtomicU64; WORDS];
+
 /// Words that only the producer writes. 1024 bytes. Words that change with frames are 128 bytes apart, so that neither
 /// their cache line nor the adjacent line that a CPU prefetches is shared.
 #[repr(C, align(128))]
@@ -141,18 +144,18 @@ pub struct Header {
     pub clock: AtomicU64,
     /// Sequence of the newest published frame, 0 before the first.
     pub head: AtomicU64,
-    pad1: [u64; 15],
+    pad1: Padding<15>,
     /// Oldest sequence that a consumer may still take. Raised before a cell is overwritten or an extent freed.
     pub oldest: AtomicU64,
-    pad2: [u64; 15],
+    pad2: Padding<15>,
     /// Futex word of waiting consumers; changes with every wake.
     pub wake: AtomicU32,
-    pad3: [u32; 31],
+    pad3: [AtomicU32; 31],
     /// [`STATE_LIVE`] or [`STATE_CLOSED`].
     pub state: AtomicU32,
     /// 1 while the producer waits for free space: a consumer that frees some then signals through [`Page::space`].
     pub producer_waits: AtomicU32,
-    pad4: [u64; 15],
+    pad4: Padding<15>,
     /// Sequence lock of the beacon, a pair of clock readings: odd while it is written, +2 with each beacon.
     pub beacon_sequence: AtomicU64,
     /// Producer's monotonic clock at the beacon, in nanoseconds.
@@ -163,14 +166,14 @@ pub struct Header {
     pub beacon_head: AtomicU64,
     /// Changes several times in each lease time while the producer of a kept region is alive.
     pub heartbeat: AtomicU64,
-    pad5: [u64; 11],
+    pad5: Padding<11>,
     /// Frames retired before every attached consumer had read them.
     pub dropped_oldest: AtomicU64,
     /// New frames that were dropped, because the policy keeps the old ones or no space could be freed.
     pub dropped_newest: AtomicU64,
     /// Frames that were dropped because they are larger than the arena.
     pub dropped_too_large: AtomicU64,
-    pad6: [u64; 29],
+    pad6: Padding<29>,
 }
 
 /// One published frame: its description, and its sequence number, which is stored last.
@@ -235,7 +238,7 @@ pub struct Lease {
     pub offset: AtomicU64,
     /// Payload's length in bytes.
     pub length: AtomicU64,
-    reserved: u64,
+    reserved: Padding<1>,
 }
 
 /// The part of the region that one consumer writes. The producer trusts none of its words.
@@ -247,16 +250,16 @@ pub struct Page {
     pub lease_count: AtomicU32,
     /// [`NEVER_CLAIMED`], [`READING`], [`FREE`], [`HOLDING`] or [`CLAIMING`], perhaps with [`BY_HEARTBEAT`].
     pub claimed: AtomicU32,
-    pad0: [u64; 2],
+    pad0: Padding<2>,
     /// Leases of frames; the first shares the cursor's cache line.
     pub leases: [Lease; LEASES],
-    pad1: [u64; 4],
+    pad1: Padding<4>,
     /// Changes each time the consumer is about to sleep.
     pub ticket: AtomicU32,
-    pad2: [u32; 15],
+    pad2: [AtomicU32; 15],
     /// Space word: the futex on which a producer sleeps that waits for this consumer to free space.
     pub space: AtomicU32,
-    pad3: [u32; 15],
+    pad3: [AtomicU32; 15],
     /// Process id in its own namespace, for display only.
     pub pid: AtomicU32,
     /// Counts the claims without a lock; each claim takes the next number.
@@ -273,7 +276,7 @@ pub struct Page {
     pub copied: AtomicU64,
     /// Changes several times in each lease time while an owner without a lock is alive.
     pub heartbeat: AtomicU64,
-    pad4: [u64; 1],
+    pad4: Padding<1>,
 }
 
 /// Number of steps of 64 bytes by which a page's words are displaced, so that 64 pages do not compete for one cache

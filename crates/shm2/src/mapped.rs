@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //! * Every access is bounds-checked against the mapping, which exists as long as the value that hands it out.
-//! * References are made only to structs of atomics; a peer may change them at any time.
+//! * References are made only to structs of atomics, padding included; a peer may change them at any time.
 //! * Payload bytes are moved by raw copies, and no reference to them is made here. A peer that breaks the protocol can
 //!   change them during a copy; the copy is then a mix of old and new bytes.
 
@@ -10,7 +10,7 @@
 
 use crate::backend::{MappedBytes, Mapping};
 use crate::layout::{self, Cell, Header, Page};
-use crate::sync::AtomicU32;
+use crate::sync::{AtomicU32, AtomicU64};
 use std::mem::offset_of;
 use std::ptr::NonNull;
 
@@ -65,6 +65,14 @@ impl Memory {
         }
         // SAFETY: inside the mapping, or one past its end for an empty range.
         Some(unsafe { self.0.base().add(offset as usize) })
+    }
+
+    /// The word at an offset, or `None` when it is not inside the region or not at a multiple of 8.
+    pub(crate) fn word(&self, offset: u64) -> Option<&AtomicU64> {
+        let word = self.pointer(offset, 8).filter(|_| offset.is_multiple_of(8))?;
+        // SAFETY: inside the mapping. Its base is aligned for a header, and the offset is a multiple of 8. An atomic may
+        // change at any time.
+        Some(unsafe { word.cast().as_ref() })
     }
 
     /// Copies bytes out; false when the range is not in the region.
@@ -152,5 +160,34 @@ impl WakeWord {
     pub(crate) fn address(&self) -> NonNull<AtomicU32> {
         // SAFETY: inside the mapped header page.
         unsafe { self.0.base().add(Self::offset() as usize).cast() }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::sync::atomic::Ordering;
+
+    #[repr(C, align(128))]
+    struct Space([u8; 4096]);
+
+    /// Says more under Miri, which knows what a reference forbids.
+    #[test]
+    fn a_write_to_the_padding_beside_a_reference_is_allowed() {
+        let mut space = Box::new(Space([0; 4096]));
+        let base = space.0.as_mut_ptr();
+        // SAFETY: aligned memory of zeros, larger than both.
+        let (header, page) = unsafe { (&*base.cast::<Header>(), &*base.add(1024).cast::<Page>()) };
+        // Padding of the header, spare words of a page, and those of a lease.
+        for at in [136, 1024 + 16, 1024 + 32 + 24] {
+            // SAFETY: inside the same memory.
+            unsafe { base.add(at).cast::<u64>().write(7) };
+        }
+        // An argument is a claim about all bytes of the struct.
+        let words = |header: &Header, page: &Page| {
+            let lease = &page.leases[0];
+            [&header.head, &page.cursor, &lease.sequence].map(|word| word.load(Ordering::Relaxed))
+        };
+        assert_eq!(words(header, page), [0; 3]);
     }
 }

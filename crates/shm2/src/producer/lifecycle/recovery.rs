@@ -202,20 +202,17 @@ impl Shared {
             let (start, end) = (layout::ARENA_OFFSET + start, layout::ARENA_OFFSET + start + length);
             marks.extend((start..end).step_by(stride).chain([end - layout::GRANULE]));
         }
-        let mark = inner.lifecycle.epoch().generation().to_le_bytes();
-        for at in &marks {
-            // The offset is inside the region, in bytes that no peer reads.
-            let _ = self.memory.copy_in(*at, &mark);
-        }
+        let mark = inner.lifecycle.epoch().generation().to_le();
+        // The offsets are inside the region, in bytes that no peer reads. Relaxed: only this producer reads them.
+        marks.iter().filter_map(|at| self.memory.word(*at)).for_each(|word| word.store(mark, Ordering::Relaxed));
         marks
     }
 
     fn marks_intact(&self, inner: &Inner) -> bool {
-        let mark = inner.lifecycle.epoch().generation().to_le_bytes();
-        let mut found = [0; 8];
-        let mut is_intact = |at: &u64| self.memory.copy_out(*at, &mut found) && found == mark;
+        let mark = inner.lifecycle.epoch().generation().to_le();
+        let is_intact = |at: &u64| self.memory.word(*at).is_some_and(|word| word.load(Ordering::Relaxed) == mark);
         self.memory.header().magic.load(Ordering::Relaxed) == layout::MAGIC
-            && inner.lifecycle.marks().iter().all(&mut is_intact)
+            && inner.lifecycle.marks().iter().all(is_intact)
     }
 
     /// Ends a recovery: makes the region complete, and live in its new generation.
