@@ -2,6 +2,7 @@
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, fstatfs, ftruncate, memfd_create};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -34,6 +35,12 @@ pub(crate) fn create_memory(name: &str, bytes: u64, huge: Option<u32>) -> io::Re
         huge.map_or(MemfdFlags::empty(), |log| MemfdFlags::HUGETLB | MemfdFlags::from_bits_retain(log << HUGE_SHIFT));
     let memory = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | pages)?;
     let bytes = bytes.checked_next_multiple_of(1 << huge.unwrap_or_default()).ok_or(io::ErrorKind::OutOfMemory)?;
+    if let Some(limit) = getrlimit(Resource::Fsize).current.filter(|limit| *limit < bytes) {
+        // The system would end the process by SIGXFSZ.
+        let text = format!("{bytes} bytes of memory are over this process's file size limit of {limit} bytes (ulimit -f, \
+                            LimitFSIZE=)");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
     ftruncate(&memory, bytes)?;
     Ok((memory, bytes))
 }
