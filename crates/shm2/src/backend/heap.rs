@@ -7,7 +7,8 @@
 #![expect(unsafe_code, reason = "an allocation with several users")]
 
 use super::{
-    AwaitProducer, ChangeWatch, ConsumerRegion, Identity, MappedBytes, Platform, ProcessEvent, ProducerRegion, Wake,
+    AwaitProducer, ChangeWatch, ConsumerRegion, Identity, Keep, MappedBytes, Platform, ProcessEvent, ProducerRegion,
+    Wake,
 };
 use crate::error::{AttachError, CreateError};
 use crate::layout;

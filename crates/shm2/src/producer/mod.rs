@@ -12,6 +12,7 @@ mod header_writer;
 mod ledger;
 mod lifecycle;
 mod name_check;
+mod name_state;
 mod policy;
 mod publish;
 mod reap;

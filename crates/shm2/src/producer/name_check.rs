@@ -3,40 +3,15 @@
 
 use super::lifecycle::Phase;
 use super::shared::Shared;
-use crate::backend::{LostName, ProcessEvent, ProducerRegion};
+use crate::backend::{ProcessEvent, ProducerRegion};
 use crate::heartbeat::{self, Heartbeat};
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The result of the last check.
-#[derive(Debug, Default)]
-pub(super) struct NameCheck(AtomicU8);
-
-impl NameCheck {
-    pub(super) fn lost(&self) -> Option<LostName> {
-        match self.0.load(Ordering::Acquire) {
-            0 => None,
-            1 => Some(LostName::Removed),
-            _ => Some(LostName::Replaced),
-        }
-    }
-
-    /// Stores a result; true if it differs from the last one.
-    fn set(&self, lost: Option<LostName>) -> bool {
-        let value = match lost {
-            None => 0,
-            Some(LostName::Removed) => 1,
-            Some(LostName::Replaced) => 2,
-        };
-        self.0.swap(value, Ordering::AcqRel) != value
-    }
-}
-
 /// Called at intervals. Owned by the producer's shared state, and ends with it.
-pub(super) struct Checker(Weak<Shared>);
+struct Checker(Weak<Shared>);
 
 impl Heartbeat for Checker {
     fn beat(&self) -> bool {
@@ -54,8 +29,7 @@ impl Shared {
             return;
         }
         let checker = self.checker.get_or_init(|| Arc::new(Checker(Arc::downgrade(self))));
-        let checker: Weak<dyn Heartbeat> = Arc::downgrade(checker) as Weak<dyn Heartbeat>;
-        let _ = heartbeat::start_checks(checker, EVERY);
+        let _ = heartbeat::start_checks(Arc::downgrade(checker), EVERY);
     }
 
     fn check_name(&self) {

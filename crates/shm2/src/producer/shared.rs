@@ -4,7 +4,7 @@ use super::consumer_liveness::ConsumerLiveness;
 use super::extents::ExtentId;
 use super::ledger::Ledger;
 use super::lifecycle::{Epoch, Lifecycle, Phase};
-use super::name_check::{Checker, NameCheck};
+use super::name_state::NameState;
 use super::settings::Settings;
 use crate::backend::{Event, OwnedRegion, ProcessEvent, ProducerRegion, Watch};
 use crate::description::CapsRange;
@@ -26,8 +26,8 @@ pub(crate) struct Shared {
     /// The lifecycle's phase, for readers without the mutex.
     phase: AtomicU8,
     cancelled: AtomicBool,
-    pub(super) name: NameCheck,
-    pub(super) checker: OnceLock<Arc<Checker>>,
+    pub(super) name: NameState,
+    pub(super) checker: OnceLock<Arc<dyn Heartbeat>>,
     inner: Mutex<Inner>,
     /// Held while consumers are probed, by one thread at a time: the locks of two probes of this process would be one.
     /// Locked before `inner`; a thread that has `inner` only tries to lock it.
@@ -102,7 +102,7 @@ impl Shared {
             event,
             phase: AtomicU8::new(Phase::Open as u8),
             cancelled: AtomicBool::new(false),
-            name: NameCheck::default(),
+            name: NameState::default(),
             checker: OnceLock::new(),
             inner: Mutex::new(inner),
         })

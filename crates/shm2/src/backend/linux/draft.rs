@@ -8,6 +8,7 @@
 use super::file_system::FileSystem;
 use super::fork::{Section, keep_from_children};
 use super::lock::{self, Byte, Kind};
+use super::naming::{Naming, Temporary};
 use super::producer_region::OwnedRegion;
 use super::region_file::{
     create_error, directory, identity_at, identity_of, locked, not_a_file, read_header, step_error,
@@ -18,10 +19,10 @@ use crate::backend::random_nonzero;
 use crate::error::CreateError;
 use crate::kill_points::point;
 use crate::name::temporary::{is_temporary_of, temporary};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, fchmod, fstat, linkat, open, renameat_with, unlink};
+use rustix::fs::{Mode, OFlags, fchmod, fstat, open, unlink};
 use rustix::io::Errno;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -29,25 +30,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(super) struct Draft {
     pub(super) region: OwnedRegion,
     naming: Naming,
-}
-
-/// How the file gets its name.
-pub(super) enum Naming {
-    /// By a link to its descriptor in /proc.
-    ByProc,
-    /// By a link to its descriptor, which needs a privilege or Linux 6.10.
-    ByDescriptor,
-    /// From a temporary name.
-    From(Temporary),
-}
-
-/// A name that is removed when dropped. The file stays under its other names.
-pub(super) struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = unlink(&self.0);
-    }
 }
 
 impl Draft {
@@ -89,33 +71,6 @@ impl Draft {
     }
 }
 
-impl Naming {
-    /// The way by which an unnamed file can get a name; `None` if it cannot. The directory's own name in itself is tried,
-    /// which exists if the directory does, so nothing is made.
-    pub(super) fn of_unnamed(fd: &OwnedFd, path: &Path) -> Option<Self> {
-        let itself = directory(path).join(".");
-        let works = |way: &Self| way.give_name(fd, &itself) == Err(Errno::EXIST);
-        [Self::ByProc, Self::ByDescriptor].into_iter().find(works)
-    }
-
-    /// Gives the file its name; `EXIST` if the name is taken.
-    pub(super) fn give_name(&self, fd: &OwnedFd, to: &Path) -> Result<(), Errno> {
-        match self {
-            Self::ByProc => {
-                let from = format!("/proc/self/fd/{}", fd.as_raw_fd());
-                linkat(CWD, from, CWD, to, AtFlags::SYMLINK_FOLLOW)
-            }
-            Self::ByDescriptor => linkat(fd, "", CWD, to, AtFlags::EMPTY_PATH),
-            Self::From(Temporary(from)) => match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-                Ok(()) => Ok(()),
-                Err(Errno::EXIST) => Err(Errno::EXIST),
-                // Some file systems have no such rename, and a policy may forbid it.
-                Err(_) => linkat(CWD, from, CWD, to, AtFlags::empty()),
-            },
-        }
-    }
-}
-
 fn new_file(path: &Path) -> Result<(OwnedFd, Naming), CreateError> {
     let mode = Mode::RUSR | Mode::WUSR;
     // What really fails, such as a missing directory, fails with a temporary name, too.
@@ -128,7 +83,7 @@ fn new_file(path: &Path) -> Result<(OwnedFd, Naming), CreateError> {
     let name = directory(path).join(temporary(name, random_nonzero()));
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fd = open(&name, flags, mode).map_err(|e| create_error("create", path, e))?;
-    Ok((fd, Naming::From(Temporary(name))))
+    Ok((fd, Naming::From(Temporary::new(name))))
 }
 
 /// Age of an empty file with a temporary name at which its producer is dead, and not about to lock it.

@@ -2,7 +2,7 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `create`, `draft`, `takeover`, `existing`, `reserve` | creating a region, or using an existing file for one |
+//! | `create`, `draft`, `naming`, `takeover`, `existing`, `reserve` | creating a region, or using an existing file for one |
 //! | `producer_region`, `consumer_region`, `region_file` | the region, as each side sees it |
 //! | `lock`, `futex`, `mapping` | the system calls |
 //! | `file_system` | on which file systems locks and memory reach every process |
@@ -18,6 +18,7 @@ mod fork;
 mod futex;
 mod lock;
 mod mapping;
+mod naming;
 mod producer_region;
 pub(super) mod region_file;
 mod reserve;

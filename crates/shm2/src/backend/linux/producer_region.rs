@@ -1,10 +1,10 @@
 //! A region file, as its producer sees it.
 
-use super::draft::Naming;
 use super::fork::Guard;
 use super::futex::{Event, wait_shared, wake_shared};
 use super::lock::{self, Byte, Kind};
 use super::mapping::Mapping;
+use super::naming::Naming;
 use super::region_file::{identity_at, identity_of, notify_watchers};
 use super::watch::{Watch, watch_region};
 use crate::backend::{Identity, LostName, ProducerRegion, mapping_bytes};

@@ -38,7 +38,7 @@ mod security;
 mod wait_for_producer;
 mod watch;
 
-use super::Platform;
+use super::{Keep, Platform};
 use crate::error::{AttachError, CreateError};
 use crate::mapped::Memory;
 use crate::name::Spec;
