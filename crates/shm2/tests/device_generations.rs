@@ -3,7 +3,7 @@
 
 #![cfg(target_os = "linux")]
 
-use shm2::{Consumer, CreateError, FrameInfo, FullPolicy, Producer, ReceiveError, SendError, Start};
+use shm2::{Access, Consumer, CreateError, FrameInfo, FullPolicy, Producer, ReceiveError, SendError, Start};
 use shm2_testing::{DeviceFile, LIMIT};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -299,4 +299,26 @@ fn a_recovering_producer_does_not_take_its_own_heartbeat_for_another_producers()
         assert!(matches!(error, SendError::Recovering) && begun.elapsed() < LIMIT, "{error}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// A producer on the other side sees no locks, so it cannot tell a dead consumer with a lock from one that reads.
+#[test]
+fn a_frame_held_by_a_consumer_with_a_lock_outlives_the_takeover_by_the_other_side() {
+    let device = DeviceFile::new();
+    let mut before = Producer::builder(device.host()).unwrap().keep_region(true).lease_time(LEASE).create().unwrap();
+    let mut consumer = Consumer::builder(device.host()).unwrap().access(Access::Lease).attach(LONG).unwrap();
+    let bytes = 300_000;
+    before.send(&vec![77; bytes], &FrameInfo::new()).unwrap();
+    let frame = consumer.next(LONG).unwrap();
+    drop(before);
+    let mut producer = Producer::builder(&device.guest()).unwrap().lease_time(LEASE).create().unwrap();
+    // Probes the consumers, as the producer also does while it publishes.
+    producer.consumers();
+    for number in 0..32 {
+        producer.send(&vec![number; bytes], &FrameInfo::new()).unwrap();
+    }
+    assert!(frame.to_vec().iter().all(|byte| *byte == 77), "the held frame was overwritten");
+    drop(frame);
+    drop(consumer);
+    producer.send(b"x", &FrameInfo::new()).unwrap();
 }

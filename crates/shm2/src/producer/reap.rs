@@ -128,10 +128,11 @@ impl Shared {
     fn probe(&self, probes: &mut [Probe]) -> bool {
         for probe in probes {
             // Meanwhile the lock excludes consumers with locks from the page of a silent owner, and the value that is
-            // stored first excludes those without.
-            let try_lock = || !self.region.has_locks() || self.region.try_lock_page(probe.index);
+            // stored first excludes those without. Where no locks can be seen, an owner by lock counts as alive.
+            let has_locks = self.region.has_locks();
             probe.owner = match probe.owner {
-                Owner::ByLock | Owner::Silent if try_lock() => Owner::Locked,
+                Owner::Silent if !has_locks => Owner::Locked,
+                Owner::ByLock | Owner::Silent if self.region.try_lock_page(probe.index) => Owner::Locked,
                 Owner::ByLock if !self.region.has_page_owner(probe.index) => Owner::Dead,
                 _ => Owner::Alive,
             };
