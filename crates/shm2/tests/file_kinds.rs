@@ -24,7 +24,7 @@ impl Writer {
     fn new(pipe: PathBuf) -> Self {
         mkfifoat(CWD, &pipe, Mode::RWXU).unwrap();
         let path = pipe.clone();
-        let thread = std::thread::spawn(move || drop(open(path, OFlags::WRONLY, Mode::empty()).unwrap()));
+        let thread = std::thread::spawn(move || drop(fs::File::options().write(true).open(path).unwrap()));
         Self { pipe, thread: Some(thread) }
     }
 
