@@ -12,8 +12,10 @@ pub(super) struct Publisher {
     caps: String,
     /// Sticky events of the stream, as [`crate::events::Stream::bytes`] encodes them.
     description: Vec<u8>,
-    /// Caps or description changed and go with the next frame; until then the arena may have no free space for them.
+    /// Caps or description changed and go with the next item; until then the arena may have no free space for them.
     is_changed: bool,
+    /// No item was published with the present caps and description.
+    is_unpublished: bool,
     media: Media,
     /// Fallback or cleared memory. The reference keeps upstream's pool from reusing it, so that the pool allocates new
     /// memory.
@@ -41,19 +43,29 @@ impl Publisher {
     /// `description` is that of [`set_description`](Self::set_description).
     pub(super) fn new(producer: Producer, description: Vec<u8>) -> Self {
         let is_changed = !description.is_empty();
-        Self { producer, caps: String::new(), description, is_changed, media: Media::default(), _unusable: None }
+        Self {
+            producer,
+            caps: String::new(),
+            description,
+            is_changed,
+            is_unpublished: is_changed,
+            media: Media::default(),
+            _unusable: None,
+        }
     }
 
     /// Caps for the frames that follow.
     pub(super) fn set_caps(&mut self, caps: &gst::CapsRef) {
         self.caps = caps.to_string();
-        self.is_changed = true;
+        (self.is_changed, self.is_unpublished) = (true, true);
         self.media = Media::of(caps);
     }
 
     /// Sticky events for the frames that follow, besides their caps.
     pub(super) fn set_description(&mut self, description: Vec<u8>) {
-        self.is_changed |= self.description != description;
+        let is_other = self.description != description;
+        self.is_changed |= is_other;
+        self.is_unpublished |= is_other;
         self.description = description;
     }
 
@@ -67,17 +79,20 @@ impl Publisher {
         let info = frame_info(buffer, timing, latency);
         let metas = meta::encode(buffer, &self.media);
         let path = self.publish_bytes(buffer, &info, &metas.bytes)?;
+        self.is_unpublished = false;
         Ok(Sent { path, metas_dropped: metas.dropped, is_description_dropped: !is_described })
     }
 
     /// Publishes an event between two frames.
     pub(super) fn publish_event(&mut self, info: &FrameInfo, items: &[u8]) -> Result<(), SendError> {
         self.publish_stream()?;
-        self.producer.send_event(info, items).map(drop)
+        self.producer.send_event(info, items)?;
+        self.is_unpublished = false;
+        Ok(())
     }
 
     pub(super) fn end_of_stream(&mut self) -> Result<(), SendError> {
-        if self.is_changed {
+        if self.is_unpublished {
             // An empty event carries sticky events that no frame followed.
             self.publish_event(&FrameInfo::new(), &[])?;
         }
