@@ -211,6 +211,31 @@ fn a_sink_that_waits_for_free_space_with_any_item_stops_soon_and_loses_nothing_b
     judge(&outcomes);
 }
 
+#[test]
+fn a_paused_sink_that_waits_for_free_space_with_any_item_plays_again_soon_and_loses_nothing() {
+    let mut outcomes = Vec::new();
+    for full in [Full::Ring, Full::Arena] {
+        for item in [Item::Buffer, Item::Event, Item::Tags, Item::Gap, Item::End] {
+            let sink = Blocked::new(full);
+            // The state change does not wait for an item, and the next one finds the sink in PAUSED.
+            sink.pipeline.element("sink").set_property("async", false);
+            sink.pipeline.0.set_state(gst::State::Paused).unwrap();
+            let pushing = sink.push(item);
+            let pipeline = sink.pipeline.0.clone();
+            let mut consumer = Some(sink.consumer);
+            let play = move || assert!(pipeline.set_state(gst::State::Playing).is_ok());
+            let mut outcome = timed(play, || drop(consumer.take()));
+            if let Some(consumer) = &mut consumer {
+                outcome = outcome.and_then(|time| read_to(consumer, item).map(|()| time));
+            }
+            drop(consumer);
+            until("the pushing thread ends", || pushing.is_finished());
+            outcomes.push((format!("{full:?} full, {item:?}"), outcome));
+        }
+    }
+    judge(&outcomes);
+}
+
 /// What floods a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flood {

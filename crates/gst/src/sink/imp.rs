@@ -217,7 +217,7 @@ impl BaseSinkImpl for Shm2Sink {
             gst::EventView::Eos(_) => {
                 gst::debug!(CAT, imp = self, "end of stream");
                 self.notify_stats();
-                match self.publish_end() {
+                match self.publish_end(&event) {
                     // After a flush the event is void for the base class, too.
                     Err(SendError::Cancelled) => return false,
                     Err(error) => gst::warning!(CAT, imp = self, "the end of stream was not published: {error}"),

@@ -12,6 +12,7 @@
 mod clients;
 mod imp;
 mod log;
+mod preroll;
 mod publish_event;
 mod publisher;
 mod region;

@@ -84,6 +84,18 @@ impl Shm2Sink {
         self.open_region(size).map_err(|error| self.post_error_message(error)).is_ok()
     }
 
+    /// Calls `send`, which returns [`SendError::Cancelled`](shm2::SendError::Cancelled) instead of waiting.
+    pub(super) fn without_waiting<T>(&self, send: impl FnOnce() -> T) -> T {
+        let set_cancelled = |is_cancelled: &dyn Fn() -> bool| {
+            let state = lock(&self.state);
+            state.handle().into_iter().for_each(|handle| handle.set_cancelled(is_cancelled()));
+        };
+        set_cancelled(&|| true);
+        let sent = send();
+        set_cancelled(&|| self.is_flushing.load(Ordering::Acquire));
+        sent
+    }
+
     /// Ends waiting calls of the streaming thread, or permits them again.
     pub(super) fn set_flushing(&self, is_flushing: bool) {
         // Under the lock, so that a region that is opened meanwhile gets the same value.
