@@ -145,7 +145,7 @@ fn caps_that_a_stop_keeps_from_downstream_are_no_error() {
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
         // The caps follow it.
         let is_start = info.event().is_some_and(|event| event.type_() == gst::EventType::StreamStart);
-        if let (true, Some(done)) = (is_start, done.lock().unwrap().take()) {
+        if is_start && let Some(done) = done.lock().unwrap().take() {
             let stopped = stopped.clone();
             std::thread::spawn(move || done.send(stopped.set_state(gst::State::Ready)));
             until("a pad that flushes", || pad.pad_flags().contains(gst::PadFlags::FLUSHING));
@@ -190,4 +190,86 @@ fn a_producer_that_changes_its_latency_with_each_frame_causes_one_message_a_seco
     let mut query = gst::query::Latency::new();
     assert!(pipeline.element("src").query(&mut query));
     assert_eq!(query.result().1, gst::ClockTime::from_mseconds(520));
+}
+
+/// The moment in which a flush begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// Before the stream's start.
+    Attached,
+    /// Before the tags.
+    Caps,
+}
+
+#[test]
+fn what_a_flush_keeps_from_downstream_is_sent_after_it() {
+    for moment in [Moment::Attached, Moment::Caps] {
+        let name = TempRegion::new();
+        let pipeline = Pipeline::new(&format!("shm2src name=src shm-path={} ! fakesink name=out sync=false", &*name));
+        let src = pipeline.element("src");
+        let pad = src.static_pad("src").unwrap();
+        let (done, end) = std::sync::mpsc::channel();
+        let done = std::sync::Arc::new(std::sync::Mutex::new(Some(done)));
+        let (flushed, flushing) = (src.clone(), pad.clone());
+        let flush = move |is_time: bool| {
+            if is_time && let Some(done) = done.lock().unwrap().take() {
+                let flushed = flushed.clone();
+                std::thread::spawn(move || done.send(flushed.send_event(gst::event::FlushStart::new())));
+                until("a pad that flushes", || flushing.pad_flags().contains(gst::PadFlags::FLUSHING));
+            }
+        };
+        let flush_with_caps = flush.clone();
+        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            let is_caps = info.event().is_some_and(|event| event.type_() == gst::EventType::Caps);
+            flush_with_caps(is_caps && moment == Moment::Caps);
+            gst::PadProbeReturn::Ok
+        });
+        pipeline.0.bus().unwrap().set_sync_handler(move |_, message| {
+            let is_attach = message.structure().is_some_and(|s| s.name() == "shm2-attached");
+            flush(is_attach && moment == Moment::Attached);
+            gst::BusSyncReply::Pass
+        });
+        let mut producer = Producer::builder(&name).unwrap().history(9).create().unwrap();
+        let tags = b"\0\0\0\0tags, title=(string)< kept >;";
+        let item = [&[65, 0, 0, 0][..], &(tags.len() as u32).to_le_bytes(), tags].concat();
+        producer.set_stream(b"application/x-test", &item).unwrap();
+        producer.send(&[7; 10], &FrameInfo::new()).unwrap();
+        pipeline.0.set_state(gst::State::Playing).unwrap();
+        assert!(end.recv_timeout(LIMIT).expect("a flush"));
+        assert!(src.send_event(gst::event::FlushStop::new(true)));
+        let frames = common::pictures(&pipeline.element("out"), "sink");
+        producer.send(&[7; 10], &FrameInfo::new()).unwrap();
+        until("a frame after the flush", || !frames.lock().unwrap().is_empty());
+        let error = pipeline.0.bus().unwrap().pop_filtered(&[gst::MessageType::Error]);
+        assert!(error.is_none(), "{moment:?}: {error:?}");
+        let out = pipeline.element("out").static_pad("sink").unwrap();
+        assert!(out.sticky_event::<gst::event::StreamStart>(0).is_some(), "{moment:?}: no start");
+        assert!(out.sticky_event::<gst::event::Caps>(0).is_some(), "{moment:?}: no caps");
+        let tags = out.sticky_event::<gst::event::Tag>(0).unwrap_or_else(|| panic!("{moment:?}: no tags"));
+        assert_eq!(tags.tag().get::<gst::tags::Title>().map(|title| title.get().to_owned()).as_deref(), Some("kept"));
+    }
+}
+
+#[test]
+fn a_gap_that_is_first_after_a_flush_comes_after_a_segment() {
+    let name = TempRegion::new();
+    let mut producer = Producer::create(&name).unwrap();
+    producer.set_caps(b"application/x-test").unwrap();
+    producer.send(&[7; 10], &FrameInfo::new().with_pts(0)).unwrap();
+    let pipeline = Pipeline::playing(&format!("shm2src name=src live-only=false shm-path={} ! fakesink", &*name));
+    until("a frame", || pipeline.stat("src", "received") == 1);
+    let src = pipeline.element("src");
+    let order = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = order.clone();
+    src.static_pad("src").unwrap().add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        seen.lock().unwrap().extend(info.event().map(|event| event.type_()));
+        gst::PadProbeReturn::Ok
+    });
+    assert!(src.send_event(gst::event::FlushStart::new()) && src.send_event(gst::event::FlushStop::new(true)));
+    // Kind 67, without bytes.
+    producer.send_event(&FrameInfo::new().with_pts(40), &[67, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+    until("the gap", || order.lock().unwrap().contains(&gst::EventType::Gap));
+    let order = order.lock().unwrap();
+    let place = |kind| order.iter().position(|k| *k == kind);
+    assert!(place(gst::EventType::Segment).is_some_and(|s| Some(s) < place(gst::EventType::Gap)), "{order:?}");
 }

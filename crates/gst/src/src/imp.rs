@@ -334,9 +334,11 @@ impl Shm2Src {
         }
     }
 
-    /// The base class sends the segment not before the next buffer.
+    /// The base class sends the segment not before the next buffer, also after a flush, with which the pad loses it.
     fn push_after_segment(&self, stream: &mut Stream, event: gst::Event) {
-        if stream.take_unsent_segment() {
+        let pad = self.obj().static_pad("src");
+        let is_lost = pad.is_some_and(|pad| pad.sticky_event::<gst::event::Segment>(0).is_none());
+        if stream.take_unsent_segment() || is_lost {
             self.push(gst::event::Segment::new(&self.obj().segment()));
         }
         self.push(event);
