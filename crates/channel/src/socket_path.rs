@@ -135,9 +135,14 @@ impl Lock {
 
     /// `None` when another process holds it, or has just removed its file.
     fn try_take(path: &Path) -> io::Result<Option<Self>> {
-        // Another user can open a file that is left, too. A pipe or a link in its place is not opened.
-        let flags = OFlags::CREATE | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = open(path, flags, Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH)?;
+        // Another user can open a file that is left, too; in a sticky directory only without `O_CREAT`. A link in its
+        // place is not followed, and a pipe does not keep this thread waiting.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
+        let file = match open(path, flags, mode) {
+            Err(Errno::NOENT) => open(path, flags | OFlags::CREATE, mode)?,
+            opened => opened?,
+        };
         let ours = fstat(&file)?;
         if !FileType::from_raw_mode(ours.st_mode).is_file() {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{path:?} is not a file for a lock")));

@@ -118,3 +118,30 @@ async fn messages_and_descriptors_pass() {
     drop(client);
     assert!(matches!(timeout(LONG, server.recv()).await.unwrap(), Err(StepError::PeerGone)));
 }
+
+#[tokio::test]
+async fn every_operation_on_a_full_ring_reports_that_the_other_side_is_gone() {
+    // Channels, with each kind of operation: one that waits, one that does not.
+    let (sender, offer) = shm2_channel::Sender::<u64>::offer(2).unwrap();
+    let mut sender = channel::Sender::new(sender).unwrap();
+    sender.send_all(&[1, 2]).await.unwrap();
+    drop(offer);
+    assert!(matches!(sender.get_mut().send_all(&[3]), Err(StepError::PeerGone)));
+    assert!(matches!(timeout(LONG, sender.send_all(&[3])).await.unwrap(), Err(StepError::PeerGone)));
+
+    let place = TempPath::new("gone");
+    let mut listener = Listener::new(Blocking::<u8>::bind(&place, Options::new(CAPACITY)).unwrap()).unwrap();
+    let (server, client) = tokio::join!(listener.accept(), Interface::<u8>::connect(&place, Options::new(CAPACITY)));
+    let (mut server, mut client) = (server.unwrap(), client.unwrap());
+    client.xmit(5).await.unwrap();
+    while server.get_mut().xmit(1).unwrap() {}
+    // An operation that waits already ends, too.
+    let waiting = async { timeout(LONG, server.xmit(1)).await.unwrap() };
+    let ending = async { drop(client) };
+    assert!(matches!(tokio::join!(waiting, ending).0, Err(StepError::PeerGone)));
+    assert_eq!(server.recv().await.unwrap(), 5);
+    assert!(matches!(timeout(LONG, server.xmit_all(&[1, 2])).await.unwrap(), Err(StepError::PeerGone)));
+    assert!(matches!(timeout(LONG, server.xmit_message(b"x")).await.unwrap(), Err(StepError::PeerGone)));
+    assert!(matches!(timeout(LONG, server.recv_vectored(9)).await.unwrap(), Err(StepError::PeerGone)));
+    assert!(matches!(timeout(LONG, server.recv_message(&mut Vec::new())).await.unwrap(), Err(StepError::PeerGone)));
+}

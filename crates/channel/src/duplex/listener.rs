@@ -39,8 +39,9 @@ pub struct Listener<T> {
 }
 
 impl<T: Element> Listener<T> {
-    /// Listens at a path. The path must not exist, or be a socket at which no process listens any more. The path is
-    /// removed when the listener is dropped.
+    /// Listens at a path. The path must not exist, or be a socket at which no process listens any more. Of several
+    /// listeners at one path at once, exactly one is made. The path is removed when the listener is dropped. See
+    /// [`socket_path`](crate::socket_path).
     ///
     /// # Errors
     /// [`ConnectError::Listen`] when the path cannot be used, is another file, or another process listens there.
