@@ -126,6 +126,15 @@ fn a_name_that_is_no_regular_file_is_an_error_in_words_at_once() {
             assert_eq!(what, kind, "{name}");
         }
         assert!(matches!(Overview::of(text), Err(AttachError::NotAFile { .. })), "{name}");
+        if matches!(name, "pipe" | "link" | "socket") {
+            let device = format!("ivshmem://{text}");
+            let consumer = Consumer::builder(&device).unwrap().attach(Some(Duration::from_secs(5)));
+            let consumer = consumer.err().map(|error| error.to_string()).unwrap_or_default();
+            let producer = Producer::builder(&device).unwrap().create().unwrap_err().to_string();
+            for error in [consumer, producer] {
+                assert!(error.contains("a pipe or a socket"), "{name}: {error}");
+            }
+        }
         for keep in [false, true] {
             let builder = Producer::builder(text).unwrap().size(layout::MIN_REGION).keep_region(keep);
             let error = builder.create().unwrap_err().to_string();

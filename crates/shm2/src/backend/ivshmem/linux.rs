@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -131,6 +132,10 @@ fn open_file(path: &Path, writable: bool) -> Result<DeviceMemory, DeviceError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if let Some(number) = name.strip_prefix("uio").filter(|_| path.starts_with("/dev")) {
         return open_uio(path, number, writable);
+    }
+    // Not opened: the writer of a pipe would get a reader.
+    if fs::metadata(path).is_ok_and(|file| file.file_type().is_fifo() || file.file_type().is_socket()) {
+        return Err(not_a_device(path, "a pipe or a socket"));
     }
     let fd = open_any(path, writable)?;
     let stat = fstat(&fd).map_err(|e| system("look at", path, e.into()))?;
