@@ -22,6 +22,7 @@ const PACKAGES: &[&str] = &[
     "strace",
     "dbus-daemon",
     "iproute2",
+    "bindfs",
 ];
 
 /// Installs what is missing.

@@ -124,12 +124,15 @@ fn without_unnamed_files_a_producer_works_under_any_name() {
 fn a_producer_that_died_before_its_file_had_its_name_leaves_nothing_to_the_next_one() {
     let name = TempRegion::new();
     let kept_apart = format!("{}2.new-0123456789abcdef", &*name);
-    let calls = [Deny::unnamed_files(libc::EACCES), vec![Deny::by_death(libc::SYS_renameat2)]].concat();
-    let (status, text) = produce_without(&calls, &format!("{} 20 --wait 0", &*name));
-    assert_eq!(status.signal(), Some(libc::SIGSYS), "{status}: {text}");
-    let [left] = files_of(&name).try_into().unwrap();
-    assert!(left.to_str().unwrap().starts_with(&format!("{}.new-", &*name)), "{left:?}");
-    assert!(fs::metadata(&left).unwrap().len() == 64 << 20 && !name.exists());
+    // The file has its size, its memory, its whole header.
+    for call in [libc::SYS_fallocate, libc::SYS_fchmod, libc::SYS_renameat2] {
+        let calls = [Deny::unnamed_files(libc::EACCES), vec![Deny::by_death(call)]].concat();
+        let (status, text) = produce_without(&calls, &format!("{} 20 --wait 0", &*name));
+        assert_eq!(status.signal(), Some(libc::SIGSYS), "{status}: {text}");
+        let [left] = files_of(&name).try_into().unwrap();
+        assert!(left.to_str().unwrap().starts_with(&format!("{}.new-", &*name)), "{left:?}");
+        assert!(fs::metadata(&left).unwrap().len() == 64 << 20 && !name.exists());
+    }
     // A file of another region stays.
     fs::write(&kept_apart, b"another region's").unwrap();
     let waiting = [Deny::unnamed_files(libc::EACCES), vec![Deny::all(libc::SYS_renameat2, libc::EPERM)]].concat();

@@ -5,7 +5,7 @@
 
 use shm2::producer::LostName;
 use shm2::{Consumer, FrameInfo, Producer, layout};
-use shm2_testing::{RECOVERY, TempRegion, skip, until, until_within};
+use shm2_testing::{TempRegion, skip, until};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -33,10 +33,10 @@ fn inode(path: &Path) -> Option<u64> {
 /// Waits, as a caller would, until the handle reports this.
 fn await_report(producer: &Producer, expected: Option<LostName>) {
     let handle = producer.handle();
-    let time = until_within(RECOVERY, "a report", || {
+    let time = until("a report", || {
         let seen = handle.changes();
         let is_reported = handle.lost_name() == expected;
-        is_reported || (handle.wait_change(seen, Some(RECOVERY)) && handle.lost_name() == expected)
+        is_reported || (handle.wait_change(seen, LONG) && handle.lost_name() == expected)
     });
     println!("{expected:?} reported after {time:?}");
 }
@@ -94,7 +94,7 @@ fn a_moved_file_gets_its_name_again() {
         let mut producer = create(&path, keep);
         let file = inode(&path);
         fs::rename(&path, root.path().join("moved")).unwrap();
-        until_within(RECOVERY, "a file at the path", || path.exists());
+        until("a file at the path", || path.exists());
         assert_eq!((inode(&path), producer.handle().lost_name()), (file, None));
         assert_newcomer_gets_frames(&path, &mut producer);
         // Its directory is moved and made again.
