@@ -111,10 +111,14 @@ fn memory_of_zeros_that_is_backed_or_was_touched_by_a_killed_producer_is_kept() 
         std::mem::offset_of!(layout::Header, generation),
         std::mem::offset_of!(layout::Header, heartbeat),
         std::mem::offset_of!(layout::Header, oldest),
+        std::mem::offset_of!(layout::Header, state),
         std::mem::offset_of!(layout::Header, first_sequence),
     ] {
         file.write_all_at(&1u64.to_le_bytes(), offset as u64).unwrap();
     }
+    // A consumer's heartbeat after the memory was cleared.
+    let heartbeat = layout::page_offset(5) + std::mem::offset_of!(layout::Page, heartbeat) as u64;
+    file.write_all_at(&7u64.to_le_bytes(), heartbeat).unwrap();
     drop(kept(name.path()).create().unwrap());
 }
 

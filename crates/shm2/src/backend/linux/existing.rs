@@ -5,7 +5,7 @@ use super::region_file::{create_error, directory, read_header};
 use crate::description::Description;
 use crate::error::CreateError;
 use crate::header::FIXED;
-use crate::layout::{self, Header, W_SEQUENCE};
+use crate::layout::{self, Header, Page, W_SEQUENCE};
 use rustix::fs::{SeekFrom, Stat, seek, stat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -74,16 +74,20 @@ fn has_items(head: &[u8], arena: u64) -> bool {
     items > 0
 }
 
-/// Whether everything in front of the arena is zero, but for the words that a producer writes before the constants of
-/// its header. The fixed part was checked before.
+/// Whether everything in front of the arena is zero, but for heartbeats and the words that a producer writes before the
+/// constants of its header. The fixed part was checked before.
 fn is_blank(head: &mut [u8]) -> bool {
     head[..FIXED].fill(0);
-    for at in [offset_of!(Header, heartbeat), offset_of!(Header, oldest)] {
+    let words = [offset_of!(Header, heartbeat), offset_of!(Header, oldest)];
+    // A consumer on another kernel shows its heartbeat until it sees that the memory was cleared.
+    let heartbeats = (0..layout::PAGES).map(|page| layout::page_offset(page) as usize + offset_of!(Page, heartbeat));
+    for at in words.into_iter().chain(heartbeats) {
         head[at..at + 8].fill(0);
     }
-    // A producer that tests whether the memory is writable changes this word.
-    let wake = offset_of!(Header, wake);
-    head[wake..wake + 4].fill(0);
+    // A producer that tests whether the memory is writable changes the wake word.
+    for at in [offset_of!(Header, state), offset_of!(Header, wake)] {
+        head[at..at + 4].fill(0);
+    }
     is_zero(head)
 }
 
