@@ -73,6 +73,47 @@ enum Full {
     Arena,
 }
 
+/// A sink that plays, and the pad that feeds it.
+fn playing_sink(properties: &str) -> (Pipeline, gst::Pad, TempRegion) {
+    common::init();
+    let name = TempRegion::new();
+    let pipeline = Pipeline(gst::Pipeline::new());
+    let sink = gst::parse::launch(&format!("shm2sink name=sink sync=false {properties} shm-path={}", &*name)).unwrap();
+    pipeline.0.add(&sink).unwrap();
+    let pad = gst::Pad::builder(gst::PadDirection::Src).name("feed").build();
+    pad.set_active(true).unwrap();
+    pad.link(&sink.static_pad("sink").unwrap()).unwrap();
+    pipeline.0.set_state(gst::State::Playing).unwrap();
+    assert!(pad.push_event(gst::event::StreamStart::new("stop")));
+    assert!(pad.push_event(gst::event::Caps::new(&gst::Caps::new_empty_simple("application/x-test"))));
+    assert!(pad.push_event(gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new())));
+    (pipeline, pad, name)
+}
+
+/// Pushes the item on a thread, which then waits.
+fn push_on_thread(pad: &gst::Pad, item: Item) -> JoinHandle<()> {
+    let pad = pad.clone();
+    let thread = std::thread::spawn(move || push(&pad, item));
+    // Nothing shows that the thread waits. If it does not yet, the case is an easier one.
+    std::thread::sleep(Duration::from_millis(30));
+    assert!(!thread.is_finished(), "{item:?} does not wait");
+    thread
+}
+
+/// The call that ends what the sink does.
+fn ending(pipeline: &Pipeline, pad: &gst::Pad, stop: Stop) -> impl FnOnce() + Send + 'static {
+    let (pipeline, pad) = (pipeline.0.clone(), pad.clone());
+    move || match stop {
+        Stop::Paused => assert!(pipeline.set_state(gst::State::Paused).is_ok()),
+        Stop::Ready => assert!(pipeline.set_state(gst::State::Ready).is_ok()),
+        Stop::Null => assert!(pipeline.set_state(gst::State::Null).is_ok()),
+        Stop::Flush => {
+            assert!(pad.push_event(gst::event::FlushStart::new()));
+            assert!(pad.push_event(gst::event::FlushStop::new(true)));
+        }
+    }
+}
+
 /// A sink under `full-policy=block` with the pad that feeds it, and a consumer that stands still.
 struct Blocked {
     pipeline: Pipeline,
@@ -83,21 +124,9 @@ struct Blocked {
 
 impl Blocked {
     fn new(full: Full) -> Self {
-        common::init();
-        let name = TempRegion::new();
-        let pipeline = Pipeline(gst::Pipeline::new());
-        let line = format!("shm2sink name=sink sync=false full-policy=block shm-size=6291456 shm-path={}", &*name);
-        pipeline.0.add(&gst::parse::launch(&line).unwrap()).unwrap();
-        pipeline.0.set_state(gst::State::Paused).unwrap();
+        let (pipeline, pad, name) = playing_sink("full-policy=block shm-size=6291456");
         let consumer = shm2::Consumer::builder(&name).unwrap().start(shm2::Start::Oldest).events(true);
         let consumer = consumer.attach(Some(LIMIT)).unwrap();
-        let pad = gst::Pad::builder(gst::PadDirection::Src).name("feed").build();
-        pad.set_active(true).unwrap();
-        pad.link(&pipeline.element("sink").static_pad("sink").unwrap()).unwrap();
-        pipeline.0.set_state(gst::State::Playing).unwrap();
-        assert!(pad.push_event(gst::event::StreamStart::new("stop")));
-        assert!(pad.push_event(gst::event::Caps::new(&gst::Caps::new_empty_simple("application/x-test"))));
-        assert!(pad.push_event(gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new())));
         let new = Self { pipeline, pad, consumer, _name: name };
         new.fill(full);
         new
@@ -118,28 +147,9 @@ impl Blocked {
         }
     }
 
-    /// Pushes the item on a thread, which then waits for free space.
-    fn push(&self, item: Item) -> JoinHandle<()> {
-        let pad = self.pad.clone();
-        let thread = std::thread::spawn(move || push(&pad, item));
-        // Nothing shows that the thread waits. If it does not yet, the case is an easier one.
-        std::thread::sleep(Duration::from_millis(30));
-        assert!(!thread.is_finished(), "{item:?} does not wait");
-        thread
-    }
-
     fn stop(self, item: Item, stop: Stop) -> Outcome {
-        let pushing = self.push(item);
-        let (pipeline, pad) = (self.pipeline.0.clone(), self.pad.clone());
-        let end = move || match stop {
-            Stop::Paused => drop(pipeline.set_state(gst::State::Paused).unwrap()),
-            Stop::Ready => drop(pipeline.set_state(gst::State::Ready).unwrap()),
-            Stop::Null => drop(pipeline.set_state(gst::State::Null).unwrap()),
-            Stop::Flush => {
-                assert!(pad.push_event(gst::event::FlushStart::new()));
-                assert!(pad.push_event(gst::event::FlushStop::new(true)));
-            }
-        };
+        let pushing = push_on_thread(&self.pad, item);
+        let end = ending(&self.pipeline, &self.pad, stop);
         let mut consumer = Some(self.consumer);
         let mut outcome = timed(end, || drop(consumer.take()));
         if let (Stop::Paused, Some(consumer)) = (stop, &mut consumer) {
@@ -212,6 +222,22 @@ fn a_sink_that_waits_for_free_space_with_any_item_stops_soon_and_loses_nothing_b
 }
 
 #[test]
+fn a_sink_that_waits_for_a_consumer_stops_soon() {
+    let mut outcomes = Vec::new();
+    for stop in [Stop::Paused, Stop::Ready, Stop::Null, Stop::Flush] {
+        let (pipeline, pad, _name) = playing_sink("wait-for-connection=true");
+        let pushing = push_on_thread(&pad, Item::Buffer);
+        outcomes.push((format!("{stop:?}"), timed(ending(&pipeline, &pad, stop), || {})));
+        if stop == Stop::Paused {
+            assert!(!pushing.is_finished(), "a pause keeps the buffer");
+        }
+        pipeline.stop();
+        until("the pushing thread ends", || pushing.is_finished());
+    }
+    judge(&outcomes);
+}
+
+#[test]
 fn a_paused_sink_that_waits_for_free_space_with_any_item_plays_again_soon_and_loses_nothing() {
     let mut outcomes = Vec::new();
     for full in [Full::Ring, Full::Arena] {
@@ -220,7 +246,7 @@ fn a_paused_sink_that_waits_for_free_space_with_any_item_plays_again_soon_and_lo
             // The state change does not wait for an item, and the next one finds the sink in PAUSED.
             sink.pipeline.element("sink").set_property("async", false);
             sink.pipeline.0.set_state(gst::State::Paused).unwrap();
-            let pushing = sink.push(item);
+            let pushing = push_on_thread(&sink.pad, item);
             let pipeline = sink.pipeline.0.clone();
             let mut consumer = Some(sink.consumer);
             let play = move || assert!(pipeline.set_state(gst::State::Playing).is_ok());
@@ -247,6 +273,8 @@ enum Flood {
     Event,
     /// Frames of which each is gone before it is read.
     Lap,
+    /// Nothing at all.
+    Quiet,
 }
 
 /// A producer that sends faster than a source receives, on a thread of its own.
@@ -275,6 +303,10 @@ impl Flooding {
             while !over.load(Ordering::Relaxed) {
                 // A source that stopped in between is no reason to fail.
                 let _ = match flood {
+                    Flood::Quiet => {
+                        std::thread::sleep(Duration::from_millis(1));
+                        continue;
+                    }
                     Flood::Event => producer.send_event(&info, &event),
                     Flood::Lap => producer.reserve(bytes).and_then(|slot| producer.publish(slot, &info)),
                     Flood::Delta | Flood::Stale => producer.publish_part(&slot, 0..bytes, &info, &[], Box::new(())),
@@ -326,7 +358,7 @@ fn stop_flooded(access: &str, flood: Flood, stop: Stop) -> Outcome {
 fn a_source_that_is_flooded_with_any_item_stops_soon() {
     let mut outcomes = Vec::new();
     for access in ["lease", "snapshot"] {
-        for flood in [Flood::Delta, Flood::Stale, Flood::Event, Flood::Lap] {
+        for flood in [Flood::Delta, Flood::Stale, Flood::Event, Flood::Lap, Flood::Quiet] {
             for stop in [Stop::Null, Stop::Flush] {
                 let outcome = stop_flooded(access, flood, stop);
                 outcomes.push((format!("access={access}, {flood:?}, {stop:?}"), outcome));
