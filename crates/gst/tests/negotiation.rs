@@ -273,3 +273,24 @@ fn a_gap_that_is_first_after_a_flush_comes_after_a_segment() {
     let place = |kind| order.iter().position(|k| *k == kind);
     assert!(place(gst::EventType::Segment).is_some_and(|s| Some(s) < place(gst::EventType::Gap)), "{order:?}");
 }
+
+#[cfg(unix)]
+#[test]
+fn upstream_asks_for_the_memory_of_a_region_that_opens_with_the_first_frame() {
+    let name = TempRegion::new();
+    let line = format!("shm2sink name=sink sync=false shm-size=0 shm-path={}", &*name);
+    let pipeline = Pipeline::playing(&format!("filesrc location=/dev/zero num-buffers=50 ! {line}"));
+    pipeline.run_to_end();
+    let (zero_copied, copied) = (pipeline.stat("sink", "zero-copied"), pipeline.stat("sink", "copied"));
+    assert!(zero_copied >= 48, "{zero_copied} without a copy, {copied} with one");
+}
+
+#[test]
+fn a_region_that_cannot_be_opened_with_the_first_frame_is_an_error() {
+    let name = TempRegion::new();
+    let _first = Producer::create(&name).unwrap();
+    let line = format!("shm2sink sync=false shm-size=0 shm-path={}", &*name);
+    let pipeline = Pipeline::playing(&format!("fakesrc sizetype=fixed sizemax=100 ! {line}"));
+    let error = pipeline.error().expect("an error");
+    assert!(error.contains("live producer"), "{error}");
+}

@@ -287,7 +287,7 @@ impl Shm2Sink {
     fn publish(&self, buffer: &gst::Buffer) -> Result<Sent, PublishError> {
         let settings = lock(&self.settings).clone();
         let is_pending = matches!(*lock(&self.state), State::Pending);
-        if is_pending && self.open_region(settings.size_for(None)).is_err() {
+        if is_pending && !self.open_for_frame(settings.size_for(None)) {
             return Err(SendError::Closed.into());
         }
         if settings.wait_for_connection {

@@ -72,10 +72,23 @@ impl Shm2Sink {
             publisher.set_caps(&caps);
         }
         if is_replaced {
-            // No caps follow with which upstream would ask for the new region's memory.
-            self.obj().static_pad("sink").map(|pad| pad.push_event(gst::event::Reconfigure::new()));
+            self.renegotiate();
         }
         is_replaced
+    }
+
+    /// Opens the region for a frame that came without caps. True if it is open; else an error was posted.
+    pub(super) fn open_for_frame(&self, size: u64) -> bool {
+        let is_open = self.open_region(size).map_err(|error| self.post_error_message(error)).is_ok();
+        if is_open {
+            self.renegotiate();
+        }
+        is_open
+    }
+
+    /// Has upstream ask for memory again, where no caps follow with which it would.
+    fn renegotiate(&self) {
+        self.obj().static_pad("sink").map(|pad| pad.push_event(gst::event::Reconfigure::new()));
     }
 
     /// True if the new region is open; else an error was posted.
