@@ -135,10 +135,14 @@ fn on_an_overlay_regions_work_and_one_that_is_live_below_it_stays() {
     producer.send(b"in the overlay", &FrameInfo::new()).unwrap();
     assert_eq!(Consumer::new(path.to_str().unwrap()).unwrap().next(LONG).unwrap().to_vec(), b"in the overlay");
     assert!(matches!(create(&path, false), Err(CreateError::Busy { .. })));
+    // The name is checked once a second.
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(producer.handle().lost_name(), None);
     drop(producer);
+    assert!(!path.exists());
 
     // The layer is used directly, where the overlay does not see its locks.
-    let below = directory.path().join("upper/cam");
+    let (path, below) = (mount.0.join("below"), directory.path().join("upper/below"));
     let mut producer = create(&below, false).unwrap();
     let inode = fs::metadata(&below).unwrap().ino();
     let sending = std::sync::atomic::AtomicBool::new(true);
