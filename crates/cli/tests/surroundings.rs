@@ -5,7 +5,7 @@
 use shm2::consumer::Overview;
 use shm2_testing::{ChildGuard, Deny, TempPath, TempRegion, deny, skip};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -214,6 +214,21 @@ fn another_users_file_is_named_with_its_owner_and_a_way_out() {
         let is_clear = text.contains("user 0 (root)") && text.contains(expected) && text.contains(&*name);
         assert!(!status.success() && is_clear, "{mode:o} {options}: {status}: {text}");
     }
+}
+
+#[test]
+fn a_file_of_another_user_is_kept_only_if_its_owner_is_permitted() {
+    let name = TempRegion::new();
+    fs::File::create_new(&*name).and_then(|file| file.set_len(8 << 20)).unwrap();
+    if chown(&*name, Some(65_533), None).is_err() {
+        return skip("no right to give a file to another user");
+    }
+    let produce =
+        |option: &str| end(start(Command::new(PRODUCER), &format!("{} 10 --wait 0 --keep-region {option}", &*name)));
+    let (status, text) = produce("");
+    assert!(!status.success() && text.contains("user 65533") && text.contains("--foreign-owner"), "{status}: {text}");
+    let (status, text) = produce("--foreign-owner");
+    assert!(status.success(), "{status}: {text}");
 }
 
 #[test]

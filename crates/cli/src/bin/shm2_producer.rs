@@ -51,6 +51,10 @@ struct Arguments {
     /// machine
     #[arg(long)]
     keep_region: bool,
+    /// With --keep-region: also reuse a file of another user in a directory where every user may make files. That user
+    /// can read and change all frames
+    #[arg(long)]
+    foreign_owner: bool,
     /// Time without a heartbeat after which a peer counts as dead where no lock is seen (virtual machines), in seconds,
     /// 0.1 to 3600
     #[arg(long, value_parser = shm2_cli::lease_time, default_value = "2")]
@@ -172,6 +176,7 @@ fn create(arguments: &Arguments) -> Result<Producer, Box<dyn std::error::Error>>
         .history(arguments.history)
         .max_leases(arguments.max_leases)
         .keep_region(arguments.keep_region)
+        .foreign_owner(arguments.foreign_owner)
         .lease_time(arguments.lease_time);
     Ok(builder.create()?)
 }

@@ -151,7 +151,7 @@ pub enum CreateError {
     #[error(
         "{path:?} belongs to {owner}, in a directory where every user may make files, so that user may have taken the \
          name first, and could read and change every frame: use a directory that only this user may write, give the \
-         file to this user, or permit its owner (Builder::foreign_owner)"
+         file to this user, or permit its owner (Builder::foreign_owner, --foreign-owner)"
     )]
     ForeignOwner {
         /// Path of the region.
