@@ -135,7 +135,8 @@ impl<T: Element> Receiver<T> {
     /// # Errors
     /// [`StepError::Ring`] when the sender's count is impossible or `values` exceeds the capacity.
     /// [`StepError::PeerGone`] when there are too few elements and the sender is gone, if the signals show it; a side
-    /// that [polls](Self::poll_always) may notice it a millisecond later. Elements that were sent before stay readable.
+    /// that [polls](Self::poll_always) may notice it some milliseconds later. Elements that were sent before stay
+    /// readable.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -129,9 +129,9 @@ impl<T: Element> Sender<T> {
     ///
     /// # Errors
     /// [`StepError::Ring`] when the receiver's count is impossible or `values` exceeds the capacity.
-    /// [`StepError::PeerGone`] when too few slots are free and the receiver is gone, if the signals show it; a side that
-    /// [polls](Self::poll_always) may notice it a millisecond later. Also when the receiver requested a signal and is
-    /// gone; the elements are in the ring then.
+    /// [`StepError::PeerGone`] when too few slots are free and the receiver is gone, if the signals show it; a side
+    /// that [polls](Self::poll_always) may notice it some milliseconds later. Also when the receiver requested a signal
+    /// and is gone; the elements are in the ring then.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -207,8 +207,8 @@ impl<T: Element> Sender<T> {
     /// The receiver must keep to the protocol: it does not write elements.
     pub unsafe fn send_trusted(&mut self, fill: impl FnOnce(&mut [T]) -> usize) -> Result<Status, StepError> {
         self.send_raw(|address, count| {
-            // SAFETY: `count` slots at `address` belong to this sender. The caller guarantees that the receiver does not
-            // access them; any bytes are a valid value.
+            // SAFETY: `count` slots at `address` belong to this sender. The caller guarantees that the receiver does
+            // not access them; any bytes are a valid value.
             fill(unsafe { std::slice::from_raw_parts_mut(address, count) })
         })
     }

@@ -15,7 +15,8 @@
 
 use crate::sync::{AtomicU32, AtomicU64};
 
-/// The words that both sides access. The padding is atomic, too: the other side can write it, and a reference covers it.
+/// The words that both sides access. The padding is atomic, too: the other side can write it, and a reference covers
+/// it.
 #[repr(C)]
 pub(crate) struct Words {
     pub(crate) written: AtomicU64,

@@ -1,5 +1,5 @@
-//! Pipes, links, sockets, directories and devices where a region could be: looking for regions opens none of them, and a
-//! peer that is told to use one gets an error in words, at once.
+//! Pipes, links, sockets, directories and devices where a region could be: looking for regions opens none of them, and
+//! a peer that is told to use one gets an error in words, at once.
 
 #![cfg(target_os = "linux")]
 

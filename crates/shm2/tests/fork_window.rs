@@ -20,8 +20,8 @@ const LONG: Option<Duration> = Some(Duration::from_secs(10));
 const CHILDREN: usize = 500;
 /// Threads that open and close regions meanwhile.
 const THREADS: usize = 3;
-/// Bytes of a region's file whose locks have a meaning, see section 5 of docs/protocol.md: liveness, takeover, presence,
-/// and one for each page.
+/// Bytes of a region's file whose locks have a meaning, see section 7 of docs/protocol.md: liveness, takeover,
+/// presence, and one for each page.
 const LOCKS: i64 = 0x4000_0000_0000_0000;
 const PRESENCE: i64 = LOCKS + 2;
 const FIRST_PAGE: i64 = LOCKS + 64;

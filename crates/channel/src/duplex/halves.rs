@@ -220,8 +220,8 @@ impl Incoming<u8> {
     /// Takes the next message and replaces the contents of `message` with it. False when there is none.
     ///
     /// # Errors
-    /// [`StepError::Ring`] when the peer wrote an impossible length; [`StepError::PeerGone`] when it is gone and all its
-    /// messages are received.
+    /// [`StepError::Ring`] when the peer wrote an impossible length; [`StepError::PeerGone`] when it is gone and all
+    /// its messages are received.
     pub fn recv_message(&mut self, message: &mut Vec<u8>) -> Result<bool, StepError> {
         let (capacity, read) = (self.ring.capacity(), self.ring.read_count());
         let Some(head) = self.ring.peek(LENGTH)? else {

@@ -113,7 +113,8 @@ pub(super) fn is_same_process(made_at: usize) -> bool {
 #[derive(Debug)]
 pub(super) struct Guard(Option<(usize, RawFd)>);
 
-/// Registers a region's descriptor, so that forked children do not keep it. It was opened in `section`, which ends here.
+/// Registers a region's descriptor, so that forked children do not keep it. It was opened in `section`, which ends
+/// here.
 pub(super) fn keep_from_children(fd: &impl AsRawFd, section: Section) -> Guard {
     let raw = fd.as_raw_fd();
     // Relaxed: a slot is a single word, and a fork comes before or after the section.
@@ -169,7 +170,7 @@ extern "C" fn in_child() {
 /// Makes the number of a registered descriptor lead to `/dev/null`.
 fn replace(fd: RawFd) {
     let null = NULL.load(Ordering::Relaxed);
-    // SAFETY: both are plain numbers. A guard is dropped before the owner of its descriptor, so `fd` is still a region's.
-    // Without `/dev/null` the call fails and changes nothing.
+    // SAFETY: both are plain numbers. A guard is dropped before the owner of its descriptor, so `fd` is still a
+    // region's. Without `/dev/null` the call fails and changes nothing.
     unsafe { libc::dup3(null, fd, libc::O_CLOEXEC) };
 }

@@ -47,8 +47,8 @@ pub(super) fn not_a_file(stat: &Stat) -> Option<&'static str> {
     }
 }
 
-/// As [`not_a_file`], of the file at a path that is not opened yet: opening a pipe gives its writer a reader, and opening
-/// a device can have an effect. `None` also if there is no file.
+/// As [`not_a_file`], of the file at a path that is not opened yet: opening a pipe gives its writer a reader, and
+/// opening a device can have an effect. `None` also if there is no file.
 pub(super) fn not_a_file_at(path: &Path, follows_links: bool) -> Option<&'static str> {
     let flags = if follows_links { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
     not_a_file(&statat(CWD, path, flags).ok()?)
