@@ -205,7 +205,8 @@ enum Moment {
 fn what_a_flush_keeps_from_downstream_is_sent_after_it() {
     for moment in [Moment::Attached, Moment::Caps] {
         let name = TempRegion::new();
-        let pipeline = Pipeline::new(&format!("shm2src name=src shm-path={} ! fakesink name=out sync=false", &*name));
+        let line = format!("shm2src name=src shm-path={} ! fakesink name=out sync=false async=false", &*name);
+        let pipeline = Pipeline::new(&line);
         let src = pipeline.element("src");
         let pad = src.static_pad("src").unwrap();
         let (done, end) = std::sync::mpsc::channel();
@@ -256,7 +257,8 @@ fn a_gap_that_is_first_after_a_flush_comes_after_a_segment() {
     let mut producer = Producer::create(&name).unwrap();
     producer.set_caps(b"application/x-test").unwrap();
     producer.send(&[7; 10], &FrameInfo::new().with_pts(0)).unwrap();
-    let pipeline = Pipeline::playing(&format!("shm2src name=src live-only=false shm-path={} ! fakesink", &*name));
+    let line = format!("shm2src name=src live-only=false shm-path={} ! fakesink async=false", &*name);
+    let pipeline = Pipeline::playing(&line);
     until("a frame", || pipeline.stat("src", "received") == 1);
     let src = pipeline.element("src");
     let order = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
