@@ -6,6 +6,7 @@ use gst::prelude::*;
 use gst_app::AppSrc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
+use tracing::warn;
 
 /// Buffers that may be queued for the output.
 const MOST_BUFFERS: u64 = 8;
@@ -154,6 +155,7 @@ impl Forward {
             match message.view() {
                 gst::MessageView::Error(_) => events.send(Event::OutputFailed(error_text(message))),
                 gst::MessageView::Eos(_) => events.send(Event::OutputEnded),
+                gst::MessageView::Warning(warning) => warn!("the output: {}", warning.error()),
                 gst::MessageView::Latency(_) => {
                     if let Some(pipeline) = weak.upgrade() {
                         pipeline.call_async(|pipeline| drop(pipeline.recalculate_latency()));

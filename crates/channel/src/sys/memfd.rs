@@ -37,8 +37,10 @@ pub(crate) fn create_memory(name: &str, bytes: u64, huge: Option<u32>) -> io::Re
     let bytes = bytes.checked_next_multiple_of(1 << huge.unwrap_or_default()).ok_or(io::ErrorKind::OutOfMemory)?;
     if let Some(limit) = getrlimit(Resource::Fsize).current.filter(|limit| *limit < bytes) {
         // The system would end the process by SIGXFSZ.
-        let text = format!("{bytes} bytes of memory are over this process's file size limit of {limit} bytes (ulimit -f, \
-                            LimitFSIZE=)");
+        let text = format!(
+            "{bytes} bytes of memory are over this process's file size limit of {limit} bytes (ulimit -f, \
+                            LimitFSIZE=)"
+        );
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
     }
     ftruncate(&memory, bytes)?;

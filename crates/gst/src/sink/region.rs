@@ -6,7 +6,7 @@ use super::watcher::{Watch, Watcher};
 use crate::allocator::ArenaAllocator;
 use crate::caps::Media;
 use shm2::ivshmem::DeviceError;
-use shm2::producer::{Handle, ProducerStats};
+use shm2::producer::{Handle, LostName, ProducerStats};
 use shm2::{CreateError, SpecError};
 use std::io;
 use std::ops::ControlFlow;
@@ -89,6 +89,11 @@ impl Region {
 
     pub(super) fn stats(&self) -> ProducerStats {
         self.handle.stats()
+    }
+
+    /// How new consumers cannot find the region any more.
+    pub(super) fn lost_name(&self) -> Option<LostName> {
+        self.handle.lost_name()
     }
 
     /// While true, waiting calls of the streaming thread end. Does not block.

@@ -2,23 +2,38 @@
 
 use super::imp::Shm2Sink;
 use super::log::CAT;
+use super::publisher::Publisher;
 use super::region::{self, Region, State};
 use super::watcher::{Presence, Watch};
 use crate::lock;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
+use shm2::producer::LostName;
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
 impl Shm2Sink {
     pub(super) fn open_region(&self, size: u64) -> Result<(), gst::ErrorMessage> {
+        let (region, publisher) = self.make_region(size)?;
+        *lock(&self.publisher) = Some(publisher);
+        *lock(&self.presence) = Presence::default();
+        let mut state = lock(&self.state);
+        // A flush that began while there was no region found no handle to cancel.
+        region.set_cancelled(self.is_flushing.load(Ordering::Acquire));
+        state.replace(State::Open(region));
+        Ok(())
+    }
+
+    fn make_region(&self, size: u64) -> Result<(Region, Publisher), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
         let description = lock(&self.description).bytes();
         let thread = format!("{}:peers", self.obj().name());
         let (sink, run) = (self.obj().downgrade(), self.run.load(Ordering::Acquire));
+        let mut reported = None;
         let on_count = move |clients, watch: &Watch| match sink.upgrade() {
             Some(sink) => {
                 sink.imp().clients_are(clients, watch, run);
+                sink.imp().handle_lost_name(&mut reported, run);
                 ControlFlow::Continue(())
             }
             None => ControlFlow::Break(()),
@@ -27,13 +42,7 @@ impl Shm2Sink {
         let (region, publisher) = opened.map_err(|error| error.message())?;
         let arena = region.stats().arena_bytes;
         gst::info!(CAT, imp = self, "opened {}, an arena of {arena} bytes, with {settings:?}", settings.shm_path);
-        *lock(&self.publisher) = Some(publisher);
-        *lock(&self.presence) = Presence::default();
-        let mut state = lock(&self.state);
-        // A flush that began while there was no region found no handle to cancel.
-        region.set_cancelled(self.is_flushing.load(Ordering::Acquire));
-        state.replace(State::Open(region));
-        Ok(())
+        Ok((region, publisher))
     }
 
     pub(super) fn close_region(&self, next: State) {
@@ -67,14 +76,63 @@ impl Shm2Sink {
         let settings = lock(&self.settings).clone();
         let before = lock(&self.state).size();
         let is_replaced = settings.larger_size(before, frame_bytes).is_some_and(|size| self.replace_region(size));
-        let caps = self.obj().static_pad("sink").and_then(|pad| pad.current_caps());
-        if let (true, Some(publisher), Some(caps)) = (is_replaced, lock(&self.publisher).as_mut(), caps) {
-            publisher.set_caps(&caps);
-        }
         if is_replaced {
+            lock(&self.publisher).iter_mut().for_each(|publisher| self.set_current_caps(publisher));
             self.renegotiate();
         }
         is_replaced
+    }
+
+    /// Opens a region that has lost its name again. Where that cannot be, posts a warning, once for each loss. Called on
+    /// the region's watching thread of the run with this number.
+    fn handle_lost_name(&self, reported: &mut Option<LostName>, run: u64) {
+        let (lost, size) = {
+            let state = lock(&self.state);
+            (state.region().and_then(Region::lost_name), state.size())
+        };
+        if std::mem::replace(reported, lost) == lost {
+            return;
+        }
+        let Some(lost) = lost else { return };
+        let path = lock(&self.settings).shm_path.clone();
+        if lost == LostName::Removed {
+            match self.make_region(size) {
+                Ok((region, publisher)) => {
+                    gst::warning!(CAT, imp = self, "the region of {path} was removed, and is opened again");
+                    return self.swap_region(region, publisher, run);
+                }
+                Err(error) => gst::warning!(CAT, imp = self, "{error}"),
+            }
+        }
+        let text = format!("new consumers cannot find the region of {path}: {lost}");
+        gst::element_imp_warning!(self, gst::ResourceError::NotFound, ("{text}"));
+    }
+
+    /// Closes the open region in favour of another one at the same path. No frame is refused in between.
+    fn swap_region(&self, region: Region, mut publisher: Publisher, run: u64) {
+        self.set_current_caps(&mut publisher);
+        let old = {
+            let mut current = lock(&self.publisher);
+            let mut state = lock(&self.state);
+            if state.region().is_none() || self.run.load(Ordering::Acquire) != run {
+                return region.close();
+            }
+            region.set_cancelled(self.is_flushing.load(Ordering::Acquire));
+            (state.replace(State::Open(region)), current.replace(publisher))
+        };
+        *lock(&self.presence) = Presence::default();
+        if let (Some(region), publisher) = old {
+            lock(&self.report).region_closed(&region.stats());
+            region.close();
+            drop(publisher);
+        }
+        self.renegotiate();
+    }
+
+    fn set_current_caps(&self, publisher: &mut Publisher) {
+        if let Some(caps) = self.obj().static_pad("sink").and_then(|pad| pad.current_caps()) {
+            publisher.set_caps(&caps);
+        }
     }
 
     /// Opens the region for a frame that came without caps. True if it is open; else an error was posted.

@@ -19,7 +19,7 @@ use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::base_src::CreateSuccess;
 use gst_base::subclass::prelude::*;
-use shm2::consumer::{Canceller, Change};
+use shm2::consumer::{Canceller, Change, WaitingFor};
 use shm2::{Frame, ReceiveError};
 use std::sync::{LazyLock, Mutex};
 
@@ -139,7 +139,12 @@ impl BaseSrcImpl for Shm2Src {
         *lock(&self.resumption) = Resumption::default();
         *lock(&self.canceller) = Some(consumer.canceller());
         *lock(&self.report) = Report::default();
-        *lock(&self.stream) = Some(Stream::new(consumer));
+        let mut stream = Stream::new(consumer);
+        let (src, path) = (self.obj().downgrade(), settings.shm_path);
+        stream.report_waits(move |waiting| {
+            src.upgrade().iter().for_each(|src| src.imp().report_wait(waiting, &path));
+        });
+        *lock(&self.stream) = Some(stream);
         Ok(())
     }
 
@@ -386,6 +391,13 @@ impl Shm2Src {
         }
         let message = report::change_message(change, path);
         gst::info!(CAT, imp = self, "{message}");
+        crate::post_element_message(self.obj().upcast_ref(), Some(message));
+    }
+
+    /// A wait for a producer becomes an element message.
+    fn report_wait(&self, waiting: &WaitingFor, path: &str) {
+        gst::warning!(CAT, imp = self, "waiting for {waiting}");
+        let message = report::waiting_message(waiting, path);
         crate::post_element_message(self.obj().upcast_ref(), Some(message));
     }
 

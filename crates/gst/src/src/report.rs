@@ -2,7 +2,7 @@
 
 use crate::rate_limit::RateLimit;
 use shm2::Access;
-use shm2::consumer::{Change, ConsumerStats};
+use shm2::consumer::{Change, ConsumerStats, WaitingFor};
 
 /// A latency over an hour, in nanoseconds, is taken for an hour: the producer may have written anything.
 const MAX_LATENCY: u64 = 3_600_000_000_000;
@@ -77,6 +77,12 @@ pub(super) fn change_message(change: &Change, shm_path: &str) -> gst::Structure 
             .build(),
         _ => gst::Structure::builder("shm2-detached").field("shm-path", shm_path).build(),
     }
+}
+
+/// The element message for a wait of a second without a producer.
+pub(super) fn waiting_message(waiting: &WaitingFor, shm_path: &str) -> gst::Structure {
+    let text = waiting.to_string();
+    gst::Structure::builder("shm2-waiting").field("shm-path", shm_path).field("text", text).build()
 }
 
 /// Read speed in MiB/s of a region that is mapped without a cache.

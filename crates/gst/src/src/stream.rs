@@ -5,13 +5,19 @@ use super::frame_buffer;
 use super::settings::OnProducerExit;
 use super::timeline::{Timeline, Times};
 use crate::clock::{ClockMonitor, clock_time};
-use shm2::consumer::{Canceller, ConsumerStats};
+use shm2::consumer::{Canceller, ConsumerStats, WaitingFor};
 use shm2::{AttachError, Consumer, Frame, ReceiveError};
 use std::time::Duration;
+
+/// Time without a producer after which the source reports that it waits.
+const REPORT_AFTER: Duration = Duration::from_secs(1);
 
 /// Used by the streaming thread only.
 pub(super) struct Stream {
     consumer: Consumer,
+    /// Called once in each wait for a producer.
+    on_wait: Box<dyn FnMut(&WaitingFor) + Send>,
+    is_wait_reported: bool,
     canceller: Canceller,
     pub(super) followed: Followed,
     pub(super) timeline: Timeline,
@@ -28,6 +34,8 @@ impl Stream {
         Self {
             canceller: consumer.canceller(),
             consumer,
+            on_wait: Box::new(|_| {}),
+            is_wait_reported: false,
             followed: Followed::default(),
             timeline: Timeline::default(),
             clock: ClockMonitor::default(),
@@ -35,6 +43,11 @@ impl Stream {
             needs_keyframe: true,
             is_discontinuous: false,
         }
+    }
+
+    /// Calls `on_wait` when no producer has come for a second, once in each wait.
+    pub(super) fn report_waits(&mut self, on_wait: impl FnMut(&WaitingFor) + Send + 'static) {
+        self.on_wait = Box::new(on_wait);
     }
 
     /// Whether the streaming thread is to return.
@@ -54,11 +67,27 @@ impl Stream {
     /// `u64::MAX` means no limit.
     pub(super) fn next(&mut self, connection_timeout: u64, latest_only: bool) -> Result<Frame, ReceiveError> {
         self.consumer.set_latest_only(latest_only);
-        let is_limited = !self.is_attached() && connection_timeout != u64::MAX;
+        let limit = (connection_timeout != u64::MAX).then(|| Duration::from_nanos(connection_timeout));
         let skipped = self.consumer.stats().skipped;
-        let frame = self.consumer.next(is_limited.then(|| Duration::from_nanos(connection_timeout)))?;
+        let frame = self.wait(limit)?;
         self.needs_keyframe |= frame.is_discontinuity() || self.consumer.stats().skipped != skipped;
         Ok(frame)
+    }
+
+    fn wait(&mut self, limit: Option<Duration>) -> Result<Frame, ReceiveError> {
+        self.is_wait_reported &= !self.is_attached();
+        if self.is_attached() || self.is_wait_reported || limit.is_some_and(|limit| limit <= REPORT_AFTER) {
+            return self.consumer.next(limit.filter(|_| !self.is_attached()));
+        }
+        match self.consumer.next(Some(REPORT_AFTER)) {
+            Err(ReceiveError::TimedOut) if !self.is_attached() => {
+                self.is_wait_reported = true;
+                (self.on_wait)(&self.consumer.waiting_for());
+                self.consumer.next(limit.map(|limit| limit - REPORT_AFTER))
+            }
+            Err(ReceiveError::TimedOut) => self.consumer.next(None),
+            other => other,
+        }
     }
 
     /// Whether downstream can use the item: events always, frames unless they depend on one that was not received.
