@@ -36,7 +36,9 @@ pub(super) fn create_region<T>(
         return Ok((region, begun));
     }
     refuse_over_limit(path, bytes)?;
-    clear_name(path)?;
+    if !keep.is_set() {
+        clear_name(path, false)?;
+    }
     remove_leftovers(path);
     let mut draft = Draft::new(path, bytes, perms)?;
     draft.region.keep = keep.is_set();

@@ -62,7 +62,7 @@ impl Draft {
             match self.naming.give_name(&self.region.fd, &path) {
                 Ok(()) => break,
                 // Another producer was faster. It may have died already.
-                Err(Errno::EXIST) => clear_name(&path)?,
+                Err(Errno::EXIST) => clear_name(&path, self.region.keep)?,
                 Err(e) => return Err(step_error("give its name to", &path, e)),
             }
         }

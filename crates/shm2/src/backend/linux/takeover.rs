@@ -34,9 +34,10 @@ const RETRY_AFTER: Duration = Duration::from_millis(5);
 const STILLNESS: Duration = Duration::from_millis(600);
 
 /// Removes a dead producer's file from the path. An error if a live producer has the file, or if it is not a region.
-pub(super) fn clear_name(path: &Path) -> Result<(), CreateError> {
+/// With `keep`, also if [`adopt`] would use it: then it appeared after `adopt` found nothing.
+pub(super) fn clear_name(path: &Path, keep: bool) -> Result<(), CreateError> {
     for _ in 0..ATTEMPTS {
-        if try_clear(path)? {
+        if try_clear(path, keep)? {
             return Ok(());
         }
         std::thread::sleep(RETRY_AFTER);
@@ -63,7 +64,7 @@ pub(super) fn adopt(path: &Path, bytes: u64, keep: Keep) -> Result<Option<(Owned
 }
 
 /// False if another producer holds the takeover byte, or has just put another file at the path.
-fn try_clear(path: &Path) -> Result<bool, CreateError> {
+fn try_clear(path: &Path, keep: bool) -> Result<bool, CreateError> {
     let section = Section::enter();
     let Some(old) = open_leftover(path)? else { return Ok(true) };
     let _guard = keep_from_children(&old, section);
@@ -73,7 +74,7 @@ fn try_clear(path: &Path) -> Result<bool, CreateError> {
         false => Ok(()),
     };
     refuse_live()?;
-    refuse_foreign(&old, path, stat.st_size as u64)?;
+    refuse_foreign(&old, path, stat.st_size as u64, keep)?;
     refuse_moving(&old, path)?;
     if !locked(lock::try_lock(&old, Byte::Takeover, Kind::Write), path)? {
         return Ok(false);
@@ -205,8 +206,11 @@ fn regular_file(fd: &OwnedFd, path: &Path) -> Result<Stat, CreateError> {
 }
 
 /// Only a region that is not kept, or an empty file, which may have been prepared for a region, is removed.
-fn refuse_foreign(old: &OwnedFd, path: &Path, bytes: u64) -> Result<(), CreateError> {
+fn refuse_foreign(old: &OwnedFd, path: &Path, bytes: u64, keep: bool) -> Result<(), CreateError> {
     let existing = read_header(old, path)?;
+    if keep && (existing.is_kept() || existing.is_unfinished(bytes)) {
+        return Err(create_error("name a new file", path, Errno::EXIST));
+    }
     if existing.is_kept() {
         return Err(CreateError::Kept { path: path.into() });
     }
@@ -217,4 +221,24 @@ fn refuse_foreign(old: &OwnedFd, path: &Path, bytes: u64) -> Result<(), CreateEr
         return Err(CreateError::Prepared { path: path.into() });
     }
     Err(CreateError::Foreign { path: path.into(), what: "not an shm2 region" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clear_name;
+    use crate::error::CreateError;
+    use shm2_testing::TempRegion;
+    use std::fs::File;
+
+    /// The file appeared after the producer had looked for one to use.
+    #[test]
+    fn a_producer_that_keeps_its_region_removes_no_prepared_file() {
+        for bytes in [0, 6 << 20] {
+            let name = TempRegion::new();
+            File::create(name.path()).unwrap().set_len(bytes).unwrap();
+            let error = clear_name(name.path(), true).unwrap_err();
+            assert!(matches!(error, CreateError::System { .. }), "{error}");
+            assert!(name.path().exists(), "the file of {bytes} bytes was removed");
+        }
+    }
 }
