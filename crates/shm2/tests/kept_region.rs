@@ -105,6 +105,23 @@ fn memory_that_upstream_still_writes_is_not_given_to_the_next_producer() {
     assert!(matches!(shown.write_at(0, b"y"), Err(shm2::SendError::Closed)), "it is the next one's by now");
 }
 
+/// The first died between its stores to the cell and to `head`, the second after it had emptied the cells.
+#[test]
+fn sequences_continue_after_two_producers_that_died_in_a_row() {
+    let name = TempRegion::new();
+    let mut producer = kept(&name).create().unwrap();
+    let last = (0..4).map(|_| producer.send(b"x", &FrameInfo::new()).unwrap()).last().unwrap();
+    drop(producer);
+    let file = OpenOptions::new().write(true).open(name.path()).unwrap();
+    for cell in 0..layout::CELLS {
+        file.write_all_at(&[0; 8], layout::cell_offset(cell)).unwrap();
+    }
+    file.write_all_at(&(last - 1).to_le_bytes(), 128).unwrap();
+    file.write_all_at(&(last + 1).to_le_bytes(), 256).unwrap();
+    let mut producer = kept(&name).create().unwrap();
+    assert_eq!(producer.send(b"y", &FrameInfo::new()).unwrap(), last + 1);
+}
+
 #[test]
 fn implausible_counters_are_reset() {
     let cell = layout::cell_offset(7);

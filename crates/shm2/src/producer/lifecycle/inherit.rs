@@ -111,7 +111,9 @@ fn first_sequence(memory: &Memory) -> u64 {
         }
         newest = newest.max(sequence);
     }
-    if newest >= MAX_SEQUENCE / 2 || oldest > newest + 1 { 1 } else { newest + 1 }
+    // A producer that began a generation after such a death, and died after it emptied the cells and before it stored
+    // `head`, left `oldest` two ahead of `head`.
+    if newest >= MAX_SEQUENCE / 2 || oldest > newest + 2 { 1 } else { oldest.max(newest + 1) }
 }
 
 /// Every lease entry whose bytes are inside the arena; the others hold nothing. All entries of a page count, because
