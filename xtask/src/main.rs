@@ -24,7 +24,7 @@ cargo xtask TASK
   test                  set up, then run every test
   lint [tree]           formatting, clippy, documentation, the build for a 32-bit target; imports, pages, shell files,
                         spelling (tree: only the last four)
-  models                the loom models of the protocol
+  models [long]         the models of the protocol: loom's, and those of models/ (long: with larger bounds, minutes)
   faults                kill points: processes ended and stopped at named places
   newer                 the element tests on GStreamer 1.26 and 1.28, in trees of newer Debian releases
   vm [--pause N] [--kvmfr FILE]
@@ -49,7 +49,8 @@ fn main() -> ExitCode {
         ["test"] => tests::test(),
         ["lint"] => lint::lint(),
         ["lint", "tree"] => lint::tree(),
-        ["models"] => tests::models(),
+        ["models"] => tests::models("short"),
+        ["models", "long"] => tests::models("long"),
         ["faults"] => faults::kill_points(),
         ["newer"] | ["vm" | "windows", ..] => rig(&words),
         ["asan"] => faults::asan(),

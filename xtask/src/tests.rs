@@ -19,7 +19,7 @@ pub fn test() -> Outcome {
     outcome?;
     faults::kill_points()?;
     narrow::test()?;
-    models()
+    models("short")
 }
 
 /// Each test that finds that it cannot run here writes a line into `skipped`.
@@ -37,8 +37,18 @@ fn run_tests(skipped: &Path) -> Outcome {
     Ok(())
 }
 
-/// Runs the loom models, each also with its fences weakened.
-pub fn models() -> Outcome {
+/// Runs the loom models, each also with its fences weakened, and those of `models/`, each also with deliberate errors.
+/// `form` is `short`, or `long` for larger bounds of the latter, some minutes.
+pub fn models(form: &str) -> Outcome {
+    loom()?;
+    // A workspace of its own, as it needs stateright and shuttle.
+    let line = "cargo test --release --manifest-path models/Cargo.toml";
+    let mut models = command(line);
+    models.env("SHM2_MODELS", form).env("CARGO_TARGET_DIR", target().join("models"));
+    run_command(models, &format!("{line} ({form} form)"))
+}
+
+fn loom() -> Outcome {
     let line = "cargo test -p shm2 -p shm2-ring --lib --release models";
     let mut models = command(line);
     let flags = std::env::var("RUSTFLAGS").unwrap_or_default();

@@ -16,7 +16,7 @@ pub fn lint() -> Outcome {
     // The tests of kill points are built only with their feature.
     run("cargo clippy -p shm2-e2e --features kill-points --all-targets -- -D warnings")?;
     // Workspaces of their own, with lock files of their own.
-    for manifest in ["benches/Cargo.toml", "examples/dbus/Cargo.toml"] {
+    for manifest in ["benches/Cargo.toml", "examples/dbus/Cargo.toml", "models/Cargo.toml"] {
         run(&format!("cargo fmt --manifest-path {manifest} --check"))?;
         run(&format!("cargo clippy --manifest-path {manifest} --all-targets -- -D warnings"))?;
     }
@@ -61,7 +61,8 @@ fn locks() -> Outcome {
     let is_current = |manifest: &str| {
         succeeds(&format!("cargo metadata --quiet --locked --format-version 1 --manifest-path {manifest}"))
     };
-    let manifests = ["Cargo.toml", "benches/Cargo.toml", "examples/dbus/Cargo.toml", "fuzz/Cargo.toml"];
+    let manifests =
+        ["Cargo.toml", "benches/Cargo.toml", "examples/dbus/Cargo.toml", "fuzz/Cargo.toml", "models/Cargo.toml"];
     let stale: Vec<_> = manifests.into_iter().filter(|manifest| !is_current(manifest)).map(str::to_owned).collect();
     report("lock files that are out of date", &stale)
 }
