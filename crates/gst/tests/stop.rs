@@ -247,6 +247,9 @@ fn a_paused_sink_that_waits_for_free_space_with_any_item_plays_again_soon_and_lo
             sink.pipeline.element("sink").set_property("async", false);
             sink.pipeline.0.set_state(gst::State::Paused).unwrap();
             let pushing = push_on_thread(&sink.pad, item);
+            // An item that comes while the state changes is a case of its own, in which the base class commits the state
+            // before the change takes the preroll lock. This one is about an item that waits before.
+            std::thread::sleep(Duration::from_millis(500));
             let pipeline = sink.pipeline.0.clone();
             let mut consumer = Some(sink.consumer);
             let play = move || assert!(pipeline.set_state(gst::State::Playing).is_ok());
@@ -273,8 +276,6 @@ enum Flood {
     Event,
     /// Frames of which each is gone before it is read.
     Lap,
-    /// Nothing at all.
-    Quiet,
 }
 
 /// A producer that sends faster than a source receives, on a thread of its own.
@@ -303,10 +304,6 @@ impl Flooding {
             while !over.load(Ordering::Relaxed) {
                 // A source that stopped in between is no reason to fail.
                 let _ = match flood {
-                    Flood::Quiet => {
-                        std::thread::sleep(Duration::from_millis(1));
-                        continue;
-                    }
                     Flood::Event => producer.send_event(&info, &event),
                     Flood::Lap => producer.reserve(bytes).and_then(|slot| producer.publish(slot, &info)),
                     Flood::Delta | Flood::Stale => producer.publish_part(&slot, 0..bytes, &info, &[], Box::new(())),
@@ -358,7 +355,7 @@ fn stop_flooded(access: &str, flood: Flood, stop: Stop) -> Outcome {
 fn a_source_that_is_flooded_with_any_item_stops_soon() {
     let mut outcomes = Vec::new();
     for access in ["lease", "snapshot"] {
-        for flood in [Flood::Delta, Flood::Stale, Flood::Event, Flood::Lap, Flood::Quiet] {
+        for flood in [Flood::Delta, Flood::Stale, Flood::Event, Flood::Lap] {
             for stop in [Stop::Null, Stop::Flush] {
                 let outcome = stop_flooded(access, flood, stop);
                 outcomes.push((format!("access={access}, {flood:?}, {stop:?}"), outcome));
