@@ -145,3 +145,63 @@ pub(crate) fn element_at<T>(parts: &Parts<T>, index: usize) -> Option<NonNull<T>
     // SAFETY: inside the second part.
     (index - in_first < in_second).then(|| unsafe { second.add(index - in_first) })
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    #[repr(C, align(128))]
+    struct Memory([u8; 1024]);
+
+    /// The elements of a run, by their indices in the ring.
+    fn indices(capacity: usize, at: usize, count: usize) -> Vec<usize> {
+        (at..at + count).map(|index| index % capacity).collect()
+    }
+
+    /// Every run of every small ring, with every position and length of a copy.
+    #[test]
+    fn every_run_of_a_small_ring_is_copied_as_one_piece_would_be() {
+        let mut memory = Memory([0; 1024]);
+        for capacity in 1..=5 {
+            let bytes = ELEMENTS_OFFSET + capacity * size_of::<u16>();
+            assert!(bytes <= memory.0.len());
+            // SAFETY: the memory outlives the ring, and only this thread uses it.
+            let ring = unsafe { Ring::<u16>::new(memory.0.as_mut_ptr(), bytes) }.unwrap();
+            assert_eq!(ring.capacity, capacity);
+            for (at, count) in (0..capacity).flat_map(|at| (0..=capacity).map(move |count| (at, count))) {
+                let run = indices(capacity, at, count);
+                assert_eq!(ring.advance(at, count), (at + count) % capacity);
+                for (skip, length) in (0..=count + 1).flat_map(|skip| (0..=count + 1).map(move |n| (skip, n))) {
+                    check_copies(&ring, at, &run, skip, length);
+                }
+            }
+        }
+    }
+
+    fn check_copies(ring: &Ring<'_, u16>, at: usize, run: &[usize], skip: usize, length: usize) {
+        let (parts, whole) = (ring.parts(at, run.len()), ring.parts(0, ring.capacity));
+        let before: Vec<u16> = (0..ring.capacity as u16).collect();
+        assert_eq!(copy_in(&whole, 0, &before), ring.capacity);
+        let values: Vec<u16> = (100..100 + length as u16).collect();
+        let inside: Vec<usize> = run.iter().copied().skip(skip).take(length).collect();
+        assert_eq!(copy_in(&parts, skip, &values), inside.len());
+        let mut expected = before;
+        for (index, value) in inside.iter().zip(&values) {
+            expected[*index] = *value;
+        }
+        let mut found = vec![0; ring.capacity];
+        assert_eq!(copy_out(&whole, 0, &mut found), ring.capacity);
+        assert_eq!(found, expected, "nothing but the run changes: {run:?} {skip} {length}");
+        let mut read = vec![0; length];
+        assert_eq!(copy_out(&parts, skip, &mut read), inside.len());
+        assert_eq!(read[..inside.len()], values[..inside.len()]);
+        for index in 0..run.len() + 2 {
+            let address = run.get(index).map(|index| ring.elements.as_ptr().wrapping_add(*index));
+            assert_eq!(element_at(&parts, index).map(NonNull::as_ptr), address);
+        }
+    }
+}

@@ -240,6 +240,45 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Every combination of the values at which a check could go wrong, against arithmetic that cannot overflow.
+    #[test]
+    #[cfg_attr(miri, ignore = "thousands of cases without unsafe code")]
+    fn ranges_at_every_limit_are_checked_without_overflow() {
+        for arena in [64, 1 << 20, 1 << 32, MAX_REGION] {
+            let edges = [0, ARENA_OFFSET, arena, ARENA_OFFSET + arena, MAX_CAPS, MAX_META, 1 << 32, 1 << 63, u64::MAX];
+            let values = edges.into_iter().flat_map(|at| [at.wrapping_sub(1), at, at.wrapping_add(1)]);
+            let is_inside = |offset: u64, length: u64| {
+                let (offset, length) = (u128::from(offset), u128::from(length));
+                let (start, end) = (u128::from(ARENA_OFFSET), u128::from(ARENA_OFFSET + arena));
+                length == 0 || (offset >= start && offset + length <= end)
+            };
+            for (offset, length) in values.clone().flat_map(|o| values.clone().map(move |l| (o, l))) {
+                let mut words = [0; 16];
+                (words[W_OFFSET], words[W_LENGTH]) = (offset, length);
+                assert_eq!(Description::check(&words, 1, arena).is_ok(), is_inside(offset, length));
+                let (low, high) = (length & 0xffff_ffff, length >> 32);
+                let mut words = [0; 16];
+                (words[W_META_OFFSET], words[W_META_LENGTH]) = (offset, low);
+                let fits = low <= MAX_META && is_inside(offset, low);
+                assert_eq!(Description::check(&words, 1, arena).is_ok(), fits, "{offset} {low}");
+                let mut words = [0; 16];
+                (words[W_CAPS_OFFSET], words[W_CAPS_LENGTH_ID], words[W_META_LENGTH]) = (offset, low, high << 32);
+                let fits = low <= MAX_CAPS && high <= MAX_META && is_inside(offset, low + high);
+                assert_eq!(Description::check(&words, 1, arena).is_ok(), fits, "{offset} {low} {high}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_other_kind_is_accepted_than_the_three() {
+        for kind in (0..300).chain((0..32).map(|bit| 1 << bit)).chain([u32::MAX]) {
+            let mut words = [0; 16];
+            words[W_FLAGS_KIND] = u64::from(kind) << 32 | 0xffff_ffff;
+            let is_known = [KIND_FRAME, KIND_END, KIND_EVENT].contains(&kind);
+            assert_eq!(Description::check(&words, 1, 64).is_ok(), is_known, "{kind}");
+        }
+    }
+
     proptest! {
         #[test]
         fn the_checked_ranges_of_any_cell_are_inside_the_arena(

@@ -146,3 +146,37 @@ impl Ownership for Heartbeating {
         protocol::release_if_mine(&entry.sequence, self.signed(sequence));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{signed, unsigned};
+
+    /// Distances and positions around each place where the lower 48 bits begin again.
+    #[test]
+    #[cfg_attr(miri, ignore = "thousands of cases without unsafe code")]
+    fn the_sequence_of_a_signed_entry_is_found_among_the_last_two_to_the_48() {
+        let near = |at: u64| at.saturating_sub(30)..=at + 30;
+        let ends = [0, 1 << 48, 2 << 48, 5 << 48, layout::MAX_SEQUENCE];
+        for next in ends.into_iter().flat_map(near).filter(|next| *next > 1) {
+            let distances = near(0).chain(near((1 << 48) - 30)).filter(|d| (1..=1 << 48).contains(d));
+            for sequence in distances.filter_map(|distance| next.checked_sub(distance)).filter(|s| *s > 0) {
+                for owner in [1, 2, 0x7fff, 0x8000, 0xffff] {
+                    assert_eq!(unsigned(signed(sequence, owner), next), sequence, "{next} {owner}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "thousands of cases without unsafe code")]
+    fn any_value_of_an_entry_has_a_sequence_below_the_next_one() {
+        let words = (0..64).flat_map(|bit| [(1u64 << bit) - 1, 1 << bit, !(1u64 << bit)]).chain([u64::MAX]);
+        for (entry, next) in words.clone().flat_map(|entry| words.clone().map(move |next| (entry, next))) {
+            let sequence = unsigned(entry, next);
+            assert!(entry != 0 || sequence == 0, "{next:#x}");
+            let is_wrapped = next >> 48 > 0;
+            assert!(!is_wrapped || sequence < next || sequence == 1, "{entry:#x} {next:#x} {sequence:#x}");
+        }
+    }
+}

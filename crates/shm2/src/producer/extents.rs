@@ -159,3 +159,64 @@ impl Extents {
         self.table.iter().filter(|e| e.users > 0).map(|e| e.length).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARENA: u64 = 3 * GRANULE;
+
+    /// Every range of a small arena.
+    fn ranges(step: usize) -> impl Iterator<Item = Range> + Clone {
+        let starts = (0..ARENA).step_by(step);
+        starts.flat_map(move |start| {
+            let lengths = (1..=ARENA - start).step_by(step);
+            lengths.map(move |length| Range { offset: ARENA_OFFSET + start, length })
+        })
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "thousands of cases without unsafe code")]
+    fn the_granules_of_every_range_cover_it_and_no_granule_more() {
+        for range in ranges(1) {
+            let (start, end) = granules(&range, ARENA);
+            let (first, last) = (range.offset - ARENA_OFFSET, range.offset - ARENA_OFFSET + range.length - 1);
+            assert!(start.is_multiple_of(GRANULE) && end.is_multiple_of(GRANULE) && end <= ARENA, "{range:?}");
+            assert_eq!((start / GRANULE, end / GRANULE - 1), (first / GRANULE, last / GRANULE), "{range:?}");
+        }
+    }
+
+    #[test]
+    fn the_granules_of_a_range_at_the_end_of_the_largest_arena_do_not_overflow() {
+        let arena = crate::layout::arena_bytes(crate::layout::MAX_REGION).unwrap();
+        for length in 1..=3 * GRANULE {
+            let range = Range { offset: ARENA_OFFSET + arena - length, length };
+            assert_eq!(granules(&range, arena).1, arena);
+        }
+        assert_eq!(granules(&Range { offset: ARENA_OFFSET, length: arena }, arena), (0, arena));
+    }
+
+    /// Every pair of ranges that consumers of an earlier generation may hold.
+    #[test]
+    #[cfg_attr(miri, ignore = "thousands of cases without unsafe code")]
+    fn inherited_ranges_are_kept_out_until_the_last_of_them_is_dropped() {
+        for (one, other) in ranges(31).flat_map(|one| ranges(31).map(move |other| (one, other))) {
+            let mut extents = Extents::new(ARENA);
+            let held = [one, other];
+            let ids = extents.reserve_inherited(&held);
+            let mut fresh = Vec::new();
+            while let Some((id, offset)) = extents.reserve(1, true) {
+                let is_apart = |r: &Range| offset + GRANULE <= r.offset || offset >= r.offset + r.length;
+                assert!(held.iter().all(is_apart), "{held:?} {offset}");
+                fresh.push(id);
+            }
+            extents.drop_use(ids[0]);
+            if ids[0] == ids[1] {
+                assert!(!extents.fits(1), "the other one still holds the extent: {held:?}");
+            }
+            extents.drop_use(ids[1]);
+            fresh.into_iter().for_each(|id| extents.drop_use(id));
+            assert_eq!(extents.free_bytes(), ARENA, "{held:?}");
+        }
+    }
+}
