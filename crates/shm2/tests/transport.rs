@@ -1,7 +1,7 @@
 //! The guarantees of the transport within one process: order, loss, held frames, policies and wake-ups.
 
 use shm2::{Access, Consumer, FrameInfo, FullPolicy, OnProducerExit, Producer, ReceiveError, SendError, Start, layout};
-use shm2_testing::TempRegion;
+use shm2_testing::{LIMIT, TempRegion};
 use std::time::{Duration, Instant};
 
 const SHORT: Option<Duration> = Some(Duration::from_millis(50));
@@ -469,4 +469,29 @@ fn the_time_limit_of_block_is_one_for_all_parts_of_a_frame() {
     assert!(took >= limit && took < limit * 3 / 2, "{took:?}");
     freeing.join().unwrap();
     drop(rest);
+}
+
+#[test]
+fn a_canceller_is_heard_at_any_moment() {
+    for access in [Access::Lease, Access::Snapshot] {
+        let name = TempRegion::new();
+        let mut producer = Producer::create(&name).unwrap();
+        let mut consumer = Consumer::builder(&name).unwrap().access(access).attach(LONG).unwrap();
+        producer.send(b"x", &FrameInfo::new()).unwrap();
+        consumer.next(LONG).unwrap();
+        let canceller = consumer.canceller();
+        let mut worst = Duration::ZERO;
+        for round in 0..2000u64 {
+            let waiting = std::thread::spawn(move || (consumer.next(Some(LIMIT)).map(drop), consumer));
+            std::thread::sleep(Duration::from_micros(round * 7 % 300));
+            let begun = Instant::now();
+            canceller.set(true);
+            let (result, back) = waiting.join().unwrap();
+            worst = worst.max(begun.elapsed());
+            assert!(matches!(result, Err(ReceiveError::Cancelled)), "{access:?} {round}: {result:?}");
+            canceller.set(false);
+            consumer = back;
+        }
+        println!("{access:?}: worst {worst:?}");
+    }
 }

@@ -23,6 +23,8 @@ use std::time::Duration;
 
 /// Retries after being lapped before the caller checks for cancellation.
 const LAPS: u32 = 64;
+/// Bytes copied of items that were retired meanwhile, after which the caller checks for cancellation, too.
+const LAP_BYTES: u64 = 32 << 20;
 /// Largest payload that is taken without a look at the memory behind the region's file.
 const UNCHECKED: u64 = 16 << 20;
 
@@ -191,6 +193,7 @@ impl<V: View> RingReader<V> {
 
     #[inline]
     fn walk(&mut self, position: &mut Position) -> Result<Step, TakeError> {
+        let mut copied = 0;
         for lap in 0..LAPS {
             let sequence = self.target(position).map_err(Into::into)?;
             if sequence > layout::MAX_SEQUENCE {
@@ -203,12 +206,16 @@ impl<V: View> RingReader<V> {
                     if let Some(taken) = V::read(self, sequence)? {
                         return Ok(self.step(position, sequence, taken));
                     }
+                    copied += self.words[layout::W_LENGTH].min(LAP_BYTES);
                 }
             }
             if self.is_other_generation() {
                 return Ok(Step::Nothing);
             }
             self.skip_lapped(position, sequence, lap)?;
+            if copied >= LAP_BYTES {
+                break;
+            }
         }
         Ok(Step::Nothing)
     }
