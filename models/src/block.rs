@@ -14,7 +14,7 @@
 //! `Cancelled` after a cancel. shuttle reports a deadlock, and a producer that has not returned after 20,000 steps.
 //!
 //! **Bounds.** Three consumers, each with one lease on the frame that the producer needs back. 4,000 schedules of each
-//! form, 400,000 in the long form.
+//! form, 100,000 in the long form.
 //!
 //! **Not modelled.** Memory order (see `crates/shm2/src/models.rs` `a_blocked_producer_is_woken`), the time limit of
 //! the policy, the backlog's pause.
@@ -219,7 +219,7 @@ fn model(form: Form, mutation: Mutation) {
 }
 
 fn run(form: Form, mutation: Mutation) {
-    let schedules = if crate::is_long() { 200_000 } else { 2_000 };
+    let schedules = if crate::is_long() { 50_000 } else { 2_000 };
     let mut config = Config::new();
     config.silence_warnings = true;
     config.failure_persistence = FailurePersistence::None;
