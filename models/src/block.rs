@@ -13,8 +13,8 @@
 //! **Properties.** The producer returns: with space when the last hold has ended or its owner has died, with
 //! `Cancelled` after a cancel. shuttle reports a deadlock, and a producer that has not returned after 20,000 steps.
 //!
-//! **Bounds.** Three consumers, each with one lease on the frame that the producer needs back. 4,000 schedules of each
-//! form, 100,000 in the long form.
+//! **Bounds.** Three consumers, each with one lease on the frame that the producer needs back. 2,000 even schedules of
+//! each form, and 2,000 by priorities of the form without a limit; 50,000 each in the long form.
 //!
 //! **Not modelled.** Memory order (see `crates/shm2/src/models.rs` `a_blocked_producer_is_woken`), the time limit of
 //! the policy, the backlog's pause.

@@ -227,6 +227,14 @@ impl Generations {
     }
 }
 
+impl Read {
+    /// Whether its page shows that it reads.
+    fn is_attached(self) -> bool {
+        use Read::*;
+        !matches!(self, Idle | CheckGeneration | CheckLive | Claim | Fill | Enter | Gone)
+    }
+}
+
 impl Consumer {
     fn number(&self, s: &State) -> u8 {
         s.consumers.iter().position(|c| std::ptr::eq(c, self)).unwrap_or_default() as u8

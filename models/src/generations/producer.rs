@@ -1,6 +1,6 @@
 //! The steps of producers.
 
-use super::{Begin, CELLS, Claimed, EXTENTS, Generations, Memory, Mutation, PAGES, Producer, Read, State, Work};
+use super::{Begin, CELLS, Claimed, EXTENTS, Generations, Memory, Mutation, PAGES, Producer, State, Work};
 
 pub(super) fn producer(generation: u8, left: u8, work: Work) -> Producer {
     let claims = [(Claimed::Free, 0); PAGES];
@@ -76,22 +76,10 @@ impl Generations {
                 (p.oldest, p.next) = (p.first, p.first);
             }
         }
-        if step == Begin::Live || (step == Begin::Claims && self.mutation != Mutation::EarlyClaims) {
-            for c in &mut s.consumers {
-                let entered = !matches!(
-                    c.read,
-                    Read::Idle
-                        | Read::CheckGeneration
-                        | Read::CheckLive
-                        | Read::Claim
-                        | Read::Fill
-                        | Read::Enter
-                        | Read::Gone
-                );
-                // With the claims, as these are noted last; else a mutation would hide what it breaks.
-                c.is_inherited |= entered && step == Begin::Claims;
-                c.is_inherited |= entered && self.mutation == Mutation::EarlyClaims;
-            }
+        // The last moment at which the claims must not have been noted yet, also if a mutation notes them before.
+        let noted = if self.mutation == Mutation::EarlyClaims { Begin::Leases(1) } else { Begin::Claims };
+        if step == noted {
+            s.consumers.iter_mut().for_each(|c| c.is_inherited |= c.read.is_attached());
         }
     }
 
