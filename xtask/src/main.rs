@@ -25,6 +25,7 @@ cargo xtask TASK
   lint [tree]           formatting, clippy, documentation, the build for a 32-bit target; imports, pages, shell files,
                         spelling (tree: only the last four)
   models [long]         the models of the protocol: loom's, and those of models/ (long: with larger bounds, minutes)
+  narrow                tests of the core, the ring and the channel on a 32-bit target (lint builds them)
   faults                kill points: processes ended and stopped at named places
   newer                 the element tests on GStreamer 1.26 and 1.28, in trees of newer Debian releases
   vm [--pause N] [--kvmfr FILE]
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         ["lint", "tree"] => lint::tree(),
         ["models"] => tests::models("short"),
         ["models", "long"] => tests::models("long"),
+        ["narrow"] => narrow::test(),
         ["faults"] => faults::kill_points(),
         ["newer"] | ["vm" | "windows", ..] => rig(&words),
         ["asan"] => faults::asan(),

@@ -1,7 +1,7 @@
 //! Tests and models.
 
 use crate::run::{BUILD, command, run, run_command, succeeds, target, test_threads};
-use crate::{Outcome, faults, narrow, setup};
+use crate::{Outcome, faults, setup};
 use std::path::Path;
 
 /// A workspace of its own, as it needs zbus.
@@ -18,7 +18,6 @@ pub fn test() -> Outcome {
     print!("{}", std::fs::read_to_string(&skipped).unwrap_or_default());
     outcome?;
     faults::kill_points()?;
-    narrow::test()?;
     models("short")
 }
 

@@ -172,6 +172,8 @@ fn a_full_ring_reports_a_receiver_that_went_before_it_attached() {
     let (mut sender, offer) = Sender::<u64>::offer(SLOTS).unwrap();
     fill(&mut sender);
     drop(offer);
+    // A side whose peer has not attached looks for it once in each tick of the kernel.
+    until("the drop is noticed", || is_gone(sender.send_all(&[1])));
     check("dropped offer", sending(&mut sender));
 
     // The offer is on its way when the process that would take it closes its end.
@@ -186,6 +188,7 @@ fn a_full_ring_reports_a_receiver_that_went_before_it_attached() {
     // The other role.
     let (mut receiver, offer) = Receiver::<u64>::offer(SLOTS).unwrap();
     drop(offer);
+    until("the drop is noticed", || is_gone(receiver.recv_all(&mut [0])));
     check("dropped offer of a sender", receiving(&mut receiver));
 }
 
