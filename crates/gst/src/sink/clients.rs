@@ -25,7 +25,9 @@ impl Shm2Sink {
         gst::info!(CAT, imp = self, "{clients} consumers");
         let sink = self.obj();
         let is_running = || self.run.load(Ordering::Acquire) == run;
-        sink.notify("num-clients");
+        if is_running() {
+            sink.notify("num-clients");
+        }
         if is_running() && change == ClientChange::Connected {
             // A new consumer can decode nothing before a keyframe.
             let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();

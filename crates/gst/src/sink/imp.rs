@@ -1,9 +1,9 @@
 //! GObject glue of `shm2sink`.
 //!
-//! Lock order: `publisher`, then any one of `settings`, `state`, `report`, `clock`, `description`, `presence`. No lock but
-//! `publisher` is held over a call that may block, a notification or a message; `publisher` is taken by the streaming
-//! thread and by start and stop only. `signals` is held over signals and notifications of clients, and taken by the
-//! threads that watch for clients only.
+//! Lock order: `changing`, then `publisher`, then any one of `settings`, `state`, `report`, `clock`, `description`,
+//! `presence`. No lock but `changing` and `publisher` is held over a call that may block, a notification or a message. The
+//! streaming thread has no `publisher` when it takes `changing`. `signals` is held over signals and notifications of
+//! clients, with `report` after it, and taken by the threads that watch for clients only.
 
 use super::log::CAT;
 use super::publisher::{PublishError, Publisher, Reaction, Sent};
@@ -67,6 +67,8 @@ pub struct Shm2Sink {
     #[property(name = "stats", type = Stats, get = |sink: &Self| Stats(sink.stats()), nick = "Statistics",
         blurb = "Counts of frames published, zero-copied, copied and dropped by reason, and the use of the arena")]
     pub(super) settings: Mutex<Settings>,
+    /// Held while a region is opened, closed or replaced.
+    pub(super) changing: Mutex<()>,
     pub(super) publisher: Mutex<Option<Publisher>>,
     pub(super) state: Mutex<State>,
     pub(super) report: Mutex<Report>,
@@ -76,7 +78,7 @@ pub struct Shm2Sink {
     /// Taken out by the streaming thread while it uses it.
     pub(super) presence: Mutex<Presence>,
     latency_ns: AtomicU64,
-    /// Number of the run from one start to the next: handlers of an earlier run get no more signals.
+    /// Changes with each stop: handlers of an earlier run get no more signals.
     pub(super) run: AtomicU64,
     /// Held while handlers of signals run.
     pub(super) signals: Mutex<()>,
@@ -165,6 +167,7 @@ impl BaseSinkImpl for Shm2Sink {
         self.is_flushing.store(false, Ordering::Release);
         let size = lock(&self.settings).shm_size;
         if size != 0 {
+            let _changing = lock(&self.changing);
             return self.open_region(size);
         }
         lock(&self.state).replace(State::Pending);
@@ -173,7 +176,9 @@ impl BaseSinkImpl for Shm2Sink {
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         self.run.fetch_add(1, Ordering::AcqRel);
+        let changing = lock(&self.changing);
         self.close_region(State::Stopped);
+        drop(changing);
         lock(&self.report).set_clients(0);
         Ok(())
     }
@@ -305,16 +310,25 @@ impl Shm2Sink {
     }
 
     fn wait_for_client(&self, settings: &Settings) -> Result<(), SendError> {
-        let handle = lock(&self.state).handle().ok_or(SendError::Closed)?;
-        let mut presence = std::mem::take(&mut *lock(&self.presence));
-        let result = presence.wait(&handle, &self.is_flushing, || {
-            if settings.may_have_unseen_consumers() {
-                let hint = "a consumer in another virtual machine is visible with access=lease only";
-                gst::element_imp_info!(self, gst::ResourceError::NotFound, ("waiting for a consumer"), ["{hint}"]);
+        loop {
+            let handle = lock(&self.state).handle().ok_or(SendError::Closed)?;
+            if handle.is_closed() {
+                // The publisher reports why.
+                return Ok(());
             }
-        });
-        *lock(&self.presence) = presence;
-        result
+            let mut presence = std::mem::take(&mut *lock(&self.presence));
+            let result = presence.wait(&handle, &self.is_flushing, || {
+                if settings.may_have_unseen_consumers() {
+                    let hint = "a consumer in another virtual machine is visible with access=lease only";
+                    gst::element_imp_info!(self, gst::ResourceError::NotFound, ("waiting for a consumer"), ["{hint}"]);
+                }
+            });
+            // The region was replaced meanwhile: what is known of its clients does not hold for the next one.
+            if !matches!(result, Ok(false)) {
+                *lock(&self.presence) = presence;
+                return result.map(drop);
+            }
+        }
     }
 
     fn fail(&self, code: gst::ResourceError, error: &PublishError) -> gst::FlowError {

@@ -6,7 +6,7 @@ use crate::{allocator, flags, meta};
 use shm2::{FrameInfo, Producer, SendError};
 use std::fmt;
 
-/// The producer with the caps and the description of its stream; used by the streaming thread only.
+/// The producer with the caps and the description of its stream.
 pub(super) struct Publisher {
     producer: Producer,
     caps: String,
@@ -52,6 +52,16 @@ impl Publisher {
             media: Media::default(),
             _unusable: None,
         }
+    }
+
+    pub(super) fn into_producer(self) -> Producer {
+        self.producer
+    }
+
+    /// Continues the stream with another producer; returns the previous one.
+    pub(super) fn replace_producer(&mut self, producer: Producer) -> Producer {
+        self.is_changed = !self.caps.is_empty() || !self.description.is_empty();
+        std::mem::replace(&mut self.producer, producer)
     }
 
     /// Caps for the frames that follow.

@@ -56,7 +56,7 @@ impl State {
     }
 }
 
-/// An open region, except for its [`Publisher`], which belongs to the streaming thread.
+/// An open region, except for its [`Publisher`], which may be locked over a call that waits.
 pub(super) struct Region {
     handle: Handle,
     allocator: ArenaAllocator,
@@ -89,6 +89,11 @@ impl Region {
 
     pub(super) fn stats(&self) -> ProducerStats {
         self.handle.stats()
+    }
+
+    /// Whether this region's thread has this watch.
+    pub(super) fn is_watched_by(&self, watch: &Watch) -> bool {
+        self.watcher.has(watch)
     }
 
     /// How new consumers cannot find the region any more.

@@ -30,13 +30,14 @@ impl Shm2Sink {
         let thread = format!("{}:peers", self.obj().name());
         let (sink, run) = (self.obj().downgrade(), self.run.load(Ordering::Acquire));
         let mut reported = None;
-        let on_count = move |clients, watch: &Watch| match sink.upgrade() {
-            Some(sink) => {
+        let on_count = move |clients, watch: &Watch| {
+            let Some(sink) = sink.upgrade() else { return ControlFlow::Break(()) };
+            // The thread of a region that is opened counts before that region is the element's.
+            if sink.imp().is_watched_by(watch) {
+                sink.imp().handle_lost_name(&mut reported, watch);
                 sink.imp().clients_are(clients, watch, run);
-                sink.imp().handle_lost_name(&mut reported, run);
-                ControlFlow::Continue(())
             }
-            None => ControlFlow::Break(()),
+            ControlFlow::Continue(())
         };
         let opened = Region::open(&settings, size, description, thread, on_count);
         let (region, publisher) = opened.map_err(|error| error.message())?;
@@ -83,50 +84,56 @@ impl Shm2Sink {
         is_replaced
     }
 
-    /// Opens a region that has lost its name again. Where that cannot be, posts a warning, once for each loss. Called on
-    /// the region's watching thread of the run with this number.
-    fn handle_lost_name(&self, reported: &mut Option<LostName>, run: u64) {
-        let (lost, size) = {
-            let state = lock(&self.state);
-            (state.region().and_then(Region::lost_name), state.size())
-        };
-        if std::mem::replace(reported, lost) == lost {
-            return;
-        }
-        let Some(lost) = lost else { return };
-        let path = lock(&self.settings).shm_path.clone();
-        if lost == LostName::Removed {
-            match self.make_region(size) {
-                Ok((region, publisher)) => {
-                    gst::warning!(CAT, imp = self, "the region of {path} was removed, and is opened again");
-                    return self.swap_region(region, publisher, run);
-                }
-                Err(error) => gst::warning!(CAT, imp = self, "{error}"),
-            }
-        }
-        let text = format!("new consumers cannot find the region of {path}: {lost}");
-        gst::element_imp_warning!(self, gst::ResourceError::NotFound, ("{text}"));
+    fn is_watched_by(&self, watch: &Watch) -> bool {
+        lock(&self.state).region().is_some_and(|region| region.is_watched_by(watch))
     }
 
-    /// Closes the open region in favour of another one at the same path. No frame is refused in between.
-    fn swap_region(&self, region: Region, mut publisher: Publisher, run: u64) {
-        self.set_current_caps(&mut publisher);
+    /// Opens a region that has lost its name again. While that fails, posts one warning and tries again at each count.
+    /// Called on the region's watching thread.
+    fn handle_lost_name(&self, reported: &mut Option<LostName>, watch: &Watch) {
+        let Some(lost) = lock(&self.state).region().and_then(Region::lost_name) else {
+            *reported = None;
+            return;
+        };
+        let reason = match lost {
+            LostName::Removed => match self.reopen_region(watch) {
+                Ok(()) => return,
+                Err(error) => error.to_string(),
+            },
+            _ => "remove that file, or stop what makes it".into(),
+        };
+        if reported.replace(lost) != Some(lost) {
+            let text = format!("new consumers cannot find the region of {}: {lost}", lock(&self.settings).shm_path);
+            gst::element_imp_warning!(self, gst::ResourceError::NotFound, ("{text}"), ["{reason}"]);
+        }
+    }
+
+    /// Replaces the open region by another one at the same path, without its name the old one does not keep it from that.
+    /// No frame is refused in between, and the stream continues. Does nothing for a region that `watch` does not watch.
+    fn reopen_region(&self, watch: &Watch) -> Result<(), gst::ErrorMessage> {
+        let changing = lock(&self.changing);
+        if !self.is_watched_by(watch) {
+            return Ok(());
+        }
+        let size = lock(&self.state).size();
+        let (region, publisher) = self.make_region(size)?;
         let old = {
             let mut current = lock(&self.publisher);
             let mut state = lock(&self.state);
-            if state.region().is_none() || self.run.load(Ordering::Acquire) != run {
-                return region.close();
-            }
             region.set_cancelled(self.is_flushing.load(Ordering::Acquire));
-            (state.replace(State::Open(region)), current.replace(publisher))
+            let producer = current.as_mut().map(|current| current.replace_producer(publisher.into_producer()));
+            (state.replace(State::Open(region)), producer)
         };
         *lock(&self.presence) = Presence::default();
-        if let (Some(region), publisher) = old {
+        if let (Some(region), producer) = old {
             lock(&self.report).region_closed(&region.stats());
             region.close();
-            drop(publisher);
+            drop(producer);
         }
+        drop(changing);
+        gst::warning!(CAT, imp = self, "the region's file was removed: another one is in its place");
         self.renegotiate();
+        Ok(())
     }
 
     fn set_current_caps(&self, publisher: &mut Publisher) {
@@ -137,7 +144,10 @@ impl Shm2Sink {
 
     /// Opens the region for a frame that came without caps. True if it is open; else an error was posted.
     pub(super) fn open_for_frame(&self, size: u64) -> bool {
-        let is_open = self.open_region(size).map_err(|error| self.post_error_message(error)).is_ok();
+        let changing = lock(&self.changing);
+        let opened = self.open_region(size);
+        drop(changing);
+        let is_open = opened.map_err(|error| self.post_error_message(error)).is_ok();
         if is_open {
             self.renegotiate();
         }
@@ -151,8 +161,11 @@ impl Shm2Sink {
 
     /// True if the new region is open; else an error was posted.
     fn replace_region(&self, size: u64) -> bool {
+        let changing = lock(&self.changing);
         self.close_region(State::Pending);
-        self.open_region(size).map_err(|error| self.post_error_message(error)).is_ok()
+        let opened = self.open_region(size);
+        drop(changing);
+        opened.map_err(|error| self.post_error_message(error)).is_ok()
     }
 
     /// Calls `send`, which returns [`SendError::Cancelled`](shm2::SendError::Cancelled) instead of waiting.

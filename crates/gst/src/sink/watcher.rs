@@ -31,6 +31,10 @@ impl Watch {
     pub(super) fn is_over(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
+
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl Watcher {
@@ -44,6 +48,11 @@ impl Watcher {
         let (watched, in_thread) = (handle.clone(), watch.clone());
         std::thread::Builder::new().name(name).spawn(move || count(&watched, &in_thread, on_count))?;
         Ok(Self { handle, watch })
+    }
+
+    /// Whether `watch` is that of this thread.
+    pub(super) fn has(&self, watch: &Watch) -> bool {
+        self.watch.is(watch)
     }
 
     /// Lets the thread end, after the call of `on_count` that may be running.
@@ -71,8 +80,8 @@ pub(super) fn clients(handle: &Handle) -> u32 {
 }
 
 /// Whether a client is attached, for a thread that asks before each frame. A count is several system calls, so a client
-/// that was seen is trusted until the file watch reports a change. After a change the count is repeated, as by a
-/// [`Watcher`].
+/// that was seen is trusted until the file watch reports a change, or for a quarter of a second. After a change the count
+/// is repeated.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     /// [`Handle::changes`] before the last count that found a client.
@@ -83,21 +92,24 @@ pub(super) struct Presence {
 
 impl Presence {
     /// Blocks until a client is attached, or until `is_flushing` is set and `handle` is signalled. Calls `on_wait` before
-    /// it waits.
+    /// it waits. False if the region was closed.
     pub(super) fn wait(
         &mut self,
         handle: &Handle,
         is_flushing: &AtomicBool,
         mut on_wait: impl FnMut(),
-    ) -> Result<(), SendError> {
+    ) -> Result<bool, SendError> {
         let mut has_waited = false;
         loop {
             let changes = handle.changes();
             if is_flushing.load(Ordering::Acquire) {
                 return Err(SendError::Cancelled);
             }
+            if handle.is_closed() {
+                return Ok(false);
+            }
             if self.is_sure(changes, shm2::monotonic_ns(), || clients(handle)) {
-                return Ok(());
+                return Ok(true);
             }
             if !std::mem::replace(&mut has_waited, true) {
                 on_wait();
