@@ -116,9 +116,10 @@ fn memory_of_zeros_that_is_backed_or_was_touched_by_a_killed_producer_is_kept() 
     ] {
         file.write_all_at(&1u64.to_le_bytes(), offset as u64).unwrap();
     }
-    // A consumer's heartbeat after the memory was cleared.
-    let heartbeat = layout::page_offset(5) + std::mem::offset_of!(layout::Page, heartbeat) as u64;
-    file.write_all_at(&7u64.to_le_bytes(), heartbeat).unwrap();
+    // A consumer's heartbeat after the memory was cleared, and the cursor of one that has stopped reading since.
+    for word in [std::mem::offset_of!(layout::Page, heartbeat), std::mem::offset_of!(layout::Page, cursor)] {
+        file.write_all_at(&u64::MAX.to_le_bytes(), layout::page_words_offset(5) + word as u64).unwrap();
+    }
     drop(kept(name.path()).create().unwrap());
 }
 

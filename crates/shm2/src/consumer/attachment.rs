@@ -6,7 +6,7 @@ use super::position::Position;
 use super::producer_liveness::ProducerLiveness;
 use super::ring_reader::{Reader, TakeError};
 use super::signals::Signals;
-use super::sleep::SleepLimit;
+use super::sleep::{OVERDUE, SleepLimit};
 use crate::backend::{self, ProcessEvent, Wake};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -63,7 +63,7 @@ impl Attachment {
         let timeout = [left, self.liveness.sleep()].into_iter().flatten().min().unwrap_or(limit).min(limit);
         match self.reader.wait(position, &signals.event, seen, Some(timeout)) {
             Wake::Fault => Err(TakeError::Truncated),
-            Wake::Timeout if self.reader.has_news(position) => {
+            Wake::Timeout if self.reader.has_item_since(position, OVERDUE) => {
                 self.sleep_limit.count_lost(timeout);
                 Ok(false)
             }
@@ -79,7 +79,15 @@ impl Attachment {
 
     /// Whether the producer has closed the region, or a probe that is due finds it dead.
     pub(super) fn is_gone(&mut self, seen: u32) -> bool {
-        self.reader.is_closed() || (self.liveness.is_due(seen) && !self.is_producer_alive())
+        if self.reader.is_closed() {
+            return true;
+        }
+        let is_dead = self.liveness.is_due(seen) && !self.is_producer_alive();
+        if is_dead {
+            // The caller may find items first, and asks again.
+            self.liveness.stay_due();
+        }
+        is_dead
     }
 
     pub(super) fn is_producer_alive(&mut self) -> bool {

@@ -92,6 +92,11 @@ impl ProducerLiveness {
         true
     }
 
+    /// Makes the next probe due at once.
+    pub(super) fn stay_due(&mut self) {
+        self.next = Some((Instant::now(), FIRST_PROBE));
+    }
+
     /// Longest sleep before the next probe.
     pub(super) fn sleep(&self) -> Option<Duration> {
         self.next.map(|(due, _)| due.saturating_duration_since(Instant::now()))

@@ -62,8 +62,9 @@ impl Consumer {
 
     /// Takes what remains of a producer that has exited; detaches when nothing remains.
     pub(super) fn take_last(&mut self) -> Result<Option<Taken>, ReceiveError> {
+        self.has_more = false;
         match self.take()? {
-            None if std::mem::take(&mut self.has_more) => Ok(None),
+            None if self.has_more => Ok(None),
             None => self.producer_gone().map(|()| None),
             taken => Ok(taken),
         }

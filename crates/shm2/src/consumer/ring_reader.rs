@@ -10,7 +10,7 @@
 use super::builder::Access;
 use super::frame::{Frame, Payload};
 use super::position::{Gap, Position};
-use crate::backend::{ConsumerRegion, Event, OpenRegion, Wake};
+use crate::backend::{self, ConsumerRegion, Event, OpenRegion, Wake};
 use crate::description::{CapsRange, Description, Kind, Range};
 use crate::error::Violation;
 use crate::header::RegionHeader;
@@ -132,8 +132,8 @@ pub(super) trait Reader: fmt::Debug + Send {
     fn discard(&mut self, taken: Taken);
     /// Sleeps until an item is published at `position`, until the event differs from `seen`, or for `timeout` at most.
     fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake;
-    /// Whether an item is published at `position`, or the region is closed, or it cannot be read.
-    fn has_news(&self, position: &Position) -> bool;
+    /// Whether an item has been at `position` for this time. False where the producer has another clock.
+    fn has_item_since(&self, position: &Position, age: Duration) -> bool;
     /// Called when there is no item to take: an error when the header says that there is one.
     fn check_idle(&self, position: &Position) -> Result<(), TakeError>;
     /// Whether the producer closed the region, or another generation began in this memory.
@@ -329,6 +329,13 @@ impl<V: View> RingReader<V> {
         Ok(())
     }
 
+    /// Whether an item is published at `position`, or the region is closed, or it cannot be read.
+    fn has_news(&self, position: &Position) -> bool {
+        let next = position.next;
+        // An unreadable region is news as well: the next take reports it.
+        self.view.published(next).map_or(true, |found| found >= next) || self.is_closed()
+    }
+
     /// The result of a take after this consumer lost its page.
     fn lost_page(&self) -> Result<Step, TakeError> {
         // After a clear no consumer owns a page, but another generation begins.
@@ -381,10 +388,11 @@ impl<V: View> Reader for RingReader<V> {
         self.view.sleep(&|| self.has_news(position), event, seen, timeout)
     }
 
-    fn has_news(&self, position: &Position) -> bool {
+    fn has_item_since(&self, position: &Position, age: Duration) -> bool {
         let next = position.next;
-        // An unreadable region is news as well: the next take reports it.
-        self.view.published(next).map_or(true, |found| found >= next) || self.is_closed()
+        let is_there = !self.header.has_other_clock && self.view.published(next).is_ok_and(|found| found >= next);
+        let published = || self.view.cell(next).map_or(u64::MAX, |words| words[layout::W_PUBLISHED]);
+        is_there && u128::from(backend::monotonic_ns().saturating_sub(published())) >= age.as_nanos()
     }
 
     /// `head` is stored after the cell, so a cell that is older than `head` says breaks the protocol, and this consumer

@@ -8,9 +8,13 @@
 use std::time::{Duration, Instant};
 
 /// Limit of a sleep while no wake-up was lost.
-const LONG: Duration = Duration::from_secs(1);
+///
+/// Not a usual interval of frames, so that it does not end again and again beside one.
+const LONG: Duration = Duration::from_millis(970);
 /// Limit of a sleep after a wake-up was lost.
 const SHORT: Duration = Duration::from_millis(2);
+/// Age of an item that a wake-up should have announced. A younger one was published while the sleep ended by itself.
+pub(super) const OVERDUE: Duration = Duration::from_millis(5);
 /// Shortest sleep that shows whether a wake-up was lost.
 const COUNTED: Duration = Duration::from_millis(100);
 /// Time of short sleeps after the first loss, and the most that it grows to.
@@ -35,10 +39,11 @@ impl SleepLimit {
             return SHORT;
         }
         self.short_until = None;
+        self.period /= 2;
         LONG
     }
 
-    /// A sleep of this time ended by itself although there was an item: the wake-up was lost.
+    /// A sleep of this time ended by itself although an item was [`OVERDUE`]: the wake-up was lost.
     pub(super) fn count_lost(&mut self, slept: Duration) {
         // A short sleep ends by itself beside an ordinary wake-up too often to tell one from the other.
         if slept < COUNTED {
@@ -74,6 +79,6 @@ mod tests {
         }
         assert_eq!(limit.period, LAST_PERIOD);
         limit.short_until = Some(Instant::now());
-        assert_eq!(limit.next(), LONG);
+        assert_eq!((limit.next(), limit.period), (LONG, LAST_PERIOD / 2));
     }
 }

@@ -73,7 +73,7 @@ impl Handle {
 
     /// Number of leasing consumers that are attached now. Frees what dead ones held.
     pub fn consumers(&self) -> usize {
-        let alive = self.shared.reap_apart();
+        let alive = self.shared.count_alive();
         self.shared.with(|inner| {
             if self.shared.is_mine(inner) {
                 inner.ledger.collect(&self.shared.memory);

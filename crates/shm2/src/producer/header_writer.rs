@@ -9,6 +9,8 @@ use crate::sync::{Ordering, fence};
 /// Writes the constants and the settings, and the live state last.
 pub(super) fn go_live(memory: &Memory, settings: &Settings) {
     fill_constants(memory, settings);
+    // The memory may be write-combining, where a Release store orders nothing; so below.
+    fence(Ordering::SeqCst);
     memory.header().state.store(layout::STATE_LIVE, Ordering::Release);
 }
 
@@ -39,6 +41,7 @@ pub(super) fn fill_constants(memory: &Memory, settings: &Settings) {
     header.created_ns.store(backend::realtime_ns(), relaxed);
     // The beacon of the previous generation may be of another clock.
     renew_beacon(memory, backend::monotonic_ns(), header.head.load(relaxed));
+    fence(Ordering::SeqCst);
     // Written last: a peer that sees it sees everything above.
     header.magic.store(layout::MAGIC, Ordering::Release);
 }
@@ -48,9 +51,10 @@ pub(super) fn renew_beacon(memory: &Memory, now: u64, head: u64) {
     let header = memory.header();
     let number = header.beacon_sequence.load(Ordering::Relaxed);
     header.beacon_sequence.store(number | 1, Ordering::Relaxed);
-    fence(Ordering::Release);
+    fence(Ordering::SeqCst);
     header.beacon_monotonic_ns.store(now, Ordering::Relaxed);
     header.beacon_realtime_ns.store(backend::realtime_ns(), Ordering::Relaxed);
     header.beacon_head.store(head, Ordering::Relaxed);
+    fence(Ordering::SeqCst);
     header.beacon_sequence.store((number | 1).wrapping_add(1), Ordering::Release);
 }

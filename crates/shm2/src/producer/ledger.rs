@@ -172,8 +172,13 @@ impl Ledger {
         self.dead[index] = claim;
     }
 
+    /// Takes back what [`mark_dead`](Self::mark_dead) noted: a probe has found an owner.
+    pub(super) fn mark_alive(&mut self, index: usize) {
+        self.dead[index] = (FREE, 0);
+    }
+
     /// Whether the page still shows the claim of a consumer that is known to be dead.
-    fn is_dead(&self, index: usize, page: &Page) -> bool {
+    pub(super) fn is_dead(&self, index: usize, page: &Page) -> bool {
         self.dead[index].0 != FREE && self.dead[index] == claim(page)
     }
 

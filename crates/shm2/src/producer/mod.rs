@@ -358,7 +358,7 @@ impl Producer {
         let deadline = Instant::now().checked_add(timeout);
         loop {
             let seen = self.shared.event.value();
-            self.shared.reap_apart();
+            self.shared.count_alive();
             let drained = self.shared.with(|inner| {
                 let next = inner.ledger.next();
                 let are_back = !inner.lifecycle.consumers_may_return(Instant::now());

@@ -219,7 +219,9 @@ impl Shared {
     fn space_words(&self) -> Vec<(&AtomicU32, u32)> {
         let mut inner = self.lock();
         let active = |page: &layout::Page| page.claimed.load(Ordering::Acquire) != layout::FREE;
-        let words = inner.ledger.pages(&self.memory).filter(|(_, page)| active(page)).map(|(_, page)| &page.space);
+        let pages = inner.ledger.pages(&self.memory);
+        let words =
+            pages.filter(|(i, page)| active(page) && !inner.ledger.is_dead(*i, page)).map(|(_, page)| &page.space);
         words.map(|word| (word, word.load(Ordering::Acquire))).collect()
     }
 

@@ -112,12 +112,16 @@ impl Shared {
         let (payload, meta, published_ns) = (draft.payload.0, draft.meta.0, backend::monotonic_ns());
         Item { kind: draft.kind, payload, meta, caps, published_ns, info: draft.info }.store(cell);
         point!("publish.cell");
-        if !self.region.has_locks() {
-            // Memory of a device may be mapped as write-combining, where a Release store orders nothing.
-            fence(Ordering::SeqCst);
-        }
+        // Memory of a device may be mapped as write-combining, where a Release store orders nothing.
+        let order = || {
+            if !self.region.has_locks() {
+                fence(Ordering::SeqCst)
+            }
+        };
+        order();
         protocol::publish(&cell.words[layout::W_SEQUENCE], sequence);
         point!("publish.sequence");
+        order();
         // SYNC: frame-published
         self.memory.header().head.store(sequence, Ordering::Release);
         point!("publish.head");

@@ -86,12 +86,21 @@ impl Shared {
     /// As [`reap`](Self::reap), without the mutex while system calls are made, and also while probes are slow. Returns
     /// the number of leasing consumers that are attached and alive.
     pub(super) fn reap_apart(&self) -> usize {
-        let _probing = self.probing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut probes = self.with(|inner| self.begin_probes(inner));
+        let probing = self.probing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut probes = self.begin_probes(&mut self.lock());
         let has_snapshots = self.probe(&mut probes);
-        let alive = self.with(|inner| self.end_probes(inner, &probes, has_snapshots));
+        let alive = self.end_probes(&mut self.lock(), &probes, has_snapshots);
         self.unlock_pages(&probes);
-        alive
+        drop(probing);
+        // Drops keeps, which are user code, without any lock.
+        self.with(|_| alive)
+    }
+
+    /// The number of leasing consumers that are attached and alive: of a new probe, or of the last one while probes are
+    /// slow, so that no caller waits for them.
+    pub(super) fn count_alive(&self) -> usize {
+        let last = self.with(|inner| inner.probes_are_slow.then_some(inner.alive));
+        last.unwrap_or_else(|| self.reap_apart())
     }
 
     /// Whether this producer may change pages. A closed producer does not recover.
@@ -160,12 +169,21 @@ impl Shared {
                 Owner::Dead => inner.ledger.mark_dead(*index, *claim),
                 _ => {}
             }
+            if *owner != Owner::Dead {
+                inner.ledger.mark_alive(*index);
+            }
             // A consumer that is still attaching has no position yet, so it does not count as attached.
             let is_attached = !matches!(layout::claim_state(claim.0), layout::HOLDING | layout::CLAIMING);
             // A consumer of the previous generation may be dead or stopped; it counts when it has attached again.
             alive += usize::from(is_alive && is_attached && !is_inherited);
         }
+        let is_first = has_snapshots && !inner.ledger.snapshots;
         inner.ledger.snapshots = has_snapshots;
+        if is_first {
+            // It may sleep already, and items that came in between woke nobody.
+            self.wake(0);
+        }
+        inner.alive = alive;
         alive
     }
 

@@ -52,6 +52,8 @@ pub(super) struct Inner {
     pub(super) consumers: ConsumerLiveness,
     /// A thread of its own probes consumers.
     pub(super) probes_are_slow: bool,
+    /// Leasing consumers that the last probe found attached and alive.
+    pub(super) alive: usize,
 }
 
 /// The caps of every frame until the next change; holds one use of their extent.
@@ -89,6 +91,7 @@ impl Shared {
             last_beacon: 0,
             consumers,
             probes_are_slow: false,
+            alive: 0,
         };
         let event = Arc::default();
         Arc::new_cyclic(|me| Self {

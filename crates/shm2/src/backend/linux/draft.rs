@@ -5,13 +5,14 @@
 //! and where an unnamed file could not get a name later (no /proc). Of a producer that is killed meanwhile such a file
 //! stays; the next producer of the same name removes it.
 
+use super::existing::check_content;
 use super::file_system::FileSystem;
 use super::fork::{Section, keep_from_children};
 use super::lock::{self, Byte, Kind};
 use super::naming::{Naming, Temporary};
 use super::producer_region::OwnedRegion;
 use super::region_file::{
-    create_error, directory, identity_at, identity_of, locked, not_a_file, read_header, step_error,
+    create_error, directory, identity_at, identity_of, locked, not_a_file, not_a_file_at, read_header, step_error,
 };
 use super::reserve::{no_space, refuse_too_large, reserve, reserved_ranges, set_size};
 use super::takeover::clear_name;
@@ -101,6 +102,9 @@ pub(super) fn remove_leftovers(path: &Path) {
 
 /// Removes a file if it is a region whose producer is dead. `None` if it stays.
 fn remove_leftover(path: &Path) -> Option<()> {
+    if not_a_file_at(path, false).is_some() {
+        return None;
+    }
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let section = Section::enter();
     let fd = open(path, flags, Mode::empty()).ok()?;
@@ -112,7 +116,10 @@ fn remove_leftover(path: &Path) -> Option<()> {
     let bytes = stat.st_size as u64;
     let is_region = match bytes {
         0 => age > LONGEST_START,
-        _ => header.is_region() && !header.is_kept() || header.is_unfinished(bytes),
+        _ => {
+            header.is_region() && !header.is_kept()
+                || header.is_unfinished(bytes) && check_content(&fd, bytes, path).is_ok()
+        }
     };
     let is_leftover = not_a_file(&stat).is_none()
         && is_region

@@ -79,9 +79,12 @@ fn has_items(head: &[u8], arena: u64) -> bool {
 fn is_blank(head: &mut [u8]) -> bool {
     head[..FIXED].fill(0);
     let words = [offset_of!(Header, heartbeat), offset_of!(Header, oldest)];
-    // A consumer on another kernel shows its heartbeat until it sees that the memory was cleared.
-    let heartbeats = (0..layout::PAGES).map(|page| layout::page_offset(page) as usize + offset_of!(Page, heartbeat));
-    for at in words.into_iter().chain(heartbeats) {
+    // A consumer on another kernel shows its heartbeat until it sees that the memory was cleared, and one that stops
+    // reading then its cursor.
+    let of_pages = [offset_of!(Page, heartbeat), offset_of!(Page, cursor)];
+    let in_pages =
+        (0..layout::PAGES).flat_map(|page| of_pages.map(|word| layout::page_words_offset(page) as usize + word));
+    for at in words.into_iter().chain(in_pages) {
         head[at..at + 8].fill(0);
     }
     // A producer that tests whether the memory is writable changes the wake word.

@@ -1,5 +1,6 @@
 //! What producers and consumers ask of a region file alike.
 
+use super::fork::Section;
 use crate::backend::Identity;
 use crate::error::CreateError;
 use crate::header::{FIXED, RawHeader};
@@ -22,6 +23,8 @@ pub(super) fn identity_at(path: &Path) -> Option<Identity> {
 /// Opens and closes the file once more: closing any descriptor of it signals the watches on it.
 pub(super) fn notify_watchers(fd: &OwnedFd, path: &Path) {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    // A child that is forked in between would close it at its own end only.
+    let _section = Section::enter();
     drop(at_a_path_of(fd, path, |path| open(path, flags, Mode::empty()).ok()));
 }
 

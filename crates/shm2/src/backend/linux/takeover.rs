@@ -104,8 +104,8 @@ fn try_lock(fd: OwnedFd, path: &Path, section: Section) -> Result<Option<OwnedRe
     if !locked(lock::try_lock(&fd, Byte::Liveness, Kind::Write), path)? {
         return Err(CreateError::Busy { path: path.into() });
     }
-    refuse_moving(&fd, path)?;
     lock::unlock(&fd, Byte::Takeover);
+    refuse_moving(&fd, path)?;
     Ok(Some(OwnedRegion { _guard: guard, fd, path: path.into(), identity, keep: true, is_named: Mutex::new(true) }))
 }
 

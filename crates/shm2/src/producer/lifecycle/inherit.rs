@@ -15,7 +15,7 @@ use crate::header::MOST_LEASE_TIME;
 use crate::layout::{self, CELLS, LEASES, MAX_SEQUENCE, PAGES, Page, W_SEQUENCE};
 use crate::mapped::Memory;
 use crate::protocol;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fence};
 use std::time::Duration;
 
 /// A lease of a frame of an earlier generation: the lease entry, its value, and the bytes. The bytes are held as long
@@ -83,6 +83,8 @@ impl Inheritance {
         let header = memory.header();
         protocol::close(&header.state);
         header.generation.store(generation, Ordering::Release);
+        // The memory may be write-combining, where a Release store orders nothing.
+        fence(Ordering::SeqCst);
         let first_sequence = first_sequence(memory);
         protocol::retire(&header.oldest, first_sequence);
         for cell in 0..CELLS {
