@@ -81,6 +81,18 @@ fn an_idle_region_whose_file_is_removed_is_there_again() {
 }
 
 #[test]
+fn a_sink_that_waits_for_its_first_client_finds_it_in_the_region_that_was_opened_again() {
+    common::init();
+    let name = TempRegion::new();
+    let sink = format!("shm2sink name=sink wait-for-connection=true shm-path={}", &*name);
+    let pipeline = Pipeline::playing(&format!("{VIDEO} ! {sink}"));
+    shm2_testing::until("the region", || name.exists());
+    fs::remove_file(name.path()).unwrap();
+    consumer(&name).next(Some(LIMIT)).unwrap();
+    pipeline.stop();
+}
+
+#[test]
 fn another_file_at_the_name_is_a_warning_that_names_the_path() {
     common::init();
     let name = TempRegion::new();
