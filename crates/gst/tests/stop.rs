@@ -237,29 +237,37 @@ fn a_sink_that_waits_for_a_consumer_stops_soon() {
     judge(&outcomes);
 }
 
+/// A paused sink that does not preroll gets an item and then plays, with this time in between.
+fn play_with(full: Full, item: Item, between: Duration) -> Outcome {
+    let sink = Blocked::new(full);
+    // The state change does not wait for an item, and the next one finds the sink in PAUSED.
+    sink.pipeline.element("sink").set_property("async", false);
+    sink.pipeline.0.set_state(gst::State::Paused).unwrap();
+    let pad = sink.pad.clone();
+    let pushing = std::thread::spawn(move || push(&pad, item));
+    std::thread::sleep(between);
+    let pipeline = sink.pipeline.0.clone();
+    let mut consumer = Some(sink.consumer);
+    let play = move || assert!(pipeline.set_state(gst::State::Playing).is_ok());
+    let mut outcome = timed(play, || drop(consumer.take()));
+    if let Some(consumer) = &mut consumer {
+        outcome = outcome.and_then(|time| read_to(consumer, item).map(|()| time));
+    }
+    drop(consumer);
+    until("the pushing thread ends", || pushing.is_finished());
+    outcome
+}
+
+/// The base class may commit the new state while an item waits, before the change takes the preroll lock.
 #[test]
 fn a_paused_sink_that_waits_for_free_space_with_any_item_plays_again_soon_and_loses_nothing() {
     let mut outcomes = Vec::new();
     for full in [Full::Ring, Full::Arena] {
         for item in [Item::Buffer, Item::Event, Item::Tags, Item::Gap, Item::End] {
-            let sink = Blocked::new(full);
-            // The state change does not wait for an item, and the next one finds the sink in PAUSED.
-            sink.pipeline.element("sink").set_property("async", false);
-            sink.pipeline.0.set_state(gst::State::Paused).unwrap();
-            let pushing = push_on_thread(&sink.pad, item);
-            // An item that comes while the state changes is a case of its own, in which the base class commits the state
-            // before the change takes the preroll lock. This one is about an item that waits before.
-            std::thread::sleep(Duration::from_millis(500));
-            let pipeline = sink.pipeline.0.clone();
-            let mut consumer = Some(sink.consumer);
-            let play = move || assert!(pipeline.set_state(gst::State::Playing).is_ok());
-            let mut outcome = timed(play, || drop(consumer.take()));
-            if let Some(consumer) = &mut consumer {
-                outcome = outcome.and_then(|time| read_to(consumer, item).map(|()| time));
+            for micros in [0, 20, 50, 100, 200, 500, 1000, 30_000] {
+                let outcome = play_with(full, item, Duration::from_micros(micros));
+                outcomes.push((format!("{full:?} full, {item:?}, {micros} us"), outcome));
             }
-            drop(consumer);
-            until("the pushing thread ends", || pushing.is_finished());
-            outcomes.push((format!("{full:?} full, {item:?}"), outcome));
         }
     }
     judge(&outcomes);

@@ -6,6 +6,7 @@
 //! clients, with `report` after it, and taken by the threads that watch for clients only.
 
 use super::log::CAT;
+use super::preroll;
 use super::publisher::{PublishError, Publisher, Reaction, Sent};
 use super::region::State;
 use super::report::Report;
@@ -24,7 +25,7 @@ use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
 use shm2::SendError;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
 
 #[derive(Default, glib::Properties)]
@@ -82,7 +83,8 @@ pub struct Shm2Sink {
     pub(super) run: AtomicU64,
     /// Held while handlers of signals run.
     pub(super) signals: Mutex<()>,
-    pub(super) is_flushing: AtomicBool,
+    /// Threads that need the preroll lock, which the streaming thread holds over each item: meanwhile no item waits.
+    pub(super) holds: AtomicU32,
 }
 
 #[glib::object_subclass]
@@ -149,6 +151,18 @@ impl ElementImpl for Shm2Sink {
         &TEMPLATES
     }
 
+    /// The base class takes the preroll lock on the way to PLAYING without a request to end what waits with it. An item
+    /// that came just before would keep it.
+    fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        if transition != gst::StateChange::PausedToPlaying {
+            return self.parent_change_state(transition);
+        }
+        self.hold();
+        let changed = self.parent_change_state(transition);
+        preroll::wake(&self.obj(), || self.release());
+        changed
+    }
+
     /// Buffers are published when they are due in this pipeline; its latency is added by consumers. So the base class
     /// gets a latency of 0, and each frame carries the real one.
     fn send_event(&self, event: gst::Event) -> bool {
@@ -164,7 +178,7 @@ impl BaseSinkImpl for Shm2Sink {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         *lock(&self.report) = Report::default();
         *lock(&self.description) = events::Stream::default();
-        self.is_flushing.store(false, Ordering::Release);
+        self.holds.store(0, Ordering::Release);
         let size = lock(&self.settings).shm_size;
         if size != 0 {
             let _changing = lock(&self.changing);
@@ -184,12 +198,12 @@ impl BaseSinkImpl for Shm2Sink {
     }
 
     fn unlock(&self) -> Result<(), gst::ErrorMessage> {
-        self.set_flushing(true);
+        self.hold();
         Ok(())
     }
 
     fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
-        self.set_flushing(false);
+        self.release();
         Ok(())
     }
 
@@ -317,7 +331,7 @@ impl Shm2Sink {
                 return Ok(());
             }
             let mut presence = std::mem::take(&mut *lock(&self.presence));
-            let result = presence.wait(&handle, &self.is_flushing, || {
+            let result = presence.wait(&handle, &self.holds, || {
                 if settings.may_have_unseen_consumers() {
                     let hint = "a consumer in another virtual machine is visible with access=lease only";
                     gst::element_imp_info!(self, gst::ResourceError::NotFound, ("waiting for a consumer"), ["{hint}"]);

@@ -19,7 +19,7 @@ impl Shm2Sink {
         *lock(&self.presence) = Presence::default();
         let mut state = lock(&self.state);
         // A flush that began while there was no region found no handle to cancel.
-        region.set_cancelled(self.is_flushing.load(Ordering::Acquire));
+        region.set_cancelled(self.is_held());
         state.replace(State::Open(region));
         Ok(())
     }
@@ -120,7 +120,7 @@ impl Shm2Sink {
         let old = {
             let mut current = lock(&self.publisher);
             let mut state = lock(&self.state);
-            region.set_cancelled(self.is_flushing.load(Ordering::Acquire));
+            region.set_cancelled(self.is_held());
             let producer = current.as_mut().map(|current| current.replace_producer(publisher.into_producer()));
             (state.replace(State::Open(region)), producer)
         };
@@ -176,16 +176,28 @@ impl Shm2Sink {
         };
         set_cancelled(&|| true);
         let sent = send();
-        set_cancelled(&|| self.is_flushing.load(Ordering::Acquire));
+        set_cancelled(&|| self.is_held());
         sent
     }
 
-    /// Ends waiting calls of the streaming thread, or permits them again.
-    pub(super) fn set_flushing(&self, is_flushing: bool) {
+    fn is_held(&self) -> bool {
+        self.holds.load(Ordering::Acquire) > 0
+    }
+
+    /// Ends waiting calls of the streaming thread until a [`release`](Self::release) for each hold.
+    pub(super) fn hold(&self) {
+        self.change_holds(|holds| holds + 1);
+    }
+
+    pub(super) fn release(&self) {
+        self.change_holds(|holds| holds.saturating_sub(1));
+    }
+
+    fn change_holds(&self, change: impl Fn(u32) -> u32) {
         // Under the lock, so that a region that is opened meanwhile gets the same value.
         let state = lock(&self.state);
-        self.is_flushing.store(is_flushing, Ordering::Release);
-        state.region().into_iter().for_each(|region| region.set_cancelled(is_flushing));
+        self.holds.store(change(self.holds.load(Ordering::Acquire)), Ordering::Release);
+        state.region().into_iter().for_each(|region| region.set_cancelled(self.is_held()));
     }
 }
 
@@ -210,7 +222,7 @@ mod tests {
             .property("full-policy", FullPolicy::Block)
             .build();
         sink.imp().open_region(16 << 20).unwrap();
-        sink.imp().set_flushing(true);
+        sink.imp().hold();
         assert!(sink.imp().replace_region(24 << 20));
         let consumer = shm2::Consumer::builder(&path).unwrap().start(shm2::Start::Oldest).attach(Some(LIMIT)).unwrap();
         let (ended, end) = channel();
@@ -224,7 +236,7 @@ mod tests {
         });
         let sent = end.recv_timeout(LIMIT).expect("the streaming thread waits for the consumer");
         assert_eq!(sent, Err(PublishError::Send(SendError::Cancelled)));
-        sink.imp().set_flushing(false);
+        sink.imp().release();
         drop(consumer);
         let next = lock(&sink.imp().publisher).as_mut().unwrap().publish(&gst::Buffer::new(), Timing::default(), 0);
         assert!(next.is_ok(), "{next:?}");

@@ -5,7 +5,7 @@ use shm2::producer::Handle;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Longest time between two counts when no file watch reports a change.
@@ -91,18 +91,18 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    /// Blocks until a client is attached, or until `is_flushing` is set and `handle` is signalled. Calls `on_wait` before
+    /// Blocks until a client is attached, or until `holds` is not 0 and `handle` is signalled. Calls `on_wait` before
     /// it waits. False if the region was closed.
     pub(super) fn wait(
         &mut self,
         handle: &Handle,
-        is_flushing: &AtomicBool,
+        holds: &AtomicU32,
         mut on_wait: impl FnMut(),
     ) -> Result<bool, SendError> {
         let mut has_waited = false;
         loop {
             let changes = handle.changes();
-            if is_flushing.load(Ordering::Acquire) {
+            if holds.load(Ordering::Acquire) > 0 {
                 return Err(SendError::Cancelled);
             }
             if handle.is_closed() {
