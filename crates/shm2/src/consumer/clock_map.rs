@@ -155,6 +155,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "thousands of cases without unsafe code")]
     fn days_apart_with_drift_and_jitter_the_error_stays_below_two_milliseconds() {
         let mut worst = 0;
         for ahead in [-(9 * DAY as i64), 3 * DAY as i64, 0] {

@@ -79,6 +79,7 @@ mod tests {
     proptest! {
         /// Also when items are taken in order in between, or retired.
         #[test]
+        #[cfg_attr(miri, ignore = "thousands of cases without unsafe code")]
         fn a_scan_with_memory_finds_what_a_full_scan_finds(
             events in proptest::collection::vec(any::<bool>(), 1..200),
             steps in proptest::collection::vec((0u64..20, 0u64..3), 1..60),
@@ -99,6 +100,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "thousands of cases without unsafe code")]
     fn each_waiting_event_is_looked_at_once() {
         let looks = std::cell::Cell::new(0);
         let kind_of = |_| {

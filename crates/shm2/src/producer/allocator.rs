@@ -239,6 +239,7 @@ mod tests {
         /// Compared with a map of single granules: no overlap, no lost granule, and failure only when no run is long
         /// enough.
         #[test]
+        #[cfg_attr(miri, ignore = "thousands of cases without unsafe code")]
         fn agrees_with_a_map_of_granules(
             steps in proptest::collection::vec((any::<bool>(), 1u64..40, any::<usize>()), 1..200),
         ) {
@@ -275,6 +276,7 @@ mod tests {
         /// Small extents, whatever their order and however long they stay, leave the rest of the arena in one piece as
         /// soon as no other extent is in use.
         #[test]
+        #[cfg_attr(miri, ignore = "thousands of cases without unsafe code")]
         fn small_extents_stay_at_the_end_of_the_arena(
             steps in proptest::collection::vec((0u8..4, 200u64..20_000, 1_000_000u64..20_000_000, any::<usize>()), 1..400),
         ) {
@@ -323,6 +325,7 @@ mod tests {
 
         /// An outlook predicts exactly after how many frees a request fits.
         #[test]
+        #[cfg_attr(miri, ignore = "thousands of cases without unsafe code")]
         fn predicts_after_how_many_frees_a_request_fits(
             lengths in proptest::collection::vec(1u64..60, 1..40), want in 1u64..256,
         ) {

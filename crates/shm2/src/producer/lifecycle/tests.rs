@@ -163,6 +163,7 @@ impl World {
 
 proptest! {
     #[test]
+    #[cfg_attr(miri, ignore = "thousands of cases without unsafe code")]
     fn a_lifecycle_keeps_its_invariants_in_any_history(
         exclusion in prop_oneof![Just(Exclusion::Exclusive), Just(Exclusion::Lock), Just(Exclusion::Heartbeat)],
         history in proptest::collection::vec(event(), 1..200),
@@ -178,6 +179,7 @@ proptest! {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "thousands of cases without unsafe code")]
     fn after_a_clear_a_producer_is_live_again_as_soon_as_the_marks_stay_intact(
         history in proptest::collection::vec(event(), 0..50),
     ) {
