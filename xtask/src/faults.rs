@@ -2,15 +2,22 @@
 
 use crate::Outcome;
 use crate::run::{BUILD, command, run, run_command, succeeds, target, test_threads};
+use std::process::Command;
 
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 /// The tests that need the kill points compiled in.
 pub fn kill_points() -> Outcome {
+    let (test, line) = kill_points_command();
+    run_command(test, line)
+}
+
+pub(crate) fn kill_points_command() -> (Command, &'static str) {
+    let line = "cargo test -p shm2-e2e --features kill-points --test kill_points";
+    let mut test = command(line);
     // A directory of its own: with and without the points, the library is two different things.
-    let mut test = command("cargo test -p shm2-e2e --features kill-points --test kill_points");
     test.env("CARGO_TARGET_DIR", target().join("points"));
-    run_command(test, "cargo test -p shm2-e2e --features kill-points --test kill_points")
+    (test, line)
 }
 
 /// The core, the fault tests and the elements under AddressSanitizer. The stable compiler has it, behind a switch.
