@@ -64,7 +64,8 @@ impl<T: Element> Server<T> {
     ///         match event {
     ///             Event::Connected(id) | Event::Ready(id) => {
     ///                 let Some(client) = server.client(id) else { continue };
-    ///                 while let Some(value) = client.recv()? {
+    ///                 // An error once the client is gone and all was received: its event follows.
+    ///                 while let Ok(Some(value)) = client.recv() {
     ///                     client.xmit(2 * value)?;
     ///                 }
     ///             }
