@@ -312,7 +312,7 @@ fn a_polling_side_requests_no_signal() {
 
 #[test]
 fn two_threads_with_signals_lose_nothing() {
-    const COUNT: u64 = if cfg!(miri) { 300 } else { 3_000_000 };
+    const COUNT: u64 = if cfg!(miri) { 100 } else { 3_000_000 };
     let mut memory = memory::<u64>(61);
     let (mut sender, mut receiver) = channel::<u64>(bytes::<u64>(&mut memory, 61)).unwrap();
     let [to_receiver, to_sender] = [0; 2].map(|_| (AtomicBool::new(false), std::thread::current()));
