@@ -108,7 +108,7 @@ impl Shm2Sink {
         }
     }
 
-    /// Replaces the open region by another one at the same path, without its name the old one does not keep it from that.
+    /// Replaces the open region by another one at the same path, which is free because the old region has lost its name.
     /// No frame is refused in between, and the stream continues. Does nothing for a region that `watch` does not watch.
     fn reopen_region(&self, watch: &Watch) -> Result<(), gst::ErrorMessage> {
         let changing = lock(&self.changing);
