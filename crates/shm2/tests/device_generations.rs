@@ -322,36 +322,3 @@ fn a_frame_held_by_a_consumer_with_a_lock_outlives_the_takeover_by_the_other_sid
     drop(consumer);
     producer.send(b"x", &FrameInfo::new()).unwrap();
 }
-
-/// What a frame keeps is the caller's code: its drop may ask the producer.
-#[test]
-fn a_value_that_a_frame_keeps_may_ask_its_producer_when_it_is_dropped() {
-    struct Asks(shm2::producer::Handle, std::sync::mpsc::Sender<usize>);
-    impl Drop for Asks {
-        fn drop(&mut self) {
-            let _ = self.1.send(self.0.consumers());
-        }
-    }
-    let device = DeviceFile::new();
-    let mut producer = Producer::builder(&device.guest()).unwrap().lease_time(LEASE).create().unwrap();
-    let (answer, answers) = std::sync::mpsc::channel();
-    let slot = producer.reserve(100).unwrap();
-    let keep = Box::new(Asks(producer.handle(), answer));
-    producer.publish_part(&slot, 0..100, &FrameInfo::new(), &[], keep).unwrap();
-    drop(slot);
-    device.clear(DeviceFile::BYTES);
-    // The first to notice that the memory was cleared drops what its frames kept.
-    let handle = producer.handle();
-    std::thread::spawn(move || {
-        while answers_missing(&handle) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    });
-    assert_eq!(answers.recv_timeout(LIMIT), Ok(0));
-}
-
-/// Asks for the consumers; true while the producer's frame is in the ring.
-fn answers_missing(handle: &shm2::producer::Handle) -> bool {
-    handle.consumers();
-    handle.stats().ready > 0
-}
