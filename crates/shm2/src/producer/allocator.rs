@@ -103,14 +103,9 @@ impl Allocator {
     fn take_small(&mut self, length: u64) -> Option<u64> {
         let zone = if self.has_large { self.arena - self.arena / SMALL_ZONE } else { 0 };
         self.take_warm(length, zone).or_else(|| {
-            if self.has_large {
-                // The last free range may still be in parts.
-                self.coalesce();
-            }
-            self.take_last(length).or_else(|| {
-                self.coalesce();
-                self.take_last(length)
-            })
+            // A free range that is still in parts would be passed over, and the extent would lie further from the end.
+            self.coalesce();
+            self.take_last(length)
         })
     }
 
