@@ -20,8 +20,10 @@ use crate::sync::{AtomicU64, Ordering};
 pub struct FrameInfo {
     /// Presentation time on the producer's own timeline.
     pub pts: Option<u64>,
-    /// Decoding time on the producer's own timeline.
-    pub dts: Option<u64>,
+    /// Decoding time on the producer's own timeline, up to 292 years before or after its zero: the first frames of a
+    /// stream with reordered frames are decoded before they are due. −1 ns is not distinguishable from no time, and is
+    /// sent as −2 ns.
+    pub dts: Option<i64>,
     /// How long the frame lasts.
     pub duration: Option<u64>,
     /// The frame's absolute time on the system's monotonic clock.
@@ -106,9 +108,19 @@ pub(crate) struct CapsRange {
 }
 
 impl CapsRange {
+    /// From the words of a cell or of the header: the text's offset, its length with the number, the blob's length.
+    pub(crate) fn of_words(offset: u64, length_id: u64, blob: u64) -> Self {
+        Self { id: (length_id >> 32) as u32, text: Range { offset, length: length_id & 0xffff_ffff }, blob }
+    }
+
     /// The range of text and blob together.
     pub(crate) fn whole(self) -> Range {
         Range { length: self.text.length + self.blob, ..self.text }
+    }
+
+    /// Whether the lengths are allowed, and all bytes are inside an arena of `arena_bytes`.
+    pub(crate) fn is_valid(self, arena_bytes: u64) -> bool {
+        self.text.length <= MAX_CAPS && self.blob <= MAX_META && in_arena(self.whole(), arena_bytes)
     }
 }
 
@@ -124,7 +136,7 @@ impl Item<'_> {
         words[W_PUBLISHED] = self.published_ns;
         words[W_TIME] = word(self.info.time);
         words[W_DURATION] = word(self.info.duration);
-        words[W_DTS] = word(self.info.dts);
+        words[W_DTS] = self.info.dts.map_or(NONE, |dts| if dts == -1 { -2 } else { dts } as u64);
         words[W_MEDIA_OFFSET] = word(self.info.offset);
         words[W_MEDIA_OFFSET_END] = word(self.info.offset_end);
         words[W_CAPS_OFFSET] = self.caps.text.offset;
@@ -173,7 +185,7 @@ impl Description {
             return Err(Violation::Payload { sequence, offset: payload.offset, length: payload.length });
         }
         let caps = description.caps();
-        if caps.text.length > MAX_CAPS || caps.blob > MAX_META || !in_arena(caps.whole(), arena_bytes) {
+        if !caps.is_valid(arena_bytes) {
             return Err(Violation::Caps { sequence, offset: caps.text.offset, length: caps.text.length });
         }
         let meta = description.meta();
@@ -201,11 +213,7 @@ impl Description {
     }
 
     pub(crate) fn caps(&self) -> CapsRange {
-        CapsRange {
-            id: (self.0[W_CAPS_LENGTH_ID] >> 32) as u32,
-            text: Range { offset: self.0[W_CAPS_OFFSET], length: self.0[W_CAPS_LENGTH_ID] & 0xffff_ffff },
-            blob: self.0[W_META_LENGTH] >> 32,
-        }
+        CapsRange::of_words(self.0[W_CAPS_OFFSET], self.0[W_CAPS_LENGTH_ID], self.0[W_META_LENGTH] >> 32)
     }
 
     pub(crate) fn published_ns(&self) -> u64 {
@@ -216,7 +224,7 @@ impl Description {
         let option = |word: u64| (word != NONE).then_some(word);
         FrameInfo {
             pts: option(self.0[W_PTS]),
-            dts: option(self.0[W_DTS]),
+            dts: option(self.0[W_DTS]).map(|dts| dts as i64),
             duration: option(self.0[W_DURATION]),
             time: option(self.0[W_TIME]),
             offset: option(self.0[W_MEDIA_OFFSET]),

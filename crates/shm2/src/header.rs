@@ -182,7 +182,7 @@ impl RawHeader {
         ];
         let version = self.u32_at(offset_of!(Header, version));
         self.magic() == 0
-            && [0, layout::VERSION].contains(&version)
+            && (version == 0 || self.version().0 == layout::VERSION_MAJOR)
             && self.constants(bytes).iter().all(|field| [0, field.expected].contains(&field.found))
             && limits.iter().all(|(at, most)| self.u32_at(*at) <= *most)
             && (version != 0 || self.has_only_numbers())

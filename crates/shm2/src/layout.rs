@@ -19,7 +19,7 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"SHM2RGN\0");
 /// Major version of the protocol; a region of another major version is refused.
 pub const VERSION_MAJOR: u16 = 2;
 /// Minor version of the protocol. A minor version only adds fields in place of zeros.
-pub const VERSION_MINOR: u16 = 0;
+pub const VERSION_MINOR: u16 = 1;
 /// Value of [`Header::version`]: `major << 16 | minor`.
 pub const VERSION: u32 = (VERSION_MAJOR as u32) << 16 | VERSION_MINOR as u32;
 
@@ -166,7 +166,16 @@ pub struct Header {
     pub beacon_head: AtomicU64,
     /// Changes several times in each lease time while the producer of a kept region is alive.
     pub heartbeat: AtomicU64,
-    pad5: Padding<11>,
+    /// Sequence lock of the current caps, which the three words after it describe: odd while they are written. Since
+    /// version 2.1.
+    pub caps_sequence: AtomicU64,
+    /// Current caps text: offset in the region.
+    pub caps_offset: AtomicU64,
+    /// Current caps text: low 32 bits length, high 32 bits number of these caps, as in a cell; 0 before the first.
+    pub caps_length_id: AtomicU64,
+    /// Bytes of the stream's blob, which follows the text.
+    pub caps_blob: AtomicU64,
+    pad5: Padding<7>,
     /// Frames retired before every attached consumer had read them.
     pub dropped_oldest: AtomicU64,
     /// New frames that were dropped, because the policy keeps the old ones or no space could be freed.
@@ -205,7 +214,7 @@ pub const W_PUBLISHED: usize = 5;
 pub const W_TIME: usize = 6;
 /// Duration in nanoseconds.
 pub const W_DURATION: usize = 7;
-/// Decoding time, nanoseconds.
+/// Decoding time, nanoseconds, signed; −1 is [`NONE`].
 pub const W_DTS: usize = 8;
 /// Media specific position of the first unit.
 pub const W_MEDIA_OFFSET: usize = 9;
@@ -250,7 +259,9 @@ pub struct Page {
     pub lease_count: AtomicU32,
     /// [`NEVER_CLAIMED`], [`READING`], [`FREE`], [`HOLDING`] or [`CLAIMING`], perhaps with [`BY_HEARTBEAT`].
     pub claimed: AtomicU32,
-    pad0: Padding<2>,
+    pad0: Padding<1>,
+    /// The generation to which the consumer attached. Stored before [`READING`]. Since version 2.1; 0 before.
+    pub generation: AtomicU64,
     /// Leases of frames; the first shares the cursor's cache line.
     pub leases: [Lease; LEASES],
     pad1: Padding<4>,
@@ -276,7 +287,9 @@ pub struct Page {
     pub copied: AtomicU64,
     /// Changes several times in each lease time while an owner without a lock is alive.
     pub heartbeat: AtomicU64,
-    pad4: Padding<1>,
+    /// Counts the consumer's requests of a frame that depends on no other. Never reset. Since version 2.1.
+    pub keyframe_requests: AtomicU32,
+    pad4: AtomicU32,
 }
 
 /// Number of steps of 64 bytes by which a page's words are displaced, so that 64 pages do not compete for one cache
@@ -359,12 +372,17 @@ mod assertions {
         Header.beacon_realtime_ns = 656,
         Header.beacon_head = 664,
         Header.heartbeat = 672,
+        Header.caps_sequence = 680,
+        Header.caps_offset = 688,
+        Header.caps_length_id = 696,
+        Header.caps_blob = 704,
         Header.dropped_oldest = 768,
         Header.dropped_newest = 776,
         Header.dropped_too_large = 784,
         Page.cursor = 0,
         Page.lease_count = 8,
         Page.claimed = 12,
+        Page.generation = 24,
         Page.leases = 32,
         Page.ticket = 2112,
         Page.space = 2176,
@@ -376,6 +394,7 @@ mod assertions {
         Page.skipped = 2272,
         Page.copied = 2280,
         Page.heartbeat = 2288,
+        Page.keyframe_requests = 2296,
         Lease.sequence = 0,
         Lease.offset = 8,
         Lease.length = 16,

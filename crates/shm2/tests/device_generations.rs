@@ -3,10 +3,13 @@
 
 #![cfg(target_os = "linux")]
 
+use shm2::layout::Page;
 use shm2::{Access, Consumer, CreateError, FrameInfo, FullPolicy, Producer, ReceiveError, SendError, Start};
 use shm2_testing::{DeviceFile, LIMIT};
 use std::fs::{self, OpenOptions};
+use std::mem::offset_of;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const LONG: Option<Duration> = Some(Duration::from_secs(10));
@@ -321,4 +324,40 @@ fn a_frame_held_by_a_consumer_with_a_lock_outlives_the_takeover_by_the_other_sid
     drop(frame);
     drop(consumer);
     producer.send(b"x", &FrameInfo::new()).unwrap();
+}
+
+/// A consumer that was stopped between its claim and the words that follow it, over the start of the next producer.
+#[test]
+fn a_consumer_that_attached_to_the_generation_before_is_not_waited_for() {
+    let device = DeviceFile::new();
+    let create = || {
+        let settings = Producer::builder(&device.guest()).unwrap().lease_time(LEASE);
+        settings.full_policy(FullPolicy::Block { timeout: Some(Duration::from_secs(2)) }).create().unwrap()
+    };
+    let first = create();
+    let generation = device.word64(24);
+    let page = shm2::layout::page_words_offset(0);
+    let (file, owner) = (device.open(), 5 << 16 | shm2::layout::BY_HEARTBEAT);
+    let write = |at: usize, bytes: &[u8]| file.write_all_at(bytes, page + at as u64).unwrap();
+    write(offset_of!(Page, claimed), &(owner | shm2::layout::CLAIMING).to_le_bytes());
+    drop(first);
+    let mut second = create();
+    write(offset_of!(Page, attached_ns), &77u64.to_le_bytes());
+    write(offset_of!(Page, generation), &generation.to_le_bytes());
+    write(offset_of!(Page, claimed), &(owner | shm2::layout::READING).to_le_bytes());
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let beats = (1u64..).take_while(|_| !is_over.load(Ordering::Relaxed));
+            beats.for_each(|beat| {
+                write(offset_of!(Page, heartbeat), &beat.to_le_bytes());
+                std::thread::sleep(Duration::from_millis(10));
+            });
+        });
+        let sent = (0..2 * shm2::layout::CELLS).try_for_each(|_| second.send(b"frame", &FrameInfo::new()).map(drop));
+        let consumers = second.consumers();
+        is_over.store(true, Ordering::Relaxed);
+        sent.unwrap();
+        assert_eq!(consumers, 0);
+    });
 }

@@ -19,7 +19,7 @@ fn frames_arrive_in_order_with_their_description() {
     producer.set_caps(b"video/x-raw").unwrap();
     for n in 0..1000u64 {
         let mut info = FrameInfo::new().with_pts(n);
-        (info.dts, info.duration, info.flags, info.offset) = (Some(n + 1), Some(2), n as u32, Some(n * 3));
+        (info.dts, info.duration, info.flags, info.offset) = (Some(n as i64 + 1), Some(2), n as u32, Some(n * 3));
         let sequence = producer.send(&frame_bytes(n, n as usize), &info).unwrap();
         assert_eq!(sequence, n + 1);
         let frame = consumer.next(LONG).unwrap();

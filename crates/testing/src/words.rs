@@ -40,6 +40,11 @@ pub const HEADER: &[Word] = &[
     ("beacon_realtime_ns", 656, 8),
     ("beacon_head", 664, 8),
     ("heartbeat", 672, 8),
+    ("caps_sequence", 680, 8),
+    ("caps_offset", 688, 8),
+    ("caps_length", 696, 4),
+    ("caps_id", 700, 4),
+    ("caps_blob", 704, 8),
     ("dropped_oldest", 768, 8),
     ("dropped_newest", 776, 8),
     ("dropped_too_large", 784, 8),
@@ -73,6 +78,7 @@ pub const PAGE: &[Word] = &[
     ("cursor", 0, 8),
     ("lease_count", 8, 4),
     ("claimed", 12, 4),
+    ("generation", 24, 8),
     ("lease 0 sequence", 32, 8),
     ("lease 0 offset", 40, 8),
     ("lease 0 length", 48, 8),
@@ -88,6 +94,7 @@ pub const PAGE: &[Word] = &[
     ("missed", 2264, 8),
     ("copied", 2280, 8),
     ("heartbeat", 2288, 8),
+    ("keyframe_requests", 2296, 4),
 ];
 
 /// Values to overwrite the word `now` with: 0, 1, all ones, one more, one less, half the range, two random numbers.

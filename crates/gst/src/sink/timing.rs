@@ -7,7 +7,7 @@ use shm2::FrameInfo;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Timing {
     pts: Option<u64>,
-    dts: Option<u64>,
+    dts: Option<i64>,
     /// When the frame is due, on the monotonic clock.
     time: Option<u64>,
     duration: Option<u64>,
@@ -27,19 +27,16 @@ impl Timing {
     pub(super) fn new(segment: &gst::Segment, times: StreamTimes, timebase: Option<Timebase>) -> Self {
         let Some(segment) = segment.downcast_ref::<gst::ClockTime>() else {
             let raw = |time: Option<gst::ClockTime>| time.map(|t| t.nseconds());
-            return Self { pts: raw(times.pts), dts: raw(times.dts), time: None, duration: raw(times.duration) };
+            let dts = raw(times.dts).map(saturating_signed);
+            return Self { pts: raw(times.pts), dts, time: None, duration: raw(times.duration) };
         };
-        let running = |time: Option<gst::ClockTime>| {
-            let running = segment.to_running_time_full(time?)?;
-            // A decoding time before the segment becomes the segment's start.
-            Some(running.positive().map_or(0, |t| t.nseconds()))
-        };
-        let (pts, dts) = (running(times.pts), running(times.dts));
+        let running = |time: Option<gst::ClockTime>| Some(nanoseconds(segment.to_running_time_full(time?)?));
+        let (pts, dts) = (running(times.pts).map(|pts| pts.max(0)), running(times.dts));
         let time = timebase.zip(pts.or(dts)).map(|(timebase, due)| timebase.to_monotonic(due));
         // At twice the rate a buffer lasts half as long.
         let rate = segment.rate().abs();
         let scaled = |d: gst::ClockTime| if rate == 1.0 { d.nseconds() } else { (d.nseconds() as f64 / rate) as u64 };
-        Self { pts, dts, time, duration: times.duration.map(scaled) }
+        Self { pts: pts.map(i64::unsigned_abs), dts, time, duration: times.duration.map(scaled) }
     }
 
     /// A frame's description with these times only.
@@ -47,6 +44,17 @@ impl Timing {
         let mut info = FrameInfo::new();
         (info.pts, info.dts, info.time, info.duration) = (self.pts, self.dts, self.time, self.duration);
         info
+    }
+}
+
+fn saturating_signed(nanoseconds: u64) -> i64 {
+    i64::try_from(nanoseconds).unwrap_or(i64::MAX)
+}
+
+fn nanoseconds(time: gst::Signed<gst::ClockTime>) -> i64 {
+    match time {
+        gst::Signed::Positive(time) => saturating_signed(time.nseconds()),
+        gst::Signed::Negative(time) => -saturating_signed(time.nseconds()),
     }
 }
 
@@ -79,7 +87,7 @@ mod tests {
         segment.set_start(gst::ClockTime::from_nseconds(1000));
         let timebase = Some(Timebase { base_ns: 50_000, offset_ns: 0 });
         let timing = Timing::new(segment.upcast_ref(), times(1300, 900, 40), timebase);
-        let expected = Timing { pts: Some(300), dts: Some(0), time: Some(50_300), duration: Some(40) };
+        let expected = Timing { pts: Some(300), dts: Some(-100), time: Some(50_300), duration: Some(40) };
         assert_eq!(timing, expected);
         segment.set_rate(2.0);
         let timing = Timing::new(segment.upcast_ref(), times(1300, 1100, 40), None);

@@ -318,21 +318,29 @@ impl Shm2Src {
         }
         let is_mapped = lock(&self.settings).is_mapped();
         if let Some(timebase) = is_mapped.then(|| stream.clock.timebase(&*src)).flatten() {
-            return Times::live(&frame.info(), stream.due_time(frame), timebase);
+            let times = Times::live(&frame.info(), stream.due_time(frame), timebase);
+            let segment = stream.timeline.shifted_segment(&times);
+            self.begin_segment(stream, segment);
+            return times;
         }
         // A pipeline that has not started has neither clock nor running time.
         let clock = src.clock().zip(src.base_time());
         let running_time = clock.map_or(gst::ClockTime::ZERO, |(clock, base)| clock.time().saturating_sub(base));
         let segment = stream.timeline.new_segment(&frame.info(), stream.stats().attaches, running_time);
-        if segment.is_some_and(|segment| src.new_segment(segment.upcast_ref()).is_ok()) {
+        self.begin_segment(stream, segment);
+        Times::verbatim(&frame.info())
+    }
+
+    fn begin_segment(&self, stream: &mut Stream, segment: Option<gst::FormattedSegment<gst::ClockTime>>) {
+        if segment.is_some_and(|segment| self.obj().new_segment(segment.upcast_ref()).is_ok()) {
             stream.begin_segment();
         }
-        Times::verbatim(&frame.info())
     }
 
     /// Pushes an event that the producer published between two frames.
     fn push_event_item(&self, stream: &mut Stream, frame: &Frame, times: Times) {
-        let (time, duration) = (times.pts.and_then(clock_time), frame.info().duration.and_then(clock_time));
+        let time = times.pts.and_then(|pts| stream.timeline.clock_time(pts));
+        let duration = frame.info().duration.and_then(clock_time);
         let Some(event) = events::between(frame.meta(), time, duration) else { return };
         if event.type_() != gst::EventType::Gap || !times.is_before_start {
             self.push_after_segment(stream, event);

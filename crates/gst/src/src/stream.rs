@@ -137,8 +137,8 @@ impl Stream {
             if std::mem::take(&mut self.is_discontinuous) {
                 buffer.set_flags(gst::BufferFlags::DISCONT);
             }
-            buffer.set_pts(times.pts.and_then(clock_time));
-            buffer.set_dts(times.dts.and_then(clock_time));
+            buffer.set_pts(times.pts.and_then(|pts| self.timeline.clock_time(pts)));
+            buffer.set_dts(times.dts.and_then(|dts| self.timeline.clock_time(dts)));
             buffer.set_duration(duration.and_then(clock_time));
         }
         Some(buffer)

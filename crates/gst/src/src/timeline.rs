@@ -5,12 +5,15 @@ use shm2::FrameInfo;
 
 /// A shift of a producer's base time, in nanoseconds, that exceeds any drift of clocks: the producer was paused.
 const PAUSE: u64 = 20_000_000;
+/// Added to the times of a stream whose first decoding time is negative, which no buffer can have; its segment begins as
+/// much later. 1,000 hours, as encoders of GStreamer do.
+const SHIFT: i64 = 1_000 * 3600 * 1_000_000_000;
 
 /// A frame's times for its buffer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Times {
-    pub(super) pts: Option<u64>,
-    pub(super) dts: Option<u64>,
+    pub(super) pts: Option<i64>,
+    pub(super) dts: Option<i64>,
     /// The frame was due before this pipeline's running time began.
     pub(super) is_before_start: bool,
 }
@@ -20,24 +23,22 @@ impl Times {
     pub(super) fn live(info: &FrameInfo, time: Option<u64>, timebase: Timebase) -> Self {
         let Some(time) = time else { return Self::default() };
         // The due time is that of the presentation time, or of the decoding time if there is no other.
-        let Some(reference) = info.pts.or(info.dts) else {
+        let Some(reference) = pts(info).or(info.dts) else {
             return Self { is_before_start: timebase.is_before_start(time), ..Self::default() };
         };
-        let running = |own: u64| {
-            let absolute = if own >= reference {
-                time.saturating_add(own - reference)
-            } else {
-                time.saturating_sub(reference - own)
-            };
-            timebase.to_running(absolute)
-        };
-        Self { pts: info.pts.map(running), dts: info.dts.map(running), is_before_start: timebase.is_before_start(time) }
+        let running = |own: i64| timebase.to_running(time.saturating_add_signed(own.saturating_sub(reference)));
+        let pts = pts(info).map(running).map(|pts| pts.max(0));
+        Self { pts, dts: info.dts.map(running), is_before_start: timebase.is_before_start(time) }
     }
 
     /// Not `live-only`: the producer's times.
     pub(super) fn verbatim(info: &FrameInfo) -> Self {
-        Self { pts: info.pts, dts: info.dts, is_before_start: false }
+        Self { pts: pts(info), dts: info.dts, is_before_start: false }
     }
+}
+
+fn pts(info: &FrameInfo) -> Option<i64> {
+    info.pts.map(|pts| i64::try_from(pts).unwrap_or(i64::MAX))
 }
 
 /// Segments of a source that keeps the producer's times.
@@ -47,6 +48,8 @@ pub(super) struct Timeline {
     attach: Option<u64>,
     /// Running time 0 of the producer's pipeline on its monotonic clock, by the newest frame.
     producer_base: Option<u64>,
+    /// Added to every time, in nanoseconds.
+    shift: i64,
 }
 
 impl Timeline {
@@ -59,16 +62,36 @@ impl Timeline {
         attach: u64,
         running_time: gst::ClockTime,
     ) -> Option<gst::FormattedSegment<gst::ClockTime>> {
-        let own = info.pts.or(info.dts);
-        let producer_base = info.time.zip(own).map(|(time, own)| time.wrapping_sub(own));
+        let own = pts(info).or(info.dts);
+        let producer_base = info.time.zip(own).map(|(time, own)| time.wrapping_sub(own as u64));
         let before = std::mem::replace(&mut self.producer_base, producer_base);
         let was_paused = producer_base.zip(before).is_some_and(|(now, before)| now.abs_diff(before) > PAUSE);
-        let first = own.and_then(clock_time).filter(|_| was_paused || self.attach != Some(attach))?;
+        let first = own.filter(|_| was_paused || self.attach != Some(attach))?.max(0);
+        self.shift = if info.dts.is_some_and(|dts| dts < 0) { SHIFT } else { 0 };
+        let start = self.clock_time(first)?;
         let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
-        segment.set_start(first);
-        segment.set_time(first);
+        segment.set_start(start);
+        segment.set_time(gst::ClockTime::from_nseconds(first.unsigned_abs()));
         segment.set_base(running_time);
         Some(segment)
+    }
+
+    /// The segment for times of this pipeline from the first frame on whose decoding time is negative: its running times
+    /// are those of the segment before.
+    pub(super) fn shifted_segment(&mut self, times: &Times) -> Option<gst::FormattedSegment<gst::ClockTime>> {
+        if self.shift != 0 || times.dts.is_none_or(|dts| dts >= 0) {
+            return None;
+        }
+        self.shift = SHIFT;
+        let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        segment.set_start(self.clock_time(0)?);
+        segment.set_time(gst::ClockTime::ZERO);
+        Some(segment)
+    }
+
+    /// A time of this segment as a buffer has it.
+    pub(super) fn clock_time(&self, nanoseconds: i64) -> Option<gst::ClockTime> {
+        clock_time(nanoseconds.saturating_add(self.shift).max(0).unsigned_abs())
     }
 
     /// The base class took the new segment.

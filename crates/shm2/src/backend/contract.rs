@@ -118,6 +118,12 @@ pub(crate) trait ProducerRegion {
     /// Whether a snapshot consumer is attached. True if that cannot be found out.
     fn has_snapshots(&self) -> bool;
 
+    /// Whether a snapshot consumer requests a frame that depends on no other. Always false where the platform has no way
+    /// to show it.
+    fn has_keyframe_request(&self) -> bool {
+        false
+    }
+
     /// Signals every watch on the region, of consumers and of this producer.
     fn notify_watchers(&self);
 
@@ -179,6 +185,12 @@ pub(crate) trait ConsumerRegion {
     /// Shows the producer, until this value is dropped, that a snapshot consumer is attached. False if the platform has
     /// no way left to do so: this consumer is then not woken and looks at intervals.
     fn show_presence(&self) -> io::Result<bool>;
+
+    /// Begins or ends a snapshot consumer's request of a frame that depends on no other. False if the platform has no way
+    /// to show one.
+    fn show_keyframe_request(&self, _is_requested: bool) -> bool {
+        false
+    }
 
     /// Signals every watch on the region, of its producer and of other consumers.
     fn notify_watchers(&self);

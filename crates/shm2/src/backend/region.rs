@@ -102,6 +102,10 @@ impl ProducerRegion for OwnedRegion {
         dispatch!(self, region => region.has_snapshots())
     }
 
+    fn has_keyframe_request(&self) -> bool {
+        dispatch!(self, region => region.has_keyframe_request())
+    }
+
     fn notify_watchers(&self) {
         dispatch!(self, region => region.notify_watchers())
     }
@@ -166,6 +170,10 @@ impl ConsumerRegion for OpenRegion {
 
     fn show_presence(&self) -> io::Result<bool> {
         dispatch!(self, region => region.show_presence())
+    }
+
+    fn show_keyframe_request(&self, is_requested: bool) -> bool {
+        dispatch!(self, region => region.show_keyframe_request(is_requested))
     }
 
     fn notify_watchers(&self) {

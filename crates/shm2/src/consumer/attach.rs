@@ -214,6 +214,7 @@ where
     }
     page.pid.store(backend::process_id(), relaxed);
     page.attached_ns.store(backend::monotonic_ns(), relaxed);
+    page.generation.store(view.generation, relaxed);
     let header = view.memory.header();
     let (oldest, head) = (header.oldest.load(Ordering::Acquire), header.head.load(Ordering::Acquire));
     let next = start.first(oldest, head, ring.header.history, |sequence| ring.kind_of(sequence));

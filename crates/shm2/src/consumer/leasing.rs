@@ -182,6 +182,14 @@ where
         self.region.wait(NonNull::from(&header.wake), expected, (event, seen), timeout)
     }
 
+    fn request_keyframe(&self) -> bool {
+        if !self.memory.is_here() || !self.is_attached() {
+            return false;
+        }
+        self.page.words().keyframe_requests.fetch_add(1, Ordering::Release);
+        true
+    }
+
     fn stop_reading(&self) {
         if !self.memory.is_here() || !self.is_attached() {
             return;

@@ -103,6 +103,8 @@ pub struct Consumer {
     /// The last take stopped at events although more items may wait.
     has_more: bool,
     totals: ConsumerStats,
+    /// When a request of a keyframe began that lasts.
+    keyframe_requested: Option<Instant>,
     shared: Arc<Signals>,
 }
 
@@ -169,6 +171,7 @@ impl Consumer {
             position: Position::default(),
             has_more: false,
             totals: ConsumerStats::default(),
+            keyframe_requested: None,
             shared: Arc::default(),
         }
     }
@@ -320,6 +323,30 @@ impl Consumer {
     /// ```
     pub fn to_local(&self, time: u64) -> u64 {
         self.attachment.as_ref().map_or(time, |attachment| attachment.to_local(time))
+    }
+
+    /// Asks the producer for a keyframe, a frame that depends on no other, so that a decoder can begin or continue. The
+    /// producer decides; see [`Handle::keyframe_requests`](crate::producer::Handle::keyframe_requests). False if it cannot
+    /// be told: while detached, and for snapshots on Windows and of a device. Costs some system calls.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-request-{}", std::process::id());
+    /// use shm2::{Consumer, Producer};
+    /// use std::time::Duration;
+    ///
+    /// let mut consumer = Consumer::new(&name)?;
+    /// assert!(!consumer.request_keyframe(), "no producer yet");
+    /// let producer = Producer::create(&name)?;
+    /// let mut consumer = Consumer::builder(&name)?.attach(Some(Duration::from_secs(1)))?;
+    /// assert!(consumer.request_keyframe());
+    /// assert_eq!(producer.handle().keyframe_requests(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn request_keyframe(&mut self) -> bool {
+        let Some(attachment) = &self.attachment else { return false };
+        let is_told = attachment.reader.request_keyframe();
+        self.keyframe_requested = is_told.then(Instant::now);
+        is_told
     }
 
     /// Switches between receiving all frames in order and latest-only; see

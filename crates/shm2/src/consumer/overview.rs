@@ -2,7 +2,7 @@
 
 use super::attach::header_of;
 use crate::backend::{ConsumerRegion, OpenRegion};
-use crate::description::Description;
+use crate::description::{CapsRange, Description};
 use crate::error::{AttachError, SpecError};
 use crate::layout::{self, Header, STATE_LIVE};
 use crate::name::Spec;
@@ -34,7 +34,8 @@ pub struct Overview {
     pub published_ns: Option<u64>,
     /// Size of the newest item's payload in bytes.
     pub frame_bytes: Option<u64>,
-    /// The text that describes the stream, if one was set.
+    /// The text that describes the stream, if one was set: of the next frame, or, from a producer of version 2.0, of the
+    /// newest one.
     pub caps: Option<Vec<u8>>,
     /// Frames retired before every attached consumer had read them.
     pub dropped_oldest: u64,
@@ -114,6 +115,9 @@ impl Overview {
             overview.frame_bytes = Some(description.payload().length);
             overview.caps = caps;
         }
+        if let Some(caps) = current_caps(region, header.arena_bytes).map_err(system)? {
+            overview.caps = Some(caps);
+        }
         Ok(overview)
     }
 }
@@ -134,6 +138,27 @@ fn newest_item(region: &OpenRegion, newest: u64, arena: u64) -> io::Result<Optio
     fence(Ordering::SeqCst);
     let is_there = words[layout::W_SEQUENCE] == newest && word(region, offset_of!(Header, oldest))? <= newest;
     Ok(is_there.then_some((description, (description.caps().id != 0).then_some(caps))))
+}
+
+/// The caps of the next frame; `None` before the first, from a producer that does not show them, and when they changed
+/// during the read.
+fn current_caps(region: &OpenRegion, arena: u64) -> io::Result<Option<Vec<u8>>> {
+    let word = |offset| word(region, offset);
+    let number = word(offset_of!(Header, caps_sequence))?;
+    fence(Ordering::SeqCst);
+    let caps = CapsRange::of_words(
+        word(offset_of!(Header, caps_offset))?,
+        word(offset_of!(Header, caps_length_id))?,
+        word(offset_of!(Header, caps_blob))?,
+    );
+    if caps.id == 0 || !caps.is_valid(arena) {
+        return Ok(None);
+    }
+    let mut text = vec![0; caps.text.length as usize];
+    region.read_exact(&mut text, caps.text.offset)?;
+    fence(Ordering::SeqCst);
+    let is_same = number.is_multiple_of(2) && word(offset_of!(Header, caps_sequence))? == number;
+    Ok(is_same.then_some(text))
 }
 
 fn word(region: &OpenRegion, offset: usize) -> io::Result<u64> {

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 const IDLE_CHECK: u32 = 1024;
 /// Time after which a caller that skips events checks for cancellation and for its deadline.
 const SKIP_TIME: Duration = Duration::from_millis(5);
+/// Time for which a snapshot consumer requests a keyframe: within it, a producer looks several times.
+const REQUEST: Duration = Duration::from_millis(300);
 
 impl Consumer {
     /// Makes the [`Frame`] of an item that was just taken.
@@ -29,6 +31,10 @@ impl Consumer {
         let gap = self.position.take_gap(taken.kind);
         let frame = attachment.reader.frame(taken, gap);
         attachment.observe_clock(&frame);
+        if self.keyframe_requested.is_some_and(|begun| begun.elapsed() > REQUEST) {
+            self.keyframe_requested = None;
+            attachment.reader.end_keyframe_request();
+        }
         Ok(frame)
     }
 
@@ -269,6 +275,7 @@ impl Consumer {
         self.last = Some(LastAttachment { file, generation, next, missed_before_next });
         self.first_heartbeat = FirstHeartbeat::default();
         self.position = Position::default();
+        self.keyframe_requested = None;
         reader.stop_reading();
         drop(attachment);
         self.notify_observer(Change::Detached);

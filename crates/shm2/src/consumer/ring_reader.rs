@@ -101,6 +101,10 @@ pub(super) trait View: fmt::Debug + Send + Sized + 'static {
     fn show_position(&self, _position: &Position) {}
     /// Sleeps until `has_news`, until the event differs from `seen`, or for `timeout` at most.
     fn sleep(&self, has_news: &dyn Fn() -> bool, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake;
+    /// Requests a keyframe of the producer; false if it cannot be told.
+    fn request_keyframe(&self) -> bool;
+    /// Ends a request that lasts until then.
+    fn end_keyframe_request(&self) {}
     /// Detaches. Frames that the consumer handed out stay valid, but the producer need not wait for its cursor.
     fn stop_reading(&self) {}
 }
@@ -138,6 +142,8 @@ pub(super) trait Reader: fmt::Debug + Send {
     fn check_idle(&self, position: &Position) -> Result<(), TakeError>;
     /// Whether the producer closed the region, or another generation began in this memory.
     fn is_closed(&self) -> bool;
+    fn request_keyframe(&self) -> bool;
+    fn end_keyframe_request(&self);
     fn stop_reading(&self);
     fn access(&self) -> Access;
     fn region(&self) -> &OpenRegion;
@@ -408,6 +414,16 @@ impl<V: View> Reader for RingReader<V> {
 
     fn is_closed(&self) -> bool {
         self.view.state().is_ok_and(|state| state != STATE_LIVE) || self.is_other_generation()
+    }
+
+    fn request_keyframe(&self) -> bool {
+        let is_told = self.view.request_keyframe();
+        self.view.region().notify_watchers();
+        is_told
+    }
+
+    fn end_keyframe_request(&self) {
+        self.view.end_keyframe_request();
     }
 
     fn stop_reading(&self) {

@@ -161,6 +161,14 @@ impl View for Snapshots {
         Payload::Owned(std::mem::take(copied))
     }
 
+    fn request_keyframe(&self) -> bool {
+        self.region.show_keyframe_request(true)
+    }
+
+    fn end_keyframe_request(&self) {
+        self.region.show_keyframe_request(false);
+    }
+
     fn sleep(&self, has_news: &dyn Fn() -> bool, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
         if let Some(poll) = &self.poll {
             return poll.wait(event, seen, timeout, has_news);

@@ -8,6 +8,7 @@ use super::settings::{FullPolicy, Settings};
 use super::shared::Shared;
 use super::{Producer, lifecycle};
 use crate::backend::{self, OwnedRegion};
+use crate::description::CapsRange;
 use crate::error::CreateError;
 use crate::heartbeat;
 use crate::layout;
@@ -185,7 +186,7 @@ impl Builder {
         lifecycle::tie_break(&memory, &settings, generation, self.spec.path())?;
         let arena = layout::arena_bytes(settings.bytes).ok_or(CreateError::Size { bytes: settings.bytes })?;
         let consumers = ConsumerLiveness::new(inheritance.lease_time);
-        let mut ledger = Ledger::new(arena, max_leases as usize, u64::from(history), inheritance);
+        let mut ledger = Ledger::new(arena, max_leases as usize, u64::from(history), generation, inheritance);
         ledger.has_unseen_consumers = settings.keep_region;
         // If no thread can be started, the drop of `producer` closes the region.
         let producer = Producer { shared: Shared::new(memory, region, settings, generation, ledger, consumers) };
@@ -215,6 +216,6 @@ fn begin_generation(memory: &Memory, settings: &Settings, clear_dead: &dyn Fn(&M
         counter.store(0, Ordering::Relaxed);
     }
     header.producer_waits.store(0, Ordering::Relaxed);
-    go_live(memory, settings);
+    go_live(memory, settings, CapsRange::default());
     (generation, inheritance)
 }

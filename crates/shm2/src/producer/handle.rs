@@ -3,7 +3,7 @@
 use super::LostName;
 use super::lifecycle::Phase;
 use super::reservation::Reservation;
-use super::shared::Shared;
+use super::shared::{Inner, Shared};
 use crate::backend::{ProcessEvent, ProducerRegion, Wake};
 use crate::error::SendError;
 use std::fmt;
@@ -85,6 +85,32 @@ impl Handle {
     /// Whether any snapshot consumer is attached now.
     pub fn has_snapshot_consumers(&self) -> bool {
         self.shared.region.has_snapshots()
+    }
+
+    /// Number of times that consumers have requested a keyframe, a frame that depends on no other: after frames were
+    /// missed, at an attach in the middle of a stream, or when a user asked. An encoder that makes one after each increase
+    /// lets every consumer decode again at once. A request counts as one of [`changes`](Self::changes), so a thread can
+    /// wait for it; call this before the wait and after it. Requests of leasing consumers are seen by each call, those of
+    /// snapshot consumers, which exist on Linux only, after each [`consumers`](Self::consumers).
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-keyframes-{}", std::process::id());
+    /// use shm2::{Consumer, Producer};
+    /// use std::time::Duration;
+    ///
+    /// let producer = Producer::create(&name)?;
+    /// let handle = producer.handle();
+    /// let mut consumer = Consumer::builder(&name)?.attach(Some(Duration::from_secs(1)))?;
+    /// assert_eq!(handle.keyframe_requests(), 0);
+    /// consumer.request_keyframe();
+    /// assert_eq!(handle.keyframe_requests(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keyframe_requests(&self) -> u64 {
+        let mut inner = self.shared.lock();
+        let is_mine = self.shared.is_mine(&inner);
+        let Inner { ledger, keyframes, .. } = &mut *inner;
+        keyframes.count(is_mine.then(|| ledger.pages(&self.shared.memory)).into_iter().flatten())
     }
 
     /// Whether frames can still be sent.

@@ -2,13 +2,15 @@
 
 use super::settings::Settings;
 use crate::backend;
+use crate::description::CapsRange;
 use crate::layout;
 use crate::mapped::Memory;
-use crate::sync::{Ordering, fence};
+use crate::sync::{AtomicU64, Ordering, fence};
 
-/// Writes the constants and the settings, and the live state last.
-pub(super) fn go_live(memory: &Memory, settings: &Settings) {
+/// Writes the constants, the settings and the current caps, and the live state last.
+pub(super) fn go_live(memory: &Memory, settings: &Settings, caps: CapsRange) {
     fill_constants(memory, settings);
+    write_caps(memory, caps);
     // The memory may be write-combining, where a Release store orders nothing; so below.
     fence(Ordering::SeqCst);
     memory.header().state.store(layout::STATE_LIVE, Ordering::Release);
@@ -39,6 +41,8 @@ pub(super) fn fill_constants(memory: &Memory, settings: &Settings) {
     header.producer_pid.store(backend::process_id(), relaxed);
     header.clock.store(backend::clock_name(), relaxed);
     header.created_ns.store(backend::realtime_ns(), relaxed);
+    // The caps of the previous generation are not in this one's arena.
+    write_caps(memory, CapsRange::default());
     // The beacon of the previous generation may be of another clock.
     renew_beacon(memory, backend::monotonic_ns(), header.head.load(relaxed));
     fence(Ordering::SeqCst);
@@ -46,15 +50,32 @@ pub(super) fn fill_constants(memory: &Memory, settings: &Settings) {
     header.magic.store(layout::MAGIC, Ordering::Release);
 }
 
-/// Writes the beacon under a sequence lock: readers skip a beacon whose number is odd or changes while they read.
+/// Writes where the current caps are; their bytes are already in the arena.
+pub(super) fn write_caps(memory: &Memory, caps: CapsRange) {
+    let header = memory.header();
+    write_locked(&header.caps_sequence, || {
+        header.caps_offset.store(caps.text.offset, Ordering::Relaxed);
+        header.caps_length_id.store(caps.text.length | u64::from(caps.id) << 32, Ordering::Relaxed);
+        header.caps_blob.store(caps.blob, Ordering::Relaxed);
+    });
+}
+
+/// Writes the beacon: a pair of readings of the two clocks.
 pub(super) fn renew_beacon(memory: &Memory, now: u64, head: u64) {
     let header = memory.header();
-    let number = header.beacon_sequence.load(Ordering::Relaxed);
-    header.beacon_sequence.store(number | 1, Ordering::Relaxed);
+    write_locked(&header.beacon_sequence, || {
+        header.beacon_monotonic_ns.store(now, Ordering::Relaxed);
+        header.beacon_realtime_ns.store(backend::realtime_ns(), Ordering::Relaxed);
+        header.beacon_head.store(head, Ordering::Relaxed);
+    });
+}
+
+/// Runs `write` under a sequence lock: readers skip words whose number is odd or changes while they read.
+fn write_locked(sequence: &AtomicU64, write: impl FnOnce()) {
+    let number = sequence.load(Ordering::Relaxed);
+    sequence.store(number | 1, Ordering::Relaxed);
     fence(Ordering::SeqCst);
-    header.beacon_monotonic_ns.store(now, Ordering::Relaxed);
-    header.beacon_realtime_ns.store(backend::realtime_ns(), Ordering::Relaxed);
-    header.beacon_head.store(head, Ordering::Relaxed);
+    write();
     fence(Ordering::SeqCst);
-    header.beacon_sequence.store((number | 1).wrapping_add(1), Ordering::Release);
+    sequence.store((number | 1).wrapping_add(1), Ordering::Release);
 }

@@ -50,6 +50,7 @@ pub(crate) struct Ledger {
     limbo: Vec<Record>,
     /// Leases of earlier generations in the same memory, with the extents of their bytes.
     inherited: Vec<(InheritedLease, ExtentId)>,
+    generation: u64,
     /// The pages' claims when this generation began.
     claims: Claims,
     /// Keeps of recycled items, for [`take_dropped`](Self::take_dropped).
@@ -72,12 +73,13 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new(arena: u64, max_leases: usize, history: u64, inheritance: Inheritance) -> Self {
+    pub(crate) fn new(arena: u64, max_leases: usize, history: u64, generation: u64, inheritance: Inheritance) -> Self {
         let mut extents = Extents::new(arena);
         let ranges: Vec<_> = inheritance.leases.iter().map(|held| held.bytes).collect();
         let inherited = inheritance.leases.into_iter().zip(extents.reserve_inherited(&ranges)).collect();
         Self {
             extents,
+            generation,
             claims: inheritance.claims,
             ring: VecDeque::with_capacity(CELLS as usize),
             others: 0,
@@ -156,15 +158,19 @@ impl Ledger {
     }
 
     /// Begins a generation that inherits these claims.
-    pub(super) fn inherit(&mut self, claims: Claims) {
-        self.claims = claims;
+    pub(super) fn inherit(&mut self, generation: u64, claims: Claims) {
+        (self.generation, self.claims) = (generation, claims);
     }
 
     /// Whether the owner of a page attached to a previous generation. It may hold frames, but reads none of this one.
     pub(crate) fn is_inherited(&self, index: usize, page: &Page) -> bool {
         let (before, since) = self.claims[index];
+        let now = claim(page);
         let is_same = |(claimed, attached): (u32, u64)| before >> 16 == claimed >> 16 && since == attached;
-        before != FREE && is_same(claim(page))
+        // A consumer may have made its claim for a previous generation, and shown its time only after this one began.
+        // Relaxed: stored before the claim that was just read shows a reader.
+        let is_earlier = || ![0, self.generation].contains(&page.generation.load(Ordering::Relaxed));
+        (before != FREE && is_same(now)) || (claim_state(now.0) == READING && is_earlier())
     }
 
     /// Notes that the owner that made this claim is dead. Its page may stay claimed.

@@ -9,6 +9,7 @@ mod consumer_liveness;
 mod extents;
 mod handle;
 mod header_writer;
+mod keyframes;
 mod ledger;
 mod lifecycle;
 mod name_check;
@@ -31,6 +32,7 @@ use crate::description::{CapsRange, FrameInfo, Kind, Range};
 use crate::error::{CreateError, SendError, SpecError};
 use crate::layout;
 use extents::ExtentId;
+use header_writer::write_caps;
 use publish::Draft;
 use shared::{CurrentCaps, Shared};
 use std::any::Any;
@@ -226,7 +228,8 @@ impl Producer {
         self.publish(reservation, info)
     }
 
-    /// Sets the text that describes the following frames (in GStreamer: the caps). At most 64 KiB.
+    /// Sets the text that describes the following frames (in GStreamer: the caps). At most 64 KiB. An
+    /// [`Overview`](crate::consumer::Overview) shows it at once, also before the first frame.
     ///
     /// # Errors
     /// [`SendError::Description`] when the text is too long, [`SendError::Full`] when there is no free space for it.
@@ -270,6 +273,7 @@ impl Producer {
             }
             let id = inner.caps.map_or(1, |old| old.range.id.wrapping_add(1).max(1));
             let range = CapsRange { id, text: Range { offset, length }, blob: stream };
+            write_caps(&self.shared.memory, range);
             let old = inner.caps.replace(CurrentCaps { range, extent });
             old.and_then(|old| old.extent).into_iter().for_each(|id| inner.ledger.extents.drop_use(id));
             inner.caps_copy = (!inner.lifecycle.is_exclusive()).then(|| [caps, blob].concat().into());

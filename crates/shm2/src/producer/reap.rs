@@ -32,6 +32,13 @@ struct Probe {
     owner: Owner,
 }
 
+/// What the locks show of snapshot consumers.
+#[derive(Clone, Copy)]
+struct SnapshotLocks {
+    are_attached: bool,
+    request_keyframe: bool,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Owner {
     /// Not probed yet; its lock decides.
@@ -72,8 +79,8 @@ impl Shared {
         }
         let begun = Instant::now();
         let mut probes = self.begin_probes(inner);
-        let has_snapshots = self.probe(&mut probes);
-        self.end_probes(inner, &probes, has_snapshots);
+        let snapshots = self.probe(&mut probes);
+        self.end_probes(inner, &probes, snapshots);
         self.unlock_pages(&probes);
         drop(probing);
         if begun.elapsed() > SLOW {
@@ -88,8 +95,8 @@ impl Shared {
     pub(super) fn reap_apart(&self) -> usize {
         let probing = self.probing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut probes = self.begin_probes(&mut self.lock());
-        let has_snapshots = self.probe(&mut probes);
-        let alive = self.end_probes(&mut self.lock(), &probes, has_snapshots);
+        let snapshots = self.probe(&mut probes);
+        let alive = self.end_probes(&mut self.lock(), &probes, snapshots);
         self.unlock_pages(&probes);
         drop(probing);
         // Drops keeps, which are user code, without any lock.
@@ -133,8 +140,8 @@ impl Shared {
         probe.collect()
     }
 
-    /// Probes the pages' locks; returns whether snapshot consumers are attached.
-    fn probe(&self, probes: &mut [Probe]) -> bool {
+    /// Probes the locks of the pages and of snapshot consumers.
+    fn probe(&self, probes: &mut [Probe]) -> SnapshotLocks {
         for probe in probes {
             // Meanwhile the lock excludes consumers with locks from the page of a silent owner, and the value that is
             // stored first excludes those without. Where no locks can be seen, an owner by lock counts as alive.
@@ -146,11 +153,12 @@ impl Shared {
                 _ => Owner::Alive,
             };
         }
-        self.region.has_snapshots()
+        let are_attached = self.region.has_snapshots();
+        SnapshotLocks { are_attached, request_keyframe: are_attached && self.region.has_keyframe_request() }
     }
 
     /// Frees what the owners of locked pages held; returns the number of consumers that are attached and alive.
-    fn end_probes(&self, inner: &mut Inner, probes: &[Probe], has_snapshots: bool) -> usize {
+    fn end_probes(&self, inner: &mut Inner, probes: &[Probe], snapshots: SnapshotLocks) -> usize {
         if !self.may_reap(inner) {
             return 0;
         }
@@ -177,8 +185,9 @@ impl Shared {
             // A consumer of the previous generation may be dead or stopped; it counts when it has attached again.
             alive += usize::from(is_alive && is_attached && !is_inherited);
         }
-        let is_first = has_snapshots && !inner.ledger.snapshots;
-        inner.ledger.snapshots = has_snapshots;
+        inner.keyframes.observe_lock(snapshots.request_keyframe, Instant::now());
+        let is_first = snapshots.are_attached && !inner.ledger.snapshots;
+        inner.ledger.snapshots = snapshots.are_attached;
         if is_first {
             // It may sleep already, and items that came in between woke nobody.
             self.wake(0);

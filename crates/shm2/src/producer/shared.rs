@@ -2,6 +2,7 @@
 
 use super::consumer_liveness::ConsumerLiveness;
 use super::extents::ExtentId;
+use super::keyframes::KeyframeRequests;
 use super::ledger::Ledger;
 use super::lifecycle::{Epoch, Lifecycle, Phase};
 use super::name_state::NameState;
@@ -50,6 +51,7 @@ pub(super) struct Inner {
     /// Time of the last beacon, nanoseconds of the monotonic clock.
     pub(super) last_beacon: u64,
     pub(super) consumers: ConsumerLiveness,
+    pub(super) keyframes: KeyframeRequests,
     /// A thread of its own probes consumers.
     pub(super) probes_are_slow: bool,
     /// Leasing consumers that the last probe found attached and alive.
@@ -76,9 +78,10 @@ impl Shared {
         region: OwnedRegion,
         settings: Settings,
         generation: u64,
-        ledger: Ledger,
+        mut ledger: Ledger,
         consumers: ConsumerLiveness,
     ) -> Arc<Self> {
+        let keyframes = KeyframeRequests::since(ledger.pages(&memory));
         let arena = ledger.extents.bytes();
         let inner = Inner {
             ledger,
@@ -90,6 +93,7 @@ impl Shared {
             last_probe: 0,
             last_beacon: 0,
             consumers,
+            keyframes,
             probes_are_slow: false,
             alive: 0,
         };

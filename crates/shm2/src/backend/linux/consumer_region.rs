@@ -90,6 +90,14 @@ impl ConsumerRegion for OpenRegion {
         lock::try_lock(&self.fd, Byte::Presence, Kind::Read)
     }
 
+    fn show_keyframe_request(&self, is_requested: bool) -> bool {
+        if is_requested {
+            return lock::try_lock(&self.fd, Byte::Keyframe, Kind::Read).unwrap_or(false);
+        }
+        lock::unlock(&self.fd, Byte::Keyframe);
+        true
+    }
+
     fn notify_watchers(&self) {
         notify_watchers(&self.fd, &self.path);
     }

@@ -24,6 +24,8 @@ pub(super) enum Byte {
     Takeover,
     /// Read-locked by each snapshot consumer.
     Presence,
+    /// Read-locked by each snapshot consumer that requests a keyframe.
+    Keyframe,
     /// Write-locked by the consumer that owns this page.
     Page(usize),
 }
@@ -34,6 +36,7 @@ impl Byte {
             Byte::Liveness => 0,
             Byte::Takeover => 1,
             Byte::Presence => 2,
+            Byte::Keyframe => 3,
             Byte::Page(index) => 64 + index as i64,
         }
     }

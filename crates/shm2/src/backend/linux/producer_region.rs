@@ -98,6 +98,10 @@ impl ProducerRegion for OwnedRegion {
         lock::is_locked(&self.fd, Byte::Presence, Kind::Write).unwrap_or(true)
     }
 
+    fn has_keyframe_request(&self) -> bool {
+        lock::is_locked(&self.fd, Byte::Keyframe, Kind::Write).unwrap_or(false)
+    }
+
     fn notify_watchers(&self) {
         notify_watchers(&self.fd, &self.path);
     }

@@ -226,8 +226,9 @@ impl Shared {
             let _ = self.memory.copy_in(caps.range.text.offset, bytes);
         }
         inner.consumers = ConsumerLiveness::new(self.settings.lease_time);
-        inner.ledger.inherit(claims(&self.memory));
-        go_live(&self.memory, &self.settings);
+        inner.ledger.inherit(inner.lifecycle.epoch().generation(), claims(&self.memory));
+        let caps = inner.caps.map(|caps| caps.range).unwrap_or_default();
+        go_live(&self.memory, &self.settings, caps);
         self.wake(u64::MAX);
         self.event.signal();
     }

@@ -1,6 +1,7 @@
 //! Beginning a generation in memory that another kernel may share. Only its heartbeat shows whether another producer is
 //! alive there, and of two producers that begin at the same moment only one may continue.
 
+use crate::description::CapsRange;
 use crate::error::{CreateError, DeviceError};
 use crate::header::LEAST_LEASE_TIME;
 use crate::heartbeat::HeartbeatMonitor;
@@ -111,6 +112,6 @@ pub(in crate::producer) fn tie_break(
         return Err(CreateError::Busy { path: path.into() });
     }
     // The other one may have left some of its own settings.
-    go_live(memory, settings);
+    go_live(memory, settings, CapsRange::default());
     Ok(())
 }
