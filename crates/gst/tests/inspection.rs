@@ -3,6 +3,7 @@
 
 mod common;
 
+use gst::prelude::*;
 use shm2_testing::TempRegion;
 use std::path::Path;
 use std::process::Command;
@@ -64,4 +65,40 @@ fn a_live_region_is_listed_with_its_caps() {
     let text = String::from_utf8(output.unwrap().stdout).unwrap();
     let uri = format!("shm://{}", &*name);
     assert!(text.contains(&uri) && text.contains("width=64, height=48"), "{text}");
+}
+
+/// An idle source, one whose sink waits for a consumer, and one whose frames do not stay in the region.
+#[test]
+fn a_region_without_a_frame_is_listed_with_its_caps() {
+    let caps = "video/x-raw,format=GRAY8,width=64,height=48,framerate=30/1";
+    let live = format!("videotestsrc is-live=true ! {caps}");
+    let upstream = [
+        format!("appsrc is-live=true format=time caps={caps}"),
+        format!("appsrc is-live=true format=time ! {caps}"),
+        format!("{live} ! identity ! queue"),
+        live,
+    ];
+    let settings = ["", "", "wait-for-connection=true", "history=0"];
+    let regions: Vec<_> = upstream
+        .iter()
+        .zip(settings)
+        .map(|(upstream, settings)| {
+            let name = TempRegion::new();
+            let producer = common::Pipeline::playing(&format!("{upstream} ! shm2sink {settings} shm-path={}", &*name));
+            (name, producer)
+        })
+        .collect();
+    let shows_caps = |name: &TempRegion| shm2::consumer::Overview::of(name).is_ok_and(|region| region.caps.is_some());
+    shm2_testing::until("the caps of all", || regions.iter().all(|(name, _)| shows_caps(name)));
+    let provider = gst::DeviceProviderFactory::by_name("shm2deviceprovider").unwrap();
+    let devices = provider.devices();
+    for ((name, _), upstream) in regions.iter().zip(&upstream) {
+        let path = format!("shm://{}", &**name);
+        let is_it = |device: &&gst::Device| {
+            device.properties().is_some_and(|properties| properties.get::<&str>("shm-path") == Ok(&path))
+        };
+        let device = devices.iter().find(is_it).unwrap_or_else(|| panic!("{upstream} is not listed"));
+        assert_eq!(device.device_class(), "Source/Video", "{upstream}");
+        assert!(device.caps().unwrap().is_fixed(), "{upstream}: {:?}", device.caps());
+    }
 }

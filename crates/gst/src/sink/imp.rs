@@ -154,6 +154,11 @@ impl ElementImpl for Shm2Sink {
     /// The base class takes the preroll lock on the way to PLAYING without a request to end what waits with it. An item
     /// that came just before would keep it.
     fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        if transition == gst::StateChange::ReadyToPaused {
+            let changed = self.parent_change_state(transition);
+            self.show_upstream_caps();
+            return changed;
+        }
         if transition != gst::StateChange::PausedToPlaying {
             return self.parent_change_state(transition);
         }
@@ -214,6 +219,7 @@ impl BaseSinkImpl for Shm2Sink {
         gst::debug!(CAT, imp = self, "caps {caps}");
         self.fit_region(caps)?;
         lock(&self.publisher).iter_mut().for_each(|publisher| publisher.set_caps(caps));
+        self.show_caps(caps);
         Ok(())
     }
 

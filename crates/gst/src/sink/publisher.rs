@@ -71,6 +71,13 @@ impl Publisher {
         self.media = Media::of(caps);
     }
 
+    /// Shows caps in the region before the first item with them, for programs that list regions. They are shown with that
+    /// item at the latest, when there is no free space now.
+    pub(super) fn show_caps(&mut self, caps: &gst::CapsRef) {
+        let shown = self.producer.set_caps(caps.to_string().as_bytes());
+        self.is_changed |= shown.is_ok() && !self.caps.is_empty();
+    }
+
     /// Sticky events for the frames that follow, besides their caps.
     pub(super) fn set_description(&mut self, description: Vec<u8>) {
         let is_other = self.description != description;

@@ -136,6 +136,20 @@ impl Shm2Sink {
         Ok(())
     }
 
+    /// Shows the caps that upstream will send, where it has only one choice: an idle source sends none, and a program
+    /// that looks for a camera shall find it.
+    pub(super) fn show_upstream_caps(&self) {
+        let caps = self.obj().static_pad("sink").filter(|pad| !pad.has_current_caps());
+        let caps = caps.and_then(|pad| pad.peer()).map(|peer| peer.query_caps(None));
+        if let Some(caps) = caps.filter(|caps| caps.is_fixed() && crate::caps::is_system_memory(caps)) {
+            self.show_caps(&caps);
+        }
+    }
+
+    pub(super) fn show_caps(&self, caps: &gst::CapsRef) {
+        self.without_waiting(|| lock(&self.publisher).iter_mut().for_each(|publisher| publisher.show_caps(caps)));
+    }
+
     fn set_current_caps(&self, publisher: &mut Publisher) {
         if let Some(caps) = self.obj().static_pad("sink").and_then(|pad| pad.current_caps()) {
             publisher.set_caps(&caps);
