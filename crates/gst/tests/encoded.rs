@@ -1,0 +1,93 @@
+//! Encoded streams and containers: what an encoder or a muxer says of its stream in the caps must reach a consumer that
+//! attaches later.
+
+mod common;
+
+use common::{Pipeline, have};
+use gst::prelude::*;
+use shm2_testing::{TempRegion, until};
+
+const VIDEO: &str = "videotestsrc is-live=true ! video/x-raw,format=I420,width=64,height=48,framerate=30/1 !";
+const AUDIO: &str =
+    "audiotestsrc is-live=true samplesperbuffer=960 ! audio/x-raw,rate=48000,channels=2 ! audioconvert !";
+
+/// Elements of a stream before the sink.
+const STREAMS: &[(&str, &str)] = &[
+    (VIDEO, "vp8enc deadline=1"),
+    (AUDIO, "vorbisenc"),
+    (AUDIO, "opusenc"),
+    (AUDIO, "opusenc ! opusparse"),
+    (AUDIO, "flacenc"),
+    (AUDIO, "audioresample ! audio/x-raw,rate=16000,channels=1 ! speexenc"),
+    (VIDEO, "theoraenc"),
+    (AUDIO, "opusenc ! oggmux max-delay=0 max-page-delay=0"),
+    (AUDIO, "vorbisenc ! oggmux max-delay=0 max-page-delay=0"),
+    (VIDEO, "vp8enc deadline=1 ! webmmux streamable=true"),
+    (VIDEO, "vp8enc deadline=1 ! matroskamux streamable=true"),
+    (AUDIO, "opusenc ! matroskamux streamable=true"),
+    (VIDEO, "x264enc tune=zerolatency ! flvmux streamable=true"),
+    (VIDEO, "x264enc tune=zerolatency ! mpegtsmux"),
+    (VIDEO, "x264enc tune=zerolatency ! h264parse ! video/x-h264,stream-format=avc"),
+    (VIDEO, "x265enc tune=zerolatency ! h265parse ! video/x-h265,stream-format=hvc1"),
+    (AUDIO, "avenc_aac"),
+    (AUDIO, "voaacenc ! aacparse"),
+];
+
+/// Whether all elements of a part of a pipeline exist on this machine.
+fn exist(part: &str) -> bool {
+    let elements = part.split(" ! ").filter_map(|element| element.split_whitespace().next());
+    let elements: Vec<_> = elements.filter(|name| !name.contains('/')).collect();
+    have(&elements)
+}
+
+#[test]
+fn the_caps_of_encoded_streams_reach_a_late_consumer_unchanged() {
+    common::init();
+    std::thread::scope(|scope| {
+        for (source, stream) in STREAMS.iter().filter(|(_, stream)| exist(stream)) {
+            scope.spawn(|| passes_its_caps(source, stream));
+        }
+    });
+}
+
+fn passes_its_caps(source: &str, stream: &str) {
+    let name = TempRegion::new();
+    let line = format!("{source} {stream} ! shm2sink name=sink async=false shm-size=8388608 shm-path={}", &*name);
+    let producer = Pipeline::playing(&line);
+    until(stream, || producer.stat("sink", "published") >= 8);
+    let line = format!("shm2src name=src shm-path={} ! fakesink name=out async=false sync=false", &*name);
+    let consumer = Pipeline::playing(&line);
+    let caps = |pipeline: &Pipeline, element| pipeline.element(element).static_pad("sink")?.current_caps();
+    until(stream, || {
+        assert_eq!(error(&consumer), None, "{stream}");
+        caps(&consumer, "out").is_some()
+    });
+    let (sent, received) = (caps(&producer, "sink"), caps(&consumer, "out"));
+    assert!(sent.is_some(), "{stream}");
+    assert_eq!(received, sent, "{stream}");
+    assert_eq!(received.map(|caps| caps.to_string()), sent.map(|caps| caps.to_string()));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_device_of_an_opus_region_is_a_source_of_audio_with_its_caps() {
+    if !exist("opusenc") {
+        return;
+    }
+    let name = TempRegion::new();
+    let producer = Pipeline::playing(&format!("{AUDIO} opusenc ! shm2sink name=sink async=false shm-path={}", &*name));
+    until("a frame", || producer.stat("sink", "published") >= 1);
+    let factory = gst::DeviceProviderFactory::find("shm2deviceprovider").expect("the provider");
+    let devices = factory.get().expect("a provider").devices();
+    let file = std::path::Path::new(&*name).file_name().and_then(|file| file.to_str()).expect("a name");
+    let device = devices.iter().find(|device| device.display_name() == file).expect("the device");
+    assert!(device.has_classes("Source/Audio"), "{}", device.device_class());
+    assert_eq!(device.caps(), producer.element("sink").static_pad("sink").and_then(|pad| pad.current_caps()));
+}
+
+/// The first error on the bus, without a wait.
+fn error(pipeline: &Pipeline) -> Option<String> {
+    let message = pipeline.0.bus()?.pop_filtered(&[gst::MessageType::Error])?;
+    let gst::MessageView::Error(error) = message.view() else { return None };
+    Some(format!("{}: {:?}", error.error(), error.debug()))
+}
