@@ -21,8 +21,9 @@ pub fn blobs(caps: &[u8], meta: &[u8], size: usize) {
         return;
     }
     let Some(video) = media.video.filter(VideoInfo::is_valid) else { return };
-    if video.format_info().is_tiled() || video.format_info().is_complex() {
-        // For these formats the bindings compute planes that are too long.
+    let is_field = video.interlace_mode() == gst_video::VideoInterlaceMode::Alternate;
+    if is_field || video.format_info().is_tiled() || video.format_info().is_complex() {
+        // For these the bindings compute planes that are too long.
         return;
     }
     if let Ok(frame) = VideoFrameRef::from_buffer_ref_readable(buffer, &video) {

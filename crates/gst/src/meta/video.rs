@@ -55,6 +55,9 @@ fn fits(caps: &VideoInfo, width: u32, height: u32, offsets: &[usize], strides: &
         // These have no formula: only the layout that follows from the caps is accepted.
         return offsets == caps.offset() && strides == caps.stride() && caps.size() <= size && width == caps.width();
     }
+    // A buffer of alternating fields has every other line.
+    let is_field = caps.interlace_mode() == gst_video::VideoInterlaceMode::Alternate;
+    let height = if is_field { height.div_ceil(2) } else { height };
     (0..format.n_components() as usize).all(|component| {
         let c = component as u8;
         let plane = format.plane()[component] as usize;

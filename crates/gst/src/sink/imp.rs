@@ -216,6 +216,10 @@ impl BaseSinkImpl for Shm2Sink {
         if !crate::caps::is_system_memory(caps) {
             return Err(gst::loggable_error!(CAT, "{caps} is not in system memory"));
         }
+        crate::caps::check(caps).map_err(|unreadable| {
+            gst::element_imp_error!(self, gst::CoreError::Negotiation, ("{unreadable}"));
+            gst::loggable_error!(CAT, "{unreadable}")
+        })?;
         gst::debug!(CAT, imp = self, "caps {caps}");
         self.fit_region(caps)?;
         lock(&self.publisher).iter_mut().for_each(|publisher| publisher.set_caps(caps));
