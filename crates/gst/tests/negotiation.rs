@@ -76,7 +76,9 @@ fn the_sink_offers_what_it_accepts() {
         ("(memory:DMABuf)", false),
         ("(memory:SystemMemory, meta:GstVideoOverlayComposition)", false),
         ("(meta:GstVideoOverlayComposition)", false),
-        ("(format:Interlaced)", false),
+        ("(format:Interlaced)", true),
+        ("(memory:SystemMemory, format:Interlaced)", true),
+        ("(memory:GLMemory, format:Interlaced)", false),
     ] {
         let caps: gst::Caps = format!("video/x-raw{memory},{SIZE}").parse().unwrap();
         assert_eq!(pad.query_accept_caps(&caps), is_accepted, "{memory}");

@@ -98,6 +98,18 @@ pub fn pictures(element: &gst::Element, pad: &str) -> Arc<Mutex<Vec<u64>>> {
     hashes
 }
 
+/// The bytes of each buffer that passes a pad.
+pub fn bytes(element: &gst::Element, pad: &str) -> Arc<Mutex<Vec<Vec<u8>>>> {
+    let all = Arc::new(Mutex::new(Vec::new()));
+    let list = all.clone();
+    element.static_pad(pad).expect("a pad").add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let bytes = info.buffer().map(|buffer| buffer.map_readable().expect("readable").to_vec());
+        list.lock().expect("no panic").extend(bytes);
+        gst::PadProbeReturn::Ok
+    });
+    all
+}
+
 fn hash(buffer: &gst::BufferRef, caps: &gst::CapsRef) -> u64 {
     let mut hasher = DefaultHasher::new();
     let Ok(info) = gst_video::VideoInfo::from_caps(caps) else {
