@@ -10,6 +10,16 @@ use shm2_testing::{LIMIT, TempRegion, until};
 
 const SIZE: &str = "format=GRAY8,width=64,height=48,framerate=30/1";
 
+/// Features that a region cannot carry.
+const REFUSED: [&str; 6] = [
+    "(memory:DMABuf)",
+    "(memory:GLMemory)",
+    "(memory:VAMemory)",
+    "(memory:SystemMemory, meta:GstVideoOverlayComposition)",
+    "(meta:GstVideoOverlayComposition)",
+    "(memory:GLMemory, format:Interlaced)",
+];
+
 /// A source that prefers the memory of a device to that of the system, and negotiates as its base class does.
 mod device_source {
     use gst::glib;
@@ -40,7 +50,10 @@ mod device_source {
 
         fn pad_templates() -> &'static [gst::PadTemplate] {
             static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-                let caps = format!("video/x-raw(memory:VAMemory),{0};video/x-raw,{0}", super::SIZE).parse().unwrap();
+                // The last one is what the sink takes.
+                let features = super::REFUSED.iter().chain(&[""]);
+                let caps: Vec<_> = features.map(|feature| format!("video/x-raw{feature},{}", super::SIZE)).collect();
+                let caps = caps.join(";").parse().unwrap();
                 let (direction, presence) = (gst::PadDirection::Src, gst::PadPresence::Always);
                 vec![gst::PadTemplate::new("src", direction, presence, &caps).unwrap()]
             });
@@ -68,18 +81,9 @@ fn the_sink_offers_what_it_accepts() {
     let pipeline = Pipeline::new(&format!("fakesrc ! shm2sink name=sink shm-path={}", &*name));
     let pad = pipeline.element("sink").static_pad("sink").unwrap();
     assert!(pad.query_caps(None).is_any() && pad.query_caps(Some(&gst::Caps::new_any())).is_any());
-    for (memory, is_accepted) in [
-        ("", true),
-        ("(memory:SystemMemory)", true),
-        ("(memory:VAMemory)", false),
-        ("(memory:GLMemory)", false),
-        ("(memory:DMABuf)", false),
-        ("(memory:SystemMemory, meta:GstVideoOverlayComposition)", false),
-        ("(meta:GstVideoOverlayComposition)", false),
-        ("(format:Interlaced)", true),
-        ("(memory:SystemMemory, format:Interlaced)", true),
-        ("(memory:GLMemory, format:Interlaced)", false),
-    ] {
+    let accepted = ["", "(memory:SystemMemory)", "(format:Interlaced)", "(memory:SystemMemory, format:Interlaced)"];
+    let features = accepted.map(|memory| (memory, true)).into_iter().chain(REFUSED.map(|memory| (memory, false)));
+    for (memory, is_accepted) in features {
         let caps: gst::Caps = format!("video/x-raw{memory},{SIZE}").parse().unwrap();
         assert_eq!(pad.query_accept_caps(&caps), is_accepted, "{memory}");
         let offered = pad.query_caps(Some(&caps));
@@ -130,6 +134,26 @@ fn upstream_renegotiates_its_memory_when_a_larger_region_replaces_the_one_for_it
     buffer.get_mut().unwrap().append_memory(allocator.unwrap().alloc(100, Some(&params)).unwrap());
     harness.push(buffer).unwrap();
     assert_eq!((common::stat(&element, "zero-copied"), common::stat(&element, "copied")), (1, 2));
+}
+
+#[test]
+fn upstream_writes_into_the_arena_again_after_its_caps_change_in_mid_stream() {
+    let name = TempRegion::new();
+    let caps = |width| format!("video/x-raw,format=GRAY8,width={width},height=480,framerate=30/1");
+    let sink = format!("shm2sink name=sink sync=false shm-size=0 shm-path={}", &*name);
+    let line = format!("videotestsrc ! capsfilter name=caps caps={} ! {sink}", caps(64));
+    let pipeline = Pipeline::playing(&line);
+    // The second region is larger than the first; the third caps fit into it.
+    for width in [64, 20_000, 640] {
+        pipeline.element("caps").set_property("caps", caps(width).parse::<gst::Caps>().unwrap());
+        let pad = pipeline.element("sink").static_pad("sink").unwrap();
+        let is_current = |caps: &gst::Caps| caps.structure(0).unwrap().get("width") == Ok(width);
+        until("the caps", || pad.current_caps().as_ref().is_some_and(is_current));
+        let (before, copied) = (pipeline.stat("sink", "zero-copied"), pipeline.stat("sink", "copied"));
+        until("frames in place", || pipeline.stat("sink", "zero-copied") >= before + 10);
+        let copied = pipeline.stat("sink", "copied") - copied;
+        assert!(copied <= 2, "{copied} frames were copied at a width of {width}");
+    }
 }
 
 #[test]
