@@ -2,14 +2,13 @@
 //! attaches later.
 
 mod common;
+#[path = "common/streams.rs"]
+mod streams;
 
-use common::{Pipeline, have};
+use common::Pipeline;
 use gst::prelude::*;
 use shm2_testing::{TempRegion, until};
-
-const VIDEO: &str = "videotestsrc is-live=true ! video/x-raw,format=I420,width=64,height=48,framerate=30/1 !";
-const AUDIO: &str =
-    "audiotestsrc is-live=true samplesperbuffer=960 ! audio/x-raw,rate=48000,channels=2 ! audioconvert !";
+use streams::{AUDIO, VIDEO, error, exist};
 
 /// Elements of a stream before the sink.
 const STREAMS: &[(&str, &str)] = &[
@@ -32,13 +31,6 @@ const STREAMS: &[(&str, &str)] = &[
     (AUDIO, "avenc_aac"),
     (AUDIO, "voaacenc ! aacparse"),
 ];
-
-/// Whether all elements of a part of a pipeline exist on this machine.
-fn exist(part: &str) -> bool {
-    let elements = part.split(" ! ").filter_map(|element| element.split_whitespace().next());
-    let elements: Vec<_> = elements.filter(|name| !name.contains('/')).collect();
-    have(&elements)
-}
 
 #[test]
 fn the_caps_of_encoded_streams_reach_a_late_consumer_unchanged() {
@@ -83,11 +75,4 @@ fn the_device_of_an_opus_region_is_a_source_of_audio_with_its_caps() {
     let device = devices.iter().find(|device| device.display_name() == file).expect("the device");
     assert!(device.has_classes("Source/Audio"), "{}", device.device_class());
     assert_eq!(device.caps(), producer.element("sink").static_pad("sink").and_then(|pad| pad.current_caps()));
-}
-
-/// The first error on the bus, without a wait.
-fn error(pipeline: &Pipeline) -> Option<String> {
-    let message = pipeline.0.bus()?.pop_filtered(&[gst::MessageType::Error])?;
-    let gst::MessageView::Error(error) = message.view() else { return None };
-    Some(format!("{}: {:?}", error.error(), error.debug()))
 }

@@ -30,8 +30,7 @@ impl Shm2Sink {
         }
         if is_running() && change == ClientChange::Connected {
             // A new consumer can decode nothing before a keyframe.
-            let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
-            sink.static_pad("sink").map(|pad| pad.push_event(event));
+            self.request_keyframe();
         }
         if is_running() {
             let signal = match change {

@@ -1,10 +1,11 @@
 //! GObject glue of `shm2sink`.
 //!
 //! Lock order: `changing`, then `publisher`, then any one of `settings`, `state`, `report`, `clock`, `description`,
-//! `presence`. No lock but `changing` and `publisher` is held over a call that may block, a notification or a message. The
+//! `presence`, `keyframes`. No lock but `changing` and `publisher` is held over a call that may block, a notification or a message. The
 //! streaming thread has no `publisher` when it takes `changing`. `signals` is held over signals and notifications of
 //! clients, with `report` after it, and taken by the threads that watch for clients only.
 
+use super::keyframe::KeyframeRequests;
 use super::log::CAT;
 use super::preroll;
 use super::publisher::{PublishError, Publisher, Reaction, Sent};
@@ -79,6 +80,7 @@ pub struct Shm2Sink {
     /// Taken out by the streaming thread while it uses it.
     pub(super) presence: Mutex<Presence>,
     latency_ns: AtomicU64,
+    pub(super) keyframes: Mutex<KeyframeRequests>,
     /// Changes with each stop: handlers of an earlier run get no more signals.
     pub(super) run: AtomicU64,
     /// Held while handlers of signals run.

@@ -11,6 +11,7 @@
 
 mod clients;
 mod imp;
+mod keyframe;
 mod log;
 mod preroll;
 mod publish_event;

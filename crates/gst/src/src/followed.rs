@@ -59,6 +59,11 @@ impl Followed {
         self.caps = Some(caps);
     }
 
+    /// Caps that downstream has.
+    pub(super) fn caps(&self) -> Option<&gst::Caps> {
+        self.caps.as_ref()
+    }
+
     /// Raw media that the caps describe.
     pub(super) fn media(&self) -> &Media {
         &self.media

@@ -189,6 +189,9 @@ impl PushSrcImpl for Shm2Src {
     fn create(&self, _buffer: Option<&mut gst::BufferRef>) -> Result<CreateSuccess, gst::FlowError> {
         let mut guard = lock(&self.stream);
         let stream = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
+        if let Some(buffer) = stream.waiting_buffer() {
+            return Ok(CreateSuccess::NewBuffer(buffer));
+        }
         let (frame, times) = self.next_frame(stream)?;
         let now_ns = shm2::monotonic_ns();
         self.report_latency(frame.info().latency, now_ns);

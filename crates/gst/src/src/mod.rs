@@ -16,6 +16,7 @@ mod log;
 mod report;
 mod settings;
 mod stream;
+mod stream_header;
 mod timeline;
 
 use gst::glib;

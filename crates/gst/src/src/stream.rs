@@ -3,6 +3,7 @@
 use super::followed::{Followed, Key};
 use super::frame_buffer;
 use super::settings::OnProducerExit;
+use super::stream_header::StreamHeader;
 use super::timeline::{Timeline, Times};
 use crate::clock::{ClockMonitor, clock_time};
 use shm2::consumer::{Canceller, ConsumerStats, WaitingFor};
@@ -23,6 +24,7 @@ pub(super) struct Stream {
     pub(super) timeline: Timeline,
     pub(super) clock: ClockMonitor,
     is_segment_sent: bool,
+    header: StreamHeader,
     /// Frames that depend on others are dropped until a keyframe.
     needs_keyframe: bool,
     /// Frames were skipped since the last buffer.
@@ -40,6 +42,7 @@ impl Stream {
             timeline: Timeline::default(),
             clock: ClockMonitor::default(),
             is_segment_sent: false,
+            header: StreamHeader::default(),
             needs_keyframe: true,
             is_discontinuous: false,
         }
@@ -127,8 +130,14 @@ impl Stream {
         !std::mem::replace(&mut self.is_segment_sent, true)
     }
 
-    /// The buffer for a frame; the base class sends the segment before it. `None` if the frame's metas do not fit its
-    /// bytes or caps.
+    /// A buffer that waits to be given out before the next frame is received.
+    pub(super) fn waiting_buffer(&mut self) -> Option<gst::Buffer> {
+        self.header.waiting()
+    }
+
+    /// The buffer for a frame. After an attach in mid-stream the headers of the stream come first, and the frame's
+    /// buffer [waits](Self::waiting_buffer). The base class sends the segment before them. `None` if the frame's metas do
+    /// not fit its bytes or caps.
     pub(super) fn buffer(&mut self, frame: Frame, times: Times) -> Option<gst::Buffer> {
         self.is_segment_sent = true;
         let duration = frame.info().duration;
@@ -141,7 +150,7 @@ impl Stream {
             buffer.set_dts(times.dts.and_then(|dts| self.timeline.clock_time(dts)));
             buffer.set_duration(duration.and_then(clock_time));
         }
-        Some(buffer)
+        Some(self.header.precede(self.consumer.stats().attaches, self.followed.caps(), buffer))
     }
 }
 

@@ -1,0 +1,115 @@
+//! Requests for a keyframe, which go upstream to the encoder.
+
+use super::imp::Shm2Sink;
+use super::log::CAT;
+use crate::lock;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Shortest time between two requests: an encoder that makes a keyframe of each frame has no bits left for the picture.
+const INTERVAL_NS: u64 = 300_000_000;
+
+/// The muxer of Ogg stops for good at headers in mid-stream. Consumers have them from the caps.
+const OGG: &[&str] = &["application/ogg", "audio/ogg", "video/ogg"];
+
+/// Limits the rate of requests. One that comes too early is sent when it is due, together with those that follow it.
+#[derive(Debug, Default)]
+pub(super) struct KeyframeRequests {
+    last_ns: Option<u64>,
+    is_waiting: bool,
+}
+
+/// What to do with a request.
+#[derive(Debug, PartialEq, Eq)]
+enum Admission {
+    Send,
+    /// Send it after this time.
+    Wait(Duration),
+    /// Another one waits already.
+    Join,
+}
+
+impl KeyframeRequests {
+    fn admit(&mut self, now_ns: u64) -> Admission {
+        let age = self.last_ns.map_or(INTERVAL_NS, |last| now_ns.saturating_sub(last));
+        if self.is_waiting {
+            Admission::Join
+        } else if age >= INTERVAL_NS {
+            self.last_ns = Some(now_ns);
+            Admission::Send
+        } else {
+            self.is_waiting = true;
+            Admission::Wait(Duration::from_nanos(INTERVAL_NS - age))
+        }
+    }
+
+    /// The request that waited is sent.
+    fn end_wait(&mut self, now_ns: u64) {
+        *self = Self { last_ns: Some(now_ns), is_waiting: false };
+    }
+}
+
+impl Shm2Sink {
+    /// Asks upstream for a keyframe: at once, or when the last request is 300 ms old. Elements upstream and probes on
+    /// their pads handle the event on the calling thread, which holds no lock.
+    pub(super) fn request_keyframe(&self) {
+        let admission = lock(&self.keyframes).admit(shm2::monotonic_ns());
+        match admission {
+            Admission::Send => self.push_keyframe_request(),
+            Admission::Join => {}
+            Admission::Wait(time) => {
+                let run = self.run.load(Ordering::Acquire);
+                self.obj().call_async(move |sink| {
+                    std::thread::sleep(time);
+                    lock(&sink.imp().keyframes).end_wait(shm2::monotonic_ns());
+                    if sink.imp().run.load(Ordering::Acquire) == run {
+                        sink.imp().push_keyframe_request();
+                    }
+                });
+            }
+        }
+    }
+
+    fn push_keyframe_request(&self) {
+        let Some(pad) = self.obj().static_pad("sink") else { return };
+        gst::debug!(CAT, imp = self, "asking for a keyframe");
+        pad.push_event(event(pad.current_caps().as_deref()));
+    }
+}
+
+fn event(caps: Option<&gst::CapsRef>) -> gst::Event {
+    let name = caps.and_then(|caps| caps.structure(0)).map_or("", |structure| structure.name().as_str());
+    gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(!OGG.contains(&name)).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn requests_are_300_ms_apart_and_none_is_lost() {
+        let mut requests = KeyframeRequests::default();
+        assert_eq!(requests.admit(5 * MS), Admission::Send);
+        assert_eq!(requests.admit(105 * MS), Admission::Wait(Duration::from_millis(200)));
+        assert_eq!(requests.admit(205 * MS), Admission::Join);
+        assert_eq!(requests.admit(999 * MS), Admission::Join, "the thread that waits is late");
+        requests.end_wait(1000 * MS);
+        assert_eq!(requests.admit(1100 * MS), Admission::Wait(Duration::from_millis(200)));
+        requests.end_wait(1300 * MS);
+        assert_eq!(requests.admit(1600 * MS), Admission::Send);
+    }
+
+    #[test]
+    fn headers_are_asked_for_unless_the_stream_is_ogg() {
+        gst::init().unwrap();
+        for (name, has_headers) in [("video/x-h264", true), ("video/mpegts", true), ("application/ogg", false)] {
+            let event = event(Some(&gst::Caps::new_empty_simple(name)));
+            let request = gst_video::UpstreamForceKeyUnitEvent::parse(&event).unwrap();
+            assert_eq!(request.all_headers, has_headers, "{name}");
+        }
+    }
+}
