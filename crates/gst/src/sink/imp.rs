@@ -5,7 +5,9 @@
 //! streaming thread has no `publisher` when it takes `changing`. `signals` is held over signals and notifications of
 //! clients, with `report` after it, and taken by the threads that watch for clients only.
 
+use super::due::RateControl;
 use super::keyframe::KeyframeRequests;
+use super::latency::UpstreamLatency;
 use super::log::CAT;
 use super::preroll;
 use super::publisher::{PublishError, Publisher, Reaction, Sent};
@@ -79,8 +81,9 @@ pub struct Shm2Sink {
     clock: Mutex<ClockMonitor>,
     /// Taken out by the streaming thread while it uses it.
     pub(super) presence: Mutex<Presence>,
-    latency_ns: AtomicU64,
     pub(super) keyframes: Mutex<KeyframeRequests>,
+    latency: UpstreamLatency,
+    rate_control: Mutex<RateControl>,
     /// Changes with each stop: handlers of an earlier run get no more signals.
     pub(super) run: AtomicU64,
     /// Held while handlers of signals run.
@@ -171,10 +174,11 @@ impl ElementImpl for Shm2Sink {
     }
 
     /// Buffers are published when they are due in this pipeline; its latency is added by consumers. So the base class
-    /// gets a latency of 0, and each frame carries the real one.
+    /// gets a latency of 0, and each frame carries that of its own path. The event has the largest latency of all
+    /// branches, which may include that of a source that reads this region.
     fn send_event(&self, event: gst::Event) -> bool {
-        if let gst::EventView::Latency(latency) = event.view() {
-            self.latency_ns.store(latency.latency().nseconds(), Ordering::Relaxed);
+        if let gst::EventView::Latency(_) = event.view() {
+            self.latency.update(self.obj().upcast_ref());
             return self.parent_send_event(gst::event::Latency::new(gst::ClockTime::ZERO));
         }
         self.parent_send_event(event)
@@ -186,6 +190,8 @@ impl BaseSinkImpl for Shm2Sink {
         *lock(&self.report) = Report::default();
         *lock(&self.description) = events::Stream::default();
         self.holds.store(0, Ordering::Release);
+        self.latency.expire();
+        *lock(&self.rate_control) = RateControl::default();
         let size = lock(&self.settings).shm_size;
         if size != 0 {
             let _changing = lock(&self.changing);
@@ -224,6 +230,7 @@ impl BaseSinkImpl for Shm2Sink {
         })?;
         gst::debug!(CAT, imp = self, "caps {caps}");
         self.fit_region(caps)?;
+        self.latency.expire();
         lock(&self.publisher).iter_mut().for_each(|publisher| publisher.set_caps(caps));
         self.show_caps(caps);
         Ok(())
@@ -290,6 +297,7 @@ impl BaseSinkImpl for Shm2Sink {
         loop {
             let error = match self.publish(buffer) {
                 Ok(sent) => {
+                    self.count_rendered(buffer);
                     lock(&self.report).count_sent(&sent);
                     if lock(&self.report).is_stats_due(shm2::monotonic_ns()) {
                         self.notify_stats();
@@ -301,6 +309,7 @@ impl BaseSinkImpl for Shm2Sink {
             match error.reaction() {
                 Reaction::Retry => drop(self.obj().wait_preroll()?),
                 Reaction::Drop => {
+                    self.count_rendered(buffer);
                     self.report_drop(&error);
                     return Ok(gst::FlowSuccess::Ok);
                 }
@@ -325,14 +334,20 @@ impl Shm2Sink {
             self.wait_for_client(&settings)?;
         }
         let timing = self.timing(StreamTimes::from(&**buffer));
-        let latency = self.latency_ns.load(Ordering::Relaxed);
+        let latency = self.latency.current(self.obj().upcast_ref());
         lock(&self.publisher).as_mut().ok_or(SendError::Closed)?.publish(buffer, timing, latency)
     }
 
     pub(super) fn timing(&self, times: StreamTimes) -> Timing {
         let sink = self.obj();
         let timebase = lock(&self.clock).timebase(&*sink);
-        Timing::new(&sink.segment(), times, timebase)
+        let timing = Timing::new(&sink.segment(), times, timebase);
+        let shift = timing.running().map(|running| lock(&self.rate_control).shift(sink.upcast_ref(), running));
+        timing.due_later_by(shift.unwrap_or_default())
+    }
+
+    fn count_rendered(&self, buffer: &gst::Buffer) {
+        lock(&self.rate_control).count(buffer.size() as u64, self.obj().max_bitrate());
     }
 
     fn wait_for_client(&self, settings: &Settings) -> Result<(), SendError> {

@@ -10,8 +10,10 @@
 //! Since: 0.1.0
 
 mod clients;
+mod due;
 mod imp;
 mod keyframe;
+mod latency;
 mod log;
 mod preroll;
 mod publish_event;

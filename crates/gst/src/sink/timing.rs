@@ -39,6 +39,16 @@ impl Timing {
         Self { pts: pts.map(i64::unsigned_abs), dts, time, duration: times.duration.map(scaled) }
     }
 
+    /// Running time at which the buffer is due.
+    pub(super) fn running(&self) -> Option<u64> {
+        self.pts.or(self.dts.map(|dts| dts.max(0).unsigned_abs()))
+    }
+
+    /// Moves the due time only.
+    pub(super) fn due_later_by(self, shift_ns: i64) -> Self {
+        Self { time: self.time.map(|time| time.saturating_add_signed(shift_ns)), ..self }
+    }
+
     /// A frame's description with these times only.
     pub(super) fn frame_info(&self) -> FrameInfo {
         let mut info = FrameInfo::new();
