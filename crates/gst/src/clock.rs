@@ -5,6 +5,9 @@ use gst::glib::object::ObjectExt;
 use gst::prelude::*;
 use std::collections::VecDeque;
 
+/// A stream with fewer frames that have times has none: a source without times gives its first buffer the time 0.
+pub(crate) const TIMED_FRAMES: u32 = 2;
+
 /// A time as GStreamer takes it; `None` for the one value that GStreamer reserves.
 pub(crate) fn clock_time(nanoseconds: u64) -> Option<gst::ClockTime> {
     (nanoseconds != u64::MAX).then(|| gst::ClockTime::from_nseconds(nanoseconds))

@@ -334,6 +334,7 @@ impl Shm2Sink {
             self.wait_for_client(&settings)?;
         }
         let timing = self.timing(StreamTimes::from(&**buffer));
+        self.warn_of_untimed(buffer, timing);
         let latency = self.latency.current(self.obj().upcast_ref());
         lock(&self.publisher).as_mut().ok_or(SendError::Closed)?.publish(buffer, timing, latency)
     }
@@ -344,6 +345,23 @@ impl Shm2Sink {
         let timing = Timing::new(&sink.segment(), times, timebase);
         let shift = timing.running().map(|running| lock(&self.rate_control).shift(sink.upcast_ref(), running));
         timing.due_later_by(shift.unwrap_or_default())
+    }
+
+    /// Consumers invent the times of a stream without absolute times. A muxer's headers have none in any case.
+    fn warn_of_untimed(&self, buffer: &gst::Buffer, timing: Timing) {
+        let has_time = timing.is_absolute();
+        if !has_time && buffer.flags().contains(gst::BufferFlags::HEADER) {
+            return;
+        }
+        if lock(&self.report).is_first_untimed(has_time) {
+            let text = "frames have no absolute time: live consumers use the time of their publication";
+            let reason = match (self.obj().segment().format(), buffer.pts()) {
+                (gst::Format::Time, None) => "buffers have no timestamps: set do-timestamp=true at the source",
+                (gst::Format::Time, Some(_)) => "the pipeline has no clock",
+                _ => "the segment is not in time: set format=time at the source",
+            };
+            gst::element_imp_warning!(self, gst::StreamError::Format, ("{text}"), ["{reason}"]);
+        }
     }
 
     fn count_rendered(&self, buffer: &gst::Buffer) {

@@ -17,6 +17,9 @@ pub(super) struct Report {
     /// `dropped-oldest` of the open region when it was last reported.
     last_reported: u64,
     has_warned: bool,
+    /// Frames that had an absolute time.
+    timed: u32,
+    has_warned_of_time: bool,
     drop_messages: RateLimit,
     stats_notifications: RateLimit,
 }
@@ -102,6 +105,13 @@ impl Report {
     /// True for the first dropped frame since the start, which is worth a warning.
     pub(super) fn is_first_drop(&mut self) -> bool {
         !std::mem::replace(&mut self.has_warned, true)
+    }
+
+    /// True once: for the first frame without an absolute time, in a stream of such frames.
+    pub(super) fn is_first_untimed(&mut self, has_time: bool) -> bool {
+        self.timed = self.timed.saturating_add(u32::from(has_time));
+        let is_untimed = !has_time && self.timed < crate::clock::TIMED_FRAMES;
+        is_untimed && !std::mem::replace(&mut self.has_warned_of_time, true)
     }
 
     /// [`drop_message`](Self::drop_message) if the open region dropped old frames since the last call.

@@ -44,6 +44,11 @@ impl Timing {
         self.pts.or(self.dts.map(|dts| dts.max(0).unsigned_abs()))
     }
 
+    /// Whether the buffer has a place on the monotonic clock.
+    pub(super) fn is_absolute(&self) -> bool {
+        self.time.is_some()
+    }
+
     /// Moves the due time only.
     pub(super) fn due_later_by(self, shift_ns: i64) -> Self {
         Self { time: self.time.map(|time| time.saturating_add_signed(shift_ns)), ..self }

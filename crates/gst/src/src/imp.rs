@@ -321,7 +321,7 @@ impl Shm2Src {
         }
         let is_mapped = lock(&self.settings).is_mapped();
         if let Some(timebase) = is_mapped.then(|| stream.clock.timebase(&*src)).flatten() {
-            let times = Times::live(&frame.info(), stream.due_time(frame), timebase);
+            let times = stream.live_times(frame, timebase);
             let segment = stream.timeline.shifted_segment(&times);
             self.begin_segment(stream, segment);
             return times;

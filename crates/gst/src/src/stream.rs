@@ -5,7 +5,7 @@ use super::frame_buffer;
 use super::settings::OnProducerExit;
 use super::stream_header::StreamHeader;
 use super::timeline::{Timeline, Times};
-use crate::clock::{ClockMonitor, clock_time};
+use crate::clock::{ClockMonitor, Timebase, clock_time};
 use shm2::consumer::{Canceller, ConsumerStats, WaitingFor};
 use shm2::{AttachError, Consumer, Frame, ReceiveError};
 use std::time::Duration;
@@ -29,6 +29,8 @@ pub(super) struct Stream {
     needs_keyframe: bool,
     /// Frames were skipped since the last buffer.
     is_discontinuous: bool,
+    /// An attach, and the number of its frames that had times.
+    timed: (u64, u32),
 }
 
 impl Stream {
@@ -45,6 +47,7 @@ impl Stream {
             header: StreamHeader::default(),
             needs_keyframe: true,
             is_discontinuous: false,
+            timed: (0, 0),
         }
     }
 
@@ -114,9 +117,27 @@ impl Stream {
         Key { attach: self.consumer.stats().attaches, description: frame.caps().map_or(0, |(id, _)| id) }
     }
 
-    /// When the frame is due, on this process's monotonic clock.
+    /// When the item is due, on this process's monotonic clock. A frame without an absolute time is due when it was
+    /// published.
     pub(super) fn due_time(&self, frame: &Frame) -> Option<u64> {
-        frame.info().time.map(|time| self.consumer.to_local(time))
+        let published = (!frame.is_event()).then(|| frame.published_ns());
+        frame.info().time.or(published).map(|time| self.consumer.to_local(time))
+    }
+
+    /// Running times of a frame in this pipeline. A frame without any time among others with times gets none: elements
+    /// downstream know its place by those.
+    pub(super) fn live_times(&mut self, frame: &Frame, timebase: Timebase) -> Times {
+        let info = frame.info();
+        let attach = self.consumer.stats().attaches;
+        if self.timed.0 != attach {
+            self.timed = (attach, 0);
+        }
+        if info.pts.or(info.dts).is_some() {
+            self.timed.1 = self.timed.1.saturating_add(u32::from(!frame.is_event()));
+        } else if info.time.is_none() && self.timed.1 >= crate::clock::TIMED_FRAMES {
+            return Times::default();
+        }
+        Times::live(&info, self.due_time(frame), timebase)
     }
 
     /// A new segment begins; downstream does not have it yet.

@@ -19,12 +19,16 @@ pub(super) struct Times {
 }
 
 impl Times {
-    /// `live-only`: running times of this pipeline. `time` is when the frame is due, on this process's monotonic clock.
+    /// `live-only`: running times of this pipeline. `time` is when the frame is due, on this process's monotonic clock;
+    /// for a frame without an absolute time it is when the frame was published.
     pub(super) fn live(info: &FrameInfo, time: Option<u64>, timebase: Timebase) -> Self {
         let Some(time) = time else { return Self::default() };
-        // The due time is that of the presentation time, or of the decoding time if there is no other.
-        let Some(reference) = pts(info).or(info.dts) else {
-            return Self { is_before_start: timebase.is_before_start(time), ..Self::default() };
+        // The due time is that of the presentation time, or of the decoding time if there is no other. Frames are
+        // published in the order of their decoding times.
+        let reference = if info.time.is_some() { pts(info).or(info.dts) } else { info.dts.or(pts(info)) };
+        let Some(reference) = reference else {
+            let is_before_start = timebase.is_before_start(time);
+            return Self { pts: Some(timebase.to_running(time).max(0)), dts: None, is_before_start };
         };
         let running = |own: i64| timebase.to_running(time.saturating_add_signed(own.saturating_sub(reference)));
         let pts = pts(info).map(running).map(|pts| pts.max(0));
@@ -133,7 +137,7 @@ mod tests {
 
     #[test]
     fn live_times_follow_the_absolute_time() {
-        let mut info = FrameInfo::new().with_pts(3_600_000_000_100);
+        let mut info = info(3_600_000_000_100, 2_000);
         info.dts = Some(3_600_000_000_060);
         let timebase = |offset_ns| Timebase { base_ns: 500, offset_ns };
         let times = |pts, dts| Times { pts: Some(pts), dts: Some(dts), is_before_start: false };
@@ -142,6 +146,16 @@ mod tests {
         assert_eq!(Times::live(&info, None, timebase(0)), Times::default());
         assert!(Times::live(&info, Some(499), timebase(0)).is_before_start);
         assert!(Times::live(&FrameInfo::new(), Some(499), timebase(0)).is_before_start);
+        assert_eq!(Times::live(&FrameInfo::new(), Some(510), timebase(0)), Times { pts: Some(10), ..Times::default() });
+    }
+
+    #[test]
+    fn a_frame_without_an_absolute_time_is_decoded_when_it_was_published() {
+        let mut info = FrameInfo::new().with_pts(140);
+        info.dts = Some(100);
+        let timebase = Timebase { base_ns: 500, offset_ns: 0 };
+        let times = Times::live(&info, Some(2_000), timebase);
+        assert_eq!((times.pts, times.dts), (Some(1_540), Some(1_500)));
     }
 
     #[test]
