@@ -9,7 +9,7 @@ use super::signals::Signals;
 use super::sleep::{OVERDUE, SleepLimit};
 use crate::backend::{self, ProcessEvent, Wake};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub(super) struct Attachment {
@@ -29,9 +29,14 @@ impl Attachment {
     /// Adds a frame that was just taken, and a new beacon, to the clock map.
     #[inline]
     pub(super) fn observe_clock(&mut self, frame: &Frame) {
-        let Some((clock_map, last)) = &mut self.clock_map else { return };
+        let Some((clock_map, _)) = &mut self.clock_map else { return };
         let now = backend::monotonic_ns();
         clock_map.add(frame.published_ns(), now);
+        self.observe_beacon(now);
+    }
+
+    fn observe_beacon(&mut self, now: u64) {
+        let Some((clock_map, last)) = &mut self.clock_map else { return };
         // A slow consumer receives frames late, but reads the newest beacon as early as any other consumer.
         if let Some((number, time)) = self.reader.beacon().filter(|(number, _)| number != last) {
             *last = number;
@@ -41,6 +46,18 @@ impl Attachment {
 
     pub(super) fn to_local(&self, time: u64) -> u64 {
         self.clock_map.as_ref().map_or(time, |(clock_map, _)| clock_map.to_local(time))
+    }
+
+    /// The time of the producer's clock `age` ago; `None` for an age of zero.
+    pub(super) fn published_since(&mut self, age: Duration) -> Option<u64> {
+        let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+        if age == 0 {
+            return None;
+        }
+        let now = backend::monotonic_ns();
+        self.observe_beacon(now);
+        let local = now.saturating_sub(age);
+        Some(self.clock_map.as_ref().map_or(local, |(clock_map, _)| clock_map.to_theirs(local)))
     }
 
     /// Sleeps until there may be an item to take; true when the producer has exited.

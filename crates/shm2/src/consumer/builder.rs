@@ -51,6 +51,8 @@ pub(super) struct Settings {
     pub(super) access: Access,
     pub(super) start: Start,
     pub(super) latest_only: bool,
+    /// Zero for no limit.
+    pub(super) lag_limit: Duration,
     pub(super) max_leases: usize,
     pub(super) on_exit: OnProducerExit,
     pub(super) spin: Duration,
@@ -72,6 +74,7 @@ impl Default for Settings {
             access: Access::default(),
             start: Start::default(),
             latest_only: false,
+            lag_limit: Duration::ZERO,
             max_leases: crate::layout::LEASES,
             on_exit: OnProducerExit::default(),
             spin: Duration::ZERO,
@@ -149,6 +152,31 @@ impl Builder {
     /// ```
     pub fn latest_only(mut self, latest_only: bool) -> Self {
         self.settings.latest_only = latest_only;
+        self
+    }
+
+    /// Skips frames that were published longer ago than this; zero, the default, for no limit. Skipped frames count as
+    /// [`skipped_old`](super::ConsumerStats::skipped_old), and the next frame is a
+    /// [discontinuity](super::Frame::is_discontinuity). Events and ends of stream are received at any age. For a
+    /// producer with another clock the age is estimated, see [`to_local`](crate::Consumer::to_local).
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-lag-{}", std::process::id());
+    /// use shm2::{Consumer, FrameInfo, Producer};
+    /// use std::{thread::sleep, time::Duration};
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// let second = Duration::from_secs(1);
+    /// let mut consumer = Consumer::builder(&name)?.lag_limit(second).attach(Some(second))?;
+    /// producer.send(b"old", &FrameInfo::new())?;
+    /// sleep(Duration::from_millis(1100));
+    /// producer.send(b"new", &FrameInfo::new())?;
+    /// assert_eq!(consumer.next(Some(second))?.to_vec(), b"new");
+    /// assert_eq!(consumer.stats().skipped_old, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lag_limit(mut self, age: Duration) -> Self {
+        self.settings.lag_limit = age;
         self
     }
 

@@ -94,6 +94,13 @@ impl ClockMap {
         let x = theirs.wrapping_sub(origin.0);
         origin.1.wrapping_add(x).wrapping_add_signed(self.line.at(x as i64) as i64)
     }
+
+    /// The time on the other clock when the local one shows `ours`.
+    pub(super) fn to_theirs(&self, ours: u64) -> u64 {
+        // Each step divides the error by a thousand at least, because the rates differ by less than that.
+        let step = |theirs: u64| theirs.wrapping_add(ours.wrapping_sub(self.to_local(theirs)));
+        (0..3).fold(self.origin.map_or(ours, |(theirs, _)| theirs), |theirs, _| step(theirs))
+    }
 }
 
 fn fit(points: &VecDeque<Point>) -> Line {
@@ -183,6 +190,7 @@ mod tests {
                 clock_map.add(now, now + ahead);
             }
             assert_eq!(clock_map.to_local(now), now + ahead, "after a jump of {jump}");
+            assert_eq!(clock_map.to_theirs(now + ahead), now);
         }
     }
 
@@ -194,6 +202,7 @@ mod tests {
             clock_map.add(theirs, ours);
             clock_map.to_local(theirs);
             clock_map.to_local(!theirs);
+            clock_map.to_theirs(!ours);
         }
     }
 }

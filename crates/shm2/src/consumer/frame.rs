@@ -90,7 +90,8 @@ impl Frame {
         self.gap.missed
     }
 
-    /// Whether the stream is interrupted before this frame: items were missed, or the consumer attached again.
+    /// Whether the stream is interrupted before this frame: items were missed or skipped for their age,
+    /// or the consumer attached again.
     pub fn is_discontinuity(&self) -> bool {
         self.gap.is_discontinuity
     }

@@ -80,8 +80,10 @@ pub struct ConsumerStats {
     pub received: u64,
     /// Items that were retired before they could be taken: frames, with the events and ends between them.
     pub missed: u64,
-    /// Frames skipped under latest-only.
+    /// Frames skipped under latest-only, or because they were too old.
     pub skipped: u64,
+    /// The part of `skipped` that was older than the [lag limit](Builder::lag_limit).
+    pub skipped_old: u64,
     /// Frames received as private copies.
     pub copied: u64,
     /// Number of attaches. More than 1 means that a producer was restarted, or that the consumer attached again.
@@ -275,6 +277,7 @@ impl Consumer {
             received: t.received.saturating_add(p.received),
             missed: t.missed.saturating_add(p.missed),
             skipped: t.skipped.saturating_add(p.skipped),
+            skipped_old: t.skipped_old.saturating_add(p.skipped_old),
             copied: t.copied.saturating_add(p.copied),
             attaches: t.attaches,
             lost_wakes: t.lost_wakes + self.attachment.as_ref().map_or(0, Attachment::lost_wakes),
@@ -354,6 +357,11 @@ impl Consumer {
     pub fn set_latest_only(&mut self, latest_only: bool) {
         self.settings.latest_only = latest_only;
         self.position.latest_only = self.latest_scan();
+    }
+
+    /// Changes the [`lag_limit`](Builder::lag_limit); zero for no limit.
+    pub fn set_lag_limit(&mut self, age: Duration) {
+        self.settings.lag_limit = age;
     }
 
     /// Calls `observer` at each attach and detach, also inside a [`next`](Self::next) that waits, on the thread of that

@@ -16,11 +16,15 @@ pub(super) struct Position {
     pub(super) missed: u64,
     /// The part of `missed` that the next frame must report.
     pub(super) missed_before_next: u64,
-    /// Frames skipped under latest-only.
+    /// Time of the producer's monotonic clock before which a frame was published that is skipped for its age.
+    pub(super) published_since: Option<u64>,
+    /// Frames skipped under latest-only, or for their age.
     pub(super) skipped: u64,
+    /// The part of `skipped` for their age.
+    pub(super) skipped_old: u64,
     /// Frames that were copied.
     pub(super) copied: u64,
-    /// The next frame is the first after an attach that was not the consumer's first.
+    /// The next frame is the first after an attach that was not the consumer's first, or after frames that were too old.
     pub(super) discontinuity: bool,
     /// Calls of a polling consumer that found nothing.
     pub(super) idle: u32,
@@ -49,6 +53,14 @@ impl Position {
         self.next = sequence + 1;
         self.received += is_frame;
         self.copied += if is_copy { is_frame } else { 0 };
+    }
+
+    /// Skips the items up to `sequence`, of which so many are frames that are too old.
+    pub(super) fn skip_old(&mut self, sequence: u64, frames: u64) {
+        self.next = sequence + 1;
+        self.skipped += frames;
+        self.skipped_old += frames;
+        self.discontinuity = true;
     }
 
     /// Counts the item that was taken last as missed, because it was lost before it reached the caller.

@@ -161,6 +161,9 @@ impl Consumer {
     #[inline]
     fn take_any(&mut self) -> Result<Option<Taken>, ReceiveError> {
         let Some(attachment) = &mut self.attachment else { return Ok(None) };
+        if !self.settings.lag_limit.is_zero() || self.position.published_since.is_some() {
+            self.position.published_since = attachment.published_since(self.settings.lag_limit);
+        }
         match attachment.reader.take(&mut self.position) {
             Ok(Step::Item(taken)) => Ok(Some(taken)),
             Ok(Step::EndOfStream) => Err(ReceiveError::EndOfStream),

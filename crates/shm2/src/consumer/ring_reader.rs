@@ -199,15 +199,20 @@ impl<V: View> RingReader<V> {
 
     #[inline]
     fn walk(&mut self, position: &mut Position) -> Result<Step, TakeError> {
-        let mut copied = 0;
-        for lap in 0..LAPS {
+        let (mut lap, mut copied, mut skipped) = (0, 0, 0);
+        while lap < LAPS && copied < LAP_BYTES && skipped < 2 * CELLS {
             let sequence = self.target(position).map_err(Into::into)?;
             if sequence > layout::MAX_SEQUENCE {
                 return Err(self.contradiction(sequence));
             }
             match self.find(sequence).map_err(Into::into)? {
-                Found::Nothing => return Ok(Step::Nothing),
+                Found::Nothing => break,
                 Found::Lapped => {}
+                Found::Item if position.published_since.is_some_and(|since| self.is_older(since)) => {
+                    self.skip_old(position, sequence);
+                    skipped += 1;
+                    continue;
+                }
                 Found::Item => {
                     if let Some(taken) = V::read(self, sequence)? {
                         return Ok(self.step(position, sequence, taken));
@@ -216,14 +221,33 @@ impl<V: View> RingReader<V> {
                 }
             }
             if self.is_other_generation() {
-                return Ok(Step::Nothing);
-            }
-            self.skip_lapped(position, sequence, lap)?;
-            if copied >= LAP_BYTES {
                 break;
             }
+            self.skip_lapped(position, sequence, lap)?;
+            lap += 1;
+        }
+        if skipped > 0 {
+            self.view.show_position(position);
         }
         Ok(Step::Nothing)
+    }
+
+    /// Whether the item that was found is a frame that was published before `since`. If the producer overwrites the cell
+    /// meanwhile, the words may be of another item; the one that was found is retired then.
+    fn is_older(&self, since: u64) -> bool {
+        Kind::of(self.words[layout::W_FLAGS_KIND]) == Some(Kind::Frame) && self.words[layout::W_PUBLISHED] < since
+    }
+
+    /// Skips the frame `sequence`, which is too old, and the items before it, which are older, without their bytes.
+    fn skip_old(&mut self, position: &mut Position, sequence: u64) {
+        let before = self.count_frames(position.next, sequence);
+        position.skip_old(sequence, before + 1);
+    }
+
+    /// Number of frames from `first` up to `end`.
+    fn count_frames(&self, first: u64, end: u64) -> u64 {
+        let items = (first..end).rev().take(CELLS as usize);
+        items.filter(|sequence| self.kind_of(*sequence) == Some(Kind::Frame)).count() as u64
     }
 
     /// The sequence to take: under latest-only the second newest when two or more wait.
@@ -248,8 +272,7 @@ impl<V: View> RingReader<V> {
     #[inline]
     fn step(&mut self, position: &mut Position, sequence: u64, taken: Taken) -> Step {
         if sequence != position.next {
-            let passed = (position.next..sequence).rev().take(CELLS as usize);
-            position.skipped += passed.filter(|passed| self.kind_of(*passed) == Some(Kind::Frame)).count() as u64;
+            position.skipped += self.count_frames(position.next, sequence);
         }
         position.advance(sequence, taken.kind, taken.slot.is_none());
         self.view.show_position(position);
