@@ -7,7 +7,7 @@
 use super::followed::StreamStart;
 use super::log::CAT;
 use super::report::{self, Report};
-use super::settings::{Access, OnProducerExit, Settings};
+use super::settings::{Access, OnProducerExit, OnSilence, Settings, SilenceAction};
 use super::stream::{self, Reaction, Stream};
 use super::timeline::{Resumption, Times};
 use crate::clock::clock_time;
@@ -32,6 +32,9 @@ pub struct Shm2Src {
     #[property(name = "latest-only", type = bool, member = latest_only, get, set, mutable_playing, nick = "Latest only",
         default = Settings::default().latest_only,
         blurb = "Skip waiting frames and take the second newest, for the lowest delay")]
+    #[property(name = "lag-limit", type = u64, member = lag_limit, get, set, mutable_playing, nick = "Lag limit",
+        default = Settings::default().lag_limit,
+        blurb = "Skip frames that were published more nanoseconds ago than this (0 = no limit)")]
     #[property(name = "access", type = Access, member = access, get, set, mutable_ready, nick = "Access",
         blurb = "How the bytes of the region are read",
         builder(Settings::default().access))]
@@ -52,12 +55,21 @@ pub struct Shm2Src {
     #[property(name = "connection-timeout", type = u64, member = connection_timeout, get, set, mutable_ready,
         nick = "Connection timeout", default = Settings::default().connection_timeout,
         blurb = "Nanoseconds to wait for a producer before an error (18446744073709551615 = no limit)")]
+    #[property(name = "silence-timeout", type = u64, member = silence_timeout, get, set, mutable_playing,
+        nick = "Silence timeout", default = Settings::default().silence_timeout,
+        blurb = "Nanoseconds without a frame or event of a live producer after which silence-action applies (0 = off)")]
+    #[property(name = "silence-action", type = SilenceAction, member = silence_action, get, set, mutable_playing,
+        nick = "Silence action", blurb = "What to do when the producer is alive and sends nothing for silence-timeout",
+        builder(Settings::default().silence_action))]
+    #[property(name = "on-silence", type = OnSilence, member = on_silence, get, set, mutable_playing, nick = "On silence",
+        blurb = "What to send downstream while no producer is there, or while it sends nothing",
+        builder(Settings::default().on_silence))]
     #[property(name = "stats", type = Stats, get = |src: &Self| Stats(lock(&src.report).stats()), nick = "Statistics",
         blurb = "Counts of frames received, zero-copied, copied, missed and skipped, and of attaches to producers")]
-    settings: Mutex<Settings>,
+    pub(super) settings: Mutex<Settings>,
     stream: Mutex<Option<Stream>>,
     canceller: Mutex<Option<Canceller>>,
-    report: Mutex<Report>,
+    pub(super) report: Mutex<Report>,
     resumption: Mutex<Resumption>,
     /// The stream-start event of this element; that of the base class is dropped.
     stream_start: Mutex<Option<gst::Seqnum>>,
@@ -130,16 +142,16 @@ impl BaseSrcImpl for Shm2Src {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
         let consumer = settings.consumer();
-        let mut consumer = consumer.map_err(|e| gst::error_msg!(gst::ResourceError::Settings, ("{e}")))?;
-        let (src, path) = (self.obj().downgrade(), settings.shm_path.clone());
-        consumer.observe(move |change| {
-            src.upgrade().iter().for_each(|src| src.imp().report_change(&change, &path));
-        });
+        let consumer = consumer.map_err(|e| gst::error_msg!(gst::ResourceError::Settings, ("{e}")))?;
         gst::info!(CAT, imp = self, "reading {} with {settings:?}", settings.shm_path);
         *lock(&self.resumption) = Resumption::default();
         *lock(&self.canceller) = Some(consumer.canceller());
         *lock(&self.report) = Report::default();
         let mut stream = Stream::new(consumer);
+        let (src, path) = (self.obj().downgrade(), settings.shm_path.clone());
+        stream.report_changes(move |change| {
+            src.upgrade().iter().for_each(|src| src.imp().report_change(&change, &path));
+        });
         let (src, path) = (self.obj().downgrade(), settings.shm_path);
         stream.report_waits(move |waiting| {
             src.upgrade().iter().for_each(|src| src.imp().report_wait(waiting, &path));
@@ -192,18 +204,7 @@ impl PushSrcImpl for Shm2Src {
         if let Some(buffer) = stream.waiting_buffer() {
             return Ok(CreateSuccess::NewBuffer(buffer));
         }
-        let (frame, times) = self.next_frame(stream)?;
-        let now_ns = shm2::monotonic_ns();
-        self.report_latency(frame.info().latency, now_ns);
-        if lock(&self.report).is_stats_due(now_ns) {
-            // On a thread of GStreamer's, so that a handler may block.
-            self.obj().call_async(|src| src.notify("stats"));
-        }
-        let Some(buffer) = stream.buffer(frame, times) else {
-            let text = "a frame's layout does not fit its bytes or caps";
-            gst::element_imp_error!(self, gst::StreamError::Format, ("{text}"));
-            return Err(gst::FlowError::Error);
-        };
+        let buffer = self.next_buffer(stream)?;
         gst::trace!(CAT, imp = self, "{buffer:?}");
         Ok(CreateSuccess::NewBuffer(buffer))
     }
@@ -211,19 +212,25 @@ impl PushSrcImpl for Shm2Src {
 
 /// Streaming thread.
 impl Shm2Src {
-    /// The next frame for downstream, which has its stream, caps and events then. A producer may send items without end
+    /// The next buffer for downstream, which has its stream, caps and events then. A producer may send items without end
     /// that are not for downstream, so each is a reason to check for cancellation.
-    fn next_frame(&self, stream: &mut Stream) -> Result<(Frame, Times), gst::FlowError> {
+    fn next_buffer(&self, stream: &mut Stream) -> Result<gst::Buffer, gst::FlowError> {
         loop {
             if stream.is_cancelled() {
                 return Err(gst::FlowError::Flushing);
             }
-            let Some(frame) = self.receive(stream)? else { continue };
+            let Some(frame) = self.receive(stream)? else {
+                match self.fill(stream) {
+                    Some(buffer) => return Ok(buffer),
+                    None => continue,
+                }
+            };
             let events = self.follow(stream, &frame)?;
             let times = self.times(stream, &frame);
             events.into_iter().for_each(|event| self.push_after_segment(stream, event));
             let is_stale = lock(&self.resumption).is_stale(stream.due_time(&frame));
-            if is_stale && lock(&self.settings).is_mapped() {
+            let is_covered = !frame.is_event() && stream.fill.covers(times.pts);
+            if is_covered || is_stale && lock(&self.settings).is_mapped() {
                 stream.skip();
                 if !frame.is_event() {
                     lock(&self.report).count_stale_frame();
@@ -231,17 +238,34 @@ impl Shm2Src {
                 continue;
             }
             if !frame.is_event() {
-                return Ok((frame, times));
+                return self.buffer(stream, frame, times);
             }
             self.push_event_item(stream, &frame, times);
         }
     }
 
+    fn buffer(&self, stream: &mut Stream, frame: Frame, times: Times) -> Result<gst::Buffer, gst::FlowError> {
+        let now_ns = shm2::monotonic_ns();
+        self.report_latency(frame.info().latency, now_ns);
+        if lock(&self.report).is_stats_due(now_ns) {
+            // On a thread of GStreamer's, so that a handler may block.
+            self.obj().call_async(|src| src.notify("stats"));
+        }
+        stream.buffer(frame, times).ok_or_else(|| {
+            let text = "a frame's layout does not fit its bytes or caps";
+            gst::element_imp_error!(self, gst::StreamError::Format, ("{text}"));
+            gst::FlowError::Error
+        })
+    }
+
     /// `None` if there is no frame for downstream yet.
     fn receive(&self, stream: &mut Stream) -> Result<Option<Frame>, gst::FlowError> {
         let settings = lock(&self.settings).clone();
-        let frame = match stream.next(settings.connection_timeout, settings.latest_only) {
-            Ok(frame) => frame,
+        let next = stream.next(&settings);
+        self.report_silence(stream, &settings)?;
+        let frame = match next {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Ok(None),
             Err(error) => return self.react(stream, &error).map(|()| None),
         };
         lock(&self.report).count_received(stream.stats(), frame.is_leased() && !frame.is_event());
@@ -345,13 +369,17 @@ impl Shm2Src {
         let time = times.pts.and_then(|pts| stream.timeline.clock_time(pts));
         let duration = frame.info().duration.and_then(clock_time);
         let Some(event) = events::between(frame.meta(), time, duration) else { return };
+        if event.type_() == gst::EventType::Gap {
+            let duration_ns = frame.info().duration.unwrap_or_default();
+            stream.fill.record_gap(shm2::monotonic_ns(), stream.due_time(frame), times.pts, duration_ns);
+        }
         if event.type_() != gst::EventType::Gap || !times.is_before_start {
             self.push_after_segment(stream, event);
         }
     }
 
     /// The base class sends the segment not before the next buffer, also after a flush, with which the pad loses it.
-    fn push_after_segment(&self, stream: &mut Stream, event: gst::Event) {
+    pub(super) fn push_after_segment(&self, stream: &mut Stream, event: gst::Event) {
         let pad = self.obj().static_pad("src");
         let is_lost = pad.is_some_and(|pad| pad.sticky_event::<gst::event::Segment>(0).is_none());
         if stream.take_unsent_segment() || is_lost {

@@ -9,8 +9,10 @@
 //!
 //! Since: 0.1.0
 
+mod fill;
 mod followed;
 mod frame_buffer;
+mod idle;
 mod imp;
 mod log;
 mod report;
@@ -18,6 +20,7 @@ mod settings;
 mod stream;
 mod stream_header;
 mod timeline;
+mod waits;
 
 use gst::glib;
 use gst::prelude::*;

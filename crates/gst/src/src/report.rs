@@ -1,5 +1,6 @@
 //! What the source reports: statistics, latency, and element messages. The element posts what the methods return.
 
+use super::waits::Change as Silence;
 use crate::rate_limit::RateLimit;
 use shm2::Access;
 use shm2::consumer::{Change, ConsumerStats, WaitingFor};
@@ -17,6 +18,8 @@ pub(super) struct Report {
     zero_copied: u64,
     /// Frames that were due during a pause.
     stale: u64,
+    /// Repeated frames and gap events for `on-silence`.
+    filled: u64,
     latency: u64,
     /// The latency differs from that of the last message.
     is_latency_new: bool,
@@ -33,6 +36,10 @@ impl Report {
 
     pub(super) fn count_stale_frame(&mut self) {
         self.stale += 1;
+    }
+
+    pub(super) fn count_filled(&mut self) {
+        self.filled += 1;
     }
 
     /// Sets the producer's latency in nanoseconds. True if a message about a change is due at `now_ns`, which is at most
@@ -62,6 +69,8 @@ impl Report {
             .field("copied", self.consumer.copied)
             .field("missed", self.consumer.missed)
             .field("skipped", self.consumer.skipped + self.stale)
+            .field("skipped-old", self.consumer.skipped_old)
+            .field("filled", self.filled)
             .field("attaches", self.consumer.attaches)
             .build()
     }
@@ -83,6 +92,15 @@ pub(super) fn change_message(change: &Change, shm_path: &str) -> gst::Structure 
 pub(super) fn waiting_message(waiting: &WaitingFor, shm_path: &str) -> gst::Structure {
     let text = waiting.to_string();
     gst::Structure::builder("shm2-waiting").field("shm-path", shm_path).field("text", text).build()
+}
+
+/// The element message for a silence that begins after so many nanoseconds, or ends.
+pub(super) fn silence_message(change: Silence, timeout_ns: u64, shm_path: &str) -> gst::Structure {
+    let (name, duration) = match change {
+        Silence::Begun => ("shm2-silence", timeout_ns),
+        Silence::Ended(duration) => ("shm2-silence-ended", duration),
+    };
+    gst::Structure::builder(name).field("shm-path", shm_path).field("duration", duration).build()
 }
 
 /// Read speed in MiB/s of a region that is mapped without a cache.

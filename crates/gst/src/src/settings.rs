@@ -1,5 +1,6 @@
 //! Settings of the source: the values of its properties, which `imp.rs` declares.
 
+use super::waits::Limits;
 use gst::glib;
 
 /// How the bytes of the region are read.
@@ -31,17 +32,45 @@ pub enum OnProducerExit {
     Error,
 }
 
+/// What to do when the producer is alive and sends nothing for `silence-timeout`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[enum_type(name = "GstShm2SilenceAction")]
+pub enum SilenceAction {
+    #[default]
+    #[enum_value(name = "Post an element message and wait", nick = "message")]
+    Message,
+    #[enum_value(name = "Post an element message and an error", nick = "error")]
+    Error,
+}
+
+/// What to send downstream while no producer is there, or while it sends nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[enum_type(name = "GstShm2OnSilence")]
+pub enum OnSilence {
+    #[default]
+    #[enum_value(name = "Nothing", nick = "wait")]
+    Wait,
+    #[enum_value(name = "A gap event for each missing frame", nick = "gap")]
+    Gap,
+    #[enum_value(name = "The last frame again for each missing frame of raw video, else gap events", nick = "repeat")]
+    Repeat,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) shm_path: String,
     pub(crate) is_live: bool,
     pub(crate) live_only: bool,
     pub(crate) latest_only: bool,
+    pub(crate) lag_limit: u64,
     pub(crate) access: Access,
     pub(crate) max_leases: u32,
     pub(crate) on_producer_exit: OnProducerExit,
     pub(crate) connection_timeout: u64,
     pub(crate) processing_deadline: u64,
+    pub(crate) silence_timeout: u64,
+    pub(crate) silence_action: SilenceAction,
+    pub(crate) on_silence: OnSilence,
 }
 
 impl Default for Settings {
@@ -51,11 +80,15 @@ impl Default for Settings {
             is_live: true,
             live_only: true,
             latest_only: false,
+            lag_limit: 0,
             access: Access::default(),
             max_leases: 64,
             on_producer_exit: OnProducerExit::default(),
             connection_timeout: u64::MAX,
             processing_deadline: 20_000_000,
+            silence_timeout: 0,
+            silence_action: SilenceAction::default(),
+            on_silence: OnSilence::default(),
         }
     }
 }
@@ -75,6 +108,10 @@ impl Settings {
             .events(true)
             .on_producer_exit(shm2::OnProducerExit::Error);
         Ok(builder.build())
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        Limits { connection_timeout: self.connection_timeout, silence_timeout: self.silence_timeout }
     }
 
     /// Whether times are mapped to the pipeline's running time. A pipeline that is not live starts with its first

@@ -1,24 +1,29 @@
 //! The stream while the source runs: frames from the consumer, and what downstream has of them.
 
+use super::fill::{Fill, Last};
 use super::followed::{Followed, Key};
 use super::frame_buffer;
-use super::settings::OnProducerExit;
+use super::settings::{OnProducerExit, OnSilence, Settings};
 use super::stream_header::StreamHeader;
 use super::timeline::{Timeline, Times};
+use super::waits::{Due, Limits, Waits};
 use crate::clock::{ClockMonitor, Timebase, clock_time};
-use shm2::consumer::{Canceller, ConsumerStats, WaitingFor};
+use shm2::consumer::{Canceller, Change, ConsumerStats, WaitingFor};
 use shm2::{AttachError, Consumer, Frame, ReceiveError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-/// Time without a producer after which the source reports that it waits.
-const REPORT_AFTER: Duration = Duration::from_secs(1);
 
 /// Used by the streaming thread only.
 pub(super) struct Stream {
     consumer: Consumer,
     /// Called once in each wait for a producer.
     on_wait: Box<dyn FnMut(&WaitingFor) + Send>,
-    is_wait_reported: bool,
+    pub(super) waits: Waits,
+    /// When the consumer attached last, on the monotonic clock.
+    attached_ns: Arc<AtomicU64>,
+    pub(super) fill: Fill,
+    on_silence: OnSilence,
     canceller: Canceller,
     pub(super) followed: Followed,
     pub(super) timeline: Timeline,
@@ -39,7 +44,10 @@ impl Stream {
             canceller: consumer.canceller(),
             consumer,
             on_wait: Box::new(|_| {}),
-            is_wait_reported: false,
+            waits: Waits::default(),
+            attached_ns: Arc::default(),
+            fill: Fill::default(),
+            on_silence: OnSilence::default(),
             followed: Followed::default(),
             timeline: Timeline::default(),
             clock: ClockMonitor::default(),
@@ -56,6 +64,15 @@ impl Stream {
         self.on_wait = Box::new(on_wait);
     }
 
+    /// Calls `on_change` at each attach and detach.
+    pub(super) fn report_changes(&mut self, mut on_change: impl FnMut(Change) + Send + 'static) {
+        let attached_ns = self.attached_ns.clone();
+        self.consumer.observe(move |change| {
+            attached_ns.store(shm2::monotonic_ns(), Ordering::Relaxed);
+            on_change(change);
+        });
+    }
+
     /// Whether the streaming thread is to return.
     pub(super) fn is_cancelled(&self) -> bool {
         self.canceller.is_set()
@@ -69,31 +86,59 @@ impl Stream {
         self.consumer.stats()
     }
 
-    /// Waits for the next frame or event; without a producer at most for `connection_timeout` nanoseconds, of which
-    /// `u64::MAX` means no limit.
-    pub(super) fn next(&mut self, connection_timeout: u64, latest_only: bool) -> Result<Frame, ReceiveError> {
-        self.consumer.set_latest_only(latest_only);
-        let limit = (connection_timeout != u64::MAX).then(|| Duration::from_nanos(connection_timeout));
+    /// Waits for the next frame or event. `None` when a silence begins or a slot is to be filled.
+    pub(super) fn next(&mut self, settings: &Settings) -> Result<Option<Frame>, ReceiveError> {
+        self.consumer.set_latest_only(settings.latest_only);
+        self.consumer.set_lag_limit(Duration::from_nanos(settings.lag_limit));
+        if self.on_silence != settings.on_silence {
+            self.on_silence = settings.on_silence;
+            self.fill.clear();
+        }
         let skipped = self.consumer.stats().skipped;
-        let frame = self.wait(limit)?;
-        self.needs_keyframe |= frame.is_discontinuity() || self.consumer.stats().skipped != skipped;
-        Ok(frame)
+        let next = self.wait(settings.limits())?;
+        if let Some(frame) = &next {
+            self.needs_keyframe |= frame.is_discontinuity() || self.consumer.stats().skipped != skipped;
+        }
+        Ok(next)
     }
 
-    fn wait(&mut self, limit: Option<Duration>) -> Result<Frame, ReceiveError> {
-        self.is_wait_reported &= !self.is_attached();
-        if self.is_attached() || self.is_wait_reported || limit.is_some_and(|limit| limit <= REPORT_AFTER) {
-            return self.consumer.next(limit.filter(|_| !self.is_attached()));
-        }
-        match self.consumer.next(Some(REPORT_AFTER)) {
-            Err(ReceiveError::TimedOut) if !self.is_attached() => {
-                self.is_wait_reported = true;
-                (self.on_wait)(&self.consumer.waiting_for());
-                self.consumer.next(limit.map(|limit| limit - REPORT_AFTER))
+    fn wait(&mut self, limits: Limits) -> Result<Option<Frame>, ReceiveError> {
+        loop {
+            let now = self.observe_attachment();
+            let deadlines = [self.waits.deadline(limits, now), self.fill.deadline(self.is_attached())];
+            let deadline = deadlines.into_iter().flatten().min();
+            let received = self.consumer.next(deadline.map(|at| Duration::from_nanos(at.saturating_sub(now))));
+            let now = self.observe_attachment();
+            match received {
+                Ok(frame) => {
+                    self.waits.item(now);
+                    return Ok(Some(frame));
+                }
+                Err(ReceiveError::TimedOut) => {}
+                Err(ReceiveError::Cancelled) => {
+                    self.waits.cancel();
+                    return Err(ReceiveError::Cancelled);
+                }
+                Err(error) => {
+                    self.waits.end_silence(now);
+                    return Err(error);
+                }
             }
-            Err(ReceiveError::TimedOut) => self.consumer.next(None),
-            other => other,
+            match self.waits.due(limits, now) {
+                Some(Due::NoProducer) => return Err(ReceiveError::TimedOut),
+                Some(Due::ReportAbsence) => (self.on_wait)(&self.consumer.waiting_for()),
+                Some(Due::Silence) => return Ok(None),
+                None if self.fill.deadline(self.is_attached()).is_some_and(|at| at <= now) => return Ok(None),
+                None => {}
+            }
         }
+    }
+
+    /// Returns the time.
+    fn observe_attachment(&mut self) -> u64 {
+        let now = shm2::monotonic_ns();
+        self.waits.observe(self.is_attached(), self.attached_ns.load(Ordering::Relaxed), now);
+        now
     }
 
     /// Whether downstream can use the item: events always, frames unless they depend on one that was not received.
@@ -132,7 +177,7 @@ impl Stream {
         if self.timed.0 != attach {
             self.timed = (attach, 0);
         }
-        if info.pts.or(info.dts).is_some() {
+        if info.pts.is_some() || info.dts.is_some() {
             self.timed.1 = self.timed.1.saturating_add(u32::from(!frame.is_event()));
         } else if info.time.is_none() && self.timed.1 >= crate::clock::TIMED_FRAMES {
             return Times::default();
@@ -144,6 +189,7 @@ impl Stream {
     pub(super) fn begin_segment(&mut self) {
         self.timeline.set_attach(self.consumer.stats().attaches);
         self.is_segment_sent = false;
+        self.fill.begin_segment();
     }
 
     /// Marks the segment as sent; true if it was not sent yet.
@@ -161,7 +207,7 @@ impl Stream {
     /// not fit its bytes or caps.
     pub(super) fn buffer(&mut self, frame: Frame, times: Times) -> Option<gst::Buffer> {
         self.is_segment_sent = true;
-        let duration = frame.info().duration;
+        let (duration, due_ns) = (frame.info().duration, self.due_time(&frame));
         let mut buffer = frame_buffer::over(frame, self.followed.media())?;
         if let Some(buffer) = buffer.get_mut() {
             if std::mem::take(&mut self.is_discontinuous) {
@@ -171,7 +217,23 @@ impl Stream {
             buffer.set_dts(times.dts.and_then(|dts| self.timeline.clock_time(dts)));
             buffer.set_duration(duration.and_then(clock_time));
         }
+        if self.on_silence != OnSilence::Wait {
+            self.record(&buffer, due_ns, times.pts);
+        }
         Some(self.header.precede(self.consumer.stats().attaches, self.followed.caps(), buffer))
+    }
+
+    /// Keeps what is needed to fill the slots after this frame. Raw video is repeated; other media, which depend on the
+    /// frames before or sound wrong, have gaps.
+    fn record(&mut self, buffer: &gst::BufferRef, due_ns: Option<u64>, pts: Option<i64>) {
+        let video = self.followed.media().video.as_ref();
+        let rate = video.map(|video| (video.fps().numer(), video.fps().denom()));
+        let period = rate.filter(|(numer, denom)| *numer > 0 && *denom > 0);
+        let period = period.map(|(numer, denom)| 1_000_000_000 * denom as u64 / numer as u64);
+        let duration = buffer.duration().map(gst::ClockTime::nseconds).or(period);
+        let is_repeated = self.on_silence == OnSilence::Repeat && video.is_some();
+        let held = is_repeated.then(|| buffer.copy());
+        self.fill.record(Last { arrived_ns: shm2::monotonic_ns(), due_ns, pts, duration, held });
     }
 }
 
@@ -243,13 +305,17 @@ mod tests {
         info
     }
 
+    fn next(stream: &mut Stream) -> Frame {
+        stream.next(&Settings::default()).unwrap().unwrap()
+    }
+
     #[test]
     fn frames_are_dropped_until_a_keyframe() {
         gst::init().unwrap();
         let (mut producer, mut stream) = pair("keyframe");
         let mut is_decodable = |stream: &mut Stream, flags| {
             producer.send(b"x", &info(flags)).unwrap();
-            let frame = stream.next(u64::MAX, false).unwrap();
+            let frame = next(stream);
             stream.is_decodable(&frame)
         };
         assert!(!is_decodable(&mut stream, gst::BufferFlags::DELTA_UNIT));
@@ -265,7 +331,7 @@ mod tests {
         gst::init().unwrap();
         let (mut producer, mut stream) = pair("buffer");
         producer.send(b"frame", &info(gst::BufferFlags::MARKER)).unwrap();
-        let frame = stream.next(u64::MAX, false).unwrap();
+        let frame = next(&mut stream);
         stream.skip();
         assert!(stream.take_unsent_segment() && !stream.take_unsent_segment());
         let times = Times { pts: Some(7), dts: None, is_before_start: false };
