@@ -175,14 +175,17 @@ impl Forward {
     /// Sends an event when the number of consumers of the output's regions changes. False without such a region.
     pub fn watch_consumers(&self) -> bool {
         let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
-        for element in self.pipeline.iterate_recurse().into_iter().flatten() {
-            if element.factory().is_some_and(|factory| factory.name() == "shm2sink") {
-                let events = self.events.clone();
-                element.connect_notify(Some("num-clients"), move |_, _| events.send(Event::ConsumersChanged));
-                sinks.push(element.downgrade());
-            }
+        for element in self.region_sinks() {
+            let events = self.events.clone();
+            element.connect_notify(Some("num-clients"), move |_, _| events.send(Event::ConsumersChanged));
+            sinks.push(element.downgrade());
         }
         !sinks.is_empty()
+    }
+
+    fn region_sinks(&self) -> impl Iterator<Item = gst::Element> {
+        let elements = self.pipeline.iterate_recurse().into_iter().flatten();
+        elements.filter(|element| element.factory().is_some_and(|factory| factory.name() == "shm2sink"))
     }
 
     /// Number of consumers of the output's regions.
@@ -293,8 +296,12 @@ impl Forward {
         self.lock().caps.clone()
     }
 
-    /// Sends an end of stream; the output answers with [`Event::OutputEnded`].
+    /// Sends an end of stream, by which files are completed; the output answers with [`Event::OutputEnded`]. Consumers
+    /// of its regions get none: they wait for the next start of the daemon.
     pub fn finish(&self) {
+        // A plugin of an older version has no such property.
+        let sinks = self.region_sinks().filter(|sink| sink.has_property("forward-eos"));
+        sinks.for_each(|sink| sink.set_property("forward-eos", false));
         // An unlinked or flushing output has ended already.
         let _ = self.appsrc.end_of_stream();
     }

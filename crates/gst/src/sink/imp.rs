@@ -6,6 +6,7 @@
 //! clients, with `report` after it, and taken by the threads that watch for clients only.
 
 use super::due::RateControl;
+use super::failures::Failures;
 use super::keyframe::KeyframeRequests;
 use super::latency::UpstreamLatency;
 use super::log::CAT;
@@ -66,6 +67,9 @@ pub struct Shm2Sink {
     #[property(name = "wait-for-connection", type = bool, member = wait_for_connection, get, set, mutable_ready,
         nick = "Wait for a connection", default = Settings::default().wait_for_connection,
         blurb = "Block the stream until a consumer is attached")]
+    #[property(name = "forward-eos", type = bool, member = forward_eos, get, set, mutable_playing, nick = "Forward EOS",
+        default = Settings::default().forward_eos,
+        blurb = "Pass an end of stream on to the consumers; else they wait for the next producer")]
     #[property(name = "num-clients", type = u32, get = |sink: &Self| lock(&sink.report).clients(), nick = "Number of clients",
         blurb = "Consumers attached now; snapshot consumers count as one together")]
     #[property(name = "stats", type = Stats, get = |sink: &Self| Stats(sink.stats()), nick = "Statistics",
@@ -84,6 +88,7 @@ pub struct Shm2Sink {
     pub(super) keyframes: Mutex<KeyframeRequests>,
     latency: UpstreamLatency,
     rate_control: Mutex<RateControl>,
+    failures: Failures,
     /// Changes with each stop: handlers of an earlier run get no more signals.
     pub(super) run: AtomicU64,
     /// Held while handlers of signals run.
@@ -192,6 +197,7 @@ impl BaseSinkImpl for Shm2Sink {
         self.holds.store(0, Ordering::Release);
         self.latency.expire();
         *lock(&self.rate_control) = RateControl::default();
+        self.failures.clear();
         let size = lock(&self.settings).shm_size;
         if size != 0 {
             let _changing = lock(&self.changing);
@@ -221,6 +227,7 @@ impl BaseSinkImpl for Shm2Sink {
     }
 
     fn set_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
+        self.failures.caps_judged(false);
         if !crate::caps::is_system_memory(caps) {
             return Err(gst::loggable_error!(CAT, "{caps} is not in system memory"));
         }
@@ -233,6 +240,7 @@ impl BaseSinkImpl for Shm2Sink {
         self.latency.expire();
         lock(&self.publisher).iter_mut().for_each(|publisher| publisher.set_caps(caps));
         self.show_caps(caps);
+        self.failures.caps_judged(true);
         Ok(())
     }
 
@@ -244,6 +252,9 @@ impl BaseSinkImpl for Shm2Sink {
     fn query(&self, query: &mut gst::QueryRef) -> bool {
         if let gst::QueryViewMut::AcceptCaps(accept) = query.view_mut() {
             let accepted = crate::caps::is_system_memory(accept.caps());
+            if !accepted {
+                self.failures.caps_judged(false);
+            }
             accept.set_result(accepted);
             return true;
         }
@@ -255,7 +266,7 @@ impl BaseSinkImpl for Shm2Sink {
             gst::EventView::Eos(_) => {
                 gst::debug!(CAT, imp = self, "end of stream");
                 self.notify_stats();
-                match self.publish_end(&event) {
+                match self.end_stream(&event) {
                     // After a flush the event is void for the base class, too.
                     Err(SendError::Cancelled) => return false,
                     Err(error) => gst::warning!(CAT, imp = self, "the end of stream was not published: {error}"),
@@ -272,6 +283,9 @@ impl BaseSinkImpl for Shm2Sink {
                 is_handled
             }
             _ => {
+                if matches!(event.type_(), gst::EventType::FlushStop | gst::EventType::StreamStart) {
+                    self.failures.clear();
+                }
                 self.publish_event(&event);
                 self.parent_event(event)
             }
@@ -298,6 +312,7 @@ impl BaseSinkImpl for Shm2Sink {
             let error = match self.publish(buffer) {
                 Ok(sent) => {
                     self.count_rendered(buffer);
+                    self.failures.published();
                     lock(&self.report).count_sent(&sent);
                     if lock(&self.report).is_stats_due(shm2::monotonic_ns()) {
                         self.notify_stats();
@@ -328,6 +343,7 @@ impl Shm2Sink {
         let settings = lock(&self.settings).clone();
         let is_pending = matches!(*lock(&self.state), State::Pending);
         if is_pending && !self.open_for_frame(settings.size_for(None)) {
+            self.failures.failed();
             return Err(SendError::Closed.into());
         }
         if settings.wait_for_connection {
@@ -337,6 +353,16 @@ impl Shm2Sink {
         self.warn_of_untimed(buffer, timing);
         let latency = self.latency.current(self.obj().upcast_ref());
         lock(&self.publisher).as_mut().ok_or(SendError::Closed)?.publish(buffer, timing, latency)
+    }
+
+    /// Publishes the end of the stream, unless it follows a failure of this sink, or is not to be forwarded.
+    fn end_stream(&self, event: &gst::EventRef) -> Result<(), SendError> {
+        let follows_failure = self.obj().static_pad("sink").is_some_and(|pad| self.failures.explain_end(&pad));
+        if follows_failure || !lock(&self.settings).forward_eos {
+            gst::info!(CAT, imp = self, "the end of stream is not published; after a failure: {follows_failure}");
+            return Ok(());
+        }
+        self.publish_end(event)
     }
 
     pub(super) fn timing(&self, times: StreamTimes) -> Timing {
@@ -391,6 +417,7 @@ impl Shm2Sink {
     }
 
     fn fail(&self, code: gst::ResourceError, error: &PublishError) -> gst::FlowError {
+        self.failures.failed();
         let shm_size = lock(&self.settings).shm_size;
         gst::element_imp_error!(self, code, ("{error}"), ["shm-size is {shm_size} bytes"]);
         gst::FlowError::Error

@@ -11,6 +11,7 @@
 
 mod clients;
 mod due;
+mod failures;
 mod imp;
 mod keyframe;
 mod latency;

@@ -50,7 +50,7 @@ pub struct Shm2Src {
         nick = "Processing deadline", default = Settings::default().processing_deadline, maximum = i64::MAX as u64,
         blurb = "Nanoseconds that hand-over and processing may take, reported as latency on top of the producer's")]
     #[property(name = "on-producer-exit", type = OnProducerExit, member = on_producer_exit, get, set, mutable_playing,
-        nick = "On producer exit", blurb = "What to do when the producer exits without an end of stream",
+        nick = "On producer exit", blurb = "What to do when the producer exits without an end of stream; with always-reconnect also after one",
         builder(Settings::default().on_producer_exit))]
     #[property(name = "connection-timeout", type = u64, member = connection_timeout, get, set, mutable_ready,
         nick = "Connection timeout", default = Settings::default().connection_timeout,

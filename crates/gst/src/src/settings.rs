@@ -19,17 +19,22 @@ pub enum Access {
     Snapshot,
 }
 
-/// What to do when the producer exits without an end of stream.
+/// What to do when the producer exits, or ends its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
 #[enum_type(name = "GstShm2OnProducerExit")]
 pub enum OnProducerExit {
     #[default]
-    #[enum_value(name = "Wait for the next producer", nick = "reconnect")]
+    #[enum_value(name = "Wait for the next producer; an end of stream ends the source", nick = "reconnect")]
     Reconnect,
     #[enum_value(name = "End the stream", nick = "eos")]
     Eos,
     #[enum_value(name = "Post an error", nick = "error")]
     Error,
+    #[enum_value(
+        name = "Wait for the next producer, also after an end of stream, which does not end the source",
+        nick = "always-reconnect"
+    )]
+    AlwaysReconnect,
 }
 
 /// What to do when the producer is alive and sends nothing for `silence-timeout`.

@@ -254,12 +254,15 @@ impl Reaction {
     pub(super) fn to(error: &ReceiveError, on_producer_exit: OnProducerExit, is_attached: bool) -> Self {
         match (error, on_producer_exit) {
             (ReceiveError::Cancelled, _) => Self::Flush,
+            (ReceiveError::EndOfStream, OnProducerExit::AlwaysReconnect) => Self::Continue,
             (ReceiveError::EndOfStream, _) => Self::End,
-            (ReceiveError::ProducerGone { .. }, OnProducerExit::Reconnect) => Self::Continue,
+            // A consumer is expelled if its process was paused for longer than the lease time, as a virtual machine may
+            // be. Its leases are lost, but the producer is alive.
+            (
+                ReceiveError::ProducerGone { .. } | ReceiveError::Expelled { .. },
+                OnProducerExit::Reconnect | OnProducerExit::AlwaysReconnect,
+            ) => Self::Continue,
             (ReceiveError::ProducerGone { .. }, OnProducerExit::Eos) => Self::End,
-            // This process was paused for longer than the lease time, as a virtual machine may be. Its leases are lost,
-            // but the producer is alive.
-            (ReceiveError::Expelled { .. }, OnProducerExit::Reconnect) => Self::Continue,
             // The time limit applies to the wait for a producer, and one has come.
             (ReceiveError::TimedOut, _) if is_attached => Self::Continue,
             _ => Self::Fail,
@@ -344,13 +347,14 @@ mod tests {
     #[test]
     fn a_lost_producer_is_waited_for_ends_the_stream_or_is_an_error() {
         let gone = ReceiveError::ProducerGone { path: "/x".into() };
-        for (policy, reaction) in [
-            (OnProducerExit::Reconnect, Reaction::Continue),
-            (OnProducerExit::Eos, Reaction::End),
-            (OnProducerExit::Error, Reaction::Fail),
+        for (policy, reaction, at_end) in [
+            (OnProducerExit::Reconnect, Reaction::Continue, Reaction::End),
+            (OnProducerExit::Eos, Reaction::End, Reaction::End),
+            (OnProducerExit::Error, Reaction::Fail, Reaction::End),
+            (OnProducerExit::AlwaysReconnect, Reaction::Continue, Reaction::Continue),
         ] {
             assert_eq!(Reaction::to(&gone, policy, false), reaction);
-            assert_eq!(Reaction::to(&ReceiveError::EndOfStream, policy, true), Reaction::End);
+            assert_eq!(Reaction::to(&ReceiveError::EndOfStream, policy, true), at_end);
             assert_eq!(Reaction::to(&ReceiveError::Cancelled, policy, true), Reaction::Flush);
             assert_eq!(Reaction::to(&ReceiveError::TimedOut, policy, true), Reaction::Continue);
             assert_eq!(Reaction::to(&ReceiveError::TimedOut, policy, false), Reaction::Fail);

@@ -116,6 +116,12 @@ impl Daemon {
         targets.flatten().filter(|target| target.to_string_lossy().contains(name)).count()
     }
 
+    /// Ends it by this signal.
+    pub fn end(mut self, signal: rustix::process::Signal) {
+        self.signal(signal);
+        self.child.wait();
+    }
+
     /// Ends it as a service manager would; returns how, and how long it took.
     pub fn stop(mut self) -> (ExitStatus, Duration) {
         self.signal(rustix::process::Signal::TERM);
