@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 
 /// Name of the sink that is appended to the pipeline.
 const SINK: &str = "relay-end";
-/// Time for a pipeline to be ready to play.
-const PREROLL: Duration = Duration::from_secs(7);
 /// Interval of the check whether the run is still wanted.
 const SLICE: gst::ClockTime = gst::ClockTime::from_mseconds(50);
 
@@ -38,6 +36,8 @@ struct Shared {
     last: AtomicU64,
     /// The wanted run, or 0. An older run stops by itself.
     wanted: AtomicU64,
+    /// Milliseconds for a pipeline to be ready to play; 0 is no limit.
+    start_timeout: AtomicU64,
     begun: Instant,
 }
 
@@ -47,8 +47,9 @@ impl Runner {
     /// # Errors
     /// When the thread cannot be started.
     pub fn new(role: Role, forward: Arc<Forward>, events: Events, begun: Instant) -> std::io::Result<Self> {
-        let (last, wanted) = (AtomicU64::new(0), AtomicU64::new(0));
-        let shared = Arc::new(Shared { role, forward, events, last, wanted, begun });
+        let zero = || AtomicU64::new(0);
+        let (last, wanted, start_timeout) = (zero(), zero(), zero());
+        let shared = Arc::new(Shared { role, forward, events, last, wanted, start_timeout, begun });
         let (orders, next) = mpsc::channel();
         let own = shared.clone();
         std::thread::Builder::new().name(format!("{role:?}").to_lowercase()).spawn(move || work(&own, &next))?;
@@ -66,6 +67,12 @@ impl Runner {
         self.shared.forward.begin_run(self.shared.role, run);
         // The thread ends only with its owner, so that it receives this.
         let _ = self.orders.send(Order::Start(run, text.into(), Box::new(prepare)));
+    }
+
+    /// Sets the time for a pipeline to be ready to play, after which its run fails. Zero, the default, is no limit.
+    pub fn set_start_timeout(&self, time: Duration) {
+        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.shared.start_timeout.store(ms, Ordering::Relaxed);
     }
 
     /// Ends the run; [`Event::Stopped`] follows when its devices are closed.
@@ -177,13 +184,14 @@ impl Feed {
     fn preroll(&self, shared: &Shared, run: u64, sink: &AppSink) -> Result<bool, String> {
         let failed = |_| self.error().unwrap_or_else(|| "it does not start".into());
         let mut state = self.pipeline.set_state(gst::State::Paused).map_err(failed)?;
-        let deadline = Instant::now() + PREROLL;
+        let begun = Instant::now();
         while state == gst::StateChangeSuccess::Async {
             if !shared.is_wanted(run) {
                 return Ok(false);
             }
-            if Instant::now() > deadline {
-                return Err(format!("it is not ready after {} s", PREROLL.as_secs()));
+            let limit = shared.start_timeout.load(Ordering::Relaxed);
+            if limit != 0 && begun.elapsed() > Duration::from_millis(limit) {
+                return Err(format!("it is not ready after {limit} ms"));
             }
             state = self.pipeline.state(SLICE).0.map_err(failed)?;
         }

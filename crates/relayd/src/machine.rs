@@ -16,7 +16,9 @@ pub struct Timing {
     pub start_delay: Duration,
     /// How long the input keeps running after the last demand, so that a client that reconnects finds it running.
     pub cool_down: Duration,
-    /// An input without a buffer for this long hangs. Zero disables the check.
+    /// An input without its first buffer for this long hangs. Zero disables the check.
+    pub start_timeout: Duration,
+    /// An input without a further buffer for this long hangs. Zero disables the check.
     pub frame_timeout: Duration,
     /// Wait after the first failure; it doubles with each further one.
     pub back_off: Duration,
@@ -29,6 +31,7 @@ impl Default for Timing {
         Self {
             start_delay: Duration::ZERO,
             cool_down: Duration::from_secs(2),
+            start_timeout: Duration::from_secs(15),
             frame_timeout: Duration::from_secs(10),
             back_off: Duration::from_millis(500),
             longest_back_off: Duration::from_secs(30),
@@ -189,16 +192,23 @@ impl Machine {
 
     /// Whether the input hangs, with its last buffer at `last`.
     pub fn hangs(&self, now: Duration, last: Duration) -> bool {
-        !self.timing.frame_timeout.is_zero() && self.input_runs() && now >= self.hang_time(last)
+        self.hang_time(last).is_some_and(|time| now >= time)
     }
 
-    fn hang_time(&self, last: Duration) -> Duration {
-        self.started.max(last) + self.timing.frame_timeout
+    /// Time without a buffer after which the input hangs: another one until its first buffer. Zero is no limit.
+    pub fn longest_silence(&self) -> Duration {
+        if self.delivers { self.timing.frame_timeout } else { self.timing.start_timeout }
+    }
+
+    /// `None` if the input does not run, or its time is not limited.
+    fn hang_time(&self, last: Duration) -> Option<Duration> {
+        let limit = Some(self.longest_silence()).filter(|limit| self.input_runs() && !limit.is_zero())?;
+        Some(self.started.max(last).saturating_add(limit))
     }
 
     /// When [`step`](Self::step) must be called at the latest, with the input's last buffer at `last`.
     pub fn deadline(&self, last: Duration) -> Option<Duration> {
-        let hang = (self.input_runs() && !self.timing.frame_timeout.is_zero()).then(|| self.hang_time(last));
+        let hang = self.hang_time(last);
         match self.phase {
             Phase::Off => None,
             Phase::Waiting(until) => Some(until),
@@ -373,10 +383,17 @@ mod tests {
     fn an_input_without_buffers_hangs() {
         let mut world = World::new(Timing::default());
         world.happens(&Happening::Demand(true));
+        assert_eq!(world.machine.deadline(MS(0)), Some(MS(15_000)));
+        assert!(!world.machine.hangs(MS(14_999), MS(0)) && world.machine.hangs(MS(15_000), MS(0)));
+        world.happens(&Happening::Delivers);
         assert_eq!(world.machine.deadline(MS(0)), Some(MS(10_000)));
         assert!(!world.machine.hangs(MS(9_999), MS(0)) && world.machine.hangs(MS(10_000), MS(0)));
         assert!(!world.machine.hangs(MS(12_000), MS(2_001)));
-        let patient = World::new(Timing { frame_timeout: MS(0), ..Timing::default() });
+        let mut patient =
+            World::new(Timing { frame_timeout: MS(0), start_timeout: Duration::MAX, ..Timing::default() });
+        patient.happens(&Happening::Demand(true));
+        assert!(!patient.machine.hangs(MS(1 << 40), MS(0)));
+        patient.happens(&Happening::Delivers);
         assert!(!patient.machine.hangs(MS(1 << 40), MS(0)));
     }
 }

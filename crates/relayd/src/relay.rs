@@ -149,6 +149,8 @@ impl Relay {
         let (input, splash) = (runner(Role::Input)?, runner(Role::Splash)?);
         forward.start()?;
         let seed = std::process::id().into();
+        // The machine limits the start of the input.
+        splash.set_start_timeout(settings.timing.start_timeout);
         let machine = Machine::new(settings.timing, settings.splash.is_some(), seed);
         Ok(Self {
             settings,
@@ -220,7 +222,7 @@ impl Relay {
             }
         }
         if self.machine.hangs(now, self.input.last()) {
-            self.input_failed(format!("no buffer for {} ms", self.settings.timing.frame_timeout.as_millis()));
+            self.input_failed(format!("no buffer for {} ms", self.machine.longest_silence().as_millis()));
         }
         for command in self.machine.step(now, self.is_ordered) {
             self.execute(command);
@@ -346,6 +348,7 @@ impl Relay {
         self.settings = Settings { input: new.input, splash: new.splash, timing: new.timing, ..self.settings.clone() };
         let now = self.begun.elapsed();
         self.machine.set_timing(new.timing, now);
+        self.splash.set_start_timeout(new.timing.start_timeout);
         if has_new_input {
             self.machine.renew(now);
             // The next step restarts it; the splash is shown until then.

@@ -35,7 +35,10 @@ pub struct Given {
     /// Time that the input keeps running without demand, in milliseconds or as 2s [default: 2000]
     #[arg(long, value_name = "MS")]
     pub cool_down: Option<Time>,
-    /// Time without a buffer after which the input is restarted, in milliseconds or as 2s; 0: never [default: 10000]
+    /// Time until the input's first buffer after which it is restarted, in milliseconds or as 2s; 0: never [default: 15000, or --frame-timeout if that is given]
+    #[arg(long, value_name = "MS")]
+    pub start_timeout: Option<Time>,
+    /// Time without a further buffer after which the input is restarted, in milliseconds or as 2s; 0: never [default: 10000]
     #[arg(long, value_name = "MS")]
     pub frame_timeout: Option<Time>,
     /// Clients at a time, over all addresses [default: 64]
@@ -214,6 +217,7 @@ impl Given {
             activate: self.activate.or(other.activate),
             start_delay: self.start_delay.or(other.start_delay),
             cool_down: self.cool_down.or(other.cool_down),
+            start_timeout: self.start_timeout.or(other.start_timeout),
             frame_timeout: self.frame_timeout.or(other.frame_timeout),
             max_clients: self.max_clients.or(other.max_clients),
             token_file: self.token_file.or(other.token_file),
@@ -260,6 +264,7 @@ impl Given {
             timing: Timing {
                 start_delay: time(self.start_delay, default.start_delay),
                 cool_down: time(self.cool_down, default.cool_down),
+                start_timeout: time(self.start_timeout.or(self.frame_timeout), default.start_timeout),
                 frame_timeout: time(self.frame_timeout, default.frame_timeout),
                 ..default
             },
@@ -322,6 +327,8 @@ mod tests {
             "1",
             "--cool-down",
             "2",
+            "--start-timeout",
+            "30",
             "--frame-timeout",
             "3",
             "--max-clients",
@@ -345,6 +352,7 @@ mod tests {
             activate = "consumers"
             start_delay = 1
             cool_down = 2
+            start_timeout = 30
             frame_timeout = 3
             max_clients = 4
             allow_uid = [5, 6]

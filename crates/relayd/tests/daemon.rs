@@ -194,6 +194,39 @@ fn an_input_that_fails_ends_or_hangs_is_restarted_with_the_splash_meanwhile() {
     }
 }
 
+/// A server that sends frames of 64x48 bytes, the first one `delay` after each connection.
+fn slow_server(delay: Duration) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || {
+                std::thread::sleep(delay);
+                while stream.write_all(&[7; 64 * 48]).is_ok() {}
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn an_input_that_starts_slowly_runs_within_the_start_timeout_and_is_restarted_after_it() {
+    let port = slow_server(Duration::from_millis(1500));
+    let input = format!("tcpclientsrc host=127.0.0.1 port={port} ! rawvideoparse width=64 height=48 format=gray8");
+    let timeouts = |start: &str| {
+        Daemon::start(
+            &input,
+            &["--listen", TCP, "--start-timeout", start, "--frame-timeout", "800", "--splash", &source("black")],
+        )
+    };
+    let (impatient, patient) = (timeouts("500"), timeouts("50s"));
+    let _clients = (impatient.connect(), patient.connect());
+    patient.waits_for("input", "on");
+    assert_eq!(patient.status()["input_failures"], 0);
+    until("a failure", || impatient.status()["input_failures"].as_u64() >= Some(1));
+    assert_eq!(impatient.status()["last_failure"], "no buffer for 500 ms");
+}
+
 #[test]
 fn a_failed_output_ends_the_daemon_with_an_error() {
     let mut daemon = Daemon::start_with(
