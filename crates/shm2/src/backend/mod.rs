@@ -8,8 +8,9 @@
 //! | `heap` | the platform for Miri, inside one process |
 //! | `ivshmem` | regions in the memory of a virtual machine's device, on either system |
 //! | `region` | a native region or a device's, chosen once |
-//! | `poll` | waiting where no other process can wake |
+//! | `poll`, `cadence` | waiting where no other process can wake, and the intervals of its looks |
 
+mod cadence;
 mod contract;
 #[cfg(miri)]
 mod heap;
@@ -33,6 +34,7 @@ use windows::Windows as System;
 compile_error!("shm2 supports Linux and Windows");
 
 use crate::name::Spec;
+pub(crate) use cadence::Published;
 pub use contract::LostName;
 pub(crate) use contract::{
     AwaitProducer, ChangeWatch, ConsumerRegion, Identity, Keep, MappedBytes, Platform, ProcessEvent, ProducerRegion,

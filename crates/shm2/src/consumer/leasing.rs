@@ -9,7 +9,7 @@ use super::lease::{LeaseGuard, LeasedRegion};
 use super::ownership::{Leased, Ownership};
 use super::position::Position;
 use super::ring_reader::{RingReader, TakeError, Taken, View};
-use crate::backend::{ConsumerRegion, Event, OpenRegion, Wake};
+use crate::backend::{ConsumerRegion, Event, OpenRegion, Poll, Wake};
 use crate::description::{Description, Range};
 use crate::kill_points::point;
 use crate::layout;
@@ -169,10 +169,11 @@ where
         self.signal_space();
     }
 
+    fn poll(&self) -> Option<&Poll> {
+        self.poll.as_ref()
+    }
+
     fn sleep(&self, has_news: &dyn Fn() -> bool, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
-        if let Some(poll) = &self.poll {
-            return poll.wait(event, seen, timeout, has_news);
-        }
         let header = self.memory.header();
         let expected = header.wake.load(Ordering::Acquire);
         protocol::announce_sleep(&self.page.words().ticket);

@@ -10,7 +10,7 @@
 use super::builder::Access;
 use super::frame::{Frame, Payload};
 use super::position::{Gap, Position};
-use crate::backend::{self, ConsumerRegion, Event, OpenRegion, Wake};
+use crate::backend::{self, ConsumerRegion, Event, OpenRegion, Poll, Published, Wake};
 use crate::description::{CapsRange, Description, Kind, Range};
 use crate::error::Violation;
 use crate::header::RegionHeader;
@@ -99,6 +99,8 @@ pub(super) trait View: fmt::Debug + Send + Sized + 'static {
     }
     /// Shows this consumer's position to the producer.
     fn show_position(&self, _position: &Position) {}
+    /// For waiting without a wake-up, where producer and consumer share no kernel.
+    fn poll(&self) -> Option<&Poll>;
     /// Sleeps until `has_news`, until the event differs from `seen`, or for `timeout` at most.
     fn sleep(&self, has_news: &dyn Fn() -> bool, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake;
     /// Requests a keyframe of the producer; false if it cannot be told.
@@ -414,7 +416,10 @@ impl<V: View> Reader for RingReader<V> {
     }
 
     fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
-        self.view.sleep(&|| self.has_news(position), event, seen, timeout)
+        let has_news = || self.has_news(position);
+        let Some(poll) = self.view.poll() else { return self.view.sleep(&has_news, event, seen, timeout) };
+        let last = Published { sequence: self.item.sequence(), ns: self.item.published_ns() };
+        poll.wait(event, seen, timeout, last, &has_news)
     }
 
     fn has_item_since(&self, position: &Position, age: Duration) -> bool {

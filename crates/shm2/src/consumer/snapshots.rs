@@ -169,10 +169,11 @@ impl View for Snapshots {
         self.region.show_keyframe_request(false);
     }
 
+    fn poll(&self) -> Option<&Poll> {
+        self.poll.as_ref()
+    }
+
     fn sleep(&self, has_news: &dyn Fn() -> bool, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
-        if let Some(poll) = &self.poll {
-            return poll.wait(event, seen, timeout, has_news);
-        }
         let Ok(expected) = self.u64_at(WakeWord::offset() as usize) else { return Wake::Fault };
         fence(Ordering::SeqCst);
         if has_news() {
