@@ -196,7 +196,7 @@ fn frame_info(buffer: &gst::BufferRef, timing: Timing, latency: u64) -> FrameInf
     let mut info = timing.frame_info();
     info.offset = Some(buffer.offset()).filter(|o| *o != gst::ffi::GST_BUFFER_OFFSET_NONE);
     info.offset_end = Some(buffer.offset_end()).filter(|o| *o != gst::ffi::GST_BUFFER_OFFSET_NONE);
-    info.flags = flags::to_wire(buffer.flags());
+    info.flags = flags::to_wire(buffer);
     info.latency = latency;
     info
 }

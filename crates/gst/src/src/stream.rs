@@ -304,7 +304,7 @@ mod tests {
 
     fn info(flags: gst::BufferFlags) -> FrameInfo {
         let mut info = FrameInfo::new().with_pts(40);
-        info.flags = crate::flags::to_wire(flags);
+        info.flags = flags.bits();
         info
     }
 

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod pair;
+
 use gst::prelude::*;
 use gst_video::prelude::*;
 use shm2_testing::{LIMIT, TempPath, skip};
