@@ -10,7 +10,8 @@
 //! | 68 | custom downstream | its structure as text |
 
 use crate::caps::plain_text;
-use crate::items::{Reader, item};
+use crate::items::{ITEM_HEAD, Reader, item};
+use crate::meta::Warning;
 use crate::meta::text::structure;
 use gst::prelude::*;
 use std::collections::BTreeMap;
@@ -40,6 +41,8 @@ pub(crate) struct Stream {
     tags: BTreeMap<u32, String>,
     /// Sticky custom events by name.
     custom: BTreeMap<String, String>,
+    /// What was too large since the last [`take_warnings`](Self::take_warnings).
+    warnings: Vec<Warning>,
 }
 
 /// How an event reaches the consumers.
@@ -65,13 +68,17 @@ impl Stream {
             gst::EventView::Tag(tags) => self.tag(tags.tag()),
             gst::EventView::CustomDownstreamSticky(custom) => match custom.structure().and_then(text_of) {
                 Some(text) => {
-                    let name = custom.structure().map(|s| s.name().to_string()).unwrap_or_default();
-                    self.keep(|stream| stream.custom.insert(name, text))
+                    let (name, length) = (name(event), text.len());
+                    self.keep(&name.clone(), length, |stream| stream.custom.insert(name, text))
                 }
                 None => dropped_unless_local(event),
             },
             gst::EventView::Gap(_) => Transport::Between(single(GAP, &[])),
             gst::EventView::CustomDownstream(custom) => match custom.structure().and_then(text_of) {
+                Some(text) if text.len() > MAX_BYTES - ITEM_HEAD => {
+                    self.warnings.push(Warning::too_large(&name(event), text.len()));
+                    Transport::Dropped
+                }
                 Some(text) => Transport::Between(single(CUSTOM, text.as_bytes())),
                 None => dropped_unless_local(event),
             },
@@ -81,43 +88,66 @@ impl Stream {
         }
     }
 
-    fn start(&mut self, start: &gst::event::StreamStart) -> Transport {
-        let start = Some((start.stream_flags().bits(), start.stream_id().to_owned()));
-        if self.start != start {
-            // Tags and sticky events of another stream do not describe this one.
-            *self = Self { start, ..Self::default() };
-        }
-        Transport::Described
+    /// What was too large of the events since the last call.
+    pub(crate) fn take_warnings(&mut self) -> Vec<Warning> {
+        std::mem::take(&mut self.warnings)
     }
 
+    fn start(&mut self, start: &gst::event::StreamStart) -> Transport {
+        let start = Some((start.stream_flags().bits(), start.stream_id().to_owned()));
+        if self.start == start {
+            return Transport::Described;
+        }
+        // Tags and sticky events of another stream do not describe this one.
+        *self = Self { warnings: self.take_warnings(), ..Self::default() };
+        let length = start.as_ref().map_or(0, |(_, id)| id.len());
+        self.keep("stream-start", length, |stream| stream.start = start)
+    }
+
+    /// Keeps the tags that have a form in a region and fit, the short ones first.
     fn tag(&mut self, tags: &gst::TagListRef) -> Transport {
         let scope = u32::from(tags.scope() == gst::TagScope::Global);
-        let mut all = gst::Structure::new_empty("tags");
-        let mut is_whole = true;
+        let mut all = Vec::new();
         for (name, values) in tags.iter_generic() {
-            let values = gst::Array::new(values.cloned()).to_send_value();
             let mut alone = gst::Structure::new_empty("tags");
-            alone.set_value(name, values.clone());
-            // Images, for example, have no plain text.
-            match text_of(&alone) {
-                Some(_) => all.set_value(name, values),
-                None => is_whole = false,
+            alone.set_value(name, gst::Array::new(values.cloned()).to_send_value());
+            all.push((name, text_of(&alone), alone));
+        }
+        all.sort_by_key(|(_, text, _)| text.as_ref().map_or(0, String::len));
+        self.tags.remove(&scope);
+        let others = self.bytes().len() + ITEM_HEAD + size_of::<u32>();
+        let mut list = gst::Structure::new_empty("tags");
+        let (mut length, mut is_whole) = (list.to_string().len(), true);
+        for (name, text, alone) in &all {
+            match (text, alone.value(*name)) {
+                (Some(text), _) if others + length + text.len() > MAX_BYTES => {
+                    self.warnings.push(Warning::too_large(name, text.len()));
+                    is_whole = false;
+                }
+                (Some(text), Ok(value)) => {
+                    list.set_value(*name, value.clone());
+                    // The name of the structure is in this, too.
+                    length += text.len();
+                }
+                // Images, for example, have no plain text.
+                _ => is_whole = false,
             }
         }
-        match self.keep(|stream| stream.tags.insert(scope, all.to_string())) {
+        match self.keep("tags", length, |stream| stream.tags.insert(scope, list.to_string())) {
             Transport::Described if !is_whole => Transport::DescribedInPart,
             passage => passage,
         }
     }
 
-    /// Makes a change unless it would make the description too large.
-    fn keep<T>(&mut self, change: impl FnOnce(&mut Self) -> T) -> Transport {
+    /// Makes a change unless it would make the description too large. The change adds `length` bytes under `name`.
+    fn keep<T>(&mut self, name: &str, length: usize, change: impl FnOnce(&mut Self) -> T) -> Transport {
         let before = self.clone();
         change(self);
         if self.bytes().len() <= MAX_BYTES && self.tags.len() + self.custom.len() <= MAX_STICKY {
             return Transport::Described;
         }
         *self = before;
+        self.warnings.push(Warning::too_large(name, length));
         Transport::Dropped
     }
 
@@ -141,16 +171,20 @@ fn single(kind: u16, bytes: &[u8]) -> Vec<u8> {
     list
 }
 
+/// Name of a custom event's structure.
+fn name(event: &gst::EventRef) -> String {
+    event.structure().map(|structure| structure.name().to_string()).unwrap_or_default()
+}
+
 fn dropped_unless_local(event: &gst::EventRef) -> Transport {
     let is_local = event.structure().is_some_and(|s| LOCAL.contains(&s.name().as_str()));
     if is_local { Transport::Local } else { Transport::Dropped }
 }
 
-/// Text from which another process parses the same structure; `None` for structures with objects or pointers.
+/// As [`text::text_of`](crate::meta::text::text_of), but not for structures of one process.
 fn text_of(plain: &gst::StructureRef) -> Option<String> {
-    let text = plain.to_string();
     let is_local = LOCAL.contains(&plain.name().as_str());
-    (!is_local && structure(text.as_bytes()).as_deref() == Some(plain)).then_some(text)
+    crate::meta::text::text_of(plain).filter(|_| !is_local)
 }
 
 /// A decoded description of a stream, without items that cannot be valid.
@@ -290,8 +324,13 @@ mod tests {
         assert_eq!(stream.take(&gst::event::CustomDownstream::new(probe)), Transport::Local);
         let long = "x".repeat(600_000);
         assert_eq!(stream.take(&tag_event(&[("title", &long)])), Transport::Described);
-        assert_eq!(stream.take(&tag_event(&[("title", &long), ("artist", &long)])), Transport::Dropped);
-        assert_eq!(Description::of(&stream.bytes()).events.len(), 1, "the one before stays");
+        let two = tag_event(&[("title", &long), ("comment", &long), ("artist", "short")]);
+        assert_eq!(stream.take(&two), Transport::DescribedInPart);
+        let [(_, tags)] = &Description::of(&stream.bytes()).events[..] else { panic!("one event") };
+        let gst::EventView::Tag(tags) = tags.view() else { panic!("{tags:?}") };
+        assert_eq!((tags.tag().n_tags(), tags.tag().get::<gst::tags::Artist>().unwrap().get()), (2, "short"));
+        assert_eq!(stream.take_warnings().len(), 1);
+        assert!(stream.take_warnings().is_empty());
         assert_eq!(stream.take(&gst::event::FlushStart::new()), Transport::Local);
     }
 

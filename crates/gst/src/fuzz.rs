@@ -1,8 +1,8 @@
 //! Entry point of the fuzz targets, in their builds only.
 
 use crate::events::{Description, between};
+use gst_video::VideoFrameRef;
 use gst_video::prelude::*;
-use gst_video::{VideoFrameRef, VideoInfo};
 
 /// Decodes caps text and a list of metas as `shm2src` does, then reads every byte that the result describes. The list
 /// is decoded as one of events, too.
@@ -16,17 +16,25 @@ pub fn blobs(caps: &[u8], meta: &[u8], size: usize) {
     let Some(caps) = crate::caps::from_text(caps) else { return };
     let media = crate::caps::Media::of(&caps);
     let mut buffer = gst::Buffer::from_mut_slice(vec![0u8; size]);
-    let Some(buffer) = buffer.get_mut() else { return };
-    if crate::meta::decode(meta, buffer, &media).is_none() {
+    let is_valid = buffer.get_mut().and_then(|buffer| crate::meta::decode(meta, buffer, &media)).is_some();
+    if !is_valid {
         return;
     }
-    let Some(video) = media.video.filter(VideoInfo::is_valid) else { return };
+    // For downstream elements that know layouts, and for those that do not.
+    for knows_layouts in [true, false] {
+        let repacked = crate::meta::repacked(&buffer, &media, || knows_layouts);
+        read(repacked.as_ref().unwrap_or(&buffer), &media);
+    }
+}
+
+fn read(buffer: &gst::BufferRef, media: &crate::caps::Media) {
+    let Some(video) = media.video.as_ref().filter(|video| video.is_valid()) else { return };
     let is_field = video.interlace_mode() == gst_video::VideoInterlaceMode::Alternate;
     if is_field || video.format_info().is_tiled() || video.format_info().is_complex() {
-        // For these the bindings compute planes that are too long.
+        // For these formats the bindings compute planes that are too long.
         return;
     }
-    if let Ok(frame) = VideoFrameRef::from_buffer_ref_readable(buffer, &video) {
+    if let Ok(frame) = VideoFrameRef::from_buffer_ref_readable(buffer, video) {
         for plane in 0..frame.n_planes() {
             let sum = frame.plane_data(plane).map_or(0, |data| data.iter().map(|b| u64::from(*b)).sum::<u64>());
             std::hint::black_box(sum);

@@ -1,6 +1,9 @@
 //! Lists of encoded metas and events. Each item is kind (u16), zero (u16), length (u32), then that many bytes, all
 //! little-endian. Items of an unknown kind are skipped.
 
+/// Bytes of an item besides its content.
+pub(crate) const ITEM_HEAD: usize = 8;
+
 /// Appends an item.
 pub(crate) fn item(list: &mut Vec<u8>, kind: u16, bytes: &[u8]) {
     list.extend(kind.to_le_bytes());

@@ -23,6 +23,7 @@ mod flags;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod items;
+mod layout;
 mod meta;
 mod plain;
 mod pool;

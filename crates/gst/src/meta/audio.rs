@@ -6,10 +6,24 @@ use crate::items::Reader;
 use gst::format::{Default as Samples, GenericFormattedValue};
 use gst_audio::{AudioClippingMeta, AudioInfo, AudioLayout, AudioMeta};
 
-pub(super) fn bytes(meta: &AudioMeta) -> Vec<u8> {
-    let mut bytes = (meta.samples() as u64).to_le_bytes().to_vec();
-    meta.offsets().iter().for_each(|offset| bytes.extend((*offset as u64).to_le_bytes()));
-    bytes
+/// The item of a meta that agrees with the caps and the buffer's size, or else the reason why it does not.
+pub(super) fn form(meta: &AudioMeta, size: usize, audio: &AudioInfo) -> Result<Vec<u8>, String> {
+    let offsets: Vec<_> = meta.offsets().iter().map(|offset| *offset as u64).collect();
+    let shape = |info: &AudioInfo| (info.layout(), info.channels(), info.width());
+    let (theirs, own, samples) = (meta.info(), audio, meta.samples() as u64);
+    if shape(theirs) != shape(own) || !fits(own, samples, &offsets, size as u64) {
+        let (format, channels, layout) = (theirs.format(), theirs.channels(), theirs.layout());
+        return Err(format!(
+            "GstAudioMeta ({format}, {channels} channels, {layout:?}, {samples} samples, offsets {offsets:?}) does not \
+             fit the caps ({}, {} channels, {:?}) or the frame's {size} bytes",
+            own.format(),
+            own.channels(),
+            own.layout()
+        ));
+    }
+    let mut bytes = samples.to_le_bytes().to_vec();
+    offsets.iter().for_each(|offset| bytes.extend(offset.to_le_bytes()));
+    Ok(bytes)
 }
 
 /// Adds the meta; `None` unless all of its samples are in the buffer.
@@ -67,6 +81,14 @@ fn fits(audio: &AudioInfo, samples: u64, offsets: &[u64], size: u64) -> bool {
         offsets => {
             offsets.len() == audio.channels() as usize
                 && offsets.iter().all(|offset| offset.checked_add(plane).is_some_and(|end| end <= size))
+                && are_apart(offsets, plane)
         }
     }
+}
+
+/// Whether no two planes overlap: GStreamer takes such a meta for a programming error.
+fn are_apart(offsets: &[u64], plane: u64) -> bool {
+    let mut sorted = offsets.to_vec();
+    sorted.sort_unstable();
+    sorted.windows(2).all(|pair| pair[1] - pair[0] >= plane)
 }

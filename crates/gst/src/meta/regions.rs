@@ -2,9 +2,11 @@
 //! width, height u32, id i32, parent's id i32, length of its type u32, the type, then for each parameter its length u32
 //! and its text.
 
+use super::Picture;
+use super::text::text_of;
 use crate::caps::plain_text;
 use crate::items::Reader;
-use gst_video::{VideoCropMeta, VideoInfo, VideoRegionOfInterestMeta};
+use gst_video::{VideoCropMeta, VideoRegionOfInterestMeta};
 
 /// Most parameters of a region of interest.
 const MAX_PARAMETERS: usize = 64;
@@ -22,26 +24,28 @@ fn text(bytes: &mut Vec<u8>, text: &str) {
     bytes.extend(text.as_bytes());
 }
 
-pub(super) fn region(meta: &VideoRegionOfInterestMeta) -> Vec<u8> {
+/// The region's bytes, and whether all of its parameters are in them: those that cannot be read back are not.
+pub(super) fn region(meta: &VideoRegionOfInterestMeta) -> (Vec<u8>, bool) {
     let mut bytes = rectangle(meta.rect());
     bytes.extend(meta.id().to_le_bytes());
     bytes.extend(meta.parent_id().to_le_bytes());
     text(&mut bytes, meta.roi_type());
-    meta.params().take(MAX_PARAMETERS).for_each(|parameter| text(&mut bytes, &parameter.to_string()));
-    bytes
+    let texts: Vec<_> = meta.params().filter_map(text_of).take(MAX_PARAMETERS).collect();
+    texts.iter().for_each(|parameter| text(&mut bytes, parameter));
+    (bytes, texts.len() == meta.params().count())
 }
 
 /// A rectangle, and whether it is inside the picture: elements crop to it without a further check.
-fn read_rectangle(reader: &mut Reader, video: Option<&VideoInfo>) -> Option<((u32, u32, u32, u32), bool)> {
+fn read_rectangle(reader: &mut Reader, picture: Option<Picture>) -> Option<((u32, u32, u32, u32), bool)> {
     let (x, y, width, height) = (reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?);
     let ends_in = |start: u32, length: u32, most: u32| start.checked_add(length).is_some_and(|end| end <= most);
-    let inside = video.is_some_and(|v| ends_in(x, width, v.width()) && ends_in(y, height, v.height()));
+    let inside = picture.is_some_and(|(w, h)| ends_in(x, width, w) && ends_in(y, height, h));
     Some(((x, y, width, height), inside))
 }
 
 /// Skips a rectangle that is not inside a raw picture.
-pub(super) fn add_crop(buffer: &mut gst::BufferRef, bytes: &[u8], video: Option<&VideoInfo>) -> Option<()> {
-    let (rectangle, inside) = read_rectangle(&mut Reader(bytes), video)?;
+pub(super) fn add_crop(buffer: &mut gst::BufferRef, bytes: &[u8], picture: Option<Picture>) -> Option<()> {
+    let (rectangle, inside) = read_rectangle(&mut Reader(bytes), picture)?;
     if inside {
         VideoCropMeta::add(buffer, rectangle);
     }
@@ -49,9 +53,9 @@ pub(super) fn add_crop(buffer: &mut gst::BufferRef, bytes: &[u8], video: Option<
 }
 
 /// As [`add_crop`].
-pub(super) fn add_region(buffer: &mut gst::BufferRef, bytes: &[u8], video: Option<&VideoInfo>) -> Option<()> {
+pub(super) fn add_region(buffer: &mut gst::BufferRef, bytes: &[u8], picture: Option<Picture>) -> Option<()> {
     let mut reader = Reader(bytes);
-    let (rectangle, inside) = read_rectangle(&mut reader, video)?;
+    let (rectangle, inside) = read_rectangle(&mut reader, picture)?;
     let (id, parent) = (reader.u32()? as i32, reader.u32()? as i32);
     let kind = plain_text(reader.sized()?)?;
     let mut parameters = Vec::new();

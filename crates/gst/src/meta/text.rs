@@ -1,5 +1,7 @@
 //! Metas whose content is text. Kind 4, a reference timestamp: time u64, duration u64 (all ones for none), then the
-//! reference's caps. Kind 5, a custom meta: its structure, whose name is the meta's.
+//! reference's caps. Kind 5, a custom meta: its structure, whose name is the meta's. Kind 13, a custom meta of which some
+//! fields are buffers: their number u32, for each the length of its name u32, its name, its length u32 and its bytes, then
+//! the structure without them.
 
 use crate::caps::plain_text;
 use crate::items::Reader;
@@ -7,12 +9,24 @@ use crate::plain::is_plain;
 use gst::meta::CustomMeta;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-pub(super) fn reference(meta: &gst::ReferenceTimestampMeta) -> Vec<u8> {
+/// Text from which another process parses the same structure; `None` for structures with objects, for example.
+pub(crate) fn text_of(plain: &gst::StructureRef) -> Option<String> {
+    let text = plain.to_string();
+    (structure(text.as_bytes()).as_deref() == Some(plain)).then_some(text)
+}
+
+/// `None` if the caps cannot be read back.
+pub(super) fn reference(meta: &gst::ReferenceTimestampMeta) -> Option<Vec<u8>> {
+    let text = meta.reference().to_string();
+    let is_read_back = is_plain(&text) && text.parse::<gst::Caps>().is_ok_and(|caps| *caps == *meta.reference());
+    if !is_read_back {
+        return None;
+    }
     let duration = meta.duration().map_or(u64::MAX, |d| d.nseconds());
     let mut bytes = meta.timestamp().nseconds().to_le_bytes().to_vec();
     bytes.extend(duration.to_le_bytes());
-    bytes.extend(meta.reference().to_string().as_bytes());
-    bytes
+    bytes.extend(text.as_bytes());
+    Some(bytes)
 }
 
 pub(super) fn add_reference(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Option<()> {
@@ -36,23 +50,64 @@ pub(crate) fn structure(bytes: &[u8]) -> Option<gst::Structure> {
 /// Most names of custom metas that producers may register in this process: a name is never unregistered.
 const MAX_NEW_NAMES: usize = 256;
 
-/// Registers the meta's name if this process does not know it yet; the meta is then copied with its buffer. An invalid
-/// name and a text that cannot be parsed are skipped.
+/// Kind and bytes of a custom meta; `None` if its structure cannot be read back.
+pub(super) fn custom(all: &gst::StructureRef) -> Option<(u16, Vec<u8>)> {
+    let buffers: Vec<_> =
+        all.iter().filter_map(|(name, value)| Some((name, value.get::<gst::Buffer>().ok()?))).collect();
+    if buffers.is_empty() {
+        return text_of(all).map(|text| (super::CUSTOM, text.into_bytes()));
+    }
+    let mut rest = all.to_owned();
+    rest.remove_fields(buffers.iter().map(|(name, _)| name.as_str()));
+    let text = text_of(&rest)?;
+    let mut bytes = (buffers.len() as u32).to_le_bytes().to_vec();
+    for (name, buffer) in buffers {
+        let content = buffer.map_readable().ok()?;
+        for part in [name.as_bytes(), &content] {
+            bytes.extend(u32::try_from(part.len()).ok()?.to_le_bytes());
+            bytes.extend(part);
+        }
+    }
+    bytes.extend(text.as_bytes());
+    Some((super::CUSTOM_BYTES, bytes))
+}
+
+pub(super) fn add_custom_bytes(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Option<()> {
+    let mut reader = Reader(bytes);
+    let mut fields = Vec::new();
+    for _ in 0..reader.u32()? {
+        let name = plain_text(reader.sized()?).filter(|name| !name.is_empty())?;
+        fields.push((name, reader.sized()?));
+    }
+    let Some(mut all) = structure(reader.0) else { return Some(()) };
+    for (name, content) in fields {
+        all.set(name, gst::Buffer::from_mut_slice(content.to_vec()));
+    }
+    add_structure(buffer, &all);
+    Some(())
+}
+
 pub(super) fn add_custom(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Option<()> {
+    // A text that cannot be parsed is skipped.
+    structure(bytes).iter().for_each(|structure| add_structure(buffer, structure));
+    Some(())
+}
+
+/// Registers the meta's name if this process does not know it yet; the meta is then copied with its buffer. An invalid
+/// name is skipped.
+fn add_structure(buffer: &mut gst::BufferRef, structure: &gst::StructureRef) {
     static REGISTERED: AtomicUsize = AtomicUsize::new(0);
-    let Some(structure) = structure(bytes) else { return Some(()) };
     let name = structure.name();
     if !CustomMeta::is_registered(name) {
         let is_new = can_be_type(name) && REGISTERED.fetch_add(1, Ordering::Relaxed) < MAX_NEW_NAMES;
         if !is_new {
-            return Some(());
+            return;
         }
         CustomMeta::register(name, &[]);
     }
     if let Ok(mut meta) = CustomMeta::add(buffer, name) {
         structure.iter().for_each(|(field, value)| meta.mut_structure().set_value(field, value.clone()));
     }
-    Some(())
 }
 
 /// Whether GLib would register a type of this name, as it is and with what GStreamer appends.

@@ -20,6 +20,7 @@ use super::watcher::Presence;
 use crate::caps::Media;
 use crate::clock::ClockMonitor;
 use crate::events;
+use crate::meta::Warning;
 use crate::pool::ArenaPool;
 use crate::stats::Stats;
 use crate::{lock, uri};
@@ -235,6 +236,15 @@ impl BaseSinkImpl for Shm2Sink {
             gst::element_imp_error!(self, gst::CoreError::Negotiation, ("{unreadable}"));
             gst::loggable_error!(CAT, "{unreadable}")
         })?;
+        if !crate::caps::fits(caps) {
+            let limit = shm2::layout::MAX_CAPS;
+            gst::element_imp_warning!(
+                self,
+                gst::StreamError::Format,
+                ("caps are refused: their text has more than {limit} bytes")
+            );
+            return Err(gst::loggable_error!(CAT, "caps of more than {limit} bytes"));
+        }
         gst::debug!(CAT, imp = self, "caps {caps}");
         self.fit_region(caps)?;
         self.latency.expire();
@@ -251,7 +261,8 @@ impl BaseSinkImpl for Shm2Sink {
 
     fn query(&self, query: &mut gst::QueryRef) -> bool {
         if let gst::QueryViewMut::AcceptCaps(accept) = query.view_mut() {
-            let accepted = crate::caps::is_system_memory(accept.caps());
+            let caps = accept.caps();
+            let accepted = crate::caps::is_system_memory(caps) && crate::caps::fits(caps);
             if !accepted {
                 self.failures.caps_judged(false);
             }
@@ -308,12 +319,14 @@ impl BaseSinkImpl for Shm2Sink {
     }
 
     fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let mut with_metas = true;
         loop {
-            let error = match self.publish(buffer) {
+            let error = match self.publish(buffer, with_metas) {
                 Ok(sent) => {
                     self.count_rendered(buffer);
                     self.failures.published();
                     lock(&self.report).count_sent(&sent);
+                    self.warn(sent.warnings);
                     if lock(&self.report).is_stats_due(shm2::monotonic_ns()) {
                         self.notify_stats();
                     }
@@ -330,7 +343,13 @@ impl BaseSinkImpl for Shm2Sink {
                 }
                 Reaction::Flush => return Err(gst::FlowError::Flushing),
                 Reaction::Grow { bytes } if self.grow_region(bytes) => {}
+                // The metas may be what is too large.
+                Reaction::Grow { .. } if with_metas => with_metas = false,
                 Reaction::Grow { .. } => return Err(self.fail(gst::ResourceError::NoSpaceLeft, &error)),
+                Reaction::Refuse => {
+                    gst::element_imp_error!(self, gst::StreamError::Format, ("{error}"), ["{}", error.hint()]);
+                    return Err(gst::FlowError::Error);
+                }
                 Reaction::Fail(code) => return Err(self.fail(code, &error)),
             }
         }
@@ -339,7 +358,7 @@ impl BaseSinkImpl for Shm2Sink {
 
 /// Streaming thread.
 impl Shm2Sink {
-    fn publish(&self, buffer: &gst::Buffer) -> Result<Sent, PublishError> {
+    fn publish(&self, buffer: &gst::Buffer, with_metas: bool) -> Result<Sent, PublishError> {
         let settings = lock(&self.settings).clone();
         let is_pending = matches!(*lock(&self.state), State::Pending);
         if is_pending && !self.open_for_frame(settings.size_for(None)) {
@@ -352,7 +371,13 @@ impl Shm2Sink {
         let timing = self.timing(StreamTimes::from(&**buffer));
         self.warn_of_untimed(buffer, timing);
         let latency = self.latency.current(self.obj().upcast_ref());
-        lock(&self.publisher).as_mut().ok_or(SendError::Closed)?.publish(buffer, timing, latency)
+        let mut publisher = lock(&self.publisher);
+        let publisher = publisher.as_mut().ok_or(SendError::Closed)?;
+        if with_metas {
+            publisher.publish(buffer, timing, latency)
+        } else {
+            publisher.publish_without_metas(buffer, timing, latency)
+        }
     }
 
     /// Publishes the end of the stream, unless it follows a failure of this sink, or is not to be forwarded.
@@ -442,6 +467,17 @@ impl Shm2Sink {
         let path = lock(&self.settings).shm_path.clone();
         let message = lock(&self.report).drop_oldest_message(&region, &path, shm2::monotonic_ns());
         crate::post_element_message(self.obj().upcast_ref(), message);
+    }
+
+    /// Warns of what is dropped of the stream while the stream itself goes on, once for each name.
+    pub(super) fn warn(&self, warnings: Vec<Warning>) {
+        if warnings.is_empty() {
+            return;
+        }
+        let new = lock(&self.report).new_warnings(warnings);
+        for Warning { text, .. } in new {
+            gst::element_imp_warning!(self, gst::StreamError::Encode, ("{text}"), ["stats counts what follows"]);
+        }
     }
 
     /// Logs each dropped frame, posts an element message once a second, and a warning for the first frame.

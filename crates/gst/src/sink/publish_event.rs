@@ -16,7 +16,11 @@ use shm2::{FrameInfo, SendError};
 impl Shm2Sink {
     /// Publishes an event, or makes it part of the stream's description.
     pub(super) fn publish_event(&self, event: &gst::EventRef) {
-        let transport = lock(&self.description).take(event);
+        let (transport, warnings) = {
+            let mut description = lock(&self.description);
+            (description.take(event), description.take_warnings())
+        };
+        self.warn(warnings);
         let is_whole = match transport {
             Transport::Local => true,
             Transport::Described | Transport::DescribedInPart => {

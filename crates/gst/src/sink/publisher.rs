@@ -2,6 +2,7 @@
 
 pub(super) use super::timing::Timing;
 use crate::caps::Media;
+use crate::meta::Warning;
 use crate::{allocator, flags, meta};
 use shm2::{FrameInfo, Producer, SendError};
 use std::fmt;
@@ -23,11 +24,13 @@ pub(super) struct Publisher {
 }
 
 /// How a buffer was published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sent {
     pub(super) path: Path,
-    /// Metas that have no form in a region.
+    /// Metas that have no form in a region, or were too large.
     pub(super) metas_dropped: u64,
+    /// What was dropped and is worth a warning.
+    pub(super) warnings: Vec<Warning>,
     /// The stream's description was too large for the region.
     pub(super) is_description_dropped: bool,
 }
@@ -88,16 +91,40 @@ impl Publisher {
 
     /// Publishes a buffer.
     pub(super) fn publish(&mut self, buffer: &gst::Buffer, timing: Timing, latency: u64) -> Result<Sent, PublishError> {
+        self.publish_with(buffer, timing, latency, true)
+    }
+
+    /// Publishes a buffer without metas, but for its layout.
+    pub(super) fn publish_without_metas(
+        &mut self,
+        buffer: &gst::Buffer,
+        timing: Timing,
+        latency: u64,
+    ) -> Result<Sent, PublishError> {
+        self.publish_with(buffer, timing, latency, false)
+    }
+
+    fn publish_with(
+        &mut self,
+        buffer: &gst::Buffer,
+        timing: Timing,
+        latency: u64,
+        with_metas: bool,
+    ) -> Result<Sent, PublishError> {
         let is_described = self.publish_stream().inspect_err(|error| {
             if error.is_drop() {
                 self.producer.handle().count_dropped();
             }
         })?;
         let info = frame_info(buffer, timing, latency);
-        let metas = meta::encode(buffer, &self.media);
-        let path = self.publish_bytes(buffer, &info, &metas.bytes)?;
+        let mut metas = meta::encode(buffer, &self.media).map_err(PublishError::Layout)?;
+        if !with_metas {
+            metas.drop_others();
+        }
+        let path = self.publish_bytes(metas.packed.as_ref().unwrap_or(buffer), &info, &metas.bytes)?;
         self.is_unpublished = false;
-        Ok(Sent { path, metas_dropped: metas.dropped, is_description_dropped: !is_described })
+        let (metas_dropped, warnings) = (metas.dropped, metas.warnings);
+        Ok(Sent { path, metas_dropped, warnings, is_description_dropped: !is_described })
     }
 
     /// Publishes an event between two frames.
@@ -209,6 +236,8 @@ pub(super) enum PublishError {
     Unmappable {
         bytes: u64,
     },
+    /// The frame's layout contradicts the caps, and that of the caps does not fit. Has the reason.
+    Layout(String),
 }
 
 /// What the element does after a [`PublishError`].
@@ -224,12 +253,15 @@ pub(super) enum Reaction {
     Grow { bytes: u64 },
     /// Post an error.
     Fail(gst::ResourceError),
+    /// Post an error about the stream.
+    Refuse,
 }
 
 impl PublishError {
     pub(super) fn reaction(&self) -> Reaction {
         match self {
             Self::Unmappable { .. } => Reaction::Drop,
+            Self::Layout(_) => Reaction::Refuse,
             Self::Send(SendError::Cancelled) => Reaction::Retry,
             Self::Send(error) if error.is_drop() => Reaction::Drop,
             Self::Send(SendError::Closed) => Reaction::Flush,
@@ -248,6 +280,7 @@ impl PublishError {
             Self::Send(SendError::Cleared { .. }) => {
                 "the region stays in use; a frame that upstream keeps and sends again is lost each time"
             }
+            Self::Layout(_) => "upstream attached a meta that is not for these caps",
             Self::Send(_) => "consumers hold, or have not read, all that is there; stats counts the frames that follow",
         }
     }
@@ -263,6 +296,7 @@ impl fmt::Display for PublishError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Send(error) => error.fmt(f),
+            Self::Layout(reason) => f.write_str(reason),
             Self::Unmappable { bytes } => {
                 write!(
                     f,
@@ -296,5 +330,6 @@ mod tests {
             assert_eq!(PublishError::from(error.clone()).reaction(), reaction, "{error}");
         }
         assert_eq!(PublishError::Unmappable { bytes: 1 }.reaction(), Reaction::Drop);
+        assert_eq!(PublishError::Layout("reason".into()).reaction(), Reaction::Refuse);
     }
 }

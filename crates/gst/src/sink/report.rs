@@ -1,8 +1,13 @@
 //! What the sink reports: statistics, and messages at a limited rate. The element posts what the methods return.
 
 use super::publisher::{Path, Sent};
+use crate::meta::Warning;
 use crate::rate_limit::RateLimit;
 use shm2::producer::ProducerStats;
+use std::collections::BTreeSet;
+
+/// Most names of which the sink warns.
+const MAX_WARNED: usize = 100;
 
 /// Counters since the element started.
 #[derive(Debug, Default)]
@@ -20,6 +25,8 @@ pub(super) struct Report {
     /// Frames that had an absolute time.
     timed: u32,
     has_warned_of_time: bool,
+    /// Names of what was warned of.
+    warned: BTreeSet<String>,
     drop_messages: RateLimit,
     stats_notifications: RateLimit,
 }
@@ -114,6 +121,12 @@ impl Report {
         is_untimed && !std::mem::replace(&mut self.has_warned_of_time, true)
     }
 
+    /// Those warnings whose names are new since the start.
+    pub(super) fn new_warnings(&mut self, warnings: Vec<Warning>) -> Vec<Warning> {
+        let mut is_new = |warning: &Warning| self.warned.len() < MAX_WARNED && self.warned.insert(warning.name.clone());
+        warnings.into_iter().filter(|warning| is_new(warning)).collect()
+    }
+
     /// [`drop_message`](Self::drop_message) if the open region dropped old frames since the last call.
     pub(super) fn drop_oldest_message(
         &mut self,
@@ -173,13 +186,27 @@ mod tests {
     fn counts_are_summed_over_replaced_regions() {
         gst::init().unwrap();
         let mut report = Report::default();
-        report.count_sent(&Sent { path: Path::ZeroCopy, metas_dropped: 2, is_description_dropped: true });
-        report.count_sent(&Sent { path: Path::Copy, metas_dropped: 0, is_description_dropped: false });
+        let sent = |path, metas_dropped, is_description_dropped| Sent {
+            path,
+            metas_dropped,
+            warnings: Vec::new(),
+            is_description_dropped,
+        };
+        report.count_sent(&sent(Path::ZeroCopy, 2, true));
+        report.count_sent(&sent(Path::Copy, 0, false));
         report.count_dropped_event();
         report.region_closed(&region(5, 1));
         let stats = report.stats(&region(3, 0));
         let fields = ["published", "dropped-oldest", "zero-copied", "copied", "metas-dropped", "events-dropped"];
         assert_eq!(fields.map(|field| stats.get::<u64>(field).unwrap()), [8, 1, 1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn each_name_is_warned_of_once() {
+        let mut report = Report::default();
+        let warning = |name: &str| Warning { name: name.into(), text: "text".into() };
+        assert_eq!(report.new_warnings(vec![warning("a"), warning("b"), warning("a")]), [warning("a"), warning("b")]);
+        assert_eq!(report.new_warnings(vec![warning("a"), warning("c")]), [warning("c")]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::stream::{self, Reaction, Stream};
 use super::timeline::{Resumption, Times};
 use crate::clock::clock_time;
 use crate::stats::Stats;
-use crate::{events, lock, uri};
+use crate::{events, lock, meta, uri};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -186,6 +186,12 @@ impl BaseSrcImpl for Shm2Src {
         Ok(())
     }
 
+    /// The frames bring their memory. Downstream may be another one from here on.
+    fn decide_allocation(&self, _query: &mut gst::query::Allocation) -> Result<(), gst::LoggableError> {
+        lock(&self.stream).iter_mut().for_each(|stream| stream.set_knows_layouts(None));
+        Ok(())
+    }
+
     fn query(&self, query: &mut gst::QueryRef) -> bool {
         if let gst::QueryViewMut::Latency(latency) = query.view_mut() {
             let settings = lock(&self.settings).clone();
@@ -221,7 +227,7 @@ impl Shm2Src {
             }
             let Some(frame) = self.receive(stream)? else {
                 match self.fill(stream) {
-                    Some(buffer) => return Ok(buffer),
+                    Some(buffer) => return Ok(self.for_downstream(stream, buffer, false)),
                     None => continue,
                 }
             };
@@ -251,11 +257,13 @@ impl Shm2Src {
             // On a thread of GStreamer's, so that a handler may block.
             self.obj().call_async(|src| src.notify("stats"));
         }
-        stream.buffer(frame, times).ok_or_else(|| {
+        let is_leased = frame.is_leased();
+        let Some(buffer) = stream.buffer(frame, times) else {
             let text = "a frame's layout does not fit its bytes or caps";
             gst::element_imp_error!(self, gst::StreamError::Format, ("{text}"));
-            gst::FlowError::Error
-        })
+            return Err(gst::FlowError::Error);
+        };
+        Ok(self.for_downstream(stream, buffer, is_leased))
     }
 
     /// `None` if there is no frame for downstream yet.
@@ -317,6 +325,7 @@ impl Shm2Src {
             let refusal = || if self.is_flushing() { gst::FlowError::Flushing } else { gst::FlowError::NotNegotiated };
             self.obj().set_caps(&caps).map_err(|_| refusal())?;
             stream.followed.set_caps(caps);
+            stream.set_knows_layouts(None);
         }
         Ok(stream.followed.new_events(key, description.events))
     }
@@ -335,6 +344,22 @@ impl Shm2Src {
         // The pad pushes its sticky event again when another element is linked.
         *lock(&self.stream_start) = Some(event.seqnum());
         self.push(event);
+    }
+
+    /// The buffer, or a copy of it in the layout of the caps if downstream knows no other.
+    fn for_downstream(&self, stream: &mut Stream, buffer: gst::Buffer, is_leased: bool) -> gst::Buffer {
+        let (mut knows_layouts, pad) = (stream.knows_layouts(), self.obj().static_pad("src"));
+        let packed = meta::repacked(&buffer, stream.followed.media(), || {
+            if pad.as_ref().is_some_and(|pad| pad.check_reconfigure()) {
+                knows_layouts = None;
+            }
+            *knows_layouts.get_or_insert_with(|| pad.is_some_and(|pad| knows_layouts_behind(&pad)))
+        });
+        // A pad that flushes gives no answer.
+        stream.set_knows_layouts(knows_layouts.filter(|_| !self.is_flushing()));
+        let Some(packed) = packed else { return buffer };
+        lock(&self.report).count_repacked(is_leased);
+        packed
     }
 
     fn times(&self, stream: &mut Stream, frame: &Frame) -> Times {
@@ -398,6 +423,12 @@ impl Shm2Src {
         // Downstream may refuse the event, which is no failure.
         let _ = self.obj().static_pad("src").is_some_and(|pad| pad.push_event(event));
     }
+}
+
+/// Whether the elements behind the pad take video in any layout, by their answer to the allocation query.
+fn knows_layouts_behind(pad: &gst::Pad) -> bool {
+    let mut query = gst::query::Allocation::new(pad.current_caps().as_ref(), false);
+    pad.peer_query(&mut query) && query.find_allocation_meta::<gst_video::VideoMeta>().is_some()
 }
 
 /// Properties, messages and probes.

@@ -16,6 +16,8 @@ const SLOW: u64 = 500 << 20;
 pub(super) struct Report {
     consumer: ConsumerStats,
     zero_copied: u64,
+    /// Frames that were copied into the layout of the caps.
+    repacked: u64,
     /// Frames that were due during a pause.
     stale: u64,
     /// Repeated frames and gap events for `on-silence`.
@@ -32,6 +34,12 @@ impl Report {
     pub(super) fn count_received(&mut self, consumer: ConsumerStats, is_zero_copied: bool) {
         self.consumer = consumer;
         self.zero_copied += u64::from(is_zero_copied);
+    }
+
+    /// The frame that was received last was copied into the layout of the caps.
+    pub(super) fn count_repacked(&mut self, was_zero_copied: bool) {
+        self.zero_copied -= u64::from(was_zero_copied);
+        self.repacked += 1;
     }
 
     pub(super) fn count_stale_frame(&mut self) {
@@ -67,6 +75,7 @@ impl Report {
             .field("received", self.consumer.received)
             .field("zero-copied", self.zero_copied)
             .field("copied", self.consumer.copied)
+            .field("repacked", self.repacked)
             .field("missed", self.consumer.missed)
             .field("skipped", self.consumer.skipped + self.stale)
             .field("skipped-old", self.consumer.skipped_old)
@@ -116,16 +125,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stale_frames_count_as_skipped() {
+    fn stale_frames_count_as_skipped_and_repacked_ones_not_as_zero_copied() {
         gst::init().unwrap();
         let mut report = Report::default();
         let mut consumer = ConsumerStats::default();
         (consumer.received, consumer.skipped, consumer.attaches) = (7, 2, 1);
         report.count_received(consumer, true);
+        report.count_received(consumer, true);
+        report.count_repacked(true);
         report.count_stale_frame();
         let stats = report.stats();
-        let fields = ["received", "zero-copied", "copied", "missed", "skipped", "attaches"];
-        assert_eq!(fields.map(|field| stats.get::<u64>(field).unwrap()), [7, 1, 0, 0, 3, 1]);
+        let fields = ["received", "zero-copied", "copied", "repacked", "missed", "skipped", "attaches"];
+        assert_eq!(fields.map(|field| stats.get::<u64>(field).unwrap()), [7, 1, 0, 1, 0, 3, 1]);
     }
 
     #[test]

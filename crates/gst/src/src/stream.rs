@@ -36,6 +36,8 @@ pub(super) struct Stream {
     is_discontinuous: bool,
     /// An attach, and the number of its frames that had times.
     timed: (u64, u32),
+    /// Whether downstream knows layouts other than that of the caps, once it was asked.
+    knows_layouts: Option<bool>,
 }
 
 impl Stream {
@@ -56,7 +58,18 @@ impl Stream {
             needs_keyframe: true,
             is_discontinuous: false,
             timed: (0, 0),
+            knows_layouts: None,
         }
+    }
+
+    /// What downstream answered to [`set_knows_layouts`](Self::set_knows_layouts)'s question, if it was asked.
+    pub(super) fn knows_layouts(&self) -> Option<bool> {
+        self.knows_layouts
+    }
+
+    /// Sets whether downstream takes layouts other than that of the caps; `None` if it has to be asked again.
+    pub(super) fn set_knows_layouts(&mut self, knows_layouts: Option<bool>) {
+        self.knows_layouts = knows_layouts;
     }
 
     /// Calls `on_wait` when no producer has come for a second, once in each wait.
