@@ -8,11 +8,6 @@ pub(crate) fn is_system_memory(caps: &gst::CapsRef) -> bool {
     caps.is_any() || caps.iter_with_features().all(|(_, features)| is_plain(features))
 }
 
-/// Whether a region can hold the text of the caps.
-pub(crate) fn fits(caps: &gst::CapsRef) -> bool {
-    caps.to_string().len() as u64 <= shm2::layout::MAX_CAPS
-}
-
 /// The structures that are of plain memory, or can be.
 pub(crate) fn in_system_memory(caps: &gst::CapsRef) -> gst::Caps {
     if caps.is_any() {

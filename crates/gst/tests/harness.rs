@@ -49,7 +49,7 @@ fn several_memories_are_gathered_and_times_offsets_and_flags_arrive() {
     harness.push(buffer).unwrap();
     let frame = consumer.next(Some(LIMIT)).unwrap();
     assert_eq!(frame.to_vec(), [vec![1; 100], vec![2; 50], vec![3; 7]].concat());
-    assert_eq!(frame.caps(), Some((1, &b"application/x-test"[..])));
+    assert_eq!(frame.caps().map(|(_, caps)| caps), Some(&b"application/x-test"[..]));
     let info = frame.info();
     assert_eq!((info.pts, info.dts, info.duration), (Some(40_000_000), Some(30_000_000), Some(10_000_000)));
     assert_eq!((info.offset, info.offset_end), (Some(5), Some(6)));
@@ -240,7 +240,11 @@ fn metas_arrive_and_dropped_ones_are_counted() {
     assert_eq!(jam.format("%Y-%m-%d %H:%M:%S.%f").unwrap(), "2026-02-03 02:05:06.500000");
     let clipping = received.meta::<gst_audio::AudioClippingMeta>().unwrap();
     assert_eq!((clipping.start().value(), clipping.end().value()), (312, 7));
-    assert_eq!(common::stat(&harness.element().unwrap(), "metas-dropped"), 1, "the affine transformation");
+    assert_eq!(
+        common::stat(&harness.element().unwrap(), "metas-dropped"),
+        2,
+        "the rectangle and the affine transformation"
+    );
 }
 
 #[test]

@@ -245,7 +245,8 @@ fn a_meta_of_another_format_or_size_is_used_dropped_or_refused_at_the_sink() {
             assert!(received.meta::<VideoMeta>().is_none());
             assert_eq!(pair.sink_stat("metas-dropped"), number);
         }
-        let messages = pair.sink_messages();
+        let mut messages = pair.sink_messages();
+        messages.retain(|message| !message.contains("no absolute time"));
         assert!(messages.len() == 1 && messages[0].contains("GstVideoMeta"), "{messages:?}");
         // A layout of a smaller picture than that of the caps, which does not fit either.
         let (small, caps) = (info(Rgb, 32, 16), info(Rgb, 34, 16));

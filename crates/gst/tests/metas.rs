@@ -135,6 +135,7 @@ fn a_meta_that_cannot_be_read_back_is_counted() {
 
 #[test]
 fn parts_of_metas_that_cannot_be_read_back_are_counted() {
+    common::init();
     let video = "video/x-raw, format=GRAY8, width=64, height=48, framerate=30/1".parse::<gst::Caps>().unwrap();
     let raw = || gst::Buffer::from_slice([0u8; 64 * 48]);
     let mut pair = Pair::new("", Downstream::KnowsNone);

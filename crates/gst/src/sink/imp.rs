@@ -236,15 +236,6 @@ impl BaseSinkImpl for Shm2Sink {
             gst::element_imp_error!(self, gst::CoreError::Negotiation, ("{unreadable}"));
             gst::loggable_error!(CAT, "{unreadable}")
         })?;
-        if !crate::caps::fits(caps) {
-            let limit = shm2::layout::MAX_CAPS;
-            gst::element_imp_warning!(
-                self,
-                gst::StreamError::Format,
-                ("caps are refused: their text has more than {limit} bytes")
-            );
-            return Err(gst::loggable_error!(CAT, "caps of more than {limit} bytes"));
-        }
         gst::debug!(CAT, imp = self, "caps {caps}");
         self.fit_region(caps)?;
         self.latency.expire();
@@ -262,7 +253,7 @@ impl BaseSinkImpl for Shm2Sink {
     fn query(&self, query: &mut gst::QueryRef) -> bool {
         if let gst::QueryViewMut::AcceptCaps(accept) = query.view_mut() {
             let caps = accept.caps();
-            let accepted = crate::caps::is_system_memory(caps) && crate::caps::fits(caps);
+            let accepted = crate::caps::is_system_memory(caps);
             if !accepted {
                 self.failures.caps_judged(false);
             }

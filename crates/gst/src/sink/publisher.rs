@@ -15,6 +15,8 @@ pub(super) struct Publisher {
     description: Vec<u8>,
     /// Caps or description changed and go with the next item; until then the arena may have no free space for them.
     is_changed: bool,
+    /// The caps that the region shows, if it shows them without a description.
+    shown: Option<String>,
     /// No item was published with the present caps and description.
     is_unpublished: bool,
     media: Media,
@@ -51,6 +53,7 @@ impl Publisher {
             caps: String::new(),
             description,
             is_changed,
+            shown: None,
             is_unpublished: is_changed,
             media: Media::default(),
             _unusable: None,
@@ -64,6 +67,7 @@ impl Publisher {
     /// Continues the stream with another producer; returns the previous one.
     pub(super) fn replace_producer(&mut self, producer: Producer) -> Producer {
         self.is_changed = !self.caps.is_empty() || !self.description.is_empty();
+        self.shown = None;
         std::mem::replace(&mut self.producer, producer)
     }
 
@@ -77,8 +81,11 @@ impl Publisher {
     /// Shows caps in the region before the first item with them, for programs that list regions. They are shown with that
     /// item at the latest, when there is no free space now.
     pub(super) fn show_caps(&mut self, caps: &gst::CapsRef) {
-        let shown = self.producer.set_caps(caps.to_string().as_bytes());
-        self.is_changed |= shown.is_ok() && !self.caps.is_empty();
+        let text = caps.to_string();
+        if self.shown.as_ref() != Some(&text) && self.producer.set_caps(text.as_bytes()).is_ok() {
+            self.is_changed |= text != self.caps || !self.description.is_empty();
+            self.shown = Some(text);
+        }
     }
 
     /// Sticky events for the frames that follow, besides their caps.
@@ -145,7 +152,7 @@ impl Publisher {
 
     /// Publishes caps and description if they changed. False if the region has space for the caps only.
     fn publish_stream(&mut self) -> Result<bool, SendError> {
-        if !self.is_changed {
+        if !self.is_changed || self.description.is_empty() && self.shown.as_ref() == Some(&self.caps) {
             return Ok(true);
         }
         let mut outcome = self.producer.set_stream(self.caps.as_bytes(), &self.description);
@@ -155,6 +162,7 @@ impl Publisher {
         }
         outcome?;
         self.is_changed = false;
+        self.shown = self.description.is_empty().then(|| self.caps.clone());
         Ok(!is_too_large)
     }
 
