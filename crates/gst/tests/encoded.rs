@@ -7,7 +7,7 @@ mod streams;
 
 use common::Pipeline;
 use gst::prelude::*;
-use shm2_testing::{TempRegion, until};
+use shm2_testing::{LIMIT, TempRegion, until};
 use streams::{AUDIO, VIDEO, error, exist};
 
 /// Elements of a stream before the sink.
@@ -75,4 +75,33 @@ fn the_device_of_an_opus_region_is_a_source_of_audio_with_its_caps() {
     let device = devices.iter().find(|device| device.display_name() == file).expect("the device");
     assert!(device.has_classes("Source/Audio"), "{}", device.device_class());
     assert_eq!(device.caps(), producer.element("sink").static_pad("sink").and_then(|pad| pad.current_caps()));
+}
+
+/// Events of this kind that the sink has sent upstream since the last call.
+fn keyframe_requests(harness: &mut gst_check::Harness) -> usize {
+    let events = std::iter::from_fn(|| harness.try_pull_upstream_event());
+    events.filter(|event| event.structure().is_some_and(|s| s.name() == "GstForceKeyUnit")).count()
+}
+
+#[test]
+fn each_consumer_that_attaches_causes_a_request_for_a_keyframe() {
+    for access in [shm2::Access::Snapshot, shm2::Access::Lease] {
+        common::init();
+        let name = TempRegion::new();
+        let element = gst::parse::launch(&format!("shm2sink sync=false shm-path={}", &*name)).expect("the sink");
+        let mut harness = gst_check::Harness::with_element(&element, Some("sink"), None);
+        harness.set_src_caps_str("video/x-h264");
+        harness.play();
+        harness.push(gst::Buffer::from_slice([7u8])).expect("a buffer");
+        let mut consumers = Vec::new();
+        for number in 0..3 {
+            let consumer = shm2::Consumer::builder(&name).expect("a name").access(access);
+            consumers.push(consumer.attach(Some(LIMIT)).expect("the region"));
+            let what = format!("a request for consumer {number} with {access:?}");
+            until(&what, || keyframe_requests(&mut harness) > 0);
+            // Longer than the time between two requests, in which one may wait.
+            std::thread::sleep(std::time::Duration::from_millis(400));
+            keyframe_requests(&mut harness);
+        }
+    }
 }

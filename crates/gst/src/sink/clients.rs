@@ -13,7 +13,8 @@ use std::sync::atomic::Ordering;
 
 impl Shm2Sink {
     /// Called on a watching thread of the run with this number. After the end of that run nothing more is emitted.
-    pub(super) fn clients_are(&self, clients: u32, watch: &Watch, run: u64) {
+    /// `is_arrival` means that a consumer may have attached, which the number need not show.
+    pub(super) fn clients_are(&self, clients: u32, is_arrival: bool, watch: &Watch, run: u64) {
         // The next region has another watching thread, while a handler may still run on this one.
         let _turn = lock(&self.signals);
         let change = {
@@ -21,17 +22,17 @@ impl Shm2Sink {
             // A watch ends before `stop` takes this lock to set the number to 0.
             if watch.is_over() { None } else { report.set_clients(clients) }
         };
-        let Some(change) = change else { return };
-        gst::info!(CAT, imp = self, "{clients} consumers");
         let sink = self.obj();
         let is_running = || self.run.load(Ordering::Acquire) == run;
-        if is_running() {
+        if change.is_some() && is_running() {
+            gst::info!(CAT, imp = self, "{clients} consumers");
             sink.notify("num-clients");
         }
-        if is_running() && change == ClientChange::Connected {
+        if is_arrival && !watch.is_over() && is_running() {
             // A new consumer can decode nothing before a keyframe.
             self.request_keyframe();
         }
+        let Some(change) = change else { return };
         if is_running() {
             let signal = match change {
                 ClientChange::Connected => "client-connected",

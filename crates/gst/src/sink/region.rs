@@ -2,7 +2,7 @@
 
 use super::publisher::Publisher;
 use super::settings::Settings;
-use super::watcher::{Watch, Watcher};
+use super::watcher::{Count, Watch, Watcher};
 use crate::allocator::ArenaAllocator;
 use crate::caps::Media;
 use shm2::ivshmem::DeviceError;
@@ -66,13 +66,13 @@ pub(super) struct Region {
 
 impl Region {
     /// Creates a region of `size` bytes. `description` describes the stream (see [`Publisher::new`]); `on_count` is
-    /// called with the number of clients on a thread of the name `thread`.
+    /// called after each count of the clients on a thread of the name `thread`.
     pub(super) fn open(
         settings: &Settings,
         size: u64,
         description: Vec<u8>,
         thread: String,
-        on_count: impl FnMut(u32, &Watch) -> ControlFlow<()> + Send + 'static,
+        on_count: impl FnMut(Count, &Watch) -> ControlFlow<()> + Send + 'static,
     ) -> Result<(Self, Publisher), OpenError> {
         let producer = settings.builder(size).map_err(OpenError::Spec)?.create().map_err(OpenError::Create)?;
         let handle = producer.handle();
@@ -189,7 +189,7 @@ mod tests {
         gst::init().unwrap();
         let settings = settings("region");
         let (counts, counted) = channel();
-        let on_count = move |clients, _: &Watch| match counts.send(clients) {
+        let on_count = move |count: Count, _: &Watch| match counts.send(count.clients) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         };
