@@ -105,3 +105,17 @@ fn each_consumer_that_attaches_causes_a_request_for_a_keyframe() {
         }
     }
 }
+
+#[test]
+fn the_source_takes_a_request_for_a_keyframe() {
+    common::init();
+    let name = TempRegion::new();
+    let producer = Pipeline::playing(&format!("fakesrc is-live=true ! shm2sink async=false shm-path={}", &*name));
+    let consumer = Pipeline::playing(&format!("shm2src name=src shm-path={} ! fakesink name=out async=false", &*name));
+    until("a frame", || consumer.stat("src", "received") > 0);
+    let request = || gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
+    let out = consumer.element("out").static_pad("sink").expect("a pad");
+    assert!(out.push_event(request()), "from downstream");
+    assert!(consumer.element("src").send_event(request()), "from the application");
+    drop(producer);
+}

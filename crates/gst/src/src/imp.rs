@@ -5,6 +5,7 @@
 //! and by start and stop only.
 
 use super::followed::StreamStart;
+use super::keyframe::Verdict;
 use super::log::CAT;
 use super::report::{self, Report};
 use super::settings::{Access, OnProducerExit, OnSilence, Settings, SilenceAction};
@@ -136,6 +137,15 @@ impl ElementImpl for Shm2Src {
         }
         self.parent_change_state(transition)
     }
+
+    /// The base class refuses upstream events that an application sends to the element.
+    fn send_event(&self, event: gst::Event) -> bool {
+        if event.is_upstream() && gst_video::UpstreamForceKeyUnitEvent::parse(&event).is_ok() {
+            self.request_keyframe();
+            return true;
+        }
+        self.parent_send_event(event)
+    }
 }
 
 impl BaseSrcImpl for Shm2Src {
@@ -190,6 +200,15 @@ impl BaseSrcImpl for Shm2Src {
     fn decide_allocation(&self, _query: &mut gst::query::Allocation) -> Result<(), gst::LoggableError> {
         lock(&self.stream).iter_mut().for_each(|stream| stream.set_knows_layouts(None));
         Ok(())
+    }
+
+    /// Events from downstream.
+    fn event(&self, event: &gst::Event) -> bool {
+        if gst_video::UpstreamForceKeyUnitEvent::parse(event).is_ok() {
+            self.request_keyframe();
+            return true;
+        }
+        self.parent_event(event)
     }
 
     fn query(&self, query: &mut gst::QueryRef) -> bool {
@@ -277,11 +296,20 @@ impl Shm2Src {
             Err(error) => return self.react(stream, &error).map(|()| None),
         };
         lock(&self.report).count_received(stream.stats(), frame.is_leased() && !frame.is_event());
-        if stream.is_decodable(&frame) {
+        let verdict = stream.judge(&frame, shm2::monotonic_ns());
+        if verdict == Verdict::Give {
             return Ok(Some(frame));
         }
         gst::debug!(CAT, imp = self, "frame {} depends on one that was not received", frame.sequence());
+        if verdict == Verdict::DropAndRequest {
+            self.request_keyframe();
+        }
         Ok(None)
+    }
+
+    /// Asks the producer for a keyframe. Called on the streaming thread and by elements downstream.
+    fn request_keyframe(&self) {
+        gst::debug!(CAT, imp = self, "a keyframe is needed");
     }
 
     /// `Ok` if the element waits for another frame.

@@ -14,6 +14,7 @@ mod followed;
 mod frame_buffer;
 mod idle;
 mod imp;
+mod keyframe;
 mod log;
 mod report;
 mod settings;

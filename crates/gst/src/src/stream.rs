@@ -3,6 +3,7 @@
 use super::fill::{Fill, Last};
 use super::followed::{Followed, Key};
 use super::frame_buffer;
+use super::keyframe::{Keyframes, Verdict};
 use super::settings::{OnProducerExit, OnSilence, Settings};
 use super::stream_header::StreamHeader;
 use super::timeline::{Timeline, Times};
@@ -30,8 +31,7 @@ pub(super) struct Stream {
     pub(super) clock: ClockMonitor,
     is_segment_sent: bool,
     header: StreamHeader,
-    /// Frames that depend on others are dropped until a keyframe.
-    needs_keyframe: bool,
+    keyframes: Keyframes,
     /// Frames were skipped since the last buffer.
     is_discontinuous: bool,
     /// An attach, and the number of its frames that had times.
@@ -55,7 +55,7 @@ impl Stream {
             clock: ClockMonitor::default(),
             is_segment_sent: false,
             header: StreamHeader::default(),
-            needs_keyframe: true,
+            keyframes: Keyframes::default(),
             is_discontinuous: false,
             timed: (0, 0),
             knows_layouts: None,
@@ -109,8 +109,9 @@ impl Stream {
         }
         let skipped = self.consumer.stats().skipped;
         let next = self.wait(settings.limits())?;
-        if let Some(frame) = &next {
-            self.needs_keyframe |= frame.is_discontinuity() || self.consumer.stats().skipped != skipped;
+        let has_gap = |frame: &Frame| frame.is_discontinuity() || self.consumer.stats().skipped != skipped;
+        if next.as_ref().is_some_and(has_gap) {
+            self.keyframes.need();
         }
         Ok(next)
     }
@@ -155,18 +156,17 @@ impl Stream {
     }
 
     /// Whether downstream can use the item: events always, frames unless they depend on one that was not received.
-    pub(super) fn is_decodable(&mut self, frame: &Frame) -> bool {
+    pub(super) fn judge(&mut self, frame: &Frame, now_ns: u64) -> Verdict {
         if frame.is_event() {
-            return true;
+            return Verdict::Give;
         }
         let is_delta = crate::flags::from_wire(frame.info().flags).contains(gst::BufferFlags::DELTA_UNIT);
-        self.needs_keyframe &= is_delta;
-        !self.needs_keyframe
+        self.keyframes.take(is_delta, now_ns)
     }
 
     /// A frame or event is not passed downstream: the next buffer is a discontinuity and depends on no other.
     pub(super) fn skip(&mut self) {
-        self.needs_keyframe = true;
+        self.keyframes.need();
         self.is_discontinuous = true;
     }
 
@@ -332,7 +332,7 @@ mod tests {
         let mut is_decodable = |stream: &mut Stream, flags| {
             producer.send(b"x", &info(flags)).unwrap();
             let frame = next(stream);
-            stream.is_decodable(&frame)
+            stream.judge(&frame, 0) == Verdict::Give
         };
         assert!(!is_decodable(&mut stream, gst::BufferFlags::DELTA_UNIT));
         assert!(is_decodable(&mut stream, gst::BufferFlags::empty()));
