@@ -3,6 +3,7 @@
 //! watch for clients, and no other thread ever waits for these.
 
 use super::imp::Shm2Sink;
+use super::keyframe::{self, Admission};
 use super::log::CAT;
 use super::report::ClientChange;
 use super::watcher::Watch;
@@ -40,5 +41,31 @@ impl Shm2Sink {
             };
             sink.emit_by_name::<()>(signal, &[&clients]);
         }
+    }
+
+    /// Asks upstream for a keyframe: at once, or when the last request is 300 ms old. Elements upstream and probes on
+    /// their pads handle the event on the calling thread, which holds no lock.
+    pub(super) fn request_keyframe(&self) {
+        let admission = lock(&self.keyframes).admit(shm2::monotonic_ns());
+        match admission {
+            Admission::Send => self.push_keyframe_request(),
+            Admission::Join => {}
+            Admission::Wait(time) => {
+                let run = self.run.load(Ordering::Acquire);
+                self.obj().call_async(move |sink| {
+                    std::thread::sleep(time);
+                    lock(&sink.imp().keyframes).end_wait(shm2::monotonic_ns());
+                    if sink.imp().run.load(Ordering::Acquire) == run {
+                        sink.imp().push_keyframe_request();
+                    }
+                });
+            }
+        }
+    }
+
+    fn push_keyframe_request(&self) {
+        let Some(pad) = self.obj().static_pad("sink") else { return };
+        gst::debug!(CAT, imp = self, "asking for a keyframe");
+        pad.push_event(keyframe::event(pad.current_caps().as_deref()));
     }
 }

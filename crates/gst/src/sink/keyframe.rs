@@ -1,11 +1,5 @@
 //! Requests for a keyframe, which go upstream to the encoder.
 
-use super::imp::Shm2Sink;
-use super::log::CAT;
-use crate::lock;
-use gst::prelude::*;
-use gst::subclass::prelude::*;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Shortest time between two requests: an encoder that makes a keyframe of each frame has no bits left for the picture.
@@ -23,7 +17,7 @@ pub(super) struct KeyframeRequests {
 
 /// What to do with a request.
 #[derive(Debug, PartialEq, Eq)]
-enum Admission {
+pub(super) enum Admission {
     Send,
     /// Send it after this time.
     Wait(Duration),
@@ -32,7 +26,8 @@ enum Admission {
 }
 
 impl KeyframeRequests {
-    fn admit(&mut self, now_ns: u64) -> Admission {
+    /// Decides on a request at `now_ns`. After [`Admission::Wait`] a call of [`end_wait`](Self::end_wait) has to follow.
+    pub(super) fn admit(&mut self, now_ns: u64) -> Admission {
         let age = self.last_ns.map_or(INTERVAL_NS, |last| now_ns.saturating_sub(last));
         if self.is_waiting {
             Admission::Join
@@ -46,40 +41,13 @@ impl KeyframeRequests {
     }
 
     /// The request that waited is sent.
-    fn end_wait(&mut self, now_ns: u64) {
+    pub(super) fn end_wait(&mut self, now_ns: u64) {
         *self = Self { last_ns: Some(now_ns), is_waiting: false };
     }
 }
 
-impl Shm2Sink {
-    /// Asks upstream for a keyframe: at once, or when the last request is 300 ms old. Elements upstream and probes on
-    /// their pads handle the event on the calling thread, which holds no lock.
-    pub(super) fn request_keyframe(&self) {
-        let admission = lock(&self.keyframes).admit(shm2::monotonic_ns());
-        match admission {
-            Admission::Send => self.push_keyframe_request(),
-            Admission::Join => {}
-            Admission::Wait(time) => {
-                let run = self.run.load(Ordering::Acquire);
-                self.obj().call_async(move |sink| {
-                    std::thread::sleep(time);
-                    lock(&sink.imp().keyframes).end_wait(shm2::monotonic_ns());
-                    if sink.imp().run.load(Ordering::Acquire) == run {
-                        sink.imp().push_keyframe_request();
-                    }
-                });
-            }
-        }
-    }
-
-    fn push_keyframe_request(&self) {
-        let Some(pad) = self.obj().static_pad("sink") else { return };
-        gst::debug!(CAT, imp = self, "asking for a keyframe");
-        pad.push_event(event(pad.current_caps().as_deref()));
-    }
-}
-
-fn event(caps: Option<&gst::CapsRef>) -> gst::Event {
+/// The event for a stream of these caps.
+pub(super) fn event(caps: Option<&gst::CapsRef>) -> gst::Event {
     let name = caps.and_then(|caps| caps.structure(0)).map_or("", |structure| structure.name().as_str());
     gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(!OGG.contains(&name)).build()
 }
