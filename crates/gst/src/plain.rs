@@ -250,4 +250,66 @@ mod tests {
             !is_plain("video/x-raw(format:Interlaced) x, width=(int)5") && !is_plain("video/x-raw(format:Interlaced")
         );
     }
+
+    /// GLib ends the process at a critical warning of the parser.
+    #[test]
+    fn what_passes_causes_no_critical_warning() {
+        gst::init().unwrap();
+        gst::glib::log_set_always_fatal(gst::glib::LogLevels::LEVEL_CRITICAL | gst::glib::LogLevels::LEVEL_ERROR);
+        const PARTS: &[&str] = &[
+            "01",
+            "0",
+            "a",
+            "zz",
+            "-",
+            "_",
+            ".",
+            " ",
+            ",",
+            ", ",
+            ";",
+            "=",
+            "b=",
+            "(buffer)",
+            "(int)",
+            "(string)",
+            "(glong)",
+            "(guchar)",
+            "(GstValueArray)",
+            "(list)",
+            "(GstFlagSet)",
+            "(bitmask)",
+            "(taglist)",
+            "(structure)",
+            "(GstCaps)",
+            "<",
+            ">",
+            "{",
+            "}",
+            "[",
+            "]",
+            "(string)\"<\"",
+            "\\",
+            "1",
+            "/",
+            "NULL",
+            ":",
+            "+",
+            "\u{a0}",
+            "\n",
+            "(date)",
+            "(fraction)",
+        ];
+        let mut rng = shm2_testing::Rng::with_seed(shm2_testing::seed());
+        let mut passed = 0;
+        for _ in 0..100_000 {
+            let mut text = String::from("x/y, a=");
+            (0..rng.usize(1..9)).for_each(|_| text.push_str(PARTS[rng.usize(..PARTS.len())]));
+            if is_plain(&text) {
+                passed += 1;
+                drop(text.parse::<gst::Caps>());
+            }
+        }
+        assert!(passed > 1000, "{passed}");
+    }
 }
