@@ -30,25 +30,42 @@ fn containers() -> Vec<(&'static str, String, &'static str)> {
 
 #[test]
 fn a_late_consumer_decodes_a_container() {
+    for_each_container(|producer, stream, consumer| {
+        let producer = Pipeline::playing(producer);
+        until(stream, || producer.stat("sink", "published") >= 30);
+        (producer, Pipeline::playing(consumer))
+    });
+}
+
+#[test]
+fn a_consumer_that_waits_for_its_producer_decodes_a_container() {
+    for_each_container(|producer, _, consumer| {
+        let consumer = Pipeline::playing(consumer);
+        (Pipeline::playing(producer), consumer)
+    });
+}
+
+/// Starts both pipelines of each container, and waits for decoded buffers.
+fn for_each_container(start: impl Fn(&str, &str, &str) -> (Pipeline, Pipeline) + Sync) {
     common::init();
     // The demultiplexer of Ogg causes critical warnings of its own, in a pipeline without these elements, too.
     gst::glib::log_set_always_fatal(gst::glib::LogLevels::LEVEL_ERROR);
     std::thread::scope(|scope| {
         for (source, stream, decoder) in containers() {
+            let start = &start;
             if exist(&stream) && exist(decoder) {
-                scope.spawn(move || is_decoded_late(source, &stream, decoder));
+                scope.spawn(move || is_decoded(source, &stream, decoder, start));
             }
         }
     });
 }
 
-fn is_decoded_late(source: &str, stream: &str, decoder: &str) {
+fn is_decoded(source: &str, stream: &str, decoder: &str, start: impl Fn(&str, &str, &str) -> (Pipeline, Pipeline)) {
     let name = TempRegion::new();
-    let line = format!("{source} {stream} ! shm2sink name=sink async=false shm-size=8388608 shm-path={}", &*name);
-    let producer = Pipeline::playing(&line);
-    until(stream, || producer.stat("sink", "published") >= 30);
-    let line = format!("shm2src shm-path={} ! {decoder} ! fakesink name=out async=false sync=false", &*name);
-    let consumer = Pipeline::playing(&line);
+    let sink = format!("shm2sink name=sink async=false shm-size=8388608 shm-path={}", &*name);
+    let out = "fakesink name=out async=false sync=false";
+    let consumer = format!("shm2src shm-path={} ! {decoder} ! {out}", &*name);
+    let (_producer, consumer) = start(&format!("{source} {stream} ! {sink}"), stream, &consumer);
     let decoded = common::bytes(&consumer.element("out"), "sink");
     until(stream, || {
         assert_eq!(error(&consumer), None, "{stream}");

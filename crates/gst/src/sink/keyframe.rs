@@ -46,10 +46,11 @@ impl KeyframeRequests {
     }
 }
 
-/// The event for a stream of these caps.
+/// The event for a stream of these caps. A stream without caps has not begun, and begins with its headers.
 pub(super) fn event(caps: Option<&gst::CapsRef>) -> gst::Event {
-    let name = caps.and_then(|caps| caps.structure(0)).map_or("", |structure| structure.name().as_str());
-    gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(!OGG.contains(&name)).build()
+    let name = caps.and_then(|caps| caps.structure(0)).map(|structure| structure.name().as_str());
+    let has_headers = name.is_some_and(|name| !OGG.contains(&name));
+    gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(has_headers).build()
 }
 
 #[cfg(test)]
@@ -72,12 +73,14 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_asked_for_unless_the_stream_is_ogg() {
+    fn headers_are_asked_for_unless_the_stream_is_ogg_or_has_not_begun() {
         gst::init().unwrap();
-        for (name, has_headers) in [("video/x-h264", true), ("video/mpegts", true), ("application/ogg", false)] {
-            let event = event(Some(&gst::Caps::new_empty_simple(name)));
-            let request = gst_video::UpstreamForceKeyUnitEvent::parse(&event).unwrap();
-            assert_eq!(request.all_headers, has_headers, "{name}");
+        let has_headers = |caps: Option<&gst::CapsRef>| {
+            gst_video::UpstreamForceKeyUnitEvent::parse(&event(caps)).unwrap().all_headers
+        };
+        for (name, expected) in [("video/x-h264", true), ("video/mpegts", true), ("application/ogg", false)] {
+            assert_eq!(has_headers(Some(&gst::Caps::new_empty_simple(name))), expected, "{name}");
         }
+        assert!(!has_headers(None));
     }
 }
