@@ -85,24 +85,30 @@ fn keyframe_requests(harness: &mut gst_check::Harness) -> usize {
 
 #[test]
 fn each_consumer_that_attaches_causes_a_request_for_a_keyframe() {
-    for access in [shm2::Access::Snapshot, shm2::Access::Lease] {
-        common::init();
-        let name = TempRegion::new();
-        let element = gst::parse::launch(&format!("shm2sink sync=false shm-path={}", &*name)).expect("the sink");
-        let mut harness = gst_check::Harness::with_element(&element, Some("sink"), None);
-        harness.set_src_caps_str("video/x-h264");
-        harness.play();
-        harness.push(gst::Buffer::from_slice([7u8])).expect("a buffer");
-        let mut consumers = Vec::new();
-        for number in 0..3 {
-            let consumer = shm2::Consumer::builder(&name).expect("a name").access(access);
-            consumers.push(consumer.attach(Some(LIMIT)).expect("the region"));
-            let what = format!("a request for consumer {number} with {access:?}");
-            until(&what, || keyframe_requests(&mut harness) > 0);
-            // Longer than the time between two requests, in which one may wait.
-            std::thread::sleep(std::time::Duration::from_millis(400));
-            keyframe_requests(&mut harness);
+    common::init();
+    std::thread::scope(|scope| {
+        for access in [shm2::Access::Snapshot, shm2::Access::Lease] {
+            scope.spawn(move || each_attach_is_a_request(access));
         }
+    });
+}
+
+fn each_attach_is_a_request(access: shm2::Access) {
+    let name = TempRegion::new();
+    let element = gst::parse::launch(&format!("shm2sink sync=false shm-path={}", &*name)).expect("the sink");
+    let mut harness = gst_check::Harness::with_element(&element, Some("sink"), None);
+    harness.set_src_caps_str("video/x-h264");
+    harness.play();
+    harness.push(gst::Buffer::from_slice([7u8])).expect("a buffer");
+    let mut consumers = Vec::new();
+    for number in 0..3 {
+        let consumer = shm2::Consumer::builder(&name).expect("a name").access(access);
+        consumers.push(consumer.attach(Some(LIMIT)).expect("the region"));
+        let what = format!("a request for consumer {number} with {access:?}");
+        until(&what, || keyframe_requests(&mut harness) > 0);
+        // Longer than the time between two requests, in which one may wait.
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        keyframe_requests(&mut harness);
     }
 }
 
