@@ -103,7 +103,12 @@ fn each_attach_is_a_request(access: shm2::Access) {
     let mut consumers = Vec::new();
     for number in 0..3 {
         let consumer = shm2::Consumer::builder(&name).expect("a name").access(access);
-        consumers.push(consumer.attach(Some(LIMIT)).expect("the region"));
+        let mut consumer = consumer.attach(Some(LIMIT)).expect("the region");
+        if access == shm2::Access::Snapshot && number > 0 {
+            // The sink sees whether there are any. A source requests a keyframe itself.
+            consumer.request_keyframe();
+        }
+        consumers.push(consumer);
         let what = format!("a request for consumer {number} with {access:?}");
         until(&what, || keyframe_requests(&mut harness) > 0);
         // Longer than the time between two requests, in which one may wait.

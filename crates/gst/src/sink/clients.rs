@@ -5,6 +5,7 @@
 use super::imp::Shm2Sink;
 use super::keyframe::{self, Admission};
 use super::log::CAT;
+use super::region::Region;
 use super::report::ClientChange;
 use super::watcher::Watch;
 use crate::lock;
@@ -14,8 +15,7 @@ use std::sync::atomic::Ordering;
 
 impl Shm2Sink {
     /// Called on a watching thread of the run with this number. After the end of that run nothing more is emitted.
-    /// `is_arrival` means that a consumer may have attached, which the number need not show.
-    pub(super) fn clients_are(&self, clients: u32, is_arrival: bool, watch: &Watch, run: u64) {
+    pub(super) fn clients_are(&self, clients: u32, watch: &Watch, run: u64) {
         // The next region has another watching thread, while a handler may still run on this one.
         let _turn = lock(&self.signals);
         let change = {
@@ -29,7 +29,7 @@ impl Shm2Sink {
             gst::info!(CAT, imp = self, "{clients} consumers");
             sink.notify("num-clients");
         }
-        if is_arrival && !watch.is_over() && is_running() {
+        if change == Some(ClientChange::Connected) && is_running() {
             // A new consumer can decode nothing before a keyframe.
             self.request_keyframe();
         }
@@ -40,6 +40,15 @@ impl Shm2Sink {
                 ClientChange::Disconnected => "client-disconnected",
             };
             sink.emit_by_name::<()>(signal, &[&clients]);
+        }
+    }
+
+    /// Passes requests of consumers on. Called on the thread that watches the region, which their requests wake, and on the
+    /// streaming thread, as there may be no such watch.
+    pub(super) fn heed_keyframe_requests(&self) {
+        let is_requested = lock(&self.state).region().is_some_and(Region::has_new_keyframe_request);
+        if is_requested {
+            self.request_keyframe();
         }
     }
 

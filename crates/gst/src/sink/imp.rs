@@ -316,6 +316,9 @@ impl BaseSinkImpl for Shm2Sink {
                 Ok(sent) => {
                     self.count_rendered(buffer);
                     self.failures.published();
+                    if buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) {
+                        self.heed_keyframe_requests();
+                    }
                     lock(&self.report).count_sent(&sent);
                     self.warn(sent.warnings);
                     if lock(&self.report).is_stats_due(shm2::monotonic_ns()) {

@@ -2,7 +2,7 @@
 
 use super::publisher::Publisher;
 use super::settings::Settings;
-use super::watcher::{Count, Watch, Watcher};
+use super::watcher::{Watch, Watcher};
 use crate::allocator::ArenaAllocator;
 use crate::caps::Media;
 use shm2::ivshmem::DeviceError;
@@ -10,6 +10,7 @@ use shm2::producer::{Handle, LostName, ProducerStats};
 use shm2::{CreateError, SpecError};
 use std::io;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// With fewer frames in an arena, few consumers get any: upstream fills one, and consumers read others.
 const MIN_FRAMES: u64 = 4;
@@ -62,6 +63,8 @@ pub(super) struct Region {
     allocator: ArenaAllocator,
     watcher: Watcher,
     size: u64,
+    /// Requests of consumers for a keyframe that were passed on.
+    keyframe_requests: AtomicU64,
 }
 
 impl Region {
@@ -72,7 +75,7 @@ impl Region {
         size: u64,
         description: Vec<u8>,
         thread: String,
-        on_count: impl FnMut(Count, &Watch) -> ControlFlow<()> + Send + 'static,
+        on_count: impl FnMut(u32, &Watch) -> ControlFlow<()> + Send + 'static,
     ) -> Result<(Self, Publisher), OpenError> {
         let producer = settings.builder(size).map_err(OpenError::Spec)?.create().map_err(OpenError::Create)?;
         let handle = producer.handle();
@@ -80,7 +83,10 @@ impl Region {
         let allocator = ArenaAllocator::new(handle.clone());
         // The size of a device or a kept file may exceed the requested one.
         let size = size.max(handle.stats().arena_bytes + shm2::layout::ARENA_OFFSET);
-        Ok((Self { handle, allocator, watcher, size }, Publisher::new(producer, description)))
+        Ok((
+            Self { handle, allocator, watcher, size, keyframe_requests: AtomicU64::new(0) },
+            Publisher::new(producer, description),
+        ))
     }
 
     pub(super) fn allocator(&self) -> &ArenaAllocator {
@@ -99,6 +105,12 @@ impl Region {
     /// How new consumers cannot find the region any more.
     pub(super) fn lost_name(&self) -> Option<LostName> {
         self.handle.lost_name()
+    }
+
+    /// Whether a consumer has requested a keyframe since the last call.
+    pub(super) fn has_new_keyframe_request(&self) -> bool {
+        let requests = self.handle.keyframe_requests();
+        self.keyframe_requests.fetch_max(requests, Ordering::Relaxed) < requests
     }
 
     /// While true, waiting calls of the streaming thread end. Does not block.
@@ -189,7 +201,7 @@ mod tests {
         gst::init().unwrap();
         let settings = settings("region");
         let (counts, counted) = channel();
-        let on_count = move |count: Count, _: &Watch| match counts.send(count.clients) {
+        let on_count = move |count: u32, _: &Watch| match counts.send(count) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         };

@@ -4,7 +4,7 @@ use super::imp::Shm2Sink;
 use super::log::CAT;
 use super::publisher::Publisher;
 use super::region::{self, Region, State};
-use super::watcher::{Arrivals, Count, Presence, Watch};
+use super::watcher::{Presence, Watch};
 use crate::lock;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -29,13 +29,14 @@ impl Shm2Sink {
         let description = lock(&self.description).bytes();
         let thread = format!("{}:peers", self.obj().name());
         let (sink, run) = (self.obj().downgrade(), self.run.load(Ordering::Acquire));
-        let (mut reported, mut arrivals) = (None, Arrivals::default());
-        let on_count = move |count: Count, watch: &Watch| {
+        let mut reported = None;
+        let on_count = move |clients, watch: &Watch| {
             let Some(sink) = sink.upgrade() else { return ControlFlow::Break(()) };
             // The thread of a region that is opened counts before that region is the element's.
             if sink.imp().is_watched_by(watch) {
                 sink.imp().handle_lost_name(&mut reported, watch);
-                sink.imp().clients_are(count.clients, arrivals.observe(count), watch, run);
+                sink.imp().clients_are(clients, watch, run);
+                sink.imp().heed_keyframe_requests();
             }
             ControlFlow::Continue(())
         };

@@ -38,11 +38,11 @@ impl Watch {
 }
 
 impl Watcher {
-    /// Calls `on_count` after each count, until it breaks or [`stop`](Self::stop) is called.
+    /// Calls `on_count` with the number of clients after each count, until it breaks or [`stop`](Self::stop) is called.
     pub(super) fn spawn(
         name: String,
         handle: Handle,
-        on_count: impl FnMut(Count, &Watch) -> ControlFlow<()> + Send + 'static,
+        on_count: impl FnMut(u32, &Watch) -> ControlFlow<()> + Send + 'static,
     ) -> io::Result<Self> {
         let watch = Watch::default();
         let (watched, in_thread) = (handle.clone(), watch.clone());
@@ -62,42 +62,15 @@ impl Watcher {
     }
 }
 
-fn count(handle: &Handle, watch: &Watch, mut on_count: impl FnMut(Count, &Watch) -> ControlFlow<()>) {
+fn count(handle: &Handle, watch: &Watch, mut on_count: impl FnMut(u32, &Watch) -> ControlFlow<()>) {
     let mut repeat = None;
     loop {
         let seen = handle.changes();
-        let has_snapshots = handle.has_snapshot_consumers();
-        let clients = handle.consumers() as u32 + u32::from(has_snapshots);
-        if watch.is_over() || on_count(Count { clients, has_snapshots, changes: seen }, watch).is_break() {
+        if watch.is_over() || on_count(clients(handle), watch).is_break() {
             return;
         }
         let has_changed = handle.wait_change(seen, Some(repeat.unwrap_or(IDLE_INTERVAL)));
         repeat = if has_changed { Some(FIRST_REPEAT) } else { repeat.map(|t| t * 2).filter(|t| *t <= LAST_REPEAT) };
-    }
-}
-
-/// What one count found.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Count {
-    /// Attached consumers; all snapshot consumers count as one.
-    pub(super) clients: u32,
-    has_snapshots: bool,
-    /// [`Handle::changes`] before the count.
-    changes: u32,
-}
-
-/// Tells from one count to the next whether a consumer may have attached.
-#[derive(Debug, Default)]
-pub(super) struct Arrivals {
-    last: Option<Count>,
-}
-
-impl Arrivals {
-    /// A snapshot consumer that attaches beside another one does not change the counts: each reported change may be one.
-    pub(super) fn observe(&mut self, count: Count) -> bool {
-        let last = self.last.replace(count);
-        last.is_none_or(|last| last.clients < count.clients || count.has_snapshots && last.changes != count.changes)
-            && count.clients > 0
     }
 }
 
@@ -164,15 +137,6 @@ mod tests {
     use super::*;
 
     const MS: u64 = 1_000_000;
-
-    #[test]
-    fn a_consumer_beside_others_is_an_arrival() {
-        let mut arrivals = Arrivals::default();
-        let mut arrive = |clients, has_snapshots, changes| arrivals.observe(Count { clients, has_snapshots, changes });
-        assert!(!arrive(0, false, 1) && arrive(1, false, 2));
-        assert!(!arrive(1, false, 3) && arrive(2, false, 3) && !arrive(1, false, 4));
-        assert!(arrive(2, true, 5) && !arrive(2, true, 5) && arrive(2, true, 6) && !arrive(0, false, 7));
-    }
 
     #[test]
     fn an_attached_client_is_counted_again_after_a_change_and_then_less_and_less_often() {

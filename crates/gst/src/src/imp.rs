@@ -22,6 +22,7 @@ use gst_base::subclass::base_src::CreateSuccess;
 use gst_base::subclass::prelude::*;
 use shm2::consumer::{Canceller, Change, WaitingFor};
 use shm2::{Frame, ReceiveError};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex};
 
 #[derive(Default, glib::Properties)]
@@ -72,6 +73,8 @@ pub struct Shm2Src {
     canceller: Mutex<Option<Canceller>>,
     pub(super) report: Mutex<Report>,
     resumption: Mutex<Resumption>,
+    /// Downstream or the application asked for a keyframe.
+    is_keyframe_wanted: AtomicBool,
     /// The stream-start event of this element; that of the base class is dropped.
     stream_start: Mutex<Option<gst::Seqnum>>,
 }
@@ -141,7 +144,7 @@ impl ElementImpl for Shm2Src {
     /// The base class refuses upstream events that an application sends to the element.
     fn send_event(&self, event: gst::Event) -> bool {
         if event.is_upstream() && gst_video::UpstreamForceKeyUnitEvent::parse(&event).is_ok() {
-            self.request_keyframe();
+            self.is_keyframe_wanted.store(true, Ordering::Relaxed);
             return true;
         }
         self.parent_send_event(event)
@@ -205,7 +208,7 @@ impl BaseSrcImpl for Shm2Src {
     /// Events from downstream.
     fn event(&self, event: &gst::Event) -> bool {
         if gst_video::UpstreamForceKeyUnitEvent::parse(event).is_ok() {
-            self.request_keyframe();
+            self.is_keyframe_wanted.store(true, Ordering::Relaxed);
             return true;
         }
         self.parent_event(event)
@@ -296,20 +299,24 @@ impl Shm2Src {
             Err(error) => return self.react(stream, &error).map(|()| None),
         };
         lock(&self.report).count_received(stream.stats(), frame.is_leased() && !frame.is_event());
+        if self.is_keyframe_wanted.swap(false, Ordering::Relaxed) {
+            self.request_keyframe(stream);
+        }
         let verdict = stream.judge(&frame, shm2::monotonic_ns());
         if verdict == Verdict::Give {
             return Ok(Some(frame));
         }
         gst::debug!(CAT, imp = self, "frame {} depends on one that was not received", frame.sequence());
         if verdict == Verdict::DropAndRequest {
-            self.request_keyframe();
+            self.request_keyframe(stream);
         }
         Ok(None)
     }
 
-    /// Asks the producer for a keyframe. Called on the streaming thread and by elements downstream.
-    fn request_keyframe(&self) {
-        gst::debug!(CAT, imp = self, "a keyframe is needed");
+    /// Asks the producer for a keyframe.
+    fn request_keyframe(&self, stream: &mut Stream) {
+        let is_told = stream.request_keyframe();
+        gst::debug!(CAT, imp = self, "a keyframe is needed; the producer is told: {is_told}");
     }
 
     /// `Ok` if the element waits for another frame.

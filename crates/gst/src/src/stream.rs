@@ -164,6 +164,11 @@ impl Stream {
         self.keyframes.take(is_delta, now_ns)
     }
 
+    /// Asks the producer for a keyframe; false if it cannot be told.
+    pub(super) fn request_keyframe(&mut self) -> bool {
+        self.consumer.request_keyframe()
+    }
+
     /// A frame or event is not passed downstream: the next buffer is a discontinuity and depends on no other.
     pub(super) fn skip(&mut self) {
         self.keyframes.need();
