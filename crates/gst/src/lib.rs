@@ -19,6 +19,7 @@ mod caps;
 mod clock;
 mod device;
 mod events;
+mod feedback;
 mod flags;
 #[cfg(fuzzing)]
 pub mod fuzz;

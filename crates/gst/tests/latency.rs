@@ -79,6 +79,17 @@ fn a_source_of_the_same_pipelines_sink_settles() {
 }
 
 #[test]
+fn a_mixer_whose_own_output_comes_back_settles() {
+    let name = TempRegion::new();
+    let mixer = Pipeline::new(&format!(
+        "audiomixer name=mix ! shm2sink shm-path={} async=false audiotestsrc is-live=true samplesperbuffer=480 ! mix. \
+         shm2src name=src shm-path=shm://{} ! queue ! mix.",
+        &*name, &*name
+    ));
+    assert_settles(&[&mixer]);
+}
+
+#[test]
 fn two_pipelines_that_read_each_other_settle() {
     let (a, b) = (TempRegion::new(), TempRegion::new());
     assert_settles(&[&intercom(&a, &b), &intercom(&b, &a)]);

@@ -184,7 +184,8 @@ impl ElementImpl for Shm2Sink {
     /// branches, which may include that of a source that reads this region.
     fn send_event(&self, event: gst::Event) -> bool {
         if let gst::EventView::Latency(_) = event.view() {
-            self.latency.update(self.obj().upcast_ref());
+            let shm_path = lock(&self.settings).shm_path.clone();
+            self.latency.update(self.obj().upcast_ref(), &shm_path);
             return self.parent_send_event(gst::event::Latency::new(gst::ClockTime::ZERO));
         }
         self.parent_send_event(event)
@@ -364,7 +365,7 @@ impl Shm2Sink {
         }
         let timing = self.timing(StreamTimes::from(&**buffer));
         self.warn_of_untimed(buffer, timing);
-        let latency = self.latency.current(self.obj().upcast_ref());
+        let latency = self.latency.current(self.obj().upcast_ref(), &settings.shm_path);
         let mut publisher = lock(&self.publisher);
         let publisher = publisher.as_mut().ok_or(SendError::Closed)?;
         if with_metas {

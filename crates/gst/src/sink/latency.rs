@@ -1,6 +1,7 @@
 //! Latency of the sink's own upstream path, which each frame carries. That of the pipeline is the largest of all its
 //! branches: with a source that reads what this sink causes it would grow with each round.
 
+use crate::feedback;
 use gst::prelude::*;
 use gst_base::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,8 +14,8 @@ pub(super) struct UpstreamLatency {
 
 impl UpstreamLatency {
     /// Asks upstream. When it cannot answer yet, the next frame causes another query.
-    pub(super) fn update(&self, sink: &gst_base::BaseSink) {
-        let queried = query(sink);
+    pub(super) fn update(&self, sink: &gst_base::BaseSink, shm_path: &str) {
+        let queried = feedback::asking(shm_path, || query(sink));
         if let Some(latency) = queried {
             self.ns.store(latency.nseconds(), Ordering::Relaxed);
         }
@@ -22,9 +23,9 @@ impl UpstreamLatency {
     }
 
     /// Latency in nanoseconds, queried if it is not known.
-    pub(super) fn current(&self, sink: &gst_base::BaseSink) -> u64 {
+    pub(super) fn current(&self, sink: &gst_base::BaseSink, shm_path: &str) -> u64 {
         if !self.is_known.load(Ordering::Relaxed) {
-            self.update(sink);
+            self.update(sink, shm_path);
         }
         self.ns.load(Ordering::Relaxed)
     }

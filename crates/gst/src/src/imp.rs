@@ -217,7 +217,9 @@ impl BaseSrcImpl for Shm2Src {
     fn query(&self, query: &mut gst::QueryRef) -> bool {
         if let gst::QueryViewMut::Latency(latency) = query.view_mut() {
             let settings = lock(&self.settings).clone();
-            let min = lock(&self.report).latency().saturating_add(settings.processing_deadline);
+            let is_feedback = crate::feedback::is_asking(&settings.shm_path);
+            let producers = if is_feedback { 0 } else { lock(&self.report).latency() };
+            let min = producers.saturating_add(settings.processing_deadline);
             latency.set(settings.is_live, clock_time(min).unwrap_or(gst::ClockTime::ZERO), gst::ClockTime::NONE);
             return true;
         }
