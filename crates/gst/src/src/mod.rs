@@ -5,13 +5,15 @@
 //! ```
 //!
 //! Element messages: `shm2-attached`, with `shm-path`, `generation` and `access` (`lease` or `snapshot`), and
-//! `shm2-detached`, with `shm-path`; another `shm2-attached` reports the next producer.
+//! `shm2-detached`, with `shm-path`; another `shm2-attached` reports the next producer. `shm2-silence` and
+//! `shm2-silence-ended`, with `shm-path` and `duration`, when `silence-timeout` is set.
 //!
 //! Since: 0.1.0
 
 mod fill;
 mod followed;
 mod frame_buffer;
+mod growth;
 mod idle;
 mod imp;
 mod keyframe;

@@ -1,5 +1,6 @@
 //! What the source reports: statistics, latency, and element messages. The element posts what the methods return.
 
+use super::growth::Growth;
 use super::waits::Change as Silence;
 use crate::rate_limit::RateLimit;
 use shm2::Access;
@@ -23,6 +24,7 @@ pub(super) struct Report {
     /// Repeated frames and gap events for `on-silence`.
     filled: u64,
     latency: u64,
+    growth: Growth,
     /// The latency differs from that of the last message.
     is_latency_new: bool,
     latency_messages: RateLimit,
@@ -32,6 +34,9 @@ pub(super) struct Report {
 impl Report {
     /// Takes over the consumer's counts after an item.
     pub(super) fn count_received(&mut self, consumer: ConsumerStats, is_zero_copied: bool) {
+        if self.consumer.attaches != consumer.attaches {
+            self.growth = Growth::default();
+        }
         self.consumer = consumer;
         self.zero_copied += u64::from(is_zero_copied);
     }
@@ -53,10 +58,13 @@ impl Report {
     /// Sets the producer's latency in nanoseconds. True if a message about a change is due at `now_ns`, which is at most
     /// once a second: each message makes the pipeline query and distribute its latency.
     pub(super) fn set_latency(&mut self, latency: u64, now_ns: u64) -> bool {
-        let latency = latency.min(MAX_LATENCY);
+        let latency = self.growth.limit(latency.min(MAX_LATENCY));
         self.is_latency_new |= std::mem::replace(&mut self.latency, latency) != latency;
         let is_due = self.is_latency_new && self.latency_messages.admits(now_ns);
         self.is_latency_new &= !is_due;
+        if is_due && let Some(held) = self.growth.report(latency, now_ns) {
+            self.latency = held;
+        }
         is_due
     }
 
