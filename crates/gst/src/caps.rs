@@ -101,6 +101,11 @@ impl Media {
         }
     }
 
+    /// Whether frames do not depend on each other.
+    pub(crate) fn is_raw(&self) -> bool {
+        self.video.is_some() || self.audio.is_some()
+    }
+
     /// Bytes of a frame of raw video; `None` for other media and for formats without a fixed size.
     pub(crate) fn frame_bytes(&self) -> Option<u64> {
         self.video.as_ref().map(|video| video.size() as u64).filter(|bytes| *bytes > 0)

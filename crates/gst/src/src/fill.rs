@@ -36,8 +36,8 @@ pub(super) struct Fill {
     duration: u64,
     /// Slots after the last frame that were filled or left out.
     passed: u64,
-    /// Time of the last repeated frame.
-    repeated_pts: Option<i64>,
+    /// Time of the last slot that was filled, if frames are independent of each other.
+    covered_pts: Option<i64>,
 }
 
 impl Fill {
@@ -67,9 +67,14 @@ impl Fill {
         *self = Self::default();
     }
 
-    /// Times of repeated frames are not comparable with those that follow.
+    /// Times of filled slots are not comparable with those that follow.
     pub(super) fn begin_segment(&mut self) {
-        self.repeated_pts = None;
+        self.covered_pts = None;
+    }
+
+    /// Frames up to this time come too late.
+    pub(super) fn cover(&mut self, pts: Option<i64>) {
+        self.covered_pts = pts.or(self.covered_pts);
     }
 
     /// When the next slot is to be filled.
@@ -95,7 +100,7 @@ impl Fill {
 
     /// The last frame again at another time, which the buffer has as `clock_time`; `None` if it is not held.
     pub(super) fn repeat(
-        &mut self,
+        &self,
         pts: Option<i64>,
         clock_time: Option<gst::ClockTime>,
         duration: u64,
@@ -108,13 +113,12 @@ impl Fill {
         buffer.set_duration(crate::clock::clock_time(duration));
         buffer.set_offset(gst::ffi::GST_BUFFER_OFFSET_NONE);
         buffer.set_offset_end(gst::ffi::GST_BUFFER_OFFSET_NONE);
-        self.repeated_pts = pts;
         Some(again)
     }
 
-    /// Whether a repeated frame has the place of a frame of this time: it came too late.
+    /// Whether the slot of a frame of this time was filled: the frame comes too late.
     pub(super) fn covers(&self, pts: Option<i64>) -> bool {
-        pts.zip(self.repeated_pts).is_some_and(|(pts, repeated)| pts <= repeated)
+        pts.zip(self.covered_pts).is_some_and(|(pts, covered)| pts <= covered)
     }
 }
 
@@ -170,12 +174,13 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_frame_covers_earlier_ones() {
+    fn a_filled_slot_covers_earlier_frames() {
         gst::init().unwrap();
         let mut state = Fill::default();
         state.record(Last { held: Some(gst::Buffer::from_slice([7; 3])), ..last(1_000, Some(40)) });
         let again = state.repeat(Some(90), Some(gst::ClockTime::from_nseconds(90)), 40).unwrap();
         assert_eq!((again.pts().map(gst::ClockTime::nseconds), again.size()), (Some(90), 3));
+        state.cover(Some(90));
         assert_eq!([89, 90, 91].map(|pts| state.covers(Some(pts))), [true, true, false]);
         state.begin_segment();
         assert!(!state.covers(Some(1)));

@@ -34,8 +34,19 @@ impl Shm2Src {
     /// Fills the next slot if one is due: pushes a gap event, or returns the last frame again.
     pub(super) fn fill(&self, stream: &mut Stream) -> Option<gst::Buffer> {
         let slot = stream.fill.take(stream.is_attached(), shm2::monotonic_ns())?;
+        if lock(&self.settings).is_mapped() && lock(&self.resumption).is_stale(slot.due_ns) {
+            // The frame would have been skipped.
+            return None;
+        }
         let pts = self.slot_pts(stream, slot);
+        if stream.fill.covers(pts) {
+            // Around a pause the running time may go back by some milliseconds.
+            return None;
+        }
         lock(&self.report).count_filled();
+        if stream.followed.media().is_raw() {
+            stream.fill.cover(pts);
+        }
         let time = pts.and_then(|pts| stream.timeline.clock_time(pts));
         let again = stream.fill.repeat(pts, time, slot.duration);
         let now = || stream.timeline.clock_time(self.running_ns()?.try_into().ok()?);

@@ -72,7 +72,7 @@ pub struct Shm2Src {
     stream: Mutex<Option<Stream>>,
     canceller: Mutex<Option<Canceller>>,
     pub(super) report: Mutex<Report>,
-    resumption: Mutex<Resumption>,
+    pub(super) resumption: Mutex<Resumption>,
     /// Downstream or the application asked for a keyframe.
     is_keyframe_wanted: AtomicBool,
     /// The stream-start event of this element; that of the base class is dropped.
