@@ -98,17 +98,12 @@ impl Fill {
         Some(Slot { due_ns, pts, duration: self.duration })
     }
 
-    /// The last frame again at another time, which the buffer has as `clock_time`; `None` if it is not held.
-    pub(super) fn repeat(
-        &self,
-        pts: Option<i64>,
-        clock_time: Option<gst::ClockTime>,
-        duration: u64,
-    ) -> Option<gst::Buffer> {
+    /// The last frame again at another time; `None` if it is not held.
+    pub(super) fn repeat(&self, time: Option<gst::ClockTime>, duration: u64) -> Option<gst::Buffer> {
         let mut again = self.last.as_ref()?.held.as_ref()?.copy();
         let buffer = again.get_mut()?;
         buffer.unset_flags(gst::BufferFlags::DISCONT);
-        buffer.set_pts(clock_time);
+        buffer.set_pts(time);
         buffer.set_dts(gst::ClockTime::NONE);
         buffer.set_duration(crate::clock::clock_time(duration));
         buffer.set_offset(gst::ffi::GST_BUFFER_OFFSET_NONE);
@@ -178,7 +173,7 @@ mod tests {
         gst::init().unwrap();
         let mut state = Fill::default();
         state.record(Last { held: Some(gst::Buffer::from_slice([7; 3])), ..last(1_000, Some(40)) });
-        let again = state.repeat(Some(90), Some(gst::ClockTime::from_nseconds(90)), 40).unwrap();
+        let again = state.repeat(Some(gst::ClockTime::from_nseconds(90)), 40).unwrap();
         assert_eq!((again.pts().map(gst::ClockTime::nseconds), again.size()), (Some(90), 3));
         state.cover(Some(90));
         assert_eq!([89, 90, 91].map(|pts| state.covers(Some(pts))), [true, true, false]);

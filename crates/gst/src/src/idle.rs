@@ -48,7 +48,7 @@ impl Shm2Src {
             stream.fill.cover(pts);
         }
         let time = pts.and_then(|pts| stream.timeline.clock_time(pts));
-        let again = stream.fill.repeat(pts, time, slot.duration);
+        let again = stream.fill.repeat(time, slot.duration);
         let now = || stream.timeline.clock_time(self.running_ns()?.try_into().ok()?);
         if again.is_none()
             && let Some(time) = time.or_else(now)
