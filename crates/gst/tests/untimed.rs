@@ -45,6 +45,8 @@ fn run(case: &Case, properties: &str) -> (Vec<Option<u64>>, usize) {
         }
         let flow = producer.element("app").emit_by_name::<gst::FlowReturn>("push-buffer", &[&buffer]);
         assert_eq!(flow, gst::FlowReturn::Ok);
+        // From the second frame on nothing waits any more.
+        until("the first frame", || !times.lock().unwrap().is_empty());
         std::thread::sleep(PERIOD);
     }
     until("frames", || times.lock().unwrap().len() == FRAMES as usize);
