@@ -15,6 +15,7 @@ pub mod forward;
 pub mod listen;
 pub mod machine;
 mod manager;
+pub mod metrics;
 pub mod relay;
 pub mod settings;
 pub mod status;

@@ -1,6 +1,5 @@
 //! The supervisor: one thread receives all events, passes them to the machine, and executes its commands.
 
-use crate::control::serve_metrics;
 #[cfg(unix)]
 use crate::control::serve_status;
 use crate::demand::{BindError, Demand, Listener, Rules};
@@ -10,6 +9,7 @@ use crate::forward::{Forward, OutputError, stop_within};
 use crate::listen::Address;
 use crate::machine::{Command, Machine, Phase, Timing};
 use crate::manager;
+use crate::metrics::serve_metrics;
 use crate::settings::{Settings, SettingsError};
 use crate::status::Status;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -380,6 +380,7 @@ impl Relay {
             clients: self.clients,
             consumers: self.consumers,
             input: self.name(),
+            input_delivers: self.machine.delivers(),
             input_starts: self.starts,
             input_failures: self.failures,
             last_failure: self.last_failure.clone(),

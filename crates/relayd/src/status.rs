@@ -19,6 +19,9 @@ pub struct Status {
     pub consumers: u32,
     /// `off`, `waiting`, `starting`, `on`, or `cooling`.
     pub input: &'static str,
+    /// Whether buffers of the input pass: false while it starts, and after a failure.
+    #[serde(skip)]
+    pub input_delivers: bool,
     /// Starts of the input.
     pub input_starts: u64,
     /// Failures of the input.
@@ -46,7 +49,7 @@ impl Status {
         let gauges = [
             ("clients", "Accepted clients", self.clients as i64),
             ("consumers", "Consumers of the output's region", i64::from(self.consumers)),
-            ("input_on", "1 while the input runs", i64::from(matches!(self.input, "starting" | "on" | "cooling"))),
+            ("input_on", "1 from the input's first buffer until it stops or fails", i64::from(self.input_delivers)),
             ("splash_on", "1 while the splash runs", i64::from(self.splash)),
         ];
         for (name, help, value) in gauges {
@@ -77,7 +80,8 @@ mod tests {
 
     #[test]
     fn metrics_have_names_types_and_values() {
-        let text = Status { clients: 3, input: "on", input_starts: 2, uptime: 1.5, ..Status::default() }.metrics();
+        let text =
+            Status { clients: 3, input_delivers: true, input_starts: 2, uptime: 1.5, ..Status::default() }.metrics();
         for line in [
             "# TYPE shm2_relay_clients gauge",
             "shm2_relay_clients 3",

@@ -328,24 +328,6 @@ fn a_unix_socket_can_be_limited_to_some_users() {
 }
 
 #[test]
-fn metrics_are_served_when_configured() {
-    let daemon = Daemon::start(&source("ball"), &["--listen", TCP, "--metrics", "127.0.0.1:0"]);
-    daemon.waits_for_log("metrics at http://");
-    let log = daemon.log();
-    let address = log.split("metrics at http://").nth(1).unwrap().split('/').next().unwrap().to_string();
-    let get = |path: &str| {
-        let mut stream = TcpStream::connect(&address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        text
-    };
-    let text = get("/metrics");
-    assert!(text.starts_with("HTTP/1.1 200 OK") && text.contains("\nshm2_relay_input_on 0\n"), "{text}");
-    assert!(get("/").starts_with("HTTP/1.1 404"));
-}
-
-#[test]
 fn a_configuration_file_works_and_is_read_again_at_a_signal() {
     let (file, region) = (TempPath::new("config"), TempRegion::new());
     let output_region = region.to_string();

@@ -7,7 +7,7 @@ mod common;
 use common::{Daemon, output, source};
 use shm2_testing::{ChildGuard, LIMIT, RECOVERY, Signal, TempPath, skip};
 use std::io::Write;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::time::Instant;
 
 const TCP: &str = "tcp://127.0.0.1:0";
@@ -66,8 +66,30 @@ fn the_manual_page_lists_all_options() {
 
 #[test]
 fn the_service_manager_passes_sockets_and_receives_notifications() {
-    let (notify, path) = (TempPath::new("notify"), TempPath::new("activated"));
-    let socket = std::os::unix::net::UnixDatagram::bind(&notify).unwrap();
+    let notify = TempPath::new("notify");
+    manage(UnixDatagram::bind(&notify).unwrap(), notify.as_os_str());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_service_manager_with_an_abstract_socket_receives_notifications() {
+    use std::os::linux::net::SocketAddrExt;
+    let name = format!("shm2-test-{}", std::process::id());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+    manage(UnixDatagram::bind_addr(&address).unwrap(), format!("@{name}").as_ref());
+}
+
+#[test]
+fn a_notification_that_fails_is_logged() {
+    for name in ["/nowhere/notify", "@shm2-test-nowhere", "nowhere"] {
+        let daemon = Daemon::start_env(&source("ball"), &["--listen", TCP], ("NOTIFY_SOCKET", name));
+        daemon.waits_for_log(&format!("the service manager was not notified at NOTIFY_SOCKET={name}: "));
+    }
+}
+
+/// Runs a daemon whose service manager has this socket.
+fn manage(socket: UnixDatagram, notify: &std::ffi::OsStr) {
+    let path = TempPath::new("activated");
     socket.set_read_timeout(Some(LIMIT)).unwrap();
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
     // As systemd does: the socket is descriptor 3, and the variables name this process.
@@ -75,7 +97,7 @@ fn the_service_manager_passes_sockets_and_receives_notifications() {
     let mut command = std::process::Command::new("sh");
     command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_shm2_relayd")]);
     command.args(["--output", "appsrc name=appsrc ! fakesink", "--input", &source("ball"), "--cool-down", "0"]);
-    command.env("NOTIFY_SOCKET", &notify).env("WATCHDOG_USEC", "200000").env_remove("RUNTIME_DIRECTORY");
+    command.env("NOTIFY_SOCKET", notify).env("WATCHDOG_USEC", "200000").env_remove("RUNTIME_DIRECTORY");
     let listener = std::os::fd::OwnedFd::from(listener);
     let mut child = ChildGuard::spawn(command.stdin(listener).stderr(std::process::Stdio::null())).unwrap();
     let mut received = String::new();

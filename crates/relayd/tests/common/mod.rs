@@ -51,6 +51,14 @@ impl Daemon {
         Self::spawn(command, region)
     }
 
+    /// As [`start`](Self::start), with a variable of its environment.
+    pub fn start_env(input: &str, arguments: &[&str], (name, value): (&str, &str)) -> Self {
+        let region = TempRegion::new();
+        let mut command = command(arguments);
+        command.env(name, value).args(["--output", "appsrc name=appsrc ! fakesink", "--input", input]);
+        Self::spawn(command, region)
+    }
+
     /// All settings of it in a file.
     pub fn start_config(file: &str, region: TempRegion) -> Self {
         Self::spawn(command(&["--config", file]), region)
