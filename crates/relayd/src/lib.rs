@@ -17,5 +17,6 @@ pub mod machine;
 mod manager;
 pub mod metrics;
 pub mod relay;
+mod secret;
 pub mod settings;
 pub mod status;

@@ -79,6 +79,9 @@ fn act(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let settings = arguments.settings(has_sockets)?;
     if arguments.check {
         check_settings(&settings)?;
+        for warning in &settings.warnings {
+            writeln!(std::io::stderr(), "shm2_relayd: {warning}")?;
+        }
         writeln!(std::io::stdout(), "all settings are good")?;
         return Ok(());
     }

@@ -338,8 +338,11 @@ impl Relay {
         if let Err(error) = check_texts(&new) {
             return error!("the configuration is unchanged: {error}");
         }
-        let fixed =
-            |s: &Settings| Settings { input: String::new(), splash: None, timing: Timing::default(), ..s.clone() };
+        log_warnings(&new);
+        let fixed = |s: &Settings| {
+            let (input, timing, warnings) = (String::new(), Timing::default(), Vec::new());
+            Settings { input, splash: None, timing, warnings, ..s.clone() }
+        };
         if fixed(&self.settings) != fixed(&new) {
             warn!("only input, splash and times can change while the daemon runs: restart it for the rest");
         }
@@ -421,6 +424,7 @@ pub type Reload = Arc<dyn Fn() -> Result<Option<Settings>, SettingsError> + Send
 /// Why it does not start, or cannot continue.
 pub fn run(settings: Settings, sockets: Vec<Listener>, reload: &Reload) -> Result<(), RelayError> {
     let system = |what| move |source| RelayError::System { what, source };
+    log_warnings(&settings);
     let mut listeners = sockets;
     for address in &settings.listen {
         listeners.push(listen(address)?);
@@ -456,6 +460,10 @@ pub fn run(settings: Settings, sockets: Vec<Listener>, reload: &Reload) -> Resul
     let _demand = Demand::start(listeners, rules, events).map_err(system("serve clients"))?;
     manager::ready("input off");
     relay.work(reload)
+}
+
+fn log_warnings(settings: &Settings) {
+    settings.warnings.iter().for_each(|warning| warn!("{warning}"));
 }
 
 fn listen(address: &Address) -> Result<Listener, BindError> {

@@ -2,6 +2,7 @@
 
 use crate::listen::{Address, AddressError};
 use crate::machine::Timing;
+use crate::secret;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use std::fmt;
 use std::io;
@@ -111,6 +112,14 @@ pub enum SettingsError {
         /// The file.
         path: PathBuf,
     },
+    /// A secret that other users can change.
+    #[error("other users can write the token in {path:?}: {why}")]
+    WritableToken {
+        /// The file.
+        path: PathBuf,
+        /// What permits it, and the remedy.
+        why: String,
+    },
     /// An invalid address for metrics.
     #[error("--metrics {text:?} is not an address like 127.0.0.1:9100: {source}")]
     Metrics {
@@ -146,6 +155,8 @@ pub struct Settings {
     pub control: Option<PathBuf>,
     /// Address of the metrics.
     pub metrics: Option<std::net::SocketAddr>,
+    /// What is wrong although it is used, for the log.
+    pub warnings: Vec<String>,
 }
 
 /// A time as given: a number is in milliseconds (`250`), or a number has a unit (`250ms`, `1m 30s`).
@@ -253,6 +264,7 @@ impl Given {
         if self.max_clients == Some(0) {
             return Err(SettingsError::NoClients);
         }
+        let secret = self.token_file.as_deref().map(secret::read).transpose()?;
         let default = Timing::default();
         let time = |given: Option<Time>, default| given.map_or(default, |Time(time)| time);
         Ok(Settings {
@@ -269,7 +281,8 @@ impl Given {
                 ..default
             },
             max_clients: self.max_clients.unwrap_or(64),
-            token: self.token_file.as_deref().map(token).transpose()?,
+            warnings: secret.iter().filter_map(|secret| secret.warning.clone()).collect(),
+            token: secret.map(|secret| secret.text),
             allow_uid: self.allow_uid.clone(),
             control: self.control_path(),
             metrics: self.metrics.as_deref().map(metrics).transpose()?,
@@ -286,12 +299,6 @@ impl Given {
 
 fn read(path: &Path) -> Result<String, SettingsError> {
     std::fs::read_to_string(path).map_err(|source| SettingsError::File { path: path.into(), source })
-}
-
-fn token(path: &Path) -> Result<String, SettingsError> {
-    let text = read(path)?;
-    let first = text.lines().next().unwrap_or_default();
-    if first.is_empty() { Err(SettingsError::NoToken { path: path.into() }) } else { Ok(first.into()) }
 }
 
 fn metrics(text: &str) -> Result<std::net::SocketAddr, SettingsError> {

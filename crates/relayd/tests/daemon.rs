@@ -10,6 +10,7 @@ use shm2::{Access, Consumer};
 use shm2_testing::{LIMIT, RECOVERY, Rng, TempPath, TempRegion, skip, until};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -280,10 +281,12 @@ fn a_client_with_a_too_long_line_is_disconnected_and_the_others_stay() {
 fn with_a_token_only_clients_that_send_it_are_demand() {
     let file = TempPath::new("token");
     std::fs::write(&file, "a secret\n").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
     let daemon = Daemon::start(
         &source("ball"),
         &["--listen", TCP, "--max-clients", "5", "--token-file", file.to_str().unwrap()],
     );
+    daemon.waits_for_log("every user can read the token in");
     let mut wrong = daemon.connect();
     wrong.write_all(b"a secret?\n").unwrap();
     daemon.waits_for_log("its token is wrong");
