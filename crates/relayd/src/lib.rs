@@ -13,6 +13,7 @@ pub mod event;
 pub mod feed;
 pub mod forward;
 pub mod listen;
+mod log_limit;
 pub mod machine;
 mod manager;
 pub mod metrics;

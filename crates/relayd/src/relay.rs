@@ -7,6 +7,7 @@ use crate::event::{Event, Events, Role};
 use crate::feed::{Runner, check};
 use crate::forward::{Forward, OutputError, stop_within};
 use crate::listen::Address;
+use crate::log_limit::LogLimit;
 use crate::machine::{Command, Machine, Phase, Timing};
 use crate::manager;
 use crate::metrics::serve_metrics;
@@ -133,6 +134,8 @@ pub struct Relay {
     failures: u64,
     last_failure: Option<String>,
     last_reported: &'static str,
+    /// Clients and consumers that come and go cause these lines.
+    log: LogLimit,
 }
 
 impl Relay {
@@ -172,6 +175,7 @@ impl Relay {
             failures: 0,
             last_failure: None,
             last_reported: "",
+            log: LogLimit::default(),
         })
     }
 
@@ -209,7 +213,8 @@ impl Relay {
         let stops = self.stops.iter().filter_map(VecDeque::front).map(|since| *since + STOP_TIME);
         let deadlines = self.machine.deadline(self.input.last()).into_iter().chain(self.splash_again).chain(stops);
         let now = self.begun.elapsed();
-        let next = deadlines.min().map_or(LONGEST, |deadline| deadline.saturating_sub(now));
+        let summary = self.log.deadline().map(|time| time.saturating_duration_since(self.begun));
+        let next = deadlines.chain(summary).min().map_or(LONGEST, |deadline| deadline.saturating_sub(now));
         watchdog.map_or(next, |often| often.min(next))
     }
 
@@ -233,10 +238,13 @@ impl Relay {
         }
         let name = self.name();
         if name != self.last_reported {
-            info!("input {name}");
+            if self.log.permits("input on or off", Instant::now()) {
+                info!("input {name}");
+            }
             manager::status(&format!("input {name}, {} clients, {} consumers", self.clients, self.consumers));
             self.last_reported = name;
         }
+        self.log.summary(Instant::now()).iter().for_each(|summary| info!("{summary}"));
         Ok(())
     }
 
@@ -253,11 +261,15 @@ impl Relay {
                 self.stop(Role::Input);
             }
             Command::StartSplash => {
-                info!("splash on");
+                if self.log.permits("splash on", Instant::now()) {
+                    info!("splash on");
+                }
                 self.start_splash();
             }
             Command::StopSplash => {
-                info!("splash off");
+                if self.log.permits("splash off", Instant::now()) {
+                    info!("splash off");
+                }
                 self.splash_again = None;
                 self.stop(Role::Splash);
             }
@@ -287,7 +299,9 @@ impl Relay {
             }
             Event::ConsumersChanged => {
                 self.consumers = self.forward.consumers();
-                info!("{} consumers of the output's region", self.consumers);
+                if self.log.permits("consumers of the output's region", Instant::now()) {
+                    info!("{} consumers of the output's region", self.consumers);
+                }
                 self.demand_changed();
             }
             Event::Settings(settings) => self.reload(settings),

@@ -132,7 +132,7 @@ fn consumers_of_the_region_are_demand() {
 
 #[test]
 fn the_state_after_ten_thousand_connections_matches_the_number_of_clients() {
-    let daemon = Daemon::start(&source("ball"), &["--listen", TCP, "--cool-down", "0", "--max-clients", "200"]);
+    let mut daemon = Daemon::start(&source("ball"), &["--listen", TCP, "--cool-down", "0", "--max-clients", "200"]);
     let address = daemon.address();
     for stays in [true, false] {
         let threads: Vec<_> = (0..4)
@@ -149,6 +149,12 @@ fn the_state_after_ten_thousand_connections_matches_the_number_of_clients() {
         std::thread::sleep(Duration::from_millis(100));
         assert_eq!(daemon.status()["input"], if stays.is_some() { "on" } else { "off" });
     }
+    daemon.signal(Signal::TERM);
+    assert!(daemon.child.wait().success());
+    daemon.waits_for_log("lines left out in the last 10 s: ");
+    // Each connection would be two lines.
+    let lines = daemon.log().matches("client 127.0.0.1").count();
+    assert!(lines < 2_000, "{lines} lines");
 }
 
 #[test]

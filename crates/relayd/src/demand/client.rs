@@ -1,6 +1,7 @@
 //! One connection.
 
 use super::listener::Stream;
+use crate::log_limit::LogLimit;
 use std::io::{self, Read};
 use std::time::Instant;
 use subtle::ConstantTimeEq;
@@ -40,13 +41,13 @@ impl Client {
     }
 
     /// Reads what has arrived.
-    pub(super) fn turn(&mut self, token: Option<&str>) -> Turn {
+    pub(super) fn turn(&mut self, token: Option<&str>, log: &mut LogLimit) -> Turn {
         let mut bytes = [0; 4096];
         for _ in 0..TURN / bytes.len() {
             match self.stream.read(&mut bytes) {
                 Ok(0) => return Turn::Over("disconnected"),
                 Ok(count) => {
-                    if let Some(why) = self.take(&bytes[..count], token) {
+                    if let Some(why) = self.take(&bytes[..count], token, log) {
                         return Turn::Over(why);
                     }
                 }
@@ -59,7 +60,7 @@ impl Client {
     }
 
     /// Handles received bytes; returns the reason if the client is to be disconnected.
-    fn take(&mut self, bytes: &[u8], token: Option<&str>) -> Option<&'static str> {
+    fn take(&mut self, bytes: &[u8], token: Option<&str>, log: &mut LogLimit) -> Option<&'static str> {
         for byte in bytes {
             if *byte != b'\n' {
                 self.line.push(*byte);
@@ -85,7 +86,9 @@ impl Client {
                 _ if self.lines >= MOST_LINES || line.is_empty() => {}
                 _ => {
                     self.lines += 1;
-                    info!("{} says {:?}", self.name, String::from_utf8_lossy(line));
+                    if log.permits("says", Instant::now()) {
+                        info!("{} says {:?}", self.name, String::from_utf8_lossy(line));
+                    }
                 }
             }
         }

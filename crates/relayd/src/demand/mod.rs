@@ -6,6 +6,7 @@ mod listener;
 pub use listener::{BindError, Listener};
 
 use crate::event::{Event, Events};
+use crate::log_limit::LogLimit;
 use client::{Client, Turn};
 use mio::{Poll, Token, Waker};
 use std::collections::BTreeMap;
@@ -66,6 +67,7 @@ impl Demand {
             next: MOST_LISTENERS,
             last_reported: 0,
             is_paused: false,
+            log: LogLimit::default(),
         };
         let stopping = is_stopping.clone();
         let guard = Guard(events);
@@ -113,6 +115,7 @@ struct Acceptor {
     last_reported: usize,
     /// A connection could not be accepted and is still waiting.
     is_paused: bool,
+    log: LogLimit,
 }
 
 impl Acceptor {
@@ -141,7 +144,9 @@ impl Acceptor {
             }
             self.close_overdue();
             self.report_count();
+            self.log.summary(Instant::now()).iter().for_each(|summary| info!("{summary}"));
         }
+        self.log.end().iter().for_each(|summary| info!("{summary}"));
         Ok(())
     }
 
@@ -150,7 +155,8 @@ impl Acceptor {
             return Some(Duration::ZERO);
         }
         let pending = self.clients.values().filter(|client| !client.may_stay).map(|client| client.since).min();
-        pending.map(|since| (since + TOKEN_TIME).saturating_duration_since(Instant::now()))
+        let next = pending.map(|since| since + TOKEN_TIME).into_iter().chain(self.log.deadline()).min();
+        next.map(|time| time.saturating_duration_since(Instant::now()))
     }
 
     fn accept(&mut self, token: usize) -> io::Result<()> {
@@ -162,14 +168,18 @@ impl Acceptor {
                     continue;
                 }
                 Err(error) => {
-                    warn!("{}: a client could not be accepted: {error}", self.listeners[token]);
+                    if self.log.permits("a client could not be accepted", Instant::now()) {
+                        warn!("{}: a client could not be accepted: {error}", self.listeners[token]);
+                    }
                     self.is_paused = true;
                     return Ok(());
                 }
             };
             let staying = self.staying();
             if staying >= self.rules.most {
-                warn!("{name} is disconnected: there are {staying} clients");
+                if self.log.permits("is disconnected: the limit of clients is reached", Instant::now()) {
+                    warn!("{name} is disconnected: there are {staying} clients");
+                }
                 continue;
             }
             // Clients without the token do not count towards the limit.
@@ -180,16 +190,22 @@ impl Acceptor {
             if let Some(uid) =
                 stream.uid().filter(|uid| !self.rules.allow_uid.is_empty() && !self.rules.allow_uid.contains(uid))
             {
-                warn!("{name} is disconnected: user {uid} is not allowed");
+                if self.log.permits("is disconnected: its user is not allowed", Instant::now()) {
+                    warn!("{name} is disconnected: user {uid} is not allowed");
+                }
                 continue;
             }
             // Numbers are not reused: a late event for a closed connection matches no client.
             self.next += 1;
             if let Err(error) = stream.register(self.poll.registry(), Token(self.next)) {
-                warn!("{name} is disconnected: {error}");
+                if self.log.permits("is disconnected: it cannot be watched", Instant::now()) {
+                    warn!("{name} is disconnected: {error}");
+                }
                 continue;
             }
-            info!("{name} connected");
+            if self.log.permits("connected", Instant::now()) {
+                info!("{name} connected");
+            }
             let may_stay = self.rules.token.is_none();
             self.clients.insert(self.next, Client::new(stream, name, may_stay));
         }
@@ -205,7 +221,7 @@ impl Acceptor {
         let staying = self.staying();
         let Some(client) = self.clients.get_mut(&token) else { return false };
         let was_pending = !client.may_stay;
-        let mut turn = client.turn(self.rules.token.as_deref());
+        let mut turn = client.turn(self.rules.token.as_deref(), &mut self.log);
         if was_pending && client.may_stay && staying >= self.rules.most {
             turn = Turn::Over("is disconnected: the limit of clients is reached");
         }
@@ -213,7 +229,9 @@ impl Acceptor {
             Turn::Done => false,
             Turn::More => true,
             Turn::Over(why) => {
+                let is_logged = self.log.permits(why, Instant::now());
                 match client.may_stay {
+                    _ if !is_logged => {}
                     true => info!("{} {why}", client.name),
                     false => warn!("{} {why}", client.name),
                 }
@@ -225,10 +243,11 @@ impl Acceptor {
 
     /// Disconnects clients that did not send the token in time.
     fn close_overdue(&mut self) {
+        let why = "is disconnected: it did not send the token (a line of its own)";
         self.clients.retain(|_, client| {
             let stays = client.may_stay || client.since.elapsed() < TOKEN_TIME;
-            if !stays {
-                warn!("{} is disconnected: it did not send the token (a line of its own)", client.name);
+            if !stays && self.log.permits(why, Instant::now()) {
+                warn!("{} {why}", client.name);
             }
             stays
         });
