@@ -85,10 +85,8 @@ def path_of(name: str) -> str:
     else:
         if re.search("%(?![0-9a-fA-F]{2})", path):
             raise RegionError("it has an invalid escape: write %25 for a percent sign")
-        try:
-            path = urllib.parse.unquote(path, errors="strict")
-        except UnicodeDecodeError:
-            raise RegionError("it is not UTF-8") from None
+        # The functions of the system turn what is not UTF-8 back into its bytes.
+        path = urllib.parse.unquote(path, errors="surrogateescape")
         if "/" in path and not path.startswith("/"):
             path = "/" + path
     if not path.startswith("/") or not path.strip("/") or "\0" in path:

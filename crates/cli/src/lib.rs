@@ -7,6 +7,8 @@ pub mod stop;
 pub mod summary;
 
 use clap::ValueEnum;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use std::ffi::OsString;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
@@ -77,6 +79,30 @@ pub enum Check {
 /// The longest time that an option takes, about 30 years: a clock can always add it.
 pub const LONGEST: Duration = Duration::from_secs(1_000_000_000);
 
+/// Parses the name of a region, also a path that is not UTF-8.
+pub fn region() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().try_map(region_name)
+}
+
+/// The text of a path that is not UTF-8 is a URI with escapes.
+fn region_name(given: OsString) -> Result<String, String> {
+    let bytes = match given.into_string() {
+        Ok(text) => return Ok(text),
+        Err(given) => given.into_encoded_bytes(),
+    };
+    let is_uri = bytes.starts_with(b"shm://");
+    if cfg!(windows) || !is_uri && !bytes.starts_with(b"/") {
+        return Err("a name that is not UTF-8 must be an absolute path".into());
+    }
+    let mut name = String::from(if is_uri { "" } else { "shm://" });
+    for chunk in bytes.utf8_chunks() {
+        // In a URI a percent sign begins an escape already.
+        name += &if is_uri { chunk.valid().to_owned() } else { chunk.valid().replace('%', "%25") };
+        chunk.invalid().iter().for_each(|byte| name += &format!("%{byte:02X}"));
+    }
+    Ok(name)
+}
+
 /// Parses a time: a number is in seconds (`0.5`), or a number has a unit (`250ms`, `1m 30s`).
 ///
 /// # Errors
@@ -144,6 +170,17 @@ mod tests {
         }
         assert_eq!((lease_time("2"), lease_time("0.1")), (Ok(Duration::from_secs(2)), Ok(Duration::from_millis(100))));
         assert!(lease_time("99ms").is_err() && lease_time("3601").is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_not_utf_8_becomes_a_uri() {
+        use std::os::unix::ffi::OsStringExt;
+        let name = |bytes: &[u8]| region_name(OsString::from_vec(bytes.to_vec()));
+        assert_eq!(name(b"/dev/shm/50%25"), Ok("/dev/shm/50%25".into()));
+        assert_eq!(name(b"/dev/shm/50%25\xff a"), Ok("shm:///dev/shm/50%2525%FF a".into()));
+        assert_eq!(name(b"shm:///dev/shm/50%25\xff"), Ok("shm:///dev/shm/50%25%FF".into()));
+        assert!(name(b"\xff").is_err() && name(b"http://\xff").is_err());
     }
 
     #[test]

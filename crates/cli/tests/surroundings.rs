@@ -279,3 +279,22 @@ fn a_consumer_that_waits_prints_where_and_what_to_check() {
         });
     });
 }
+
+#[test]
+fn a_path_that_is_not_utf_8_is_a_region_for_both_tools() {
+    use std::os::unix::ffi::OsStrExt;
+    let directory = TempRegion::new();
+    fs::create_dir(directory.path()).unwrap();
+    let path = directory.path().join(std::ffi::OsStr::from_bytes(b"cam%41\xff \xc3"));
+    let run = |program: &str| {
+        let mut command = Command::new(program);
+        command.arg(&path);
+        start(command, "20 --json")
+    };
+    let consumer = run(CONSUMER);
+    let (status, text) = end(run(PRODUCER));
+    let summary = text.lines().find(|line| line.starts_with('{')).unwrap_or_default();
+    assert!(status.success() && summary.starts_with("{\"sent\":20,\"count\":20,\"bytes\":1280,"), "{text}");
+    let (status, text) = end(consumer);
+    assert!(status.success() && text.contains("\"frames\":20,"), "{text}");
+}

@@ -1,5 +1,6 @@
 //! Addresses that clients connect to: `tcp://HOST:PORT`, `unix:///PATH`, `vsock://CID:PORT`.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -32,6 +33,51 @@ impl Address {
             Self::Vsock(cid, _) => *cid != CID_LOCAL,
         }
     }
+}
+
+/// An address as given. A path in it may have any bytes.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(from = "String")]
+pub struct AddressText(pub OsString);
+
+impl From<String> for AddressText {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<OsString> for AddressText {
+    fn from(text: OsString) -> Self {
+        Self(text)
+    }
+}
+
+impl AddressText {
+    /// The address.
+    ///
+    /// # Errors
+    /// When it is not an address.
+    pub fn address(&self) -> Result<Address, AddressError> {
+        match self.0.to_str() {
+            Some(text) => text.parse(),
+            None => path_of(&self.0).map(Address::Unix).ok_or_else(|| AddressError {
+                text: self.0.to_string_lossy().into(),
+                why: "it is not UTF-8, and only a path of a Unix socket may be that".into(),
+            }),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn path_of(text: &OsStr) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = text.as_bytes().strip_prefix(b"unix://").filter(|path| path.starts_with(b"/"))?;
+    Some(OsStr::from_bytes(path).into())
+}
+
+#[cfg(not(unix))]
+fn path_of(_: &OsStr) -> Option<PathBuf> {
+    None
 }
 
 /// An invalid address.

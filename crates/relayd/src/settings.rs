@@ -1,6 +1,6 @@
 //! The daemon's settings, from its command line, its configuration file, or both: the command line overrides the file.
 
-use crate::listen::{Address, AddressError};
+use crate::listen::{Address, AddressError, AddressText};
 use crate::machine::Timing;
 use crate::secret;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
@@ -26,7 +26,7 @@ pub struct Given {
     /// Address that clients connect to: tcp://HOST:PORT, unix:///PATH, vsock://CID:PORT; may be repeated [default: tcp://127.0.0.1:5555, unless --activate is given]
     #[arg(long, value_name = "ADDRESS")]
     #[serde(default)]
-    pub listen: Vec<String>,
+    pub listen: Vec<AddressText>,
     /// Further demand: "consumers" of the output's region
     #[arg(long, value_name = "WHAT")]
     pub activate: Option<String>,
@@ -219,12 +219,11 @@ impl Given {
     /// Fills settings that are not given from `other`.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
-        let list = |own: Vec<String>, other| if own.is_empty() { other } else { own };
         Self {
             output: self.output.or(other.output),
             input: self.input.or(other.input),
             splash: self.splash.or(other.splash),
-            listen: list(self.listen, other.listen),
+            listen: if self.listen.is_empty() { other.listen } else { self.listen },
             activate: self.activate.or(other.activate),
             start_delay: self.start_delay.or(other.start_delay),
             cool_down: self.cool_down.or(other.cool_down),
@@ -292,7 +291,7 @@ impl Given {
     fn addresses(&self, has_others: bool) -> Result<Vec<Address>, AddressError> {
         match self.listen.is_empty() && !has_others {
             true => Ok(vec![Address::Tcp(([127, 0, 0, 1], 5555).into())]),
-            false => self.listen.iter().map(|text| text.parse()).collect(),
+            false => self.listen.iter().map(AddressText::address).collect(),
         }
     }
 }

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Daemon, output, source};
-use shm2_testing::{ChildGuard, LIMIT, RECOVERY, Signal, TempPath, skip};
+use shm2_testing::{ChildGuard, LIMIT, RECOVERY, Signal, TempPath, skip, until};
 use std::io::Write;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::time::Instant;
@@ -21,6 +21,33 @@ fn a_file_at_the_control_path_is_not_replaced() {
     let errors = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success() && errors.contains("the path is a file that is not a socket"), "{errors}");
     assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+}
+
+#[test]
+fn paths_that_are_not_utf_8_are_accepted() {
+    use std::os::unix::ffi::OsStrExt;
+    let directory = TempPath::new("bytes");
+    std::fs::create_dir(&directory).unwrap();
+    let path = |name: &[u8]| directory.join(std::ffi::OsStr::from_bytes(name));
+    let (socket, control) = (path(b"socket\xff"), path(b"control\xff"));
+    let (token, config) = (path(b"token\xff"), path(b"config\xff"));
+    std::fs::write(&token, "open\n").unwrap();
+    std::fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::write(&config, "output = \"appsrc name=appsrc ! fakesink\"\n").unwrap();
+    let mut listen = std::ffi::OsString::from("unix://");
+    listen.push(&socket);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shm2_relayd"));
+    command.args(["--input", &source("ball"), "--listen"]).arg(&listen).arg("--control").arg(&control);
+    command.arg("--token-file").arg(&token).arg("--config").arg(&config);
+    let _daemon = ChildGuard::spawn(command.stderr(std::process::Stdio::null())).unwrap();
+    let status = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shm2_relayd"));
+        String::from_utf8(command.args(["--status", "--control"]).arg(&control).output().unwrap().stdout).unwrap()
+    };
+    until("the daemon answers", || status().contains("\"clients\": 0"));
+    let mut client = UnixStream::connect(&socket).unwrap();
+    client.write_all(b"open\n").unwrap();
+    until("the client counts", || status().contains("\"clients\": 1"));
 }
 
 #[test]

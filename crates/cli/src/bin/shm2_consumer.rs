@@ -21,7 +21,7 @@ use std::time::Duration;
 struct Arguments {
     /// Region, for example shm:///dev/shm/gst-shm2-demo; on Windows winshm://Local/gst-shm2-demo; in a virtual machine
     /// ivshmem://
-    #[arg(default_value = shm2_cli::DEFAULT_REGION)]
+    #[arg(default_value = shm2_cli::DEFAULT_REGION, value_parser = shm2_cli::region())]
     region: String,
     /// Frames to take
     #[arg(default_value_t = 5000)]

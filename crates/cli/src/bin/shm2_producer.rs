@@ -4,9 +4,11 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, ValueEnum};
+use serde::Serialize;
 use shm2::producer::{Handle, LostName};
 use shm2::{FrameInfo, FullPolicy, Producer, SendError};
 use shm2_cli::{bytes, complain, octal, pattern, print_result, say, say_if_slow, seconds, stop::Stop};
+use std::fmt;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -18,7 +20,7 @@ use std::time::{Duration, Instant};
 struct Arguments {
     /// Region, for example shm:///dev/shm/gst-shm2-demo; on Windows winshm://Local/gst-shm2-demo; in a virtual machine
     /// ivshmem://
-    #[arg(default_value = shm2_cli::DEFAULT_REGION)]
+    #[arg(default_value = shm2_cli::DEFAULT_REGION, value_parser = shm2_cli::region())]
     region: String,
     /// Frames to send
     #[arg(default_value_t = 5000)]
@@ -62,6 +64,9 @@ struct Arguments {
     /// Time to wait for a first consumer, and for consumers to finish at the end, in seconds or as 250ms
     #[arg(long, value_parser = seconds, default_value = "10")]
     wait: Duration,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
     /// Print only the closing summary
     #[arg(long, short)]
     quiet: bool,
@@ -109,16 +114,41 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         producer.drain(arguments.wait);
     }
     let stats = producer.handle().stats();
-    let summary = format!(
-        "sent {sent} of {} frames in {:.3} s, {:.1} frames/s\ndropped: oldest {}  newest {}  too large {}",
-        arguments.count,
-        elapsed.as_secs_f64(),
-        sent as f64 / elapsed.as_secs_f64().max(1e-9),
-        stats.dropped_oldest,
-        stats.dropped_newest,
-        stats.dropped_too_large
-    );
-    Ok(print_result(&summary)?)
+    let rounded = |value: f64, scale: f64| (value * scale).round() / scale;
+    let summary = Summary {
+        sent,
+        count: arguments.count,
+        bytes: sent * arguments.frame_size,
+        dropped_oldest: stats.dropped_oldest,
+        dropped_newest: stats.dropped_newest,
+        dropped_too_large: stats.dropped_too_large,
+        seconds: rounded(elapsed.as_secs_f64(), 1e6),
+        rate: rounded(sent as f64 / elapsed.as_secs_f64().max(1e-9), 1e3),
+    };
+    let text = if arguments.json { serde_json::to_string(&summary)? } else { summary.to_string() };
+    Ok(print_result(&text)?)
+}
+
+/// The fields of `--json`, in their order.
+#[derive(Serialize)]
+struct Summary {
+    sent: u64,
+    count: u64,
+    bytes: u64,
+    dropped_oldest: u64,
+    dropped_newest: u64,
+    dropped_too_large: u64,
+    seconds: f64,
+    rate: f64,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sent, count, seconds, rate) = (self.sent, self.count, self.seconds, self.rate);
+        writeln!(f, "sent {sent} of {count} frames in {seconds:.3} s, {rate:.1} frames/s")?;
+        let (oldest, newest, large) = (self.dropped_oldest, self.dropped_newest, self.dropped_too_large);
+        write!(f, "dropped: oldest {oldest}  newest {newest}  too large {large}")
+    }
 }
 
 /// Prints a line whenever the region has lost its name, until the producer is closed.
@@ -221,7 +251,7 @@ fn send_all(
             Err(error) if error.is_drop() && !matches!(error, SendError::TimedOut { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        if !arguments.quiet && (number + 1) % 500 == 0 {
+        if !arguments.quiet && !arguments.json && (number + 1) % 500 == 0 {
             say!("sent {}", number + 1);
         }
     }

@@ -111,7 +111,7 @@ impl fmt::Display for Device {
                 let (count, unit) = binary(*bytes);
                 write!(f, "?size={count}{unit}")
             }
-            Self::File(path) => encode(&path.to_string_lossy()).fmt(f),
+            Self::File(path) => encode(path).fmt(f),
             Self::Address(text) | Self::Interface(text) | Self::Instance(text) => encode(text).fmt(f),
         }
     }

@@ -12,8 +12,9 @@ mod escape;
 pub mod ivshmem;
 pub(crate) mod temporary;
 
-use escape::{decode, encode};
+use escape::{decode, decode_path, encode};
 use ivshmem::{Cache, Device};
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -103,7 +104,7 @@ impl fmt::Display for Spec {
             return write!(f, "{}", self.path.display());
         }
         f.write_str("shm://")?;
-        encode(&self.path.to_string_lossy()).fmt(f)
+        encode(&self.path).fmt(f)
     }
 }
 
@@ -111,13 +112,13 @@ impl FromStr for Spec {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
-        let resolved = |rest| decode(rest).ok_or_else(|| SpecError::BadCharacter(text.into()));
+        let bad = || SpecError::BadCharacter(text.into());
         match text.split_once("://") {
             None if cfg!(windows) => section(text, text),
-            None => file(text, text.to_owned()),
+            None => file(text, text.into()),
             Some(("shm", rest)) if cfg!(windows) => Err(elsewhere(text, rest, "files of Linux")),
-            Some(("shm", rest)) => file(text, resolved(rest)?),
-            Some(("winshm", rest)) if cfg!(windows) => section(text, &resolved(rest)?),
+            Some(("shm", rest)) => file(text, decode_path(rest).ok_or_else(bad)?),
+            Some(("winshm", rest)) if cfg!(windows) => section(text, &decode(rest).ok_or_else(bad)?),
             Some(("winshm", rest)) => Err(elsewhere(text, rest, "Windows named sections")),
             Some(("ivshmem", rest)) => device(text, rest),
             Some((scheme, _)) => Err(SpecError::UnknownScheme { scheme: scheme.into(), spec: text.into() }),
@@ -125,20 +126,21 @@ impl FromStr for Spec {
     }
 }
 
-fn file(text: &str, path: String) -> Result<Spec, SpecError> {
-    if path.is_empty() || path.bytes().all(|b| b == b'/') {
+fn file(text: &str, path: OsString) -> Result<Spec, SpecError> {
+    let bytes = path.as_encoded_bytes();
+    if bytes.iter().all(|b| *b == b'/') {
         return Err(SpecError::Empty(text.into()));
     }
-    if path.contains('\0') {
+    if bytes.contains(&0) {
         return Err(SpecError::BadCharacter(text.into()));
     }
-    if path.ends_with('/') {
+    if bytes.ends_with(b"/") {
         return Err(SpecError::Directory(text.into()));
     }
-    if !path.starts_with('/') {
+    if !bytes.starts_with(b"/") {
         // `shm://dev/shm/name` has one slash too few. A name without a directory would be a file in the root directory.
-        return if text.contains("://") && path.contains('/') {
-            Ok(Spec::of_file(format!("/{path}").into()))
+        return if text.contains("://") && bytes.contains(&b'/') {
+            Ok(Spec::of_file(Path::new("/").join(path)))
         } else {
             Err(SpecError::NotAbsolute(text.into()))
         };
@@ -260,6 +262,16 @@ mod tests {
     fn the_text_of_a_name_parses_to_the_same_name() {
         let spec: Spec = "/dev/shm/50%25 off?\u{e4}#1".parse().unwrap();
         assert_eq!(spec.to_string(), "shm:///dev/shm/50%2525%20off%3F%C3%A4%231");
+        assert_eq!(spec.to_string().parse::<Spec>().unwrap(), spec);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_not_utf_8_has_a_name() {
+        use std::os::unix::ffi::OsStrExt;
+        let spec: Spec = "shm:///dev/shm/%ff%C3x".parse().unwrap();
+        assert_eq!(spec.path().as_os_str().as_bytes(), b"/dev/shm/\xff\xc3x");
+        assert_eq!(spec.to_string(), "shm:///dev/shm/%FF%C3x");
         assert_eq!(spec.to_string().parse::<Spec>().unwrap(), spec);
     }
 
