@@ -20,6 +20,8 @@ pub enum Event {
     Clients(usize),
     /// Number of consumers of the output's region changed.
     ConsumersChanged,
+    /// Whether the video device of this number is read, of those that are demand.
+    VideoDevice(usize, bool),
     /// The first buffer of this run of the input passed.
     Delivers(u64),
     /// A run failed or ended without a stop command.

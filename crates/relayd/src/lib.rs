@@ -5,7 +5,7 @@
 //! counts the connected clients, [`feed`] runs the input and the splash, [`forward`] feeds the output.
 
 #![deny(clippy::unwrap_used)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod control;
 pub mod demand;
@@ -18,6 +18,6 @@ pub mod machine;
 mod manager;
 pub mod metrics;
 pub mod relay;
-mod secret;
+pub mod secret;
 pub mod settings;
 pub mod status;

@@ -2,7 +2,7 @@
 
 #[cfg(unix)]
 use crate::control::serve_status;
-use crate::demand::{BindError, Demand, Listener, Rules};
+use crate::demand::{BindError, Demand, Listener, Rules, video_device};
 use crate::event::{Event, Events, Role};
 use crate::feed::{Runner, check};
 use crate::forward::{Forward, OutputError, stop_within};
@@ -14,7 +14,7 @@ use crate::metrics::serve_metrics;
 use crate::settings::{Settings, SettingsError};
 use crate::status::Status;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
@@ -60,6 +60,14 @@ pub enum RelayError {
     /// A pipeline did not stop in time.
     #[error("the {0} does not stop")]
     Stuck(&'static str),
+    /// A device does not report its readers.
+    #[error("--activate video-device:{path}: {source}", path = path.display())]
+    VideoDevice {
+        /// The device.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
     /// The control socket could not be bound.
     #[error("cannot answer at {path:?}: {source}")]
     Control {
@@ -130,6 +138,8 @@ pub struct Relay {
     splash_again: Option<Duration>,
     clients: usize,
     consumers: u32,
+    /// Which of the devices of `--activate` are read.
+    read_devices: BTreeSet<usize>,
     starts: u64,
     failures: u64,
     last_failure: Option<String>,
@@ -171,6 +181,7 @@ impl Relay {
             splash_again: None,
             clients: 0,
             consumers: 0,
+            read_devices: BTreeSet::new(),
             starts: 0,
             failures: 0,
             last_failure: None,
@@ -304,6 +315,13 @@ impl Relay {
                 }
                 self.demand_changed();
             }
+            Event::VideoDevice(number, is_read) => {
+                match is_read {
+                    true => self.read_devices.insert(number),
+                    false => self.read_devices.remove(&number),
+                };
+                self.demand_changed();
+            }
             Event::Settings(settings) => self.reload(settings),
             Event::Delivers(run) if run == self.run => self.machine.input_delivers(),
             Event::Failed(Role::Input, run, why) if run == self.run && self.is_ordered => self.input_failed(why),
@@ -323,7 +341,8 @@ impl Relay {
     }
 
     fn demand_changed(&mut self) {
-        let is_wanted = self.clients > 0 || self.settings.consumers && self.consumers > 0;
+        let has_consumers = self.settings.consumers && self.consumers > 0;
+        let is_wanted = self.clients > 0 || has_consumers || !self.read_devices.is_empty();
         self.machine.set_demand(is_wanted, self.begun.elapsed());
     }
 
@@ -396,6 +415,7 @@ impl Relay {
             uptime: self.begun.elapsed().as_secs_f64(),
             clients: self.clients,
             consumers: self.consumers,
+            video_devices: self.read_devices.len(),
             input: self.name(),
             input_delivers: self.machine.delivers(),
             input_starts: self.starts,
@@ -463,6 +483,11 @@ pub fn run(settings: Settings, sockets: Vec<Listener>, reload: &Reload) -> Resul
         info!("metrics at http://{at}/metrics");
     }
     let consumers = settings.consumers;
+    for (number, path) in settings.video_devices.iter().enumerate() {
+        video_device::watch(path.clone(), number, events.clone())
+            .map_err(|source| RelayError::VideoDevice { path: path.clone(), source })?;
+        info!("readers of {} are demand", path.display());
+    }
     let relay = Relay::new(settings, &events, inbox)?;
     info!("the output runs");
     if consumers {

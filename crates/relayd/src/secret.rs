@@ -1,9 +1,8 @@
 //! The file with the clients' secret. Only its owner should be able to read it, and nobody else may change it.
 
-use crate::settings::SettingsError;
 use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 /// A secret, and what is wrong with its file although it is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,9 +11,37 @@ pub(crate) struct Secret {
     pub(crate) warning: Option<String>,
 }
 
+/// Why a secret cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SecretError {
+    /// Its file cannot be read.
+    #[error("cannot read {path:?}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// It is empty.
+    #[error("{path:?} holds no secret: its first line is empty")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Other users can change it.
+    #[error("other users can write the token in {path:?}: {why}")]
+    Writable {
+        /// The file.
+        path: PathBuf,
+        /// What permits it, and the remedy.
+        why: String,
+    },
+}
+
 /// Reads the first line.
-pub(crate) fn read(path: &Path) -> Result<Secret, SettingsError> {
-    let failed = |source| SettingsError::File { path: path.into(), source };
+pub(crate) fn read(path: &Path) -> Result<Secret, SecretError> {
+    let failed = |source| SecretError::File { path: path.into(), source };
     let mut file = File::open(path).map_err(failed)?;
     // The open file is checked: its path may lead to another one meanwhile.
     let warning = check(path, &file)?;
@@ -22,7 +49,7 @@ pub(crate) fn read(path: &Path) -> Result<Secret, SettingsError> {
     file.read_to_string(&mut text).map_err(failed)?;
     let first = text.lines().next().unwrap_or_default();
     if first.is_empty() {
-        return Err(SettingsError::NoToken { path: path.into() });
+        return Err(SecretError::Empty { path: path.into() });
     }
     Ok(Secret { text: first.into(), warning })
 }
@@ -30,17 +57,17 @@ pub(crate) fn read(path: &Path) -> Result<Secret, SettingsError> {
 /// An error if other users can write the file, a warning if all of them can read it. A group that can read it is in
 /// order: service managers hand secrets over in this way.
 #[cfg(unix)]
-fn check(path: &Path, file: &File) -> Result<Option<String>, SettingsError> {
+fn check(path: &Path, file: &File) -> Result<Option<String>, SecretError> {
     use std::os::unix::fs::MetadataExt;
     const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
     const OTHERS_READ: u32 = 0o004;
-    let metadata = file.metadata().map_err(|source| SettingsError::File { path: path.into(), source })?;
+    let metadata = file.metadata().map_err(|source| SecretError::File { path: path.into(), source })?;
     // Pipes and devices hold no secret that could be read twice.
     if !metadata.is_file() {
         return Ok(None);
     }
     let mode = metadata.mode() & 0o7777;
-    let writable = |why: String| SettingsError::WritableToken { path: path.into(), why };
+    let writable = |why: String| SecretError::Writable { path: path.into(), why };
     if mode & GROUP_OR_OTHERS_WRITE != 0 {
         return Err(writable(format!("its mode is {mode:04o}; run chmod 600 on it")));
     }
@@ -53,7 +80,7 @@ fn check(path: &Path, file: &File) -> Result<Option<String>, SettingsError> {
 }
 
 #[cfg(not(unix))]
-fn check(_: &Path, _: &File) -> Result<Option<String>, SettingsError> {
+fn check(_: &Path, _: &File) -> Result<Option<String>, SecretError> {
     Ok(None)
 }
 

@@ -2,8 +2,9 @@
 
 use crate::listen::{Address, AddressError, AddressText};
 use crate::machine::Timing;
-use crate::secret;
+use crate::secret::{self, SecretError};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,9 +28,10 @@ pub struct Given {
     #[arg(long, value_name = "ADDRESS")]
     #[serde(default)]
     pub listen: Vec<AddressText>,
-    /// Further demand: "consumers" of the output's region
+    /// Further demand: "consumers" of the output's region, or readers of a device of v4l2loopback, "video-device:/dev/video10"; may be repeated
     #[arg(long, value_name = "WHAT")]
-    pub activate: Option<String>,
+    #[serde(default, deserialize_with = "one_or_more")]
+    pub activate: Vec<OsString>,
     /// Time that demand must last before the input starts, in milliseconds or as 2s [default: 0]
     #[arg(long, value_name = "MS")]
     pub start_delay: Option<Time>,
@@ -100,26 +102,15 @@ pub enum SettingsError {
     /// An invalid address.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// Another word than `consumers`.
-    #[error("--activate {0:?} is not known: the only one is \"consumers\"")]
-    Activate(String),
+    /// An unknown kind of demand.
+    #[error("--activate {0:?} is not known: write \"consumers\" or \"video-device:/dev/video10\"")]
+    Activate(OsString),
     /// A limit of no clients.
     #[error("--max-clients 0 accepts no client: give 1 or more")]
     NoClients,
-    /// An empty secret.
-    #[error("{path:?} holds no secret: its first line is empty")]
-    NoToken {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A secret that other users can change.
-    #[error("other users can write the token in {path:?}: {why}")]
-    WritableToken {
-        /// The file.
-        path: PathBuf,
-        /// What permits it, and the remedy.
-        why: String,
-    },
+    /// A secret that cannot be used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// An invalid address for metrics.
     #[error("--metrics {text:?} is not an address like 127.0.0.1:9100: {source}")]
     Metrics {
@@ -143,6 +134,8 @@ pub struct Settings {
     pub listen: Vec<Address>,
     /// Whether consumers of the region are demand.
     pub consumers: bool,
+    /// Devices of v4l2loopback whose readers are demand.
+    pub video_devices: Vec<PathBuf>,
     /// The machine's times.
     pub timing: Timing,
     /// Clients at a time.
@@ -224,7 +217,7 @@ impl Given {
             input: self.input.or(other.input),
             splash: self.splash.or(other.splash),
             listen: if self.listen.is_empty() { other.listen } else { self.listen },
-            activate: self.activate.or(other.activate),
+            activate: if self.activate.is_empty() { other.activate } else { self.activate },
             start_delay: self.start_delay.or(other.start_delay),
             cool_down: self.cool_down.or(other.cool_down),
             start_timeout: self.start_timeout.or(other.start_timeout),
@@ -255,11 +248,7 @@ impl Given {
                 return Err(SettingsError::Gone(name));
             }
         }
-        let consumers = match self.activate.as_deref() {
-            None => false,
-            Some("consumers") => true,
-            Some(other) => return Err(SettingsError::Activate(other.into())),
-        };
+        let (consumers, video_devices) = self.activations()?;
         if self.max_clients == Some(0) {
             return Err(SettingsError::NoClients);
         }
@@ -270,8 +259,9 @@ impl Given {
             output: self.output.clone().ok_or(SettingsError::Missing("output"))?,
             input: self.input.clone().ok_or(SettingsError::Missing("input"))?,
             splash: self.splash.clone(),
-            listen: self.addresses(consumers || has_sockets)?,
+            listen: self.addresses(consumers || !video_devices.is_empty() || has_sockets)?,
             consumers,
+            video_devices,
             timing: Timing {
                 start_delay: time(self.start_delay, default.start_delay),
                 cool_down: time(self.cool_down, default.cool_down),
@@ -288,12 +278,51 @@ impl Given {
         })
     }
 
+    /// Whether consumers are demand, and the devices whose readers are.
+    fn activations(&self) -> Result<(bool, Vec<PathBuf>), SettingsError> {
+        let (mut consumers, mut devices) = (false, Vec::new());
+        for what in &self.activate {
+            match video_device(what) {
+                Some(path) if path.is_absolute() => devices.push(path),
+                None if what == "consumers" => consumers = true,
+                _ => return Err(SettingsError::Activate(what.clone())),
+            }
+        }
+        Ok((consumers, devices))
+    }
+
     fn addresses(&self, has_others: bool) -> Result<Vec<Address>, AddressError> {
         match self.listen.is_empty() && !has_others {
             true => Ok(vec![Address::Tcp(([127, 0, 0, 1], 5555).into())]),
             false => self.listen.iter().map(AddressText::address).collect(),
         }
     }
+}
+
+/// The path behind `video-device:`.
+#[cfg(unix)]
+fn video_device(what: &OsStr) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    what.as_bytes().strip_prefix(b"video-device:").map(|path| OsStr::from_bytes(path).into())
+}
+
+#[cfg(not(unix))]
+fn video_device(what: &OsStr) -> Option<PathBuf> {
+    what.to_str()?.strip_prefix("video-device:").map(PathBuf::from)
+}
+
+/// A text, or a list of texts.
+fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<OsString>, D::Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Texts {
+        One(String),
+        More(Vec<String>),
+    }
+    Ok(match Texts::deserialize(deserializer)? {
+        Texts::One(text) => vec![text.into()],
+        Texts::More(texts) => texts.into_iter().map(OsString::from).collect(),
+    })
 }
 
 fn read(path: &Path) -> Result<String, SettingsError> {
@@ -329,6 +358,8 @@ mod tests {
             "unix:///x",
             "--activate",
             "consumers",
+            "--activate",
+            "video-device:/dev/video10",
             "--start-delay",
             "1",
             "--cool-down",
@@ -355,7 +386,7 @@ mod tests {
             input = "i"
             splash = "s"
             listen = ["tcp://127.0.0.1:1", "unix:///x"]
-            activate = "consumers"
+            activate = ["consumers", "video-device:/dev/video10"]
             start_delay = 1
             cool_down = 2
             start_timeout = 30
@@ -403,6 +434,7 @@ mod tests {
         let needed = ["--output", "o", "--input", "i"];
         for (arguments, text) in [
             (&["--activate", "x"][..], "--activate \"x\" is not known"),
+            (&["--activate", "video-device:video10"], "--activate \"video-device:video10\" is not known"),
             (&["--listen", "x"], "\"x\" is not an address to listen at"),
             (&["--max-clients", "0"], "--max-clients 0 accepts no client"),
             (&["--shm-path", "x"], "--output \"appsrc name=appsrc"),
@@ -432,6 +464,10 @@ mod tests {
         assert_eq!(settings(&[], false), ["tcp://127.0.0.1:5555".parse().unwrap()]);
         assert_eq!(settings(&[], true), []);
         assert_eq!(settings(&["--activate", "consumers"], false), []);
+        #[cfg(unix)]
+        assert_eq!(settings(&["--activate", "video-device:/dev/video10"], false), []);
+        let one = toml::from_str::<Given>("activate = \"consumers\"").unwrap();
+        assert_eq!(one.activate, ["consumers"]);
         assert_eq!(settings(&["--listen", "unix:///x"], false).len(), 1);
     }
 }

@@ -17,6 +17,8 @@ pub struct Status {
     pub clients: usize,
     /// Consumers of the output's region.
     pub consumers: u32,
+    /// Devices of `--activate video-device:` that are read.
+    pub video_devices: usize,
     /// `off`, `waiting`, `starting`, `on`, or `cooling`.
     pub input: &'static str,
     /// Whether buffers of the input pass: false while it starts, and after a failure.
@@ -49,6 +51,7 @@ impl Status {
         let gauges = [
             ("clients", "Accepted clients", self.clients as i64),
             ("consumers", "Consumers of the output's region", i64::from(self.consumers)),
+            ("video_devices", "Devices of --activate that are read", self.video_devices as i64),
             ("input_on", "1 from the input's first buffer until it stops or fails", i64::from(self.input_delivers)),
             ("splash_on", "1 while the splash runs", i64::from(self.splash)),
         ];

@@ -393,6 +393,11 @@ fn each_bad_argument_is_one_clear_line_and_a_failure() {
         (&[&good[..], &["--listen", "unix:///nowhere/x"]].concat(), "cannot listen at unix:///nowhere/x: No such file"),
         (&[&good[..], &["--activate", "cameras"]].concat(), "--activate \"cameras\" is not known"),
         (&[&good[..], &["--activate", "consumers"]].concat(), "the output has no shm2sink"),
+        (
+            &[&good[..], &["--activate", "video-device:/dev/null"]].concat(),
+            "video-device:/dev/null: it is no video device",
+        ),
+        (&[&good[..], &["--activate", "video-device:/nowhere"]].concat(), "video-device:/nowhere: No such file"),
         (&[&good[..], &["--shm-path", "/dev/shm/x"]].concat(), "set it there: --output \"appsrc name=appsrc"),
         (&[&good[..], &["--shm-size", "1"]].concat(), "--shm-size was removed"),
         (&[&good[..], &["--cool-down", "soon"]].concat(), "invalid value 'soon' for '--cool-down <MS>'"),

@@ -3,6 +3,8 @@
 # with a TCP client, with a vsock client, and while the camera is unplugged.
 #
 # input: none; the current folder has the programs
+# vivid takes events, but has none for its readers.
+./shm2_relayd --activate video-device:/dev/video0 --output "appsrc name=appsrc ! fakesink" --input videotestsrc 2>&1
 echo "camera: $(cat /sys/class/video4linux/video0/name)"
 ./shm2_relayd --listen tcp://127.0.0.1:5555 --listen vsock://local:5556 --cool-down 0 --frame-timeout 60000 \
   --control /tmp/ctl \

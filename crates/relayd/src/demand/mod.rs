@@ -2,6 +2,9 @@
 
 mod client;
 mod listener;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod v4l2;
+pub mod video_device;
 
 pub use listener::{BindError, Listener};
 
