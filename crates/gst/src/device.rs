@@ -63,10 +63,6 @@ impl Device {
         let _ = device.imp().path.set(uri);
         device
     }
-
-    fn path(&self) -> &str {
-        self.imp().path.get().map_or("", String::as_str)
-    }
 }
 
 /// The region's name as the elements write it.
@@ -84,11 +80,15 @@ fn class(caps: &gst::Caps) -> &'static str {
 
 mod provider {
     use super::*;
+    use shm2::consumer::{Listing, ListingChange};
+    use std::collections::HashMap;
+    use std::path::PathBuf;
     use std::sync::Mutex;
     use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
     use std::time::Duration;
 
-    /// Time between two searches for regions.
+    /// Time between two searches for regions. A change of caps and the exit of a producer are found by the second search
+    /// after it.
     const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 
     #[derive(Default)]
@@ -127,12 +127,12 @@ mod provider {
         }
 
         fn start(&self) -> Result<(), gst::LoggableError> {
-            let provider = self.obj().clone();
             let (running, ended) = channel();
-            let mut known = update(&provider, Vec::new(), &ended);
+            let mut devices = Devices::new(self.obj().clone(), ended);
+            devices.update();
             let search = move || {
-                while ended.recv_timeout(SEARCH_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                    known = update(&provider, std::mem::take(&mut known), &ended);
+                while devices.ended.recv_timeout(SEARCH_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                    devices.update();
                 }
             };
             let thread = std::thread::Builder::new().name("shm2-devices".into()).spawn(search);
@@ -147,31 +147,50 @@ mod provider {
         }
     }
 
-    /// Adds and removes devices since `known`; returns the current ones. `ended` has no sender any more when the
-    /// provider is stopped.
-    fn update(provider: &super::Provider, known: Vec<Device>, ended: &Receiver<()>) -> Vec<Device> {
-        let is_over = || ended.try_recv() == Err(TryRecvError::Disconnected);
-        let regions = live();
-        // A device without known caps is replaced when its region has caps.
-        let is_live = |device: &Device| {
-            let region = regions.iter().find(|region| device.path() == uri(region));
-            region.is_some_and(|region| region.caps.is_none() || device.caps().is_some_and(|caps| !caps.is_any()))
-        };
-        let (mut devices, gone): (Vec<_>, Vec<_>) = known.into_iter().partition(is_live);
-        gone.iter().take_while(|_| !is_over()).for_each(|device| provider.device_remove(device));
-        for region in &regions {
-            let uri = uri(region);
-            if !is_over() && !devices.iter().any(|device| device.path() == uri) {
-                let device = Device::new(region);
-                provider.device_add(&device);
-                if is_over() {
-                    // The base class has removed those that it had.
-                    provider.device_remove(&device);
+    /// The devices that a started provider has.
+    struct Devices {
+        provider: super::Provider,
+        regions: Listing,
+        known: HashMap<PathBuf, Device>,
+        /// Has no sender any more when the provider is stopped.
+        ended: Receiver<()>,
+    }
+
+    impl Devices {
+        fn new(provider: super::Provider, ended: Receiver<()>) -> Self {
+            Self { provider, regions: Listing::new(DIRECTORY), known: HashMap::new(), ended }
+        }
+
+        /// Adds and removes devices. A region with another producer or other caps is another device.
+        fn update(&mut self) {
+            for change in self.regions.update() {
+                if self.is_over() {
+                    return;
                 }
-                devices.push(device);
+                if let Some(device) = self.known.remove(change.path()) {
+                    self.provider.device_remove(&device);
+                }
+                if let ListingChange::Appeared(region) | ListingChange::Changed(region) = change
+                    && !self.is_over()
+                {
+                    self.add(&region);
+                }
             }
         }
-        devices
+
+        fn add(&mut self, region: &Overview) {
+            let device = Device::new(region);
+            self.provider.device_add(&device);
+            if self.is_over() {
+                // The base class has removed those that it had.
+                self.provider.device_remove(&device);
+            }
+            self.known.insert(region.path.clone(), device);
+        }
+
+        fn is_over(&self) -> bool {
+            self.ended.try_recv() == Err(TryRecvError::Disconnected)
+        }
     }
 
     fn live() -> Vec<Overview> {

@@ -102,3 +102,30 @@ fn a_region_without_a_frame_is_listed_with_its_caps() {
         assert!(device.caps().unwrap().is_fixed(), "{upstream}: {:?}", device.caps());
     }
 }
+
+// Windows has no directory of regions.
+#[cfg(unix)]
+#[test]
+fn a_device_is_replaced_when_its_producer_has_other_caps() {
+    let name = TempRegion::new();
+    common::init();
+    let provider = gst::DeviceProviderFactory::by_name("shm2deviceprovider").unwrap();
+    let mut producer = shm2::Producer::builder(&name).unwrap().size(8 << 20).create().unwrap();
+    let suffix = name.rsplit('/').next().unwrap().to_owned();
+    let caps = || {
+        let devices = provider.devices().into_iter();
+        let ours: Vec<_> = devices.filter(|device| device.display_name() == suffix).collect();
+        assert!(ours.len() <= 1, "{ours:?}");
+        ours.first().and_then(|device| device.caps())
+    };
+    provider.start().unwrap();
+    assert!(caps().is_some_and(|caps| caps.is_any()));
+    for text in ["audio/x-opus", "video/x-vp8"] {
+        producer.set_caps(text.as_bytes()).unwrap();
+        producer.send(b"frame", &shm2::FrameInfo::new()).unwrap();
+        shm2_testing::until("the caps", || caps().is_some_and(|caps| caps.to_string() == text));
+    }
+    drop(producer);
+    shm2_testing::until("it to go", || caps().is_none());
+    provider.stop();
+}

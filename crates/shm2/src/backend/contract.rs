@@ -62,6 +62,12 @@ pub(crate) trait Platform {
         Self::open_region(&Spec::of_file(path.into()), false)
     }
 
+    /// Identity and times of the file at a path, without opening it. `None` where a file does not change its times
+    /// before a generation begins in it, or if it cannot be looked at.
+    fn stamp_of(_path: &Path) -> Option<Stamp> {
+        None
+    }
+
     /// Name of the file system at the region's path, and major and minor number of its device; `None` if the region is
     /// no file.
     fn place_of(_spec: &Spec) -> Option<(String, (u32, u32))> {
@@ -328,6 +334,15 @@ pub(crate) enum Wake {
 pub(crate) struct Identity {
     namespace: u64,
     number: u64,
+}
+
+/// What differs when a file was changed by a system call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) identity: Identity,
+    pub(crate) bytes: u64,
+    /// Seconds and nanoseconds of the last change.
+    pub(crate) changed: (i64, u64),
 }
 
 impl Identity {

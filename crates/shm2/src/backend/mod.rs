@@ -38,11 +38,12 @@ pub(crate) use cadence::Published;
 pub use contract::LostName;
 pub(crate) use contract::{
     AwaitProducer, ChangeWatch, ConsumerRegion, Identity, Keep, MappedBytes, Platform, ProcessEvent, ProducerRegion,
-    Wake,
+    Stamp, Wake,
 };
 pub(crate) use poll::Poll;
 pub(crate) use region::{OpenRegion, OwnedRegion};
 use std::io;
+use std::path::Path;
 
 pub(crate) type Event = <System as Platform>::Event;
 pub(crate) type Mapping = <System as Platform>::Mapping;
@@ -52,6 +53,11 @@ pub(crate) type Watch = <System as Platform>::Watch;
 /// See [`Platform::place_of`].
 pub(crate) fn place_of(spec: &Spec) -> Option<(String, (u32, u32))> {
     System::place_of(spec)
+}
+
+/// See [`Platform::stamp_of`].
+pub(crate) fn stamp_of(path: &Path) -> Option<Stamp> {
+    System::stamp_of(path)
 }
 
 /// See [`Platform::monotonic_ns`].

@@ -8,6 +8,7 @@ mod clock_map;
 mod frame;
 mod lease;
 mod leasing;
+mod listing;
 mod overview;
 mod ownership;
 mod position;
@@ -22,6 +23,7 @@ mod waiting;
 
 pub use builder::{Access, Builder, Liveness, OnProducerExit};
 pub use frame::Frame;
+pub use listing::{Listing, ListingChange};
 pub use overview::Overview;
 pub use signals::Canceller;
 pub use start::Start;

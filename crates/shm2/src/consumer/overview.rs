@@ -1,7 +1,7 @@
 //! Reading the state of a region without attaching to it and without an effect on its producer.
 
 use super::attach::header_of;
-use crate::backend::{ConsumerRegion, OpenRegion};
+use crate::backend::{ConsumerRegion, Identity, OpenRegion};
 use crate::description::{CapsRange, Description};
 use crate::error::{AttachError, SpecError};
 use crate::layout::{self, Header, STATE_LIVE};
@@ -89,7 +89,7 @@ impl Overview {
         all
     }
 
-    fn read(path: &Path, region: &OpenRegion) -> Result<Self, AttachError> {
+    pub(super) fn read(path: &Path, region: &OpenRegion) -> Result<Self, AttachError> {
         let header = header_of(region)?;
         let system = |source| AttachError::System { what: "read", path: path.into(), source };
         let word = |offset| word(region, offset).map_err(system);
@@ -119,6 +119,63 @@ impl Overview {
             overview.caps = Some(caps);
         }
         Ok(overview)
+    }
+}
+
+/// What shows cheaply that an [`Overview`] would be the same but for its counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    identity: Identity,
+    generation: u64,
+    state: u32,
+    lives: bool,
+    /// Number of the current caps; from a producer of version 2.0 that of the newest item's, `None` if it could not be
+    /// read.
+    caps: Option<u32>,
+}
+
+impl Mark {
+    /// `None` if the file is too short for a header.
+    pub(super) fn of(region: &OpenRegion) -> Option<Self> {
+        let mut header = [0; size_of::<Header>()];
+        region.read_exact(&mut header, 0).ok()?;
+        let word = |offset: usize| u64::from_le_bytes(std::array::from_fn(|i| header[offset + i]));
+        let head = word(offset_of!(Header, head));
+        let current = (word(offset_of!(Header, caps_length_id)) >> 32) as u32;
+        let caps = || {
+            let mut bytes = [0; layout::CELL_BYTES as usize];
+            region.read_exact(&mut bytes, layout::cell_offset(head)).ok()?;
+            let words = layout::cell_words(&bytes);
+            (words[layout::W_SEQUENCE] == head).then_some((words[layout::W_CAPS_LENGTH_ID] >> 32) as u32)
+        };
+        Some(Self {
+            identity: region.identity(),
+            generation: word(offset_of!(Header, generation)),
+            state: word(offset_of!(Header, state)) as u32,
+            lives: region.producer_lives(),
+            caps: if current != 0 {
+                Some(current)
+            } else if (1..=layout::MAX_SEQUENCE).contains(&head) {
+                caps()
+            } else {
+                Some(0)
+            },
+        })
+    }
+
+    /// For an overview whose caps could not be read: they are read as soon as an item shows them.
+    pub(super) fn without_caps(self) -> Self {
+        Self { caps: self.caps.filter(|number| *number == 0), ..self }
+    }
+
+    pub(super) fn differs_in_caps_only(&self, later: &Self) -> bool {
+        self.caps != later.caps && *self == Self { caps: self.caps, ..*later }
+    }
+
+    /// Whether nothing has changed from this mark to a later one, as far as the later one shows.
+    pub(super) fn is_same(&self, later: &Self) -> bool {
+        let caps = later.caps.or(self.caps);
+        *self == Self { caps, ..*later }
     }
 }
 

@@ -27,7 +27,7 @@ mod takeover;
 mod wait_for_producer;
 mod watch;
 
-use super::{Keep, Platform, fnv1a};
+use super::{Keep, Platform, Stamp, fnv1a};
 use crate::error::{AttachError, CreateError};
 use crate::mapped::Memory;
 use crate::name::Spec;
@@ -62,6 +62,10 @@ impl Platform for Linux {
 
     fn open_listed(path: &Path) -> Result<Self::OpenRegion, AttachError> {
         consumer_region::OpenRegion::open(path, false, false)
+    }
+
+    fn stamp_of(path: &Path) -> Option<Stamp> {
+        region_file::stamp_of(path)
     }
 
     fn place_of(spec: &Spec) -> Option<(String, (u32, u32))> {

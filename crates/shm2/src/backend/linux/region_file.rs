@@ -1,7 +1,7 @@
 //! What producers and consumers ask of a region file alike.
 
 use super::fork::Section;
-use crate::backend::Identity;
+use crate::backend::{Identity, Stamp};
 use crate::error::CreateError;
 use crate::header::{FIXED, RawHeader};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, open, stat, statat};
@@ -13,6 +13,13 @@ use std::path::{Path, PathBuf};
 /// Identity of an open file: the number of its file system's device, and its inode.
 pub(super) fn identity_of(stat: &Stat) -> Identity {
     Identity::new(stat.st_dev, stat.st_ino)
+}
+
+/// Identity and times of the file at `path`; a link is not followed.
+pub(super) fn stamp_of(path: &Path) -> Option<Stamp> {
+    let stat = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let changed = (stat.st_ctime as i64, stat.st_ctime_nsec as u64);
+    Some(Stamp { identity: identity_of(&stat), bytes: stat.st_size as u64, changed })
 }
 
 /// Identity of the file that `path` leads to now; `None` if there is none.

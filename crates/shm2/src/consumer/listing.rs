@@ -1,0 +1,287 @@
+//! The live regions of a directory, followed by looks that cost little while nothing changes.
+//!
+//! A change of caps and the death of a producer are visible only in the region itself and in its lock, so a live region
+//! is opened every [`LIVE_ROUNDS`] rounds; some words are then compared. A file that is no live region changes its times
+//! before it can become one, so it is opened again when they differ, for some rounds after that, and rarely otherwise.
+
+use super::overview::{Mark, Overview};
+use crate::backend::{OpenRegion, Stamp, stamp_of};
+use crate::name::temporary::is_temporary;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::DirEntry;
+use std::path::{Path, PathBuf};
+
+/// Rounds between two looks at a live region.
+const LIVE_ROUNDS: u64 = 2;
+/// Rounds between two looks at another file whose times do not change.
+const OTHER_ROUNDS: u64 = 16;
+/// Rounds in which a file is looked at after its times changed: its producer may still be at the beginning.
+const CHANGED_ROUNDS: u64 = 5;
+
+/// A change in a [`Listing`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ListingChange {
+    /// The region has a live producer now.
+    Appeared(Overview),
+    /// The region has another producer, or other caps.
+    Changed(Overview),
+    /// The region of this path has no live producer any more, or no file.
+    Gone(PathBuf),
+}
+
+/// The regions with a live producer in a directory, for programs that follow them: a call of [`update`](Self::update)
+/// costs much less than [`Overview::all_in`] while nothing changes.
+///
+/// ```
+/// # let name = format!("shm:///dev/shm/shm2-doc-listing-{}", std::process::id());
+/// use shm2::{Producer, consumer::{Listing, ListingChange}};
+///
+/// let mut listing = Listing::new("/dev/shm");
+/// listing.update();
+/// let producer = Producer::create(&name)?;
+/// let is_ours = |change: &ListingChange| matches!(change, ListingChange::Appeared(new) if new.path == producer.path());
+/// assert!(listing.update().iter().any(is_ours));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Listing {
+    directory: PathBuf,
+    files: HashMap<OsString, File>,
+    round: u64,
+    discovered: u64,
+    #[cfg(test)]
+    work: Work,
+}
+
+/// Looks so far.
+#[cfg(test)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Work {
+    opened: u64,
+    read: u64,
+}
+
+#[derive(Debug)]
+struct File {
+    /// Spreads the looks over the rounds.
+    number: u64,
+    /// Round of the last look at the directory that found it.
+    seen: u64,
+    /// What the file's times and identity were, and the round in which they were found; for a file that is no live
+    /// region.
+    stamp: Option<Stamp>,
+    stamp_round: u64,
+    live: Option<Mark>,
+}
+
+impl Listing {
+    /// Nothing is read before the first [`update`](Self::update), which reports every live region.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            files: HashMap::new(),
+            round: 0,
+            discovered: 0,
+            #[cfg(test)]
+            work: Work::default(),
+        }
+    }
+
+    /// What has changed since the last call, sorted by path. A new region is found at once. A change of caps and the
+    /// exit of a producer are found by the second call after it.
+    pub fn update(&mut self) -> Vec<ListingChange> {
+        self.round += 1;
+        let entries = std::fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        let is_candidate = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
+        let mut changes = Vec::new();
+        for name in entries.filter(is_candidate).map(|entry| entry.file_name()).filter(|name| !is_temporary(name)) {
+            changes.extend(self.look(name));
+        }
+        let (directory, round) = (&self.directory, self.round);
+        self.files.retain(|name, file| {
+            let is_there = file.seen == round;
+            if !is_there && file.live.is_some() {
+                changes.push(ListingChange::Gone(directory.join(name)));
+            }
+            is_there
+        });
+        changes.sort_by(|a, b| a.path().cmp(b.path()));
+        changes
+    }
+
+    fn look(&mut self, name: OsString) -> Option<ListingChange> {
+        let round = self.round;
+        let path = self.directory.join(&name);
+        let discovered = &mut self.discovered;
+        let file = self.files.entry(name).or_insert_with(|| {
+            *discovered += 1;
+            File { number: *discovered, seen: round, stamp: None, stamp_round: round, live: None }
+        });
+        file.seen = round;
+        if !file.is_due(round, &path) {
+            return None;
+        }
+        #[cfg(test)]
+        {
+            self.work.opened += 1;
+        }
+        let region = OpenRegion::open_listed(&path).ok();
+        let mark = region.as_ref().and_then(Mark::of);
+        let known = file.live.zip(mark);
+        if known.is_some_and(|(known, mark)| known.is_same(&mark)) {
+            return None;
+        }
+        #[cfg(test)]
+        {
+            self.work.read += 1;
+        }
+        let overview = region.as_ref().and_then(|region| Overview::read(&path, region).ok());
+        let shows_caps = overview.as_ref().is_some_and(|overview| overview.caps.is_some());
+        if known.is_some_and(|(known, mark)| known.differs_in_caps_only(&mark)) && overview.is_some() && !shows_caps {
+            // The newest item was retired in between. The next look finds the caps.
+            return None;
+        }
+        // The mark is older than the overview: a change in between is found by the next look.
+        let mark = mark.map(|mark| if shows_caps { mark } else { mark.without_caps() });
+        let was_live = std::mem::replace(&mut file.live, overview.as_ref().and(mark)).is_some();
+        match overview.filter(|_| file.live.is_some()) {
+            Some(overview) if was_live => Some(ListingChange::Changed(overview)),
+            Some(overview) => Some(ListingChange::Appeared(overview)),
+            None => was_live.then_some(ListingChange::Gone(path)),
+        }
+    }
+}
+
+impl File {
+    fn is_due(&mut self, round: u64, path: &Path) -> bool {
+        if self.live.is_some() {
+            return (round + self.number).is_multiple_of(LIVE_ROUNDS);
+        }
+        let stamp = stamp_of(path);
+        if stamp != self.stamp {
+            (self.stamp, self.stamp_round) = (stamp, round);
+        }
+        stamp.is_none()
+            || round - self.stamp_round < CHANGED_ROUNDS
+            || (round + self.number).is_multiple_of(OTHER_ROUNDS)
+    }
+}
+
+impl ListingChange {
+    /// Path of the region.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Appeared(overview) | Self::Changed(overview) => &overview.path,
+            Self::Gone(path) => path,
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(all(target_os = "linux", not(miri)))]
+mod tests {
+    use super::*;
+    use crate::{FrameInfo, Producer};
+    use shm2_testing::TempRegion;
+
+    /// A directory with `count` live regions, and a listing that has found them.
+    fn regions(count: usize) -> (TempRegion, Vec<Producer>, Listing) {
+        let directory = TempRegion::new();
+        std::fs::create_dir(directory.path()).unwrap();
+        let begin = |index| region(directory.path(), index, b"caps");
+        let producers: Vec<_> = (0..count).map(begin).collect();
+        let mut listing = Listing::new(directory.path());
+        assert_eq!(listing.update().len(), count);
+        listing.update();
+        (directory, producers, listing)
+    }
+
+    fn region(directory: &Path, index: usize, caps: &[u8]) -> Producer {
+        let name = directory.join(index.to_string());
+        let mut producer = Producer::builder(name.to_str().unwrap()).unwrap().size(5 << 20).create().unwrap();
+        producer.set_caps(caps).unwrap();
+        producer.send(b"frame", &FrameInfo::new()).unwrap();
+        producer
+    }
+
+    /// What `rounds` updates find, and their work.
+    fn follow(listing: &mut Listing, rounds: u64) -> (Vec<ListingChange>, Work) {
+        let before = listing.work;
+        let changes = (0..rounds).flat_map(|_| listing.update()).collect();
+        let Work { opened, read } = listing.work;
+        (changes, Work { opened: opened - before.opened, read: read - before.read })
+    }
+
+    #[test]
+    fn regions_that_do_not_change_are_opened_every_second_round_and_never_read_again() {
+        let (_directory, mut producers, mut listing) = regions(12);
+        for _ in 0..5 {
+            producers.iter_mut().for_each(|producer| drop(producer.send(b"frame", &FrameInfo::new())));
+            assert_eq!(follow(&mut listing, 2), (Vec::new(), Work { opened: 12, read: 0 }));
+        }
+        let (changes, Work { opened, .. }) = follow(&mut listing, 1);
+        assert_eq!((changes.len(), opened), (0, 6));
+    }
+
+    #[test]
+    fn files_that_are_no_live_regions_are_rarely_opened() {
+        let (directory, _producers, mut listing) = regions(2);
+        for other in 0..32 {
+            std::fs::write(directory.path().join(format!("other-{other}")), [other; 4096]).unwrap();
+        }
+        follow(&mut listing, CHANGED_ROUNDS);
+        let (changes, Work { opened, .. }) = follow(&mut listing, OTHER_ROUNDS);
+        assert_eq!((changes.len(), opened), (0, 32 + 2 * OTHER_ROUNDS / LIVE_ROUNDS));
+    }
+
+    #[test]
+    fn a_change_is_found_by_two_updates_and_costs_one_reading() {
+        let (directory, mut producers, mut listing) = regions(8);
+        producers[3].set_caps(b"other caps").unwrap();
+        producers[3].send(b"frame", &FrameInfo::new()).unwrap();
+        let (changes, work) = follow(&mut listing, LIVE_ROUNDS);
+        assert!(matches!(&changes[..], [ListingChange::Changed(new)] if new.caps.as_deref() == Some(b"other caps")));
+        assert_eq!(work.read, 1);
+
+        // Removes its file.
+        producers.remove(5);
+        let (changes, _) = follow(&mut listing, LIVE_ROUNDS);
+        assert_eq!(changes, [ListingChange::Gone(directory.path().join("5"))]);
+
+        // Another producer at the same name.
+        drop(producers.remove(0));
+        producers.push(region(directory.path(), 0, b"third caps"));
+        let (changes, _) = follow(&mut listing, LIVE_ROUNDS);
+        assert!(matches!(&changes[..], [ListingChange::Changed(new)] if new.caps.as_deref() == Some(b"third caps")));
+    }
+
+    #[test]
+    fn a_kept_region_is_found_when_its_producer_begins_and_ends() {
+        let (directory, _producers, mut listing) = regions(1);
+        let path = directory.path().join("kept");
+        std::fs::File::create(&path).unwrap().set_len(8 << 20).unwrap();
+        follow(&mut listing, 3 * OTHER_ROUNDS);
+        for _ in 0..2 {
+            let kept = Producer::builder(path.to_str().unwrap()).unwrap().keep_region(true).create().unwrap();
+            let (changes, _) = follow(&mut listing, 1);
+            assert!(matches!(&changes[..], [ListingChange::Appeared(new)] if new.path == path), "{changes:?}");
+            drop(kept);
+            let (changes, _) = follow(&mut listing, LIVE_ROUNDS);
+            assert_eq!(changes, [ListingChange::Gone(path.clone())]);
+        }
+    }
+
+    #[test]
+    fn a_region_without_caps_is_reported_again_when_it_has_some() {
+        let (directory, _producers, mut listing) = regions(1);
+        let name = directory.path().join("late");
+        let mut producer = Producer::builder(name.to_str().unwrap()).unwrap().size(5 << 20).create().unwrap();
+        assert!(matches!(&listing.update()[..], [ListingChange::Appeared(new)] if new.caps.is_none()));
+        producer.set_caps(b"caps").unwrap();
+        producer.send(b"frame", &FrameInfo::new()).unwrap();
+        let (changes, _) = follow(&mut listing, LIVE_ROUNDS);
+        assert!(matches!(&changes[..], [ListingChange::Changed(new)] if new.caps.as_deref() == Some(b"caps")));
+    }
+}
