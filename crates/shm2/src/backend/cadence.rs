@@ -3,10 +3,12 @@
 //!
 //! From the publication times of the last items follows the shortest usual distance between two items, and from the
 //! times of arrival the difference between the producer's clock and the local one. Both together forecast the earliest
-//! arrival of the next item. Until shortly before it, one pause is enough (several where it is longer than the longest
-//! pause); then follow looks at short intervals. The forecast is early on purpose: it uses the second smallest of
-//! the last distances, so an irregular stream, or one with bursts, is polled from early on, at intervals that grow with
-//! the time waited. Without a forecast, and after its end, the intervals grow in the same way.
+//! arrival of the next item. One pause lasts until then (several where that is longer than the longest pause), and
+//! looks at short intervals follow. In a regular stream the pause ends a moment after the forecast, so that one look is
+//! usually enough; every [`PROBES`]th time it ends before it, and several looks measure the arrival. The forecast is
+//! early on purpose: it uses the second smallest of the last distances, so an irregular stream, or one with bursts, is
+//! polled from early on, at intervals that grow with the time waited. Without a forecast, and after its end, the
+//! intervals grow in the same way.
 //!
 //! The producer's times are not trusted. A wrong one makes the pauses shorter, or as long as the longest pause.
 
@@ -29,6 +31,14 @@ const LEAST_GUARD: Duration = Duration::from_micros(100);
 /// The window of an irregular stream begins earlier by the difference between a long and a short distance divided by
 /// this.
 const SPREAD_PART: u32 = 4;
+/// Every wait of this many measures the arrival. So does each one until half of the delays are known.
+const PROBES: u32 = 8;
+/// A probe whose first look finds the item is followed by one that begins earlier, by the guard, then by twice, four
+/// times, ... the guard; this is the largest power of two.
+const MOST_SHIFT: u32 = 4;
+/// The pause of a regular stream ends after the forecast by the difference between a long and a short distance, at most
+/// by the distance divided by this. A stream is regular while that difference is at most four times as long.
+const AIM_PART: u32 = 32;
 /// Distances and delays that are remembered, and the fewest for a forecast.
 const REMEMBERED: usize = 16;
 const FEWEST: usize = 4;
@@ -58,6 +68,10 @@ pub(super) struct Cadence {
     /// End of the last pause, if it ended in time.
     pause_end: Option<u64>,
     forecast: Option<Forecast>,
+    /// Forecasts so far.
+    forecasts: u32,
+    /// Probes in a row whose first look found an item.
+    late_probes: u32,
     /// Begin of the wait that has brought no news yet.
     waiting_since: Option<u64>,
     /// End of the last wait with news, until the item is known.
@@ -69,8 +83,10 @@ pub(super) struct Cadence {
 #[derive(Debug, Clone, Copy)]
 struct Arrival {
     at: u64,
-    /// The item may have been published long before, in the pause before the forecast window.
-    is_late: bool,
+    /// The first look found it, so it may have been published long before.
+    is_first_look: bool,
+    /// The first look was meant to find it.
+    is_aimed: bool,
 }
 
 /// The time in which the next item is expected.
@@ -80,6 +96,7 @@ struct Forecast {
     last: u64,
     begin: u64,
     window: Duration,
+    is_aimed: bool,
 }
 
 impl Cadence {
@@ -128,7 +145,8 @@ impl Cadence {
     pub(super) fn news(&mut self, now: u64) {
         self.learn_oversleep(now);
         self.waiting_since = None;
-        self.arrival = Some(Arrival { at: now, is_late: self.looks_in_window == Some(0) });
+        let is_aimed = self.forecast.is_some_and(|forecast| forecast.is_aimed);
+        self.arrival = Some(Arrival { at: now, is_first_look: self.looks_in_window == Some(0), is_aimed });
     }
 
     /// Time until the forecast window begins, if that is worth a pause.
@@ -149,31 +167,65 @@ impl Cadence {
         if is_next {
             self.distances.add((last.ns.wrapping_sub(self.last.ns) as i64).max(0) / items as i64);
         }
-        match (self.arrival.take(), self.delays.smallest(0)) {
-            // The window began too late, by an unknown time. It begins earlier by one guard from now on.
-            (Some(Arrival { is_late: true, .. }), Some(delay)) => {
-                let guard = guard(self.distances.smallest(1).unwrap_or_default());
-                self.delays.add(delay.wrapping_sub(nanoseconds(guard) as i64));
-            }
-            (Some(arrival), _) if items == 1 => self.delays.add(arrival.at.wrapping_sub(last.ns) as i64),
-            _ => {}
+        if let Some(arrival) = self.arrival.take() {
+            self.learn_delay(arrival, items, last);
         }
         self.last = last;
     }
 
-    fn forecast(&self) -> Option<Forecast> {
+    fn learn_delay(&mut self, arrival: Arrival, items: u64, last: Published) {
+        let Some(known) = self.delays.smallest(0) else {
+            return if items == 1 {
+                self.delays.add(arrival.at.wrapping_sub(last.ns) as i64)
+            };
+        };
+        let distance = self.distances.smallest(1).unwrap_or_default();
+        let guard = nanoseconds(guard(distance)) as i64;
+        let delay = arrival.at.wrapping_sub(last.ns) as i64;
+        let error = delay.wrapping_sub(known);
+        if items == 1 && (error > distance || error < -2 * guard) {
+            // The clocks have moved against each other, or this thread was stopped.
+            self.delays = Recent::default();
+        } else if arrival.is_aimed {
+            // The look was meant to be late.
+        } else if arrival.is_first_look {
+            // The window began too late, by an unknown time.
+            let shift = guard << self.late_probes.min(MOST_SHIFT);
+            self.delays.add(known.wrapping_sub(shift));
+            self.late_probes += 1;
+            return;
+        } else if items == 1 {
+            if self.late_probes > 1 {
+                self.delays = Recent::default();
+            }
+            self.delays.add(delay);
+        }
+        self.late_probes = 0;
+    }
+
+    fn forecast(&mut self) -> Option<Forecast> {
         if self.distances.count < FEWEST || self.delays.count < FEWEST {
             return None;
         }
         let (shortest, longest) = (self.distances.smallest(1)?, self.distances.largest(1)?);
+        let distance = Duration::from_nanos(shortest as u64);
         let spread = Duration::from_nanos((longest - shortest).max(0) as u64);
-        let last = self.last.ns.wrapping_add(self.delays.smallest(0)? as u64);
+        let guard = guard(shortest);
         // The median: the pause before the window is to end in time in spite of it.
         let oversleep = Duration::from_nanos(self.oversleeps.smallest(self.oversleeps.count / 2).unwrap_or(0) as u64);
-        let early = guard(shortest) + oversleep + spread / SPREAD_PART;
-        let ahead = Duration::from_nanos(shortest as u64).saturating_sub(early);
-        let window = early + spread + guard(shortest);
-        Some(Forecast { last, begin: last.saturating_add(nanoseconds(ahead)), window })
+        self.forecasts = self.forecasts.wrapping_add(1);
+        let is_known = self.delays.count >= REMEMBERED / 2 && self.late_probes == 0;
+        let is_known = is_known && !self.forecasts.is_multiple_of(PROBES);
+        let is_aimed = is_known && spread <= 4 * distance / AIM_PART;
+        let ahead = if is_aimed {
+            (distance + spread.min(distance / AIM_PART)).saturating_sub(oversleep)
+        } else {
+            distance.saturating_sub(guard + oversleep + spread / SPREAD_PART)
+        };
+        let last = self.last.ns.wrapping_add(self.delays.smallest(0)? as u64);
+        let end = distance + spread + guard;
+        let begin = last.saturating_add(nanoseconds(ahead));
+        Some(Forecast { last, begin, window: end.saturating_sub(ahead), is_aimed })
     }
 }
 
@@ -237,6 +289,11 @@ mod tests {
     /// A consumer that does nothing but wait, of items published at `times`, ascending. Each sleep ends `oversleep`
     /// late.
     fn follow(times: &[u64], oversleep: u64) -> Vec<Seen> {
+        follow_clock(times, oversleep, |time| time.wrapping_sub(CLOCKS))
+    }
+
+    /// As [`follow`], with the producer's clock as a function of the local one.
+    fn follow_clock(times: &[u64], oversleep: u64, clock: impl Fn(u64) -> u64) -> Vec<Seen> {
         let (mut cadence, mut now, mut last, mut seen) = (Cadence::default(), times[0], Published::default(), vec![]);
         while let Some(next) = times.get(seen.len()) {
             let mut pauses = 0;
@@ -252,7 +309,7 @@ mod tests {
             cadence.news(now);
             for time in times[seen.len()..].iter().take_while(|time| **time <= now) {
                 seen.push(Seen { pauses, delay: now - time });
-                last = Published { sequence: seen.len() as u64, ns: time.wrapping_sub(CLOCKS) };
+                last = Published { sequence: seen.len() as u64, ns: clock(*time) };
                 pauses = 0;
             }
         }
@@ -295,7 +352,7 @@ mod tests {
                 let (mean, worst) = (mean_pauses(&seen[LEARNED..]), worst_delay(&seen[LEARNED..]));
                 println!("{distance} ns +- {jitter}: {mean:.1} pauses, at most {worst} ns late");
                 // Beyond 5 ms the pause before the window is divided.
-                assert!(mean <= 6.0 + distance as f64 / 5e6, "{distance} {jitter}: {mean}");
+                assert!(mean <= 1.5 + distance as f64 / 5e6, "{distance} {jitter}: {mean}");
                 assert!(worst <= distance / 16 + 2 * OVERSLEEP + jitter, "{distance} {jitter}: {worst}");
             }
         }
@@ -346,6 +403,19 @@ mod tests {
             let seen = follow(&sum(jittered(5 * MS, 50_000, 3).take(2000)), oversleep);
             let worst = worst_delay(&seen[2 * LEARNED..]);
             assert!(worst <= oversleep + 5 * MS / 8, "{oversleep}: {worst}");
+        }
+    }
+
+    #[test]
+    fn a_step_of_a_clock_is_forgotten_after_some_items() {
+        let times = sum(std::iter::repeat_n(5 * MS, 400));
+        for step in [1_000 * MS, 3 * MS, 0u64.wrapping_sub(3 * MS), 0u64.wrapping_sub(1_000 * MS)] {
+            let at = times[150];
+            let seen = follow_clock(&times, OVERSLEEP, |time| time.wrapping_add(if time < at { 0 } else { step }));
+            let worst = worst_delay(&seen[150 + LEARNED..]);
+            assert!(worst <= 5 * MS / 16 + 2 * OVERSLEEP, "{step}: {worst}");
+            let mean = mean_pauses(&seen[150 + 3 * REMEMBERED * PROBES as usize / 2..]);
+            assert!(mean < 3.0, "{step}: {mean}");
         }
     }
 
