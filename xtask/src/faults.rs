@@ -79,12 +79,14 @@ fn install_miri() -> bool {
         && succeeds("cargo +nightly miri --version")
 }
 
-/// Faults without end.
+/// Faults without end, then a mixed graph of pipelines for the same time.
 pub fn soak(minutes: &str) -> Outcome {
     if !minutes.parse::<f64>().is_ok_and(|m| m > 0.0) {
         return Err(format!("--minutes {minutes} is no number of minutes above 0"));
     }
     run(BUILD)?;
-    let program = target().join("debug/shm2_soak");
-    run(&format!("{} {minutes}", program.display()))
+    for program in ["debug/shm2_soak", "debug/shm2_soak_graph"] {
+        run(&format!("{} {minutes}", target().join(program).display()))?;
+    }
+    Ok(())
 }

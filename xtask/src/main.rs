@@ -36,7 +36,7 @@ cargo xtask TASK
   asan                  the core's, the fault and the element tests under AddressSanitizer
   miri                  the core on heap memory under Miri
   fuzz [--seconds N]    every fuzz target for N seconds (60)
-  soak [--minutes N]    faults without end, for N minutes (10)
+  soak [--minutes N]    faults without end, then a mixed graph, for N minutes each (10)
   bench                 cost of handing a frame over, beside raw limits of the machine and shmsink";
 
 fn main() -> ExitCode {
