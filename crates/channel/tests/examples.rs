@@ -62,6 +62,18 @@ fn duplex_server_answers_several_clients() {
 }
 
 #[test]
+fn duplex_pass_reads_a_file_that_the_client_opened() {
+    let server = Server::start("duplex_pass");
+    let file = TempPath::new("passed");
+    std::fs::write(&file, "a passed file").unwrap();
+    for _ in 0..2 {
+        let output = example("duplex_pass").args([server.socket.text(), file.text()]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text, format!("{}: 13 bytes, begins with \"a passed file\"\n", file.text()));
+    }
+}
+
+#[test]
 #[cfg(feature = "tokio")]
 fn channels_tokio_runs_a_hundred_channels() {
     let output = example("channels_tokio").output().unwrap();
