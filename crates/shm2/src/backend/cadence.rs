@@ -266,7 +266,9 @@ impl Recent {
     }
 }
 
+// Thousands of cases without unsafe code.
 #[cfg(test)]
+#[cfg(not(miri))]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -433,8 +435,6 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 1 } else { 256 }, ..ProptestConfig::default() })]
-
         #[test]
         fn no_cadence_delays_an_item_by_more_than_the_longest_pause(
             distances in prop::collection::vec(prop_oneof![0..2 * MS, 0..20 * MS, 0..100 * MS, 0..600 * MS], 1..200),
