@@ -2,7 +2,7 @@
 
 #[cfg(unix)]
 use crate::control::serve_status;
-use crate::demand::{BindError, Demand, Listener, Rules, video_device};
+use crate::demand::{BindError, Demand, Listener, Rules, watch_video_device};
 use crate::event::{Event, Events, Role};
 use crate::feed::{Runner, check};
 use crate::forward::{Forward, OutputError, stop_within};
@@ -484,7 +484,7 @@ pub fn run(settings: Settings, sockets: Vec<Listener>, reload: &Reload) -> Resul
     }
     let consumers = settings.consumers;
     for (number, path) in settings.video_devices.iter().enumerate() {
-        video_device::watch(path.clone(), number, events.clone())
+        watch_video_device(path.clone(), number, events.clone())
             .map_err(|source| RelayError::VideoDevice { path: path.clone(), source })?;
         info!("readers of {} are demand", path.display());
     }

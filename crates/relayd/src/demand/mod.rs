@@ -4,9 +4,12 @@ mod client;
 mod listener;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod v4l2;
-pub mod video_device;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod video_device;
 
 pub use listener::{BindError, Listener};
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub use video_device::watch_video_device;
 
 use crate::event::{Event, Events};
 use crate::log_limit::LogLimit;
@@ -29,6 +32,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Tokens up to this belong to listeners.
 const MOST_LISTENERS: usize = 1000;
 const WAKE: Token = Token(usize::MAX);
+
+/// # Errors
+/// Always: this system has no devices that report their readers.
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+pub fn watch_video_device(_: std::path::PathBuf, _: usize, _: Events) -> io::Result<()> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "only 64-bit Linux has devices that report their readers"))
+}
 
 /// Which clients are accepted.
 #[derive(Debug, Clone, Default)]

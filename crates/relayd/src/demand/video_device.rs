@@ -1,6 +1,5 @@
 //! Readers of a video device as demand: a browser that shows the device of a `v4l2sink` switches the camera on.
 
-#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 use super::v4l2::Device;
 use crate::event::{Event, Events};
 use std::io;
@@ -27,8 +26,7 @@ trait Usage: Sized {
 ///
 /// # Errors
 /// When the device does not report its readers.
-#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-pub fn watch(path: PathBuf, number: usize, events: Events) -> io::Result<()> {
+pub fn watch_video_device(path: PathBuf, number: usize, events: Events) -> io::Result<()> {
     let mut follower = Follower::<Device>::new(path, number, events)?;
     let follow = move || {
         loop {
@@ -38,14 +36,6 @@ pub fn watch(path: PathBuf, number: usize, events: Events) -> io::Result<()> {
     std::thread::Builder::new().name("video-device".into()).spawn(follow).map(drop)
 }
 
-/// # Errors
-/// Always: this system has no such devices.
-#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-pub fn watch(_: PathBuf, _: usize, _: Events) -> io::Result<()> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "only 64-bit Linux has such devices"))
-}
-
-#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 impl Usage for Device {
     fn open(path: &Path) -> io::Result<Self> {
         Self::open(path)
