@@ -223,7 +223,7 @@ fn an_input_that_starts_slowly_runs_within_the_start_timeout_and_is_restarted_af
     let timeouts = |start: &str| {
         Daemon::start(
             &input,
-            &["--listen", TCP, "--start-timeout", start, "--frame-timeout", "800", "--splash", &source("black")],
+            &["--listen", TCP, "--start-timeout", start, "--frame-timeout", "50s", "--splash", &source("black")],
         )
     };
     let (impatient, patient) = (timeouts("500"), timeouts("50s"));
