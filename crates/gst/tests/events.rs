@@ -252,3 +252,90 @@ fn an_element_that_is_linked_later_gets_the_stream_start() {
     until("the stream's beginning", || pad.sticky_event::<gst::event::Segment>(0).is_some());
     assert!(pad.sticky_event::<gst::event::StreamStart>(0).is_some());
 }
+
+/// Everything that may come before the next buffer.
+fn send_all(producer: &Pipeline, text: &str, milliseconds: u64) {
+    send(producer, title(text));
+    send(producer, gst::event::CustomDownstream::new(custom("between")));
+    send(producer, gst::event::CustomDownstreamSticky::new(custom(text)));
+    let gap = gst::event::Gap::builder(gst::ClockTime::from_mseconds(milliseconds));
+    send(producer, gap.duration(gst::ClockTime::from_mseconds(1)).build());
+}
+
+#[test]
+fn a_segment_is_sent_once_whatever_comes_before_the_next_buffer() {
+    for live_only in [true, false] {
+        let name = TempRegion::new();
+        let (consumer, seen) = consumer(&name, &format!("live-only={live_only}"));
+        let pictures = common::pictures(&consumer.element("out"), "sink");
+        for round in 1..=3u64 {
+            let producer = producer(&name);
+            until("a consumer", || producer.element("sink").property::<u32>("num-clients") == 1);
+            send_all(&producer, &format!("note-{round}"), 60_000);
+            push(&producer, 60_001);
+            push(&producer, 60_002);
+            until("both frames", || consumer.stat("src", "received") == 2 * round);
+            seen.wait(gst::EventType::CustomDownstreamSticky, round as usize);
+            producer.stop();
+        }
+        until("all buffers", || pictures.lock().unwrap().len() == 6);
+        let kinds: Vec<_> = seen.0.lock().unwrap().iter().map(|event| event.type_()).collect();
+        let segments = kinds.iter().filter(|kind| **kind == gst::EventType::Segment).count();
+        // Without live-only each producer has its own.
+        assert_eq!(segments, if live_only { 1 } else { 3 }, "{kinds:?}");
+        let gaps = seen.of(gst::EventType::Gap).len();
+        assert_eq!(gaps, 3, "{kinds:?}");
+    }
+}
+
+#[test]
+fn a_segment_is_sent_once_after_a_flush() {
+    for live_only in [true, false] {
+        let name = TempRegion::new();
+        let producer = producer(&name);
+        let (consumer, seen) = consumer(&name, &format!("live-only={live_only}"));
+        push(&producer, 0);
+        let segments = || seen.of(gst::EventType::Segment).len();
+        until("the first frame", || consumer.stat("src", "received") == 1);
+        seen.wait(gst::EventType::Segment, 1);
+        for round in 1..=3u64 {
+            let src = consumer.element("src");
+            let pad = src.static_pad("src").unwrap();
+            // A flush during a change of states ends in another way.
+            let (_, state, pending) = consumer.0.state(gst::ClockTime::try_from(LIMIT).ok());
+            assert_eq!((state, pending), (gst::State::Playing, gst::State::VoidPending));
+            assert!(src.send_event(gst::event::FlushStart::new()));
+            // The base class starts its task with the end of the flush, which is too early for one that is not paused yet.
+            until("a paused task", || pad.task_state() == gst::TaskState::Paused);
+            assert!(src.send_event(gst::event::FlushStop::new(true)));
+            let before = segments();
+            send_all(&producer, &format!("note-{round}"), 100 * round);
+            push(&producer, 100 * round + 10);
+            push(&producer, 100 * round + 20);
+            until("the frames", || consumer.stat("src", "received") == 1 + 2 * round);
+            until("a note", || seen.of(gst::EventType::CustomDownstreamSticky).len() >= round as usize);
+            assert_eq!(segments() - before, 1, "round {round}, live-only={live_only}");
+        }
+        consumer.stop();
+        assert_eq!(segments(), 4, "live-only={live_only}");
+    }
+}
+
+#[test]
+fn an_element_that_is_linked_between_an_event_and_its_buffer_gets_the_segment() {
+    let name = TempRegion::new();
+    let producer = producer(&name);
+    let (consumer, seen) = consumer(&name, "");
+    send(&producer, gst::event::Gap::new(gst::ClockTime::from_seconds(60), gst::ClockTime::SECOND));
+    seen.wait(gst::EventType::Gap, 1);
+    let (src, first) = (consumer.element("src"), consumer.element("out"));
+    src.unlink(&first);
+    let second = gst::ElementFactory::make("fakesink").property("async", false).build().unwrap();
+    consumer.0.add(&second).unwrap();
+    second.sync_state_with_parent().unwrap();
+    src.link(&second).unwrap();
+    push(&producer, 61_000);
+    let pad = second.static_pad("sink").unwrap();
+    until("the segment", || pad.sticky_event::<gst::event::Segment>(0).is_some());
+    until("the frame", || second.property::<Option<gst::Sample>>("last-sample").is_some());
+}

@@ -99,7 +99,7 @@ impl ObjectImpl for Shm2Src {
         let src = self.obj();
         src.set_format(gst::Format::Time);
         src.set_live(Settings::default().is_live);
-        self.drop_foreign_stream_starts();
+        self.drop_superfluous_events();
     }
 
     fn set_property(&self, id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
@@ -257,7 +257,7 @@ impl Shm2Src {
             };
             let events = self.follow(stream, &frame)?;
             let times = self.times(stream, &frame);
-            events.into_iter().for_each(|event| self.push_after_segment(stream, event));
+            self.push_events(stream, events, !frame.is_event());
             let is_stale = lock(&self.resumption).is_stale(stream.due_time(&frame));
             let is_covered = !frame.is_event() && stream.fill.covers(times.pts);
             if is_covered || is_stale && lock(&self.settings).is_mapped() {
@@ -334,6 +334,7 @@ impl Shm2Src {
             Reaction::End => {
                 // An end of stream needs a stream start, even if no frame came in between.
                 self.start_stream(stream, None);
+                self.push_events(stream, Vec::new(), true);
                 Err(gst::FlowError::Eos)
             }
             Reaction::Fail => {
@@ -436,6 +437,16 @@ impl Shm2Src {
             stream.fill.record_gap(shm2::monotonic_ns(), stream.due_time(frame), times.pts, duration_ns);
         }
         if event.type_() != gst::EventType::Gap || !times.is_before_start {
+            self.push_events(stream, vec![event], false);
+        }
+    }
+
+    /// Pushes events after the segment that they belong to. With the producer's times that segment is known with its
+    /// first item that has a time, at the latest with its first frame; until then events are kept.
+    fn push_events(&self, stream: &mut Stream, events: Vec<gst::Event>, is_before_frame: bool) {
+        let keeps_times = !lock(&self.settings).is_mapped() && !self.obj().does_timestamp();
+        let awaits_segment = keeps_times && !is_before_frame && !stream.has_segment();
+        for event in stream.hold(events, awaits_segment) {
             self.push_after_segment(stream, event);
         }
     }
@@ -468,6 +479,17 @@ fn knows_layouts_behind(pad: &gst::Pad) -> bool {
     pad.peer_query(&mut query) && query.find_allocation_meta::<gst_video::VideoMeta>().is_some()
 }
 
+/// Whether the element behind the pad has this segment. A flush and another link take it away.
+fn has_segment(pad: &gst::Pad, segment: &gst::Segment) -> bool {
+    let Some(received) = pad.peer().and_then(|peer| peer.sticky_event::<gst::event::Segment>(0)) else { return false };
+    let mut received = received.segment().clone();
+    // The position is the sender's own state.
+    if received.format() == segment.format() {
+        received.set_position(segment.position());
+    }
+    received == *segment
+}
+
 /// Properties, messages and probes.
 impl Shm2Src {
     fn set_shm_path(&self, path: Option<String>) {
@@ -479,15 +501,21 @@ impl Shm2Src {
         self.obj().set_live(is_live);
     }
 
-    /// The base class pushes a stream start before the producer's is known. A probe drops that one.
-    fn drop_foreign_stream_starts(&self) {
+    /// The base class pushes a stream start before the producer's is known, and with the next buffer a segment that this
+    /// element may have pushed before an event already. A probe drops these.
+    fn drop_superfluous_events(&self) {
         let src = self.obj().downgrade();
         let Some(pad) = self.obj().static_pad("src") else { return };
-        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-            let start = info.event().filter(|event| event.type_() == gst::EventType::StreamStart);
-            let ours = src.upgrade().map(|src| *lock(&src.imp().stream_start));
-            let is_foreign = start.is_some_and(|start| ours.is_some_and(|ours| ours != Some(start.seqnum())));
-            if is_foreign { gst::PadProbeReturn::Handled } else { gst::PadProbeReturn::Ok }
+        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
+            let is_superfluous = info.event().is_some_and(|event| match event.view() {
+                gst::EventView::StreamStart(start) => {
+                    let ours = src.upgrade().map(|src| *lock(&src.imp().stream_start));
+                    ours.is_some_and(|ours| ours != Some(start.seqnum()))
+                }
+                gst::EventView::Segment(segment) => has_segment(pad, segment.segment()),
+                _ => false,
+            });
+            if is_superfluous { gst::PadProbeReturn::Handled } else { gst::PadProbeReturn::Ok }
         });
     }
 

@@ -15,6 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+/// Most events that wait for a segment.
+const MAX_HELD: usize = 100;
+
 /// Used by the streaming thread only.
 pub(super) struct Stream {
     consumer: Consumer,
@@ -36,6 +39,8 @@ pub(super) struct Stream {
     is_discontinuous: bool,
     /// An attach, and the number of its frames that had times.
     timed: (u64, u32),
+    /// Events that wait for their segment.
+    held: Vec<gst::Event>,
     /// Whether downstream knows layouts other than that of the caps, once it was asked.
     knows_layouts: Option<bool>,
 }
@@ -58,6 +63,7 @@ impl Stream {
             keyframes: Keyframes::default(),
             is_discontinuous: false,
             timed: (0, 0),
+            held: Vec::new(),
             knows_layouts: None,
         }
     }
@@ -208,6 +214,18 @@ impl Stream {
         self.timeline.set_attach(self.consumer.stats().attaches);
         self.is_segment_sent = false;
         self.fill.begin_segment();
+    }
+
+    /// Whether the producer's segment has begun, for a source that keeps its times.
+    pub(super) fn has_segment(&self) -> bool {
+        self.timeline.is_of(self.consumer.stats().attaches)
+    }
+
+    /// Adds events to those that wait for their segment; returns those that need not, or no longer, wait.
+    pub(super) fn hold(&mut self, events: Vec<gst::Event>, awaits_segment: bool) -> Vec<gst::Event> {
+        self.held.extend(events);
+        let is_full = self.held.len() > MAX_HELD;
+        if awaits_segment && !is_full { Vec::new() } else { std::mem::take(&mut self.held) }
     }
 
     /// Marks the segment as sent; true if it was not sent yet.

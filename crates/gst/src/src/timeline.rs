@@ -98,6 +98,11 @@ impl Timeline {
         clock_time(nanoseconds.saturating_add(self.shift).max(0).unsigned_abs())
     }
 
+    /// Whether this attach has its segment.
+    pub(super) fn is_of(&self, attach: u64) -> bool {
+        self.attach == Some(attach)
+    }
+
     /// The base class took the new segment.
     pub(super) fn set_attach(&mut self, attach: u64) {
         self.attach = Some(attach);
