@@ -72,6 +72,8 @@ fn echo_server(server: &mut Server<Packet>, mut until: impl FnMut(&Event) -> boo
                 match client.recv_vectored(CAPACITY) {
                     Ok(packets) if packets.is_empty() => break,
                     Ok(packets) => *queue = packets,
+                    // Its event follows.
+                    Err(StepError::PeerGone) => break,
                     Err(error) => panic!("{error}"),
                 }
             }
