@@ -33,7 +33,7 @@ cargo xtask TASK
                         with a camera and vsock; FILE is the module kvmfr, built for the guest's kernel
   windows [ARGUMENTS]   cross-built for Windows and run under Wine, with GStreamer for Windows: the tests, or cargo with
                         these arguments, such as: run --bin shm2_consumer -- winshm://Local/x 100
-  asan                  the core's, the fault and the element tests under AddressSanitizer
+  asan [core]           the core's, the fault and the element tests under AddressSanitizer (core: not the elements')
   miri                  the core on heap memory under Miri
   fuzz [--seconds N]    every fuzz target for N seconds (60)
   soak [--minutes N]    faults without end, then a mixed graph, for N minutes each (10)
@@ -55,7 +55,8 @@ fn main() -> ExitCode {
         ["narrow"] => narrow::test(),
         ["faults"] => faults::kill_points(),
         ["newer"] | ["vm" | "windows", ..] => rig(&words),
-        ["asan"] => faults::asan(),
+        ["asan"] => faults::asan(true),
+        ["asan", "core"] => faults::asan(false),
         ["miri"] => faults::miri(),
         ["fuzz"] => fuzz::fuzz("60"),
         ["fuzz", "--seconds", seconds] => fuzz::fuzz(seconds),

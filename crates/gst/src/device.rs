@@ -67,7 +67,7 @@ impl Device {
 
 /// The region's name as the elements write it.
 fn uri(region: &Overview) -> String {
-    crate::uri::uri_of(&region.path.to_string_lossy()).unwrap_or_default()
+    region.uri()
 }
 
 fn class(caps: &gst::Caps) -> &'static str {

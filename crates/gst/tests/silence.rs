@@ -145,6 +145,40 @@ fn a_silent_producer_is_filled_in_for_and_late_frames_do_not_go_back() {
     assert!(items.last().unwrap().pts_ms > items[0].pts_ms + 500);
 }
 
+/// A filled slot must not keep away every frame of a producer that stays behind the clock from then on.
+#[test]
+fn frames_of_a_producer_that_stays_late_after_a_silence_come_through() {
+    let name = TempRegion::new();
+    let mut producer = Producer::create(&name).unwrap();
+    producer
+        .set_caps(b"video/x-raw, format=(string)GRAY8, width=(int)8, height=(int)8, framerate=(fraction)50/1")
+        .unwrap();
+    let consumer = Pipeline::playing(&format!("shm2src name=src shm-path={} on-silence=repeat ! fakesink", &*name));
+    let late = Arc::new(Mutex::new(0));
+    let count = late.clone();
+    consumer.element("src").static_pad("src").unwrap().add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        *count.lock().unwrap() += u32::from(info.buffer().unwrap().offset() == 7);
+        gst::PadProbeReturn::Ok
+    });
+    let mut send = |time_ns: u64, offset: u64| {
+        let mut info = FrameInfo::new().with_pts(time_ns);
+        (info.time, info.offset) = (Some(time_ns), Some(offset));
+        producer.send(&[1; 64], &info).unwrap();
+    };
+    until("the first frames", || {
+        send(shm2::monotonic_ns(), 1);
+        std::thread::sleep(Duration::from_millis(20));
+        consumer.stat("src", "received") > 10
+    });
+    let before = consumer.stat("src", "filled");
+    until("repeated frames", || consumer.stat("src", "filled") > before + 10);
+    until("frames that are 200 ms late", || {
+        send(shm2::monotonic_ns() - 200_000_000, 7);
+        std::thread::sleep(Duration::from_millis(20));
+        *late.lock().unwrap() > 10
+    });
+}
+
 /// Names of the element messages of silence so far.
 fn messages(bus: &gst::Bus) -> Vec<String> {
     let all = std::iter::from_fn(|| bus.pop_filtered(&[gst::MessageType::Element]));

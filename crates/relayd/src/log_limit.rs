@@ -1,4 +1,4 @@
-//! A limit for lines of the log that others cause: each connection of a stranger would be a line or two.
+//! A limit for lines of the log that clients cause: each connection causes one or two.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,6 +18,10 @@ pub(crate) struct LogLimit {
 impl LogLimit {
     /// Whether a line of this kind is to be logged now.
     pub(crate) fn permits(&mut self, kind: &'static str, now: Instant) -> bool {
+        if self.deadline().is_none() && self.since.is_some_and(|since| now >= since + PERIOD) {
+            // Nothing was left out in that period.
+            self.end();
+        }
         self.since.get_or_insert(now);
         let count = self.lines.entry(kind).or_default();
         *count += 1;
@@ -64,5 +68,7 @@ mod tests {
         assert_eq!((limit.deadline(), limit.summary(begun + 5 * PERIOD)), (None, None));
         assert!(limit.permits("connected", begun + 6 * PERIOD), "the next period");
         assert_eq!(limit.summary(begun + 7 * PERIOD), None);
+        let logged = (0..20).filter(|_| limit.permits("connected", begun + 8 * PERIOD)).count();
+        assert!(logged == 20 && limit.permits("connected", begun + 90 * PERIOD), "after a pause without a summary");
     }
 }

@@ -14,9 +14,6 @@ mod linux {
     use std::time::Duration;
     use tracing::warn;
 
-    /// Time for the service manager to take a notification.
-    const LONGEST: Duration = Duration::from_millis(500);
-
     /// Sends lines. A failure is logged once: it repeats itself with each notification.
     fn notify(lines: &str) {
         static HAS_FAILED: AtomicBool = AtomicBool::new(false);
@@ -33,8 +30,8 @@ mod linux {
     fn send(name: &OsStr, lines: &str) -> io::Result<()> {
         let address = address(name)?;
         let socket = UnixDatagram::unbound()?;
-        // A manager that does not read must not stop the supervisor for long.
-        socket.set_write_timeout(Some(LONGEST))?;
+        // A manager that does not read must not stop the supervisor.
+        socket.set_nonblocking(true)?;
         socket.send_to_addr(lines.as_bytes(), &address).map(drop)
     }
 

@@ -395,7 +395,7 @@ fn each_bad_argument_is_one_clear_line_and_a_failure() {
         (&[&good[..], &["--activate", "consumers"]].concat(), "the output has no shm2sink"),
         (
             &[&good[..], &["--activate", "video-device:/dev/null"]].concat(),
-            "video-device:/dev/null: it is no video device",
+            "video-device:/dev/null: it is no video device that reports its readers",
         ),
         (&[&good[..], &["--activate", "video-device:/nowhere"]].concat(), "video-device:/nowhere: No such file"),
         (&[&good[..], &["--shm-path", "/dev/shm/x"]].concat(), "set it there: --output \"appsrc name=appsrc"),

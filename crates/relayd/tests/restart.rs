@@ -56,12 +56,22 @@ fn read(region: &str, access: Access, received: &AtomicU64, is_over: &AtomicBool
 }
 
 /// Starts a relay, with these arguments besides `--output`, and ends it by each signal in turn, over `rounds` rounds.
+/// Ends the reading threads, also after a failure.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 fn restart(rounds: usize, input: &str, arguments: &[&str], has_frames: bool) {
     let name = TempRegion::new();
     let text = format!("appsrc name=appsrc is-live=true format=time ! shm2sink shm-size=8000000 shm-path={}", &*name);
     let (counts, is_over) = ([AtomicU64::new(0), AtomicU64::new(0)], AtomicBool::new(false));
     let source = Source::new(&name);
     std::thread::scope(|scope| {
+        let ends = Ends(&is_over);
         for (access, count) in [Access::Lease, Access::Snapshot].into_iter().zip(&counts) {
             let (region, is_over) = (&*name, &is_over);
             scope.spawn(move || read(region, access, count, is_over));
@@ -80,7 +90,7 @@ fn restart(rounds: usize, input: &str, arguments: &[&str], has_frames: bool) {
             let end = source.end();
             assert!(end.is_none(), "round {round}, {signal:?}: {end:?}");
         }
-        is_over.store(true, Ordering::Release);
+        drop(ends);
     });
     println!("{rounds} rounds, frames {:?}, {}", counts.map(AtomicU64::into_inner), source.received());
 }

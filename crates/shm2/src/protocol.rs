@@ -153,6 +153,7 @@ pub(crate) fn clear_page(page: &crate::layout::Page, seen: u32) -> bool {
         release(&lease.sequence);
     }
     page.lease_count.store(0, Ordering::Relaxed);
+    page.generation.store(0, Ordering::Relaxed);
     page.claimed.store(FREE, Ordering::Release);
     true
 }
@@ -178,6 +179,7 @@ fn clear_unlocked(page: &crate::layout::Page, seen: u32) -> bool {
             release_if_mine(&lease.sequence, found);
         }
     }
+    page.generation.store(0, Ordering::Relaxed);
     let _ = take_page(&page.claimed, no_owner, FREE);
     true
 }

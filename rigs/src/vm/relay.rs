@@ -6,7 +6,7 @@ use xtask::Outcome;
 
 /// What `camera.sh` must print.
 const EXPECTED: &[&str] = &[
-    "--activate video-device:/dev/video0: it does not report its readers",
+    "--activate video-device:/dev/video0: it is no video device that reports its readers",
     "OPEN without clients: 0",
     "OPEN tcp: 1",
     "OPEN after tcp: 0",

@@ -47,6 +47,8 @@ pub(crate) fn structure(bytes: &[u8]) -> Option<gst::Structure> {
     plain_text(bytes).filter(|text| is_plain(text))?.parse().ok()
 }
 
+/// Most fields with bytes of one custom meta: each is searched for among those before it.
+const MAX_FIELDS: u32 = 256;
 /// Most names of custom metas that producers may register in this process: a name is never unregistered.
 const MAX_NEW_NAMES: usize = 256;
 
@@ -54,6 +56,9 @@ const MAX_NEW_NAMES: usize = 256;
 pub(super) fn custom(all: &gst::StructureRef) -> Option<(u16, Vec<u8>)> {
     let buffers: Vec<_> =
         all.iter().filter_map(|(name, value)| Some((name, value.get::<gst::Buffer>().ok()?))).collect();
+    if buffers.len() > MAX_FIELDS as usize {
+        return None;
+    }
     if buffers.is_empty() {
         return text_of(all).map(|text| (super::CUSTOM, text.into_bytes()));
     }
@@ -75,7 +80,8 @@ pub(super) fn custom(all: &gst::StructureRef) -> Option<(u16, Vec<u8>)> {
 pub(super) fn add_custom_bytes(buffer: &mut gst::BufferRef, bytes: &[u8]) -> Option<()> {
     let mut reader = Reader(bytes);
     let mut fields = Vec::new();
-    for _ in 0..reader.u32()? {
+    let count = reader.u32().filter(|count| *count <= MAX_FIELDS)?;
+    for _ in 0..count {
         let name = plain_text(reader.sized()?).filter(|name| !name.is_empty())?;
         fields.push((name, reader.sized()?));
     }

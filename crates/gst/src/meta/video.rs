@@ -98,7 +98,7 @@ pub(super) fn bytes(layout: &Layout, flags: VideoFrameFlags, format: VideoFormat
 }
 
 /// Adds the meta; `None` unless it agrees with the caps and every row is inside the buffer. Of the last row only the
-/// picture counts: see [`needs_packing`](super::needs_packing).
+/// picture counts: see [`repacked`](super::repacked).
 pub(super) fn add(buffer: &mut gst::BufferRef, bytes: &[u8], caps: &VideoInfo) -> Option<()> {
     let mut reader = Reader(bytes);
     let flags = VideoFrameFlags::from_bits_truncate(reader.u32()?);

@@ -45,7 +45,7 @@ impl Shm2Sink {
 
     /// Passes requests of consumers on. Called on the thread that watches the region, which their requests wake, and on the
     /// streaming thread, as there may be no such watch.
-    pub(super) fn heed_keyframe_requests(&self) {
+    pub(super) fn forward_keyframe_requests(&self) {
         let is_requested = lock(&self.state).region().is_some_and(Region::has_new_keyframe_request);
         if is_requested {
             self.request_keyframe();
@@ -53,7 +53,7 @@ impl Shm2Sink {
     }
 
     /// Asks upstream for a keyframe: at once, or when the last request is 300 ms old. Elements upstream and probes on
-    /// their pads handle the event on the calling thread, which holds no lock.
+    /// their pads handle the event on the calling thread. Of this element's locks it holds `signals` at most.
     pub(super) fn request_keyframe(&self) {
         let admission = lock(&self.keyframes).admit(shm2::monotonic_ns());
         match admission {
@@ -63,8 +63,9 @@ impl Shm2Sink {
                 let run = self.run.load(Ordering::Acquire);
                 self.obj().call_async(move |sink| {
                     std::thread::sleep(time);
-                    lock(&sink.imp().keyframes).end_wait(shm2::monotonic_ns());
+                    // The next run has requests of its own.
                     if sink.imp().run.load(Ordering::Acquire) == run {
+                        lock(&sink.imp().keyframes).end_wait(shm2::monotonic_ns());
                         sink.imp().push_keyframe_request();
                     }
                 });

@@ -7,7 +7,7 @@
 
 use super::due::RateControl;
 use super::failures::Failures;
-use super::keyframe::KeyframeRequests;
+use super::keyframe::RequestLimit;
 use super::latency::UpstreamLatency;
 use super::log::CAT;
 use super::preroll;
@@ -86,7 +86,7 @@ pub struct Shm2Sink {
     clock: Mutex<ClockMonitor>,
     /// Taken out by the streaming thread while it uses it.
     pub(super) presence: Mutex<Presence>,
-    pub(super) keyframes: Mutex<KeyframeRequests>,
+    pub(super) keyframes: Mutex<RequestLimit>,
     latency: UpstreamLatency,
     rate_control: Mutex<RateControl>,
     failures: Failures,
@@ -200,6 +200,7 @@ impl BaseSinkImpl for Shm2Sink {
         self.latency.expire();
         *lock(&self.rate_control) = RateControl::default();
         self.failures.clear();
+        *lock(&self.keyframes) = RequestLimit::default();
         let size = lock(&self.settings).shm_size;
         if size != 0 {
             let _changing = lock(&self.changing);
@@ -229,7 +230,7 @@ impl BaseSinkImpl for Shm2Sink {
     }
 
     fn set_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
-        self.failures.caps_judged(false);
+        self.failures.caps_refused(shm2::monotonic_ns());
         if !crate::caps::is_system_memory(caps) {
             return Err(gst::loggable_error!(CAT, "{caps} is not in system memory"));
         }
@@ -242,7 +243,7 @@ impl BaseSinkImpl for Shm2Sink {
         self.latency.expire();
         lock(&self.publisher).iter_mut().for_each(|publisher| publisher.set_caps(caps));
         self.show_caps(caps);
-        self.failures.caps_judged(true);
+        self.failures.caps_accepted();
         Ok(())
     }
 
@@ -256,7 +257,7 @@ impl BaseSinkImpl for Shm2Sink {
             let caps = accept.caps();
             let accepted = crate::caps::is_system_memory(caps);
             if !accepted {
-                self.failures.caps_judged(false);
+                self.failures.caps_refused(shm2::monotonic_ns());
             }
             accept.set_result(accepted);
             return true;
@@ -316,9 +317,9 @@ impl BaseSinkImpl for Shm2Sink {
             let error = match self.publish(buffer, with_metas) {
                 Ok(sent) => {
                     self.count_rendered(buffer);
-                    self.failures.published();
+                    self.failures.published(shm2::monotonic_ns());
                     if buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) {
-                        self.heed_keyframe_requests();
+                        self.forward_keyframe_requests();
                     }
                     lock(&self.report).count_sent(&sent);
                     self.warn(sent.warnings);
@@ -338,10 +339,10 @@ impl BaseSinkImpl for Shm2Sink {
                 }
                 Reaction::Flush => return Err(gst::FlowError::Flushing),
                 Reaction::Grow { bytes } if self.grow_region(bytes) => {}
-                // The metas may be what is too large.
-                Reaction::Grow { .. } if with_metas => with_metas = false,
+                Reaction::Grow { .. } if with_metas && self.holds(buffer) => with_metas = false,
                 Reaction::Grow { .. } => return Err(self.fail(gst::ResourceError::NoSpaceLeft, &error)),
                 Reaction::Refuse => {
+                    self.failures.failed();
                     gst::element_imp_error!(self, gst::StreamError::Format, ("{error}"), ["{}", error.hint()]);
                     return Err(gst::FlowError::Error);
                 }
@@ -353,6 +354,11 @@ impl BaseSinkImpl for Shm2Sink {
 
 /// Streaming thread.
 impl Shm2Sink {
+    /// Whether the open region has space for the buffer's own bytes, so that its metas are what is too large.
+    fn holds(&self, buffer: &gst::BufferRef) -> bool {
+        lock(&self.state).region().is_some_and(|region| buffer.size() as u64 <= region.stats().arena_bytes)
+    }
+
     fn publish(&self, buffer: &gst::Buffer, with_metas: bool) -> Result<Sent, PublishError> {
         let settings = lock(&self.settings).clone();
         let is_pending = matches!(*lock(&self.state), State::Pending);
@@ -377,7 +383,7 @@ impl Shm2Sink {
 
     /// Publishes the end of the stream, unless it follows a failure of this sink, or is not to be forwarded.
     fn end_stream(&self, event: &gst::EventRef) -> Result<(), SendError> {
-        let follows_failure = self.obj().static_pad("sink").is_some_and(|pad| self.failures.explain_end(&pad));
+        let follows_failure = self.obj().static_pad("sink").is_some_and(|pad| self.failures.explain(&pad));
         if follows_failure || !lock(&self.settings).forward_eos {
             gst::info!(CAT, imp = self, "the end of stream is not published; after a failure: {follows_failure}");
             return Ok(());

@@ -10,7 +10,7 @@ const OGG: &[&str] = &["application/ogg", "audio/ogg", "video/ogg"];
 
 /// Limits the rate of requests. One that comes too early is sent when it is due, together with those that follow it.
 #[derive(Debug, Default)]
-pub(super) struct KeyframeRequests {
+pub(super) struct RequestLimit {
     last_ns: Option<u64>,
     is_waiting: bool,
 }
@@ -25,7 +25,7 @@ pub(super) enum Admission {
     Join,
 }
 
-impl KeyframeRequests {
+impl RequestLimit {
     /// Decides on a request at `now_ns`. After [`Admission::Wait`] a call of [`end_wait`](Self::end_wait) has to follow.
     pub(super) fn admit(&mut self, now_ns: u64) -> Admission {
         let age = self.last_ns.map_or(INTERVAL_NS, |last| now_ns.saturating_sub(last));
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn requests_are_300_ms_apart_and_none_is_lost() {
-        let mut requests = KeyframeRequests::default();
+        let mut requests = RequestLimit::default();
         assert_eq!(requests.admit(5 * MS), Admission::Send);
         assert_eq!(requests.admit(105 * MS), Admission::Wait(Duration::from_millis(200)));
         assert_eq!(requests.admit(205 * MS), Admission::Join);

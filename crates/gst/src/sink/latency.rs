@@ -6,15 +6,20 @@ use gst::prelude::*;
 use gst_base::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+/// Time after which an upstream that could not answer is asked again, in nanoseconds.
+const PAUSE: u64 = 100_000_000;
+
 #[derive(Debug, Default)]
 pub(super) struct UpstreamLatency {
     ns: AtomicU64,
     is_known: AtomicBool,
+    asked_ns: AtomicU64,
 }
 
 impl UpstreamLatency {
-    /// Asks upstream. When it cannot answer yet, the next frame causes another query.
+    /// Asks upstream. When it cannot answer yet, a frame causes another query later.
     pub(super) fn update(&self, sink: &gst_base::BaseSink, shm_path: &str) {
+        self.asked_ns.store(shm2::monotonic_ns(), Ordering::Relaxed);
         let queried = feedback::asking(shm_path, || query(sink));
         if let Some(latency) = queried {
             self.ns.store(latency.nseconds(), Ordering::Relaxed);
@@ -24,7 +29,8 @@ impl UpstreamLatency {
 
     /// Latency in nanoseconds, queried if it is not known.
     pub(super) fn current(&self, sink: &gst_base::BaseSink, shm_path: &str) -> u64 {
-        if !self.is_known.load(Ordering::Relaxed) {
+        let is_due = || shm2::monotonic_ns().saturating_sub(self.asked_ns.load(Ordering::Relaxed)) >= PAUSE;
+        if !self.is_known.load(Ordering::Relaxed) && is_due() {
             self.update(sink, shm_path);
         }
         self.ns.load(Ordering::Relaxed)
@@ -32,6 +38,7 @@ impl UpstreamLatency {
 
     /// The latency may have changed, as it does with the caps.
     pub(super) fn expire(&self) {
+        self.asked_ns.store(0, Ordering::Relaxed);
         self.is_known.store(false, Ordering::Relaxed);
     }
 }

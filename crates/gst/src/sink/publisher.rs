@@ -67,8 +67,13 @@ impl Publisher {
     /// Continues the stream with another producer; returns the previous one.
     pub(super) fn replace_producer(&mut self, producer: Producer) -> Producer {
         self.is_changed = !self.caps.is_empty() || !self.description.is_empty();
-        self.shown = None;
-        std::mem::replace(&mut self.producer, producer)
+        let previous = std::mem::replace(&mut self.producer, producer);
+        let shown = self.shown.take().unwrap_or_else(|| self.caps.clone());
+        // A new region has space for them.
+        if !shown.is_empty() && self.producer.set_caps(shown.as_bytes()).is_ok() {
+            self.shown = Some(shown);
+        }
+        previous
     }
 
     /// Caps for the frames that follow.

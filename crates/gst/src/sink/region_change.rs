@@ -36,7 +36,7 @@ impl Shm2Sink {
             if sink.imp().is_watched_by(watch) {
                 sink.imp().handle_lost_name(&mut reported, watch);
                 sink.imp().clients_are(clients, watch, run);
-                sink.imp().heed_keyframe_requests();
+                sink.imp().forward_keyframe_requests();
             }
             ControlFlow::Continue(())
         };
@@ -164,6 +164,7 @@ impl Shm2Sink {
         drop(changing);
         let is_open = opened.map_err(|error| self.post_error_message(error)).is_ok();
         if is_open {
+            lock(&self.publisher).iter_mut().for_each(|publisher| self.set_current_caps(publisher));
             self.renegotiate();
         }
         is_open

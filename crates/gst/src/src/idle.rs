@@ -43,7 +43,6 @@ impl Shm2Src {
             // Around a pause the running time may go back by some milliseconds.
             return None;
         }
-        lock(&self.report).count_filled();
         if stream.followed.media().is_raw() {
             stream.fill.cover(pts);
         }
@@ -56,6 +55,7 @@ impl Shm2Src {
             let gap = gst::event::Gap::builder(time).duration(clock_time(slot.duration)).build();
             self.push_after_segment(stream, gap);
         }
+        lock(&self.report).count_filled();
         again
     }
 
@@ -65,9 +65,7 @@ impl Shm2Src {
             // The base class sets the time of arrival.
             return None;
         }
-        let is_mapped = lock(&self.settings).is_mapped();
-        let timebase = is_mapped.then(|| stream.clock.timebase(&*src)).flatten();
-        timebase.zip(slot.due_ns).map(|(timebase, due)| timebase.to_running(due)).or(slot.pts)
+        self.timebase(stream).zip(slot.due_ns).map(|(timebase, due)| timebase.to_running(due)).or(slot.pts)
     }
 
     fn running_ns(&self) -> Option<u64> {

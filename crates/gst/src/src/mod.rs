@@ -22,6 +22,7 @@ mod report;
 mod settings;
 mod stream;
 mod stream_header;
+mod streaming;
 mod timeline;
 mod waits;
 

@@ -167,7 +167,9 @@ impl Stream {
             return Verdict::Give;
         }
         let is_delta = crate::flags::from_wire(frame.info().flags).contains(gst::BufferFlags::DELTA_UNIT);
-        self.keyframes.take(is_delta, now_ns)
+        let verdict = self.keyframes.take(is_delta, now_ns);
+        self.is_discontinuous |= verdict != Verdict::Give;
+        verdict
     }
 
     /// Asks the producer for a keyframe; false if it cannot be told.
@@ -181,6 +183,22 @@ impl Stream {
         self.is_discontinuous = true;
     }
 
+    /// A frame comes too late for downstream. The slots after it are filled from it on, so that those that follow can
+    /// overtake the filled ones.
+    pub(super) fn skip_late(&mut self, frame: Frame, times: Times) {
+        if self.on_silence != OnSilence::Wait && self.followed.media().is_raw() {
+            let _ = self.buffer(frame, times);
+        }
+        self.skip();
+    }
+
+    /// Downstream has forgotten what it had, and times may begin anew.
+    pub(super) fn flushed(&mut self) {
+        self.fill.clear();
+        self.header.clear();
+        self.skip();
+    }
+
     /// Names the description that came with the frame.
     pub(super) fn key(&self, frame: &Frame) -> Key {
         Key { attach: self.consumer.stats().attaches, description: frame.caps().map_or(0, |(id, _)| id) }
@@ -189,7 +207,9 @@ impl Stream {
     /// When the item is due, on this process's monotonic clock. A frame without an absolute time is due when it was
     /// published.
     pub(super) fn due_time(&self, frame: &Frame) -> Option<u64> {
-        let published = (!frame.is_event()).then(|| frame.published_ns());
+        // An event with a time is a gap.
+        let is_timed = !frame.is_event() || frame.info().pts.is_some();
+        let published = is_timed.then(|| frame.published_ns());
         frame.info().time.or(published).map(|time| self.consumer.to_local(time))
     }
 
@@ -255,6 +275,9 @@ impl Stream {
         }
         if self.on_silence != OnSilence::Wait {
             self.record(&buffer, due_ns, times.pts);
+        }
+        if self.followed.media().is_raw() {
+            return Some(buffer);
         }
         Some(self.header.precede(self.consumer.stats().attaches, self.followed.caps(), buffer))
     }

@@ -27,6 +27,11 @@ pub(super) struct StreamHeader {
 }
 
 impl StreamHeader {
+    /// The buffers that wait are void.
+    pub(super) fn clear(&mut self) {
+        self.waiting.clear();
+    }
+
     /// A buffer that is to be given out before the next frame.
     pub(super) fn waiting(&mut self) -> Option<gst::Buffer> {
         self.waiting.pop_front()

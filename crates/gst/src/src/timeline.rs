@@ -54,6 +54,8 @@ pub(super) struct Timeline {
     producer_base: Option<u64>,
     /// Added to every time, in nanoseconds.
     shift: i64,
+    /// The producer's first time in the present segment, and the running time that it has here.
+    origin: Option<(i64, gst::ClockTime)>,
 }
 
 impl Timeline {
@@ -68,10 +70,19 @@ impl Timeline {
     ) -> Option<gst::FormattedSegment<gst::ClockTime>> {
         let own = pts(info).or(info.dts);
         let producer_base = info.time.zip(own).map(|(time, own)| time.wrapping_sub(own as u64));
-        let before = std::mem::replace(&mut self.producer_base, producer_base);
+        let before = self.producer_base;
+        // An item without times says nothing of a pause.
+        self.producer_base = producer_base.or(before);
         let was_paused = producer_base.zip(before).is_some_and(|(now, before)| now.abs_diff(before) > PAUSE);
-        let first = own.filter(|_| was_paused || self.attach != Some(attach))?.max(0);
-        self.shift = if info.dts.is_some_and(|dts| dts < 0) { SHIFT } else { 0 };
+        let begins = was_paused || self.attach != Some(attach);
+        let is_negative = info.dts.is_some_and(|dts| dts < 0);
+        // The first item may have had no decoding time; the running times stay those of the segment before.
+        let (first, running_time) = match self.origin {
+            Some(origin) if !begins && is_negative && self.shift == 0 => origin,
+            _ => (own.filter(|_| begins)?.max(0), running_time),
+        };
+        self.origin = Some((first, running_time));
+        self.shift = if is_negative { SHIFT } else { 0 };
         let start = self.clock_time(first)?;
         let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
         segment.set_start(start);

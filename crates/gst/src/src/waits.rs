@@ -1,5 +1,7 @@
 //! Deadlines of the source while it waits for an item. All times are nanoseconds of the monotonic clock.
 
+/// Shortest interval of looks for a producer, in nanoseconds.
+const SHORTEST_LOOK: u64 = 100_000_000;
 /// Time without a producer after which the source reports that it waits.
 const REPORT_AFTER: u64 = 1_000_000_000;
 
@@ -64,7 +66,7 @@ impl Waits {
         let limit = Some(limits.connection_timeout).filter(|limit| *limit != u64::MAX);
         let report = (!self.is_absence_reported).then(|| since.saturating_add(REPORT_AFTER));
         // A producer that comes during the wait may be silent from its start.
-        let look = silence.map(|limit| now.saturating_add(limit));
+        let look = silence.map(|limit| now.saturating_add(limit.max(SHORTEST_LOOK)));
         [limit.map(|limit| since.saturating_add(limit)), report, look].into_iter().flatten().min()
     }
 
@@ -113,24 +115,34 @@ impl Waits {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { connection_timeout: u64::MAX, silence_timeout: 100 };
+    const LIMITS: Limits = Limits { connection_timeout: u64::MAX, silence_timeout: 100 * MS };
+    const MS: u64 = 1_000_000;
 
     #[test]
     fn each_silence_is_due_once_and_ends_with_an_item_or_the_producer() {
         let mut waits = Waits::default();
-        waits.observe(true, 1_000, 1_000);
-        assert_eq!((waits.deadline(LIMITS, 1_000), waits.due(LIMITS, 1_099)), (Some(1_100), None));
-        assert_eq!([1_100, 1_200].map(|now| waits.due(LIMITS, now)), [Some(Due::Silence), None]);
-        assert_eq!((waits.deadline(LIMITS, 1_200), waits.take_changes()), (None, vec![Change::Begun]));
-        waits.item(1_300);
-        assert_eq!(waits.take_changes(), [Change::Ended(300)]);
-        assert_eq!((waits.deadline(LIMITS, 1_300), waits.due(LIMITS, 1_400)), (Some(1_400), Some(Due::Silence)));
-        waits.end_silence(1_500);
-        waits.observe(false, 1_000, 1_500);
-        assert_eq!((waits.take_changes(), waits.due(LIMITS, 1_700)), (vec![Change::Begun, Change::Ended(200)], None));
-        assert_eq!(waits.deadline(LIMITS, 1_700), Some(1_800));
-        waits.observe(true, 1_750, 1_800);
-        assert_eq!((waits.deadline(LIMITS, 1_800), waits.due(LIMITS, 1_850)), (Some(1_850), Some(Due::Silence)));
+        waits.observe(true, 1_000 * MS, 1_000 * MS);
+        assert_eq!((waits.deadline(LIMITS, 1_000 * MS), waits.due(LIMITS, 1_099 * MS)), (Some(1_100 * MS), None));
+        assert_eq!([1_100 * MS, 1_200 * MS].map(|now| waits.due(LIMITS, now)), [Some(Due::Silence), None]);
+        assert_eq!((waits.deadline(LIMITS, 1_200 * MS), waits.take_changes()), (None, vec![Change::Begun]));
+        waits.item(1_300 * MS);
+        assert_eq!(waits.take_changes(), [Change::Ended(300 * MS)]);
+        assert_eq!(
+            (waits.deadline(LIMITS, 1_300 * MS), waits.due(LIMITS, 1_400 * MS)),
+            (Some(1_400 * MS), Some(Due::Silence))
+        );
+        waits.end_silence(1_500 * MS);
+        waits.observe(false, 1_000 * MS, 1_500 * MS);
+        assert_eq!(
+            (waits.take_changes(), waits.due(LIMITS, 1_700 * MS)),
+            (vec![Change::Begun, Change::Ended(200 * MS)], None)
+        );
+        assert_eq!(waits.deadline(LIMITS, 1_700 * MS), Some(1_800 * MS));
+        waits.observe(true, 1_750 * MS, 1_800 * MS);
+        assert_eq!(
+            (waits.deadline(LIMITS, 1_800 * MS), waits.due(LIMITS, 1_850 * MS)),
+            (Some(1_850 * MS), Some(Due::Silence))
+        );
     }
 
     #[test]

@@ -66,10 +66,10 @@ impl Device {
         // SAFETY: the request number belongs to the structure, and the kernel keeps no pointer to it.
         match unsafe { ioctl(&device, request) } {
             Ok(()) => Ok(Self(device)),
-            Err(Errno::NOTTY) => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no video device")),
-            Err(Errno::INVAL) => Err(io::Error::new(
+            // Without any events, and without this one.
+            Err(Errno::NOTTY | Errno::INVAL) => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
-                "it does not report its readers; that needs v4l2loopback 0.13 or newer",
+                "it is no video device that reports its readers; that needs v4l2loopback 0.13 or newer",
             )),
             Err(error) => Err(error.into()),
         }

@@ -2,6 +2,7 @@
 
 use super::v4l2::Device;
 use crate::event::{Event, Events};
+use rustix::io::Errno;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -93,7 +94,12 @@ impl<U: Usage> Follower<U> {
                 if !std::mem::replace(&mut self.is_failure_logged, true) {
                     warn!("readers of {} are not seen: {error}", self.path.display());
                 }
-                self.report(false);
+                // Of a device that is there and cannot be opened now, the last state holds.
+                let gone = [Errno::NOENT, Errno::NODEV, Errno::NXIO].map(|gone| Some(gone.raw_os_error()));
+                let is_gone = gone.contains(&error.raw_os_error());
+                if is_gone {
+                    self.report(false);
+                }
                 PAUSE
             }
         }
@@ -112,7 +118,7 @@ impl<U: Usage> Follower<U> {
             last.into_iter().for_each(|count| self.report(count > 0));
             self.device = Some(device);
         }
-        // Else the device is opened anew, and tells its state.
+        // Without an event the device is opened again: the first event is its state.
         Ok(())
     }
 
@@ -136,6 +142,7 @@ mod tests {
         Counts(&'static [u32]),
         Silence,
         Failure,
+        Busy,
     }
 
     thread_local! {
@@ -155,7 +162,8 @@ mod tests {
             match HAPPENINGS.with_borrow_mut(VecDeque::pop_front).expect("no further call") {
                 Happening::Counts(counts) => self.0.borrow_mut().extend(counts),
                 Happening::Silence => return Ok(false),
-                Happening::Failure => return Err(io::ErrorKind::BrokenPipe.into()),
+                Happening::Failure => return Err(Errno::NODEV.into()),
+                Happening::Busy => return Err(Errno::BUSY.into()),
             }
             Ok(true)
         }
@@ -185,8 +193,9 @@ mod tests {
         assert_eq!(reports(Happening::Counts(&[0, 1, 0])), (vec![false], now), "only the last event counts");
         assert_eq!(reports(Happening::Silence), (vec![], now));
         assert_eq!(reports(Happening::Counts(&[1])), (vec![true], now), "an event was lost");
+        assert_eq!(reports(Happening::Busy), (vec![], PAUSE), "the last state holds");
         assert_eq!(reports(Happening::Failure), (vec![false], PAUSE));
         assert_eq!(reports(Happening::Counts(&[1])), (vec![true], now));
-        assert_eq!(OPENED.with_borrow(|count| *count), 3);
+        assert_eq!(OPENED.with_borrow(|count| *count), 4);
     }
 }

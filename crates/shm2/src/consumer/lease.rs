@@ -104,6 +104,10 @@ impl<O: Ownership> Drop for LeasedRegion<O> {
         if !self.memory.is_here() {
             return;
         }
+        if self.owner.owns(self.page.words()) {
+            // A consumer of version 2.0 that claims the page next does not write the word.
+            self.page.words().generation.store(0, Ordering::Relaxed);
+        }
         self.owner.show(self.page.words(), layout::FREE, self.is_current());
         point!("detach.freed");
         self.signal_space();

@@ -44,6 +44,20 @@ pub struct Overview {
 }
 
 impl Overview {
+    /// The region's name as `shm://` text, also where its path is not UTF-8.
+    ///
+    /// ```
+    /// # let name = format!("/dev/shm/shm2-doc-uri-{}", std::process::id());
+    /// use shm2::{Producer, consumer::Overview};
+    ///
+    /// let producer = Producer::create(&name)?;
+    /// assert_eq!(Overview::of(&name)?.uri(), format!("shm://{name}"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn uri(&self) -> String {
+        Spec::of_file(self.path.clone()).to_string()
+    }
+
     /// Reads the state of the region at `spec`, which must have a live producer.
     ///
     /// # Errors
@@ -141,6 +155,7 @@ impl Mark {
         region.read_exact(&mut header, 0).ok()?;
         let word = |offset: usize| u64::from_le_bytes(std::array::from_fn(|i| header[offset + i]));
         let head = word(offset_of!(Header, head));
+        let is_changing = !word(offset_of!(Header, caps_sequence)).is_multiple_of(2);
         let current = (word(offset_of!(Header, caps_length_id)) >> 32) as u32;
         let caps = || {
             let mut bytes = [0; layout::CELL_BYTES as usize];
@@ -153,7 +168,9 @@ impl Mark {
             generation: word(offset_of!(Header, generation)),
             state: word(offset_of!(Header, state)) as u32,
             lives: region.producer_lives(),
-            caps: if current != 0 {
+            caps: if is_changing {
+                None
+            } else if current != 0 {
                 Some(current)
             } else if (1..=layout::MAX_SEQUENCE).contains(&head) {
                 caps()

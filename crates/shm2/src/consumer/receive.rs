@@ -31,11 +31,17 @@ impl Consumer {
         let gap = self.position.take_gap(taken.kind);
         let frame = attachment.reader.frame(taken, gap);
         attachment.observe_clock(&frame);
-        if self.keyframe_requested.is_some_and(|begun| begun.elapsed() > REQUEST) {
+        self.end_keyframe_request();
+        Ok(frame)
+    }
+
+    /// Ends a request of a keyframe that has lasted long enough.
+    fn end_keyframe_request(&mut self) {
+        let is_over = self.keyframe_requested.is_some_and(|begun| begun.elapsed() > REQUEST);
+        if let (true, Some(attachment)) = (is_over, &self.attachment) {
             self.keyframe_requested = None;
             attachment.reader.end_keyframe_request();
         }
-        Ok(frame)
     }
 
     /// Without an item to take: attaches, or checks the producer, for a caller that does not wait.
@@ -84,7 +90,9 @@ impl Consumer {
                 AttachError::Cancelled => ReceiveError::Cancelled,
                 e => ReceiveError::Attach(e),
             })?;
-            if let Some(taken) = self.wait_attached(deadline)? {
+            let waited = self.wait_attached(deadline);
+            self.end_keyframe_request();
+            if let Some(taken) = waited? {
                 return Ok(taken);
             }
         }

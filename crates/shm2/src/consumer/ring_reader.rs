@@ -211,8 +211,7 @@ impl<V: View> RingReader<V> {
                 Found::Nothing => break,
                 Found::Lapped => {}
                 Found::Item if position.published_since.is_some_and(|since| self.is_older(since)) => {
-                    self.skip_old(position, sequence);
-                    skipped += 1;
+                    skipped += self.skip_old(position, sequence);
                     continue;
                 }
                 Found::Item => {
@@ -241,9 +240,12 @@ impl<V: View> RingReader<V> {
     }
 
     /// Skips the frame `sequence`, which is too old, and the items before it, which are older, without their bytes.
-    fn skip_old(&mut self, position: &mut Position, sequence: u64) {
+    /// Returns the number of cells that it looked at.
+    fn skip_old(&mut self, position: &mut Position, sequence: u64) -> u64 {
+        let looked = (sequence - position.next).min(CELLS) + 1;
         let before = self.count_frames(position.next, sequence);
         position.skip_old(sequence, before + 1);
+        looked
     }
 
     /// Number of frames from `first` up to `end`.
@@ -446,7 +448,9 @@ impl<V: View> Reader for RingReader<V> {
 
     fn request_keyframe(&self) -> bool {
         let is_told = self.view.request_keyframe();
-        self.view.region().notify_watchers();
+        if is_told {
+            self.view.region().notify_watchers();
+        }
         is_told
     }
 

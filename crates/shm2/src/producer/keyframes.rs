@@ -7,15 +7,17 @@ use crate::layout::{PAGES, Page};
 use crate::sync::Ordering;
 use std::time::{Duration, Instant};
 
-/// A lock that is held for longer counts as another request.
+/// A lock that is held for this long counts as another request; after each for twice as long, up to a limit: its owner
+/// may be paused.
 const REPEAT: Duration = Duration::from_secs(1);
+const LONGEST_REPEAT: Duration = Duration::from_secs(60);
 
 /// What is known of the requests.
 pub(super) struct KeyframeRequests {
     /// The last count of each page.
     seen: [u32; PAGES],
-    /// When the lock of snapshot consumers was counted, while it is held.
-    locked: Option<Instant>,
+    /// When the lock of snapshot consumers was counted, and when it counts again, while it is held.
+    locked: Option<(Instant, Duration)>,
     total: u64,
 }
 
@@ -40,11 +42,13 @@ impl KeyframeRequests {
 
     /// Notes whether a snapshot consumer holds the lock at `now`.
     pub(super) fn observe_lock(&mut self, is_held: bool, now: Instant) {
-        let counts = is_held && self.locked.is_none_or(|counted| now.duration_since(counted) >= REPEAT);
-        self.total += u64::from(counts);
-        self.locked = match counts {
-            true => Some(now),
-            false => self.locked.filter(|_| is_held),
+        self.locked = match self.locked {
+            _ if !is_held => None,
+            Some((counted, repeat)) if now.duration_since(counted) < repeat => Some((counted, repeat)),
+            before => {
+                self.total += 1;
+                Some((now, before.map_or(REPEAT, |(_, repeat)| (repeat * 2).min(LONGEST_REPEAT))))
+            }
         };
     }
 }
@@ -54,13 +58,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_held_lock_is_a_request_at_once_and_then_once_a_second() {
+    fn a_held_lock_is_a_request_at_once_and_then_less_and_less_often() {
         let (mut requests, begun) = (KeyframeRequests::since(std::iter::empty()), Instant::now());
         let mut after = |ms, is_held| {
             requests.observe_lock(is_held, begun + Duration::from_millis(ms));
             requests.total
         };
         assert_eq!([after(0, false), after(1, true), after(2, true), after(999, true)], [0, 1, 1, 1]);
-        assert_eq!([after(1001, true), after(1002, false), after(1003, true), after(1900, true)], [2, 2, 3, 3]);
+        assert_eq!([after(1001, true), after(2900, true), after(3001, true), after(7000, true)], [2, 2, 3, 3]);
+        assert_eq!([after(7001, false), after(7003, true), after(7900, true), after(8003, true)], [3, 4, 4, 5]);
     }
 }
