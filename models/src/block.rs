@@ -21,7 +21,7 @@
 
 use crate::layout::{CLAIMING, FREE, HOLDING, Lease, Page, READING};
 use crate::protocol;
-use crate::sync::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::sync::{Arc, Condvar, Mutex};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner, thread};
@@ -76,6 +76,7 @@ impl Region {
         let page = |_| Page {
             claimed: AtomicU32::new(READING),
             lease_count: AtomicU32::new(1),
+            generation: AtomicU64::new(0),
             leases: [Lease { sequence: HELD.into() }],
         };
         Self {

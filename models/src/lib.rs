@@ -45,6 +45,7 @@ mod layout {
     pub(crate) struct Page {
         pub(crate) claimed: AtomicU32,
         pub(crate) lease_count: AtomicU32,
+        pub(crate) generation: AtomicU64,
         pub(crate) leases: [Lease; 1],
     }
 }
