@@ -56,6 +56,7 @@ impl Shm2Src {
             self.push_after_segment(stream, gap);
         }
         lock(&self.report).count_filled();
+        self.notify_stats(shm2::monotonic_ns());
         again
     }
 

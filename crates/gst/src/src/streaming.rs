@@ -49,10 +49,7 @@ impl Shm2Src {
     fn buffer(&self, stream: &mut Stream, frame: Frame, times: Times) -> Result<gst::Buffer, gst::FlowError> {
         let now_ns = shm2::monotonic_ns();
         self.report_latency(frame.info().latency, now_ns);
-        if lock(&self.report).is_stats_due(now_ns) {
-            // On a thread of GStreamer's, so that a handler may block.
-            self.obj().call_async(|src| src.notify("stats"));
-        }
+        self.notify_stats(now_ns);
         let is_leased = frame.is_leased();
         let Some(buffer) = stream.buffer(frame, times) else {
             let text = "a frame's layout does not fit its bytes or caps";
@@ -60,6 +57,14 @@ impl Shm2Src {
             return Err(gst::FlowError::Error);
         };
         Ok(self.for_downstream(stream, buffer, is_leased))
+    }
+
+    /// Notifies of `stats` once a second.
+    pub(super) fn notify_stats(&self, now_ns: u64) {
+        if lock(&self.report).is_stats_due(now_ns) {
+            // On a thread of GStreamer's, so that a handler may block.
+            self.obj().call_async(|src| src.notify("stats"));
+        }
     }
 
     /// `None` if there is no frame for downstream yet.
