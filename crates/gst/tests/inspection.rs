@@ -91,13 +91,18 @@ fn a_region_without_a_frame_is_listed_with_its_caps() {
     let shows_caps = |name: &TempRegion| shm2::consumer::Overview::of(name).is_ok_and(|region| region.caps.is_some());
     shm2_testing::until("the caps of all", || regions.iter().all(|(name, _)| shows_caps(name)));
     let provider = gst::DeviceProviderFactory::by_name("shm2deviceprovider").unwrap();
-    let devices = provider.devices();
     for ((name, _), upstream) in regions.iter().zip(&upstream) {
         let path = format!("shm://{}", &**name);
-        let is_it = |device: &&gst::Device| {
+        let is_it = |device: &gst::Device| {
             device.properties().is_some_and(|properties| properties.get::<&str>("shm-path") == Ok(&path))
         };
-        let device = devices.iter().find(is_it).unwrap_or_else(|| panic!("{upstream} is not listed"));
+        // Another test may have started the provider, which then looks once a second.
+        let mut found = None;
+        shm2_testing::until(&format!("{upstream} is listed"), || {
+            found = provider.devices().into_iter().find(is_it);
+            found.is_some()
+        });
+        let device = found.unwrap();
         assert_eq!(device.device_class(), "Source/Video", "{upstream}");
         assert!(device.caps().unwrap().is_fixed(), "{upstream}: {:?}", device.caps());
     }
