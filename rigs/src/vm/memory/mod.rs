@@ -139,7 +139,7 @@ fn pictures_to_host(fixture: &mut Fixture) -> Outcome {
 fn frames_to_guest(fixture: &mut Fixture) -> Outcome {
     let main = fixture.backing.main.display().to_string();
     // The producer does not see a consumer in another kernel that copies: it cannot wait for it.
-    for (access, rate) in [("lease", "--wait 8"), ("snapshot", "--wait 2 --rate 300")] {
+    for (access, rate) in [("lease", "--wait 8"), ("snapshot", "--wait 5 --rate 300")] {
         let sender = fixture
             .host
             .start("shm2_producer", &format!("{main} {COUNT} --keep-region --frame-size 100K -q {rate}"))?;
@@ -154,7 +154,7 @@ fn frames_to_guest(fixture: &mut Fixture) -> Outcome {
 fn frames_to_host(fixture: &mut Fixture) -> Outcome {
     let main = fixture.backing.main.display().to_string();
     // The producer does not see a consumer in another kernel that copies: it cannot wait for it.
-    for (access, rate) in [("lease", "--wait 8"), ("snapshot", "--wait 2 --rate 300")] {
+    for (access, rate) in [("lease", "--wait 8"), ("snapshot", "--wait 5 --rate 300")] {
         let arguments = format!("{main} {COUNT} --access {access} --timeout 30 --json");
         let reader = fixture.host.start("shm2_consumer", &arguments)?;
         let sender = format!("timeout 100 ./shm2_producer ivshmem://0 {COUNT} --frame-size 100K -q {rate}");
