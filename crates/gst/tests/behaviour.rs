@@ -188,10 +188,11 @@ fn encoded_video_passes_through_and_begins_with_a_keyframe() {
          video/x-h264,stream-format=byte-stream,alignment=au ! shm2sink name=sink shm-path={path}"
     ));
     until("deltas", || producer.stat("sink", "copied") > 10);
-    let consumer = Pipeline::playing(&format!(
+    let consumer = Pipeline::new(&format!(
         "shm2src name=src shm-path={path} ! h264parse ! avdec_h264 name=dec ! fakesink sync=false"
     ));
     let (encoded, decoded) = (collect(&consumer, "src"), collect(&consumer, "dec"));
+    consumer.0.set_state(gst::State::Playing).unwrap();
     until("pictures", || decoded.lock().unwrap().len() > 10);
     let first = encoded.lock().unwrap()[0].clone();
     assert!(!first.flags().contains(gst::BufferFlags::DELTA_UNIT), "the sink asked for a keyframe");

@@ -329,7 +329,8 @@ fn the_consumer_after_the_sixty_fourth_gets_snapshots() {
     let mut producer = Producer::create(&name).unwrap();
     let builder = Consumer::builder(&name).unwrap();
     let mut consumers: Vec<_> = (0..64).map(|_| builder.clone().attach(LONG).unwrap()).collect();
-    assert_eq!(producer.consumers(), 64);
+    // Where probes are slow, the count is that of the last probe.
+    shm2_testing::until("64 consumers", || producer.consumers() == 64);
     let refused = builder.clone().access(Access::Lease).attach(LONG).unwrap_err();
     assert!(matches!(refused, shm2::AttachError::Full { .. }), "{refused}");
     let mut extra = builder.attach(LONG).unwrap();
@@ -339,7 +340,7 @@ fn the_consumer_after_the_sixty_fourth_gets_snapshots() {
         assert_eq!(consumer.next(LONG).unwrap().to_vec(), b"all");
     }
     consumers.clear();
-    assert_eq!(producer.consumers(), 0);
+    shm2_testing::until("no consumer", || producer.consumers() == 0);
 }
 
 #[test]

@@ -77,10 +77,11 @@ fn tiles_end(layout: &Layout, caps: &VideoInfo) -> Option<usize> {
     let mut end = 0;
     for (plane, (own_end, own_offset)) in ends.iter().zip(&own.offsets).enumerate() {
         let ((x, y), (own_x, own_y)) = (tiles(*layout.strides.get(plane)?), tiles(*own.strides.get(plane)?));
-        if x < own_x || y < own_y {
+        if x < own_x || y < own_y || own_x == 0 || own_y == 0 {
             return None;
         }
-        let bytes = (x * y).checked_mul(own_end.checked_sub(*own_offset)?)?.div_ceil(own_x * own_y);
+        let tiles = x.checked_mul(y)?.checked_mul(own_end.checked_sub(*own_offset)?)?;
+        let bytes = tiles.div_ceil(own_x * own_y);
         end = end.max(bytes.checked_add(*layout.offsets.get(plane)?)?);
     }
     Some(end)
