@@ -31,8 +31,11 @@ impl Times {
             return Self { pts: Some(timebase.to_running(time).max(0)), dts: None, is_before_start };
         };
         let running = |own: i64| timebase.to_running(time.saturating_add_signed(own.saturating_sub(reference)));
+        // Only a frame that is decoded before it is due can have a negative decoding time.
+        let is_reordered = |dts: i64| pts(info).is_some_and(|pts| pts != dts);
+        let dts = info.dts.map(|dts| if is_reordered(dts) { running(dts) } else { running(dts).max(0) });
         let pts = pts(info).map(running).map(|pts| pts.max(0));
-        Self { pts, dts: info.dts.map(running), is_before_start: timebase.is_before_start(time) }
+        Self { pts, dts, is_before_start: timebase.is_before_start(time) }
     }
 
     /// Not `live-only`: the producer's times.
@@ -161,6 +164,11 @@ mod tests {
         assert_eq!(Times::live(&info, Some(2_000), timebase(70)), times(1_570, 1_530));
         assert_eq!(Times::live(&info, None, timebase(0)), Times::default());
         assert!(Times::live(&info, Some(499), timebase(0)).is_before_start);
+        assert_eq!(Times::live(&info, Some(499), timebase(0)).dts, Some(-41));
+        let mut plain = info;
+        plain.dts = plain.pts.map(|pts| pts as i64);
+        let before = Times::live(&plain, Some(400), timebase(0));
+        assert_eq!((before.pts, before.dts), (Some(0), Some(0)), "a stream without reordered frames");
         assert!(Times::live(&FrameInfo::new(), Some(499), timebase(0)).is_before_start);
         assert_eq!(Times::live(&FrameInfo::new(), Some(510), timebase(0)), Times { pts: Some(10), ..Times::default() });
     }
