@@ -135,7 +135,7 @@ impl Stream {
         }
         match self.keep("tags", length, |stream| stream.tags.insert(scope, list.to_string())) {
             Transport::Described if !is_whole => Transport::DescribedInPart,
-            passage => passage,
+            transport => transport,
         }
     }
 

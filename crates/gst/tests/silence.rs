@@ -113,14 +113,20 @@ fn sound_and_encoded_streams_have_gaps_instead_of_repeated_frames() {
     });
 }
 
-#[test]
-fn a_silent_producer_is_filled_in_for_and_late_frames_do_not_go_back() {
-    let name = TempRegion::new();
-    let mut producer = Producer::create(&name).unwrap();
+/// A producer of small pictures at 50/s, and a consumer that repeats them in a silence.
+fn repeating_pair(name: &TempRegion) -> (Producer, Pipeline) {
+    let mut producer = Producer::create(name).unwrap();
     producer
         .set_caps(b"video/x-raw, format=(string)GRAY8, width=(int)8, height=(int)8, framerate=(fraction)50/1")
         .unwrap();
-    let consumer = Pipeline::playing(&format!("shm2src name=src shm-path={} on-silence=repeat ! fakesink", &*name));
+    let source = format!("shm2src name=src shm-path={} on-silence=repeat", &**name);
+    (producer, Pipeline::playing(&format!("{source} ! fakesink")))
+}
+
+#[test]
+fn a_silent_producer_is_filled_in_for_and_late_frames_do_not_go_back() {
+    let name = TempRegion::new();
+    let (mut producer, consumer) = repeating_pair(&name);
     let items = items(&consumer);
     let mut send = |time_ns: u64| {
         let mut info = FrameInfo::new().with_pts(time_ns);
@@ -149,11 +155,7 @@ fn a_silent_producer_is_filled_in_for_and_late_frames_do_not_go_back() {
 #[test]
 fn frames_of_a_producer_that_stays_late_after_a_silence_come_through() {
     let name = TempRegion::new();
-    let mut producer = Producer::create(&name).unwrap();
-    producer
-        .set_caps(b"video/x-raw, format=(string)GRAY8, width=(int)8, height=(int)8, framerate=(fraction)50/1")
-        .unwrap();
-    let consumer = Pipeline::playing(&format!("shm2src name=src shm-path={} on-silence=repeat ! fakesink", &*name));
+    let (mut producer, consumer) = repeating_pair(&name);
     let late = Arc::new(Mutex::new(0));
     let count = late.clone();
     consumer.element("src").static_pad("src").unwrap().add_probe(gst::PadProbeType::BUFFER, move |_, info| {

@@ -1,5 +1,7 @@
 //! Queries of the daemon's state: `--status` by a Unix socket.
 
+#[cfg(unix)]
+use crate::demand::ACCEPT_PAUSE;
 use crate::event::{Event, Events};
 use crate::status::Status;
 #[cfg(unix)]
@@ -15,9 +17,6 @@ use std::time::Duration;
 
 /// Time for the supervisor to answer.
 const ANSWER: Duration = Duration::from_secs(2);
-/// Pause after a connection could not be accepted, for example because descriptors ran out.
-#[cfg(unix)]
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Asks the supervisor. `None` if it does not answer in time.
 pub(crate) fn ask(events: &Events) -> Option<Status> {

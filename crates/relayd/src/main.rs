@@ -4,8 +4,9 @@
 #![forbid(unsafe_code)]
 
 use clap::{CommandFactory, Parser};
+use shm2_relay::daemon::run;
 use shm2_relay::demand::Listener;
-use shm2_relay::relay::{Reload, check_settings, run};
+use shm2_relay::relay::{Reload, check_settings};
 use shm2_relay::settings::{Given, Settings, SettingsError};
 use std::error::Error;
 use std::io::Write;

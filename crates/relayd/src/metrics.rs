@@ -1,6 +1,7 @@
 //! Metrics by HTTP: one thread serves all connections, so a client that sends nothing delays no other.
 
 use crate::control::ask;
+use crate::demand::ACCEPT_PAUSE;
 use crate::event::Events;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Poll, Token};
@@ -16,8 +17,6 @@ const TIME: Duration = Duration::from_secs(2);
 const MOST: usize = 256;
 /// The longest request.
 const LONGEST: usize = 8 * 1024;
-/// Pause after a connection could not be accepted, for example because descriptors ran out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const LISTENER: Token = Token(0);
 
 /// Serves `GET /metrics` at an address. Returns the bound address: the given port may be 0.

@@ -25,7 +25,7 @@ const WINDOW: usize = 2 * RATE as usize;
 const MOST_GROWTH: Duration = Duration::from_millis(40);
 /// Largest latency of a region in a graph with a loop.
 const MOST_LATENCY: Duration = Duration::from_millis(200);
-/// Largest growth of a process's memory in bytes. Allocators and pools of pipelines need some minutes to settle.
+/// Largest growth of a process's memory in bytes. Allocators and pools of pipelines grow for some minutes.
 const MOST_MEMORY: u64 = 16 << 20;
 const ELEMENTS: &[&str] = &["compositor", "matroskamux", "h264parse", "x264enc"];
 

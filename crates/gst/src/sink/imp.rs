@@ -1,9 +1,10 @@
 //! GObject glue of `shm2sink`.
 //!
 //! Lock order: `changing`, then `publisher`, then any one of `settings`, `state`, `report`, `clock`, `description`,
-//! `presence`, `keyframes`. No lock but `changing` and `publisher` is held over a call that may block, a notification or a message. The
-//! streaming thread has no `publisher` when it takes `changing`. `signals` is held over signals and notifications of
-//! clients, with `report` after it, and taken by the threads that watch for clients only.
+//! `presence`, `keyframes`, `rate_control`. No lock but `changing` and `publisher` is held over a call that may block, a
+//! notification or a message. The streaming thread has no `publisher` when it takes `changing`. `signals` is held over
+//! signals, notifications of clients and their request of a keyframe, with `report` or `keyframes` after it, and taken by
+//! the threads that watch for clients only.
 
 use super::due::RateControl;
 use super::failures::Failures;
@@ -374,11 +375,7 @@ impl Shm2Sink {
         let latency = self.latency.current(self.obj().upcast_ref(), &settings.shm_path);
         let mut publisher = lock(&self.publisher);
         let publisher = publisher.as_mut().ok_or(SendError::Closed)?;
-        if with_metas {
-            publisher.publish(buffer, timing, latency)
-        } else {
-            publisher.publish_without_metas(buffer, timing, latency)
-        }
+        publisher.publish(buffer, timing, latency, with_metas)
     }
 
     /// Publishes the end of the stream, unless it follows a failure of this sink, or is not to be forwarded.

@@ -87,8 +87,9 @@ impl Publisher {
     /// item at the latest, when there is no free space now.
     pub(super) fn show_caps(&mut self, caps: &gst::CapsRef) {
         let text = caps.to_string();
-        if self.shown.as_ref() != Some(&text) && self.producer.set_caps(text.as_bytes()).is_ok() {
-            self.is_changed |= text != self.caps || !self.description.is_empty();
+        let is_shown = self.shown.as_ref() == Some(&text) || self.producer.set_caps(text.as_bytes()).is_ok();
+        if is_shown {
+            self.is_changed = text != self.caps || !self.description.is_empty();
             self.shown = Some(text);
         }
     }
@@ -101,22 +102,8 @@ impl Publisher {
         self.description = description;
     }
 
-    /// Publishes a buffer.
-    pub(super) fn publish(&mut self, buffer: &gst::Buffer, timing: Timing, latency: u64) -> Result<Sent, PublishError> {
-        self.publish_with(buffer, timing, latency, true)
-    }
-
-    /// Publishes a buffer without metas, but for its layout.
-    pub(super) fn publish_without_metas(
-        &mut self,
-        buffer: &gst::Buffer,
-        timing: Timing,
-        latency: u64,
-    ) -> Result<Sent, PublishError> {
-        self.publish_with(buffer, timing, latency, false)
-    }
-
-    fn publish_with(
+    /// Publishes a buffer; of its metas only the layout unless `with_metas`.
+    pub(super) fn publish(
         &mut self,
         buffer: &gst::Buffer,
         timing: Timing,
@@ -157,7 +144,7 @@ impl Publisher {
 
     /// Publishes caps and description if they changed. False if the region has space for the caps only.
     fn publish_stream(&mut self) -> Result<bool, SendError> {
-        if !self.is_changed || self.description.is_empty() && self.shown.as_ref() == Some(&self.caps) {
+        if !self.is_changed {
             return Ok(true);
         }
         let mut outcome = self.producer.set_stream(self.caps.as_bytes(), &self.description);

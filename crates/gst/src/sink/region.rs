@@ -214,7 +214,7 @@ mod tests {
         let memory = region.allocator().alloc(5000, None).unwrap();
         let mut buffer = gst::Buffer::new();
         buffer.get_mut().unwrap().append_memory(memory);
-        let sent = publisher.publish(&buffer, Timing::default(), 0).unwrap();
+        let sent = publisher.publish(&buffer, Timing::default(), 0, true).unwrap();
         assert_eq!((sent.path, consumer.next(Some(LIMIT)).unwrap().len()), (Path::ZeroCopy, 5000));
         let mut state = State::Open(region);
         assert_eq!((state.size(), state.stats().published), (16 << 20, 1));

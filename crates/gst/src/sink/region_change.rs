@@ -246,7 +246,7 @@ mod tests {
         std::thread::spawn(move || {
             let mut publisher = lock(&streaming.imp().publisher);
             let publisher = publisher.as_mut().unwrap();
-            let mut publish = || publisher.publish(&gst::Buffer::new(), Timing::default(), 0);
+            let mut publish = || publisher.publish(&gst::Buffer::new(), Timing::default(), 0, true);
             let sent = (0..=shm2::layout::CELLS).try_for_each(|_| publish().map(drop));
             let _ = ended.send(sent);
         });
@@ -254,7 +254,8 @@ mod tests {
         assert_eq!(sent, Err(PublishError::Send(SendError::Cancelled)));
         sink.imp().release();
         drop(consumer);
-        let next = lock(&sink.imp().publisher).as_mut().unwrap().publish(&gst::Buffer::new(), Timing::default(), 0);
+        let next =
+            lock(&sink.imp().publisher).as_mut().unwrap().publish(&gst::Buffer::new(), Timing::default(), 0, true);
         assert!(next.is_ok(), "{next:?}");
         sink.imp().close_region(State::Stopped);
     }

@@ -28,7 +28,7 @@ const TOKEN_TIME: Duration = Duration::from_secs(5);
 /// Clients at a time that have not sent the token yet; the oldest is disconnected when there are more.
 const MOST_PENDING: usize = 64;
 /// Pause after a connection could not be accepted, for example because descriptors ran out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Tokens up to this belong to listeners.
 const MOST_LISTENERS: usize = 1000;
 const WAKE: Token = Token(usize::MAX);
