@@ -126,6 +126,7 @@ impl CapsRange {
 
 impl Item<'_> {
     /// The cell's words. The sequence is 0; the caller stores it last.
+    #[inline]
     fn words(&self) -> [u64; 16] {
         let word = |value: Option<u64>| value.unwrap_or(NONE);
         let mut words = [0; 16];
@@ -150,9 +151,11 @@ impl Item<'_> {
     /// Stores every word of a cell except the sequence.
     #[inline]
     pub(crate) fn store(&self, cell: &Cell) {
-        for (to, from) in cell.words.iter().zip(self.words()).skip(1) {
+        let words = self.words();
+        // A consumer that polls reads the line of the sequence, so the words of that line are stored last.
+        for word in (1..words.len()).rev() {
             // Relaxed: the sequence, stored afterwards with Release, publishes them.
-            to.store(from, Ordering::Relaxed);
+            cell.words[word].store(words[word], Ordering::Relaxed);
         }
     }
 }

@@ -156,11 +156,11 @@ impl Producer {
         meta: &[u8],
     ) -> Result<u64, SendError> {
         self.check(&reservation)?;
-        let payload = Range { offset: reservation.location().0, length: reservation.len() as u64 };
-        let draft =
-            Draft { epoch: Some(reservation.epoch), waited: reservation.waited, ..Draft::new(Kind::Frame, info) };
-        let payload = (payload, reservation.into_extent());
-        self.publish_frame(Draft { payload, ..draft }, meta)
+        let mut draft = Draft::new(Kind::Frame, info);
+        (draft.epoch, draft.waited) = (Some(reservation.epoch), reservation.waited);
+        let range = Range { offset: reservation.location().0, length: reservation.len() as u64 };
+        draft.payload = (range, reservation.into_extent());
+        self.publish_frame(draft, meta)
     }
 
     /// Publishes the bytes `part` of a reservation that the caller keeps. The caller must not write those bytes again
@@ -203,9 +203,10 @@ impl Producer {
         }
         let (start, extent) = reservation.location();
         extent.into_iter().for_each(|id| self.shared.lock().ledger.extents.add_use(id));
-        let payload = (Range { offset: start + offset, length: end - offset }, extent);
-        let draft = Draft { payload, keep: Some(keep), ..Draft::new(Kind::Frame, info) };
-        self.publish_frame(Draft { epoch: Some(reservation.epoch), ..draft }, meta)
+        let mut draft = Draft::new(Kind::Frame, info);
+        (draft.epoch, draft.keep) = (Some(reservation.epoch), Some(keep));
+        draft.payload = (Range { offset: start + offset, length: end - offset }, extent);
+        self.publish_frame(draft, meta)
     }
 
     /// Copies `bytes` into the region and publishes them as one frame. Returns its sequence number.
@@ -408,9 +409,22 @@ impl Producer {
         if self.owns(reservation) { Ok(()) } else { Err(SendError::ForeignReservation) }
     }
 
-    fn publish_frame(&mut self, draft: Draft<'_>, meta: &[u8]) -> Result<u64, SendError> {
-        match self.meta_blob(meta, |bytes| self.shared.reserve_after(bytes, draft.waited)) {
-            Ok((meta, waited)) => self.shared.publish(Draft { meta, waited: waited.max(draft.waited), ..draft }),
+    #[inline]
+    fn publish_frame(&mut self, mut draft: Draft<'_>, meta: &[u8]) -> Result<u64, SendError> {
+        if !meta.is_empty() {
+            self.add_meta(&mut draft, meta)?;
+        }
+        self.shared.publish(draft)
+    }
+
+    /// Copies metas into the region for `draft`. Without free space for them the frame is withdrawn.
+    fn add_meta(&self, draft: &mut Draft<'_>, meta: &[u8]) -> Result<(), SendError> {
+        let before = draft.waited;
+        match self.meta_blob(meta, |bytes| self.shared.reserve_after(bytes, before)) {
+            Ok((meta, waited)) => {
+                (draft.meta, draft.waited) = (meta, waited.max(before));
+                Ok(())
+            }
             Err(error) => {
                 draft.payload.1.into_iter().for_each(|id| self.shared.drop_use(id));
                 if matches!(error, SendError::Cleared { .. }) {

@@ -2,7 +2,7 @@
 
 use super::ledger::Record;
 use super::lifecycle::Phase;
-use super::reservation::Reservation;
+use super::reservation::{Grant, Reservation};
 use super::settings::FullPolicy;
 use super::shared::{Inner, Shared};
 use crate::backend::ProducerRegion;
@@ -25,21 +25,26 @@ const SPACE_SLICE: Duration = Duration::from_millis(10);
 
 impl Shared {
     /// Reserves memory for a frame; under `block` this waits. A failure counts as a dropped frame.
+    #[inline]
     pub(super) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, SendError> {
         self.reserve_after(bytes, Duration::ZERO)
     }
 
     /// As [`reserve`](Self::reserve), for a frame that has `waited` already.
+    #[inline]
     pub(super) fn reserve_after(self: &Arc<Self>, bytes: u64, waited: Duration) -> Result<Reservation, SendError> {
-        let result = self.reserve_uncounted_after(bytes, waited);
-        match result {
-            Err(SendError::Full { .. } | SendError::Recovering | SendError::TimedOut { .. }) => {
-                self.count_dropped_newest();
-            }
-            Err(SendError::TooLarge { .. }) => self.count_too_large(),
+        self.reserve_uncounted_after(bytes, waited).map_err(|error| self.count_failure(error))
+    }
+
+    /// Counts a frame that is dropped because its memory could not be reserved.
+    #[cold]
+    fn count_failure(&self, error: SendError) -> SendError {
+        match error {
+            SendError::Full { .. } | SendError::Recovering | SendError::TimedOut { .. } => self.count_dropped_newest(),
+            SendError::TooLarge { .. } => self.count_too_large(),
             _ => {}
         }
-        result
+        error
     }
 
     /// As [`reserve`](Self::reserve) for bytes that do not count as a frame: caps, metas, events.
@@ -47,29 +52,48 @@ impl Shared {
         self.reserve_uncounted_after(bytes, Duration::ZERO)
     }
 
+    #[inline]
     fn reserve_uncounted_after(self: &Arc<Self>, bytes: u64, mut waited: Duration) -> Result<Reservation, SendError> {
-        let mut reservation = self.retry(bytes, &mut waited, || self.try_reserve(bytes))?;
-        reservation.waited = waited;
-        Ok(reservation)
+        let grant = self.retry(bytes, &mut waited, || self.find_free(bytes))?;
+        Ok(Reservation::new(self.clone(), grant, bytes, waited))
     }
 
     /// Reserves `bytes` without waiting.
     pub(super) fn try_reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, SendError> {
-        if let Some(reservation) = self.reserve_free(bytes)? {
-            return Ok(reservation);
+        Ok(Reservation::new(self.clone(), self.find_free(bytes)?, bytes, Duration::ZERO))
+    }
+
+    /// Finds memory for `bytes` without waiting.
+    #[inline]
+    fn find_free(&self, bytes: u64) -> Result<Grant, SendError> {
+        match self.with(|inner| self.grant_free(inner, bytes))? {
+            Some(grant) => {
+                point!("reserve.taken");
+                Ok(grant)
+            }
+            None => self.make_free(bytes),
         }
-        // The attempt follows after `with` has dropped the step's keeps, because these may be reservations whose drop
-        // frees space. A consumer may take a lease in between; then the last step is tried again.
+    }
+
+    /// Finds memory for `bytes`, at the cost of older frames if the policy allows it.
+    #[cold]
+    fn make_free(&self, bytes: u64) -> Result<Grant, SendError> {
+        // Another attempt follows after `with` has dropped a step's keeps, because these may be reservations whose drop
+        // frees space.
+        if let Some(grant) = self.grant(&mut self.lock(), bytes, false)? {
+            return Ok(grant);
+        }
+        // A consumer may take a lease in between; then the last step is tried again.
         for step in 0..6 {
             if !self.with(|inner| self.free_space(inner, step, bytes)) {
                 break;
             }
-            if let Some(reservation) = self.grant(&mut self.lock(), bytes, false)? {
-                return Ok(reservation);
+            if let Some(grant) = self.grant(&mut self.lock(), bytes, false)? {
+                return Ok(grant);
             }
         }
-        if let Some(reservation) = self.grant(&mut self.lock(), bytes, true)? {
-            return Ok(reservation);
+        if let Some(grant) = self.grant(&mut self.lock(), bytes, true)? {
+            return Ok(grant);
         }
         let shortage = self.with(|inner| inner.ledger.extents.shortage(bytes));
         Err(SendError::Full { bytes, shortage })
@@ -91,49 +115,35 @@ impl Shared {
     }
 
     /// The usual case: there is free space. Retires read frames every [`COLLECT_AFTER`] bytes, so that their memory is
-    /// reused while it is in the cache.
-    fn reserve_free(self: &Arc<Self>, bytes: u64) -> Result<Option<Reservation>, SendError> {
-        let granted = self.with(|inner| {
-            if !inner.ledger.extents.could_hold(bytes) {
-                self.enter(inner)?;
-                return Err(SendError::TooLarge { bytes, arena: self.arena });
+    /// reused while it is in the cache. `None` without free space, and when keeps must be dropped first, because they
+    /// may hold memory of the arena.
+    #[inline]
+    fn grant_free(&self, inner: &mut Inner, bytes: u64) -> Result<Option<Grant>, SendError> {
+        if !inner.ledger.extents.could_hold(bytes) {
+            self.enter(inner)?;
+            return Err(SendError::TooLarge { bytes, arena: self.arena });
+        }
+        if inner.fresh >= COLLECT_AFTER {
+            self.enter(inner)?;
+            inner.fresh = 0;
+            inner.ledger.collect(&self.memory);
+            if inner.ledger.has_dropped() {
+                return Ok(None);
             }
-            if inner.fresh >= COLLECT_AFTER {
-                self.enter(inner)?;
-                inner.fresh = 0;
-                inner.ledger.collect(&self.memory);
-                if inner.ledger.has_dropped() {
-                    // The keeps are dropped first, because they may hold memory of the arena.
-                    return Ok(None);
-                }
-            }
-            self.grant(inner, bytes, false)
-        })?;
-        let granted = match granted {
-            None => self.grant(&mut self.lock(), bytes, false)?,
-            granted => granted,
-        };
-        point!("reserve.taken");
-        Ok(granted)
+        }
+        self.grant(inner, bytes, false)
     }
 
     /// Reserves `bytes` of one free range; `None` if no free range is that long. `is_last_resort` as in
     /// [`Extents::reserve`](super::extents::Extents::reserve).
-    fn grant(
-        self: &Arc<Self>,
-        inner: &mut Inner,
-        bytes: u64,
-        is_last_resort: bool,
-    ) -> Result<Option<Reservation>, SendError> {
+    #[inline]
+    fn grant(&self, inner: &mut Inner, bytes: u64, is_last_resort: bool) -> Result<Option<Grant>, SendError> {
         let epoch = self.enter(inner)?;
-        let (id, offset) = match bytes {
-            0 => (None, layout::ARENA_OFFSET),
-            _ => match inner.ledger.extents.reserve(bytes, is_last_resort) {
-                Some((id, offset)) => (Some(id), offset),
-                None => return Ok(None),
-            },
-        };
-        Ok(Some(Reservation::new(self.clone(), id, offset, bytes, epoch)))
+        if bytes == 0 {
+            return Ok(Some(Grant { extent: None, offset: layout::ARENA_OFFSET, epoch }));
+        }
+        let reserved = inner.ledger.extents.reserve(bytes, is_last_resort);
+        Ok(reserved.map(|(id, offset)| Grant { extent: Some(id), offset, epoch }))
     }
 
     /// Frames below this sequence may be dropped to free space: all under `drop-oldest`, else those that every consumer
@@ -156,24 +166,32 @@ impl Shared {
     ) -> Result<T, SendError> {
         let first = attempt();
         match self.settings.policy {
-            FullPolicy::Block { timeout } if is_full(&first) => {
-                let begun = Instant::now();
-                let left = timeout.map(|timeout| timeout.saturating_sub(*waited));
-                let result = self.retry_blocking(bytes, left, attempt);
-                *waited += begun.elapsed();
-                result
-            }
+            FullPolicy::Block { timeout } if is_full(&first) => self.retry_blocking(bytes, timeout, waited, attempt),
             _ => first,
         }
     }
 
+    #[cold]
     fn retry_blocking<T>(
         &self,
         bytes: u64,
         timeout: Option<Duration>,
+        waited: &mut Duration,
+        attempt: impl FnMut() -> Result<T, SendError>,
+    ) -> Result<T, SendError> {
+        let begun = Instant::now();
+        let left = timeout.map(|timeout| timeout.saturating_sub(*waited));
+        let result = self.retry_until(bytes, left.and_then(|left| begun.checked_add(left)), attempt);
+        *waited += begun.elapsed();
+        result
+    }
+
+    fn retry_until<T>(
+        &self,
+        bytes: u64,
+        deadline: Option<Instant>,
         mut attempt: impl FnMut() -> Result<T, SendError>,
     ) -> Result<T, SendError> {
-        let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
         loop {
             if self.is_cancelled() {
                 return Err(SendError::Cancelled);

@@ -37,49 +37,52 @@ impl<'a> Draft<'a> {
         Self { kind, info, payload: none, meta: none, keep: None, epoch: None, waited: Duration::ZERO }
     }
 
-    fn into_record(self, sequence: u64, caps: Option<ExtentId>) -> Record {
-        let Self { kind, payload, meta, keep, .. } = self;
-        Record { sequence, kind, payload: payload.1, caps, meta: meta.1, keep }
+    /// The record of the item, which takes over its keep and the use of its extents.
+    fn record(&mut self, sequence: u64, caps: Option<ExtentId>) -> Record {
+        let (payload, meta) = (self.payload.1, self.meta.1);
+        Record { sequence, kind: self.kind, payload, caps, meta, keep: self.keep.take() }
     }
 }
 
 impl Shared {
     /// Publishes one item. The policy decides whether this waits for a free ring cell.
-    pub(super) fn publish(&self, draft: Draft<'_>) -> Result<u64, SendError> {
-        let (kind, bytes, mut waited) = (draft.kind, draft.payload.0.length, draft.waited);
-        let mut draft = Some(draft);
-        let result = self.retry(bytes, &mut waited, || self.with(|inner| self.publish_now(inner, &mut draft)));
-        let result = result.and_then(|sequence| self.check().map(|()| sequence));
-        if let (Err(error), Some(draft)) = (&result, draft) {
-            self.give_back(draft.into_record(0, None));
-            if !matches!(error, SendError::Cancelled) && kind == Kind::Frame {
-                self.count_dropped_newest();
-            }
+    #[inline]
+    pub(super) fn publish(&self, mut draft: Draft<'_>) -> Result<u64, SendError> {
+        let (bytes, mut waited) = (draft.payload.0.length, draft.waited);
+        match self.retry(bytes, &mut waited, || self.with(|inner| self.publish_now(inner, &mut draft))) {
+            Ok(sequence) => self.check().map(|()| sequence),
+            Err(error) => Err(self.withdraw(draft, error)),
         }
-        result
     }
 
-    /// Takes the draft when it succeeds.
+    /// Frees what an item uses that could not be published, and counts a frame as dropped.
+    #[cold]
+    fn withdraw(&self, mut draft: Draft<'_>, error: SendError) -> SendError {
+        self.give_back(draft.record(0, None));
+        if !matches!(error, SendError::Cancelled) && draft.kind == Kind::Frame {
+            self.count_dropped_newest();
+        }
+        error
+    }
+
+    /// Takes the draft's keep when it succeeds.
     #[inline]
-    fn publish_now(&self, inner: &mut Inner, draft: &mut Option<Draft<'_>>) -> Result<u64, SendError> {
+    fn publish_now(&self, inner: &mut Inner, draft: &mut Draft<'_>) -> Result<u64, SendError> {
         self.advance_lifecycle(inner)?;
         if !inner.ledger.has_cell() {
             self.make_cell(inner)?;
         }
-        // `retry` ends at the first success.
-        let Some(Draft { kind, payload: (payload, _), epoch, .. }) = draft else { return Err(SendError::Closed) };
-        let bytes = payload.length;
-        if epoch.is_some_and(|epoch| epoch != inner.lifecycle.epoch()) {
+        let bytes = draft.payload.0.length;
+        if draft.epoch.is_some_and(|epoch| epoch != inner.lifecycle.epoch()) {
             return Err(SendError::Cleared { bytes });
         }
-        if *kind == Kind::End && inner.ledger.has_ended() {
+        if draft.kind == Kind::End && inner.ledger.has_ended() {
             // A second end in a row changes nothing, and the ring's reserved cell serves for one end only.
             return Ok(inner.ledger.next() - 1);
         }
-        if !inner.ledger.has_cell() && *kind != Kind::End {
+        if !inner.ledger.has_cell() && draft.kind != Kind::End {
             return Err(SendError::Full { bytes, shortage: Shortage::Cells });
         }
-        let Some(draft) = draft.take() else { return Err(SendError::Closed) };
         Ok(self.fill(inner, draft))
     }
 
@@ -99,7 +102,7 @@ impl Shared {
     }
 
     #[inline]
-    fn fill(&self, inner: &mut Inner, draft: Draft<'_>) -> u64 {
+    fn fill(&self, inner: &mut Inner, draft: &mut Draft<'_>) -> u64 {
         let sequence = inner.ledger.next();
         let (caps, caps_extent) = match inner.caps {
             Some(CurrentCaps { range, extent }) => (range, extent),
@@ -125,7 +128,7 @@ impl Shared {
         // SYNC: frame-published
         self.memory.header().head.store(sequence, Ordering::Release);
         point!("publish.head");
-        inner.ledger.push(draft.into_record(sequence, caps_extent));
+        inner.ledger.push(draft.record(sequence, caps_extent));
         inner.fresh += payload.length;
         self.wake_sleepers(inner, published_ns);
         point!("publish.woken");

@@ -9,6 +9,16 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Memory that was found for a reservation. Its extent has one user.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grant {
+    /// `None` for no bytes.
+    pub(super) extent: Option<ExtentId>,
+    /// In the region.
+    pub(super) offset: u64,
+    pub(super) epoch: Epoch,
+}
+
 /// Bytes of the region that belong to this value until they are published. Dropping it unpublished frees them.
 ///
 /// A reservation may outlive its producer: the memory stays mapped.
@@ -26,8 +36,10 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    pub(super) fn new(shared: Arc<Shared>, extent: Option<ExtentId>, offset: u64, bytes: u64, epoch: Epoch) -> Self {
-        Self { shared, extent, offset, bytes, epoch, waited: Duration::ZERO, is_lost: false }
+    #[inline]
+    pub(super) fn new(shared: Arc<Shared>, grant: Grant, bytes: u64, waited: Duration) -> Self {
+        let Grant { extent, offset, epoch } = grant;
+        Self { shared, extent, offset, bytes, epoch, waited, is_lost: false }
     }
 
     /// Size in bytes.

@@ -136,9 +136,11 @@ impl Shared {
     pub(super) fn with<R>(&self, f: impl FnOnce(&mut Inner) -> R) -> R {
         let mut inner = self.lock();
         let result = f(&mut inner);
-        let dropped = inner.ledger.take_dropped();
-        drop(inner);
-        drop(dropped);
+        if inner.ledger.has_dropped() {
+            let dropped = inner.ledger.take_dropped();
+            drop(inner);
+            drop(dropped);
+        }
         result
     }
 
