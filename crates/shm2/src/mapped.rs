@@ -14,6 +14,24 @@ use crate::sync::{AtomicU32, AtomicU64};
 use std::mem::offset_of;
 use std::ptr::NonNull;
 
+/// Requests the cache line of a word for writing, so that a store soon afterwards finds it in this processor's cache. A
+/// hint without an effect on any value; nothing on processors without such an instruction.
+#[inline]
+pub(crate) fn prefetch_write(word: &AtomicU64) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: PREFETCHW changes no memory and no register, and never faults; a processor without it takes it for a NOP.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) word, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: PRFM changes no memory and no register, and never faults.
+    unsafe {
+        std::arch::asm!("prfm pstl1keep, [{}]", in(reg) word, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
+    let _ = word;
+}
+
 /// A whole region, or the part of it from its first byte that a snapshot consumer maps.
 #[derive(Debug)]
 pub(crate) struct Memory(Mapping);
@@ -26,11 +44,13 @@ impl Memory {
     }
 
     /// Size of the mapping in bytes.
+    #[inline]
     pub(crate) fn bytes(&self) -> u64 {
         self.0.len() as u64
     }
 
     /// False in a forked child, which must not touch the bytes.
+    #[inline]
     pub(crate) fn is_here(&self) -> bool {
         self.0.is_here()
     }
@@ -41,16 +61,19 @@ impl Memory {
         self.0.is_broken()
     }
 
+    #[inline]
     pub(crate) fn header(&self) -> &Header {
         // SAFETY: the header is at offset 0, inside every mapping of `MIN_REGION`, and page-aligned.
         unsafe { self.0.base().cast().as_ref() }
     }
 
+    #[inline]
     pub(crate) fn cell(&self, sequence: u64) -> &Cell {
         // SAFETY: `cell_offset` is below `PAGES_OFFSET` for every sequence, and a multiple of 128.
         unsafe { self.0.base().add(layout::cell_offset(sequence) as usize).cast().as_ref() }
     }
 
+    #[inline]
     pub(crate) fn page(&self, index: usize) -> &Page {
         assert!(index < layout::PAGES);
         // SAFETY: just checked; the words end before `ARENA_OFFSET` and start at a multiple of 64.
@@ -58,6 +81,7 @@ impl Memory {
     }
 
     /// Address of a range, or `None` when the range is not inside the region.
+    #[inline]
     pub(crate) fn pointer(&self, offset: u64, length: u64) -> Option<NonNull<u8>> {
         let end = offset.checked_add(length)?;
         if end > self.0.len() as u64 {
@@ -112,13 +136,16 @@ impl Memory {
 pub(crate) struct OwnPage {
     mapping: Mapping,
     index: usize,
+    /// Distance of the words from the mapping's first byte.
+    displaced: usize,
 }
 
 impl OwnPage {
     /// Wraps a writable mapping of the first [`layout::PAGE_USED`] bytes of page `index`.
     pub(crate) fn new(mapping: Mapping, index: usize) -> Self {
-        assert!(mapping.len() as u64 >= layout::PAGE_USED);
-        Self { mapping, index }
+        assert!(mapping.len() as u64 >= layout::PAGE_USED && index < layout::PAGES);
+        let displaced = layout::page_words_offset(index) - layout::page_offset(index);
+        Self { mapping, index, displaced: displaced as usize }
     }
 
     /// As [`Memory::is_broken`].
@@ -131,10 +158,10 @@ impl OwnPage {
         self.index
     }
 
+    #[inline]
     pub(crate) fn words(&self) -> &Page {
-        let displaced = layout::page_words_offset(self.index) - layout::page_offset(self.index);
         // SAFETY: displacement plus size is at most `PAGE_USED` (asserted in `layout`), and a multiple of 64.
-        unsafe { self.mapping.base().add(displaced as usize).cast().as_ref() }
+        unsafe { self.mapping.base().add(self.displaced).cast().as_ref() }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::builder::{Access, Liveness, Settings};
 use super::claim::claim;
 use super::lease::LeasedRegion;
+use super::leasing::Leasing;
 use super::ownership::{Heartbeating, Locked, Ownership};
 use super::position::Position;
 use super::producer_liveness::FirstHeartbeat;
@@ -14,12 +15,13 @@ use crate::error::AttachError;
 use crate::header::{FIXED, RawHeader, RegionHeader};
 use crate::heartbeat::{self, Heartbeat};
 use crate::kill_points::point;
-use crate::layout::{Header, STATE_LIVE};
+use crate::layout::{Header, LEASES, STATE_LIVE};
 use crate::mapped::{Memory, OwnPage, WakeWord};
 use crate::name::Spec;
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{Ordering, fence};
 use std::mem::offset_of;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -175,11 +177,11 @@ impl Claim {
         start: impl FnOnce(&Arc<LeasedRegion<O>>) -> std::io::Result<()>,
     ) -> Result<Attached, AttachError>
     where
-        Arc<LeasedRegion<O>>: View,
+        Leasing<O>: View,
     {
         let Self { region, memory, page, claimed, header } = self;
         let path: std::path::PathBuf = region.path().into();
-        let view = Arc::new(LeasedRegion {
+        let leased = Arc::new(LeasedRegion {
             memory,
             page,
             region,
@@ -189,25 +191,24 @@ impl Claim {
             most_held: header.arena_bytes / 3,
             blocks: header.blocks,
             poll: lease.map(|_| Poll::default()),
-            in_use: AtomicU64::new(0),
-            held: AtomicU64::new(0),
+            busy: [const { AtomicBool::new(false) }; LEASES],
         });
         let what = "start the heartbeat thread for";
-        start(&view).map_err(|source| AttachError::System { what, path: path.clone(), source })?;
-        let ring = RingReader::new(view, header);
+        start(&leased).map_err(|source| AttachError::System { what, path: path.clone(), source })?;
+        let ring = RingReader::new(Leasing::new(leased), header);
         // A consumer that was paused here for longer than the lease time has lost its page, and attaches again.
         let position = enter_page(&ring, settings.start).ok_or(AttachError::NoProducer { path })?;
         point!("attach.entered");
-        ring.view.region.notify_watchers();
+        ring.region().notify_watchers();
         Ok(Attached { reader: Box::new(ring), position, lease })
     }
 }
 
-fn enter_page<O: Ownership>(ring: &RingReader<Arc<LeasedRegion<O>>>, start: Start) -> Option<Position>
+fn enter_page<O: Ownership>(ring: &RingReader<Leasing<O>>, start: Start) -> Option<Position>
 where
-    Arc<LeasedRegion<O>>: View,
+    Leasing<O>: View,
 {
-    let (view, relaxed) = (&*ring.view, Ordering::Relaxed);
+    let (view, relaxed) = (&ring.view, Ordering::Relaxed);
     let page = view.page.words();
     for counter in [&page.received, &page.missed, &page.skipped, &page.copied] {
         counter.store(0, relaxed);

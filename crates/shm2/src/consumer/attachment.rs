@@ -1,7 +1,7 @@
 //! One attachment: the reader, its producer's liveness, and the map between the two clocks.
 
 use super::clock_map::ClockMap;
-use super::frame::Frame;
+use super::frame::TakenItem;
 use super::position::Position;
 use super::producer_liveness::ProducerLiveness;
 use super::ring_reader::{Reader, TakeError};
@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Attachment {
     pub(super) reader: Box<dyn Reader>,
+    /// The item that was taken last.
+    pub(super) item: TakenItem,
     liveness: ProducerLiveness,
     sleep_limit: SleepLimit,
     /// For a producer with another clock: the map to the local clock, and the number of the last beacon.
@@ -23,15 +25,15 @@ pub(super) struct Attachment {
 impl Attachment {
     pub(super) fn new(reader: Box<dyn Reader>, liveness: ProducerLiveness) -> Self {
         let clock_map = reader.header().has_other_clock.then(Default::default);
-        Self { reader, liveness, sleep_limit: SleepLimit::default(), clock_map }
+        Self { reader, item: TakenItem::default(), liveness, sleep_limit: SleepLimit::default(), clock_map }
     }
 
-    /// Adds a frame that was just taken, and a new beacon, to the clock map.
+    /// Adds the item that was just taken, and a new beacon, to the clock map.
     #[inline]
-    pub(super) fn observe_clock(&mut self, frame: &Frame) {
+    pub(super) fn observe_clock(&mut self) {
         let Some((clock_map, _)) = &mut self.clock_map else { return };
         let now = backend::monotonic_ns();
-        clock_map.add(frame.published_ns(), now);
+        clock_map.add(self.item.description.published_ns(), now);
         self.observe_beacon(now);
     }
 

@@ -32,6 +32,29 @@ impl From<LeaseGuard<Heartbeating>> for Payload {
     }
 }
 
+impl Default for Payload {
+    fn default() -> Self {
+        Self::Owned(Vec::new())
+    }
+}
+
+/// The item that a reader took last, of which a [`Frame`] is made once, directly in the caller's return value.
+#[derive(Debug, Default)]
+pub(super) struct TakenItem {
+    pub(super) description: Description,
+    pub(super) payload: Payload,
+    pub(super) meta: Vec<u8>,
+    /// The last caps and blob, with their number.
+    pub(super) caps: Option<(u32, Arc<[u8]>)>,
+}
+
+impl TakenItem {
+    /// Ends the lease of an item that is not returned to the caller.
+    pub(super) fn discard(&mut self) {
+        (self.payload, self.meta) = (Payload::default(), Vec::new());
+    }
+}
+
 /// A received frame: its bytes, in place or copied, and its description. Dropping it lets the producer reuse its
 /// memory. A frame may be sent to and dropped on any thread, and may outlive its consumer.
 pub struct Frame {
@@ -43,15 +66,17 @@ pub struct Frame {
 }
 
 impl Frame {
-    #[inline]
-    pub(super) fn new(
-        description: Description,
-        gap: Gap,
-        payload: Payload,
-        caps: Option<Arc<[u8]>>,
-        meta: Vec<u8>,
-    ) -> Self {
-        Self { description, gap, payload, caps, meta }
+    /// The frame of an item that was taken.
+    #[inline(always)]
+    pub(super) fn new(item: &mut TakenItem, gap: Gap) -> Self {
+        let has_caps = item.description.caps().id != 0;
+        Self {
+            description: item.description,
+            gap,
+            payload: std::mem::take(&mut item.payload),
+            caps: if has_caps { item.caps.as_ref().map(|(_, text)| text.clone()) } else { None },
+            meta: std::mem::take(&mut item.meta),
+        }
     }
 
     /// The mapping of a leased payload.

@@ -4,11 +4,12 @@ use super::ownership::{Heartbeating, Ownership};
 use crate::backend::{ConsumerRegion, OpenRegion, Poll};
 use crate::heartbeat::{self, Heartbeat};
 use crate::kill_points::point;
-use crate::layout;
+use crate::layout::{self, LEASES};
 use crate::mapped::{Memory, OwnPage};
 use crate::protocol;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// A mapped region with a page of this consumer. The consumer and every frame that it handed out share it: the page
 /// becomes free when the last of them is dropped.
@@ -27,55 +28,28 @@ pub(super) struct LeasedRegion<O: Ownership> {
     pub(super) blocks: bool,
     /// For waiting without a wake-up, where producer and consumer share no kernel.
     pub(super) poll: Option<Poll>,
-    /// Bit i: lease entry i is in use. Frames are dropped on any thread.
-    pub(super) in_use: AtomicU64,
-    /// Payload and metas held in place, in bytes.
-    pub(super) held: AtomicU64,
+    /// Of each lease entry, whether it is in use. The consumer's thread sets it; frames are dropped on any thread.
+    pub(super) busy: [AtomicBool; LEASES],
 }
 
 impl<O: Ownership> LeasedRegion<O> {
     /// Whether the region still shows the generation that this consumer attached to.
+    #[inline]
     pub(super) fn is_current(&self) -> bool {
         // Relaxed: ordered by the full fence of a lease before it. Elsewhere a later call detects the change.
         self.memory.header().generation.load(Ordering::Relaxed) == self.generation
     }
 
-    /// A free lease entry within the budget, for an item of `bytes`.
-    pub(super) fn acquire_slot(&self, bytes: u64) -> Option<usize> {
-        // Relaxed: only this thread adds. If a dropped frame subtracts a moment later, one frame more is copied.
-        let held = self.held.load(Ordering::Relaxed).saturating_add(bytes);
-        if held > self.most_held {
-            return None;
-        }
-        // Relaxed: only this thread sets bits. If a dropped frame clears one a moment later, one frame more is copied.
-        let slot = (!self.in_use.load(Ordering::Relaxed)).trailing_zeros() as usize;
-        if slot >= self.budget {
-            return None;
-        }
-        self.held.fetch_add(bytes, Ordering::Relaxed);
-        self.in_use.fetch_or(1 << slot, Ordering::Acquire);
-        let count = &self.page.words().lease_count;
-        if count.load(Ordering::Relaxed) as usize <= slot {
-            // Never lowered: without a lock the page may belong to another consumer by now.
-            count.fetch_max(slot as u32 + 1, Ordering::Relaxed);
-        }
-        Some(slot)
-    }
-
-    /// An entry cannot be used, because a previous owner of the page left a value in it. It stays marked as in use.
-    pub(super) fn give_up_slot(&self, bytes: u64) {
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
     /// Ends the lease in `slot`. Called on any thread; never waits.
-    pub(super) fn release_slot(&self, slot: usize, sequence: u64, bytes: u64) {
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    #[inline]
+    pub(super) fn release_slot(&self, slot: usize, sequence: u64) {
         if !self.memory.is_here() {
             return;
         }
         self.owner.release(&self.page.words().leases[slot], sequence, self.is_current());
         point!("release.cleared");
-        self.in_use.fetch_and(!(1 << slot), Ordering::Release);
+        // Release: the entry is clear before it is used again.
+        self.busy[slot].store(false, Ordering::Release);
         self.signal_space();
     }
 
@@ -123,8 +97,6 @@ pub(super) struct LeaseGuard<O: Ownership> {
     pub(super) region: Arc<LeasedRegion<O>>,
     pub(super) slot: usize,
     pub(super) sequence: u64,
-    /// Bytes that the lease counts in [`LeasedRegion::held`].
-    pub(super) bytes: u64,
 }
 
 impl<O: Ownership> LeaseGuard<O> {
@@ -134,7 +106,8 @@ impl<O: Ownership> LeaseGuard<O> {
 }
 
 impl<O: Ownership> Drop for LeaseGuard<O> {
+    #[inline]
     fn drop(&mut self) {
-        self.region.release_slot(self.slot, self.sequence, self.bytes);
+        self.region.release_slot(self.slot, self.sequence);
     }
 }

@@ -4,26 +4,98 @@
 //! honours, or a third of the arena, copies further frames, so that a slow consumer leaves memory for the others.
 
 use super::builder::Access;
-use super::frame::Payload;
+use super::frame::{Payload, TakenItem};
 use super::lease::{LeaseGuard, LeasedRegion};
 use super::ownership::{Leased, Ownership};
 use super::position::Position;
-use super::ring_reader::{RingReader, TakeError, Taken, View};
+use super::ring_reader::{RingReader, TakeError, View};
 use crate::backend::{ConsumerRegion, Event, OpenRegion, Poll, Wake};
 use crate::description::{Description, Range};
 use crate::kill_points::point;
-use crate::layout;
+use crate::layout::{self, LEASES};
+use crate::mapped;
 use crate::protocol;
 use crate::sync::{Ordering, fence};
 use std::convert::Infallible;
+use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The view of a leasing consumer.
-pub(super) type Leasing<O> = Arc<LeasedRegion<O>>;
+#[derive(Debug)]
+pub(super) struct Leasing<O: Ownership> {
+    region: Arc<LeasedRegion<O>>,
+    /// Bit i: lease entry i was in use when it was last looked at.
+    in_use: u64,
+    /// Payload and metas held in place, in bytes: of all entries in `in_use`, and of each one.
+    held: u64,
+    held_by: [u64; LEASES],
+}
 
-/// Bytes that an item counts in [`LeasedRegion::held`].
+impl<O: Ownership> Leasing<O> {
+    pub(super) fn new(region: Arc<LeasedRegion<O>>) -> Self {
+        Self { region, in_use: 0, held: 0, held_by: [0; LEASES] }
+    }
+
+    /// The lowest free lease entry, after a look at those that were in use.
+    #[inline]
+    fn free_slot(&mut self) -> usize {
+        let mut left = self.in_use;
+        while left != 0 {
+            let slot = left.trailing_zeros() as usize;
+            left &= left - 1;
+            if !self.region.busy[slot].load(Ordering::Acquire) {
+                self.in_use &= !(1 << slot);
+                self.held -= self.held_by[slot];
+            }
+        }
+        (!self.in_use).trailing_zeros() as usize
+    }
+
+    /// Marks a lease entry within the budget as in use, for an item of `bytes`. If a frame is dropped a moment later,
+    /// one frame more is copied.
+    #[inline]
+    fn acquire_slot(&mut self, bytes: u64) -> Option<usize> {
+        let slot = self.free_slot();
+        let held = self.held.saturating_add(bytes);
+        if slot >= self.budget || held > self.most_held {
+            return None;
+        }
+        self.hold_bytes(slot, bytes);
+        // Relaxed: only this thread sets it, and a frame with this entry does not exist yet.
+        self.region.busy[slot].store(true, Ordering::Relaxed);
+        let count = &self.page.words().lease_count;
+        if count.load(Ordering::Relaxed) as usize <= slot {
+            // Never lowered: without a lock the page may belong to another consumer by now.
+            count.fetch_max(slot as u32 + 1, Ordering::Relaxed);
+        }
+        Some(slot)
+    }
+
+    fn hold_bytes(&mut self, slot: usize, bytes: u64) {
+        self.in_use |= 1 << slot;
+        self.held += bytes;
+        self.held_by[slot] = bytes;
+    }
+
+    /// An entry cannot be used, because a previous owner of the page left a value in it. It stays marked as in use.
+    #[cold]
+    fn give_up_slot(&mut self, slot: usize) {
+        self.held -= self.held_by[slot];
+        self.held_by[slot] = 0;
+    }
+}
+
+impl<O: Ownership> Deref for Leasing<O> {
+    type Target = LeasedRegion<O>;
+
+    fn deref(&self) -> &LeasedRegion<O> {
+        &self.region
+    }
+}
+
+/// Bytes that an item counts in [`Leasing::held`].
 fn held_bytes(words: &[u64; 16]) -> u64 {
     words[layout::W_LENGTH].saturating_add(words[layout::W_META_LENGTH] & 0xffff_ffff)
 }
@@ -37,7 +109,7 @@ where
     const SKIPS_TO_NEWEST: bool = false;
 
     fn region(&self) -> &OpenRegion {
-        &self.region
+        &self.region.region
     }
 
     fn head(&self) -> Result<u64, Infallible> {
@@ -104,11 +176,12 @@ where
     }
 
     #[inline]
-    fn read(ring: &mut RingReader<Self>, sequence: u64) -> Result<Option<Taken>, TakeError> {
-        let view = &*ring.view;
-        let (words, bytes) = (&ring.words, held_bytes(&ring.words));
-        let Some(slot) = view.acquire_slot(bytes) else { return ring.read_copy(sequence) };
+    fn read(ring: &mut RingReader<Self>, item: &mut TakenItem, sequence: u64) -> Result<bool, TakeError> {
+        let Some(slot) = ring.view.acquire_slot(held_bytes(&ring.words)) else {
+            return ring.read_copy(item, sequence);
+        };
         point!("lease.slot");
+        let (view, words) = (&ring.view, &ring.words);
         let (page, oldest) = (view.page.words(), &view.memory.header().oldest);
         let entry = &page.leases[slot];
         let describe = || {
@@ -118,33 +191,34 @@ where
         };
         let leased = view.owner.lease(page, entry, oldest, sequence, describe);
         if leased == Leased::EntryTaken {
-            view.give_up_slot(bytes);
-            return ring.read_copy(sequence);
+            ring.view.give_up_slot(slot);
+            return ring.read_copy(item, sequence);
         }
         if leased != Leased::Held || !view.is_current() {
-            view.release_slot(slot, sequence, bytes);
-            return Ok(None);
+            view.release_slot(slot, sequence);
+            return Ok(false);
         }
         point!("lease.held");
+        item.payload = LeaseGuard { region: view.region.clone(), slot, sequence }.into();
         let checked = Description::check(words, sequence, ring.header.arena_bytes);
-        match checked.and_then(|item| ring.check_backed(&item).map(|()| item)) {
-            Ok(description) => {
-                ring.item = description;
-                ring.copy_description(&description, sequence);
-                Ok(Some(Taken { kind: description.kind(), slot: Some(slot) }))
-            }
-            Err(violation) => {
-                view.release_slot(slot, sequence, bytes);
-                Err(violation.into())
-            }
+        if let Err(violation) = checked.and_then(|description| {
+            item.description = description;
+            ring.check_backed(&description)
+        }) {
+            item.discard();
+            return Err(violation.into());
         }
+        ring.copy_description(item);
+        Ok(true)
     }
 
+    /// The own lease entry, which the next lease writes, and `oldest`, which it reads.
     #[inline]
-    fn payload(&self, item: &Description, taken: Taken, copied: &mut Vec<u8>) -> Payload {
-        let Some(slot) = taken.slot else { return Payload::Owned(std::mem::take(copied)) };
-        let bytes = item.payload().length + item.meta().length;
-        LeaseGuard { region: self.clone(), slot, sequence: item.sequence(), bytes }.into()
+    fn prefetch(&mut self) {
+        let slot = self.free_slot().min(LEASES - 1);
+        mapped::prefetch_write(&self.page.words().leases[slot].sequence);
+        // Relaxed: the value is not used.
+        let _ = self.memory.header().oldest.load(Ordering::Relaxed);
     }
 
     #[inline]
@@ -180,7 +254,7 @@ where
         if has_news() {
             return Wake::Signal;
         }
-        self.region.wait(NonNull::from(&header.wake), expected, (event, seen), timeout)
+        self.region.region.wait(NonNull::from(&header.wake), expected, (event, seen), timeout)
     }
 
     fn request_keyframe(&self) -> bool {
@@ -199,6 +273,6 @@ where
         self.owner.show(self.page.words(), layout::HOLDING, self.is_current());
         point!("detach.stopped");
         self.signal_space();
-        self.region.notify_watchers();
+        self.region.region.notify_watchers();
     }
 }

@@ -255,7 +255,10 @@ impl Consumer {
             None => self.poll_attachment()?,
             taken => taken,
         };
-        taken.map(|taken| self.frame(taken)).transpose()
+        match taken {
+            Some(kind) => self.frame(kind).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Counters since the consumer was made.

@@ -5,7 +5,7 @@ use super::attachment::Attachment;
 use super::frame::Frame;
 use super::position::Position;
 use super::producer_liveness::{FirstHeartbeat, HEARTBEAT_PROBE, ProducerLiveness};
-use super::ring_reader::{Step, TakeError, Taken};
+use super::ring_reader::{Step, TakeError};
 use super::start::LatestScan;
 use super::{Change, Consumer, LastAttachment, Liveness, OnProducerExit, deadline};
 use crate::backend::{AwaitProducer, ConsumerRegion, ProcessEvent, ProducerWatch};
@@ -23,16 +23,16 @@ const SKIP_TIME: Duration = Duration::from_millis(5);
 const REQUEST: Duration = Duration::from_millis(300);
 
 impl Consumer {
-    /// Makes the [`Frame`] of an item that was just taken.
-    #[inline]
-    pub(super) fn frame(&mut self, taken: Taken) -> Result<Frame, ReceiveError> {
+    /// Makes the [`Frame`] of the item of this kind that was just taken.
+    #[inline(always)]
+    pub(super) fn frame(&mut self, kind: Kind) -> Result<Frame, ReceiveError> {
+        if self.keyframe_requested.is_some() {
+            self.end_keyframe_request();
+        }
         // `take` returns items of the current attachment only.
         let Some(attachment) = &mut self.attachment else { return Err(ReceiveError::TimedOut) };
-        let gap = self.position.take_gap(taken.kind);
-        let frame = attachment.reader.frame(taken, gap);
-        attachment.observe_clock(&frame);
-        self.end_keyframe_request();
-        Ok(frame)
+        attachment.observe_clock();
+        Ok(Frame::new(&mut attachment.item, self.position.take_gap(kind)))
     }
 
     /// Ends a request of a keyframe that has lasted long enough.
@@ -45,7 +45,7 @@ impl Consumer {
     }
 
     /// Without an item to take: attaches, or checks the producer, for a caller that does not wait.
-    pub(super) fn poll_attachment(&mut self) -> Result<Option<Taken>, ReceiveError> {
+    pub(super) fn poll_attachment(&mut self) -> Result<Option<Kind>, ReceiveError> {
         let seen = self.shared.event.value();
         match self.attachment.as_mut().map(|attachment| attachment.is_gone(seen)) {
             Some(false) => self.idle(),
@@ -59,7 +59,7 @@ impl Consumer {
     }
 
     /// Checks the ring and the producer every [`IDLE_CHECK`] calls without an item.
-    fn idle(&mut self) -> Result<Option<Taken>, ReceiveError> {
+    fn idle(&mut self) -> Result<Option<Kind>, ReceiveError> {
         self.position.idle = self.position.idle.wrapping_add(1);
         if !self.position.idle.is_multiple_of(IDLE_CHECK) {
             return Ok(None);
@@ -73,7 +73,7 @@ impl Consumer {
     }
 
     /// Takes what remains of a producer that has exited; detaches when nothing remains.
-    pub(super) fn take_last(&mut self) -> Result<Option<Taken>, ReceiveError> {
+    pub(super) fn take_last(&mut self) -> Result<Option<Kind>, ReceiveError> {
         self.has_more = false;
         match self.take()? {
             None if self.has_more => Ok(None),
@@ -82,7 +82,7 @@ impl Consumer {
         }
     }
 
-    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> Result<Taken, ReceiveError> {
+    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> Result<Kind, ReceiveError> {
         let deadline = deadline(timeout);
         loop {
             self.attach(deadline).map_err(|e| match e {
@@ -99,7 +99,7 @@ impl Consumer {
     }
 
     /// `None` when the producer has exited and the consumer is to wait for the next one.
-    fn wait_attached(&mut self, deadline: Option<Instant>) -> Result<Option<Taken>, ReceiveError> {
+    fn wait_attached(&mut self, deadline: Option<Instant>) -> Result<Option<Kind>, ReceiveError> {
         let mut is_gone = false;
         let spin = self.settings.spin;
         let spin_end = [deadline, self::deadline(Some(spin))].into_iter().flatten().min();
@@ -139,27 +139,27 @@ impl Consumer {
 
     /// Takes the next frame, or event if the settings ask for events, if there is one.
     #[inline]
-    pub(super) fn take(&mut self) -> Result<Option<Taken>, ReceiveError> {
+    pub(super) fn take(&mut self) -> Result<Option<Kind>, ReceiveError> {
         match self.take_any()? {
-            Some(taken) if taken.kind == Kind::Event && !self.settings.events => self.take_after_events(taken),
+            Some(Kind::Event) if !self.settings.events => self.take_after_events(),
             taken => Ok(taken),
         }
     }
 
-    /// Skips events from `first` on, for a ring of events or [`SKIP_TIME`] at most: then `None`, and `has_more` is set.
-    fn take_after_events(&mut self, first: Taken) -> Result<Option<Taken>, ReceiveError> {
-        let (begun, mut taken) = (Instant::now(), first);
+    /// After an event: skips events, for a ring of them or [`SKIP_TIME`] at most: then `None`, and `has_more` is set.
+    fn take_after_events(&mut self) -> Result<Option<Kind>, ReceiveError> {
+        let begun = Instant::now();
         for _ in 0..layout::CELLS {
             if let Some(attachment) = &mut self.attachment {
-                attachment.reader.discard(taken);
+                attachment.item.discard();
             }
             if self.shared.cancelled.load(Ordering::Relaxed) || begun.elapsed() > SKIP_TIME {
                 break;
             }
-            taken = match self.take_any()? {
-                Some(taken) if taken.kind == Kind::Event => taken,
+            match self.take_any()? {
+                Some(Kind::Event) => {}
                 other => return Ok(other),
-            };
+            }
         }
         self.has_more = true;
         Ok(None)
@@ -167,13 +167,13 @@ impl Consumer {
 
     /// Takes the next frame or event.
     #[inline]
-    fn take_any(&mut self) -> Result<Option<Taken>, ReceiveError> {
+    fn take_any(&mut self) -> Result<Option<Kind>, ReceiveError> {
         let Some(attachment) = &mut self.attachment else { return Ok(None) };
         if !self.settings.lag_limit.is_zero() || self.position.published_since.is_some() {
             self.position.published_since = attachment.published_since(self.settings.lag_limit);
         }
-        match attachment.reader.take(&mut self.position) {
-            Ok(Step::Item(taken)) => Ok(Some(taken)),
+        match attachment.reader.take(&mut self.position, &mut attachment.item) {
+            Ok(Step::Item(kind)) => Ok(Some(kind)),
             Ok(Step::EndOfStream) => Err(ReceiveError::EndOfStream),
             Ok(Step::Nothing) => Ok(None),
             Err(error) => Err(self.fail(error)),
@@ -181,6 +181,7 @@ impl Consumer {
     }
 
     /// Ends the attachment because of an error.
+    #[cold]
     fn fail(&mut self, error: TakeError) -> ReceiveError {
         self.detach();
         let path = self.spec.path().into();

@@ -4,12 +4,11 @@
 //! atomics, [`Snapshots`](super::snapshots::Snapshots) copies them with `pread`. The orderings are inside the views.
 //!
 //! [`RingReader::take`] finds the next item, and the view protects its bytes: by a lease, or by a copy that a later
-//! read of `oldest` confirms ([`RingReader::read_copy`]). An item that was retired in between is skipped. The cell's
-//! words stay in the reader; [`RingReader::frame`] makes the [`Frame`] once, directly in the caller's return value.
+//! read of `oldest` confirms ([`RingReader::read_copy`]). An item that was retired in between is skipped.
 
 use super::builder::Access;
-use super::frame::{Frame, Payload};
-use super::position::{Gap, Position};
+use super::frame::{Payload, TakenItem};
+use super::position::Position;
 use crate::backend::{self, ConsumerRegion, Event, OpenRegion, Poll, Published, Wake};
 use crate::description::{CapsRange, Description, Kind, Range};
 use crate::error::Violation;
@@ -18,7 +17,6 @@ use crate::kill_points::point;
 use crate::layout::{self, CELLS, STATE_LIVE};
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Retries after being lapped before the caller checks for cancellation.
@@ -83,11 +81,11 @@ pub(super) trait View: fmt::Debug + Send + Sized + 'static {
     /// Whether the file was not truncated, so that no byte read before this is a zero in place of a lost page.
     fn is_whole(&self) -> bool;
 
-    /// Protects the bytes of item `sequence`, whose words are in `ring.words`, by a lease or a copy; `None` when it was
-    /// retired meanwhile.
-    fn read(ring: &mut RingReader<Self>, sequence: u64) -> Result<Option<Taken>, TakeError>;
-    /// The bytes of an item that was taken: those of its lease, or those `copied`.
-    fn payload(&self, item: &Description, taken: Taken, copied: &mut Vec<u8>) -> Payload;
+    /// Protects the bytes of item `sequence`, whose words are in `ring.words`, by a lease or a copy, and describes them
+    /// in `item`; false when it was retired meanwhile.
+    fn read(ring: &mut RingReader<Self>, item: &mut TakenItem, sequence: u64) -> Result<bool, TakeError>;
+    /// Requests the cache lines that the next [`read`](Self::read) needs. Called when there is no item.
+    fn prefetch(&mut self) {}
 
     /// Whether a frame taken before this may be returned; false after the producer expelled this consumer.
     fn is_attached(&self) -> bool {
@@ -111,31 +109,19 @@ pub(super) trait View: fmt::Debug + Send + Sized + 'static {
     fn stop_reading(&self) {}
 }
 
-/// An item that was taken; its words are in the reader. Passed to [`Reader::frame`] or [`Reader::discard`].
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Taken {
-    pub(super) kind: Kind,
-    /// Index of the lease entry; `None` for a copy.
-    pub(super) slot: Option<usize>,
-}
-
 /// Result of an attempt to take the next item.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step {
     /// A frame or an event.
-    Item(Taken),
+    Item(Kind),
     EndOfStream,
     Nothing,
 }
 
 /// The reader of one attachment, independent of its access.
 pub(super) trait Reader: fmt::Debug + Send {
-    /// Takes the next item, if there is one.
-    fn take(&mut self, position: &mut Position) -> Result<Step, TakeError>;
-    /// The frame of an item that was taken.
-    fn frame(&mut self, taken: Taken, gap: Gap) -> Frame;
-    /// Ends the lease of an item that is not returned to the caller.
-    fn discard(&mut self, taken: Taken);
+    /// Takes the next item into `item`, if there is one.
+    fn take(&mut self, position: &mut Position, item: &mut TakenItem) -> Result<Step, TakeError>;
     /// Sleeps until an item is published at `position`, until the event differs from `seen`, or for `timeout` at most.
     fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake;
     /// Whether an item has been at `position` for this time. False where the producer has another clock.
@@ -161,14 +147,8 @@ pub(super) struct RingReader<V> {
     pub(super) header: RegionHeader,
     /// Words of the cell that was last found, unchecked.
     pub(super) words: [u64; 16],
-    /// Description of the item that was last taken.
-    pub(super) item: Description,
-    /// Payload of the item that was last taken, if it was copied.
-    copied: Vec<u8>,
-    /// Metas of the item that was last taken.
-    meta: Vec<u8>,
-    /// The last caps and blob, with their number.
-    caps: Option<(u32, Arc<[u8]>)>,
+    /// The item that was last taken, for a wait without wake-ups.
+    last: Published,
 }
 
 enum Found {
@@ -179,15 +159,7 @@ enum Found {
 
 impl<V: View> RingReader<V> {
     pub(super) fn new(view: V, header: RegionHeader) -> Self {
-        Self {
-            view,
-            header,
-            words: [0; 16],
-            item: Description::default(),
-            copied: Vec::new(),
-            meta: Vec::new(),
-            caps: None,
-        }
+        Self { view, header, words: [0; 16], last: Published::default() }
     }
 
     /// Whether the region shows another generation, so that words read from it do not belong to this attachment.
@@ -200,7 +172,7 @@ impl<V: View> RingReader<V> {
     }
 
     #[inline]
-    fn walk(&mut self, position: &mut Position) -> Result<Step, TakeError> {
+    fn walk(&mut self, position: &mut Position, item: &mut TakenItem) -> Result<Step, TakeError> {
         let (mut lap, mut copied, mut skipped) = (0, 0, 0);
         while lap < LAPS && copied < LAP_BYTES && skipped < 2 * CELLS {
             let sequence = self.target(position).map_err(Into::into)?;
@@ -208,15 +180,18 @@ impl<V: View> RingReader<V> {
                 return Err(self.contradiction(sequence));
             }
             match self.find(sequence).map_err(Into::into)? {
-                Found::Nothing => break,
+                Found::Nothing => {
+                    self.view.prefetch();
+                    break;
+                }
                 Found::Lapped => {}
                 Found::Item if position.published_since.is_some_and(|since| self.is_older(since)) => {
                     skipped += self.skip_old(position, sequence);
                     continue;
                 }
                 Found::Item => {
-                    if let Some(taken) = V::read(self, sequence)? {
-                        return Ok(self.step(position, sequence, taken));
+                    if V::read(self, item, sequence)? {
+                        return Ok(self.step(position, sequence, item));
                     }
                     copied += self.words[layout::W_LENGTH].min(LAP_BYTES);
                 }
@@ -274,17 +249,19 @@ impl<V: View> RingReader<V> {
     }
 
     #[inline]
-    fn step(&mut self, position: &mut Position, sequence: u64, taken: Taken) -> Step {
+    fn step(&mut self, position: &mut Position, sequence: u64, item: &mut TakenItem) -> Step {
         if sequence != position.next {
             position.skipped += self.count_frames(position.next, sequence);
         }
-        position.advance(sequence, taken.kind, taken.slot.is_none());
+        let (description, kind) = (&item.description, item.description.kind());
+        self.last = Published { sequence, ns: description.published_ns() };
+        position.advance(sequence, kind, matches!(item.payload, Payload::Owned(_)));
         self.view.show_position(position);
-        if taken.kind == Kind::End {
-            self.discard(taken);
+        if kind == Kind::End {
+            item.discard();
             return Step::EndOfStream;
         }
-        Step::Item(taken)
+        Step::Item(kind)
     }
 
     /// Item `sequence` is retired: moves to a later item. A newer sequence in the cell and a refused lease both mean
@@ -319,45 +296,45 @@ impl<V: View> RingReader<V> {
         if backed < length { Err(Violation::NotBacked { sequence, length, backed }) } else { Ok(()) }
     }
 
-    /// Takes a private copy of item `sequence`; `None` if the item was retired before the copy was complete.
-    pub(super) fn read_copy(&mut self, sequence: u64) -> Result<Option<Taken>, TakeError> {
+    /// Takes a private copy of item `sequence`; false if the item was retired before the copy was complete.
+    pub(super) fn read_copy(&mut self, item: &mut TakenItem, sequence: u64) -> Result<bool, TakeError> {
         if !self.view.confirm(sequence, self.header.generation).map_err(Into::into)? {
-            return Ok(None);
+            return Ok(false);
         }
-        let description = Description::check(&self.words, sequence, self.header.arena_bytes)?;
-        self.check_backed(&description)?;
+        item.description = Description::check(&self.words, sequence, self.header.arena_bytes)?;
+        self.check_backed(&item.description)?;
         point!("snapshot.cell");
-        self.copied = self.view.copy(description.payload(), sequence)?;
-        self.meta = self.view.copy(description.meta(), sequence)?;
-        self.update_caps(&description, sequence)?;
+        item.payload = Payload::Owned(self.view.copy(item.description.payload(), sequence)?);
+        item.meta = self.view.copy(item.description.meta(), sequence)?;
+        self.update_caps(item)?;
         point!("snapshot.copied");
         if !self.view.confirm(sequence, self.header.generation).map_err(Into::into)? {
-            self.caps = None;
-            return Ok(None);
+            item.caps = None;
+            return Ok(false);
         }
-        if !self.view.is_whole() {
-            return Err(TakeError::Truncated);
-        }
-        self.item = description;
-        Ok(Some(Taken { kind: description.kind(), slot: None }))
+        if self.view.is_whole() { Ok(true) } else { Err(TakeError::Truncated) }
     }
 
     /// Copies the metas and, if their number has changed, the caps of a leased item. Comes before the checks that end
     /// [`take`](Reader::take), which cover these copies as well. If there is no memory for one, the frame has none.
     #[inline]
-    pub(super) fn copy_description(&mut self, description: &Description, sequence: u64) {
-        self.meta = self.view.copy(description.meta(), sequence).unwrap_or_default();
-        if self.update_caps(description, sequence).is_err() {
+    pub(super) fn copy_description(&mut self, item: &mut TakenItem) {
+        let meta = item.description.meta();
+        if meta.length > 0 {
+            item.meta = self.view.copy(meta, item.description.sequence()).unwrap_or_default();
+        }
+        if self.update_caps(item).is_err() {
             // Those in the cache are of another number.
-            self.caps = None;
+            item.caps = None;
         }
     }
 
     /// Copies the caps if their number has changed.
-    fn update_caps(&mut self, description: &Description, sequence: u64) -> Result<(), TakeError> {
-        let caps @ CapsRange { id, .. } = description.caps();
-        if id != 0 && self.caps.as_ref().is_none_or(|(known, _)| *known != id) {
-            self.caps = Some((id, self.view.copy(caps.whole(), sequence)?.into()));
+    #[inline]
+    fn update_caps(&self, item: &mut TakenItem) -> Result<(), TakeError> {
+        let caps @ CapsRange { id, .. } = item.description.caps();
+        if id != 0 && item.caps.as_ref().is_none_or(|(known, _)| *known != id) {
+            item.caps = Some((id, self.view.copy(caps.whole(), item.description.sequence())?.into()));
         }
         Ok(())
     }
@@ -374,54 +351,51 @@ impl<V: View> RingReader<V> {
         // After a clear no consumer owns a page, but another generation begins.
         if self.is_other_generation() { Ok(Step::Nothing) } else { Err(TakeError::Expelled) }
     }
-}
 
-impl<V: View> Reader for RingReader<V> {
-    fn take(&mut self, position: &mut Position) -> Result<Step, TakeError> {
-        if !self.view.is_attached() {
-            return self.lost_page();
-        }
-        let step = self.walk(position);
+    /// The result of a take that failed, or after which the region is not what it was at the attach.
+    #[cold]
+    fn doubtful(
+        &self,
+        step: Result<Step, TakeError>,
+        position: &mut Position,
+        item: &mut TakenItem,
+    ) -> Result<Step, TakeError> {
         match step {
-            step if !self.view.is_intact() => {
-                if let Ok(Step::Item(taken)) = step {
-                    self.discard(taken);
-                }
+            _ if !self.view.is_intact() => {
+                item.discard();
                 Err(TakeError::Truncated)
             }
             Err(TakeError::Truncated) => Err(TakeError::Truncated),
             // The apparent violation was the beginning of the next generation.
             Err(_) if self.is_other_generation() => Ok(Step::Nothing),
             Err(_) if !self.view.is_attached() => Err(TakeError::Expelled),
-            Ok(Step::Item(taken)) if !self.view.is_attached() => {
-                position.lose(taken.kind);
-                self.discard(taken);
+            Ok(Step::Item(kind)) if !self.view.is_attached() => {
+                position.lose(kind);
+                item.discard();
                 self.lost_page()
             }
             Ok(Step::Nothing) if !self.view.is_attached() => self.lost_page(),
             step => step,
         }
     }
+}
 
+impl<V: View> Reader for RingReader<V> {
     #[inline]
-    fn frame(&mut self, taken: Taken, gap: Gap) -> Frame {
-        let description = self.item;
-        let meta = std::mem::take(&mut self.meta);
-        let caps = (description.caps().id != 0).then(|| self.caps.as_ref().map(|(_, text)| text.clone())).flatten();
-        let payload = self.view.payload(&self.item, taken, &mut self.copied);
-        Frame::new(description, gap, payload, caps, meta)
-    }
-
-    fn discard(&mut self, taken: Taken) {
-        self.meta = Vec::new();
-        drop(self.view.payload(&self.item, taken, &mut self.copied));
+    fn take(&mut self, position: &mut Position, item: &mut TakenItem) -> Result<Step, TakeError> {
+        if !self.view.is_attached() {
+            return self.lost_page();
+        }
+        match self.walk(position, item) {
+            Ok(step) if self.view.is_intact() && self.view.is_attached() => Ok(step),
+            step => self.doubtful(step, position, item),
+        }
     }
 
     fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
         let has_news = || self.has_news(position);
         let Some(poll) = self.view.poll() else { return self.view.sleep(&has_news, event, seen, timeout) };
-        let last = Published { sequence: self.item.sequence(), ns: self.item.published_ns() };
-        poll.wait(event, seen, timeout, last, &has_news)
+        poll.wait(event, seen, timeout, self.last, &has_news)
     }
 
     fn has_item_since(&self, position: &Position, age: Duration) -> bool {

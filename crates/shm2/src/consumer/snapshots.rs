@@ -5,10 +5,10 @@
 //! is read, so that no word is newer. A read of `oldest` after the payload confirms the payload in the same way.
 
 use super::builder::Access;
-use super::frame::Payload;
-use super::ring_reader::{RingReader, TakeError, Taken, View};
+use super::frame::TakenItem;
+use super::ring_reader::{RingReader, TakeError, View};
 use crate::backend::{ConsumerRegion, Event, OpenRegion, Poll, Wake};
-use crate::description::{Description, Range};
+use crate::description::Range;
 use crate::layout::{self, Header};
 use crate::mapped::WakeWord;
 use crate::sync::{Ordering, fence};
@@ -153,12 +153,8 @@ impl View for Snapshots {
         self.region.is_whole()
     }
 
-    fn read(ring: &mut RingReader<Self>, sequence: u64) -> Result<Option<Taken>, TakeError> {
-        ring.read_copy(sequence)
-    }
-
-    fn payload(&self, _item: &Description, _taken: Taken, copied: &mut Vec<u8>) -> Payload {
-        Payload::Owned(std::mem::take(copied))
+    fn read(ring: &mut RingReader<Self>, item: &mut TakenItem, sequence: u64) -> Result<bool, TakeError> {
+        ring.read_copy(item, sequence)
     }
 
     fn request_keyframe(&self) -> bool {

@@ -77,6 +77,7 @@ impl Mapping {
 }
 
 impl MappedBytes for Mapping {
+    #[inline]
     fn is_here(&self) -> bool {
         fork::is_same_process(self.made_at)
     }
@@ -86,10 +87,12 @@ impl MappedBytes for Mapping {
         self.guard.is_broken()
     }
 
+    #[inline]
     fn base(&self) -> NonNull<u8> {
         self.base
     }
 
+    #[inline]
     fn len(&self) -> usize {
         self.bytes
     }
