@@ -91,7 +91,16 @@ impl Memory {
         Some(unsafe { self.0.base().add(offset as usize) })
     }
 
+    /// As [`prefetch_write`], of the first line of a range. Nothing when it is not inside the region.
+    #[inline]
+    pub(crate) fn prefetch_write(&self, offset: u64) {
+        if let Some(word) = self.word(offset) {
+            prefetch_write(word);
+        }
+    }
+
     /// The word at an offset, or `None` when it is not inside the region or not at a multiple of 8.
+    #[inline]
     pub(crate) fn word(&self, offset: u64) -> Option<&AtomicU64> {
         let word = self.pointer(offset, 8).filter(|_| offset.is_multiple_of(8))?;
         // SAFETY: inside the mapping. Its base is aligned for a header, and the offset is a multiple of 8. An atomic

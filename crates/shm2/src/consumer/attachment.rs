@@ -1,10 +1,10 @@
 //! One attachment: the reader, its producer's liveness, and the map between the two clocks.
 
 use super::clock_map::ClockMap;
-use super::frame::TakenItem;
-use super::position::Position;
+use super::frame::{Frame, Item};
+use super::position::{Gap, Position};
 use super::producer_liveness::ProducerLiveness;
-use super::ring_reader::{Reader, TakeError};
+use super::ring_reader::{Cause, Reader, Step, TakeError};
 use super::signals::Signals;
 use super::sleep::{OVERDUE, SleepLimit};
 use crate::backend::{self, ProcessEvent, Wake};
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Attachment {
     pub(super) reader: Box<dyn Reader>,
-    /// The item that was taken last.
-    pub(super) item: TakenItem,
+    /// The item that was taken last; `None` after it was returned to the caller.
+    item: Option<Box<Item>>,
     liveness: ProducerLiveness,
     sleep_limit: SleepLimit,
     /// For a producer with another clock: the map to the local clock, and the number of the last beacon.
@@ -25,16 +25,33 @@ pub(super) struct Attachment {
 impl Attachment {
     pub(super) fn new(reader: Box<dyn Reader>, liveness: ProducerLiveness) -> Self {
         let clock_map = reader.header().has_other_clock.then(Default::default);
-        Self { reader, item: TakenItem::default(), liveness, sleep_limit: SleepLimit::default(), clock_map }
+        Self { reader, item: None, liveness, sleep_limit: SleepLimit::default(), clock_map }
     }
 
-    /// Adds the item that was just taken, and a new beacon, to the clock map.
+    /// Takes the next item, if there is one. [`frame`](Self::frame) returns it, or the next take discards it.
     #[inline]
-    pub(super) fn observe_clock(&mut self) {
-        let Some((clock_map, _)) = &mut self.clock_map else { return };
-        let now = backend::monotonic_ns();
-        clock_map.add(self.item.description.published_ns(), now);
-        self.observe_beacon(now);
+    pub(super) fn take(&mut self, position: &mut Position) -> Result<Step, TakeError> {
+        // Made on a look in vain at the latest, so that an item that comes later need not wait for the allocation.
+        let item = self.item.get_or_insert_with(Box::default);
+        self.reader.take(position, item)
+    }
+
+    /// Discards the item that was just taken.
+    pub(super) fn discard(&mut self) {
+        self.item = None;
+    }
+
+    /// The frame of the item that was just taken; `None` if there is none.
+    #[inline]
+    pub(super) fn frame(&mut self, gap: Gap) -> Option<Frame> {
+        let mut item = self.item.take()?;
+        item.gap = gap;
+        if let Some((clock_map, _)) = &mut self.clock_map {
+            let now = backend::monotonic_ns();
+            clock_map.add(item.description.published_ns(), now);
+            self.observe_beacon(now);
+        }
+        Some(Frame::new(item))
     }
 
     fn observe_beacon(&mut self, now: u64) {
@@ -81,7 +98,7 @@ impl Attachment {
         let limit = self.sleep_limit.next();
         let timeout = [left, self.liveness.sleep()].into_iter().flatten().min().unwrap_or(limit).min(limit);
         match self.reader.wait(position, &signals.event, seen, Some(timeout)) {
-            Wake::Fault => Err(TakeError::Truncated),
+            Wake::Fault => Err(Cause::Truncated.into()),
             Wake::Timeout if self.reader.has_item_since(position, OVERDUE) => {
                 self.sleep_limit.count_lost(timeout);
                 Ok(false)

@@ -38,50 +38,39 @@ impl Default for Payload {
     }
 }
 
-/// The item that a reader took last, of which a [`Frame`] is made once, directly in the caller's return value.
+/// An item that was taken: what a [`Frame`] consists of.
 #[derive(Debug, Default)]
-pub(super) struct TakenItem {
+pub(super) struct Item {
     pub(super) description: Description,
+    pub(super) gap: Gap,
     pub(super) payload: Payload,
+    pub(super) caps: Option<Arc<[u8]>>,
     pub(super) meta: Vec<u8>,
-    /// The last caps and blob, with their number.
-    pub(super) caps: Option<(u32, Arc<[u8]>)>,
 }
 
-impl TakenItem {
+impl Item {
     /// Ends the lease of an item that is not returned to the caller.
     pub(super) fn discard(&mut self) {
-        (self.payload, self.meta) = (Payload::default(), Vec::new());
+        (self.payload, self.caps, self.meta) = (Payload::default(), None, Vec::new());
     }
 }
 
 /// A received frame: its bytes, in place or copied, and its description. Dropping it lets the producer reuse its
 /// memory. A frame may be sent to and dropped on any thread, and may outlive its consumer.
-pub struct Frame {
-    description: Description,
-    gap: Gap,
-    payload: Payload,
-    caps: Option<Arc<[u8]>>,
-    meta: Vec<u8>,
-}
+///
+/// One pointer: the reader fills the item in place, and a frame that moves through results and queues stays where it is.
+pub struct Frame(Box<Item>);
 
 impl Frame {
     /// The frame of an item that was taken.
-    #[inline(always)]
-    pub(super) fn new(item: &mut TakenItem, gap: Gap) -> Self {
-        let has_caps = item.description.caps().id != 0;
-        Self {
-            description: item.description,
-            gap,
-            payload: std::mem::take(&mut item.payload),
-            caps: if has_caps { item.caps.as_ref().map(|(_, text)| text.clone()) } else { None },
-            meta: std::mem::take(&mut item.meta),
-        }
+    #[inline]
+    pub(super) fn new(item: Box<Item>) -> Self {
+        Self(item)
     }
 
     /// The mapping of a leased payload.
     fn leased(&self) -> Result<&Memory, &[u8]> {
-        match &self.payload {
+        match &self.0.payload {
             Payload::Locked(guard) => Ok(guard.memory()),
             Payload::Heartbeating(guard) => Ok(guard.memory()),
             Payload::Owned(bytes) => Err(bytes),
@@ -91,7 +80,7 @@ impl Frame {
     /// Sequence number of the frame. It grows by one with each item: frames, events and ends of stream. It starts at 1;
     /// in a kept region it usually continues after that of the previous producer.
     pub fn sequence(&self) -> u64 {
-        self.description.sequence()
+        self.0.description.sequence()
     }
 
     /// Items between the previously received frame and this one that were retired before they could be taken.
@@ -112,23 +101,23 @@ impl Frame {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn missed(&self) -> u64 {
-        self.gap.missed
+        self.0.gap.missed
     }
 
     /// Whether the stream is interrupted before this frame: items were missed or skipped for their age,
     /// or the consumer attached again.
     pub fn is_discontinuity(&self) -> bool {
-        self.gap.is_discontinuity
+        self.0.gap.is_discontinuity
     }
 
     /// Times, positions and flags of the frame.
     pub fn info(&self) -> FrameInfo {
-        self.description.info()
+        self.0.description.info()
     }
 
     /// Time of publication, nanoseconds of the producer's monotonic clock; see [`to_local`](crate::Consumer::to_local).
     pub fn published_ns(&self) -> u64 {
-        self.description.published_ns()
+        self.0.description.published_ns()
     }
 
     /// The text that describes the stream at this frame, and its number, which changes with each new text. `None` if
@@ -147,24 +136,24 @@ impl Frame {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn caps(&self) -> Option<(u32, &[u8])> {
-        self.caps.as_deref().map(|text| (self.description.caps().id, self.split(text).0))
+        self.0.caps.as_deref().map(|text| (self.0.description.caps().id, self.split(text).0))
     }
 
     /// The opaque blob of the stream at this frame, which changes together with the number of the caps; empty if there
     /// is none.
     pub fn stream_blob(&self) -> &[u8] {
-        self.caps.as_deref().map_or(&[], |text| self.split(text).1)
+        self.0.caps.as_deref().map_or(&[], |text| self.split(text).1)
     }
 
     fn split<'a>(&self, text: &'a [u8]) -> (&'a [u8], &'a [u8]) {
         // If the producer breaks the protocol, the cached text of the same number may be shorter.
-        text.split_at(text.len().min(self.description.caps().text.length as usize))
+        text.split_at(text.len().min(self.0.description.caps().text.length as usize))
     }
 
     /// Whether this is an event between frames: it has no bytes; [`info`](Self::info) and [`meta`](Self::meta) describe
     /// it.
     pub fn is_event(&self) -> bool {
-        self.description.kind() == Kind::Event
+        self.0.description.kind() == Kind::Event
     }
 
     /// The opaque blob of this frame or event; empty if there is none.
@@ -185,12 +174,12 @@ impl Frame {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn meta(&self) -> &[u8] {
-        &self.meta
+        &self.0.meta
     }
 
     /// Size of the payload in bytes.
     pub fn len(&self) -> usize {
-        self.description.payload().length as usize
+        self.0.description.payload().length as usize
     }
 
     /// Whether the payload is empty.
@@ -200,7 +189,7 @@ impl Frame {
 
     /// Whether the bytes are in the region itself (true) or a private copy (false).
     pub fn is_leased(&self) -> bool {
-        !matches!(self.payload, Payload::Owned(_))
+        !matches!(self.0.payload, Payload::Owned(_))
     }
 
     /// Copies `to.len()` bytes from `offset`, in bytes from the beginning of the payload. False when the payload is not
@@ -226,7 +215,9 @@ impl Frame {
             return false;
         }
         match self.leased() {
-            Ok(memory) => memory.copy_out(self.description.payload().offset + offset as u64, to) && !memory.is_broken(),
+            Ok(memory) => {
+                memory.copy_out(self.0.description.payload().offset + offset as u64, to) && !memory.is_broken()
+            }
             Err(bytes) => {
                 to.copy_from_slice(&bytes[offset..offset + to.len()]);
                 true
@@ -264,7 +255,7 @@ impl Frame {
     pub fn as_ptr(&self) -> *const u8 {
         match self.leased() {
             Ok(memory) => {
-                let range = self.description.payload();
+                let range = self.0.description.payload();
                 // The description was checked: the range is inside the region, and the mapping has all of the region.
                 memory.pointer(range.offset, range.length).unwrap_or(NonNull::dangling()).as_ptr()
             }

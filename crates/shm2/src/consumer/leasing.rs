@@ -4,11 +4,11 @@
 //! honours, or a third of the arena, copies further frames, so that a slow consumer leaves memory for the others.
 
 use super::builder::Access;
-use super::frame::{Payload, TakenItem};
+use super::frame::{Item, Payload};
 use super::lease::{LeaseGuard, LeasedRegion};
 use super::ownership::{Leased, Ownership};
 use super::position::Position;
-use super::ring_reader::{RingReader, TakeError, View};
+use super::ring_reader::{Cause, RingReader, TakeError, View};
 use crate::backend::{ConsumerRegion, Event, OpenRegion, Poll, Wake};
 use crate::description::{Description, Range};
 use crate::kill_points::point;
@@ -168,7 +168,7 @@ where
         if length == 0 {
             return Ok(Vec::new());
         }
-        self.memory.copy_to_vec(offset, length).ok_or(TakeError::TooLarge { sequence, length })
+        self.memory.copy_to_vec(offset, length).ok_or_else(|| Cause::TooLarge { sequence, length }.into())
     }
 
     fn is_whole(&self) -> bool {
@@ -176,7 +176,7 @@ where
     }
 
     #[inline]
-    fn read(ring: &mut RingReader<Self>, item: &mut TakenItem, sequence: u64) -> Result<bool, TakeError> {
+    fn read(ring: &mut RingReader<Self>, item: &mut Item, sequence: u64) -> Result<bool, TakeError> {
         let Some(slot) = ring.view.acquire_slot(held_bytes(&ring.words)) else {
             return ring.read_copy(item, sequence);
         };

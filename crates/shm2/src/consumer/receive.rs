@@ -5,7 +5,7 @@ use super::attachment::Attachment;
 use super::frame::Frame;
 use super::position::Position;
 use super::producer_liveness::{FirstHeartbeat, HEARTBEAT_PROBE, ProducerLiveness};
-use super::ring_reader::{Step, TakeError};
+use super::ring_reader::{Cause, Step, TakeError};
 use super::start::LatestScan;
 use super::{Change, Consumer, LastAttachment, Liveness, OnProducerExit, deadline};
 use crate::backend::{AwaitProducer, ConsumerRegion, ProcessEvent, ProducerWatch};
@@ -30,9 +30,8 @@ impl Consumer {
             self.end_keyframe_request();
         }
         // `take` returns items of the current attachment only.
-        let Some(attachment) = &mut self.attachment else { return Err(ReceiveError::TimedOut) };
-        attachment.observe_clock();
-        Ok(Frame::new(&mut attachment.item, self.position.take_gap(kind)))
+        let gap = self.position.take_gap(kind);
+        self.attachment.as_mut().and_then(|attachment| attachment.frame(gap)).ok_or(ReceiveError::TimedOut)
     }
 
     /// Ends a request of a keyframe that has lasted long enough.
@@ -138,7 +137,7 @@ impl Consumer {
     }
 
     /// Takes the next frame, or event if the settings ask for events, if there is one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self) -> Result<Option<Kind>, ReceiveError> {
         match self.take_any()? {
             Some(Kind::Event) if !self.settings.events => self.take_after_events(),
@@ -147,11 +146,12 @@ impl Consumer {
     }
 
     /// After an event: skips events, for a ring of them or [`SKIP_TIME`] at most: then `None`, and `has_more` is set.
+    #[cold]
     fn take_after_events(&mut self) -> Result<Option<Kind>, ReceiveError> {
         let begun = Instant::now();
         for _ in 0..layout::CELLS {
             if let Some(attachment) = &mut self.attachment {
-                attachment.item.discard();
+                attachment.discard();
             }
             if self.shared.cancelled.load(Ordering::Relaxed) || begun.elapsed() > SKIP_TIME {
                 break;
@@ -166,13 +166,13 @@ impl Consumer {
     }
 
     /// Takes the next frame or event.
-    #[inline]
+    #[inline(always)]
     fn take_any(&mut self) -> Result<Option<Kind>, ReceiveError> {
         let Some(attachment) = &mut self.attachment else { return Ok(None) };
         if !self.settings.lag_limit.is_zero() || self.position.published_since.is_some() {
             self.position.published_since = attachment.published_since(self.settings.lag_limit);
         }
-        match attachment.reader.take(&mut self.position, &mut attachment.item) {
+        match attachment.take(&mut self.position) {
             Ok(Step::Item(kind)) => Ok(Some(kind)),
             Ok(Step::EndOfStream) => Err(ReceiveError::EndOfStream),
             Ok(Step::Nothing) => Ok(None),
@@ -185,11 +185,11 @@ impl Consumer {
     fn fail(&mut self, error: TakeError) -> ReceiveError {
         self.detach();
         let path = self.spec.path().into();
-        match error {
-            TakeError::Violation(violation) => ReceiveError::Misbehaving { path, violation },
-            TakeError::Expelled => ReceiveError::Expelled { path },
-            TakeError::TooLarge { sequence, length } => ReceiveError::FrameTooLarge { path, sequence, length },
-            TakeError::Truncated => ReceiveError::Truncated { path },
+        match error.cause() {
+            Cause::Violation(violation) => ReceiveError::Misbehaving { path, violation },
+            Cause::Expelled => ReceiveError::Expelled { path },
+            Cause::TooLarge { sequence, length } => ReceiveError::FrameTooLarge { path, sequence, length },
+            Cause::Truncated => ReceiveError::Truncated { path },
         }
     }
 

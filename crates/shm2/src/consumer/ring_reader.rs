@@ -7,7 +7,7 @@
 //! read of `oldest` confirms ([`RingReader::read_copy`]). An item that was retired in between is skipped.
 
 use super::builder::Access;
-use super::frame::{Payload, TakenItem};
+use super::frame::{Item, Payload};
 use super::position::Position;
 use crate::backend::{self, ConsumerRegion, Event, OpenRegion, Poll, Published, Wake};
 use crate::description::{CapsRange, Description, Kind, Range};
@@ -17,6 +17,7 @@ use crate::kill_points::point;
 use crate::layout::{self, CELLS, STATE_LIVE};
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Retries after being lapped before the caller checks for cancellation.
@@ -28,16 +29,33 @@ const UNCHECKED: u64 = 16 << 20;
 
 /// Why an attachment cannot continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TakeError {
+pub(super) enum Cause {
     Violation(Violation),
     Expelled,
     TooLarge { sequence: u64, length: u64 },
     Truncated,
 }
 
+/// The cause, behind a pointer: the result of a take that succeeds is then returned in registers.
+#[derive(Debug)]
+pub(super) struct TakeError(Box<Cause>);
+
+impl TakeError {
+    pub(super) fn cause(&self) -> Cause {
+        *self.0
+    }
+}
+
+impl From<Cause> for TakeError {
+    #[cold]
+    fn from(cause: Cause) -> Self {
+        Self(Box::new(cause))
+    }
+}
+
 impl From<Violation> for TakeError {
     fn from(violation: Violation) -> Self {
-        Self::Violation(violation)
+        Cause::Violation(violation).into()
     }
 }
 
@@ -83,7 +101,7 @@ pub(super) trait View: fmt::Debug + Send + Sized + 'static {
 
     /// Protects the bytes of item `sequence`, whose words are in `ring.words`, by a lease or a copy, and describes them
     /// in `item`; false when it was retired meanwhile.
-    fn read(ring: &mut RingReader<Self>, item: &mut TakenItem, sequence: u64) -> Result<bool, TakeError>;
+    fn read(ring: &mut RingReader<Self>, item: &mut Item, sequence: u64) -> Result<bool, TakeError>;
     /// Requests the cache lines that the next [`read`](Self::read) needs. Called when there is no item.
     fn prefetch(&mut self) {}
 
@@ -121,7 +139,7 @@ pub(super) enum Step {
 /// The reader of one attachment, independent of its access.
 pub(super) trait Reader: fmt::Debug + Send {
     /// Takes the next item into `item`, if there is one.
-    fn take(&mut self, position: &mut Position, item: &mut TakenItem) -> Result<Step, TakeError>;
+    fn take(&mut self, position: &mut Position, item: &mut Item) -> Result<Step, TakeError>;
     /// Sleeps until an item is published at `position`, until the event differs from `seen`, or for `timeout` at most.
     fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake;
     /// Whether an item has been at `position` for this time. False where the producer has another clock.
@@ -149,6 +167,8 @@ pub(super) struct RingReader<V> {
     pub(super) words: [u64; 16],
     /// The item that was last taken, for a wait without wake-ups.
     last: Published,
+    /// The last caps and blob, with their number.
+    caps: Option<(u32, Arc<[u8]>)>,
 }
 
 enum Found {
@@ -159,7 +179,7 @@ enum Found {
 
 impl<V: View> RingReader<V> {
     pub(super) fn new(view: V, header: RegionHeader) -> Self {
-        Self { view, header, words: [0; 16], last: Published::default() }
+        Self { view, header, words: [0; 16], last: Published::default(), caps: None }
     }
 
     /// Whether the region shows another generation, so that words read from it do not belong to this attachment.
@@ -172,7 +192,7 @@ impl<V: View> RingReader<V> {
     }
 
     #[inline]
-    fn walk(&mut self, position: &mut Position, item: &mut TakenItem) -> Result<Step, TakeError> {
+    fn walk(&mut self, position: &mut Position, item: &mut Item) -> Result<Step, TakeError> {
         let (mut lap, mut copied, mut skipped) = (0, 0, 0);
         while lap < LAPS && copied < LAP_BYTES && skipped < 2 * CELLS {
             let sequence = self.target(position).map_err(Into::into)?;
@@ -249,7 +269,7 @@ impl<V: View> RingReader<V> {
     }
 
     #[inline]
-    fn step(&mut self, position: &mut Position, sequence: u64, item: &mut TakenItem) -> Step {
+    fn step(&mut self, position: &mut Position, sequence: u64, item: &mut Item) -> Step {
         if sequence != position.next {
             position.skipped += self.count_frames(position.next, sequence);
         }
@@ -297,7 +317,7 @@ impl<V: View> RingReader<V> {
     }
 
     /// Takes a private copy of item `sequence`; false if the item was retired before the copy was complete.
-    pub(super) fn read_copy(&mut self, item: &mut TakenItem, sequence: u64) -> Result<bool, TakeError> {
+    pub(super) fn read_copy(&mut self, item: &mut Item, sequence: u64) -> Result<bool, TakeError> {
         if !self.view.confirm(sequence, self.header.generation).map_err(Into::into)? {
             return Ok(false);
         }
@@ -309,33 +329,38 @@ impl<V: View> RingReader<V> {
         self.update_caps(item)?;
         point!("snapshot.copied");
         if !self.view.confirm(sequence, self.header.generation).map_err(Into::into)? {
-            item.caps = None;
+            self.caps = None;
             return Ok(false);
         }
-        if self.view.is_whole() { Ok(true) } else { Err(TakeError::Truncated) }
+        if self.view.is_whole() { Ok(true) } else { Err(Cause::Truncated.into()) }
     }
 
     /// Copies the metas and, if their number has changed, the caps of a leased item. Comes before the checks that end
     /// [`take`](Reader::take), which cover these copies as well. If there is no memory for one, the frame has none.
     #[inline]
-    pub(super) fn copy_description(&mut self, item: &mut TakenItem) {
+    pub(super) fn copy_description(&mut self, item: &mut Item) {
         let meta = item.description.meta();
         if meta.length > 0 {
             item.meta = self.view.copy(meta, item.description.sequence()).unwrap_or_default();
         }
         if self.update_caps(item).is_err() {
             // Those in the cache are of another number.
-            item.caps = None;
+            (self.caps, item.caps) = (None, None);
         }
     }
 
-    /// Copies the caps if their number has changed.
+    /// Gives the item its caps; copies them if their number has changed.
     #[inline]
-    fn update_caps(&self, item: &mut TakenItem) -> Result<(), TakeError> {
+    fn update_caps(&mut self, item: &mut Item) -> Result<(), TakeError> {
         let caps @ CapsRange { id, .. } = item.description.caps();
-        if id != 0 && item.caps.as_ref().is_none_or(|(known, _)| *known != id) {
-            item.caps = Some((id, self.view.copy(caps.whole(), item.description.sequence())?.into()));
+        if id == 0 {
+            item.caps = None;
+            return Ok(());
         }
+        if self.caps.as_ref().is_none_or(|(known, _)| *known != id) {
+            self.caps = Some((id, self.view.copy(caps.whole(), item.description.sequence())?.into()));
+        }
+        item.caps = self.caps.as_ref().map(|(_, text)| text.clone());
         Ok(())
     }
 
@@ -349,7 +374,7 @@ impl<V: View> RingReader<V> {
     /// The result of a take after this consumer lost its page.
     fn lost_page(&self) -> Result<Step, TakeError> {
         // After a clear no consumer owns a page, but another generation begins.
-        if self.is_other_generation() { Ok(Step::Nothing) } else { Err(TakeError::Expelled) }
+        if self.is_other_generation() { Ok(Step::Nothing) } else { Err(Cause::Expelled.into()) }
     }
 
     /// The result of a take that failed, or after which the region is not what it was at the attach.
@@ -358,17 +383,17 @@ impl<V: View> RingReader<V> {
         &self,
         step: Result<Step, TakeError>,
         position: &mut Position,
-        item: &mut TakenItem,
+        item: &mut Item,
     ) -> Result<Step, TakeError> {
         match step {
             _ if !self.view.is_intact() => {
                 item.discard();
-                Err(TakeError::Truncated)
+                Err(Cause::Truncated.into())
             }
-            Err(TakeError::Truncated) => Err(TakeError::Truncated),
+            Err(error) if error.cause() == Cause::Truncated => Err(error),
             // The apparent violation was the beginning of the next generation.
             Err(_) if self.is_other_generation() => Ok(Step::Nothing),
-            Err(_) if !self.view.is_attached() => Err(TakeError::Expelled),
+            Err(_) if !self.view.is_attached() => Err(Cause::Expelled.into()),
             Ok(Step::Item(kind)) if !self.view.is_attached() => {
                 position.lose(kind);
                 item.discard();
@@ -382,7 +407,7 @@ impl<V: View> RingReader<V> {
 
 impl<V: View> Reader for RingReader<V> {
     #[inline]
-    fn take(&mut self, position: &mut Position, item: &mut TakenItem) -> Result<Step, TakeError> {
+    fn take(&mut self, position: &mut Position, item: &mut Item) -> Result<Step, TakeError> {
         if !self.view.is_attached() {
             return self.lost_page();
         }

@@ -5,8 +5,8 @@
 //! is read, so that no word is newer. A read of `oldest` after the payload confirms the payload in the same way.
 
 use super::builder::Access;
-use super::frame::TakenItem;
-use super::ring_reader::{RingReader, TakeError, View};
+use super::frame::Item;
+use super::ring_reader::{Cause, RingReader, TakeError, View};
 use crate::backend::{ConsumerRegion, Event, OpenRegion, Poll, Wake};
 use crate::description::Range;
 use crate::layout::{self, Header};
@@ -43,7 +43,7 @@ impl From<io::Error> for Truncated {
 
 impl From<Truncated> for TakeError {
     fn from(_: Truncated) -> Self {
-        Self::Truncated
+        Cause::Truncated.into()
     }
 }
 
@@ -141,10 +141,10 @@ impl View for Snapshots {
         let (mut bytes, length) = (Vec::new(), range.length);
         // A length beyond the address space is more than can be reserved.
         let count = usize::try_from(length).unwrap_or(usize::MAX);
-        bytes.try_reserve_exact(count).map_err(|_| TakeError::TooLarge { sequence, length })?;
+        bytes.try_reserve_exact(count).map_err(|_| Cause::TooLarge { sequence, length })?;
         bytes.resize(count, 0);
         if !bytes.is_empty() {
-            self.region.read_exact(&mut bytes, range.offset).map_err(|_| TakeError::Truncated)?;
+            self.region.read_exact(&mut bytes, range.offset).map_err(|_| Cause::Truncated)?;
         }
         Ok(bytes)
     }
@@ -153,7 +153,7 @@ impl View for Snapshots {
         self.region.is_whole()
     }
 
-    fn read(ring: &mut RingReader<Self>, item: &mut TakenItem, sequence: u64) -> Result<bool, TakeError> {
+    fn read(ring: &mut RingReader<Self>, item: &mut Item, sequence: u64) -> Result<bool, TakeError> {
         ring.read_copy(item, sequence)
     }
 

@@ -72,6 +72,12 @@ impl Allocator {
         self.free -= length;
     }
 
+    /// Offset of the extent that was freed last, if it still is one.
+    #[inline]
+    pub(crate) fn warmest(&self) -> Option<u64> {
+        self.warm.last().map(|&(offset, _)| offset)
+    }
+
     /// Bytes that are not allocated.
     pub(crate) fn free_bytes(&self) -> u64 {
         self.free

@@ -54,6 +54,12 @@ impl Extents {
         Some((self.add(Extent { start, length, users: 1 }), ARENA_OFFSET + start))
     }
 
+    /// Offset in the region of the extent that the next request of the same size probably gets.
+    #[inline]
+    pub(crate) fn next_offset(&self) -> Option<u64> {
+        self.allocator.warmest().map(|start| ARENA_OFFSET + start)
+    }
+
     fn add(&mut self, extent: Extent) -> ExtentId {
         let id = match self.spare.pop() {
             Some(id) => {

@@ -151,7 +151,7 @@ impl Producer {
     /// ```
     pub fn publish_with_meta(
         &mut self,
-        reservation: Reservation,
+        mut reservation: Reservation,
         info: &FrameInfo,
         meta: &[u8],
     ) -> Result<u64, SendError> {
@@ -159,7 +159,8 @@ impl Producer {
         let mut draft = Draft::new(Kind::Frame, info);
         (draft.epoch, draft.waited) = (Some(reservation.epoch), reservation.waited);
         let range = Range { offset: reservation.location().0, length: reservation.len() as u64 };
-        draft.payload = (range, reservation.into_extent());
+        // The reservation itself is dropped after the frame is visible.
+        draft.payload = (range, reservation.take_extent());
         self.publish_frame(draft, meta)
     }
 
@@ -280,7 +281,7 @@ impl Producer {
             inner.caps_copy = (!inner.lifecycle.is_exclusive()).then(|| [caps, blob].concat().into());
             Ok(())
         })?;
-        let _ = reservation.into_extent();
+        let _ = reservation.take_extent();
         Ok(())
     }
 
@@ -451,7 +452,7 @@ impl Producer {
         let mut reservation = reserve(bytes)?;
         reservation.write_uncounted(0, meta)?;
         let (range, waited) = (Range { offset: reservation.location().0, length: bytes }, reservation.waited);
-        Ok(((range, reservation.into_extent()), waited))
+        Ok(((range, reservation.take_extent()), waited))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::backend::ProducerRegion;
 use crate::error::SendError;
 use crate::kill_points::point;
 use crate::layout;
+use crate::mapped;
 use crate::protocol;
 use crate::sync::{AtomicU32, Ordering};
 use std::sync::Arc;
@@ -17,9 +18,13 @@ use std::time::{Duration, Instant};
 /// Unread frames above which a blocked producer pauses for [`BACKLOG_NAP`], so that consumers free more than one frame.
 const BACKLOG: u64 = 256;
 const BACKLOG_NAP: Duration = Duration::from_micros(50);
-/// Bytes published after which read frames are retired before the next reservation: small enough to reuse the memory of
-/// large frames while it is in the cache, large enough to spread the cost over many small frames.
+/// Bytes published after which read frames are retired before the next reservation: small enough to reuse memory while it
+/// is in the cache, large enough to spread the cost over many small frames.
 const COLLECT_AFTER: u64 = 256 * 1024;
+/// Large frames that are retired together: one look at the consumers' pages serves them all.
+const COLLECT_FRAMES: u64 = 4;
+/// The part of the arena after which frames are retired in any case, before memory is short.
+const COLLECT_PART: u64 = 4;
 /// Longest sleep of a blocked producer before it checks all consumers again.
 const SPACE_SLICE: Duration = Duration::from_millis(10);
 
@@ -54,24 +59,25 @@ impl Shared {
 
     #[inline]
     fn reserve_uncounted_after(self: &Arc<Self>, bytes: u64, mut waited: Duration) -> Result<Reservation, SendError> {
-        let grant = self.retry(bytes, &mut waited, || self.find_free(bytes))?;
+        let grant = self.retry(bytes, &mut waited, || self.find_free(bytes)).map_err(|error| *error)?;
         Ok(Reservation::new(self.clone(), grant, bytes, waited))
     }
 
     /// Reserves `bytes` without waiting.
     pub(super) fn try_reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, SendError> {
-        Ok(Reservation::new(self.clone(), self.find_free(bytes)?, bytes, Duration::ZERO))
+        let grant = self.find_free(bytes).map_err(|error| *error)?;
+        Ok(Reservation::new(self.clone(), grant, bytes, Duration::ZERO))
     }
 
     /// Finds memory for `bytes` without waiting.
     #[inline]
-    fn find_free(&self, bytes: u64) -> Result<Grant, SendError> {
-        match self.with(|inner| self.grant_free(inner, bytes))? {
+    fn find_free(&self, bytes: u64) -> Result<Grant, Box<SendError>> {
+        match self.with(|inner| self.grant_free(inner, bytes).map_err(Box::new))? {
             Some(grant) => {
                 point!("reserve.taken");
                 Ok(grant)
             }
-            None => self.make_free(bytes),
+            None => self.make_free(bytes).map_err(Box::new),
         }
     }
 
@@ -114,8 +120,14 @@ impl Shared {
         inner.ledger.drop_for_bytes(&self.memory, bytes, limit)
     }
 
-    /// The usual case: there is free space. Retires read frames every [`COLLECT_AFTER`] bytes, so that their memory is
-    /// reused while it is in the cache. `None` without free space, and when keeps must be dropped first, because they
+    /// Bytes after which read frames are retired, with frames of `bytes`.
+    #[inline]
+    fn collect_after(&self, bytes: u64) -> u64 {
+        COLLECT_AFTER.max((COLLECT_FRAMES * bytes).min(self.arena / COLLECT_PART))
+    }
+
+    /// The usual case: there is free space. Retires read frames every now and then, so that their memory is reused while
+    /// it is in the cache. `None` without free space, and when keeps must be dropped first, because they
     /// may hold memory of the arena.
     #[inline]
     fn grant_free(&self, inner: &mut Inner, bytes: u64) -> Result<Option<Grant>, SendError> {
@@ -123,7 +135,7 @@ impl Shared {
             self.enter(inner)?;
             return Err(SendError::TooLarge { bytes, arena: self.arena });
         }
-        if inner.fresh >= COLLECT_AFTER {
+        if inner.fresh >= self.collect_after(bytes) {
             self.enter(inner)?;
             inner.fresh = 0;
             inner.ledger.collect(&self.memory);
@@ -139,11 +151,19 @@ impl Shared {
     #[inline]
     fn grant(&self, inner: &mut Inner, bytes: u64, is_last_resort: bool) -> Result<Option<Grant>, SendError> {
         let epoch = self.enter(inner)?;
+        self.prefetch(inner);
         if bytes == 0 {
             return Ok(Some(Grant { extent: None, offset: layout::ARENA_OFFSET, epoch }));
         }
-        let reserved = inner.ledger.extents.reserve(bytes, is_last_resort);
-        Ok(reserved.map(|(id, offset)| Grant { extent: Some(id), offset, epoch }))
+        let Some((id, offset)) = inner.ledger.extents.reserve(bytes, is_last_resort) else { return Ok(None) };
+        self.memory.prefetch_write(offset);
+        Ok(Some(Grant { extent: Some(id), offset, epoch }))
+    }
+
+    /// Requests the line of the next cell that no consumer polls, which the publishing will write.
+    #[inline]
+    fn prefetch(&self, inner: &Inner) {
+        mapped::prefetch_write(&self.memory.cell(inner.ledger.next()).words[layout::W_DTS]);
     }
 
     /// Frames below this sequence may be dropped to free space: all under `drop-oldest`, else those that every consumer
@@ -156,14 +176,16 @@ impl Shared {
     }
 
     /// Under the policy `block`, repeats `attempt` while it finds no free space, and sleeps in between. The time limit
-    /// is that of a frame with all its parts, so the time that it has `waited` counts, and is added to.
+    /// is that of a frame with all its parts, so the time that it has `waited` counts, and is added to. The error is
+    /// behind a pointer, so that a result is returned in registers: a result in memory would be loaded behind the stores
+    /// to the ring, and wait for them.
     #[inline]
     pub(super) fn retry<T>(
         &self,
         bytes: u64,
         waited: &mut Duration,
-        mut attempt: impl FnMut() -> Result<T, SendError>,
-    ) -> Result<T, SendError> {
+        mut attempt: impl FnMut() -> Result<T, Box<SendError>>,
+    ) -> Result<T, Box<SendError>> {
         let first = attempt();
         match self.settings.policy {
             FullPolicy::Block { timeout } if is_full(&first) => self.retry_blocking(bytes, timeout, waited, attempt),
@@ -177,8 +199,8 @@ impl Shared {
         bytes: u64,
         timeout: Option<Duration>,
         waited: &mut Duration,
-        attempt: impl FnMut() -> Result<T, SendError>,
-    ) -> Result<T, SendError> {
+        attempt: impl FnMut() -> Result<T, Box<SendError>>,
+    ) -> Result<T, Box<SendError>> {
         let begun = Instant::now();
         let left = timeout.map(|timeout| timeout.saturating_sub(*waited));
         let result = self.retry_until(bytes, left.and_then(|left| begun.checked_add(left)), attempt);
@@ -190,11 +212,11 @@ impl Shared {
         &self,
         bytes: u64,
         deadline: Option<Instant>,
-        mut attempt: impl FnMut() -> Result<T, SendError>,
-    ) -> Result<T, SendError> {
+        mut attempt: impl FnMut() -> Result<T, Box<SendError>>,
+    ) -> Result<T, Box<SendError>> {
         loop {
             if self.is_cancelled() {
-                return Err(SendError::Cancelled);
+                return Err(Box::new(SendError::Cancelled));
             }
             if self.has_backlog() {
                 // Consumers have enough unread frames to read on during this pause, and free more than one.
@@ -217,7 +239,7 @@ impl Shared {
                 return again;
             }
             if is_late {
-                return Err(SendError::TimedOut { bytes });
+                return Err(Box::new(SendError::TimedOut { bytes }));
             }
         }
     }
@@ -261,6 +283,6 @@ impl Shared {
 }
 
 /// Whether an attempt may succeed later.
-fn is_full<T>(result: &Result<T, SendError>) -> bool {
-    matches!(result, Err(SendError::Full { .. } | SendError::Recovering))
+fn is_full<T>(result: &Result<T, Box<SendError>>) -> bool {
+    matches!(result, Err(error) if matches!(**error, SendError::Full { .. } | SendError::Recovering))
 }

@@ -49,9 +49,10 @@ impl Shared {
     #[inline]
     pub(super) fn publish(&self, mut draft: Draft<'_>) -> Result<u64, SendError> {
         let (bytes, mut waited) = (draft.payload.0.length, draft.waited);
-        match self.retry(bytes, &mut waited, || self.with(|inner| self.publish_now(inner, &mut draft))) {
+        let mut attempt = || self.with(|inner| self.publish_now(inner, &mut draft).map_err(Box::new));
+        match self.retry(bytes, &mut waited, &mut attempt) {
             Ok(sequence) => self.check().map(|()| sequence),
-            Err(error) => Err(self.withdraw(draft, error)),
+            Err(error) => Err(self.withdraw(draft, *error)),
         }
     }
 
@@ -113,6 +114,11 @@ impl Shared {
         }
         let cell = self.memory.cell(sequence);
         let (payload, meta, published_ns) = (draft.payload.0, draft.meta.0, backend::monotonic_ns());
+        // Private memory is written before the cell. The stores to the cell wait for its lines from the consumers'
+        // processors, and loads of what was just stored behind them might have to wait as well.
+        // Upstream may wait for a keep, so its frame is retired before the next reservation.
+        inner.fresh = if draft.keep.is_some() { u64::MAX } else { inner.fresh.saturating_add(payload.length) };
+        inner.ledger.push(draft.record(sequence, caps_extent));
         Item { kind: draft.kind, payload, meta, caps, published_ns, info: draft.info }.store(cell);
         point!("publish.cell");
         // Memory of a device may be mapped as write-combining, where a Release store orders nothing.
@@ -128,10 +134,11 @@ impl Shared {
         // SYNC: frame-published
         self.memory.header().head.store(sequence, Ordering::Release);
         point!("publish.head");
-        inner.ledger.push(draft.record(sequence, caps_extent));
-        inner.fresh += payload.length;
         self.wake_sleepers(inner, published_ns);
         point!("publish.woken");
+        if let Some(offset) = inner.ledger.extents.next_offset() {
+            self.memory.prefetch_write(offset);
+        }
         sequence
     }
 

@@ -129,7 +129,7 @@ impl Reservation {
     }
 
     /// Passes the extent's use to the caller.
-    pub(super) fn into_extent(mut self) -> Option<ExtentId> {
+    pub(super) fn take_extent(&mut self) -> Option<ExtentId> {
         self.extent.take()
     }
 }
