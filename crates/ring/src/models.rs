@@ -110,6 +110,32 @@ fn wait() {
     assert_eq!(signals, requests, "one signal for each request that was not withdrawn");
 }
 
+/// As [`wait`], by a side that withdraws its request, checks the count by itself, and requests a signal again before it
+/// sleeps. Each request that was not withdrawn is answered by one signal, so the last one wakes it.
+fn spin_and_wait() {
+    let ring = ring();
+    let r = ring.clone();
+    let moving = thread::spawn(move || {
+        let mut polls = false;
+        (1..=2u64).filter(|count| publish(&r.written, *count, &r.waits, &mut polls)).count()
+    });
+    let (mut requests, mut sleeps) = (0, false);
+    request_signal(&ring.waits);
+    if !withdraw_request(&ring.waits) {
+        requests += 1;
+    }
+    if observe(&ring.written) == 0 {
+        request_signal(&ring.waits);
+        sleeps = observe(&ring.written) == 0;
+        if sleeps || !withdraw_request(&ring.waits) {
+            requests += 1;
+        }
+    }
+    let signals = moving.join().unwrap();
+    assert!(!sleeps || signals > 0, "the waiting side sleeps without a signal");
+    assert_eq!(signals, requests, "one signal for each request that was not withdrawn");
+}
+
 #[test]
 fn models_elements_arrive_whole() {
     run(None, exchange);
@@ -120,4 +146,11 @@ fn models_no_signal_is_lost_and_none_comes_twice() {
     run(None, wait);
     fails(Site::Publish, wait);
     fails(Site::Request, wait);
+}
+
+#[test]
+fn models_a_withdrawn_request_costs_no_later_signal() {
+    run(None, spin_and_wait);
+    fails(Site::Publish, spin_and_wait);
+    fails(Site::Request, spin_and_wait);
 }

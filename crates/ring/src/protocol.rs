@@ -43,7 +43,8 @@ pub(crate) fn publish(word: &AtomicU64, count: u64, request: &AtomicU32, peer_po
             *peer_polls = true;
             false
         }
-        _ => request.swap(IDLE, Ordering::Relaxed) == REQUESTED,
+        // A request that was withdrawn meanwhile is not answered.
+        _ => request.compare_exchange(REQUESTED, IDLE, Ordering::Relaxed, Ordering::Relaxed).is_ok(),
     }
 }
 

@@ -81,6 +81,27 @@ impl<'m, T: Element> Sender<'m, T> {
         protocol::declare_polling(&self.ring.words().sender_waits);
     }
 
+    /// Withdraws a request for a signal that an earlier call left. A caller that is going to check the ring again without
+    /// a wait saves the receiver the signal. The next call that finds too little requests a signal again. Returns false
+    /// when there is no request any more: if one was made, the receiver has sent its signal, or will send it.
+    ///
+    /// ```
+    /// use zerocopy::IntoBytes;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut memory = [0u64; 66];
+    /// let (mut sender, mut receiver) = shm2_ring::channel::<u32>(memory.as_mut_bytes())?;
+    /// sender.send_all(&[1, 2, 3, 4])?;
+    /// assert!(sender.withdraw_request());
+    /// assert!(!receiver.recv_foreach(1, |_, _| ())?.signal);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn withdraw_request(&mut self) -> bool {
+        // A side that polls has no request, and its word says that it polls.
+        !self.is_polling && protocol::withdraw_request(&self.ring.words().sender_waits)
+    }
+
     /// Number of free slots now.
     ///
     /// # Errors
