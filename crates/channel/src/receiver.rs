@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "attaches to checked memory, see `memory.rs`")]
 
 use crate::memory::ChannelMemory;
-use crate::wait::{PeerCheck, block_until, readable};
+use crate::wait::{PeerCheck, Side, Spin, block_until};
 use crate::{ChannelError, Element, HugePages, Items, RingError, Signals, Status, StepError};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -19,6 +19,7 @@ pub struct Receiver<T> {
     memory: ChannelMemory,
     signals: Signals,
     peer: PeerCheck,
+    spin: Spin,
 }
 
 impl<T: Element> Receiver<T> {
@@ -81,7 +82,7 @@ impl<T: Element> Receiver<T> {
         // SAFETY: valid for `bytes` bytes while `memory` exists, see `memory.rs`. The two sides agreed on one
         // receiver; a second one could only corrupt elements, which are plain data.
         let ring = unsafe { shm2_ring::Receiver::attach(memory.address(), memory.bytes)? };
-        let mut receiver = Self { ring, memory, signals, peer: PeerCheck::default() };
+        let mut receiver = Self { ring, memory, signals, peer: PeerCheck::default(), spin: Spin::default() };
         // Requests a signal from the start: an event loop may wait for one before its first read.
         let _ = receiver.ring.peek(1);
         Ok(receiver)
@@ -250,8 +251,8 @@ impl<T: Element> Receiver<T> {
     /// # }
     /// ```
     pub fn block_until_readable(&mut self, count: usize, timeout: Option<Duration>) -> Result<usize, StepError> {
-        let Self { ring, signals, .. } = self;
-        block_until(count, timeout, || readable(ring, count), |left| signals.wait(left))
+        let Self { ring, signals, spin, .. } = self;
+        block_until(ring, spin, count, timeout, || (), |left| signals.wait(left))
     }
 
     /// The descriptor to wait on, and the number of elements now. Wait only when the number is 0.
@@ -293,7 +294,7 @@ impl<T: Element> Receiver<T> {
     }
 
     pub(crate) fn readable_or_request(&mut self, count: usize) -> Result<usize, StepError> {
-        readable(&mut self.ring, count)
+        self.ring.available_or_request(count)
     }
 
     /// Fewer than `count` elements were found. True when they are there after all, false when they may still come; an

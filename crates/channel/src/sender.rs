@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "attaches to checked memory, see `memory.rs`")]
 
 use crate::memory::ChannelMemory;
-use crate::wait::{PeerCheck, block_until, writable};
+use crate::wait::{PeerCheck, Side, Spin, block_until};
 use crate::{ChannelError, Element, HugePages, RingError, Signals, Slots, Status, StepError};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -19,6 +19,7 @@ pub struct Sender<T> {
     memory: ChannelMemory,
     signals: Signals,
     peer: PeerCheck,
+    spin: Spin,
 }
 
 impl<T: Element> Sender<T> {
@@ -79,7 +80,7 @@ impl<T: Element> Sender<T> {
         // SAFETY: valid for `bytes` bytes while `memory` exists, see `memory.rs`. The two sides agreed on one sender; a
         // second one could only corrupt elements, which are plain data.
         let ring = unsafe { shm2_ring::Sender::attach(memory.address(), memory.bytes)? };
-        Ok(Self { ring, memory, signals, peer: PeerCheck::default() })
+        Ok(Self { ring, memory, signals, peer: PeerCheck::default(), spin: Spin::default() })
     }
 
     /// Locks the memory against swapping.
@@ -236,8 +237,8 @@ impl<T: Element> Sender<T> {
     /// # }
     /// ```
     pub fn block_until_writable(&mut self, count: usize, timeout: Option<Duration>) -> Result<usize, StepError> {
-        let Self { ring, signals, .. } = self;
-        block_until(count, timeout, || writable(ring, count), |left| signals.wait(left))
+        let Self { ring, signals, spin, .. } = self;
+        block_until(ring, spin, count, timeout, || (), |left| signals.wait(left))
     }
 
     /// The descriptor to wait on, and the number of free slots now. Wait only when the number is 0.
@@ -258,7 +259,7 @@ impl<T: Element> Sender<T> {
     }
 
     pub(crate) fn writable_or_request(&mut self, count: usize) -> Result<usize, StepError> {
-        writable(&mut self.ring, count)
+        self.ring.available_or_request(count)
     }
 
     /// Too few slots are free. An error when that is for good, because the receiver is gone.

@@ -3,7 +3,7 @@
 use super::Passed;
 use super::link::Link;
 use crate::memory::ChannelMemory;
-use crate::wait::{readable, writable};
+use crate::wait::Spin;
 use crate::{Corrupt, Element, RingError, Status, StepError};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ pub(super) struct Connection {
 pub struct Outgoing<T> {
     pub(super) ring: shm2_ring::Sender<'static, T>,
     pub(super) is_finished: bool,
+    pub(super) spin: Spin,
     /// Dropped after the ring, which is in it.
     pub(super) connection: Arc<Connection>,
 }
@@ -29,6 +30,7 @@ pub struct Outgoing<T> {
 #[derive(Debug)]
 pub struct Incoming<T> {
     pub(super) ring: shm2_ring::Receiver<'static, T>,
+    pub(super) spin: Spin,
     /// Dropped after the ring, which is in it.
     pub(super) connection: Arc<Connection>,
 }
@@ -74,8 +76,8 @@ impl<T: Element> Outgoing<T> {
     /// [`StepError::PeerGone`], [`StepError::TimedOut`]; [`StepError::Ring`] when the peer misbehaves or `count`
     /// exceeds the capacity.
     pub fn wait_for_space(&mut self, count: usize, timeout: Option<Duration>) -> Result<usize, StepError> {
-        let Self { ring, connection, .. } = self;
-        connection.link.block_until(count, timeout, false, || writable(ring, count))
+        let Self { ring, spin, connection, .. } = self;
+        connection.link.block_until(ring, spin, count, timeout, false)
     }
 
     /// Declares that this side sends no more elements. The other side's [`wait`](Incoming::wait) ends with
@@ -172,8 +174,8 @@ impl<T: Element> Incoming<T> {
     /// [`StepError::PeerGone`] when the peer is gone or has finished and fewer are left; [`StepError::TimedOut`];
     /// [`StepError::Ring`] when the peer misbehaves or `count` exceeds the capacity.
     pub fn wait(&mut self, count: usize, timeout: Option<Duration>) -> Result<usize, StepError> {
-        let Self { ring, connection } = self;
-        connection.link.block_until(count, timeout, true, || readable(ring, count))
+        let Self { ring, spin, connection } = self;
+        connection.link.block_until(ring, spin, count, timeout, true)
     }
 }
 

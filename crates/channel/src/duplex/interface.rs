@@ -14,7 +14,7 @@ use crate::memory::ChannelMemory;
 use crate::sys::{
     Message, close_elsewhere, connect_to, receive_message, refuse_descriptors, send_message, wait_readable,
 };
-use crate::wait::{readable, writable};
+use crate::wait::{Side, Spin};
 use crate::{ChannelError, Element, StepError};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -100,8 +100,9 @@ impl<T: Element> Interface<T> {
         // Requests a signal from the start: an event loop may wait for one before its first read.
         let _ = receiver.peek(1);
         let connection = Arc::new(Connection { link: Link::new(socket, options.descriptors), _memory: memory });
-        let outgoing = Outgoing { ring: sender, is_finished: false, connection: connection.clone() };
-        Ok(Self { outgoing, incoming: Incoming { ring: receiver, connection } })
+        let outgoing =
+            Outgoing { ring: sender, is_finished: false, spin: Spin::default(), connection: connection.clone() };
+        Ok(Self { outgoing, incoming: Incoming { ring: receiver, spin: Spin::default(), connection } })
     }
 
     fn link(&self) -> &Link {
@@ -179,13 +180,12 @@ impl<T: Element> Interface<T> {
         timeout: Option<Duration>,
     ) -> Result<(usize, usize), StepError> {
         let Self { outgoing, incoming } = self;
-        let mut found = (0, 0);
         let is_finished = incoming.is_finished();
-        outgoing.connection.link.block_until(1, timeout, is_finished, || {
-            found = (writable(&mut outgoing.ring, slots)?, readable(&mut incoming.ring, count)?);
-            Ok(found.0.max(found.1))
-        })?;
-        Ok(found)
+        let spin = &mut incoming.spin;
+        let mut either =
+            Either { outgoing: &mut outgoing.ring, incoming: &mut incoming.ring, slots, count, found: (0, 0) };
+        outgoing.connection.link.block_until(&mut either, spin, 1, timeout, is_finished)?;
+        Ok(either.found)
     }
 
     /// Sends one element. False when no slot is free; the other side then signals when one is.
@@ -333,6 +333,37 @@ impl Interface<u8> {
     /// As [`Incoming::recv_message`].
     pub fn recv_message(&mut self, message: &mut Vec<u8>) -> Result<bool, StepError> {
         self.incoming.recv_message(message)
+    }
+}
+
+/// Both rings, one of which has enough. As a [`Side`] it has the larger number of both.
+struct Either<'r, T> {
+    outgoing: &'r mut shm2_ring::Sender<'static, T>,
+    incoming: &'r mut shm2_ring::Receiver<'static, T>,
+    /// Free slots that are enough.
+    slots: usize,
+    /// Elements that are enough.
+    count: usize,
+    /// Numbers found last, 0 for one that is too low.
+    found: (usize, usize),
+}
+
+impl<T: Element> Side for Either<'_, T> {
+    fn available(&mut self) -> Result<usize, StepError> {
+        let enough = |there: usize, wanted| if there >= wanted { there } else { 0 };
+        self.found = (enough(self.outgoing.available()?, self.slots), enough(self.incoming.available()?, self.count));
+        Ok(self.found.0.max(self.found.1))
+    }
+
+    fn available_or_request(&mut self, _count: usize) -> Result<usize, StepError> {
+        let free = self.outgoing.available_or_request(self.slots)?;
+        self.found = (free, self.incoming.available_or_request(self.count)?);
+        Ok(self.found.0.max(self.found.1))
+    }
+
+    fn withdraw_request(&mut self) {
+        Side::withdraw_request(self.outgoing);
+        Side::withdraw_request(self.incoming);
     }
 }
 

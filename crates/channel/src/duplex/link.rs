@@ -6,7 +6,7 @@ use crate::sys::{
     MOST_DESCRIPTORS, Message, Outcome, Waker, close_elsewhere, is_closed, peer_of, receive_message,
     refuse_descriptors, send_message, wait_readable,
 };
-use crate::wait::block_until;
+use crate::wait::{Side, Spin, block_until};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
@@ -112,18 +112,16 @@ impl Link {
     /// Waits as [`block_until`]. A wait that `receives` also ends when the other side has finished.
     pub(super) fn block_until(
         &self,
+        side: &mut impl Side,
+        spin: &mut Spin,
         count: usize,
         timeout: Option<Duration>,
         receives: bool,
-        mut ready: impl FnMut() -> Result<usize, StepError>,
     ) -> Result<usize, StepError> {
         let seen = Cell::new(0);
-        let ready = || {
-            // Loaded before the ring is checked, so that a later message is a later read.
-            seen.set(self.lock().reads);
-            ready()
-        };
-        block_until(count, timeout, ready, |left| {
+        // Loaded before the ring is checked, so that a later message is a later read.
+        let before = || seen.set(self.lock().reads);
+        block_until(side, spin, count, timeout, before, |left| {
             if !self.is_over(receives) {
                 self.wait_read(seen.get(), left)?;
             }

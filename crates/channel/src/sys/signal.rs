@@ -55,10 +55,10 @@ pub(crate) fn wait_readable(
     peer: Option<BorrowedFd>,
     timeout: Option<Duration>,
 ) -> io::Result<Outcome> {
-    let mut fds: Vec<_> =
-        [Some(signal), peer].into_iter().flatten().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+    let mut fds = [signal, peer.unwrap_or(signal)].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    let count = 1 + usize::from(peer.is_some());
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-    match poll(&mut fds, timeout.as_ref()) {
+    match poll(&mut fds[..count], timeout.as_ref()) {
         Ok(0) => Ok(Outcome::TimedOut),
         // A signal that came before the end is reported first.
         Ok(_) if fds[0].revents().contains(PollFlags::IN) => Ok(Outcome::Signal),
