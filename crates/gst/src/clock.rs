@@ -1,7 +1,13 @@
 //! Times between pipelines: running times are converted to absolute times of the system's monotonic clock, which all
 //! processes of one machine share, and back.
+//!
+//! # Safety
+//! `clock` and `base_time` of a `GstElement` are read with its object lock held, with which GStreamer writes them.
+
+#![expect(unsafe_code, reason = "the bindings have no call that reads both fields with one lock")]
 
 use gst::glib::object::ObjectExt;
+use gst::glib::translate::{FromGlib, FromGlibPtrNone};
 use gst::prelude::*;
 use std::collections::VecDeque;
 
@@ -47,19 +53,33 @@ pub(crate) struct ClockMonitor(Option<(gst::Clock, Option<Drift>)>);
 impl ClockMonitor {
     /// The element's timebase; `None` while it has no clock or no base time.
     pub(crate) fn timebase(&mut self, element: &impl IsA<gst::Element>) -> Option<Timebase> {
-        let (clock, base) = element.clock().zip(element.base_time())?;
-        Some(Timebase { base_ns: base.nseconds(), offset_ns: self.offset_ns(&clock) })
+        let element: &gst::Element = element.as_ref();
+        let (base, other) = {
+            let _lock = element.object_lock();
+            // SAFETY: the reference keeps the element valid, and its lock is held.
+            let (clock, base) = unsafe { ((*element.as_ptr()).clock, (*element.as_ptr()).base_time) };
+            let is_known = self.0.as_ref().is_some_and(|(known, _)| known.as_ptr() == clock);
+            // SAFETY: the element keeps its clock valid while its lock is held; `None` is a null pointer.
+            let other = (!is_known).then(|| unsafe { Option::<gst::Clock>::from_glib_none(clock) });
+            // SAFETY: any number is a time or none.
+            (unsafe { Option::<gst::ClockTime>::from_glib(base) }, other)
+        };
+        if let Some(clock) = other {
+            let clock = clock?;
+            let drift = (!is_monotonic(&clock)).then(Drift::default);
+            self.0 = Some((clock, drift));
+        }
+        Some(Timebase { base_ns: base?.nseconds(), offset_ns: self.offset_ns() })
     }
 
     /// Time of the clock less that of the system's monotonic clock, in nanoseconds. It is 0 for the system's clock
     /// itself. Other clocks, such as those of sound cards, advance in steps and at a rate of their own: their offset is
     /// that of a line through the readings of the last seconds.
-    fn offset_ns(&mut self, clock: &gst::Clock) -> i64 {
-        if self.0.as_ref().is_none_or(|(known, _)| known != clock) {
-            self.0 = Some((clock.clone(), (!is_monotonic(clock)).then(Drift::default)));
+    fn offset_ns(&mut self) -> i64 {
+        match &mut self.0 {
+            Some((clock, Some(drift))) => drift.read(|| clock.time().nseconds()),
+            _ => 0,
         }
-        let drift = self.0.as_mut().and_then(|(_, drift)| drift.as_mut());
-        drift.map_or(0, |drift| drift.read(|| clock.time().nseconds()))
     }
 }
 

@@ -140,6 +140,9 @@ impl Encoded {
 /// accepts the result. `Err` with the reason if the frame cannot be read without a layout that contradicts the caps.
 pub(crate) fn encode(buffer: &gst::BufferRef, media: &Media) -> Result<Encoded, String> {
     let mut encoded = Encoded::default();
+    if is_described_by_caps(buffer, media) {
+        return Ok(encoded);
+    }
     encode_video(buffer, media, &mut encoded)?;
     encode_audio(buffer, media, &mut encoded)?;
     encoded.layout_bytes = encoded.bytes.len();
@@ -151,6 +154,14 @@ pub(crate) fn encode(buffer: &gst::BufferRef, media: &Media) -> Result<Encoded, 
         }
     }
     Ok(encoded)
+}
+
+/// Whether the buffer has no meta but one layout, which is that of the caps.
+fn is_described_by_caps(buffer: &gst::BufferRef, media: &Media) -> bool {
+    let mut metas = buffer.iter_meta::<gst::Meta>();
+    let Some(first) = metas.next() else { return true };
+    let follows = |meta: &gst::MetaRef<VideoMeta>| media.video.as_ref().is_some_and(|caps| video::follows(meta, caps));
+    first.downcast_ref::<VideoMeta>().is_some_and(follows) && metas.next().is_none()
 }
 
 fn encode_video(buffer: &gst::BufferRef, media: &Media, encoded: &mut Encoded) -> Result<(), String> {
@@ -306,6 +317,11 @@ fn decode_item(
         SERIALIZED => serialized::add(buffer, bytes),
         _ => Some(()),
     }
+}
+
+/// Whether the buffer has a layout of its own, which may have to be [`repacked`].
+pub(crate) fn has_layout(buffer: &gst::BufferRef) -> bool {
+    buffer.meta::<VideoMeta>().is_some()
 }
 
 /// The same frame in the layout that follows from the caps, by one copy. `None` if it has that layout, or if its rows

@@ -50,10 +50,13 @@ pub(super) fn form(meta: &VideoMeta, buffer: &gst::BufferRef, caps: &VideoInfo) 
 }
 
 /// Whether the meta describes the layout that follows from the caps, and no more.
-fn follows(meta: &VideoMeta, caps: &VideoInfo) -> bool {
+pub(super) fn follows(meta: &VideoMeta, caps: &VideoInfo) -> bool {
+    let planes = caps.format_info().n_planes() as usize;
     meta.format() == caps.format()
         && meta.video_frame_flags().is_empty()
-        && Layout::of_meta(meta) == Layout::of_caps(caps)
+        && (meta.width(), meta.height()) == (caps.width(), caps.height())
+        && meta.offset() == &caps.offset()[..planes]
+        && meta.stride() == &caps.stride()[..planes]
 }
 
 fn packed(layout: &Layout, meta: &VideoMeta, buffer: &gst::BufferRef, caps: &VideoInfo) -> Option<gst::Buffer> {

@@ -4,7 +4,7 @@ use super::fill::Slot;
 use super::imp::Shm2Src;
 use super::log::CAT;
 use super::report::silence_message;
-use super::settings::{Settings, SilenceAction};
+use super::settings::SilenceAction;
 use super::stream::Stream;
 use super::waits::Change;
 use crate::clock::clock_time;
@@ -15,7 +15,9 @@ use gst_base::prelude::*;
 
 impl Shm2Src {
     /// Each begin and end of a silence becomes an element message; an error if that is set.
-    pub(super) fn report_silence(&self, stream: &mut Stream, settings: &Settings) -> Result<(), gst::FlowError> {
+    #[cold]
+    pub(super) fn report_silence(&self, stream: &mut Stream) -> Result<(), gst::FlowError> {
+        let settings = lock(&self.settings).clone();
         let path = &settings.shm_path;
         for change in stream.waits.take_changes() {
             let message = silence_message(change, settings.silence_timeout, path);
@@ -32,9 +34,10 @@ impl Shm2Src {
     }
 
     /// Fills the next slot if one is due: pushes a gap event, or returns the last frame again.
+    #[cold]
     pub(super) fn fill(&self, stream: &mut Stream) -> Option<gst::Buffer> {
         let slot = stream.fill.take(stream.is_attached(), shm2::monotonic_ns())?;
-        if lock(&self.settings).is_mapped() && lock(&self.resumption).is_stale(slot.due_ns) {
+        if stream.is_mapped && lock(&self.resumption).is_stale(slot.due_ns) {
             // The frame would have been skipped.
             return None;
         }

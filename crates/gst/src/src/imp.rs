@@ -16,7 +16,6 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_base::prelude::*;
-use gst_base::subclass::base_src::CreateSuccess;
 use gst_base::subclass::prelude::*;
 use shm2::consumer::{Canceller, Change, WaitingFor};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -84,6 +83,10 @@ impl ObjectSubclass for Shm2Src {
     type Type = super::Shm2Src;
     type ParentType = gst_base::PushSrc;
     type Interfaces = (gst::URIHandler,);
+
+    fn class_init(class: &mut Self::Class) {
+        super::base_class::init(class);
+    }
 }
 
 uri::uri_handler!(Shm2Src, gst::URIType::Src);
@@ -159,7 +162,7 @@ impl BaseSrcImpl for Shm2Src {
         *lock(&self.resumption) = Resumption::default();
         *lock(&self.canceller) = Some(consumer.canceller());
         *lock(&self.report) = Report::default();
-        let mut stream = Stream::new(consumer);
+        let mut stream = Stream::new(consumer, settings.is_mapped());
         let (src, path) = (self.obj().downgrade(), settings.shm_path.clone());
         stream.report_changes(move |change| {
             src.upgrade().iter().for_each(|src| src.imp().report_change(&change, &path));
@@ -226,19 +229,22 @@ impl BaseSrcImpl for Shm2Src {
     }
 }
 
-impl PushSrcImpl for Shm2Src {
-    fn create(&self, _buffer: Option<&mut gst::BufferRef>) -> Result<CreateSuccess, gst::FlowError> {
+impl PushSrcImpl for Shm2Src {}
+
+impl Shm2Src {
+    /// The next buffer for downstream. Called by the base class, through [`base_class`](super::base_class).
+    pub(super) fn create_buffer(&self) -> Result<gst::Buffer, gst::FlowError> {
         let mut guard = lock(&self.stream);
         let stream = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
         if self.has_flushed.swap(false, Ordering::Acquire) {
             stream.flushed();
         }
         if let Some(buffer) = stream.waiting_buffer() {
-            return Ok(CreateSuccess::NewBuffer(buffer));
+            return Ok(buffer);
         }
         let buffer = self.next_buffer(stream)?;
         gst::trace!(CAT, imp = self, "{buffer:?}");
-        Ok(CreateSuccess::NewBuffer(buffer))
+        Ok(buffer)
     }
 }
 

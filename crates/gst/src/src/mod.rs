@@ -10,6 +10,7 @@
 //!
 //! Since: 0.1.0
 
+mod base_class;
 mod fill;
 mod followed;
 mod frame_buffer;

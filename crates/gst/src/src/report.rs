@@ -33,11 +33,11 @@ pub(super) struct Report {
 
 impl Report {
     /// Takes over the consumer's counts after an item.
-    pub(super) fn count_received(&mut self, consumer: ConsumerStats, is_zero_copied: bool) {
+    pub(super) fn count_received(&mut self, consumer: &ConsumerStats, is_zero_copied: bool) {
         if self.consumer.attaches != consumer.attaches {
             self.growth = Growth::default();
         }
-        self.consumer = consumer;
+        self.consumer = *consumer;
         self.zero_copied += u64::from(is_zero_copied);
     }
 
@@ -138,8 +138,8 @@ mod tests {
         let mut report = Report::default();
         let mut consumer = ConsumerStats::default();
         (consumer.received, consumer.skipped, consumer.attaches) = (7, 2, 1);
-        report.count_received(consumer, true);
-        report.count_received(consumer, true);
+        report.count_received(&consumer, true);
+        report.count_received(&consumer, true);
         report.count_repacked(true);
         report.count_stale_frame();
         let stats = report.stats();

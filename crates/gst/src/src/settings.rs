@@ -78,6 +78,15 @@ pub(crate) struct Settings {
     pub(crate) on_silence: OnSilence,
 }
 
+/// The settings for one item, of which most may change between two.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Receiving {
+    pub(super) latest_only: bool,
+    pub(super) lag_limit: u64,
+    pub(super) on_silence: OnSilence,
+    pub(super) limits: Limits,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -115,8 +124,14 @@ impl Settings {
         Ok(builder.build())
     }
 
-    pub(super) fn limits(&self) -> Limits {
-        Limits { connection_timeout: self.connection_timeout, silence_timeout: self.silence_timeout }
+    /// What applies to the next item.
+    pub(super) fn receiving(&self) -> Receiving {
+        Receiving {
+            latest_only: self.latest_only,
+            lag_limit: self.lag_limit,
+            on_silence: self.on_silence,
+            limits: Limits { connection_timeout: self.connection_timeout, silence_timeout: self.silence_timeout },
+        }
     }
 
     /// Whether times are mapped to the pipeline's running time. A pipeline that is not live starts with its first

@@ -4,7 +4,7 @@ use super::fill::{Fill, Last};
 use super::followed::{Followed, Key};
 use super::frame_buffer;
 use super::keyframe::{Keyframes, Verdict};
-use super::settings::{OnProducerExit, OnSilence, Settings};
+use super::settings::{OnProducerExit, OnSilence, Receiving};
 use super::stream_header::StreamHeader;
 use super::timeline::{Timeline, Times};
 use super::waits::{Due, Limits, Waits};
@@ -21,6 +21,12 @@ const MAX_HELD: usize = 100;
 /// Used by the streaming thread only.
 pub(super) struct Stream {
     consumer: Consumer,
+    /// Its counts after the last [`next`](Self::next).
+    stats: ConsumerStats,
+    /// When the last [`next`](Self::next) ended, on the monotonic clock.
+    pub(super) now_ns: u64,
+    /// Whether times are mapped to the pipeline's running time, which does not change while the element runs.
+    pub(super) is_mapped: bool,
     /// Called once in each wait for a producer.
     on_wait: Box<dyn FnMut(&WaitingFor) + Send>,
     pub(super) waits: Waits,
@@ -46,10 +52,13 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(consumer: Consumer) -> Self {
+    pub(super) fn new(consumer: Consumer, is_mapped: bool) -> Self {
         Self {
             canceller: consumer.canceller(),
+            stats: consumer.stats(),
             consumer,
+            now_ns: 0,
+            is_mapped,
             on_wait: Box::new(|_| {}),
             waits: Waits::default(),
             attached_ns: Arc::default(),
@@ -101,25 +110,27 @@ impl Stream {
         self.consumer.is_attached()
     }
 
-    pub(super) fn stats(&self) -> ConsumerStats {
-        self.consumer.stats()
+    /// The consumer's counts after the last item.
+    pub(super) fn stats(&self) -> &ConsumerStats {
+        &self.stats
     }
 
     /// Waits for the next frame or event. `None` when a silence begins or a slot is to be filled.
-    pub(super) fn next(&mut self, settings: &Settings) -> Result<Option<Frame>, ReceiveError> {
+    pub(super) fn next(&mut self, settings: &Receiving) -> Result<Option<Frame>, ReceiveError> {
         self.consumer.set_latest_only(settings.latest_only);
         self.consumer.set_lag_limit(Duration::from_nanos(settings.lag_limit));
         if self.on_silence != settings.on_silence {
             self.on_silence = settings.on_silence;
             self.fill.clear();
         }
-        let skipped = self.consumer.stats().skipped;
-        let next = self.wait(settings.limits())?;
-        let has_gap = |frame: &Frame| frame.is_discontinuity() || self.consumer.stats().skipped != skipped;
-        if next.as_ref().is_some_and(has_gap) {
+        let skipped = self.stats.skipped;
+        let next = self.wait(settings.limits);
+        self.stats = self.consumer.stats();
+        let has_gap = |frame: &Frame| frame.is_discontinuity() || self.stats.skipped != skipped;
+        if matches!(&next, Ok(Some(frame)) if has_gap(frame)) {
             self.keyframes.need();
         }
-        Ok(next)
+        next
     }
 
     fn wait(&mut self, limits: Limits) -> Result<Option<Frame>, ReceiveError> {
@@ -156,18 +167,18 @@ impl Stream {
 
     /// Returns the time.
     fn observe_attachment(&mut self) -> u64 {
-        let now = shm2::monotonic_ns();
-        self.waits.observe(self.is_attached(), self.attached_ns.load(Ordering::Relaxed), now);
-        now
+        self.now_ns = shm2::monotonic_ns();
+        self.waits.observe(self.is_attached(), self.attached_ns.load(Ordering::Relaxed), self.now_ns);
+        self.now_ns
     }
 
     /// Whether downstream can use the item: events always, frames unless they depend on one that was not received.
-    pub(super) fn judge(&mut self, frame: &Frame, now_ns: u64) -> Verdict {
+    pub(super) fn judge(&mut self, frame: &Frame) -> Verdict {
         if frame.is_event() {
             return Verdict::Give;
         }
         let is_delta = crate::flags::from_wire(frame.info().flags).contains(gst::BufferFlags::DELTA_UNIT);
-        let verdict = self.keyframes.take(is_delta, now_ns);
+        let verdict = self.keyframes.take(is_delta, self.now_ns);
         self.is_discontinuous |= verdict != Verdict::Give;
         verdict
     }
@@ -201,7 +212,7 @@ impl Stream {
 
     /// Names the description that came with the frame.
     pub(super) fn key(&self, frame: &Frame) -> Key {
-        Key { attach: self.consumer.stats().attaches, description: frame.caps().map_or(0, |(id, _)| id) }
+        Key { attach: self.stats.attaches, description: frame.caps().map_or(0, |(id, _)| id) }
     }
 
     /// When the item is due, on this process's monotonic clock. A frame without an absolute time is due when it was
@@ -217,7 +228,7 @@ impl Stream {
     /// downstream know its place by those.
     pub(super) fn live_times(&mut self, frame: &Frame, timebase: Timebase) -> Times {
         let info = frame.info();
-        let attach = self.consumer.stats().attaches;
+        let attach = self.stats.attaches;
         if self.timed.0 != attach {
             self.timed = (attach, 0);
         }
@@ -231,14 +242,19 @@ impl Stream {
 
     /// A new segment begins; downstream does not have it yet.
     pub(super) fn begin_segment(&mut self) {
-        self.timeline.set_attach(self.consumer.stats().attaches);
+        self.timeline.set_attach(self.stats.attaches);
         self.is_segment_sent = false;
         self.fill.begin_segment();
     }
 
     /// Whether the producer's segment has begun, for a source that keeps its times.
     pub(super) fn has_segment(&self) -> bool {
-        self.timeline.is_of(self.consumer.stats().attaches)
+        self.timeline.is_of(self.stats.attaches)
+    }
+
+    /// Whether any event waits for its segment.
+    pub(super) fn holds_events(&self) -> bool {
+        !self.held.is_empty()
     }
 
     /// Adds events to those that wait for their segment; returns those that need not, or no longer, wait.
@@ -279,7 +295,7 @@ impl Stream {
         if self.followed.media().is_raw() {
             return Some(buffer);
         }
-        Some(self.header.precede(self.consumer.stats().attaches, self.followed.caps(), buffer))
+        Some(self.header.precede(self.stats.attaches, self.followed.caps(), buffer))
     }
 
     /// Keeps what is needed to fill the slots after this frame. Raw video is repeated; other media, which depend on the
@@ -348,6 +364,7 @@ pub(super) fn error_message(error: &ReceiveError, shm_path: &str) -> gst::ErrorM
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::Settings;
     use super::*;
     use shm2::{FrameInfo, Producer, Start};
 
@@ -358,7 +375,7 @@ mod tests {
         let path = format!("{directory}shm2-gst-unit-{}-{test}", std::process::id());
         let producer = Producer::builder(&path).unwrap().size(16 << 20).create().unwrap();
         let consumer = shm2::Consumer::builder(&path).unwrap().start(Start::Oldest).events(true);
-        (producer, Stream::new(consumer.attach(Some(LIMIT)).unwrap()))
+        (producer, Stream::new(consumer.attach(Some(LIMIT)).unwrap(), true))
     }
 
     fn info(flags: gst::BufferFlags) -> FrameInfo {
@@ -368,7 +385,7 @@ mod tests {
     }
 
     fn next(stream: &mut Stream) -> Frame {
-        stream.next(&Settings::default()).unwrap().unwrap()
+        stream.next(&Settings::default().receiving()).unwrap().unwrap()
     }
 
     #[test]
@@ -378,7 +395,7 @@ mod tests {
         let mut is_decodable = |stream: &mut Stream, flags| {
             producer.send(b"x", &info(flags)).unwrap();
             let frame = next(stream);
-            stream.judge(&frame, 0) == Verdict::Give
+            stream.judge(&frame) == Verdict::Give
         };
         assert!(!is_decodable(&mut stream, gst::BufferFlags::DELTA_UNIT));
         assert!(is_decodable(&mut stream, gst::BufferFlags::empty()));

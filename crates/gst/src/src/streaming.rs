@@ -1,6 +1,6 @@
 //! The streaming thread: from the producer's items to buffers and events for downstream.
 
-use super::followed::StreamStart;
+use super::followed::{Key, StreamStart};
 use super::imp::Shm2Src;
 use super::keyframe::Verdict;
 use super::log::CAT;
@@ -31,8 +31,7 @@ impl Shm2Src {
             let events = self.follow(stream, &frame)?;
             let times = self.times(stream, &frame);
             self.push_events(stream, events, !frame.is_event());
-            let is_stale = lock(&self.resumption).is_stale(stream.due_time(&frame));
-            let is_stale = is_stale && lock(&self.settings).is_mapped();
+            let is_stale = stream.is_mapped && lock(&self.resumption).is_stale(stream.due_time(&frame));
             let is_covered = stream.fill.covers(times.pts);
             match frame.is_event() {
                 true if is_stale => {}
@@ -47,16 +46,18 @@ impl Shm2Src {
     }
 
     fn buffer(&self, stream: &mut Stream, frame: Frame, times: Times) -> Result<gst::Buffer, gst::FlowError> {
-        let now_ns = shm2::monotonic_ns();
-        self.report_latency(frame.info().latency, now_ns);
-        self.notify_stats(now_ns);
+        self.report_latency(frame.info().latency, stream.now_ns);
+        self.notify_stats(stream.now_ns);
         let is_leased = frame.is_leased();
-        let Some(buffer) = stream.buffer(frame, times) else {
-            let text = "a frame's layout does not fit its bytes or caps";
-            gst::element_imp_error!(self, gst::StreamError::Format, ("{text}"));
-            return Err(gst::FlowError::Error);
-        };
+        let buffer = stream.buffer(frame, times).ok_or_else(|| self.refuse_layout())?;
         Ok(self.for_downstream(stream, buffer, is_leased))
+    }
+
+    #[cold]
+    fn refuse_layout(&self) -> gst::FlowError {
+        let text = "a frame's layout does not fit its bytes or caps";
+        gst::element_imp_error!(self, gst::StreamError::Format, ("{text}"));
+        gst::FlowError::Error
     }
 
     /// Notifies of `stats` once a second.
@@ -69,27 +70,35 @@ impl Shm2Src {
 
     /// `None` if there is no frame for downstream yet.
     fn receive(&self, stream: &mut Stream) -> Result<Option<Frame>, gst::FlowError> {
-        let settings = lock(&self.settings).clone();
+        let settings = lock(&self.settings).receiving();
         let next = stream.next(&settings);
         if stream.is_attached() && self.is_keyframe_wanted.swap(false, Ordering::Relaxed) {
             self.request_keyframe(stream);
         }
-        self.report_silence(stream, &settings)?;
+        if stream.waits.has_changes() {
+            self.report_silence(stream)?;
+        }
         let frame = match next {
             Ok(Some(frame)) => frame,
             Ok(None) => return Ok(None),
             Err(error) => return self.react(stream, &error).map(|()| None),
         };
         lock(&self.report).count_received(stream.stats(), frame.is_leased() && !frame.is_event());
-        let verdict = stream.judge(&frame, shm2::monotonic_ns());
+        let verdict = stream.judge(&frame);
         if verdict == Verdict::Give {
             return Ok(Some(frame));
         }
+        self.drop_dependent(stream, &frame, verdict);
+        Ok(None)
+    }
+
+    /// Drops a frame that depends on one that was not received.
+    #[cold]
+    fn drop_dependent(&self, stream: &mut Stream, frame: &Frame, verdict: Verdict) {
         gst::debug!(CAT, imp = self, "frame {} depends on one that was not received", frame.sequence());
         if verdict == Verdict::DropAndRequest {
             self.request_keyframe(stream);
         }
-        Ok(None)
     }
 
     /// Asks the producer for a keyframe.
@@ -99,6 +108,7 @@ impl Shm2Src {
     }
 
     /// `Ok` if the element waits for another frame.
+    #[cold]
     fn react(&self, stream: &mut Stream, error: &ReceiveError) -> Result<(), gst::FlowError> {
         match error {
             ReceiveError::Expelled { .. } => {
@@ -129,9 +139,11 @@ impl Shm2Src {
     /// Pushes a new stream start and new caps of the producer; returns new sticky events, which come after the segment.
     fn follow(&self, stream: &mut Stream, frame: &Frame) -> Result<Vec<gst::Event>, gst::FlowError> {
         let key = stream.key(frame);
-        if stream.followed.is_current(key) {
-            return Ok(Vec::new());
-        }
+        if stream.followed.is_current(key) { Ok(Vec::new()) } else { self.follow_new(stream, frame, key) }
+    }
+
+    #[cold]
+    fn follow_new(&self, stream: &mut Stream, frame: &Frame, key: Key) -> Result<Vec<gst::Event>, gst::FlowError> {
         let description = events::Description::of(frame.stream_blob());
         self.start_stream(stream, description.start);
         let caps = stream.followed.new_caps(frame.caps().map_or(&[], |(_, text)| text)).map_err(|error| {
@@ -156,10 +168,8 @@ impl Shm2Src {
             return;
         }
         let src = self.obj();
-        let (flags, id) = start.unwrap_or_else(|| {
-            let id = src.static_pad("src").map(|pad| pad.create_stream_id(&*src, None));
-            (gst::StreamFlags::empty(), id.map_or_else(String::new, |id| id.to_string()))
-        });
+        let (flags, id) = start
+            .unwrap_or_else(|| (gst::StreamFlags::empty(), src.src_pad().create_stream_id(&*src, None).to_string()));
         gst::debug!(CAT, imp = self, "stream {id}");
         let event = gst::event::StreamStart::builder(&id).flags(flags).group_id(gst::GroupId::next()).build();
         // The pad pushes its sticky event again when another element is linked.
@@ -169,12 +179,16 @@ impl Shm2Src {
 
     /// The buffer, or a copy of it in the layout of the caps if downstream knows no other.
     fn for_downstream(&self, stream: &mut Stream, buffer: gst::Buffer, is_leased: bool) -> gst::Buffer {
-        let (mut knows_layouts, pad) = (stream.knows_layouts(), self.obj().static_pad("src"));
+        if !meta::has_layout(&buffer) {
+            return buffer;
+        }
+        let (mut knows_layouts, src) = (stream.knows_layouts(), self.obj());
+        let pad = src.src_pad();
         let packed = meta::repacked(&buffer, stream.followed.media(), || {
-            if pad.as_ref().is_some_and(|pad| pad.check_reconfigure()) {
+            if pad.check_reconfigure() {
                 knows_layouts = None;
             }
-            *knows_layouts.get_or_insert_with(|| pad.is_some_and(|pad| knows_layouts_behind(&pad)))
+            *knows_layouts.get_or_insert_with(|| knows_layouts_behind(pad))
         });
         // A pad that flushes gives no answer.
         stream.set_knows_layouts(knows_layouts.filter(|_| !self.is_flushing()));
@@ -205,8 +219,7 @@ impl Shm2Src {
 
     /// Where times of this pipeline are to be sent: its running time on the monotonic clock.
     pub(super) fn timebase(&self, stream: &mut Stream) -> Option<Timebase> {
-        let is_mapped = lock(&self.settings).is_mapped();
-        is_mapped.then(|| stream.clock.timebase(&*self.obj())).flatten()
+        stream.is_mapped.then(|| stream.clock.timebase(&*self.obj())).flatten()
     }
 
     fn begin_segment(&self, stream: &mut Stream, segment: Option<gst::FormattedSegment<gst::ClockTime>>) {
@@ -232,7 +245,10 @@ impl Shm2Src {
     /// Pushes events after the segment that they belong to. With the producer's times that segment is known with its
     /// first item that has a time, at the latest with its first frame; until then events are kept.
     fn push_events(&self, stream: &mut Stream, events: Vec<gst::Event>, is_before_frame: bool) {
-        let keeps_times = !lock(&self.settings).is_mapped() && !self.obj().does_timestamp();
+        if events.is_empty() && !stream.holds_events() {
+            return;
+        }
+        let keeps_times = !stream.is_mapped && !self.obj().does_timestamp();
         let awaits_segment = keeps_times && !is_before_frame && !stream.has_segment();
         for event in stream.hold(events, awaits_segment) {
             self.push_after_segment(stream, event);
@@ -241,8 +257,7 @@ impl Shm2Src {
 
     /// The base class sends the segment not before the next buffer, also after a flush, with which the pad loses it.
     pub(super) fn push_after_segment(&self, stream: &mut Stream, event: gst::Event) {
-        let pad = self.obj().static_pad("src");
-        let is_lost = pad.is_some_and(|pad| pad.sticky_event::<gst::event::Segment>(0).is_none());
+        let is_lost = self.obj().src_pad().sticky_event::<gst::event::Segment>(0).is_none();
         if stream.take_unsent_segment() || is_lost {
             self.push(gst::event::Segment::new(&self.obj().segment()));
         }
@@ -251,13 +266,13 @@ impl Shm2Src {
 
     /// Whether a state change or a flush keeps events from downstream.
     fn is_flushing(&self) -> bool {
-        self.obj().static_pad("src").is_none_or(|pad| pad.pad_flags().contains(gst::PadFlags::FLUSHING))
+        self.obj().src_pad().pad_flags().contains(gst::PadFlags::FLUSHING)
     }
 
     fn push(&self, event: gst::Event) {
         gst::debug!(CAT, imp = self, "{event:?}");
         // Downstream may refuse the event, which is no failure.
-        let _ = self.obj().static_pad("src").is_some_and(|pad| pad.push_event(event));
+        let _ = self.obj().src_pad().push_event(event);
     }
 }
 

@@ -105,6 +105,11 @@ impl Waits {
         self.absent_since = None;
     }
 
+    /// Whether [`take_changes`](Self::take_changes) would return any.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
     /// What was not reported yet.
     pub(super) fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
