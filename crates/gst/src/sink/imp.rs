@@ -12,11 +12,10 @@ use super::keyframe::RequestLimit;
 use super::latency::UpstreamLatency;
 use super::log::CAT;
 use super::preroll;
-use super::publisher::{PublishError, Publisher, Reaction, Sent};
+use super::publisher::{PublishError, Publisher, Reaction};
 use super::region::State;
 use super::report::Report;
 use super::settings::{FullPolicy, Settings};
-use super::timing::{StreamTimes, Timing};
 use super::watcher::Presence;
 use crate::caps::Media;
 use crate::clock::ClockMonitor;
@@ -84,13 +83,13 @@ pub struct Shm2Sink {
     pub(super) report: Mutex<Report>,
     /// Sticky events of the stream.
     pub(super) description: Mutex<events::Stream>,
-    clock: Mutex<ClockMonitor>,
+    pub(super) clock: Mutex<ClockMonitor>,
     /// Taken out by the streaming thread while it uses it.
     pub(super) presence: Mutex<Presence>,
     pub(super) keyframes: Mutex<RequestLimit>,
-    latency: UpstreamLatency,
-    rate_control: Mutex<RateControl>,
-    failures: Failures,
+    pub(super) latency: UpstreamLatency,
+    pub(super) rate_control: Mutex<RateControl>,
+    pub(super) failures: Failures,
     /// Changes with each stop: handlers of an earlier run get no more signals.
     pub(super) run: AtomicU64,
     /// Held while handlers of signals run.
@@ -318,13 +317,16 @@ impl BaseSinkImpl for Shm2Sink {
             let error = match self.publish(buffer, with_metas) {
                 Ok(sent) => {
                     self.count_rendered(buffer);
-                    self.failures.published(shm2::monotonic_ns());
+                    let now_ns = shm2::monotonic_ns();
+                    self.failures.published(now_ns);
                     if buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) {
                         self.forward_keyframe_requests();
                     }
-                    lock(&self.report).count_sent(&sent);
-                    self.warn(sent.warnings);
-                    if lock(&self.report).is_stats_due(shm2::monotonic_ns()) {
+                    let is_stats_due = lock(&self.report).count_sent(&sent, now_ns);
+                    if !sent.warnings.is_empty() {
+                        self.warn(sent.warnings);
+                    }
+                    if is_stats_due {
                         self.notify_stats();
                     }
                     return Ok(gst::FlowSuccess::Ok);
@@ -353,100 +355,6 @@ impl BaseSinkImpl for Shm2Sink {
     }
 }
 
-/// Streaming thread.
-impl Shm2Sink {
-    /// Whether the open region has space for the buffer's own bytes, so that its metas are what is too large.
-    fn holds(&self, buffer: &gst::BufferRef) -> bool {
-        lock(&self.state).region().is_some_and(|region| buffer.size() as u64 <= region.stats().arena_bytes)
-    }
-
-    fn publish(&self, buffer: &gst::Buffer, with_metas: bool) -> Result<Sent, PublishError> {
-        let settings = lock(&self.settings).clone();
-        let is_pending = matches!(*lock(&self.state), State::Pending);
-        if is_pending && !self.open_for_frame(settings.size_for(None)) {
-            self.failures.failed();
-            return Err(SendError::Closed.into());
-        }
-        if settings.wait_for_connection {
-            self.wait_for_client(&settings)?;
-        }
-        let timing = self.timing(StreamTimes::from(&**buffer));
-        self.warn_of_untimed(buffer, timing);
-        let latency = self.latency.current(self.obj().upcast_ref(), &settings.shm_path);
-        let mut publisher = lock(&self.publisher);
-        let publisher = publisher.as_mut().ok_or(SendError::Closed)?;
-        publisher.publish(buffer, timing, latency, with_metas)
-    }
-
-    /// Publishes the end of the stream, unless it follows a failure of this sink, or is not to be forwarded.
-    fn end_stream(&self, event: &gst::EventRef) -> Result<(), SendError> {
-        let follows_failure = self.obj().static_pad("sink").is_some_and(|pad| self.failures.explain(&pad));
-        if follows_failure || !lock(&self.settings).forward_eos {
-            gst::info!(CAT, imp = self, "the end of stream is not published; after a failure: {follows_failure}");
-            return Ok(());
-        }
-        self.publish_end(event)
-    }
-
-    pub(super) fn timing(&self, times: StreamTimes) -> Timing {
-        let sink = self.obj();
-        let timebase = lock(&self.clock).timebase(&*sink);
-        let timing = Timing::new(&sink.segment(), times, timebase);
-        let shift = timing.running().map(|running| lock(&self.rate_control).shift(sink.upcast_ref(), running));
-        timing.due_later_by(shift.unwrap_or_default())
-    }
-
-    /// Consumers invent the times of a stream without absolute times. A muxer's headers have none in any case.
-    fn warn_of_untimed(&self, buffer: &gst::Buffer, timing: Timing) {
-        let has_time = timing.is_absolute();
-        if !has_time && buffer.flags().contains(gst::BufferFlags::HEADER) {
-            return;
-        }
-        if lock(&self.report).is_first_untimed(has_time) {
-            let text = "frames have no absolute time: live consumers use the time of their publication";
-            let reason = match (self.obj().segment().format(), buffer.pts()) {
-                (gst::Format::Time, None) => "buffers have no timestamps: set do-timestamp=true at the source",
-                (gst::Format::Time, Some(_)) => "the pipeline has no clock",
-                _ => "the segment is not in time: set format=time at the source",
-            };
-            gst::element_imp_warning!(self, gst::StreamError::Format, ("{text}"), ["{reason}"]);
-        }
-    }
-
-    fn count_rendered(&self, buffer: &gst::Buffer) {
-        lock(&self.rate_control).count(buffer.size() as u64, self.obj().max_bitrate());
-    }
-
-    fn wait_for_client(&self, settings: &Settings) -> Result<(), SendError> {
-        loop {
-            let handle = lock(&self.state).handle().ok_or(SendError::Closed)?;
-            if handle.is_closed() {
-                // The publisher reports why.
-                return Ok(());
-            }
-            let mut presence = std::mem::take(&mut *lock(&self.presence));
-            let result = presence.wait(&handle, &self.holds, || {
-                if settings.may_have_unseen_consumers() {
-                    let hint = "a consumer in another virtual machine is visible with access=lease only";
-                    gst::element_imp_info!(self, gst::ResourceError::NotFound, ("waiting for a consumer"), ["{hint}"]);
-                }
-            });
-            // The region was replaced meanwhile: what is known of its clients does not hold for the next one.
-            if !matches!(result, Ok(false)) {
-                *lock(&self.presence) = presence;
-                return result.map(drop);
-            }
-        }
-    }
-
-    fn fail(&self, code: gst::ResourceError, error: &PublishError) -> gst::FlowError {
-        self.failures.failed();
-        let shm_size = lock(&self.settings).shm_size;
-        gst::element_imp_error!(self, code, ("{error}"), ["shm-size is {shm_size} bytes"]);
-        gst::FlowError::Error
-    }
-}
-
 /// Properties, notifications and messages.
 impl Shm2Sink {
     fn set_shm_path(&self, path: Option<String>) {
@@ -468,10 +376,8 @@ impl Shm2Sink {
     }
 
     /// Warns of what is dropped of the stream while the stream itself goes on, once for each name.
+    #[cold]
     pub(super) fn warn(&self, warnings: Vec<Warning>) {
-        if warnings.is_empty() {
-            return;
-        }
         let new = lock(&self.report).new_warnings(warnings);
         for Warning { text, .. } in new {
             gst::element_imp_warning!(self, gst::StreamError::Encode, ("{text}"), ["stats counts what follows"]);

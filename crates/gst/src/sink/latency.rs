@@ -28,10 +28,10 @@ impl UpstreamLatency {
     }
 
     /// Latency in nanoseconds, queried if it is not known.
-    pub(super) fn current(&self, sink: &gst_base::BaseSink, shm_path: &str) -> u64 {
+    pub(super) fn current(&self, sink: &gst_base::BaseSink, shm_path: impl FnOnce() -> String) -> u64 {
         let is_due = || shm2::monotonic_ns().saturating_sub(self.asked_ns.load(Ordering::Relaxed)) >= PAUSE;
         if !self.is_known.load(Ordering::Relaxed) && is_due() {
-            self.update(sink, shm_path);
+            self.update(sink, &shm_path());
         }
         self.ns.load(Ordering::Relaxed)
     }

@@ -23,6 +23,7 @@ mod region;
 mod region_change;
 mod report;
 mod settings;
+mod streaming;
 mod timing;
 mod watcher;
 

@@ -49,14 +49,15 @@ struct Totals {
 }
 
 impl Report {
-    /// Counts a buffer that was published.
-    pub(super) fn count_sent(&mut self, sent: &Sent) {
+    /// Counts a buffer that was published. True once a second, when a notification of `stats` is due.
+    pub(super) fn count_sent(&mut self, sent: &Sent, now_ns: u64) -> bool {
         match sent.path {
             Path::ZeroCopy => self.zero_copied += 1,
             Path::Copy => self.copied += 1,
         }
         self.metas_dropped += sent.metas_dropped;
         self.events_dropped += u64::from(sent.is_description_dropped);
+        self.stats_notifications.admits(now_ns)
     }
 
     /// Counts an event that could not be published as a whole.
@@ -102,11 +103,6 @@ impl Report {
             .field("arena-bytes", region.arena_bytes)
             .field("arena-free-bytes", region.free_bytes)
             .build()
-    }
-
-    /// True once a second, when a notification of `stats` is due.
-    pub(super) fn is_stats_due(&mut self, now_ns: u64) -> bool {
-        self.stats_notifications.admits(now_ns)
     }
 
     /// True for the first dropped frame since the start, which is worth a warning.
@@ -192,8 +188,8 @@ mod tests {
             warnings: Vec::new(),
             is_description_dropped,
         };
-        report.count_sent(&sent(Path::ZeroCopy, 2, true));
-        report.count_sent(&sent(Path::Copy, 0, false));
+        assert!(report.count_sent(&sent(Path::ZeroCopy, 2, true), SECOND));
+        assert!(!report.count_sent(&sent(Path::Copy, 0, false), 2 * SECOND - 1), "too early");
         report.count_dropped_event();
         report.region_closed(&region(5, 1));
         let stats = report.stats(&region(3, 0));
