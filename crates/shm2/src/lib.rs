@@ -73,6 +73,8 @@ mod backend;
 #[cfg(not(loom))]
 pub mod consumer;
 #[cfg(not(loom))]
+mod copy;
+#[cfg(not(loom))]
 mod description;
 #[cfg(not(loom))]
 pub mod error;

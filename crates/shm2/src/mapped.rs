@@ -9,6 +9,7 @@
 #![expect(unsafe_code, reason = "this file alone accesses mapped memory")]
 
 use crate::backend::{MappedBytes, Mapping};
+use crate::copy::copy;
 use crate::layout::{self, Cell, Header, Page};
 use crate::sync::{AtomicU32, AtomicU64};
 use std::mem::offset_of;
@@ -113,7 +114,7 @@ impl Memory {
     pub(crate) fn copy_out(&self, offset: u64, to: &mut [u8]) -> bool {
         let Some(from) = self.pointer(offset, to.len() as u64) else { return false };
         // SAFETY: the source range was checked; `to` is private memory, so they do not overlap.
-        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to.as_mut_ptr(), to.len()) };
+        unsafe { copy(from.as_ptr(), to.as_mut_ptr(), to.len(), to.len()) };
         true
     }
 
@@ -124,18 +125,19 @@ impl Memory {
         bytes.try_reserve_exact(length as usize).ok()?;
         // SAFETY: the capacity was just made; all `length` bytes are written before the length is set.
         unsafe {
-            std::ptr::copy_nonoverlapping(from.as_ptr(), bytes.as_mut_ptr(), length as usize);
+            copy(from.as_ptr(), bytes.as_mut_ptr(), length as usize, length as usize);
             bytes.set_len(length as usize);
         }
         Some(bytes)
     }
 
-    /// Copies bytes in; false when the range is not in the region. Only for a writable mapping's owner.
+    /// Copies bytes of a frame of `frame` bytes in; false when the range is not in the region. Only for a writable
+    /// mapping's owner.
     #[must_use]
-    pub(crate) fn copy_in(&self, offset: u64, from: &[u8]) -> bool {
+    pub(crate) fn copy_in(&self, offset: u64, from: &[u8], frame: u64) -> bool {
         let Some(to) = self.pointer(offset, from.len() as u64) else { return false };
         // SAFETY: the target range was checked and belongs to an extent that this producer reserved.
-        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to.as_ptr(), from.len()) };
+        unsafe { copy(from.as_ptr(), to.as_ptr(), from.len(), frame as usize) };
         true
     }
 }

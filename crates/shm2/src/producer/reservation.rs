@@ -80,7 +80,7 @@ impl Reservation {
     pub(super) fn write_uncounted(&mut self, offset: usize, bytes: &[u8]) -> Result<(), SendError> {
         self.check_generation()?;
         let end = (offset as u64).saturating_add(bytes.len() as u64);
-        let inside = end <= self.bytes && self.shared.memory.copy_in(self.offset + offset as u64, bytes);
+        let inside = end <= self.bytes && self.shared.memory.copy_in(self.offset + offset as u64, bytes, self.bytes);
         if inside { Ok(()) } else { Err(SendError::Range { offset: offset as u64, end, bytes: self.bytes }) }
     }
 
@@ -102,6 +102,9 @@ impl Reservation {
 
     /// Address of the first byte, for code that fills the memory itself. Valid for [`len`](Self::len) bytes as long as
     /// this value or a frame published from it exists; aligned to 64 bytes.
+    ///
+    /// Code that fills it with non-temporal stores must end them with a store fence (`_mm_sfence` on x86-64) before the
+    /// frame is published.
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
         self.pointer().as_ptr()
     }

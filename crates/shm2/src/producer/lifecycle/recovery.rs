@@ -223,7 +223,7 @@ impl Shared {
         }
         if let Some((caps, bytes)) = inner.caps.zip(inner.caps_copy.as_ref()) {
             // The caps were cleared as well. Their range is an extent of this producer.
-            let _ = self.memory.copy_in(caps.range.text.offset, bytes);
+            let _ = self.memory.copy_in(caps.range.text.offset, bytes, bytes.len() as u64);
         }
         inner.consumers = ConsumerLiveness::new(self.settings.lease_time);
         inner.ledger.inherit(inner.lifecycle.epoch().generation(), claims(&self.memory));
