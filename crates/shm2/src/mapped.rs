@@ -100,6 +100,11 @@ impl Memory {
         }
     }
 
+    /// See [`MappedBytes::use_large_pages`].
+    pub(crate) fn use_large_pages(&self, offset: u64, bytes: u64) {
+        self.0.use_large_pages(offset as usize, bytes as usize);
+    }
+
     /// The word at an offset, or `None` when it is not inside the region or not at a multiple of 8.
     #[inline]
     pub(crate) fn word(&self, offset: u64) -> Option<&AtomicU64> {

@@ -245,6 +245,9 @@ pub(crate) trait MappedBytes: Send + Sync {
 
     /// Bytes mapped.
     fn len(&self) -> usize;
+
+    /// A large frame will be written to this range of a whole region: puts it on larger pages, where that is possible.
+    fn use_large_pages(&self, _offset: usize, _bytes: usize) {}
 }
 
 /// A counter of this process on which its threads can wait.

@@ -9,6 +9,9 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Smallest frame whose memory is put on large pages.
+const LARGE_FRAME: u64 = 2 << 20;
+
 /// Memory that was found for a reservation. Its extent has one user.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Grant {
@@ -79,6 +82,7 @@ impl Reservation {
     /// As [`write_at`](Self::write_at) for bytes that do not count as a frame: caps, metas, events.
     pub(super) fn write_uncounted(&mut self, offset: usize, bytes: &[u8]) -> Result<(), SendError> {
         self.check_generation()?;
+        self.prepare_memory();
         let end = (offset as u64).saturating_add(bytes.len() as u64);
         let inside = end <= self.bytes && self.shared.memory.copy_in(self.offset + offset as u64, bytes, self.bytes);
         if inside { Ok(()) } else { Err(SendError::Range { offset: offset as u64, end, bytes: self.bytes }) }
@@ -106,12 +110,20 @@ impl Reservation {
     /// Code that fills it with non-temporal stores must end them with a store fence (`_mm_sfence` on x86-64) before the
     /// frame is published.
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.prepare_memory();
         self.pointer().as_ptr()
     }
 
     /// Address of the first byte, as [`as_mut_ptr`](Self::as_mut_ptr), for code that only passes it on.
     pub fn as_ptr(&self) -> *const u8 {
         self.pointer().as_ptr()
+    }
+
+    /// Called before the bytes are written.
+    fn prepare_memory(&self) {
+        if self.bytes >= LARGE_FRAME {
+            self.shared.memory.use_large_pages(self.offset, self.bytes);
+        }
     }
 
     fn pointer(&self) -> NonNull<u8> {

@@ -6,6 +6,7 @@
 
 #![expect(unsafe_code, reason = "mmap")]
 
+use super::large_pages::{Alignment, LargePages};
 use super::{fork, sigbus};
 use crate::backend::MappedBytes;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
@@ -23,6 +24,7 @@ pub(crate) struct Mapping {
     whole: (NonNull<u8>, usize),
     made_at: usize,
     guard: sigbus::Guard,
+    large_pages: LargePages,
 }
 
 // SAFETY: the struct is an address and a length; all access goes through `crate::mapped`, which uses atomics and
@@ -39,11 +41,16 @@ impl Mapping {
     pub(crate) fn new(fd: impl AsFd, offset: u64, bytes: usize, writable: bool) -> io::Result<Self> {
         let protection = if writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
         let _section = fork::Section::enter();
-        // SAFETY: a new shared mapping at an address that the kernel chooses replaces nothing.
-        let base = unsafe { mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, fd, offset)? };
-        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let base = map(fd, offset, bytes, protection)?;
         let guard = sigbus::Guard::new(base.as_ptr() as usize, bytes);
-        let mapping = Self { base, bytes, whole: (base, bytes), made_at: fork::depth(), guard };
+        let mapping = Self {
+            base,
+            bytes,
+            whole: (base, bytes),
+            made_at: fork::depth(),
+            guard,
+            large_pages: LargePages::default(),
+        };
         mapping.advise(Advice::LinuxDontFork)?;
         Ok(mapping)
     }
@@ -76,7 +83,30 @@ impl Mapping {
     }
 }
 
+/// Maps a range of the file, where possible at an address that suits large pages.
+fn map(fd: impl AsFd, offset: u64, bytes: usize, protection: ProtFlags) -> io::Result<NonNull<u8>> {
+    let base = match Alignment::reserve(offset, bytes) {
+        Some(alignment) => {
+            let (start, flags) = (alignment.start() as *mut c_void, MapFlags::SHARED | MapFlags::FIXED);
+            // SAFETY: the addresses are reserved for this mapping and used by nothing.
+            let base = unsafe { mmap(start, bytes, protection, flags, fd, offset) };
+            alignment.free_around(if base.is_ok() { bytes } else { 0 });
+            base?
+        }
+        // SAFETY: a new shared mapping at an address that the kernel chooses replaces nothing.
+        None => unsafe { mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, fd, offset)? },
+    };
+    Ok(NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?)
+}
+
 impl MappedBytes for Mapping {
+    fn use_large_pages(&self, offset: usize, bytes: usize) {
+        let is_inside = offset.checked_add(bytes).is_some_and(|end| end <= self.bytes);
+        if is_inside && self.base == self.whole.0 && self.is_here() {
+            self.large_pages.use_for(self.base, self.bytes, offset..offset + bytes);
+        }
+    }
+
     #[inline]
     fn is_here(&self) -> bool {
         fork::is_same_process(self.made_at)

@@ -5,6 +5,7 @@
 //! | `create`, `draft`, `naming`, `takeover`, `existing`, `reserve` | creating a region, or using an existing file for one |
 //! | `producer_region`, `consumer_region`, `region_file` | the region, as each side sees it |
 //! | `lock`, `futex`, `mapping` | the system calls |
+//! | `large_pages` | large pages behind large frames |
 //! | `file_system` | on which file systems locks and memory reach every process |
 //! | `watch`, `wait_for_producer` | inotify: a peer came or went, a producer may have appeared |
 //! | `fork`, `sigbus` | guards against forked children and truncated files |
@@ -16,6 +17,7 @@ pub(super) mod existing;
 mod file_system;
 mod fork;
 mod futex;
+mod large_pages;
 mod lock;
 mod mapping;
 mod naming;
