@@ -236,13 +236,58 @@ pub(crate) fn published(cell_sequence: &AtomicU64) -> u64 {
     cell_sequence.load(Ordering::Acquire)
 }
 
+/// The tickets of one owner of a page.
+///
+/// A consumer that ends its sleep by itself and continues without sleeping takes its ticket back ([`withdraw_sleep`]):
+/// the page shows the ticket before it again, which the producer has usually answered, so that it makes no call. The
+/// producer may have answered the ticket that is taken back, so no ticket is announced twice. An owner that dies leaves
+/// a ticket that is older than those that it announced; the next owner begins [`TICKETS`] above it.
+#[derive(Debug)]
+pub(crate) struct Tickets {
+    /// The last one that was announced.
+    last: AtomicU32,
+    /// The one that the page showed before.
+    before: AtomicU32,
+}
+
+/// Tickets that an owner announces, at most, above the one that its page shows.
+const TICKETS: u32 = 1 << 16;
+
+impl Tickets {
+    /// The tickets of an owner that found `ticket` in its page.
+    pub(crate) fn new(ticket: &AtomicU32) -> Self {
+        // Relaxed: the owner before wrote it before this one could claim the page.
+        let found = ticket.load(Ordering::Relaxed);
+        Self { last: AtomicU32::new(found.wrapping_add(TICKETS)), before: AtomicU32::new(found) }
+    }
+
+    /// An error for the models: the next ticket is one that was announced already.
+    #[cfg(all(loom, test))]
+    pub(crate) fn reuse(&self) {
+        self.last.store(self.last.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+    }
+}
+
 /// Consumer: announces that it is about to sleep. It must check its cell after this and before it sleeps.
 #[inline]
-pub(crate) fn announce_sleep(ticket: &AtomicU32) {
+pub(crate) fn announce_sleep(ticket: &AtomicU32, tickets: &Tickets) {
     // Relaxed: this consumer alone writes its ticket, and the fence orders it against the second check.
-    let next = ticket.load(Ordering::Relaxed).wrapping_add(1);
+    let next = tickets.last.load(Ordering::Relaxed).wrapping_add(1);
+    tickets.last.store(next, Ordering::Relaxed);
+    tickets.before.store(ticket.load(Ordering::Relaxed), Ordering::Relaxed);
     ticket.store(next, Ordering::Relaxed);
     full_fence(Site::Sleep);
+}
+
+/// Consumer: its sleep has ended by itself, and it looks without sleeping from here on. It must announce the next sleep
+/// anew.
+pub(crate) fn withdraw_sleep(ticket: &AtomicU32, tickets: &Tickets) {
+    let before = tickets.before.load(Ordering::Relaxed);
+    // Otherwise a successor could announce tickets of this owner that the page does not show.
+    if tickets.last.load(Ordering::Relaxed).wrapping_sub(before) < TICKETS {
+        // Relaxed: a producer that sees the announced ticket instead makes a call that wakes no thread.
+        ticket.store(before, Ordering::Relaxed);
+    }
 }
 
 /// Producer: comes between [`publish`] and the first [`must_wake`].

@@ -34,7 +34,7 @@ use windows::Windows as System;
 compile_error!("shm2 supports Linux and Windows");
 
 use crate::name::Spec;
-pub(crate) use cadence::Published;
+pub(crate) use cadence::{Cadence, Published};
 pub use contract::LostName;
 pub(crate) use contract::{
     AwaitProducer, ChangeWatch, ConsumerRegion, Identity, Keep, MappedBytes, Platform, ProcessEvent, ProducerRegion,

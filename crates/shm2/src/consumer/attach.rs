@@ -18,6 +18,7 @@ use crate::kill_points::point;
 use crate::layout::{Header, LEASES, STATE_LIVE};
 use crate::mapped::{Memory, OwnPage, WakeWord};
 use crate::name::Spec;
+use crate::protocol::Tickets;
 use crate::sync::{Ordering, fence};
 use std::mem::offset_of;
 use std::path::Path;
@@ -181,7 +182,9 @@ impl Claim {
     {
         let Self { region, memory, page, claimed, header } = self;
         let path: std::path::PathBuf = region.path().into();
+        let tickets = Tickets::new(&page.words().ticket);
         let leased = Arc::new(LeasedRegion {
+            tickets,
             memory,
             page,
             region,

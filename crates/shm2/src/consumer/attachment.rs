@@ -7,6 +7,7 @@ use super::producer_liveness::ProducerLiveness;
 use super::ring_reader::{Cause, Reader, Step, TakeError};
 use super::signals::Signals;
 use super::sleep::{OVERDUE, SleepLimit};
+use super::wake_ahead::{Counts, Wait, WakeAhead};
 use crate::backend::{self, ProcessEvent, Wake};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -18,14 +19,18 @@ pub(super) struct Attachment {
     item: Option<Box<Item>>,
     liveness: ProducerLiveness,
     sleep_limit: SleepLimit,
+    /// If the settings ask for it.
+    wake_ahead: Option<WakeAhead>,
     /// For a producer with another clock: the map to the local clock, and the number of the last beacon.
     clock_map: Option<(ClockMap, u64)>,
 }
 
 impl Attachment {
-    pub(super) fn new(reader: Box<dyn Reader>, liveness: ProducerLiveness) -> Self {
-        let clock_map = reader.header().has_other_clock.then(Default::default);
-        Self { reader, item: None, liveness, sleep_limit: SleepLimit::default(), clock_map }
+    pub(super) fn new(reader: Box<dyn Reader>, liveness: ProducerLiveness, wakes_ahead: bool) -> Self {
+        let has_other_clock = reader.header().has_other_clock;
+        let clock_map = has_other_clock.then(Default::default);
+        let wake_ahead = if wakes_ahead { WakeAhead::new(has_other_clock) } else { None };
+        Self { reader, item: None, liveness, sleep_limit: SleepLimit::default(), wake_ahead, clock_map }
     }
 
     /// Takes the next item, if there is one. [`frame`](Self::frame) returns it, or the next take discards it.
@@ -97,7 +102,11 @@ impl Attachment {
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
         let limit = self.sleep_limit.next();
         let timeout = [left, self.liveness.sleep()].into_iter().flatten().min().unwrap_or(limit).min(limit);
-        match self.reader.wait(position, &signals.event, seen, Some(timeout)) {
+        let wake = match &mut self.wake_ahead {
+            None => self.reader.wait(position, &signals.event, seen, Some(timeout)),
+            Some(ahead) => ahead.wait(&Wait { reader: &*self.reader, position, event: &signals.event, seen, timeout }),
+        };
+        match wake {
             Wake::Fault => Err(Cause::Truncated.into()),
             Wake::Timeout if self.reader.has_item_since(position, OVERDUE) => {
                 self.sleep_limit.count_lost(timeout);
@@ -111,6 +120,11 @@ impl Attachment {
     /// Wake-ups of this attachment that were lost.
     pub(super) fn lost_wakes(&self) -> u64 {
         self.sleep_limit.lost()
+    }
+
+    /// What looks ahead of time found and cost in this attachment.
+    pub(super) fn looks_ahead(&self) -> Counts {
+        self.wake_ahead.as_ref().map(WakeAhead::counts).unwrap_or_default()
     }
 
     /// Whether the producer has closed the region, or a probe that is due finds it dead.

@@ -58,6 +58,7 @@ pub(super) struct Settings {
     pub(super) spin: Duration,
     pub(super) liveness: Liveness,
     pub(super) events: bool,
+    pub(super) wake_ahead: bool,
 }
 
 impl Settings {
@@ -80,6 +81,7 @@ impl Default for Settings {
             spin: Duration::ZERO,
             liveness: Liveness::default(),
             events: false,
+            wake_ahead: false,
         }
     }
 }
@@ -196,6 +198,41 @@ impl Builder {
     /// How long a wait polls for the next frame before it sleeps; 0 if not set.
     pub fn spin(mut self, time: Duration) -> Self {
         self.settings.spin = time;
+        self
+    }
+
+    /// Whether a wait for an item of a stream with a steady rhythm ends shortly before the item is due, and the consumer
+    /// then looks for it without sleeping; false if not set. The item is taken without the delay of a wake-up, and the
+    /// producer makes no system call for it.
+    ///
+    /// The consumer looks for at most a fortieth of the time that passes, plus 4 ms; it sleeps as usual when items come
+    /// irregularly, and always in a process that may use only one processor. An item that comes earlier than forecast
+    /// wakes it as usual. [`looks_found`](super::ConsumerStats::looks_found) and its neighbours count.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-ahead-{}", std::process::id());
+    /// use shm2::{Consumer, FrameInfo, Producer};
+    /// use std::{thread, time::Duration};
+    ///
+    /// let mut producer = Producer::create(&name)?;
+    /// let second = Some(Duration::from_secs(1));
+    /// let mut consumer = Consumer::builder(&name)?.wake_ahead(true).attach(second)?;
+    /// let sender = thread::spawn(move || {
+    ///     for _ in 0..30 {
+    ///         thread::sleep(Duration::from_millis(5));
+    ///         producer.send(b"picture", &FrameInfo::new()).unwrap();
+    ///     }
+    ///     producer
+    /// });
+    /// for _ in 0..30 {
+    ///     consumer.next(second)?;
+    /// }
+    /// println!("found by a look: {}", consumer.stats().looks_found);
+    /// # drop(sender.join());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wake_ahead(mut self, wake_ahead: bool) -> Self {
+        self.settings.wake_ahead = wake_ahead;
         self
     }
 

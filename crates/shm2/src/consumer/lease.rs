@@ -6,7 +6,7 @@ use crate::heartbeat::{self, Heartbeat};
 use crate::kill_points::point;
 use crate::layout::{self, LEASES};
 use crate::mapped::{Memory, OwnPage};
-use crate::protocol;
+use crate::protocol::{self, Tickets};
 use crate::sync::Ordering;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -28,6 +28,8 @@ pub(super) struct LeasedRegion<O: Ownership> {
     pub(super) blocks: bool,
     /// For waiting without a wake-up, where producer and consumer share no kernel.
     pub(super) poll: Option<Poll>,
+    /// Of this owner of the page.
+    pub(super) tickets: Tickets,
     /// Of each lease entry, whether it is in use. The consumer's thread sets it; frames are dropped on any thread.
     pub(super) busy: [AtomicBool; LEASES],
 }

@@ -250,11 +250,15 @@ where
     fn sleep(&self, has_news: &dyn Fn() -> bool, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
         let header = self.memory.header();
         let expected = header.wake.load(Ordering::Acquire);
-        protocol::announce_sleep(&self.page.words().ticket);
+        protocol::announce_sleep(&self.page.words().ticket, &self.tickets);
         if has_news() {
             return Wake::Signal;
         }
         self.region.region.wait(NonNull::from(&header.wake), expected, (event, seen), timeout)
+    }
+
+    fn withdraw_sleep(&self) {
+        protocol::withdraw_sleep(&self.page.words().ticket, &self.tickets);
     }
 
     fn request_keyframe(&self) -> bool {

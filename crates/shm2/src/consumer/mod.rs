@@ -20,6 +20,7 @@ mod sleep;
 mod snapshots;
 mod start;
 mod waiting;
+mod wake_ahead;
 
 pub use builder::{Access, Builder, Liveness, OnProducerExit};
 pub use frame::Frame;
@@ -93,6 +94,12 @@ pub struct ConsumerStats {
     /// Wake-ups that did not arrive: another process that may read the region took them. Each delayed a frame by a
     /// second at most; after it, this consumer looks every two milliseconds for a time.
     pub lost_wakes: u64,
+    /// Looks ahead of time that found an item; see [`Builder::wake_ahead`].
+    pub looks_found: u64,
+    /// Looks ahead of time that ended without an item.
+    pub looks_missed: u64,
+    /// Time spent on looks ahead of time, in nanoseconds.
+    pub looked_ns: u64,
 }
 
 /// A receiver of a region's frames. It waits for its producer, and attaches to the next one when that one exits.
@@ -278,6 +285,7 @@ impl Consumer {
     /// ```
     pub fn stats(&self) -> ConsumerStats {
         let (t, p) = (&self.totals, &self.position);
+        let looks = self.attachment.as_ref().map(Attachment::looks_ahead).unwrap_or_default();
         ConsumerStats {
             received: t.received.saturating_add(p.received),
             missed: t.missed.saturating_add(p.missed),
@@ -286,6 +294,9 @@ impl Consumer {
             copied: t.copied.saturating_add(p.copied),
             attaches: t.attaches,
             lost_wakes: t.lost_wakes + self.attachment.as_ref().map_or(0, Attachment::lost_wakes),
+            looks_found: t.looks_found + looks.found,
+            looks_missed: t.looks_missed + looks.missed,
+            looked_ns: t.looked_ns + looks.looked_ns,
         }
     }
 

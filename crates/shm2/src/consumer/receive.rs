@@ -251,7 +251,7 @@ impl Consumer {
         self.totals.attaches += 1;
         let (generation, access) = (reader.header().generation, reader.access());
         let read_speed = reader.region().read_speed();
-        self.attachment = Some(Attachment::new(reader, liveness));
+        self.attachment = Some(Attachment::new(reader, liveness, self.settings.wake_ahead));
         self.resume_position();
         self.notify_observer(Change::Attached { generation, access, read_speed });
         Ok(())

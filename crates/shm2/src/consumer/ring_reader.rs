@@ -119,6 +119,9 @@ pub(super) trait View: fmt::Debug + Send + Sized + 'static {
     fn poll(&self) -> Option<&Poll>;
     /// Sleeps until `has_news`, until the event differs from `seen`, or for `timeout` at most.
     fn sleep(&self, has_news: &dyn Fn() -> bool, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake;
+    /// After a sleep that ended by its timeout: this consumer does not sleep, so that the producer makes no call to wake
+    /// it.
+    fn withdraw_sleep(&self) {}
     /// Requests a keyframe of the producer; false if it cannot be told.
     fn request_keyframe(&self) -> bool;
     /// Ends a request that lasts until then.
@@ -142,6 +145,12 @@ pub(super) trait Reader: fmt::Debug + Send {
     fn take(&mut self, position: &mut Position, item: &mut Item) -> Result<Step, TakeError>;
     /// Sleeps until an item is published at `position`, until the event differs from `seen`, or for `timeout` at most.
     fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake;
+    /// As [`View::withdraw_sleep`].
+    fn withdraw_sleep(&self);
+    /// Whether an item is published at `position`, or the region is closed, or it cannot be read.
+    fn has_news(&self, position: &Position) -> bool;
+    /// The item that was taken last.
+    fn last(&self) -> Published;
     /// Whether an item has been at `position` for this time. False where the producer has another clock.
     fn has_item_since(&self, position: &Position, age: Duration) -> bool;
     /// Called when there is no item to take: an error when the header says that there is one.
@@ -364,13 +373,6 @@ impl<V: View> RingReader<V> {
         Ok(())
     }
 
-    /// Whether an item is published at `position`, or the region is closed, or it cannot be read.
-    fn has_news(&self, position: &Position) -> bool {
-        let next = position.next;
-        // An unreadable region is news as well: the next take reports it.
-        self.view.published(next).map_or(true, |found| found >= next) || self.is_closed()
-    }
-
     /// The result of a take after this consumer lost its page.
     fn lost_page(&self) -> Result<Step, TakeError> {
         // After a clear no consumer owns a page, but another generation begins.
@@ -421,6 +423,20 @@ impl<V: View> Reader for RingReader<V> {
         let has_news = || self.has_news(position);
         let Some(poll) = self.view.poll() else { return self.view.sleep(&has_news, event, seen, timeout) };
         poll.wait(event, seen, timeout, self.last, &has_news)
+    }
+
+    fn withdraw_sleep(&self) {
+        self.view.withdraw_sleep();
+    }
+
+    fn has_news(&self, position: &Position) -> bool {
+        let next = position.next;
+        // An unreadable region is news as well: the next take reports it.
+        self.view.published(next).map_or(true, |found| found >= next) || self.is_closed()
+    }
+
+    fn last(&self) -> Published {
+        self.last
     }
 
     fn has_item_since(&self, position: &Position, age: Duration) -> bool {

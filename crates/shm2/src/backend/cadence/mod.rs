@@ -12,6 +12,12 @@
 //!
 //! The producer's times are not trusted. A wrong one makes the pauses shorter, or as long as the longest pause.
 
+mod recent;
+mod rhythm;
+
+use recent::Recent;
+use rhythm::Rhythm;
+pub(crate) use rhythm::Window;
 use std::time::Duration;
 
 const SHORTEST: Duration = Duration::from_micros(50);
@@ -57,7 +63,7 @@ pub(crate) struct Published {
 /// The looks of one waiter. All times are nanoseconds of the local monotonic clock, unless they are said to be the
 /// producer's.
 #[derive(Debug, Default)]
-pub(super) struct Cadence {
+pub(crate) struct Cadence {
     last: Published,
     /// Nanoseconds between the publications of neighbouring items.
     distances: Recent,
@@ -78,6 +84,7 @@ pub(super) struct Cadence {
     arrival: Option<Arrival>,
     /// Looks since the forecast's first pause; `None` before it.
     looks_in_window: Option<u32>,
+    rhythm: Rhythm,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -103,10 +110,7 @@ impl Cadence {
     /// A wait begins, or one that ended by its timeout continues. `last` is the last item that was taken. Returns
     /// whether the item may come at once: the caller then looks without pauses for a moment.
     pub(super) fn begin(&mut self, now: u64, last: Published) -> bool {
-        if last != self.last {
-            self.learn(last);
-            self.waiting_since = None;
-        }
+        self.observe(last);
         if self.waiting_since.is_some() {
             return false;
         }
@@ -114,6 +118,43 @@ impl Cadence {
         self.looks_in_window = None;
         self.forecast = self.forecast();
         self.ahead(now).is_none()
+    }
+
+    /// Learns from the last item that was taken, unless it is known.
+    pub(crate) fn observe(&mut self, last: Published) {
+        if last != self.last {
+            self.learn(last);
+            self.rhythm.observe(last);
+            self.waiting_since = None;
+        }
+    }
+
+    /// When to look for the next item without sleeping, if the stream has a rhythm. `has_other_clock` says whether the
+    /// producer's clock is another one than the local one; the difference is then learned.
+    pub(crate) fn window(&mut self, now: u64, has_other_clock: bool) -> Option<Window> {
+        let delay = match has_other_clock {
+            true if self.delays.count < FEWEST => return None,
+            true => self.delays.smallest(0)? as u64,
+            false => 0,
+        };
+        self.rhythm.window(now, &self.oversleeps, delay)
+    }
+
+    /// A sleep that was to end at `wake` has ended. If it ended before, it says nothing.
+    pub(crate) fn slept(&mut self, wake: u64, now: u64) {
+        if now >= wake {
+            self.oversleeps.add((now - wake).min(nanoseconds(LONGEST_IDLE)) as i64);
+        }
+    }
+
+    /// The longest time to look without sleeping from `now` on, in nanoseconds.
+    pub(crate) fn credit(&mut self, now: u64) -> u64 {
+        self.rhythm.credit(now)
+    }
+
+    /// A look without sleeping took this long.
+    pub(crate) fn looked(&mut self, looked_ns: u64) {
+        self.rhythm.spend(looked_ns);
     }
 
     /// The pause before the next look.
@@ -142,7 +183,7 @@ impl Cadence {
     }
 
     /// The wait has ended with news.
-    pub(super) fn news(&mut self, now: u64) {
+    pub(crate) fn news(&mut self, now: u64) {
         self.learn_oversleep(now);
         self.waiting_since = None;
         let is_aimed = self.forecast.is_some_and(|forecast| forecast.is_aimed);
@@ -235,35 +276,6 @@ fn guard(distance: i64) -> Duration {
 
 fn nanoseconds(time: Duration) -> u64 {
     time.as_nanos() as u64
-}
-
-/// The last values of a quantity.
-#[derive(Debug, Default)]
-struct Recent {
-    values: [i64; REMEMBERED],
-    count: usize,
-    next: usize,
-}
-
-impl Recent {
-    fn add(&mut self, value: i64) {
-        self.values[self.next] = value;
-        self.next = (self.next + 1) % REMEMBERED;
-        self.count = (self.count + 1).min(REMEMBERED);
-    }
-
-    /// The smallest value after the `passed` smallest ones.
-    fn smallest(&self, passed: usize) -> Option<i64> {
-        let mut values = self.values;
-        let values = &mut values[..self.count];
-        values.sort_unstable();
-        values.get(passed).copied()
-    }
-
-    /// The largest value before the `passed` largest ones.
-    fn largest(&self, passed: usize) -> Option<i64> {
-        self.smallest(self.count.checked_sub(passed + 1)?)
-    }
 }
 
 // Thousands of cases without unsafe code.
