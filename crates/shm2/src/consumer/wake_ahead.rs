@@ -14,6 +14,16 @@ use std::time::{Duration, Instant};
 /// Looks without sleeping before the clock is read again.
 const LOOKS: u32 = 8;
 
+/// Time between two readings of the clock after which a look was interrupted, in nanoseconds.
+const INTERRUPTED: u64 = 200_000;
+
+/// How a look ended.
+struct Look {
+    is_found: bool,
+    was_interrupted: bool,
+    end: u64,
+}
+
 /// Waits of one attachment, ahead of time.
 #[derive(Debug)]
 pub(super) struct WakeAhead {
@@ -43,18 +53,20 @@ pub(super) struct Wait<'a> {
 }
 
 impl Wait<'_> {
-    /// Looks without sleeping, until the time `end` of the monotonic clock, or until the event changes; true once there
-    /// is an item to take, or an end of the region to report.
-    fn look_until(&self, end: u64) -> bool {
+    /// Looks without sleeping, until there is an item to take or an end of the region to report, until the time `end` of
+    /// the monotonic clock, or until the event changes.
+    fn look(&self, begin: u64, end: u64) -> Look {
+        let (mut last, mut longest) = (begin, 0);
         loop {
-            for _ in 0..LOOKS {
-                if self.reader.has_news(self.position) {
-                    return true;
-                }
+            let is_found = (0..LOOKS).any(|_| {
                 std::hint::spin_loop();
-            }
-            if self.event.value() != self.seen || backend::monotonic_ns() >= end {
-                return false;
+                self.reader.has_news(self.position)
+            });
+            let now = backend::monotonic_ns();
+            longest = longest.max(now.saturating_sub(last));
+            last = now;
+            if is_found || now >= end || self.event.value() != self.seen {
+                return Look { is_found, was_interrupted: longest > INTERRUPTED, end: now };
             }
         }
     }
@@ -110,11 +122,11 @@ impl WakeAhead {
         if now >= end {
             return None;
         }
-        let is_found = wait.look_until(end);
-        let looked = backend::monotonic_ns().saturating_sub(now);
-        self.cadence.looked(looked);
+        let look = wait.look(now, end);
+        let looked = look.end.saturating_sub(now);
+        self.cadence.looked(look.end, looked, look.was_interrupted);
         self.counts.looked_ns += looked;
-        *(if is_found { &mut self.counts.found } else { &mut self.counts.missed }) += 1;
-        (is_found || wait.event.value() != wait.seen).then_some(Wake::Signal)
+        *(if look.is_found { &mut self.counts.found } else { &mut self.counts.missed }) += 1;
+        (look.is_found || wait.event.value() != wait.seen).then_some(Wake::Signal)
     }
 }

@@ -152,9 +152,10 @@ impl Cadence {
         self.rhythm.credit(now)
     }
 
-    /// A look without sleeping took this long.
-    pub(crate) fn looked(&mut self, looked_ns: u64) {
-        self.rhythm.spend(looked_ns);
+    /// A look without sleeping that took this long has ended at `now`; `was_interrupted` if the thread lost its processor
+    /// meanwhile.
+    pub(crate) fn looked(&mut self, now: u64, looked_ns: u64, was_interrupted: bool) {
+        self.rhythm.looked(now, looked_ns, was_interrupted);
     }
 
     /// The pause before the next look.

@@ -10,6 +10,10 @@
 //! Looking is also limited by a credit that grows by the same share of the time that passes. So no sequence of items,
 //! and no times that a producer writes, let a consumer look for longer than that share of any time, plus
 //! [`MOST_CREDIT`].
+//!
+//! A thread that looks uses the processor time for which the kernel would run it at once when an item wakes it. Where
+//! other programs take the processor from it during a look, it is given back milliseconds later. So a look that was
+//! interrupted is followed by a time of plain sleeps, which doubles with each further one.
 
 use super::Published;
 use super::recent::Recent;
@@ -39,6 +43,11 @@ const UNKNOWN_LATENESS: i64 = 150_000;
 const FEWEST_SLEEPS: usize = 4;
 /// Items and sleeps are left out in steps of one part of this many, up to half of them.
 const PARTS: usize = 16;
+/// Time of plain sleeps after the first look that was interrupted, and the most that it grows to, in nanoseconds.
+const FIRST_PAUSE: u64 = 1_000_000_000;
+const LAST_PAUSE: u64 = 64 * FIRST_PAUSE;
+/// Looks in a row that were not interrupted after which that time is halved.
+const GOOD_LOOKS: u32 = 500;
 /// Every refused forecast of this many measures the lateness of a sleep, without a look.
 const PROBES: u32 = 32;
 
@@ -66,6 +75,15 @@ pub(super) struct Rhythm {
     is_outside: bool,
     credit: Credit,
     refused: u32,
+    interruptions: Interruptions,
+}
+
+/// The time without looks after a look that was interrupted.
+#[derive(Debug, Default)]
+struct Interruptions {
+    until: u64,
+    pause: u64,
+    good_looks: u32,
 }
 
 /// Nanoseconds that may be spent looking.
@@ -153,6 +171,9 @@ impl Rhythm {
         if self.known < LEARNED || self.errors.count < FEWEST || !(SHORTEST..=LONGEST).contains(&self.period) {
             return None;
         }
+        if now < self.interruptions.until {
+            return None;
+        }
         let due = self.forecast(1).wrapping_add(delay);
         let ahead = due.wrapping_sub(now) as i64;
         if ahead.unsigned_abs() as f64 > 2.0 * self.period {
@@ -198,9 +219,26 @@ impl Rhythm {
         self.credit.left
     }
 
-    /// A look took this long.
-    pub(super) fn spend(&mut self, looked_ns: u64) {
+    /// A look that took this long has ended at `now`.
+    pub(super) fn looked(&mut self, now: u64, looked_ns: u64, was_interrupted: bool) {
         self.credit.left = self.credit.left.saturating_sub(looked_ns);
+        self.interruptions.count(now, was_interrupted);
+    }
+}
+
+impl Interruptions {
+    fn count(&mut self, now: u64, was_interrupted: bool) {
+        if was_interrupted {
+            self.pause = (2 * self.pause).clamp(FIRST_PAUSE, LAST_PAUSE);
+            self.until = now.saturating_add(self.pause);
+            self.good_looks = 0;
+            return;
+        }
+        self.good_looks += 1;
+        if self.good_looks >= GOOD_LOOKS {
+            self.good_looks = 0;
+            self.pause /= 2;
+        }
     }
 }
 
@@ -270,7 +308,7 @@ mod tests {
         let end = window.end.min(begin + cadence.credit(begin));
         let is_found = time <= end;
         let looked = time.min(end).saturating_sub(begin);
-        cadence.looked(looked);
+        cadence.looked(begin + looked, looked, false);
         let delay = if is_found { begin.saturating_sub(time) } else { WOKEN };
         Seen { is_found, looked, delay }
     }
@@ -376,6 +414,32 @@ mod tests {
         assert!(found(&seen[2000..]) > 0.95, "{}", found(&seen[2000..]));
     }
 
+    #[test]
+    fn looks_that_are_interrupted_are_followed_by_ever_longer_times_without_looks() {
+        let (mut cadence, mut waits) = (Cadence::default(), Vec::new());
+        for (number, time) in (1..).zip(paced(60.0, 0, 6000)) {
+            cadence.observe(Published { sequence: number, ns: time });
+            if cadence.window(time, false).is_some() {
+                waits.push(number);
+                cadence.looked(time, 0, true);
+            }
+        }
+        let pauses: Vec<_> = waits.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert_eq!(pauses, [60, 120, 240, 480, 960, 1920], "{waits:?}");
+    }
+
+    #[test]
+    fn looks_that_are_not_interrupted_halve_the_time_without_looks() {
+        let mut interruptions = Interruptions::default();
+        interruptions.count(0, true);
+        interruptions.count(0, true);
+        assert_eq!((interruptions.pause, interruptions.until), (2 * FIRST_PAUSE, 2 * FIRST_PAUSE));
+        (0..GOOD_LOOKS).for_each(|_| interruptions.count(0, false));
+        assert_eq!(interruptions.pause, FIRST_PAUSE);
+        (0..20).for_each(|_| interruptions.count(0, true));
+        assert_eq!(interruptions.pause, LAST_PAUSE);
+    }
+
     fn any_times() -> impl Strategy<Value = Vec<u64>> {
         let steps = prop_oneof![Just(16_666_667), Just(10 * MS), 2 * MS..3 * MS, 0..30 * MS, 0..2000 * MS];
         let runs = prop::collection::vec((steps, 1..60usize), 1..12);
@@ -419,7 +483,7 @@ mod tests {
                 if let Some(window) = cadence.window(now, has_other_clock) {
                     prop_assert!(window.wake <= now + 3000 * MS, "{:?}", window);
                     let look = window.end.saturating_sub(now).min(cadence.credit(now));
-                    cadence.looked(look);
+                    cadence.looked(now + look, look, false);
                     (looked, now) = (looked + look, now + look);
                 }
                 now += distance;
