@@ -6,7 +6,7 @@ use crate::case::{CASES, Case, Pace};
 use crate::sender::{LAST, STAMPED};
 use crate::way::Inbound;
 use crate::{Result, iceoryx2_way, raw};
-use figures::{Record, Times, Usage, now_ns};
+use figures::{Record, Times, Usage, now_ns, read_all};
 
 /// Receives until the last frame, and prints a record.
 pub(crate) fn run(way: &str, case: &str, name: &str) -> Result<()> {
@@ -39,7 +39,8 @@ fn receive<I: Inbound>(way: &str, case: &Case, name: &str) -> Result<Record> {
             times.record(now.saturating_sub(unsafe { at.cast::<u64>().read_unaligned() }));
         }
         if case.touched {
-            read(at, bytes);
+            // SAFETY: the frame is held, and its sender does not write to it any more.
+            read_all(unsafe { std::slice::from_raw_parts(at, bytes) });
         }
         drop(frame);
         number += 1;
@@ -62,13 +63,4 @@ fn look<I: Inbound>(inbound: &mut I) -> Result<I::Frame> {
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-/// Reads all bytes.
-fn read(at: *const u8, bytes: usize) {
-    // SAFETY: the frame is held, and its sender does not write to it any more.
-    let bytes = unsafe { std::slice::from_raw_parts(at, bytes) };
-    let (words, rest) = bytes.as_chunks::<8>();
-    let sum = words.iter().fold(0u64, |sum, word| sum.wrapping_add(u64::from_ne_bytes(*word)));
-    std::hint::black_box((sum, rest));
 }
