@@ -7,9 +7,10 @@
 
 #![forbid(unsafe_code)]
 
+use figures::{Record, median};
 use rustix::thread::futex::{self, Flags};
-use shm2::{Consumer, Frame, FrameInfo, FullPolicy, Producer, Start};
-use shm2_benches::median;
+use shm2::{Consumer, Frame, FrameInfo, Producer, Start};
+use shm2_benches::Options;
 use shm2_testing::{ChildGuard, TempRegion};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,27 +18,26 @@ use std::time::{Duration, Instant};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-const ROUNDS: usize = 7;
 const POLLED: u32 = 20_000;
 const WOKEN: u32 = 2_000;
 const SIZES: [(usize, &str); 3] = [(1 << 10, "1 KiB"), (3 << 20, "3 MiB"), (132 << 20, "132 MiB")];
-const STREAM: u64 = 3_000_000;
 
 fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => report(),
+        [] | ["--rounds" | "--json", ..] => report(),
         ["answer", ping, pong, size, polled] => answer(ping, pong, size.parse()?, polled == "polled"),
-        ["read", name] => read(name),
-        _ => Err("run it without arguments".into()),
+        _ => Err("options: --rounds N, --json FILE".into()),
     }
 }
 
 fn report() -> Result<()> {
-    println!("hand-over, one way, microseconds (half a round trip), median of {ROUNDS} alternating runs\n");
+    let mut options = Options::from_arguments(7)?;
+    let rounds = options.rounds;
+    println!("hand-over, one way, microseconds (half a round trip), median of {rounds} alternating runs\n");
     let mut table: Vec<Vec<f64>> = vec![Vec::new(); 2 * (SIZES.len() + 1)];
-    for round in 0..ROUNDS {
-        eprint!("\rrun {} of {ROUNDS}", round + 1);
+    for round in 0..rounds {
+        eprint!("\rrun {} of {rounds}", round + 1);
         table[0].push(raw_spin());
         table[1].push(raw_futex());
         for (index, (size, _)) in SIZES.iter().enumerate() {
@@ -47,20 +47,19 @@ fn report() -> Result<()> {
     }
     eprintln!();
     let medians: Vec<f64> = table.into_iter().map(median).collect();
+    for (mode, first) in [("polled", 0), ("woken", 1)] {
+        let labels = std::iter::once("one word").chain(SIZES.map(|(_, label)| label));
+        for (label, us) in labels.zip(medians.iter().skip(first).step_by(2)) {
+            let way = if label == "one word" { "raw" } else { "shm2" };
+            options.recorder.write(&Record::new("handover", &format!("{mode}, {label}"), way).with("us", *us))?;
+        }
+    }
     println!("{:<28}{:>10}{:>10}{:>10}{:>10}", "", "polled", "x raw", "woken", "x raw");
     println!("{:<28}{:>10.3}{:>10}{:>10.2}{:>10}", "raw atomics / raw futex", medians[0], "1.00", medians[1], "1.00");
     for (index, (_, label)) in SIZES.iter().enumerate() {
         let (polled, woken) = (medians[2 + 2 * index], medians[3 + 2 * index]);
         let name = format!("shm2, frames of {label}");
         println!("{name:<28}{polled:>10.3}{:>10.2}{woken:>10.2}{:>10.2}", polled / medians[0], woken / medians[1]);
-    }
-    println!("\nstream of 64-byte frames, polled, between two processes: {:.2} M frames/s", streams()?);
-    println!("\nproducer's time per frame with consumers that keep up:");
-    for (size, label) in [(64, "64 B"), (3 << 20, "3 MiB")] {
-        let costs = [0usize, 1, 4, 16, 64].map(|consumers| added_cost(size, consumers).map(|ns| (consumers, ns)));
-        let costs = costs.into_iter().collect::<Result<Vec<_>>>()?;
-        let cells: Vec<_> = costs.iter().map(|(consumers, ns)| format!("{consumers}: {ns:.0} ns")).collect();
-        println!("  frames of {label:<6} {}", cells.join("   "));
     }
     Ok(())
 }
@@ -144,12 +143,6 @@ fn take(consumer: &mut Consumer, polled: bool) -> Result<Frame> {
     }
 }
 
-fn publish(producer: &mut Producer, size: usize) -> Result<()> {
-    let slot = producer.reserve(size)?;
-    producer.publish(slot, &FrameInfo::new())?;
-    Ok(())
-}
-
 fn ping_pong(size: usize, polled: bool) -> Result<f64> {
     let (ping, pong) = (TempRegion::new(), TempRegion::new());
     let mut producer = region(&ping, size)?;
@@ -186,53 +179,4 @@ fn answer(ping: &str, pong: &str, size: usize, polled: bool) -> Result<()> {
         producer.publish(slot, &FrameInfo::new())?;
         drop(held.replace(frame));
     }
-}
-
-fn streams() -> Result<f64> {
-    (0..5).map(|_| stream()).collect::<Result<Vec<_>>>().map(median)
-}
-
-fn stream() -> Result<f64> {
-    let name = TempRegion::new();
-    let mut producer = Producer::builder(&name)?.full_policy(FullPolicy::Block { timeout: None }).create()?;
-    let _peer = peer(&["read", &name])?;
-    while producer.consumers() == 0 {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let begun = Instant::now();
-    for _ in 0..STREAM {
-        publish(&mut producer, 64)?;
-    }
-    producer.drain(Duration::from_secs(20));
-    Ok(STREAM as f64 / begun.elapsed().as_secs_f64() / 1e6)
-}
-
-/// The other side of [`stream`].
-fn read(name: &str) -> Result<()> {
-    let mut consumer = Consumer::builder(name)?.start(Start::Next).attach(Some(Duration::from_secs(20)))?;
-    loop {
-        drop(take(&mut consumer, true)?);
-    }
-}
-
-/// Nanoseconds of `reserve` and `publish` with this many attached consumers that read everything.
-fn added_cost(size: usize, consumers: usize) -> Result<f64> {
-    let name = TempRegion::new();
-    let mut producer = region(&name, size)?;
-    let attach = || Ok(Consumer::builder(&name)?.start(Start::Next).attach(Some(Duration::from_secs(20)))?);
-    let mut readers = (0..consumers).map(|_| attach()).collect::<Result<Vec<_>>>()?;
-    let batch = if size < 4096 { 1024 } else { 1 };
-    let frames = if size < 4096 { 200_000 } else { 5_000 };
-    let mut spent = Duration::ZERO;
-    for _ in 0..frames / batch {
-        let begun = Instant::now();
-        for _ in 0..batch {
-            publish(&mut producer, size)?;
-        }
-        spent += begun.elapsed();
-        for reader in &mut readers {
-            while reader.try_next()?.is_some() {}
-        }
-    }
-    Ok(spent.as_nanos() as f64 / frames as f64)
 }

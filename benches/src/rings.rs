@@ -1,73 +1,85 @@
 //! Cost of a message through each kind of ring, pipe and bus: medians of alternating runs, and ratios. Both sides of a
 //! shared ring have their own mapping, as two processes would.
 //!
-//! `cargo run --release --manifest-path benches/Cargo.toml --bin rings [CHART.svg]`
+//! `cargo run --release --manifest-path benches/Cargo.toml --bin rings -- [--rounds N] [--json FILE]`
 
+use figures::{Record, median};
 use shm2_benches::stream::{SIZES, WAYS};
-use shm2_benches::{RoundTrip, both_ways, bus::Bus, chart, median, ping_pong};
+use shm2_benches::{Options, RoundTrip, both_ways, bus::Bus, ping_pong};
+use std::io;
 
-const ROUNDS: usize = 7;
-
-fn main() -> std::io::Result<()> {
-    let chart = std::env::args().nth(1);
-    let (names, figures) = streams();
-    if let Some(path) = chart {
-        let columns = SIZES.map(|size| format!("{size} bytes"));
-        std::fs::write(
-            &path,
-            chart::svg("Nanoseconds per message, shorter is better (logarithmic)", &names, &columns, &figures),
-        )?;
-        println!("chart: {path}");
-    }
-    trips("polled, 64 bytes there and back", &ping_pong::POLLED, 200_000);
-    trips("signalled, 64 bytes there and back", &ping_pong::SIGNALLED, 10_000);
-    trips("1,500 bytes there and back, up to 128 in flight", &both_ways::WAYS, 100_000);
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut options = Options::from_arguments(7)?;
+    streams(&mut options)?;
+    let mut trips = |case, ways: &[(&'static str, RoundTrip)], count| trips(&mut options, case, ways, count);
+    trips("polled, 64 B there and back", &ping_pong::POLLED, 200_000)?;
+    trips("signalled, 64 B there and back", &ping_pong::SIGNALLED, 10_000)?;
+    trips("1,500 B there and back, up to 128 in flight", &both_ways::WAYS, 100_000)?;
     Ok(())
 }
 
 /// Runs all ways with all sizes.
-fn streams() -> (Vec<&'static str>, Vec<Vec<f64>>) {
-    println!("ns per message, median of {ROUNDS} alternating runs, and its ratio to shm2");
-    println!("{:<18}{}", "", SIZES.map(|size| format!("{size:>12} B{:>7}", "")).concat());
+fn streams(options: &mut Options) -> io::Result<()> {
     let bus = Bus::start();
-    let mut names: Vec<_> = WAYS.iter().map(|(name, _)| *name).collect();
-    match bus {
-        Some(_) => names.push("D-Bus call"),
-        None => println!("skipped: D-Bus: no dbus-daemon"),
+    if bus.is_none() {
+        println!("skipped: D-Bus: no dbus-daemon");
     }
-    let mut all = vec![Vec::new(); names.len()];
     for size in SIZES {
-        let mut runs = vec![Vec::new(); names.len()];
-        for _ in 0..ROUNDS {
-            for ((_, way), runs) in WAYS.iter().zip(&mut runs) {
+        let mut runs = Runs::new(options, format!("stream of {size} B"));
+        for _ in 0..runs.options.rounds {
+            for (name, way) in WAYS {
                 // As many messages as take about 0.1 s.
                 let guess = way(size, 2000).max(1.0);
-                runs.push(way(size, (1e8 / guess).clamp(2000.0, 3e6) as usize));
+                runs.add(name, way(size, (1e8 / guess).clamp(2000.0, 3e6) as usize))?;
             }
             if let Some(bus) = &bus {
-                runs[WAYS.len()].push(bus.calls(size, 300));
+                runs.add("D-Bus call", bus.calls(size, 300))?;
             }
         }
-        all.iter_mut().zip(runs).for_each(|(row, runs)| row.push(median(runs)));
+        runs.show();
     }
-    for (name, row) in names.iter().zip(&all) {
-        let cells = row.iter().zip(&all[0]).map(|(own, ours)| format!("{own:>14.1}{:>6.2}x", own / ours));
-        println!("{name:<18}{}", cells.collect::<String>());
-    }
-    (names, all)
+    Ok(())
 }
 
-/// Prints times of round trips, and their ratios to the first.
-fn trips(title: &str, ways: &[(&str, RoundTrip)], count: usize) {
-    let mut runs = vec![Vec::new(); ways.len()];
-    for _ in 0..ROUNDS {
-        for ((_, way), runs) in ways.iter().zip(&mut runs) {
-            runs.push(way(count));
+/// Times of round trips.
+fn trips(options: &mut Options, case: &str, ways: &[(&'static str, RoundTrip)], count: usize) -> io::Result<()> {
+    let mut runs = Runs::new(options, case.into());
+    for _ in 0..runs.options.rounds {
+        for (name, way) in ways {
+            runs.add(name, way(count))?;
         }
     }
-    let medians: Vec<_> = runs.into_iter().map(median).collect();
-    println!("\n{title}: ns per round trip, median of {ROUNDS} alternating runs, and its ratio to the first");
-    for ((name, _), own) in ways.iter().zip(&medians) {
-        println!("{name:<18}{own:>14.1}{:>6.2}x", own / medians[0]);
+    runs.show();
+    Ok(())
+}
+
+/// Nanoseconds of all runs of one case.
+struct Runs<'a> {
+    options: &'a mut Options,
+    case: String,
+    ways: Vec<(&'static str, Vec<f64>)>,
+}
+
+impl<'a> Runs<'a> {
+    fn new(options: &'a mut Options, case: String) -> Self {
+        Self { options, case, ways: Vec::new() }
+    }
+
+    fn add(&mut self, way: &'static str, ns: f64) -> io::Result<()> {
+        match self.ways.iter_mut().find(|(name, _)| *name == way) {
+            Some((_, all)) => all.push(ns),
+            None => self.ways.push((way, vec![ns])),
+        }
+        let name = if way.starts_with("shm2") { "shm2" } else { way };
+        self.options.recorder.write(&Record::new("rings", &self.case, name).with("ns", ns))
+    }
+
+    /// Prints medians, and their ratios to the first.
+    fn show(self) {
+        println!("{}: ns, and its ratio to the first; median of {} rounds", self.case, self.options.rounds);
+        let medians: Vec<_> = self.ways.into_iter().map(|(name, all)| (name, median(all))).collect();
+        for (name, own) in &medians {
+            println!("  {name:<18}{own:>14.1}{:>8.2}x", own / medians[0].1);
+        }
     }
 }

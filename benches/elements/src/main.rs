@@ -25,7 +25,8 @@ use std::process::ExitCode;
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const HELP: &str = "\
-elements [--set quick|complete] [--case CASE]... [--way NAME]... [--rounds N] [--seconds S] [--syscalls] [--json FILE]
+elements [--set quick|complete] [--case CASE]... [--way NAME]... [--rounds N] [--seconds S] [--bench NAME]
+         [--syscalls] [--json FILE]
 
   --set SET       the cases of a report; quick if there is no --case
   --case CASE     SIZE:FEED:PIXELS:RATE:CONSUMERS, such as M:pool:untouched:60:1; may be repeated
@@ -36,6 +37,7 @@ elements [--set quick|complete] [--case CASE]... [--way NAME]... [--rounds N] [-
   --way NAME      only shm2, shmsink or unixfdsink; may be repeated
   --rounds N      alternating rounds (5)
   --seconds S     length of each run (0.5 without a limit of the rate, otherwise 1.5)
+  --bench NAME    name of the group in the records (elements)
   --syscalls      count system calls by strace, in runs of their own
   --json FILE     append each run to FILE
 ";
@@ -46,6 +48,7 @@ pub(crate) struct Options {
     ways: Vec<String>,
     rounds: usize,
     seconds: Option<f64>,
+    bench: String,
     syscalls: bool,
     json: Option<PathBuf>,
 }
@@ -68,8 +71,15 @@ fn main() -> ExitCode {
 }
 
 fn parse(words: &[&str]) -> Result<Options> {
-    let mut options =
-        Options { cases: Vec::new(), ways: Vec::new(), rounds: 5, seconds: None, syscalls: false, json: None };
+    let mut options = Options {
+        cases: Vec::new(),
+        ways: Vec::new(),
+        rounds: 5,
+        seconds: None,
+        bench: "elements".into(),
+        syscalls: false,
+        json: None,
+    };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value\n\n{HELP}"));
@@ -79,6 +89,7 @@ fn parse(words: &[&str]) -> Result<Options> {
             "--way" => options.ways.push(value()?.to_string()),
             "--rounds" => options.rounds = value()?.parse()?,
             "--seconds" => options.seconds = Some(value()?.parse()?),
+            "--bench" => options.bench = value()?.to_string(),
             "--syscalls" => options.syscalls = true,
             "--json" => options.json = Some(value()?.into()),
             _ => return Err(HELP.into()),
@@ -109,7 +120,8 @@ fn measure(options: &Options) -> Result<()> {
                     options.rounds
                 );
                 match run::run(way, case, options.seconds, options.syscalls) {
-                    Ok(record) => {
+                    Ok(mut record) => {
+                        record.bench.clone_from(&options.bench);
                         recorder.write(&record)?;
                         records.push(record);
                     }

@@ -7,6 +7,7 @@ mod case;
 mod iceoryx2_way;
 mod raw;
 mod receiver;
+mod scale;
 mod sender;
 mod shm2_way;
 mod way;
@@ -21,7 +22,7 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 const HELP: &str = "\
 frames [--case NAME]... [--way NAME]... [--rounds N] [--seconds S] [--arena BYTES] [--json FILE]
 
-  --case NAME     only this case; may be repeated
+  --case NAME     only this case; may be repeated; scale-... only if named
   --way NAME      only shm2, iceoryx2 or raw; may be repeated
   --rounds N      alternating rounds (7)
   --seconds S     length of each run (0.5; cases at 60/s 1.0)
@@ -78,8 +79,11 @@ fn measure(options: &Options) -> Result<()> {
     let is_wanted =
         |case: &&Case| options.cases.is_empty() || options.cases.iter().any(|name| case.name.starts_with(name));
     let cases: Vec<_> = CASES.iter().filter(is_wanted).collect();
-    if cases.is_empty() {
-        return Err(format!("no such case; there are {}", CASES.map(|case| case.name).join(", ")).into());
+    let scale = scale::CASES.iter().filter(|(name, ..)| options.cases.iter().any(|wanted| wanted == name));
+    let scale: Vec<_> = scale.collect();
+    if cases.is_empty() && scale.is_empty() {
+        let names = CASES.iter().map(|case| case.name).chain(scale::CASES.iter().map(|(name, ..)| *name));
+        return Err(format!("no such case; there are {}", names.collect::<Vec<_>>().join(", ")).into());
     }
     let mut recorder = Recorder::append(options.json.as_deref())?;
     for case in cases {
@@ -97,6 +101,10 @@ fn measure(options: &Options) -> Result<()> {
         }
         eprintln!();
         show(case, &records);
+    }
+    for (name, text, measure) in scale {
+        println!("{name}: {text}");
+        measure(&mut scale::Output::new(&mut recorder, options.rounds))?;
     }
     Ok(())
 }
