@@ -1,12 +1,12 @@
 #!/bin/sh
-# Makes the project visible inside a Debian tree and runs the element tests there.
+# Makes the project visible inside a Debian tree and runs a program there.
 # Runs as root in a mount namespace of its own: the mounts end with the namespace.
 #
-# usage: enter-tree.sh TREE ROOT TARGET TEST...
+# usage: enter-tree.sh TREE ROOT TARGET COMMAND...
 #   TREE    the Debian tree
 #   ROOT    the workspace; TARGET its build directory: both keep their paths inside the tree
-#   TEST    absolute path of a test program below TARGET
-# environment: RUST_TEST_THREADS is passed on to the tests
+#   COMMAND a program with absolute paths below ROOT or TARGET, and its arguments
+# environment: is passed on, but for paths
 set -e
 tree=$1 root=$2 target=$3
 shift 3
@@ -19,4 +19,4 @@ for shared in "$root" "$target"; do
   mount --bind "$shared" "$tree$shared"
 done
 exec chroot "$tree" env HOME=/tmp TMPDIR=/tmp PATH=/usr/bin:/bin G_DEBUG=fatal-criticals SHM2_SKIPPED=/tmp/skipped \
-  sh "$root/rigs/newer/run-tests.sh" "$@"
+  "$@"

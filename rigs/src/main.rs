@@ -20,7 +20,8 @@ cargo run -p shm2-rigs -- RIG
 
   vm [--pause N] [--kvmfr FILE]   guests under QEMU
   windows [ARGUMENTS]             cross-built for Windows and run under Wine: the tests, or cargo with these arguments
-  newer                           the element tests in trees of newer Debian releases";
+  newer                           the element tests in trees of newer Debian releases
+  bench OPTIONS                   the program `elements` of benches/ in the newest of these trees";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         ["windows"] => windows::windows(),
         ["windows", arguments @ ..] => windows::cargo(arguments),
         ["newer"] => newer::newer(),
+        ["bench", options @ ..] => newer::bench(options),
         other => Err(format!("{:?} is no rig\n\n{HELP}", other.join(" "))),
     };
     match outcome {

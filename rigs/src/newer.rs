@@ -6,7 +6,7 @@ use crate::debian::{FORKY, Release, TRIXIE, tree};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use xtask::Outcome;
-use xtask::run::{BUILD, command, root, run, target, test_threads};
+use xtask::run::{BUILD, command, root, run, run_command, target, test_threads};
 
 /// Tests that compile something: the trees have no compiler.
 const EXCLUDED: &[&str] = &["examples"];
@@ -65,11 +65,29 @@ fn element_test(message: &str) -> Option<&str> {
     (is_element_test && !is_excluded).then_some(path)
 }
 
+/// Measures the elements beside `unixfdsink` in the newest release: runs `elements` of `benches/` with these options.
+pub fn bench(options: &[&str]) -> Outcome {
+    let tree = match tree(&FORKY) {
+        Ok(tree) => tree,
+        Err(why) => {
+            println!("skipped: unixfdsink: {why}");
+            return Ok(());
+        }
+    };
+    let (root, target) = (absolute(&root())?, absolute(&target())?);
+    let mut enter = command("unshare --mount --fork --kill-child sh");
+    enter.arg(rig_file("newer/enter-tree.sh")).arg(tree).arg(root).arg(&target);
+    enter.arg(target.join("release/elements")).args(options);
+    enter.env("GST_PLUGIN_PATH", target.join("release")).env("GST_REGISTRY", "/tmp/registry.bin");
+    run_command(enter, &format!("elements {} (Debian {})", options.join(" "), FORKY.name))
+}
+
 /// Runs the tests with the tree as root directory. The mounts are in a namespace of their own and end with it.
 ///
 /// `places` are the workspace and its build directory.
 fn run_in(tree: &Path, places: &[PathBuf], tests: &[PathBuf]) -> std::io::Result<Output> {
     let mut enter = command("unshare --mount --fork --kill-child sh");
-    enter.arg(rig_file("newer/enter-tree.sh")).arg(tree).args(places).args(tests);
+    enter.arg(rig_file("newer/enter-tree.sh")).arg(tree).args(places);
+    enter.arg("sh").arg(places[0].join("rigs/newer/run-tests.sh")).args(tests);
     enter.env("RUST_TEST_THREADS", test_threads()).output()
 }

@@ -1,57 +1,146 @@
-//! Benchmarks: the core's hand-over, and the elements beside GStreamer's own `shmsink` and `shmsrc`.
+//! Benchmarks: the programs of `benches/`, and a report on what they measured.
 
-use crate::program::Program;
-use crate::run::{run, succeeds};
+use crate::run::{command, is_root, run, run_command, succeeds, target};
 use crate::{Outcome, setup};
-use std::time::Duration;
+use std::time::Instant;
 
-const ROUNDS: usize = 5;
-const WARM_UP: Duration = Duration::from_secs(1);
-const TIME: Duration = Duration::from_secs(4);
-
-/// One way to bring frames from one process to another.
-struct Pair {
-    name: &'static str,
-    sink: &'static str,
-    src: &'static str,
-    path: String,
+/// What is measured, and where records go.
+struct Plan {
+    is_quick: bool,
+    records: String,
 }
 
-/// Medians of a pair: p50 and p99 in us, processor time per frame in us of sender and receiver.
-type Figures = [f64; 4];
+/// One part: its name, what it measures, and the function.
+type Part = (&'static str, &'static str, fn(&Plan) -> Outcome);
 
-/// Runs all benchmarks.
-pub fn bench() -> Outcome {
-    setup::setup()?;
-    run("cargo run --release --manifest-path benches/Cargo.toml --bin handover")?;
-    run("cargo run --release --manifest-path benches/Cargo.toml --bin rings target/rings.svg")?;
-    run("cargo bench --manifest-path benches/Cargo.toml --bench rings")?;
-    instructions()?;
-    run("cargo build --release -p gst-plugin-shm2 --lib --examples")?;
-    let id = std::process::id();
-    let pairs = [
-        Pair {
-            name: "shm2",
-            sink: "shm2sink sync=false shm-path",
-            src: "shm2src shm-path",
-            path: format!("/dev/shm/shm2-bench-{id}"),
-        },
-        Pair {
-            name: "shmsink",
-            sink: "shmsink sync=false wait-for-connection=false shm-size=67108864 socket-path",
-            src: "shmsrc is-live=true socket-path",
-            path: format!("/tmp/shm2-bench-{id}.socket"),
-        },
-    ];
-    for (label, width, height) in [("1080p NV12", 1920, 1080), ("320x240 NV12", 320, 240)] {
-        let caps = format!("video/x-raw,format=NV12,width={width},height={height},framerate=60/1");
-        compare(label, &caps, &pairs)?;
+const PARTS: [Part; 8] = [
+    ("frames", "the core beside iceoryx2 and raw limits", frames),
+    ("elements", "shm2sink and shm2src beside shmsink and shmsrc", elements),
+    ("newer", "the elements beside unixfdsink, in a tree of a newer Debian release", newer),
+    ("rings", "messages through rings, sockets and pipes", rings),
+    ("handover", "round trips of frames", handover),
+    ("copies", "memcpy and streaming stores", copies),
+    ("scale", "many consumers, sizes, many regions, a very large region", scale),
+    ("instructions", "counted by callgrind; complete runs only", instructions),
+];
+
+/// Runs all parts, or one, and makes the report.
+pub fn bench(words: &[&str]) -> Outcome {
+    let (is_quick, only) = match words {
+        [] => (false, None),
+        ["--quick"] => (true, None),
+        ["--only", name] => (false, Some(*name)),
+        ["--quick", "--only", name] | ["--only", name, "--quick"] => (true, Some(*name)),
+        _ => return Err("options of bench: --quick, --only NAME".into()),
+    };
+    let parts: Vec<_> = PARTS.iter().filter(|(name, ..)| only.is_none_or(|only| only == *name)).collect();
+    if parts.is_empty() {
+        return Err(format!("no such part; there are {}", PARTS.map(|(name, ..)| name).join(", ")));
     }
-    Ok(())
+    setup::setup()?;
+    run("cargo build --release --manifest-path benches/Cargo.toml --workspace --bins")?;
+    run("cargo build --release -p gst-plugin-shm2 --lib")?;
+    let directory = target().join("bench");
+    std::fs::create_dir_all(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
+    let directory = directory.canonicalize().map_err(|e| format!("{}: {e}", directory.display()))?;
+    let records = directory.join("records.jsonl");
+    // Of an earlier run.
+    let _ = std::fs::remove_file(&records);
+    let plan = Plan { is_quick, records: records.display().to_string() };
+    let begun = Instant::now();
+    for (number, (name, text, measure)) in parts.iter().enumerate() {
+        println!("\n==> part {} of {}, after {} s: {name}: {text}", number + 1, parts.len(), begun.elapsed().as_secs());
+        measure(&plan)?;
+    }
+    println!("\nmeasured for {} s", begun.elapsed().as_secs());
+    if !records.exists() {
+        return Ok(());
+    }
+    let line = format!("cargo xtask bench {}", words.join(" "));
+    let mut report = command(&binary("report"));
+    report.arg(&records).arg(&directory).arg(line.trim());
+    run_command(report, "report")
 }
 
-/// Counted by callgrind, where that is there.
-fn instructions() -> Outcome {
+fn binary(name: &str) -> String {
+    target().join("release").join(name).display().to_string()
+}
+
+/// Runs a program of `benches/` with these options.
+fn program(plan: &Plan, name: &str, options: &str) -> Outcome {
+    let mut program = command(&binary(name));
+    program.args(options.split_whitespace()).args(["--json", &plan.records]);
+    program.env("GST_PLUGIN_PATH", target().join("release"));
+    program.env("GST_REGISTRY", target().join("bench/registry.bin"));
+    run_command(program, &format!("{name} {options}"))
+}
+
+fn frames(plan: &Plan) -> Outcome {
+    match plan.is_quick {
+        true => {
+            let cases = "--case paced --case stream-1k --case stream-3m --case ping";
+            program(plan, "frames", &format!("{cases} --rounds 5 --seconds 0.25"))?;
+            program(plan, "frames", "--case woken --rounds 5 --seconds 0.8")
+        }
+        false => program(plan, "frames", "--rounds 9"),
+    }
+}
+
+fn elements(plan: &Plan) -> Outcome {
+    match plan.is_quick {
+        true => program(plan, "elements", "--set quick --rounds 5 --seconds 0.6"),
+        false => {
+            program(plan, "elements", "--set complete --rounds 5")?;
+            // In runs of their own, because strace slows the programs down.
+            program(
+                plan,
+                "elements",
+                "--bench elements-syscalls --syscalls --rounds 1 --case M:pool:untouched:60:1 --case M:pool:untouched:60:4",
+            )
+        }
+    }
+}
+
+/// The same program enters a tree that the job `newer` made, or makes it.
+fn newer(plan: &Plan) -> Outcome {
+    if !is_root() {
+        println!("skipped: unixfdsink: a tree can be made and entered by root only");
+        return Ok(());
+    }
+    if plan.is_quick && !target().join("trees/forky/etc/shm2-complete").exists() {
+        println!("skipped: unixfdsink: no tree; `cargo xtask newer` makes it, and so does bench without --quick");
+        return Ok(());
+    }
+    let options = match plan.is_quick {
+        true => "--rounds 5 --seconds 0.5 --case M:pool:untouched:60:1 --case M:pool:untouched:0:1",
+        false => "--rounds 5 --set complete",
+    };
+    run(&format!("cargo run --quiet -p shm2-rigs -- bench {options} --bench elements-newer --json {}", plan.records))
+}
+
+fn rings(plan: &Plan) -> Outcome {
+    program(plan, "rings", if plan.is_quick { "--rounds 5" } else { "--rounds 9" })
+}
+
+fn handover(plan: &Plan) -> Outcome {
+    program(plan, "handover", if plan.is_quick { "--rounds 5" } else { "--rounds 9" })
+}
+
+fn copies(plan: &Plan) -> Outcome {
+    program(plan, "copies", if plan.is_quick { "--rounds 5" } else { "--rounds 9" })
+}
+
+fn scale(plan: &Plan) -> Outcome {
+    let rounds = if plan.is_quick { 1 } else { 5 };
+    let cases = "--case scale-consumers --case scale-sizes --case scale-regions --case scale-huge";
+    program(plan, "frames", &format!("{cases} --rounds {rounds}"))
+}
+
+fn instructions(plan: &Plan) -> Outcome {
+    if plan.is_quick {
+        println!("skipped: instructions: counted without --quick only");
+        return Ok(());
+    }
     for (program, remedy) in [("valgrind", "install valgrind"), ("gungraun-runner", "cargo install gungraun-runner")] {
         if !succeeds(&format!("{program} --version")) {
             println!("skipped: instructions are not counted: no {program} ({remedy})");
@@ -59,51 +148,4 @@ fn instructions() -> Outcome {
         }
     }
     run("cargo bench --manifest-path benches/Cargo.toml --bench instructions --bench frames")
-}
-
-fn compare(label: &str, caps: &str, pairs: &[Pair; 2]) -> Outcome {
-    let mut runs = [Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
-        for (pair, runs) in pairs.iter().zip(&mut runs) {
-            runs.push(measure(pair, caps)?);
-        }
-    }
-    println!("\n{label}, 60/s, written in place by videotestsrc; medians of {ROUNDS} alternating runs, in us");
-    println!("{:<10}{:>10}{:>10}{:>20}{:>20}", "", "p50", "p99", "sender CPU/frame", "receiver CPU/frame");
-    let [ours, theirs] = runs.map(|runs| medians(&runs));
-    for (pair, f) in pairs.iter().zip([ours, theirs]) {
-        println!("{:<10}{:>10.0}{:>10.0}{:>20.0}{:>20.0}", pair.name, f[0], f[1], f[2], f[3]);
-    }
-    let ratio = |i: usize| ours[i] / theirs[i];
-    println!("{:<10}{:>10.2}{:>10.2}{:>20.2}{:>20.2}", "ratio", ratio(0), ratio(1), ratio(2), ratio(3));
-    Ok(())
-}
-
-fn medians(runs: &[Figures]) -> Figures {
-    std::array::from_fn(|i| {
-        let mut values: Vec<_> = runs.iter().map(|run| run[i]).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    })
-}
-
-fn measure(pair: &Pair, caps: &str) -> Result<Figures, String> {
-    let source = format!("videotestsrc is-live=true pattern=black ! {caps}");
-    let produce = format!("{source} ! {}={} name=sink", pair.sink, pair.path);
-    let consume = format!("{}={} name=src ! {caps} ! fakesink sync=false", pair.src, pair.path);
-    let producer = Program::start_in("release", "producer", "produce", &produce)?;
-    std::thread::sleep(WARM_UP);
-    let consumer = Program::start_in("release", "consumer", "consume", &consume)?;
-    std::thread::sleep(WARM_UP);
-    let before = [producer.processor_seconds(), consumer.processor_seconds(), consumer.count("frames")];
-    std::thread::sleep(TIME);
-    let frames = consumer.count("frames") - before[2];
-    let spent = [producer.processor_seconds() - before[0], consumer.processor_seconds() - before[1]];
-    let latency = [consumer.count("p50"), consumer.count("p99")];
-    consumer.stop()?;
-    producer.stop()?;
-    if frames < 10.0 {
-        return Err(format!("{}: only {frames} frames came", pair.name));
-    }
-    Ok([latency[0], latency[1], spent[0] / frames * 1e6, spent[1] / frames * 1e6])
 }

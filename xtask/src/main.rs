@@ -37,7 +37,9 @@ cargo xtask TASK
   miri                  the core on heap memory under Miri
   fuzz [--seconds N]    every fuzz target for N seconds (60)
   soak [--minutes N]    faults without end, then a mixed graph, for N minutes each (10)
-  bench                 cost of handing a frame over, beside raw limits of the machine and shmsink";
+  bench [--quick] [--only PART]
+                        speed beside the peers and the limits of the machine, with a report in target/bench (--quick:
+                        under 3 minutes; PART: frames, elements, newer, rings, handover, copies, scale, instructions)";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
         ["fuzz", "--seconds", seconds] => fuzz::fuzz(seconds),
         ["soak"] => faults::soak("10"),
         ["soak", "--minutes", minutes] => faults::soak(minutes),
-        ["bench"] => bench::bench(),
+        ["bench", options @ ..] => bench::bench(options),
         [] | [.., "help" | "-h" | "--help"] => {
             println!("{HELP}");
             Ok(())

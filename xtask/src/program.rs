@@ -1,4 +1,4 @@
-//! A process of the demonstration and of comparisons: `shm2_demo`, which prints counts and ends with its input.
+//! A process of the demonstration: `shm2_demo`, which prints counts and ends with its input.
 
 use crate::run::target;
 use std::collections::HashMap;
@@ -26,19 +26,9 @@ pub fn gstreamer(program: &str) -> Command {
 }
 
 impl Program {
-    /// Starts `shm2_demo ROLE PIPELINE` of the debug build.
+    /// Starts `shm2_demo ROLE PIPELINE`.
     pub fn start(name: &'static str, role: &str, pipeline: &str) -> Result<Self, String> {
-        Self::start_in("debug", name, role, pipeline)
-    }
-
-    /// The same of another build profile.
-    pub fn start_in(profile: &str, name: &'static str, role: &str, pipeline: &str) -> Result<Self, String> {
-        let mut command = gstreamer(&target().join(profile).join("examples/shm2_demo").display().to_string());
-        command.env("GST_PLUGIN_PATH", target().join(profile));
-        if profile == "release" {
-            // Measured is the transport, not the checking of its content.
-            command.env("SHM2_DEMO_HASH", "0");
-        }
+        let mut command = gstreamer(&target().join("debug/examples/shm2_demo").display().to_string());
         command.args([role, pipeline]).stdin(Stdio::piped()).stdout(Stdio::piped());
         // A group of its own: Ctrl-C ends this program, the closed pipe then ends the others in an orderly way.
         command.process_group(0);
@@ -102,15 +92,4 @@ impl Drop for Program {
 fn parse(line: &str) -> Counts {
     let pairs = line.split_whitespace().filter_map(|word| word.split_once('='));
     pairs.filter_map(|(key, value)| Some((key.to_owned(), value.parse().ok()?))).collect()
-}
-
-impl Program {
-    /// Processor time that it took so far, in seconds.
-    pub fn processor_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
-        // Behind the name, which may hold blanks: fields 14 and 15 are user and system time in hundredths.
-        let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<f64>().ok()).unwrap_or_default();
-        (ticks(11) + ticks(12)) / 100.0
-    }
 }

@@ -23,8 +23,8 @@ pub(crate) struct Size {
 }
 
 const SIZES: [Size; 4] = [
-    Size { name: "S", format: "I420", width: 320, height: 240, bytes: 115_200, depth: 16 },
-    Size { name: "M", format: "NV12", width: 1920, height: 1080, bytes: 3_110_400, depth: 8 },
+    Size { name: "S", format: "I420", width: 320, height: 240, bytes: 115_200, depth: 32 },
+    Size { name: "M", format: "NV12", width: 1920, height: 1080, bytes: 3_110_400, depth: 16 },
     Size { name: "L", format: "BGRx", width: 3840, height: 2160, bytes: 33_177_600, depth: 6 },
     Size { name: "8K", format: "BGRx", width: 7680, height: 4320, bytes: 132_710_400, depth: 4 },
 ];

@@ -41,19 +41,21 @@ pub(crate) fn draw(medians: &[Record], directory: &Path) -> Result<Vec<String>> 
     let elements = |case: &str| case.split(':').map(String::from).collect::<Vec<_>>();
     let by_size = |record: &Record| {
         let case = elements(&record.case);
-        let bytes = match case[0].as_str() {
+        let [size, rest @ ..] = &case[..] else { return None };
+        let bytes = match size.as_str() {
             "S" => 115_200.0,
             "M" => 3_110_400.0,
             "L" => 33_177_600.0,
             _ => 132_710_400.0,
         };
-        (case[1..] == ["pool", "untouched", "0", "1"]).then(|| (bytes, record.figures.get("frames/s").copied()))
+        (rest == ["pool", "untouched", "0", "1"]).then(|| (bytes, record.figures.get("frames/s").copied()))
     };
     chart("throughput-elements", "Elements, untouched", ["bytes", "frames/s"], lines(medians, "elements", by_size))?;
     let by_consumers = |record: &Record| {
         let case = elements(&record.case);
-        let consumers = case[4].parse().unwrap_or(0.0);
-        (case[..4] == ["M", "pool", "untouched", "60"]).then(|| (consumers, record.figures.get("p50 us").copied()))
+        let [start @ .., consumers] = &case[..] else { return None };
+        let consumers = consumers.parse().ok()?;
+        (start == ["M", "pool", "untouched", "60"]).then(|| (consumers, record.figures.get("p50 us").copied()))
     };
     chart("consumers-elements", "Elements at 60/s", ["consumers", "p50 us"], lines(medians, "elements", by_consumers))?;
     let message = |record: &Record| {

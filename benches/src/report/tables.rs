@@ -16,7 +16,9 @@ pub(crate) fn page(machine: &Machine, outcomes: &[Outcome], medians: &[Record], 
     page.push_str(&targets(outcomes));
     if !charts.is_empty() {
         page.push_str("\n## Charts\n\n");
-        charts.iter().for_each(|chart| drop(writeln!(page, "![{chart}]({chart})\n")));
+        for chart in charts {
+            let _ = writeln!(page, "![{chart}]({chart})\n");
+        }
     }
     let mut benches: Vec<&str> = medians.iter().map(|record| record.bench.as_str()).collect();
     benches.dedup();
@@ -54,7 +56,9 @@ fn figures(records: &[&Record]) -> String {
         }
     }
     let mut table = String::from("| case | way |");
-    names.iter().for_each(|name| drop(write!(table, " {name} |")));
+    for name in &names {
+        let _ = write!(table, " {name} |");
+    }
     table.push_str("\n|---|---|");
     table.push_str(&"---|".repeat(names.len()));
     table.push('\n');

@@ -8,7 +8,7 @@ use gst::prelude::*;
 use std::error::Error;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const MARK: u64 = u64::from_le_bytes(*b"shm2demo");
@@ -139,15 +139,8 @@ impl Seen {
     }
 }
 
-/// Bytes of each frame that the stamp covers: all, or the number in `SHM2_DEMO_HASH` to measure the transport alone.
-fn hashed_bytes() -> usize {
-    static BYTES: OnceLock<usize> = OnceLock::new();
-    *BYTES.get_or_init(|| std::env::var("SHM2_DEMO_HASH").ok().and_then(|v| v.parse().ok()).unwrap_or(usize::MAX))
-}
-
 /// Eight independent sums, so that it runs at the speed of memory.
 fn hash(bytes: &[u8]) -> u64 {
-    let bytes = &bytes[..bytes.len().min(hashed_bytes())];
     let mut sums = [0u64; 8];
     for line in bytes.chunks_exact(64) {
         for (sum, word) in sums.iter_mut().zip(line.chunks_exact(8)) {
