@@ -4,17 +4,18 @@ use crate::Result;
 use figures::{Record, Recorder, now_ns};
 use shm2::{Consumer, FrameInfo, Producer, Start};
 use shm2_testing::{TempRegion, process};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 const BENCH: &str = "scale";
 const ATTACH: Duration = Duration::from_secs(20);
-/// Bytes of the smallest region.
+/// Arena of each of many regions.
 const SMALL_ARENA: u64 = 64 << 10;
 
-/// One case: its name, what it measures, and the function.
+/// Measures one case.
 type Measure = fn(&mut Output) -> Result<()>;
 
-/// All cases.
+/// All cases: the name, what is measured, and the function.
 pub(crate) const CASES: [(&str, &str, Measure); 4] = [
     ("scale-consumers", "producer's time per frame with consumers that keep up, ns", consumers),
     ("scale-sizes", "reserve, publish, take and release of one untouched frame, ns", sizes),
@@ -131,7 +132,9 @@ fn regions(output: &mut Output) -> Result<()> {
         let took = (now_ns() - begun) as f64 / 1e3;
         let now = usage()?;
         let each = |now: u64, before: u64| now.saturating_sub(before) as f64 / count as f64;
+        let file = all.first().and_then(|(_, _, name)| std::fs::metadata(name.path()).ok());
         let record = Record::new(BENCH, &format!("{count} regions"), "shm2")
+            .with("file KiB each", file.map_or(f64::NAN, |file| file.blocks() as f64 / 2.0))
             .with("threads each", each(now.threads, before.threads))
             .with("descriptors each", each(now.descriptors as u64, before.descriptors as u64))
             .with("private KiB each", each(now.resident_bytes, before.resident_bytes) / 1024.0)
@@ -142,17 +145,13 @@ fn regions(output: &mut Output) -> Result<()> {
     Ok(())
 }
 
+/// On a disk: there the file system reserves the space without memory, which /dev/shm cannot.
 fn huge(output: &mut Output) -> Result<()> {
-    const BYTES: u64 = 16 << 30;
-    let space = rustix::fs::statvfs("/dev/shm")?;
-    let free = space.f_bavail * space.f_frsize;
-    if free < BYTES + (1 << 30) {
-        println!("  skipped: a region of 16 GiB: /dev/shm has {free} bytes");
-        return Ok(());
-    }
-    let name = TempRegion::new();
+    let program = std::env::current_exe()?;
+    let directory = program.parent().ok_or("the program lies in no directory")?;
+    let name = directory.join(format!("shm2-bench-huge-{}", std::process::id())).display().to_string();
     let begun = now_ns();
-    let mut producer = match Producer::builder(&name)?.size(BYTES).create() {
+    let mut producer = match Producer::builder(&name)?.size(16 << 30).create() {
         Ok(producer) => producer,
         Err(error) => {
             println!("  skipped: a region of 16 GiB: {error}");
@@ -167,7 +166,6 @@ fn huge(output: &mut Output) -> Result<()> {
         consumer.try_next()?.ok_or("a frame is missing")?;
     }
     let cost = (now_ns() - begun) as f64 / 1e4;
-    output.write(
-        &Record::new(BENCH, "region of 16 GiB", "shm2").with("create ms", created).with("frame of 1 GiB ns", cost),
-    )
+    let record = Record::new(BENCH, "region of 16 GiB", "shm2");
+    output.write(&record.with("create ms", created).with("frame of 1 GiB ns", cost))
 }

@@ -30,7 +30,8 @@ fn main() -> Result<()> {
     std::fs::write(directory.join("report.md"), tables::page(&machine, &outcomes, &medians, &charts))?;
     let all = serde_json::json!({ "machine": machine, "targets": outcomes, "medians": medians, "runs": runs });
     std::fs::write(directory.join("report.json"), serde_json::to_string_pretty(&all)?)?;
-    print!("{}", tables::targets(&outcomes));
+    let measured: Vec<_> = outcomes.into_iter().filter(|outcome| outcome.is_met.is_some()).collect();
+    print!("{}", tables::targets(&measured));
     println!("\n{}", directory.join("report.md").display());
     Ok(())
 }
