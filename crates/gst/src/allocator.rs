@@ -24,7 +24,8 @@ use std::sync::OnceLock;
 
 /// Extents start at multiples of this.
 const ALIGNMENT: usize = 64;
-const MEMORY_TYPE: &std::ffi::CStr = c"Shm2Arena";
+/// Its address names this allocator's memories.
+static MEMORY_TYPE: &std::ffi::CStr = c"Shm2Arena";
 
 #[repr(C)]
 struct ArenaMemory {
@@ -32,6 +33,8 @@ struct ArenaMemory {
     data: *mut u8,
     /// Present in root memories, absent in shares.
     reservation: Option<Box<Reservation>>,
+    /// Present in root memories: parameters with which another one is made.
+    params: Option<gst::AllocationParams>,
 }
 
 const _: () = assert!(offset_of!(ArenaMemory, memory) == 0);
@@ -72,7 +75,8 @@ mod imp {
     unsafe impl AllocatorImpl for ArenaAllocator {
         unsafe fn alloc(&self, size: usize, params: &gst::AllocationParams) -> *mut ffi::GstMemory {
             let allocator = self.obj();
-            match self.handle.get().and_then(|handle| Allocation::reserve(handle, size, params)) {
+            let reserve = |handle: &Handle| Allocation::reserve(size, params, |bytes| handle.try_reserve(bytes).ok());
+            match self.handle.get().and_then(reserve) {
                 // SAFETY: the allocation was reserved for this size and these parameters.
                 Some(allocation) => unsafe { allocation.into_memory(allocator.upcast_ref(), params) },
                 None => fallback(size, params),
@@ -110,10 +114,14 @@ struct Allocation {
 }
 
 impl Allocation {
-    fn reserve(handle: &Handle, size: usize, params: &gst::AllocationParams) -> Option<Self> {
+    fn reserve(
+        size: usize,
+        params: &gst::AllocationParams,
+        reserve: impl FnOnce(usize) -> Option<Reservation>,
+    ) -> Option<Self> {
         let maxsize = size.checked_add(params.prefix())?.checked_add(params.padding())?;
         let extra = if params.align() >= ALIGNMENT { params.align() } else { 0 };
-        let mut reservation = Box::new(handle.try_reserve(maxsize.checked_add(extra)?.max(1)).ok()?);
+        let mut reservation = Box::new(reserve(maxsize.checked_add(extra)?.max(1))?);
         let address = reservation.as_mut_ptr() as usize;
         let skip = if extra > 0 { address.wrapping_neg() & params.align() } else { 0 };
         Some(Self { reservation, skip, maxsize, size })
@@ -136,7 +144,10 @@ impl Allocation {
         }
         let shape = Shape { maxsize: self.maxsize, align: params.align(), offset: params.prefix(), size: self.size };
         // SAFETY: `data` points into the reservation, which the new memory owns.
-        unsafe { new_memory(allocator.to_glib_none().0, ptr::null_mut(), flags, shape, data, Some(self.reservation)) }
+        unsafe {
+            let root = Some((self.reservation, *params));
+            new_memory(allocator.to_glib_none().0, ptr::null_mut(), flags, shape, data, root)
+        }
     }
 }
 
@@ -155,10 +166,11 @@ unsafe fn new_memory(
     flags: gst::MemoryFlags,
     shape: Shape,
     data: *mut u8,
-    reservation: Option<Box<Reservation>>,
+    root: Option<(Box<Reservation>, gst::AllocationParams)>,
 ) -> *mut ffi::GstMemory {
+    let (reservation, params) = root.unzip();
     // SAFETY: a `GstMemory` is plain data for which all zeros is valid; `gst_memory_init` gives it its content.
-    let memory = Box::new(ArenaMemory { memory: unsafe { std::mem::zeroed() }, data, reservation });
+    let memory = Box::new(ArenaMemory { memory: unsafe { std::mem::zeroed() }, data, reservation, params });
     let memory = Box::into_raw(memory).cast::<ffi::GstMemory>();
     let Shape { maxsize, align, offset, size } = shape;
     // SAFETY: `memory` is large enough and not shared yet; `gst_memory_init` takes its own references.
@@ -227,6 +239,54 @@ pub(crate) fn is_fallback(memory: &gst::MemoryRef) -> bool {
     unsafe { !ffi::gst_mini_object_get_qdata(memory.as_mut_ptr().cast(), mark()).is_null() }
 }
 
+/// Keeps the bytes of a memory from being written or used again: GStreamer takes a memory with a second exclusive lock
+/// for one that other buffers use. A plain reference would not do.
+#[derive(Debug)]
+pub(crate) struct Hold(gst::Memory);
+
+impl Hold {
+    /// `None` if the memory is mapped for writing.
+    pub(crate) fn new(memory: &gst::MemoryRef) -> Option<Self> {
+        let pointer = memory.as_mut_ptr();
+        // SAFETY: the memory is valid, and stays so with the new reference; locks may be taken from any thread.
+        unsafe {
+            let is_locked = ffi::gst_mini_object_lock(pointer.cast(), ffi::GST_LOCK_FLAG_EXCLUSIVE);
+            (is_locked != glib::ffi::GFALSE).then(|| Self(from_glib_none(pointer)))
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // SAFETY: the lock was taken by `new`.
+        unsafe { ffi::gst_mini_object_unlock(self.0.as_mut_ptr().cast(), ffi::GST_LOCK_FLAG_EXCLUSIVE) }
+    }
+}
+
+/// Another memory of the same arena with the size and parameters with which `memory` was made, if the arena has free
+/// space for it without a frame being dropped.
+pub(crate) fn like(memory: &gst::MemoryRef) -> Option<gst::Memory> {
+    let own = own(memory)?;
+    let params = own.params.as_ref()?;
+    let allocator = memory.allocator()?.downcast_ref::<ArenaAllocator>()?;
+    let handle = allocator.imp().handle.get()?;
+    let size = memory.maxsize().checked_sub(params.prefix())?.checked_sub(params.padding())?;
+    let allocation = Allocation::reserve(size, params, |bytes| handle.reserve_spare(bytes))?;
+    // SAFETY: the allocation was reserved for this size and these parameters; the new memory has one reference.
+    unsafe { Some(from_glib_full(allocation.into_memory(allocator.upcast_ref(), params))) }
+}
+
+/// The memory as one of this allocator's.
+fn own(memory: &gst::MemoryRef) -> Option<&ArenaMemory> {
+    // SAFETY: the memory is valid; only this allocator has the address of its type's name, and all its memories are
+    // `ArenaMemory`s.
+    unsafe {
+        let allocator = (*memory.as_ptr()).allocator;
+        let is_ours = !allocator.is_null() && (*allocator).mem_type == MEMORY_TYPE.as_ptr();
+        is_ours.then(|| &*memory.as_ptr().cast::<ArenaMemory>())
+    }
+}
+
 /// Whether this memory's bytes were cleared with its region; it cannot be published any more.
 pub(crate) fn is_cleared(memory: &gst::MemoryRef) -> bool {
     reservation(memory).is_some_and(|(reservation, _)| reservation.is_cleared())
@@ -234,18 +294,10 @@ pub(crate) fn is_cleared(memory: &gst::MemoryRef) -> bool {
 
 /// The reservation behind a memory of an arena, and the memory's range in it.
 pub(crate) fn reservation(memory: &gst::MemoryRef) -> Option<(&Reservation, std::ops::Range<usize>)> {
-    let ours = memory.allocator().is_some_and(|a| a.type_() == ArenaAllocator::static_type());
-    if !ours {
-        return None;
-    }
-    // SAFETY: only this allocator makes memories that name it, so both are `ArenaMemory`s; a share keeps its root, and
-    // so the reservation, alive as long as `memory`.
-    let (data, root) = unsafe {
-        let own = &*memory.as_ptr().cast::<ArenaMemory>();
-        let root = if own.memory.parent.is_null() { own } else { &*own.memory.parent.cast::<ArenaMemory>() };
-        (own.data, root)
-    };
+    let own = own(memory)?;
+    // SAFETY: the parent of a share is a root of this allocator. The share keeps it, and so the reservation, alive.
+    let root = if own.memory.parent.is_null() { own } else { unsafe { &*own.memory.parent.cast::<ArenaMemory>() } };
     let reservation = root.reservation.as_deref()?;
-    let start = data as usize - reservation.as_ptr() as usize + memory.offset();
+    let start = own.data as usize - reservation.as_ptr() as usize + memory.offset();
     Some((reservation, start..start + memory.size()))
 }

@@ -159,21 +159,21 @@ impl Publisher {
     }
 
     fn publish_bytes(&mut self, buffer: &gst::Buffer, info: &FrameInfo, metas: &[u8]) -> Result<Path, PublishError> {
-        let mut memories = (0..buffer.n_memory()).filter_map(|index| buffer.memory(index));
-        self._unusable = memories.find(|memory| allocator::is_cleared(memory)).map(private_buffer);
+        let memories = buffer.n_memory();
+        let cleared = (0..memories).find(|index| allocator::is_cleared(buffer.peek_memory(*index)));
+        self._unusable = cleared.and_then(|index| buffer.memory(index)).map(private_buffer);
         if self._unusable.is_some() {
             self.producer.handle().check()?;
             self.producer.handle().count_dropped();
             return Err(SendError::Cleared { bytes: buffer.size() as u64 }.into());
         }
-        if buffer.n_memory() == 1
-            && let Some(memory) = buffer.memory(0)
-        {
-            if self.publish_in_place(&memory, info, metas)? {
+        if memories == 1 {
+            let memory = buffer.peek_memory(0);
+            if self.publish_in_place(memory, info, metas)? {
                 return Ok(Path::ZeroCopy);
             }
-            if allocator::is_fallback(&memory) {
-                self._unusable = Some(private_buffer(memory));
+            if allocator::is_fallback(memory) {
+                self._unusable = buffer.memory(0).map(private_buffer);
             }
         }
         self.publish_copy(buffer, info, metas)?;
@@ -181,17 +181,13 @@ impl Publisher {
     }
 
     /// False if the memory belongs to another arena or none, or is still mapped for writing.
-    fn publish_in_place(&mut self, memory: &gst::Memory, info: &FrameInfo, metas: &[u8]) -> Result<bool, SendError> {
+    fn publish_in_place(&mut self, memory: &gst::MemoryRef, info: &FrameInfo, metas: &[u8]) -> Result<bool, SendError> {
         let Some((reservation, part)) = allocator::reservation(memory) else { return Ok(false) };
         if !self.producer.owns(reservation) {
             return Ok(false);
         }
-        // The private buffer's reference makes the memory not writable for as long as consumers may read it. GStreamer
-        // copies a memory that is mapped for writing instead of sharing it: such a frame is copied here, too.
-        let keep = private_buffer(memory.clone());
-        if keep.n_memory() != 1 || keep.peek_memory(0).as_ptr() != memory.as_ptr() {
-            return Ok(false);
-        }
+        // The memory is not writable for as long as consumers may read it.
+        let Some(keep) = allocator::Hold::new(memory) else { return Ok(false) };
         self.producer.publish_part(reservation, part, info, metas, Box::new(keep)).map(|_| true)
     }
 

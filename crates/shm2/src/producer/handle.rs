@@ -71,6 +71,21 @@ impl Handle {
         self.shared.try_reserve(bytes as u64)
     }
 
+    /// Reserves `bytes` for a frame that is made later, if that drops no frame and leaves free space for two more of this
+    /// size. Never waits, and counts nothing.
+    ///
+    /// ```
+    /// # let name = format!("shm:///dev/shm/shm2-doc-spare-{}", std::process::id());
+    /// let producer = shm2::Producer::builder(&name)?.arena(400_000).create()?;
+    /// let handle = producer.handle();
+    /// assert_eq!(handle.reserve_spare(100_000).map(|spare| spare.len()), Some(100_000));
+    /// assert!(handle.reserve_spare(200_000).is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reserve_spare(&self, bytes: usize) -> Option<Reservation> {
+        self.shared.reserve_spare(bytes as u64)
+    }
+
     /// Number of leasing consumers that are attached now. Frees what dead ones held.
     pub fn consumers(&self) -> usize {
         let alive = self.shared.count_alive();

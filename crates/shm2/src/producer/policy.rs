@@ -105,6 +105,13 @@ impl Shared {
         Err(SendError::Full { bytes, shortage })
     }
 
+    /// Reserves `bytes` if that drops no frame and leaves free space for two more of this size.
+    pub(super) fn reserve_spare(self: &Arc<Self>, bytes: u64) -> Option<Reservation> {
+        let reservation = self.reserve_free(bytes).ok()??;
+        let free_bytes = self.lock().ledger.extents.free_bytes();
+        (free_bytes >= bytes.saturating_mul(2)).then_some(reservation)
+    }
+
     /// One step towards free space; false when no further step can free any.
     fn free_space(&self, inner: &mut Inner, step: u32, bytes: u64) -> bool {
         // In a kept region the next producer may write from the end of this one on.
