@@ -107,7 +107,8 @@ impl Shared {
 
     /// Reserves `bytes` if that drops no frame and leaves free space for two more of this size.
     pub(super) fn reserve_spare(self: &Arc<Self>, bytes: u64) -> Option<Reservation> {
-        let reservation = self.reserve_free(bytes).ok()??;
+        let grant = self.with(|inner| self.grant_free(inner, bytes)).ok()??;
+        let reservation = Reservation::new(self.clone(), grant, bytes, Duration::ZERO);
         let free_bytes = self.lock().ledger.extents.free_bytes();
         (free_bytes >= bytes.saturating_mul(2)).then_some(reservation)
     }
