@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const LOOKS: u32 = 8;
 
 /// Time between two readings of the clock after which a look was interrupted, in nanoseconds.
-const INTERRUPTED: u64 = 200_000;
+const INTERRUPTED: u64 = 1_000_000;
 
 /// How a look ended.
 struct Look {

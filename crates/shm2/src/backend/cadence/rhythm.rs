@@ -44,8 +44,8 @@ const FEWEST_SLEEPS: usize = 4;
 /// Items and sleeps are left out in steps of one part of this many, up to half of them.
 const PARTS: usize = 16;
 /// Time of plain sleeps after the first look that was interrupted, and the most that it grows to, in nanoseconds.
-const FIRST_PAUSE: u64 = 1_000_000_000;
-const LAST_PAUSE: u64 = 64 * FIRST_PAUSE;
+const FIRST_PAUSE: u64 = 250_000_000;
+const LAST_PAUSE: u64 = 256 * FIRST_PAUSE;
 /// Looks in a row that were not interrupted after which that time is halved.
 const GOOD_LOOKS: u32 = 500;
 /// Every refused forecast of this many measures the lateness of a sleep, without a look.
@@ -201,7 +201,8 @@ impl Rhythm {
         let left_out = |count: usize| count * part / PARTS;
         let errors = &self.errors;
         let begin = errors.smallest(left_out(errors.count)).unwrap_or(0) - GUARD;
-        let end = errors.largest(errors.count / PARTS).unwrap_or(0) + GUARD;
+        // Only a late item pays for a late end.
+        let end = errors.largest(0).unwrap_or(0) + GUARD;
         let end = end.max(begin + 2 * GUARD);
         let looked: i64 = errors.values().iter().map(|error| (error - begin).clamp(0, end - begin)).sum();
         let cost = looked / errors.count.max(1) as i64;
@@ -425,7 +426,7 @@ mod tests {
             }
         }
         let pauses: Vec<_> = waits.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        assert_eq!(pauses, [60, 120, 240, 480, 960, 1920], "{waits:?}");
+        assert_eq!(pauses, [15, 30, 60, 120, 240, 480, 960, 1920], "{waits:?}");
     }
 
     #[test]
