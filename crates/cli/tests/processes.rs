@@ -233,15 +233,17 @@ fn memory_held_by_consumers_killed_at_random_moments_is_recycled() {
 #[test]
 fn a_consumer_whose_producer_is_killed_prints_the_reason_and_fails() {
     let name = TempRegion::new();
-    let producer = Tool::producer(&format!("{} 100000 -q --rate 1000", &*name));
-    let mut consumer = Tool::consumer(&format!("{} 100000", &*name));
-    let mut first_line = String::new();
-    let mut stdout = std::io::BufReader::new(consumer.0.take_stdout().unwrap());
-    stdout.read_line(&mut first_line).unwrap();
-    assert_eq!(first_line.trim_end(), "received 500");
-    producer.kill();
-    let (status, text) = consumer.end();
-    assert!(!status.success() && text.contains("went without an end of stream, after"), "{status}: {text}");
+    for flag in ["", "--wake-ahead"] {
+        let producer = Tool::producer(&format!("{} 100000 -q --rate 400", &*name));
+        let mut consumer = Tool::consumer(&format!("{} 100000 {flag}", &*name));
+        let mut first_line = String::new();
+        let mut stdout = std::io::BufReader::new(consumer.0.take_stdout().unwrap());
+        stdout.read_line(&mut first_line).unwrap();
+        assert_eq!(first_line.trim_end(), "received 500");
+        producer.kill();
+        let (status, text) = consumer.end();
+        assert!(!status.success() && text.contains("went without an end of stream, after"), "{status}: {text}");
+    }
     // The end of the stream is no failure, with any number of frames.
     let consumer = Tool::consumer(&format!("{} 100000 -q", &*name));
     let producer = Tool::producer(&format!("{} 20 -q", &*name));

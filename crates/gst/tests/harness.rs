@@ -391,3 +391,31 @@ fn the_stream_is_held_back_again_when_the_last_consumer_has_left() {
         });
     }
 }
+
+#[test]
+fn a_source_that_wakes_ahead_of_time_passes_every_frame_and_stops_at_any_time() {
+    let name = TempRegion::new();
+    let mut producer = Producer::create(&name).unwrap();
+    producer.set_caps(b"application/x-test").unwrap();
+    let mut harness = src(&name, "wake-ahead=true");
+    harness.play();
+    let (ended, is_over) = std::sync::mpsc::channel::<()>();
+    let sender = std::thread::spawn(move || {
+        for number in 0..200_u8 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            producer.send(&[number], &FrameInfo::new()).unwrap();
+        }
+        // The producer stays until the source has stopped.
+        let _ = is_over.recv();
+    });
+    let first = harness.pull().unwrap().map_readable().unwrap()[0];
+    for number in first + 1..200 {
+        assert_eq!(*harness.pull().unwrap().map_readable().unwrap(), [number]);
+    }
+    let element = harness.element().unwrap();
+    let looks = ["looks-found", "looks-missed"].map(|field| common::stat(&element, field));
+    println!("looks that found a frame, and that did not: {looks:?}");
+    drop(harness);
+    drop(ended);
+    sender.join().unwrap();
+}

@@ -47,6 +47,9 @@ struct Arguments {
     /// Give up after this time without a frame, in seconds or as 250ms; never if not given
     #[arg(long, value_parser = seconds)]
     timeout: Option<Duration>,
+    /// Wake shortly before the next frame of a steady rate is due and look for it, for a lower delay
+    #[arg(long)]
+    wake_ahead: bool,
     /// Continue with the next producer when this one ends
     #[arg(long)]
     reconnect: bool,
@@ -200,7 +203,13 @@ fn build(arguments: &Arguments) -> Result<Consumer, shm2::SpecError> {
     let on_exit = if arguments.reconnect { OnProducerExit::Reconnect } else { OnProducerExit::Error };
     let start = if arguments.newest { Start::History } else { Start::Oldest };
     let builder = Consumer::builder(&arguments.region)?;
-    Ok(builder.access(access).start(start).latest_only(arguments.latest_only).on_producer_exit(on_exit).build())
+    Ok(builder
+        .access(access)
+        .start(start)
+        .latest_only(arguments.latest_only)
+        .wake_ahead(arguments.wake_ahead)
+        .on_producer_exit(on_exit)
+        .build())
 }
 
 /// Compares the content and the order of the frames with what `shm2_producer` sends.

@@ -62,8 +62,11 @@ pub struct Shm2Src {
     #[property(name = "on-silence", type = OnSilence, member = on_silence, get, set, mutable_playing, nick = "On silence",
         blurb = "What to send downstream while no producer is there, or while it sends nothing",
         builder(Settings::default().on_silence))]
+    #[property(name = "wake-ahead", type = bool, member = wake_ahead, get, set, mutable_ready, nick = "Wake ahead",
+        default = Settings::default().wake_ahead,
+        blurb = "Wake shortly before the next frame of a steady rate is due and look for it, for a lower delay; takes at most 2.5 % of a processor")]
     #[property(name = "stats", type = Stats, get = |src: &Self| Stats(lock(&src.report).stats()), nick = "Statistics",
-        blurb = "Counts of frames received, zero-copied, copied, missed and skipped, and of attaches to producers")]
+        blurb = "Counts of frames received, zero-copied, copied, missed and skipped, of attaches to producers, and of looks of wake-ahead")]
     pub(super) settings: Mutex<Settings>,
     stream: Mutex<Option<Stream>>,
     canceller: Mutex<Option<Canceller>>,

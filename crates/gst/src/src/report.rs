@@ -89,6 +89,9 @@ impl Report {
             .field("skipped-old", self.consumer.skipped_old)
             .field("filled", self.filled)
             .field("attaches", self.consumer.attaches)
+            .field("looks-found", self.consumer.looks_found)
+            .field("looks-missed", self.consumer.looks_missed)
+            .field("looked-ns", self.consumer.looked_ns)
             .build()
     }
 }

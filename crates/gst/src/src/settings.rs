@@ -76,6 +76,7 @@ pub(crate) struct Settings {
     pub(crate) silence_timeout: u64,
     pub(crate) silence_action: SilenceAction,
     pub(crate) on_silence: OnSilence,
+    pub(crate) wake_ahead: bool,
 }
 
 /// The settings for one item, of which most may change between two.
@@ -103,6 +104,7 @@ impl Default for Settings {
             silence_timeout: 0,
             silence_action: SilenceAction::default(),
             on_silence: OnSilence::default(),
+            wake_ahead: false,
         }
     }
 }
@@ -120,6 +122,7 @@ impl Settings {
             .latest_only(self.latest_only)
             .max_leases(self.max_leases as usize)
             .events(true)
+            .wake_ahead(self.wake_ahead)
             .on_producer_exit(shm2::OnProducerExit::Error);
         Ok(builder.build())
     }
