@@ -1,12 +1,14 @@
 //! What this process used: processor time, page faults, context switches.
 
-use crate::Figures;
+use crate::{Figures, now_ns};
 use std::fs;
 
 /// Counters of this process, all its threads together.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
+    time_ns: u64,
     processor_ns: u64,
+    delay_ns: u64,
     page_faults: u64,
     switches: u64,
 }
@@ -14,7 +16,13 @@ pub struct Usage {
 impl Usage {
     /// The counters now.
     pub fn now() -> Self {
-        Self { processor_ns: processor_ns(), page_faults: page_faults(), switches: switches() }
+        Self {
+            time_ns: now_ns(),
+            processor_ns: processor_ns(),
+            delay_ns: delay_ns(),
+            page_faults: page_faults(),
+            switches: switches(),
+        }
     }
 
     /// Adds what was used since `begun`, for each of `frames` frames, under names that start with `side`.
@@ -24,6 +32,8 @@ impl Usage {
         add("CPU us", each(self.processor_ns, begun.processor_ns) / 1e3);
         add("page faults", each(self.page_faults, begun.page_faults));
         add("context switches", each(self.switches, begun.switches));
+        let took = self.time_ns.saturating_sub(begun.time_ns).max(1);
+        add("waited for a CPU %", 100.0 * self.delay_ns.saturating_sub(begun.delay_ns) as f64 / took as f64);
     }
 }
 
@@ -43,11 +53,20 @@ fn page_faults() -> u64 {
 
 /// Voluntary and other context switches of all threads.
 fn switches() -> u64 {
-    let Ok(tasks) = fs::read_dir("/proc/self/task") else { return 0 };
-    let status = |task: fs::DirEntry| fs::read_to_string(task.path().join("status")).unwrap_or_default();
     let count = |status: String| -> u64 {
         let lines = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
         lines.filter_map(|(_, count)| count.trim().parse::<u64>().ok()).sum()
     };
-    tasks.flatten().map(status).map(count).sum()
+    threads("status").map(count).sum()
+}
+
+/// Nanoseconds for which threads were ready to run but others ran: the second field of `schedstat`.
+fn delay_ns() -> u64 {
+    threads("schedstat").filter_map(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()
+}
+
+/// What the kernel's file of this name says of each thread.
+fn threads(file: &str) -> impl Iterator<Item = String> {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    threads.filter_map(move |thread| fs::read_to_string(thread.path().join(file)).ok())
 }

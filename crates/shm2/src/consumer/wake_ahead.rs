@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 /// Looks without sleeping before the clock is read again.
 const LOOKS: u32 = 8;
 
-/// Time between two readings of the clock after which a look was interrupted, in nanoseconds.
+/// Time between two readings of the clock, and time from the end of a look to the end of the sleep before it, after which
+/// the processor was another program's, in nanoseconds.
 const INTERRUPTED: u64 = 1_000_000;
 
 /// How a look ended.
@@ -105,7 +106,11 @@ impl WakeAhead {
             let ahead = Duration::from_nanos(ahead);
             let is_whole = ahead < wait.timeout;
             let wake = wait.reader.wait(wait.position, wait.event, wait.seen, Some(ahead.min(wait.timeout)));
-            self.cadence.slept(window.wake, backend::monotonic_ns());
+            let now = backend::monotonic_ns();
+            self.cadence.slept(window.wake, now);
+            if is_whole && now > window.end.saturating_add(INTERRUPTED) {
+                self.cadence.looked(now, 0, true);
+            }
             if wake != Wake::Timeout || !is_whole {
                 return Some(wake);
             }
