@@ -19,7 +19,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Mappings that can be guarded at a time.
-const MAX_MAPPINGS: usize = 8192;
+const MAX_MAPPINGS: usize = 1024;
 
 struct Slot {
     /// First address; 0 for a free slot, 1 while it is being filled.
