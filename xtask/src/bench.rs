@@ -1,6 +1,6 @@
 //! Benchmarks: the programs of `benches/`, and a report on what they measured.
 
-use crate::run::{command, is_root, run, run_command, succeeds, target};
+use crate::run::{command, is_root, run, run_command, target};
 use crate::{Outcome, setup};
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ struct Plan {
 /// One part: its name, what it measures, and the function.
 type Part = (&'static str, &'static str, fn(&Plan) -> Outcome);
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 7] = [
     ("frames", "the core beside iceoryx2 and raw limits", frames),
     ("elements", "shm2sink and shm2src beside shmsink and shmsrc", elements),
     ("newer", "the elements beside unixfdsink, in a tree of a newer Debian release", newer),
@@ -21,7 +21,6 @@ const PARTS: [Part; 8] = [
     ("handover", "round trips of frames", handover),
     ("copies", "memcpy and streaming stores", copies),
     ("scale", "many consumers, sizes, many regions, a very large region", scale),
-    ("instructions", "counted by callgrind; complete runs only", instructions),
 ];
 
 /// Runs all parts, or one, and makes the report.
@@ -134,18 +133,4 @@ fn scale(plan: &Plan) -> Outcome {
     let rounds = if plan.is_quick { 1 } else { 5 };
     let cases = "--case scale-consumers --case scale-sizes --case scale-regions --case scale-huge";
     program(plan, "frames", &format!("{cases} --rounds {rounds}"))
-}
-
-fn instructions(plan: &Plan) -> Outcome {
-    if plan.is_quick {
-        println!("skipped: instructions: counted without --quick only");
-        return Ok(());
-    }
-    for (program, remedy) in [("valgrind", "install valgrind"), ("gungraun-runner", "cargo install gungraun-runner")] {
-        if !succeeds(&format!("{program} --version")) {
-            println!("skipped: instructions are not counted: no {program} ({remedy})");
-            return Ok(());
-        }
-    }
-    run("cargo bench --manifest-path benches/Cargo.toml --bench instructions --bench frames")
 }

@@ -7,6 +7,7 @@ mod bench;
 mod demo;
 mod faults;
 mod fuzz;
+mod instructions;
 mod lint;
 mod narrow;
 mod program;
@@ -37,9 +38,12 @@ cargo xtask TASK
   miri                  the core on heap memory under Miri
   fuzz [--seconds N]    every fuzz target for N seconds (60)
   soak [--minutes N]    faults without end, then a mixed graph, for N minutes each (10)
+  instructions [--update]
+                        instructions of single steps, counted by callgrind, against counts/baseline.txt (update: write
+                        that file)
   bench [--quick] [--only PART]
                         speed beside the peers and the limits of the machine, with a report in target/bench (--quick:
-                        under 3 minutes; PART: frames, elements, newer, rings, handover, copies, scale, instructions)";
+                        under 3 minutes; PART: frames, elements, newer, rings, handover, copies, scale)";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -64,6 +68,8 @@ fn main() -> ExitCode {
         ["fuzz", "--seconds", seconds] => fuzz::fuzz(seconds),
         ["soak"] => faults::soak("10"),
         ["soak", "--minutes", minutes] => faults::soak(minutes),
+        ["instructions"] => instructions::instructions(false),
+        ["instructions", "--update"] => instructions::instructions(true),
         ["bench", options @ ..] => bench::bench(options),
         [] | [.., "help" | "-h" | "--help"] => {
             println!("{HELP}");
