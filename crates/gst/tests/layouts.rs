@@ -112,7 +112,8 @@ fn a_decoders_frames_in_a_file_are_as_without_the_pair() {
     if !have(&["x264enc", "avdec_h264"]) {
         return;
     }
-    for size in ["width=320,height=180", "width=642,height=482"] {
+    for (width, height) in [(320, 180), (642, 482)] {
+        let size = format!("width={width},height={height}");
         let source = format!(
             "videotestsrc num-buffers=4 ! video/x-raw,format=I420,{size},framerate=30/1 ! x264enc ! avdec_h264"
         );
@@ -125,8 +126,21 @@ fn a_decoders_frames_in_a_file_are_as_without_the_pair() {
         consumer.run_to_end();
         let (direct, through) = (std::fs::read(direct.text()).unwrap(), std::fs::read(through.text()).unwrap());
         assert_eq!(direct.len(), through.len(), "{size}");
-        assert!(direct == through, "{size}: other bytes");
+        let info = info(VideoFormat::I420, width, height);
+        assert!(pixels(&direct, &info) == pixels(&through, &info), "{size}: other pixels");
     }
+}
+
+/// The pixels of recorded frames, without the bytes that pad a row: a decoder may still write there.
+fn pixels(frames: &[u8], info: &VideoInfo) -> Vec<u8> {
+    let format = info.format_info();
+    let row = |frame: &[u8], plane: usize, y: u32| {
+        let start = info.offset()[plane] + y as usize * info.stride()[plane] as usize;
+        frame[start..start + format.scale_width(plane as u8, info.width()) as usize].to_vec()
+    };
+    let rows = |plane: usize| 0..format.scale_height(plane as u8, info.height());
+    let frames = frames.chunks_exact(info.size());
+    frames.flat_map(|frame| (0..3).flat_map(move |plane| rows(plane).flat_map(move |y| row(frame, plane, y)))).collect()
 }
 
 /// The part of a picture that begins at `x` and `y`; `line` rows of the whole picture are one row of the part.
