@@ -15,7 +15,8 @@
 mod recent;
 mod rhythm;
 
-use recent::Recent;
+pub(crate) use recent::Published;
+use recent::{MOST_ITEMS, REMEMBERED, Recent};
 use rhythm::Rhythm;
 pub(crate) use rhythm::Window;
 use std::time::Duration;
@@ -45,20 +46,8 @@ const MOST_SHIFT: u32 = 4;
 /// The pause of a regular stream ends after the forecast by the difference between a long and a short distance, at most
 /// by the distance divided by this. A stream is regular while that difference is at most four times as long.
 const AIM_PART: u32 = 32;
-/// Distances and delays that are remembered, and the fewest for a forecast.
-const REMEMBERED: usize = 16;
+/// Fewest distances and delays for a forecast.
 const FEWEST: usize = 4;
-/// Most items between two waits whose mean distance is used.
-const MOST_ITEMS: u64 = 1024;
-
-/// Identity of an item that was taken.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Published {
-    /// 0 before the first item.
-    pub(crate) sequence: u64,
-    /// Time of the producer's clock.
-    pub(crate) ns: u64,
-}
 
 /// The looks of one waiter. All times are nanoseconds of the local monotonic clock, unless they are said to be the
 /// producer's.
@@ -280,6 +269,9 @@ fn nanoseconds(time: Duration) -> u64 {
 }
 
 // Thousands of cases without unsafe code.
+#[cfg(all(test, not(miri)))]
+mod rhythm_tests;
+
 #[cfg(test)]
 #[cfg(not(miri))]
 mod tests {

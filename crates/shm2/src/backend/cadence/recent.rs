@@ -1,6 +1,18 @@
-//! The last values of a quantity.
+//! The last item, and the last values of a quantity.
 
-use super::REMEMBERED;
+/// Distances and delays that are remembered.
+pub(super) const REMEMBERED: usize = 16;
+/// Most items between two waits whose mean distance is used.
+pub(super) const MOST_ITEMS: u64 = 1024;
+
+/// Identity of an item that was taken.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Published {
+    /// 0 before the first item.
+    pub(crate) sequence: u64,
+    /// Time of the producer's clock.
+    pub(crate) ns: u64,
+}
 
 /// The last `N` values.
 #[derive(Debug, Clone)]
