@@ -349,9 +349,11 @@ impl<V: View> RingReader<V> {
     #[inline]
     pub(super) fn copy_description(&mut self, item: &mut Item) {
         let meta = item.description.meta();
-        if meta.length > 0 {
-            item.meta = self.view.copy(meta, item.description.sequence()).unwrap_or_default();
-        }
+        item.meta = match meta.length {
+            // Not those of an item that was copied before, and retired meanwhile.
+            0 => Vec::new(),
+            _ => self.view.copy(meta, item.description.sequence()).unwrap_or_default(),
+        };
         if self.update_caps(item).is_err() {
             // Those in the cache are of another number.
             (self.caps, item.caps) = (None, None);
