@@ -86,15 +86,20 @@ fn exchange() {
     sending.join().unwrap();
 }
 
+/// A thread in which the other side's count advances twice; it returns the number of signals.
+fn advance_twice(ring: &Arc<Ring>) -> thread::JoinHandle<usize> {
+    let ring = ring.clone();
+    thread::spawn(move || {
+        let mut polls = false;
+        (1..=2u64).filter(|count| publish(&ring.written, *count, &ring.waits, &mut polls)).count()
+    })
+}
+
 /// One side waits for the other's count, which advances twice. It must not sleep without a later signal, and one
 /// request causes at most one signal. Both directions use the same steps.
 fn wait() {
     let ring = ring();
-    let r = ring.clone();
-    let moving = thread::spawn(move || {
-        let mut polls = false;
-        (1..=2u64).filter(|count| publish(&r.written, *count, &r.waits, &mut polls)).count()
-    });
+    let moving = advance_twice(&ring);
     let (mut requests, mut sleeps) = (0, false);
     if observe(&ring.written) == 0 {
         request_signal(&ring.waits);
@@ -114,11 +119,7 @@ fn wait() {
 /// sleeps. Each request that was not withdrawn is answered by one signal, so the last one wakes it.
 fn spin_and_wait() {
     let ring = ring();
-    let r = ring.clone();
-    let moving = thread::spawn(move || {
-        let mut polls = false;
-        (1..=2u64).filter(|count| publish(&r.written, *count, &r.waits, &mut polls)).count()
-    });
+    let moving = advance_twice(&ring);
     let (mut requests, mut sleeps) = (0, false);
     request_signal(&ring.waits);
     if !withdraw_request(&ring.waits) {
