@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use xtask::Outcome;
 
 /// Without KVM a start takes some ten seconds, and more on a busy machine.
 const START: Duration = Duration::from_secs(180);
@@ -93,19 +94,48 @@ impl Guest {
 
     /// Waits for the end of a command, and returns its output.
     pub fn finish(&mut self, running: &RunningCommand, limit: Duration) -> Result<String, String> {
-        let file = |kind: &str| self.exchange.join(format!("{}.{kind}", running.number));
-        let output = || fs::read_to_string(file("out")).unwrap_or_default();
         let begun = Instant::now();
         loop {
-            match fs::read_to_string(file("rc")).ok().as_deref().map(str::trim) {
-                Some("0") => return Ok(output()),
-                Some(code) => return Err(format!("{}: exit code {code}: {}", self.name, output())),
-                None if begun.elapsed() > limit => {
-                    return Err(format!("{}: no end within {limit:?}: {}", self.name, output()));
-                }
+            match self.ended(running) {
+                Some(result) => return result,
+                None if begun.elapsed() > limit => return Err(self.late("no end", running, limit)),
                 None => std::thread::sleep(Duration::from_millis(20)),
             }
         }
+    }
+
+    /// Waits until a running command has printed `text`.
+    pub fn wait_for_output(&mut self, running: &RunningCommand, text: &str, limit: Duration) -> Outcome {
+        let begun = Instant::now();
+        while !self.output(running).contains(text) {
+            if let Some(result) = self.ended(running) {
+                return Err(format!("{}: ended without {text:?}: {result:?}", self.name));
+            }
+            if begun.elapsed() > limit {
+                return Err(self.late(&format!("no {text:?}"), running, limit));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// The output of a command that has ended; an exit code other than 0 is an error.
+    fn ended(&self, running: &RunningCommand) -> Option<Result<String, String>> {
+        let code = fs::read_to_string(self.exchange.join(format!("{}.rc", running.number))).ok()?;
+        let output = self.output(running);
+        Some(match code.trim() {
+            "0" => Ok(output),
+            code => Err(format!("{}: exit code {code}: {output}", self.name)),
+        })
+    }
+
+    /// What a command has printed until now.
+    fn output(&self, running: &RunningCommand) -> String {
+        fs::read_to_string(self.exchange.join(format!("{}.out", running.number))).unwrap_or_default()
+    }
+
+    fn late(&self, what: &str, running: &RunningCommand, limit: Duration) -> String {
+        format!("{}: {what} within {limit:?}: {}", self.name, self.output(running))
     }
 
     /// Stops the guest's processors.

@@ -1,22 +1,17 @@
 //! Devices that programs of the guest reach through a driver of its kernel.
 
-use super::host::finish;
-use super::{COUNT, Fixture, LIMIT, judge};
+use super::{Fixture, LIMIT, judge, send_to_guest, send_to_host};
 use std::path::Path;
 use xtask::Outcome;
 
 /// Frames in both directions through one name of device 1.
 fn both_ways(fixture: &mut Fixture, name: &str) -> Outcome {
     let side = fixture.backing.side.display().to_string();
-    let (count, send) = (COUNT, "--frame-size 100K --wait 8 -q");
-    let read = "--access lease --timeout 20 --json";
-    let sender = fixture.host.start("shm2_producer", &format!("{side} {count} --keep-region {send}"))?;
-    let text = fixture.first.run(&format!("timeout 100 ./shm2_consumer {name} {count} {read}"), LIMIT)?;
-    finish(sender, LIMIT)?;
+    let (send, read) = ("--frame-size 100K", "--access lease");
+    let text = send_to_guest(fixture, &side, &format!("--keep-region {send}"), name, read)?;
     judge(&format!("host to guest through {name}"), &text, true)?;
-    let reader = fixture.host.start("shm2_consumer", &format!("{side} {count} {read}"))?;
-    fixture.first.run(&format!("timeout 100 ./shm2_producer {name} {count} {send}"), LIMIT)?;
-    judge(&format!("guest to host through {name}"), &finish(reader, LIMIT)?, true)
+    let text = send_to_host(fixture, &side, &format!("{send} --wait 60"), name, read)?;
+    judge(&format!("guest to host through {name}"), &text, true)
 }
 
 /// A driver of Linux that shows BAR 0 and BAR 2 of any device that is bound to it, as maps 0 and 1:

@@ -138,28 +138,41 @@ fn pictures_to_host(fixture: &mut Fixture) -> Outcome {
 /// With leases and as copies: every frame that arrives is right.
 fn frames_to_guest(fixture: &mut Fixture) -> Outcome {
     let main = fixture.backing.main.display().to_string();
-    // The producer does not see a consumer in another kernel that copies: it cannot wait for it.
-    for (access, rate) in [("lease", "--wait 8"), ("snapshot", "--wait 5 --rate 300")] {
-        let sender = fixture
-            .host
-            .start("shm2_producer", &format!("{main} {COUNT} --keep-region --frame-size 100K -q {rate}"))?;
-        let reader = format!("timeout 100 ./shm2_consumer ivshmem://0 {COUNT} --access {access} --timeout 20 --json");
-        let text = fixture.first.run(&reader, LIMIT)?;
-        finish(sender, LIMIT)?;
+    for (access, rate) in [("lease", ""), ("snapshot", "--rate 300")] {
+        let options = format!("--keep-region --frame-size 100K {rate}");
+        let text = send_to_guest(fixture, &main, &options, "ivshmem://0", &format!("--access {access}"))?;
         judge(&format!("host to guest, {access}"), &text, access == "lease")?;
     }
     Ok(())
 }
 
+/// Sends frames from the host to the guest; returns what the guest's consumer printed. The consumer waits first: the
+/// start of a program takes some seconds in a guest, and the producer does not see a consumer in another kernel that
+/// copies.
+fn send_to_guest(fixture: &mut Fixture, to: &str, send: &str, from: &str, read: &str) -> Result<String, String> {
+    let consumer = format!("timeout 110 ./shm2_consumer {from} {COUNT} {read} --timeout 60 --json");
+    let reader = fixture.first.start(&consumer)?;
+    fixture.first.wait_for_output(&reader, "waiting for the first frame", LIMIT)?;
+    let wait = if read.contains("snapshot") { 1 } else { 60 };
+    let sender = fixture.host.start("shm2_producer", &format!("{to} {COUNT} -q --wait {wait} {send}"))?;
+    let text = fixture.first.finish(&reader, LIMIT)?;
+    finish(sender, LIMIT)?;
+    Ok(text)
+}
+
+/// Sends frames from the guest to a consumer on the host that waits already; returns what the consumer printed.
+fn send_to_host(fixture: &mut Fixture, from: &str, send: &str, to: &str, read: &str) -> Result<String, String> {
+    let reader = fixture.host.start("shm2_consumer", &format!("{from} {COUNT} {read} --timeout 60 --json"))?;
+    fixture.first.run(&format!("timeout 100 ./shm2_producer {to} {COUNT} -q {send}"), LIMIT)?;
+    finish(reader, LIMIT)
+}
+
 fn frames_to_host(fixture: &mut Fixture) -> Outcome {
     let main = fixture.backing.main.display().to_string();
-    // The producer does not see a consumer in another kernel that copies: it cannot wait for it.
-    for (access, rate) in [("lease", "--wait 8"), ("snapshot", "--wait 5 --rate 300")] {
-        let arguments = format!("{main} {COUNT} --access {access} --timeout 30 --json");
-        let reader = fixture.host.start("shm2_consumer", &arguments)?;
-        let sender = format!("timeout 100 ./shm2_producer ivshmem://0 {COUNT} --frame-size 100K -q {rate}");
-        fixture.first.run(&sender, LIMIT)?;
-        judge(&format!("guest to host, {access}"), &finish(reader, LIMIT)?, access == "lease")?;
+    for (access, rate) in [("lease", "--wait 60"), ("snapshot", "--wait 1 --rate 300")] {
+        let options = format!("--frame-size 100K {rate}");
+        let text = send_to_host(fixture, &main, &options, "ivshmem://0", &format!("--access {access}"))?;
+        judge(&format!("guest to host, {access}"), &text, access == "lease")?;
     }
     Ok(())
 }
@@ -194,12 +207,11 @@ fn clocks(fixture: &mut Fixture) -> Outcome {
 /// One guest produces; the other one and the host read the same memory.
 fn two_guests(fixture: &mut Fixture, second: &mut Guest) -> Outcome {
     let main = fixture.backing.main.display();
-    let arguments = format!("{COUNT} --access lease --timeout 30 --json");
+    let arguments = format!("{COUNT} --access lease --timeout 60 --json");
     let here = fixture.host.start("shm2_consumer", &format!("{main} {arguments}"))?;
     let there = second.start(&format!("timeout 100 ./shm2_consumer ivshmem://0 {arguments}"))?;
-    // Time for both consumers to attach.
-    let sender =
-        format!("sleep 3; timeout 100 ./shm2_producer ivshmem://0 {COUNT} --frame-size 10K --wait 8 -q --rate 300");
+    second.wait_for_output(&there, "waiting for the first frame", LIMIT)?;
+    let sender = format!("timeout 100 ./shm2_producer ivshmem://0 {COUNT} --frame-size 10K --wait 8 -q --rate 300");
     fixture.first.run(&sender, LIMIT)?;
     judge("guest to guest", &second.finish(&there, LIMIT)?, true)?;
     judge("guest to host, with another guest", &finish(here, LIMIT)?, true)
