@@ -29,9 +29,9 @@ from typing import NamedTuple
 POLL_SECONDS = 0.005
 RING, PAGES, ARENA = 65_536, 589_824, 4_784_128  # offsets of the sections, section 1
 GENERATION, HEAD, OLDEST, STATE = 24, 128, 256, 512  # offsets in the header, section 2
-MAGIC, MAJOR_VERSION, LIVE, BY_HEARTBEAT = b"SHM2RGN\0", 2, 1, 2
+MAGIC, MAJOR_VERSION, LIVE, BY_HEARTBEAT = b"SHM2RGN\0", 3, 1, 2
 CELLS, CELL_BYTES, CELL = 4_096, 128, struct.Struct("<16Q")  # section 3
-FRAME, END, EVENT = 0, 1, 2
+FRAME, END, EVENT, DETAILS = 0, 1, 2, 1 << 31  # the highest bit of a kind only helps to read less
 MAX_SEQUENCE, MAX_CAPS, MAX_META, NONE = 1 << 62, 65_536, 1_048_576, (1 << 64) - 1
 LIVENESS, PRESENCE, FLOCK = 1 << 62, (1 << 62) + 2, struct.Struct("@hhqqi4x")  # section 7
 HEADER = struct.Struct("<8sII6Q6I16xQ4xI8x")  # the fields of section 2 that a reader uses
@@ -215,7 +215,7 @@ class Attachment:
             return head + 1
         low = max(oldest, 1, head + 1 - CELLS)
         for sequence in range(head, low - 1, -1):
-            count -= self._u32(cell(sequence) + 28) == FRAME
+            count -= self._u32(cell(sequence) + 28) & ~DETAILS == FRAME
             if count == 0:
                 return sequence
         return low
@@ -234,15 +234,16 @@ class Attachment:
     def _copy(self, sequence: int, words: tuple[int, ...]) -> Item:
         """Checks the words of an item and copies its bytes, section 3."""
         low, high = [word & 0xFFFF_FFFF for word in words], [word >> 32 for word in words]
-        kind, caps_id, caps_length, meta_length, blob_length = high[3], high[12], low[12], low[14], high[14]
-        ranges = [(words[1], words[2]), (words[13], meta_length), (words[11], caps_length + blob_length)]
+        kind, caps_id, caps_length = high[3] & ~DETAILS, high[7], low[7]
+        meta_length, blob_length = low[14], high[14]
+        ranges = [(words[1], words[2]), (words[13], meta_length), (words[12], caps_length + blob_length)]
         end = ARENA + self.arena_bytes
         are_inside = all(not length or ARENA <= offset <= end - length for offset, length in ranges)
         are_short = caps_length <= MAX_CAPS and max(meta_length, blob_length) <= MAX_META
         self._demand(kind in (FRAME, END, EVENT) and are_inside and are_short, sequence)
         payload, meta = (self._read(*place) for place in ranges[:2])
         if caps_id not in (0, self.caps[0]):
-            self.caps = (caps_id, self._read(words[11], caps_length))
+            self.caps = (caps_id, self._read(words[12], caps_length))
         caps, pts = self.caps[1] if caps_id else b"", None if words[4] == NONE else words[4]
         return Item(sequence, kind, low[3], pts, caps, meta, payload)
 

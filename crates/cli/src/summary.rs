@@ -80,14 +80,16 @@ impl Default for Summary {
 }
 
 impl Summary {
-    /// Counts one frame.
-    pub fn frame(&mut self, bytes: usize, latency_ns: u64) {
+    /// Counts one frame; its latency, if it is known.
+    pub fn frame(&mut self, bytes: usize, latency_ns: Option<u64>) {
         let now = Instant::now();
         self.first.get_or_insert(now);
         self.last = Some(now);
         self.frames += 1;
         self.bytes += bytes as u64;
-        self.latencies_ns.saturating_record(latency_ns);
+        if let Some(latency_ns) = latency_ns {
+            self.latencies_ns.saturating_record(latency_ns);
+        }
     }
 
     /// Time from the first frame to the last.
@@ -164,7 +166,7 @@ mod tests {
     fn the_json_has_all_counts_in_their_order() {
         let mut summary = Summary { missed: 3, attaches: 1, ..Summary::default() };
         for latency_us in 1..=100 {
-            summary.frame(64, latency_us * 1000);
+            summary.frame(64, Some(latency_us * 1000));
         }
         let json = summary.json().unwrap();
         assert!(json.starts_with("{\"frames\":100,\"bytes\":6400,\"missed\":3,\"skipped\":0,"), "{json}");

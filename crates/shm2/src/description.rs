@@ -78,7 +78,7 @@ impl Kind {
 
     /// The kind in a cell's word of flags and kind; `None` if there is no such kind.
     pub(crate) fn of(word: u64) -> Option<Self> {
-        Self::from_code((word >> 32) as u32)
+        Self::from_code(kind_code(word))
     }
 
     pub(crate) fn from_code(code: u32) -> Option<Self> {
@@ -93,7 +93,6 @@ pub(crate) struct Item<'a> {
     pub(crate) payload: Range,
     pub(crate) meta: Range,
     pub(crate) caps: CapsRange,
-    pub(crate) published_ns: u64,
     pub(crate) info: &'a FrameInfo,
 }
 
@@ -132,9 +131,9 @@ impl Item<'_> {
         let mut words = [0; 16];
         words[W_OFFSET] = self.payload.offset;
         words[W_LENGTH] = self.payload.length;
-        words[W_FLAGS_KIND] = u64::from(self.info.flags) | u64::from(self.kind.code()) << 32;
+        words[W_FLAGS_KIND] = u64::from(self.info.flags) | u64::from(self.kind.code()) << 32 | self.details();
         words[W_PTS] = word(self.info.pts);
-        words[W_PUBLISHED] = self.published_ns;
+        words[W_PUBLISHED] = NONE;
         words[W_TIME] = word(self.info.time);
         words[W_DURATION] = word(self.info.duration);
         words[W_DTS] = self.info.dts.map_or(NONE, |dts| if dts == -1 { -2 } else { dts } as u64);
@@ -146,6 +145,14 @@ impl Item<'_> {
         words[W_META_LENGTH] = self.meta.length | self.caps.blob << 32;
         words[W_LATENCY] = self.info.latency;
         words
+    }
+
+    /// [`DETAILS`] if a reader needs the second half of the cell.
+    #[inline]
+    fn details(&self) -> u64 {
+        let FrameInfo { dts, offset, offset_end, latency, .. } = *self.info;
+        let is_plain = dts.is_none() && offset.is_none() && offset_end.is_none() && latency == 0;
+        if is_plain && self.meta.length == 0 { 0 } else { DETAILS }
     }
 
     /// Stores every word of a cell except the sequence.
@@ -160,17 +167,60 @@ impl Item<'_> {
     }
 }
 
+/// What the second half of a cell says of an item without [`DETAILS`] under the caps that a reader knows, so that it
+/// need not be read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Details {
+    caps_length_id: u64,
+    words: [u64; 16 - W_DETAILS],
+}
+
+impl Details {
+    /// Under the caps of a cell.
+    pub(crate) fn under(caps: &[u64; 16]) -> Self {
+        let mut words = [NONE; 16];
+        words[W_CAPS_OFFSET] = caps[W_CAPS_OFFSET];
+        words[W_META_LENGTH] = caps[W_META_LENGTH] & !0xffff_ffff;
+        (words[W_META_OFFSET], words[W_LATENCY]) = (0, 0);
+        let words = std::array::from_fn(|i| words[W_DETAILS + i]);
+        Self { caps_length_id: caps[W_CAPS_LENGTH_ID], words }
+    }
+
+    #[inline]
+    fn applies_to(&self, words: &[u64; 16]) -> bool {
+        words[W_FLAGS_KIND] & DETAILS == 0 && words[W_CAPS_LENGTH_ID] == self.caps_length_id
+    }
+}
+
+impl Default for Details {
+    /// Without caps.
+    fn default() -> Self {
+        Self::under(&[0; 16])
+    }
+}
+
 /// Words of a cell whose ranges are all inside the arena. [`Description::check`] is the only way to make one from a
 /// peer's words.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Description([u64; 16]);
 
 impl Description {
-    /// Copies a cell's words. They are valid only if a lease or a later read of `oldest` confirms them.
+    /// Copies a cell's words; the second half only if it may differ from `usual`. They are valid only if a lease or a
+    /// later read of `oldest` confirms them.
     #[inline]
-    pub(crate) fn copy(cell: &Cell) -> [u64; 16] {
+    pub(crate) fn copy(cell: &Cell, usual: &Details, words: &mut [u64; 16]) {
         // Relaxed: the Acquire load of the sequence came before.
-        std::array::from_fn(|i| AtomicU64::load(&cell.words[i], Ordering::Relaxed))
+        let load = |i: usize| AtomicU64::load(&cell.words[i], Ordering::Relaxed);
+        for (i, word) in words[..W_DETAILS].iter_mut().enumerate() {
+            *word = load(i);
+        }
+        if usual.applies_to(words) {
+            words[W_DETAILS..].copy_from_slice(&usual.words);
+        } else {
+            for (i, word) in words[W_DETAILS..].iter_mut().enumerate() {
+                *word = load(W_DETAILS + i);
+            }
+        }
     }
 
     /// Checks a private copy of a cell's words against an arena of `arena_bytes`.
@@ -179,7 +229,7 @@ impl Description {
         let mut description = Self(*words);
         // The word may have changed since the caller compared it.
         description.0[W_SEQUENCE] = sequence;
-        let code = (words[W_FLAGS_KIND] >> 32) as u32;
+        let code = kind_code(words[W_FLAGS_KIND]);
         if Kind::from_code(code).is_none() {
             return Err(Violation::Kind { sequence, kind: code });
         }
@@ -219,8 +269,13 @@ impl Description {
         CapsRange::of_words(self.0[W_CAPS_OFFSET], self.0[W_CAPS_LENGTH_ID], self.0[W_META_LENGTH] >> 32)
     }
 
-    pub(crate) fn published_ns(&self) -> u64 {
-        self.0[W_PUBLISHED]
+    /// `None` if it was not told yet, or not read.
+    pub(crate) fn published_ns(&self) -> Option<u64> {
+        (self.0[W_PUBLISHED] != NONE).then_some(self.0[W_PUBLISHED])
+    }
+
+    pub(crate) fn set_published_ns(&mut self, time: Option<u64>) {
+        self.0[W_PUBLISHED] = time.unwrap_or(NONE);
     }
 
     pub(crate) fn info(&self) -> FrameInfo {
@@ -285,7 +340,8 @@ mod tests {
         for kind in (0..300).chain((0..32).map(|bit| 1 << bit)).chain([u32::MAX]) {
             let mut words = [0; 16];
             words[W_FLAGS_KIND] = u64::from(kind) << 32 | 0xffff_ffff;
-            let is_known = [KIND_FRAME, KIND_END, KIND_EVENT].contains(&kind);
+            // The highest bit is not of the kind.
+            let is_known = [KIND_FRAME, KIND_END, KIND_EVENT].contains(&(kind & !(1 << 31)));
             assert_eq!(Description::check(&words, 1, 64).is_ok(), is_known, "{kind}");
         }
     }
@@ -318,10 +374,38 @@ mod tests {
             let info = FrameInfo { pts, flags, latency: 7, time: pts, ..FrameInfo::new() };
             let kind = Kind::from_code(flags % 3).unwrap();
             let caps = CapsRange { id, text: range, blob: length / 2 };
-            let item = Item { kind, payload: range, meta: range, caps, published_ns: 5, info: &info };
+            let item = Item { kind, payload: range, meta: range, caps, info: &info };
             let read = Description::check(&item.words(), 1, 1 << 20).unwrap();
             prop_assert_eq!((read.kind(), read.payload(), read.meta(), read.caps()), (kind, range, range, caps));
-            prop_assert_eq!((read.published_ns(), read.info()), (5, info));
+            prop_assert_eq!((read.published_ns(), read.info()), (None, info));
+        }
+
+        /// Whatever an item says, the copy is the same as of all words.
+        #[test]
+        fn a_copy_that_leaves_out_the_details_is_equal_to_a_whole_one(
+            dts in proptest::option::of(-5..5i64), offset in proptest::option::of(0..3u64),
+            offset_end in proptest::option::of(0..3u64), latency in 0..2u64, meta in 0..2u64, id in 0..3u32,
+            blob in 0..2u64,
+        ) {
+            let cell = Cell { words: std::array::from_fn(|_| AtomicU64::new(77)) };
+            let at = |length| Range { offset: ARENA_OFFSET + 64, length };
+            let caps = |id| CapsRange { id, text: at(u64::from(id)), blob };
+            let info = FrameInfo { dts, offset, offset_end, latency, ..FrameInfo::new() };
+            let item = Item { kind: Kind::Frame, payload: at(9), meta: at(meta), caps: caps(id), info: &info };
+            item.store(&cell);
+            let words = |usual: &Details| {
+                let mut words = [5; 16];
+                Description::copy(&cell, usual, &mut words);
+                words[W_SEQUENCE] = 0;
+                words
+            };
+            let known = Item { meta: at(1), caps: caps(1), ..item }.words();
+            let mut whole = item.words();
+            if meta == 0 {
+                // An empty range may have any offset.
+                whole[W_META_OFFSET] = words(&Details::under(&known))[W_META_OFFSET];
+            }
+            prop_assert_eq!(words(&Details::under(&known)), whole);
         }
     }
 }

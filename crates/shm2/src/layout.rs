@@ -1,4 +1,4 @@
-//! The byte layout of a region, fixed for protocol version 2.
+//! The byte layout of a region, fixed for protocol version 3.
 //!
 //! `docs/protocol.md` holds the same tables in prose; the assertions at the end of this file keep the two equal.
 //! All words are little-endian and naturally aligned. Sections, in order:
@@ -17,9 +17,9 @@ compile_error!("the region is little-endian and is read in place: big-endian mac
 /// First eight bytes of every region: `SHM2RGN` and a zero byte.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SHM2RGN\0");
 /// Major version of the protocol; a region of another major version is refused.
-pub const VERSION_MAJOR: u16 = 2;
+pub const VERSION_MAJOR: u16 = 3;
 /// Minor version of the protocol. A minor version only adds fields in place of zeros.
-pub const VERSION_MINOR: u16 = 1;
+pub const VERSION_MINOR: u16 = 0;
 /// Value of [`Header::version`]: `major << 16 | minor`.
 pub const VERSION: u32 = (VERSION_MAJOR as u32) << 16 | VERSION_MINOR as u32;
 
@@ -166,8 +166,7 @@ pub struct Header {
     pub beacon_head: AtomicU64,
     /// Changes several times in each lease time while the producer of a kept region is alive.
     pub heartbeat: AtomicU64,
-    /// Sequence lock of the current caps, which the three words after it describe: odd while they are written. Since
-    /// version 2.1.
+    /// Sequence lock of the current caps, which the three words after it describe: odd while they are written.
     pub caps_sequence: AtomicU64,
     /// Current caps text: offset in the region.
     pub caps_offset: AtomicU64,
@@ -188,7 +187,8 @@ pub struct Header {
 /// One published frame: its description, and its sequence number, which is stored last.
 #[repr(C, align(128))]
 pub struct Cell {
-    /// 16 little-endian words; see the `W_*` constants.
+    /// 16 little-endian words; see the `W_*` constants. A consumer that polls reads the first cache line; most items need
+    /// no other.
     pub words: [AtomicU64; 16],
 }
 
@@ -204,32 +204,43 @@ pub const W_SEQUENCE: usize = 0;
 pub const W_OFFSET: usize = 1;
 /// Payload's length in bytes.
 pub const W_LENGTH: usize = 2;
-/// Low 32 bits: flags; high 32 bits: kind.
+/// Low 32 bits: flags; then 31 bits: kind; highest bit: [`DETAILS`].
 pub const W_FLAGS_KIND: usize = 3;
 /// Presentation time, nanoseconds, on the producer's own running time.
 pub const W_PTS: usize = 4;
-/// Producer's monotonic clock when the frame was published.
-pub const W_PUBLISHED: usize = 5;
+/// Duration in nanoseconds.
+pub const W_DURATION: usize = 5;
 /// Frame's absolute time on the producer's monotonic clock.
 pub const W_TIME: usize = 6;
-/// Duration in nanoseconds.
-pub const W_DURATION: usize = 7;
-/// Decoding time, nanoseconds, signed; −1 is [`NONE`].
-pub const W_DTS: usize = 8;
-/// Media specific position of the first unit.
-pub const W_MEDIA_OFFSET: usize = 9;
-/// Media specific position after the last unit.
-pub const W_MEDIA_OFFSET_END: usize = 10;
-/// Caps text: offset in the region.
-pub const W_CAPS_OFFSET: usize = 11;
 /// Caps text: low 32 bits length, high 32 bits number of this caps (grows by one with each change, 0 none).
-pub const W_CAPS_LENGTH_ID: usize = 12;
+pub const W_CAPS_LENGTH_ID: usize = 7;
+/// First word of the second cache line: the details.
+pub const W_DETAILS: usize = 8;
+/// Producer's monotonic clock when the frame was published. [`NONE`] until it is told, after the sequence.
+pub const W_PUBLISHED: usize = 8;
+/// Decoding time, nanoseconds, signed; −1 is [`NONE`].
+pub const W_DTS: usize = 9;
+/// Media specific position of the first unit.
+pub const W_MEDIA_OFFSET: usize = 10;
+/// Media specific position after the last unit.
+pub const W_MEDIA_OFFSET_END: usize = 11;
+/// Caps text: offset in the region.
+pub const W_CAPS_OFFSET: usize = 12;
 /// Meta blob: offset in the region.
 pub const W_META_OFFSET: usize = 13;
 /// Low 32 bits length of the meta blob; high 32 bits length of the stream's blob, which follows the caps text.
 pub const W_META_LENGTH: usize = 14;
 /// Latency of the producer's pipeline in nanoseconds.
 pub const W_LATENCY: usize = 15;
+
+/// Bit of [`W_FLAGS_KIND`]: the details say something. Without it a reader that knows the caps need not read them:
+/// there is no decoding time, position, meta blob or latency.
+pub const DETAILS: u64 = 1 << 63;
+
+/// The kind in a cell's word [`W_FLAGS_KIND`].
+pub const fn kind_code(word: u64) -> u32 {
+    ((word & !DETAILS) >> 32) as u32
+}
 
 /// Kind of a ring item: a frame with payload.
 pub const KIND_FRAME: u32 = 0;
@@ -260,7 +271,7 @@ pub struct Page {
     /// [`NEVER_CLAIMED`], [`READING`], [`FREE`], [`HOLDING`] or [`CLAIMING`], perhaps with [`BY_HEARTBEAT`].
     pub claimed: AtomicU32,
     pad0: Padding<1>,
-    /// The generation to which the consumer attached. Stored before [`READING`]. Since version 2.1; 0 before.
+    /// The generation to which the consumer attached. Stored before [`READING`].
     pub generation: AtomicU64,
     /// Leases of frames; the first shares the cursor's cache line.
     pub leases: [Lease; LEASES],
@@ -287,7 +298,7 @@ pub struct Page {
     pub copied: AtomicU64,
     /// Changes several times in each lease time while an owner without a lock is alive.
     pub heartbeat: AtomicU64,
-    /// Counts the consumer's requests of a frame that depends on no other. Never reset. Since version 2.1.
+    /// Counts the consumer's requests of a frame that depends on no other. Never reset.
     pub keyframe_requests: AtomicU32,
     pad4: AtomicU32,
 }

@@ -11,6 +11,7 @@
 use crate::backend::{MappedBytes, Mapping};
 use crate::copy::copy;
 use crate::layout::{self, Cell, Header, Page};
+use crate::protocol;
 use crate::sync::{AtomicU32, AtomicU64};
 use std::mem::offset_of;
 use std::ptr::NonNull;
@@ -72,6 +73,12 @@ impl Memory {
     pub(crate) fn cell(&self, sequence: u64) -> &Cell {
         // SAFETY: `cell_offset` is below `PAGES_OFFSET` for every sequence, and a multiple of 128.
         unsafe { self.0.base().add(layout::cell_offset(sequence) as usize).cast().as_ref() }
+    }
+
+    /// As [`protocol::told`]; also `None` in a forked child.
+    pub(crate) fn published_ns(&self, sequence: u64) -> Option<u64> {
+        let words = &self.is_here().then(|| self.cell(sequence))?.words;
+        protocol::told(&words[layout::W_PUBLISHED], &words[layout::W_SEQUENCE], sequence)
     }
 
     #[inline]

@@ -9,6 +9,7 @@
 
 #![expect(unsafe_code, reason = "loom checks every access to its cells")]
 
+use crate::layout::NONE;
 use crate::protocol::*;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use loom::cell::UnsafeCell;
@@ -382,6 +383,42 @@ fn next_generation_model() {
     consumer.join().expect("consumer");
 }
 
+/// How the model of the time of publication is broken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Telling {
+    Right,
+    /// The time of the item before is still in the cell when the next one is published.
+    Stale,
+    /// The time is told before its item.
+    Early,
+}
+
+/// Two items through one cell. A consumer that has found one asks for its time, which is ten times the sequence.
+fn telling_model(telling: Telling) {
+    let words = Arc::new([AtomicU64::new(0), AtomicU64::new(NONE)]);
+    let producer = {
+        let words = words.clone();
+        thread::spawn(move || {
+            let [cell, time] = &*words;
+            for sequence in 1..=2 {
+                if telling != Telling::Stale {
+                    time.store(NONE, Ordering::Relaxed);
+                }
+                if telling == Telling::Early {
+                    tell(time, 10 * sequence);
+                }
+                publish(cell, sequence);
+                tell(time, 10 * sequence);
+            }
+        })
+    };
+    let [cell, time] = &*words;
+    let sequence = published(cell);
+    let said = told(time, cell, sequence);
+    assert!(sequence == 0 || said.is_none_or(|said| said == 10 * sequence), "the time of another item");
+    producer.join().expect("producer");
+}
+
 fn check_mutation(mutation: Mutation, model: fn(Mutation)) {
     let outcome = std::panic::catch_unwind(|| {
         WEAKENED.set(None);
@@ -417,6 +454,18 @@ fn no_wake_up_is_lost_after_a_ticket_was_taken_back() {
     fails(Site::Publish, || withdrawn_model(false));
     let reused = std::panic::catch_unwind(|| run(None, || withdrawn_model(true)));
     assert!(reused.is_err(), "the model passes with tickets that are announced twice: it proves nothing");
+}
+
+#[test]
+fn the_time_of_publication_is_never_that_of_another_item() {
+    run(None, || telling_model(Telling::Right));
+    for telling in [Telling::Stale, Telling::Early] {
+        let outcome = std::panic::catch_unwind(|| {
+            WEAKENED.set(None);
+            loom::model(move || telling_model(telling));
+        });
+        assert!(outcome.is_err(), "the model passes with a cell that tells a wrong time: it proves nothing");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@
 //! **Space.** The same with the roles exchanged, for a producer that blocks: it sets `producer_waits`, fences, and
 //! checks the pages once more; a consumer releases, fences, and checks `producer_waits`.
 
-use crate::layout::{FREE, NEVER_CLAIMED, STATE_CLOSED};
+use crate::layout::{FREE, NEVER_CLAIMED, NONE, STATE_CLOSED};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// The full fences of the protocol. They have names so that a model can leave one out and must then fail.
@@ -234,6 +234,23 @@ pub(crate) fn publish(cell_sequence: &AtomicU64, sequence: u64) {
 pub(crate) fn published(cell_sequence: &AtomicU64) -> u64 {
     // SYNC: frame-published
     cell_sequence.load(Ordering::Acquire)
+}
+
+/// Producer: tells when the item of a cell was published. Comes after [`publish`], so that no reader waits for the
+/// clock. The cell said [`NONE`] before.
+#[inline]
+pub(crate) fn tell(published: &AtomicU64, time: u64) {
+    // SYNC: published-told
+    published.store(time, Ordering::Release);
+}
+
+/// Consumer: when item `sequence` was published. `None` if it is not told yet, or when the cell has another item.
+#[inline]
+pub(crate) fn told(published: &AtomicU64, cell_sequence: &AtomicU64, sequence: u64) -> Option<u64> {
+    // SYNC: published-told
+    let time = published.load(Ordering::Acquire);
+    // Relaxed: the time of another item was told after that item's sequence was stored, and this load comes after.
+    (time != NONE && cell_sequence.load(Ordering::Relaxed) == sequence).then_some(time)
 }
 
 /// The tickets of one owner of a page.

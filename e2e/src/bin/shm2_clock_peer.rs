@@ -74,7 +74,7 @@ fn guest(from: &str, back: &str) -> Result<(), Failure> {
     loop {
         let frame = next(&mut consumer, LIMIT)?;
         let came = monotonic_ns();
-        let published = consumer.to_local(frame.published_ns());
+        let published = consumer.to_local(frame.published_ns().ok_or("a frame without its time")?);
         let number = words(&frame)[0];
         if number == LAST {
             return Ok(());
@@ -122,7 +122,7 @@ fn trip(producer: &mut Producer, consumer: &mut Consumer, number: u64) -> Result
     };
     let back = monotonic_ns();
     let [_, came, published_there, _] = words(&frame);
-    let left = frame.published_ns();
+    let left = frame.published_ns().ok_or("a frame without its time")?;
     let round = (back - sent).saturating_sub(left.saturating_sub(came));
     let offset = (i128::from(came) - i128::from(sent) + i128::from(left) - i128::from(back)) / 2;
     let there = i128::from(published_there) - i128::from(sent);

@@ -336,7 +336,9 @@ impl Reader {
 
     fn accept(&mut self, consumer: &mut Consumer, frame: Frame, options: &Options) -> Outcome {
         self.check_sequence(consumer, &frame, options)?;
-        self.age_us = shm2::monotonic_ns().abs_diff(consumer.to_local(frame.published_ns())) / 1000;
+        if let Some(published) = frame.published_ns() {
+            self.age_us = shm2::monotonic_ns().abs_diff(consumer.to_local(published)) / 1000;
+        }
         let number = frame.info().pts.unwrap_or_default();
         if let Err(error) = self.judge(&frame, number) {
             // A heartbeat consumer that was stopped here may have lost the frame; the next step reports it.

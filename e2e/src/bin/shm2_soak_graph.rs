@@ -242,7 +242,8 @@ impl Monitor {
                 };
                 frames.fetch_add(1, Ordering::Relaxed);
                 let info = frame.info();
-                let due = consumer.to_local(info.time.unwrap_or_else(|| frame.published_ns()));
+                let Some(due) = info.time.or_else(|| frame.published_ns()) else { continue };
+                let due = consumer.to_local(due);
                 let latency = Latency {
                     declared: Duration::from_nanos(info.latency),
                     delay: Duration::from_nanos(shm2::monotonic_ns().saturating_sub(due)),

@@ -180,7 +180,8 @@ fn awaited(region: &str) -> String {
 }
 
 fn count_frame(summary: &mut Summary, frame: &Frame, consumer: &Consumer) {
-    let latency = shm2::monotonic_ns().saturating_sub(consumer.to_local(frame.published_ns()));
+    let now = shm2::monotonic_ns();
+    let latency = frame.published_ns().map(|time| now.saturating_sub(consumer.to_local(time)));
     summary.frame(frame.len(), latency);
     summary.discontinuities += u64::from(frame.is_discontinuity());
     *(if frame.is_leased() { &mut summary.leased } else { &mut summary.copied }) += 1;

@@ -216,12 +216,13 @@ impl Stream {
     }
 
     /// When the item is due, on this process's monotonic clock. A frame without an absolute time is due when it was
-    /// published.
+    /// published; at once if that is not known.
     pub(super) fn due_time(&self, frame: &Frame) -> Option<u64> {
         // An event with a time is a gap.
         let is_timed = !frame.is_event() || frame.info().pts.is_some();
-        let published = is_timed.then(|| frame.published_ns());
-        frame.info().time.or(published).map(|time| self.consumer.to_local(time))
+        let time = frame.info().time.or_else(|| frame.published_ns().filter(|_| is_timed));
+        let local = time.map(|time| self.consumer.to_local(time));
+        local.or_else(|| is_timed.then(shm2::monotonic_ns))
     }
 
     /// Running times of a frame in this pipeline. A frame without any time among others with times gets none: elements

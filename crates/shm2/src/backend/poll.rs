@@ -27,7 +27,7 @@ impl Poll {
         event: &Event,
         seen: u32,
         timeout: Option<Duration>,
-        last: Published,
+        last: Option<Published>,
         news: &dyn Fn() -> bool,
     ) -> Wake {
         let mut cadence = self.cadence.lock().unwrap_or_else(PoisonError::into_inner);

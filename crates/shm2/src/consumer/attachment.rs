@@ -51,12 +51,15 @@ impl Attachment {
     pub(super) fn frame(&mut self, gap: Gap) -> Option<Frame> {
         let mut item = self.item.take()?;
         item.gap = gap;
+        let frame = Frame::new(item);
         if let Some((clock_map, _)) = &mut self.clock_map {
             let now = backend::monotonic_ns();
-            clock_map.add(item.description.published_ns(), now);
+            if let Some(published) = frame.published_ns() {
+                clock_map.add(published, now);
+            }
             self.observe_beacon(now);
         }
-        Some(Frame::new(item))
+        Some(frame)
     }
 
     fn observe_beacon(&mut self, now: u64) {

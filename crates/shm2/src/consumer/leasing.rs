@@ -10,7 +10,7 @@ use super::ownership::{Leased, Ownership};
 use super::position::Position;
 use super::ring_reader::{Cause, RingReader, TakeError, View};
 use crate::backend::{ConsumerRegion, Event, OpenRegion, Poll, Wake};
-use crate::description::{Description, Range};
+use crate::description::{Description, Details, Range};
 use crate::kill_points::point;
 use crate::layout::{self, LEASES};
 use crate::mapped;
@@ -154,8 +154,13 @@ where
     }
 
     #[inline]
-    fn cell(&self, sequence: u64) -> Result<[u64; 16], Infallible> {
-        Ok(Description::copy(self.memory.cell(sequence)))
+    fn cell(&self, sequence: u64, usual: &Details, words: &mut [u64; 16]) -> Result<(), Infallible> {
+        Description::copy(self.memory.cell(sequence), usual, words);
+        Ok(())
+    }
+
+    fn published_ns(&self, sequence: u64) -> Option<u64> {
+        self.memory.published_ns(sequence)
     }
 
     fn confirm(&self, sequence: u64, _generation: u64) -> Result<bool, Infallible> {

@@ -34,7 +34,7 @@ pub struct Overview {
     pub published_ns: Option<u64>,
     /// Size of the newest item's payload in bytes.
     pub frame_bytes: Option<u64>,
-    /// The text that describes the stream, if one was set: of the next frame, or, from a producer of version 2.0, of the
+    /// The text that describes the stream, if one was set: of the next frame, or, while it changes, of the
     /// newest one.
     pub caps: Option<Vec<u8>>,
     /// Frames retired before every attached consumer had read them.
@@ -125,7 +125,7 @@ impl Overview {
             dropped_newest: word(offset_of!(Header, dropped_newest))?,
         };
         if let Some((description, caps)) = newest_item(region, newest, header.arena_bytes).map_err(system)? {
-            overview.published_ns = Some(description.published_ns());
+            overview.published_ns = description.published_ns();
             overview.frame_bytes = Some(description.payload().length);
             overview.caps = caps;
         }
@@ -143,8 +143,7 @@ pub(super) struct Mark {
     generation: u64,
     state: u32,
     lives: bool,
-    /// Number of the current caps; from a producer of version 2.0 that of the newest item's, `None` if it could not be
-    /// read.
+    /// Number of the current caps, 0 for none; `None` while they are written.
     caps: Option<u32>,
 }
 
@@ -154,29 +153,14 @@ impl Mark {
         let mut header = [0; size_of::<Header>()];
         region.read_exact(&mut header, 0).ok()?;
         let word = |offset: usize| u64::from_le_bytes(std::array::from_fn(|i| header[offset + i]));
-        let head = word(offset_of!(Header, head));
         let is_changing = !word(offset_of!(Header, caps_sequence)).is_multiple_of(2);
         let current = (word(offset_of!(Header, caps_length_id)) >> 32) as u32;
-        let caps = || {
-            let mut bytes = [0; layout::CELL_BYTES as usize];
-            region.read_exact(&mut bytes, layout::cell_offset(head)).ok()?;
-            let words = layout::cell_words(&bytes);
-            (words[layout::W_SEQUENCE] == head).then_some((words[layout::W_CAPS_LENGTH_ID] >> 32) as u32)
-        };
         Some(Self {
             identity: region.identity(),
             generation: word(offset_of!(Header, generation)),
             state: word(offset_of!(Header, state)) as u32,
             lives: region.producer_lives(),
-            caps: if is_changing {
-                None
-            } else if current != 0 {
-                Some(current)
-            } else if (1..=layout::MAX_SEQUENCE).contains(&head) {
-                caps()
-            } else {
-                Some(0)
-            },
+            caps: (!is_changing).then_some(current),
         })
     }
 

@@ -10,7 +10,7 @@ use super::builder::Access;
 use super::frame::{Item, Payload};
 use super::position::Position;
 use crate::backend::{self, ConsumerRegion, Event, OpenRegion, Poll, Published, Wake};
-use crate::description::{CapsRange, Description, Kind, Range};
+use crate::description::{CapsRange, Description, Details, Kind, Range};
 use crate::error::Violation;
 use crate::header::RegionHeader;
 use crate::kill_points::point;
@@ -90,8 +90,10 @@ pub(super) trait View: fmt::Debug + Send + Sized + 'static {
     fn published(&self, sequence: u64) -> Result<u64, Self::Fault>;
     /// Flags and kind in the cell of `sequence`. Only a hint, because the cell may describe another item.
     fn kind_word(&self, sequence: u64) -> Option<u64>;
-    /// All words of the cell of `sequence`, unconfirmed.
-    fn cell(&self, sequence: u64) -> Result<[u64; 16], Self::Fault>;
+    /// Copies the words of the cell of `sequence`, unconfirmed; the second half only if it may differ from `usual`.
+    fn cell(&self, sequence: u64, usual: &Details, words: &mut [u64; 16]) -> Result<(), Self::Fault>;
+    /// When item `sequence` was published; `None` if it was not told yet, or when another item is in its cell.
+    fn published_ns(&self, sequence: u64) -> Option<u64>;
     /// Whether all words read before this belong to item `sequence`: it is not retired, and the generation is the same.
     fn confirm(&self, sequence: u64, generation: u64) -> Result<bool, Self::Fault>;
     /// A copy of a range of the region.
@@ -149,8 +151,8 @@ pub(super) trait Reader: fmt::Debug + Send {
     fn withdraw_sleep(&self);
     /// Whether an item is published at `position`, or the region is closed, or it cannot be read.
     fn has_news(&self, position: &Position) -> bool;
-    /// The item that was taken last.
-    fn last(&self) -> Published;
+    /// The item that was taken last, if the region still says when it was published.
+    fn last(&self) -> Option<Published>;
     /// Whether an item has been at `position` for this time. False where the producer has another clock.
     fn has_item_since(&self, position: &Position, age: Duration) -> bool;
     /// Called when there is no item to take: an error when the header says that there is one.
@@ -174,10 +176,12 @@ pub(super) struct RingReader<V> {
     pub(super) header: RegionHeader,
     /// Words of the cell that was last found, unchecked.
     pub(super) words: [u64; 16],
-    /// The item that was last taken, for a wait without wake-ups.
-    last: Published,
+    /// Sequence of the item that was last taken; 0 before the first.
+    last: u64,
     /// The last caps and blob, with their number.
     caps: Option<(u32, Arc<[u8]>)>,
+    /// What most cells say under these caps.
+    usual: Details,
 }
 
 enum Found {
@@ -188,7 +192,7 @@ enum Found {
 
 impl<V: View> RingReader<V> {
     pub(super) fn new(view: V, header: RegionHeader) -> Self {
-        Self { view, header, words: [0; 16], last: Published::default(), caps: None }
+        Self { view, header, words: [0; 16], last: 0, caps: None, usual: Details::default() }
     }
 
     /// Whether the region shows another generation, so that words read from it do not belong to this attachment.
@@ -214,7 +218,7 @@ impl<V: View> RingReader<V> {
                     break;
                 }
                 Found::Lapped => {}
-                Found::Item if position.published_since.is_some_and(|since| self.is_older(since)) => {
+                Found::Item if position.published_since.is_some_and(|since| self.is_older(sequence, since)) => {
                     skipped += self.skip_old(position, sequence);
                     continue;
                 }
@@ -237,10 +241,10 @@ impl<V: View> RingReader<V> {
         Ok(Step::Nothing)
     }
 
-    /// Whether the item that was found is a frame that was published before `since`. If the producer overwrites the cell
-    /// meanwhile, the words may be of another item; the one that was found is retired then.
-    fn is_older(&self, since: u64) -> bool {
-        Kind::of(self.words[layout::W_FLAGS_KIND]) == Some(Kind::Frame) && self.words[layout::W_PUBLISHED] < since
+    /// Whether the item that was found is a frame that was published before `since`.
+    fn is_older(&self, sequence: u64, since: u64) -> bool {
+        let is_frame = Kind::of(self.words[layout::W_FLAGS_KIND]) == Some(Kind::Frame);
+        is_frame && self.view.published_ns(sequence).is_some_and(|time| time < since)
     }
 
     /// Skips the frame `sequence`, which is too old, and the items before it, which are older, without their bytes.
@@ -271,7 +275,7 @@ impl<V: View> RingReader<V> {
     fn find(&mut self, sequence: u64) -> Result<Found, V::Fault> {
         let found = self.view.published(sequence)?;
         if found == sequence {
-            self.words = self.view.cell(sequence)?;
+            self.view.cell(sequence, &self.usual, &mut self.words)?;
             return Ok(Found::Item);
         }
         Ok(if found < sequence { Found::Nothing } else { Found::Lapped })
@@ -282,8 +286,8 @@ impl<V: View> RingReader<V> {
         if sequence != position.next {
             position.skipped += self.count_frames(position.next, sequence);
         }
-        let (description, kind) = (&item.description, item.description.kind());
-        self.last = Published { sequence, ns: description.published_ns() };
+        let kind = item.description.kind();
+        self.last = sequence;
         position.advance(sequence, kind, matches!(item.payload, Payload::Owned(_)));
         self.view.show_position(position);
         if kind == Kind::End {
@@ -336,9 +340,12 @@ impl<V: View> RingReader<V> {
         item.payload = Payload::Owned(self.view.copy(item.description.payload(), sequence)?);
         item.meta = self.view.copy(item.description.meta(), sequence)?;
         self.update_caps(item)?;
+        if item.description.published_ns().is_none() {
+            item.description.set_published_ns(self.view.published_ns(sequence));
+        }
         point!("snapshot.copied");
         if !self.view.confirm(sequence, self.header.generation).map_err(Into::into)? {
-            self.caps = None;
+            self.forget_caps();
             return Ok(false);
         }
         if self.view.is_whole() { Ok(true) } else { Err(Cause::Truncated.into()) }
@@ -356,8 +363,14 @@ impl<V: View> RingReader<V> {
         };
         if self.update_caps(item).is_err() {
             // Those in the cache are of another number.
-            (self.caps, item.caps) = (None, None);
+            self.forget_caps();
+            item.caps = None;
         }
+    }
+
+    #[cold]
+    fn forget_caps(&mut self) {
+        (self.caps, self.usual) = (None, Details::default());
     }
 
     /// Gives the item its caps; copies them if their number has changed.
@@ -370,6 +383,7 @@ impl<V: View> RingReader<V> {
         }
         if self.caps.as_ref().is_none_or(|(known, _)| *known != id) {
             self.caps = Some((id, self.view.copy(caps.whole(), item.description.sequence())?.into()));
+            self.usual = Details::under(&self.words);
         }
         item.caps = self.caps.as_ref().map(|(_, text)| text.clone());
         Ok(())
@@ -424,7 +438,7 @@ impl<V: View> Reader for RingReader<V> {
     fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
         let has_news = || self.has_news(position);
         let Some(poll) = self.view.poll() else { return self.view.sleep(&has_news, event, seen, timeout) };
-        poll.wait(event, seen, timeout, self.last, &has_news)
+        poll.wait(event, seen, timeout, self.last(), &has_news)
     }
 
     fn withdraw_sleep(&self) {
@@ -437,14 +451,16 @@ impl<V: View> Reader for RingReader<V> {
         self.view.published(next).map_or(true, |found| found >= next) || self.is_closed()
     }
 
-    fn last(&self) -> Published {
-        self.last
+    fn last(&self) -> Option<Published> {
+        let sequence = self.last;
+        let told = || self.view.published_ns(sequence);
+        (sequence != 0).then(told).flatten().map(|ns| Published { sequence, ns })
     }
 
     fn has_item_since(&self, position: &Position, age: Duration) -> bool {
         let next = position.next;
         let is_there = !self.header.has_other_clock && self.view.published(next).is_ok_and(|found| found >= next);
-        let published = || self.view.cell(next).map_or(u64::MAX, |words| words[layout::W_PUBLISHED]);
+        let published = || self.view.published_ns(next).unwrap_or(u64::MAX);
         is_there && u128::from(backend::monotonic_ns().saturating_sub(published())) >= age.as_nanos()
     }
 

@@ -8,7 +8,7 @@ use super::builder::Access;
 use super::frame::Item;
 use super::ring_reader::{Cause, RingReader, TakeError, View};
 use crate::backend::{ConsumerRegion, Event, OpenRegion, Poll, Wake};
-use crate::description::Range;
+use crate::description::{Details, Range};
 use crate::layout::{self, Header};
 use crate::mapped::WakeWord;
 use crate::sync::{Ordering, fence};
@@ -65,8 +65,8 @@ impl Snapshots {
         Ok(u64::from_le_bytes(bytes))
     }
 
-    /// A word of the header. Later reads are not older than this one.
-    fn header_word(&self, offset: usize) -> Result<u64, Truncated> {
+    /// A word of the region. Later reads are not older than this one.
+    fn acquire(&self, offset: usize) -> Result<u64, Truncated> {
         let word = self.u64_at(offset)?;
         fence(Ordering::Acquire);
         Ok(word)
@@ -83,19 +83,19 @@ impl View for Snapshots {
     }
 
     fn head(&self) -> Result<u64, Truncated> {
-        self.header_word(offset_of!(Header, head))
+        self.acquire(offset_of!(Header, head))
     }
 
     fn oldest(&self) -> Result<u64, Truncated> {
-        self.header_word(offset_of!(Header, oldest))
+        self.acquire(offset_of!(Header, oldest))
     }
 
     fn generation(&self) -> Result<u64, Truncated> {
-        self.header_word(offset_of!(Header, generation))
+        self.acquire(offset_of!(Header, generation))
     }
 
     fn state(&self) -> Result<u32, Truncated> {
-        Ok(self.header_word(offset_of!(Header, state))? as u32)
+        Ok(self.acquire(offset_of!(Header, state))? as u32)
     }
 
     fn heartbeat(&self) -> u64 {
@@ -103,7 +103,7 @@ impl View for Snapshots {
     }
 
     fn beacon(&self) -> Option<(u64, u64)> {
-        let read = |offset| self.header_word(offset).ok();
+        let read = |offset| self.acquire(offset).ok();
         let number = read(offset_of!(Header, beacon_sequence))?;
         let time = read(offset_of!(Header, beacon_monotonic_ns))?;
         let again = read(offset_of!(Header, beacon_sequence))?;
@@ -121,10 +121,17 @@ impl View for Snapshots {
         self.u64_at(layout::cell_offset(sequence) as usize + layout::W_FLAGS_KIND * 8).ok()
     }
 
-    fn cell(&self, sequence: u64) -> Result<[u64; 16], Truncated> {
+    fn cell(&self, sequence: u64, _usual: &Details, words: &mut [u64; 16]) -> Result<(), Truncated> {
         let mut bytes = [0; layout::CELL_BYTES as usize];
         self.region.read_exact(&mut bytes, layout::cell_offset(sequence))?;
-        Ok(layout::cell_words(&bytes))
+        *words = layout::cell_words(&bytes);
+        Ok(())
+    }
+
+    fn published_ns(&self, sequence: u64) -> Option<u64> {
+        let cell = layout::cell_offset(sequence) as usize;
+        let time = self.acquire(cell + layout::W_PUBLISHED * 8).ok()?;
+        (time != layout::NONE && self.u64_at(cell).ok()? == sequence).then_some(time)
     }
 
     fn confirm(&self, sequence: u64, generation: u64) -> Result<bool, Truncated> {

@@ -87,7 +87,9 @@ impl WakeAhead {
     /// Waits until there may be an item, the event differs from its value, or the time is over.
     pub(super) fn wait(&mut self, wait: &Wait<'_>) -> Wake {
         let begun = Instant::now();
-        self.cadence.observe(wait.reader.last());
+        if let Some(last) = wait.reader.last() {
+            self.cadence.observe(last);
+        }
         let wake = self.wait_ahead(wait, begun).unwrap_or_else(|| {
             let left = wait.timeout.saturating_sub(begun.elapsed());
             wait.reader.wait(wait.position, wait.event, wait.seen, Some(left))

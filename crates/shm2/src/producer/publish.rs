@@ -113,13 +113,13 @@ impl Shared {
             inner.ledger.extents.add_use(id);
         }
         let cell = self.memory.cell(sequence);
-        let (payload, meta, published_ns) = (draft.payload.0, draft.meta.0, backend::monotonic_ns());
+        let (payload, meta) = (draft.payload.0, draft.meta.0);
         // Private memory is written before the cell. The stores to the cell wait for its lines from the consumers'
         // processors, and loads of what was just stored behind them might have to wait as well.
         // Upstream may wait for a keep, so its frame is retired before the next reservation.
         inner.fresh = if draft.keep.is_some() { u64::MAX } else { inner.fresh.saturating_add(payload.length) };
         inner.ledger.push(draft.record(sequence, caps_extent));
-        Item { kind: draft.kind, payload, meta, caps, published_ns, info: draft.info }.store(cell);
+        Item { kind: draft.kind, payload, meta, caps, info: draft.info }.store(cell);
         point!("publish.cell");
         // Memory of a device may be mapped as write-combining, where a Release store orders nothing.
         let order = || {
@@ -134,7 +134,10 @@ impl Shared {
         // SYNC: frame-published
         self.memory.header().head.store(sequence, Ordering::Release);
         point!("publish.head");
-        self.wake_sleepers(inner, published_ns);
+        let now = backend::monotonic_ns();
+        protocol::tell(&cell.words[layout::W_PUBLISHED], now);
+        point!("publish.told");
+        self.wake_sleepers(inner, now);
         point!("publish.woken");
         if let Some(offset) = inner.ledger.extents.next_offset() {
             self.memory.prefetch_write(offset);

@@ -98,8 +98,10 @@ struct Forecast {
 impl Cadence {
     /// A wait begins, or one that ended by its timeout continues. `last` is the last item that was taken. Returns
     /// whether the item may come at once: the caller then looks without pauses for a moment.
-    pub(super) fn begin(&mut self, now: u64, last: Published) -> bool {
-        self.observe(last);
+    pub(super) fn begin(&mut self, now: u64, last: Option<Published>) -> bool {
+        if let Some(last) = last {
+            self.observe(last);
+        }
         if self.waiting_since.is_some() {
             return false;
         }
@@ -304,7 +306,7 @@ mod tests {
         let (mut cadence, mut now, mut last, mut seen) = (Cadence::default(), times[0], Published::default(), vec![]);
         while let Some(next) = times.get(seen.len()) {
             let mut pauses = 0;
-            if cadence.begin(now, last) && *next <= now + 20_000 {
+            if cadence.begin(now, Some(last)) && *next <= now + 20_000 {
                 now = now.max(*next);
             }
             while *next > now {
@@ -432,7 +434,7 @@ mod tests {
         for item in 0..20 {
             let time = item * 10 * MS;
             // Two items for each wait.
-            cadence.begin(time, Published { sequence: 2 * item + 1, ns: time });
+            cadence.begin(time, Some(Published { sequence: 2 * item + 1, ns: time }));
             cadence.news(time + 9 * MS);
         }
         assert_eq!(cadence.distances.smallest(0), Some(5 * MS as i64));
@@ -456,7 +458,7 @@ mod tests {
         ) {
             let (mut cadence, mut now) = (Cadence::default(), 0);
             for (sequence, ns, distance) in items {
-                cadence.begin(now, Published { sequence, ns });
+                cadence.begin(now, Some(Published { sequence, ns }));
                 let arrival = now + distance;
                 while now < arrival {
                     let pause = cadence.pause(now);

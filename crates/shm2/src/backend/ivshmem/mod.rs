@@ -23,7 +23,6 @@ use linux::DeviceMemory;
 #[cfg(windows)]
 pub(super) use windows::DeviceMemory;
 
-use super::cadence::Published;
 use super::poll::Poll;
 use super::{ConsumerRegion, Event, Identity, Mapping, ProcessEvent, ProducerRegion, Wake, Watch, mapping_bytes};
 use crate::error::{AttachError, CreateError, DeviceError};
@@ -115,7 +114,7 @@ impl ProducerRegion for OwnedDevice {
         // Relaxed: the caller reads the pages again.
         let news = || words.iter().any(|(word, expected)| word.load(Ordering::Relaxed) != *expected);
         let event = Event::default();
-        Poll::default().wait(&event, event.value(), Some(timeout), Published::default(), &news);
+        Poll::default().wait(&event, event.value(), Some(timeout), None, &news);
     }
 
     fn watch(&self, _event: &Arc<Event>) -> Option<Watch> {
