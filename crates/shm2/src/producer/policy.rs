@@ -9,7 +9,6 @@ use crate::backend::ProducerRegion;
 use crate::error::SendError;
 use crate::kill_points::point;
 use crate::layout;
-use crate::mapped;
 use crate::protocol;
 use crate::sync::{AtomicU32, Ordering};
 use std::sync::Arc;
@@ -159,19 +158,12 @@ impl Shared {
     #[inline]
     fn grant(&self, inner: &mut Inner, bytes: u64, is_last_resort: bool) -> Result<Option<Grant>, SendError> {
         let epoch = self.enter(inner)?;
-        self.prefetch(inner);
         if bytes == 0 {
             return Ok(Some(Grant { extent: None, offset: layout::ARENA_OFFSET, epoch }));
         }
         let Some((id, offset)) = inner.ledger.extents.reserve(bytes, is_last_resort) else { return Ok(None) };
-        self.memory.prefetch_write(offset);
+        self.own_line(offset);
         Ok(Some(Grant { extent: Some(id), offset, epoch }))
-    }
-
-    /// Requests the line of the next cell that no consumer polls, which the publishing will write.
-    #[inline]
-    fn prefetch(&self, inner: &Inner) {
-        mapped::prefetch_write(&self.memory.cell(inner.ledger.next()).words[layout::W_DTS]);
     }
 
     /// Frames below this sequence may be dropped to free space: all under `drop-oldest`, else those that every consumer

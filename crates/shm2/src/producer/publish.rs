@@ -140,9 +140,18 @@ impl Shared {
         self.wake_sleepers(inner, now);
         point!("publish.woken");
         if let Some(offset) = inner.ledger.extents.next_offset() {
-            self.memory.prefetch_write(offset);
+            self.own_line(offset);
         }
         sequence
+    }
+
+    /// As [`Memory::own_line`](crate::mapped::Memory::own_line). Without locks another producer may have taken over the
+    /// region by now, unseen, and its frames may be there.
+    #[inline]
+    pub(super) fn own_line(&self, offset: u64) {
+        if self.region.has_locks() {
+            self.memory.own_line(offset);
+        }
     }
 
     #[inline]
