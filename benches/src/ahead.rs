@@ -1,16 +1,18 @@
 //! Waking ahead of time: delay from just before `publish` to the returned frame, and the consumer's processor time, with
 //! a plain sleep, with `wake_ahead`, and with a consumer that looks all the time as the limit.
 //!
-//! `ahead [rates|jitter|busy] [seconds] [rounds]`. Producer and consumer are two processes; frames of 3 MiB are not
+//! `ahead [rates|jitter|busy|one] [seconds] [rounds] [--json FILE]`. Producer and consumer are two processes; frames of 3 MiB are not
 //! touched. The producer sleeps until the time of each frame, which is `i / rate` plus an even distribution of jitter.
 
 #![forbid(unsafe_code)]
 
+use figures::{Record, Recorder};
 use rustix::time::{ClockId, clock_gettime};
 use shm2::{Consumer, Frame, FrameInfo, Producer, Start};
 use shm2_benches::median;
 use shm2_testing::{ChildGuard, TempRegion};
 use std::io::Read;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,10 +23,18 @@ const BYTES: usize = 3 << 20;
 /// Frames before the first one that is measured.
 const WARM: usize = 40;
 const MODES: [&str; 3] = ["sleep", "ahead", "spin"];
+/// Figures of a run, in their order.
+const FIGURES: [&str; 6] = ["p50 us", "p99 us", "consumer CPU %", "looked %", "found %", "producer us/frame"];
 
 fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let mut arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let json = match arguments[..] {
+        [.., "--json", file] => Some(Path::new(file)),
+        _ => None,
+    };
+    arguments.truncate(arguments.len() - if json.is_some() { 2 } else { 0 });
+    let mut recorder = Recorder::append(json)?;
     match arguments[..] {
         ["consume", name, mode, count] => return consume(name, mode, count.parse()?),
         ["burn"] => loop {
@@ -50,7 +60,11 @@ fn main() -> Result<()> {
         let mut rows = vec![Vec::new(); MODES.len()];
         for _ in 0..rounds {
             for (row, mode) in rows.iter_mut().zip(MODES) {
-                row.push(run(mode, rate, jitter, (seconds * rate) as usize)?);
+                let figures = run(mode, rate, jitter, (seconds * rate) as usize)?;
+                let record = Record::new("ahead", &format!("{rate}/s, {jitter} ms"), mode);
+                recorder
+                    .write(&FIGURES.iter().zip(&figures).fold(record, |r, (name, figure)| r.with(name, *figure)))?;
+                row.push(figures);
             }
         }
         for (row, mode) in rows.iter().zip(MODES) {

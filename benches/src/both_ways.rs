@@ -24,7 +24,10 @@ fn shm2_duplex(count: usize) -> f64 {
             let mut back = 0;
             while back < count {
                 server.wait(1, None).unwrap();
-                while let Some(packet) = server.recv().unwrap() {
+                // After the last packet the client may be gone.
+                while back < count
+                    && let Some(packet) = server.recv().unwrap()
+                {
                     while !server.xmit(packet).unwrap() {
                         server.wait_for_space(1, None).unwrap();
                     }

@@ -136,7 +136,8 @@ fn measure(options: &Options) -> Result<()> {
 
 /// Whether a way is to be measured: it was asked for, and its elements are there.
 fn wanted(options: &Options, name: &str) -> bool {
-    let is_chosen = options.ways.is_empty() || options.ways.iter().any(|way| way == name);
+    let is_usual = options.ways.is_empty() && name != peers::AHEAD;
+    let is_chosen = is_usual || options.ways.iter().any(|way| way == name);
     let missing = peers::missing(name);
     if let Some(element) = missing.as_ref().filter(|_| is_chosen) {
         println!("skipped: {name}: {} has no element {element}", gst::version_string());

@@ -13,8 +13,12 @@ pub(crate) struct Peer {
     property: &'static str,
 }
 
-pub(crate) const PEERS: [Peer; 3] = [
+/// shm2 with a source that wakes ahead of time; measured only if it is asked for.
+pub(crate) const AHEAD: &str = "shm2-ahead";
+
+pub(crate) const PEERS: [Peer; 4] = [
     Peer { name: "shm2", sink: "shm2sink", src: "shm2src", property: "shm-path" },
+    Peer { name: AHEAD, sink: "shm2sink", src: "shm2src", property: "shm-path" },
     Peer { name: "shmsink", sink: "shmsink", src: "shmsrc", property: "socket-path" },
     Peer { name: "unixfdsink", sink: "unixfdsink", src: "unixfdsrc", property: "socket-path" },
 ];
@@ -34,7 +38,7 @@ pub(crate) fn sink(way: &str, case: &Case, path: &str) -> Result<gst::Element> {
     let peer = peer(way)?;
     let sink = gst::ElementFactory::make(peer.sink).property("sync", false).property(peer.property, path).build()?;
     match way {
-        "shm2" => {
+        "shm2" | AHEAD => {
             sink.set_property("shm-size", case.memory_bytes() as u64);
             if case.rate == 0 {
                 // As the others do, it waits for the slowest consumer.
@@ -51,8 +55,10 @@ pub(crate) fn sink(way: &str, case: &Case, path: &str) -> Result<gst::Element> {
 pub(crate) fn src(way: &str, path: &str) -> Result<gst::Element> {
     let peer = peer(way)?;
     let src = gst::ElementFactory::make(peer.src).property(peer.property, path).build()?;
-    if way == "shmsink" {
-        src.set_property("is-live", true);
+    match way {
+        "shmsink" => src.set_property("is-live", true),
+        AHEAD => src.set_property("wake-ahead", true),
+        _ => {}
     }
     Ok(src)
 }

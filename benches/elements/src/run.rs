@@ -74,7 +74,7 @@ pub(crate) fn run(way: &str, case: &Case, seconds: Option<f64>, counts_calls: bo
 }
 
 fn path(way: &str) -> String {
-    let directory = if way == "shm2" { "/dev/shm" } else { "/tmp" };
+    let directory = if way.starts_with("shm2") { "/dev/shm" } else { "/tmp" };
     format!("{directory}/shm2-bench-{}-{way}", std::process::id())
 }
 

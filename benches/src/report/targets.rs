@@ -43,6 +43,7 @@ const M0X4: &str = "M:pool:untouched:0:4";
 const TOUCHED: &str = "M:pool:touched:0:1";
 const L_HEAP: &str = "L:heap:untouched:0:1";
 const M_HEAP: &str = "M:heap:untouched:0:1";
+const AHEAD: Place = Place("ahead", "60/s, 0 ms", "ahead", "p50 us");
 const SIGNALLED: &str = "signalled, 64 B there and back";
 const POLLED: &str = "polled, 64 B there and back";
 
@@ -82,8 +83,9 @@ fn all() -> Vec<Target> {
         beside("channel, stream of 64 B, time", rings("stream of 64 B", "shm2"), "shmem-ipc", AtMost(1.0 / 2.5)),
         beside("channel, stream of 1 KiB, time", rings("stream of 1024 B", "shm2"), "shmem-ipc", AtMost(1.0 / 2.0)),
         beside("channel, stream of 4 KiB, time", rings("stream of 4096 B", "shm2"), "shmem-ipc", AtMost(1.0 / 1.3)),
-        Target("wake ahead of time, core at 60/s", f("ahead", "shm2", "p50 us"), None, AtMost(10.0)),
-        Target("wake ahead of time, elements at 60/s", e("ahead", "shm2", "p50 us"), None, AtMost(15.0)),
+        Target("wake ahead of time, core at 60/s", AHEAD, None, AtMost(10.0)),
+        Target("its share of a CPU, %", Place("ahead", AHEAD.1, "ahead", "consumer CPU %"), None, AtMost(3.0)),
+        Target("wake ahead of time, elements at 60/s", e(M60, "shm2-ahead", "p50 us"), None, AtMost(15.0)),
     ]
 }
 
