@@ -1,4 +1,4 @@
-//! Requests of consumers for a keyframe, and the caps of a region before its first frame: fields of version 2.1.
+//! Requests of consumers for a keyframe, and the caps of a region before its first frame.
 
 use shm2::consumer::Overview;
 use shm2::producer::Handle;
