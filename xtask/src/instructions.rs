@@ -212,6 +212,9 @@ impl Baseline {
                 println!("    lower by more than the tolerance; to keep that: {REMEDY}");
             }
         }
+        let is_counted = |name: &str| counts.iter().any(|(counted, _)| counted == name);
+        let gone = old.counts.iter().filter(|(name, _)| !is_counted(name));
+        worse.extend(gone.map(|(name, _)| format!("{name}: no longer counted")));
         if !is_comparable {
             println!("skipped: {title}: the baseline is of rustc {}, this is {compiler}: {REMEDY}", old.compiler);
             worse.clear();

@@ -43,7 +43,7 @@ cargo xtask TASK
                         that file)
   bench [--quick] [--only PART]
                         speed beside the peers and the limits of the machine, with a report in target/bench (--quick:
-                        under 3 minutes; PART: frames, elements, newer, rings, handover, copies, scale)";
+                        under 3 minutes; PART: frames, elements, ahead, newer, rings, handover, copies, scale)";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();

@@ -124,7 +124,7 @@ impl CapsRange {
 }
 
 impl Item<'_> {
-    /// The cell's words. The sequence is 0; the caller stores it last.
+    /// The cell's words. The sequence is 0; the caller stores it after these.
     #[inline]
     fn words(&self) -> [u64; 16] {
         let word = |value: Option<u64>| value.unwrap_or(NONE);
@@ -269,7 +269,7 @@ impl Description {
         CapsRange::of_words(self.0[W_CAPS_OFFSET], self.0[W_CAPS_LENGTH_ID], self.0[W_META_LENGTH] >> 32)
     }
 
-    /// `None` if it was not told yet, or not read.
+    /// `None` if it was not stored yet, or not read.
     pub(crate) fn published_ns(&self) -> Option<u64> {
         (self.0[W_PUBLISHED] != NONE).then_some(self.0[W_PUBLISHED])
     }

@@ -184,11 +184,12 @@ pub struct Header {
     pad6: Padding<29>,
 }
 
-/// One published frame: its description, and its sequence number, which is stored last.
+/// One published frame: its description, and its sequence number, which is stored after all words but the time of
+/// publication.
 #[repr(C, align(128))]
 pub struct Cell {
-    /// 16 little-endian words; see the `W_*` constants. A consumer that polls reads the first cache line; most items need
-    /// no other.
+    /// 16 little-endian words; see the `W_*` constants. A consumer that polls reads the first cache line; most items
+    /// need no other.
     pub words: [AtomicU64; 16],
 }
 
@@ -216,7 +217,7 @@ pub const W_TIME: usize = 6;
 pub const W_CAPS_LENGTH_ID: usize = 7;
 /// First word of the second cache line: the details.
 pub const W_DETAILS: usize = 8;
-/// Producer's monotonic clock when the frame was published. [`NONE`] until it is told, after the sequence.
+/// Producer's monotonic clock when the frame was published. [`NONE`] until it is stored, after the sequence.
 pub const W_PUBLISHED: usize = 8;
 /// Decoding time, nanoseconds, signed; −1 is [`NONE`].
 pub const W_DTS: usize = 9;

@@ -3,7 +3,8 @@
 //! # Safety
 //! * Every access is bounds-checked against the mapping, which exists as long as the value that hands it out.
 //! * References are made only to structs of atomics, padding included; a peer may change them at any time.
-//! * Payload bytes are moved by raw copies, and no reference to them is made here. A peer that breaks the protocol can
+//! * Payload bytes are moved by raw copies. The only references to the arena are to words of memory that is free or
+//!   just reserved, as atomics. A peer that breaks the protocol can
 //!   change them during a copy; the copy is then a mix of old and new bytes.
 
 #![expect(unsafe_code, reason = "this file alone accesses mapped memory")]
@@ -75,10 +76,10 @@ impl Memory {
         unsafe { self.0.base().add(layout::cell_offset(sequence) as usize).cast().as_ref() }
     }
 
-    /// As [`protocol::told`]; also `None` in a forked child.
+    /// As [`protocol::publication_time`]; also `None` in a forked child.
     pub(crate) fn published_ns(&self, sequence: u64) -> Option<u64> {
         let words = &self.is_here().then(|| self.cell(sequence))?.words;
-        protocol::told(&words[layout::W_PUBLISHED], &words[layout::W_SEQUENCE], sequence)
+        protocol::publication_time(&words[layout::W_PUBLISHED], &words[layout::W_SEQUENCE], sequence)
     }
 
     #[inline]
@@ -106,7 +107,7 @@ impl Memory {
     #[inline]
     pub(crate) fn own_line(&self, offset: u64) {
         if let Some(word) = self.word(offset) {
-            // Relaxed: no peer reads the word before the payload is published.
+            // Relaxed: a peer that still reads the word copies a retired frame, and discards the copy.
             word.store(0, Ordering::Relaxed);
         }
     }

@@ -385,36 +385,36 @@ fn next_generation_model() {
 
 /// How the model of the time of publication is broken.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Telling {
+enum TimeOrder {
     Right,
     /// The time of the item before is still in the cell when the next one is published.
     Stale,
-    /// The time is told before its item.
+    /// The time is stored before its item.
     Early,
 }
 
 /// Two items through one cell. A consumer that has found one asks for its time, which is ten times the sequence.
-fn telling_model(telling: Telling) {
+fn publication_time_model(order: TimeOrder) {
     let words = Arc::new([AtomicU64::new(0), AtomicU64::new(NONE)]);
     let producer = {
         let words = words.clone();
         thread::spawn(move || {
             let [cell, time] = &*words;
             for sequence in 1..=2 {
-                if telling != Telling::Stale {
+                if order != TimeOrder::Stale {
                     time.store(NONE, Ordering::Relaxed);
                 }
-                if telling == Telling::Early {
-                    tell(time, 10 * sequence);
+                if order == TimeOrder::Early {
+                    store_publication_time(time, 10 * sequence);
                 }
                 publish(cell, sequence);
-                tell(time, 10 * sequence);
+                store_publication_time(time, 10 * sequence);
             }
         })
     };
     let [cell, time] = &*words;
     let sequence = published(cell);
-    let said = told(time, cell, sequence);
+    let said = publication_time(time, cell, sequence);
     assert!(sequence == 0 || said.is_none_or(|said| said == 10 * sequence), "the time of another item");
     producer.join().expect("producer");
 }
@@ -458,13 +458,13 @@ fn no_wake_up_is_lost_after_a_ticket_was_taken_back() {
 
 #[test]
 fn the_time_of_publication_is_never_that_of_another_item() {
-    run(None, || telling_model(Telling::Right));
-    for telling in [Telling::Stale, Telling::Early] {
+    run(None, || publication_time_model(TimeOrder::Right));
+    for order in [TimeOrder::Stale, TimeOrder::Early] {
         let outcome = std::panic::catch_unwind(|| {
             WEAKENED.set(None);
-            loom::model(move || telling_model(telling));
+            loom::model(move || publication_time_model(order));
         });
-        assert!(outcome.is_err(), "the model passes with a cell that tells a wrong time: it proves nothing");
+        assert!(outcome.is_err(), "the model passes with a cell that has a wrong time: it proves nothing");
     }
 }
 

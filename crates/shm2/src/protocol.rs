@@ -236,20 +236,24 @@ pub(crate) fn published(cell_sequence: &AtomicU64) -> u64 {
     cell_sequence.load(Ordering::Acquire)
 }
 
-/// Producer: tells when the item of a cell was published. Comes after [`publish`], so that no reader waits for the
-/// clock. The cell said [`NONE`] before.
+/// Producer: stores when the item of a cell was published. Comes after [`publish`], so that no reader waits for the
+/// clock. The word was [`NONE`] before.
 #[inline]
-pub(crate) fn tell(published: &AtomicU64, time: u64) {
-    // SYNC: published-told
-    published.store(time, Ordering::Release);
+pub(crate) fn store_publication_time(word: &AtomicU64, time: u64) {
+    // SYNC: publication-time
+    word.store(time, Ordering::Release);
 }
 
-/// Consumer: when item `sequence` was published. `None` if it is not told yet, or when the cell has another item.
+/// Consumer: when item `sequence` was published. `None` if it is not stored yet, or when the cell has another item.
 #[inline]
-pub(crate) fn told(published: &AtomicU64, cell_sequence: &AtomicU64, sequence: u64) -> Option<u64> {
-    // SYNC: published-told
-    let time = published.load(Ordering::Acquire);
-    // Relaxed: the time of another item was told after that item's sequence was stored, and this load comes after.
+pub(crate) fn publication_time(word: &AtomicU64, cell_sequence: &AtomicU64, sequence: u64) -> Option<u64> {
+    // Without the item the word may have the time of the one before.
+    if published(cell_sequence) != sequence {
+        return None;
+    }
+    // SYNC: publication-time
+    let time = word.load(Ordering::Acquire);
+    // Relaxed: the time of a later item was stored after that item's sequence, and this load comes after.
     (time != NONE && cell_sequence.load(Ordering::Relaxed) == sequence).then_some(time)
 }
 

@@ -75,6 +75,21 @@ fn learn(producer: Producer, consumer: &mut Consumer, count: usize) -> Producer 
 }
 
 #[test]
+fn a_steady_rhythm_is_looked_for() {
+    let name = TempRegion::new();
+    let (mut producer, mut consumer) = pair(&name, Access::Lease);
+    for _ in 0..5 {
+        producer = learn(producer, &mut consumer, 80);
+        let stats = consumer.stats();
+        if stats.looks_found + stats.looks_missed > 0 {
+            assert!(stats.looked_ns > 0);
+            return;
+        }
+    }
+    shm2_testing::skip("this machine keeps no rhythm of 5 ms, or has one processor");
+}
+
+#[test]
 fn a_cancel_ends_a_wait_at_any_time_before_and_after_a_frame_is_due() {
     for access in [Access::Lease, Access::Snapshot] {
         let name = TempRegion::new();

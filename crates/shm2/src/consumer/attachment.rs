@@ -53,21 +53,21 @@ impl Attachment {
         item.gap = gap;
         let frame = Frame::new(item);
         if let Some((clock_map, _)) = &mut self.clock_map {
-            let now = backend::monotonic_ns();
+            // The local clock is read last: the time may be stored after the frame was taken.
             if let Some(published) = frame.published_ns() {
-                clock_map.add(published, now);
+                clock_map.add(published, backend::monotonic_ns());
             }
-            self.observe_beacon(now);
+            self.observe_beacon();
         }
         Some(frame)
     }
 
-    fn observe_beacon(&mut self, now: u64) {
+    fn observe_beacon(&mut self) {
         let Some((clock_map, last)) = &mut self.clock_map else { return };
         // A slow consumer receives frames late, but reads the newest beacon as early as any other consumer.
         if let Some((number, time)) = self.reader.beacon().filter(|(number, _)| number != last) {
             *last = number;
-            clock_map.add(time, now);
+            clock_map.add(time, backend::monotonic_ns());
         }
     }
 
@@ -82,7 +82,7 @@ impl Attachment {
             return None;
         }
         let now = backend::monotonic_ns();
-        self.observe_beacon(now);
+        self.observe_beacon();
         let local = now.saturating_sub(age);
         Some(self.clock_map.as_ref().map_or(local, |(clock_map, _)| clock_map.to_theirs(local)))
     }

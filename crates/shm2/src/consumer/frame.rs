@@ -7,10 +7,10 @@ use crate::description::{Description, FrameInfo, Kind};
 use crate::mapped::Memory;
 use std::fmt;
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-/// Looks for the time of publication, which the producer tells some ten nanoseconds after the frame.
-const UNTOLD_LOOKS: u32 = 100;
+/// Looks for the time of publication, which the producer stores some ten nanoseconds after the frame.
+const TIME_LOOKS: u32 = 100;
 
 /// The bytes of a frame.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub(super) struct Item {
     pub(super) payload: Payload,
     pub(super) caps: Option<Arc<[u8]>>,
     pub(super) meta: Vec<u8>,
+    /// The time of publication, once it was asked for.
+    pub(super) published_ns: OnceLock<Option<u64>>,
 }
 
 impl Item {
@@ -120,8 +122,9 @@ impl Frame {
 
     /// Time of publication, nanoseconds of the producer's monotonic clock; see [`to_local`](crate::Consumer::to_local).
     ///
-    /// The producer tells it right after the frame, so that no consumer waits for its clock. `None` if it died or was
-    /// stopped in between, and, of a frame that is read in place, after 4,096 newer items.
+    /// The producer stores it right after the frame, so that no consumer waits for its clock. `None` if the producer
+    /// died or was stopped in between, and, at the first call for a frame that is read in place, after 4,096 newer
+    /// items. Later calls return the same.
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-published-{}", std::process::id());
@@ -136,13 +139,15 @@ impl Frame {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn published_ns(&self) -> Option<u64> {
-        let told = self.0.description.published_ns();
-        let Ok(memory) = self.leased() else { return told };
-        let look = |_| {
-            std::hint::spin_loop();
-            memory.published_ns(self.sequence())
-        };
-        told.or_else(|| memory.published_ns(self.sequence())).or_else(|| (0..UNTOLD_LOOKS).find_map(look))
+        *self.0.published_ns.get_or_init(|| {
+            let copied = self.0.description.published_ns();
+            let Ok(memory) = self.leased() else { return copied };
+            let look = |_| {
+                std::hint::spin_loop();
+                memory.published_ns(self.sequence())
+            };
+            copied.or_else(|| memory.published_ns(self.sequence())).or_else(|| (0..TIME_LOOKS).find_map(look))
+        })
     }
 
     /// The text that describes the stream at this frame, and its number, which changes with each new text. `None` if

@@ -81,7 +81,7 @@ impl<O: Ownership> Drop for LeasedRegion<O> {
             return;
         }
         if self.owner.owns(self.page.words()) {
-            // A consumer of version 2.0 that claims the page next does not write the word.
+            // The page belongs to no generation while it has no owner.
             self.page.words().generation.store(0, Ordering::Relaxed);
         }
         self.owner.show(self.page.words(), layout::FREE, self.is_current());

@@ -335,8 +335,9 @@ impl Consumer {
     /// let mut consumer = Consumer::new(&name)?;
     /// producer.send(b"picture", &FrameInfo::new())?;
     /// let frame = consumer.next(Some(Duration::from_secs(1)))?;
-    /// let published_ns = frame.published_ns().map(|time| consumer.to_local(time)).expect("its producer lives");
-    /// let age = Duration::from_nanos(shm2::monotonic_ns() - published_ns);
+    /// let now = shm2::monotonic_ns();
+    /// let published_ns = frame.published_ns().map_or(now, |time| consumer.to_local(time));
+    /// let age = Duration::from_nanos(now.saturating_sub(published_ns));
     /// assert!(age < Duration::from_secs(60));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -30,7 +30,8 @@ pub struct Overview {
     pub is_kept: bool,
     /// Sequence of the newest item, 0 before the first.
     pub newest: u64,
-    /// Time at which the newest item was published, nanoseconds of the producer's monotonic clock.
+    /// Time at which the newest item was published, nanoseconds of the producer's monotonic clock. `None` without an
+    /// item, or while the time is not stored yet.
     pub published_ns: Option<u64>,
     /// Size of the newest item's payload in bytes.
     pub frame_bytes: Option<u64>,

@@ -92,7 +92,7 @@ pub(super) trait View: fmt::Debug + Send + Sized + 'static {
     fn kind_word(&self, sequence: u64) -> Option<u64>;
     /// Copies the words of the cell of `sequence`, unconfirmed; the second half only if it may differ from `usual`.
     fn cell(&self, sequence: u64, usual: &Details, words: &mut [u64; 16]) -> Result<(), Self::Fault>;
-    /// When item `sequence` was published; `None` if it was not told yet, or when another item is in its cell.
+    /// When item `sequence` was published; `None` if the time is not stored yet, or when another item is in its cell.
     fn published_ns(&self, sequence: u64) -> Option<u64>;
     /// Whether all words read before this belong to item `sequence`: it is not retired, and the generation is the same.
     fn confirm(&self, sequence: u64, generation: u64) -> Result<bool, Self::Fault>;
@@ -453,8 +453,8 @@ impl<V: View> Reader for RingReader<V> {
 
     fn last(&self) -> Option<Published> {
         let sequence = self.last;
-        let told = || self.view.published_ns(sequence);
-        (sequence != 0).then(told).flatten().map(|ns| Published { sequence, ns })
+        let time = || self.view.published_ns(sequence);
+        (sequence != 0).then(time).flatten().map(|ns| Published { sequence, ns })
     }
 
     fn has_item_since(&self, position: &Position, age: Duration) -> bool {

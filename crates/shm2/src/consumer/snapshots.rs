@@ -130,6 +130,10 @@ impl View for Snapshots {
 
     fn published_ns(&self, sequence: u64) -> Option<u64> {
         let cell = layout::cell_offset(sequence) as usize;
+        // Without the item the word may have the time of the one before.
+        if self.acquire(cell).ok()? != sequence {
+            return None;
+        }
         let time = self.acquire(cell + layout::W_PUBLISHED * 8).ok()?;
         (time != layout::NONE && self.u64_at(cell).ok()? == sequence).then_some(time)
     }

@@ -114,8 +114,9 @@ impl Shared {
         }
         let cell = self.memory.cell(sequence);
         let (payload, meta) = (draft.payload.0, draft.meta.0);
-        // Private memory is written before the cell. The stores to the cell wait for its lines from the consumers'
+        // Private memory is written before the cell. The stores to the cell wait for its line from the consumers'
         // processors, and loads of what was just stored behind them might have to wait as well.
+        //
         // Upstream may wait for a keep, so its frame is retired before the next reservation.
         inner.fresh = if draft.keep.is_some() { u64::MAX } else { inner.fresh.saturating_add(payload.length) };
         inner.ledger.push(draft.record(sequence, caps_extent));
@@ -135,8 +136,8 @@ impl Shared {
         self.memory.header().head.store(sequence, Ordering::Release);
         point!("publish.head");
         let now = backend::monotonic_ns();
-        protocol::tell(&cell.words[layout::W_PUBLISHED], now);
-        point!("publish.told");
+        protocol::store_publication_time(&cell.words[layout::W_PUBLISHED], now);
+        point!("publish.time");
         self.wake_sleepers(inner, now);
         point!("publish.woken");
         if let Some(offset) = inner.ledger.extents.next_offset() {

@@ -96,7 +96,7 @@ impl Alignment {
         self.start
     }
 
-    /// Frees the addresses that a mapping of `bytes` at [`start`](Self::start) does not need; all of them for 0.
+    /// Frees the addresses that a mapping of `bytes` at [`start`](Self::start) does not need.
     pub(super) fn free_around(self, bytes: usize) {
         let end = self.start + bytes.next_multiple_of(page_size());
         for part in [self.whole.start..self.start, end..self.whole.end] {
@@ -130,7 +130,10 @@ mod tests {
             let Some(alignment) = Alignment::reserve(offset, bytes) else { panic!("no addresses") };
             assert_eq!(alignment.start() % LARGE, offset as usize % LARGE);
             assert!(alignment.whole.start <= alignment.start() && alignment.start() + bytes <= alignment.whole.end);
-            alignment.free_around(0);
+            let (start, bytes) = (alignment.start(), bytes.next_multiple_of(page_size()));
+            alignment.free_around(bytes);
+            // SAFETY: reserved above, and not used.
+            unsafe { munmap(start as *mut _, bytes) }.unwrap();
         }
         assert!(Alignment::reserve(0, LARGE - 1).is_none());
     }

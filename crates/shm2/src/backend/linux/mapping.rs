@@ -90,7 +90,8 @@ fn map(fd: impl AsFd, offset: u64, bytes: usize, protection: ProtFlags) -> io::R
             let (start, flags) = (alignment.start() as *mut c_void, MapFlags::SHARED | MapFlags::FIXED);
             // SAFETY: the addresses are reserved for this mapping and used by nothing.
             let base = unsafe { mmap(start, bytes, protection, flags, fd, offset) };
-            alignment.free_around(if base.is_ok() { bytes } else { 0 });
+            // After a failure it is unknown whether the addresses between are still reserved: they stay as they are.
+            alignment.free_around(bytes);
             base?
         }
         // SAFETY: a new shared mapping at an address that the kernel chooses replaces nothing.
