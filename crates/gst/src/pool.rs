@@ -50,10 +50,10 @@ mod imp {
         }
 
         fn acquire_buffer(&self, params: Option<&gst::BufferPoolAcquireParams>) -> Result<gst::Buffer, gst::FlowError> {
-            let acquired = self.parent_acquire_buffer(params);
+            let acquired = self.parent_acquire_buffer(params)?;
             // A buffer that was allocated just now was not idle.
             let _ = self.idle.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |idle| idle.checked_sub(1));
-            acquired
+            Ok(acquired)
         }
 
         fn release_buffer(&self, mut buffer: gst::Buffer) {

@@ -36,6 +36,7 @@ mod armed {
         "publish.cell",
         "publish.sequence",
         "publish.head",
+        "publish.time",
         "publish.woken",
         "recycle.retired",
         "recycle.scanned",

@@ -76,10 +76,12 @@ impl Memory {
         unsafe { self.0.base().add(layout::cell_offset(sequence) as usize).cast().as_ref() }
     }
 
-    /// As [`protocol::publication_time`]; also `None` in a forked child.
-    pub(crate) fn published_ns(&self, sequence: u64) -> Option<u64> {
+    /// As [`protocol::publication_time`], of an item of this generation; also `None` in a forked child.
+    pub(crate) fn published_ns(&self, sequence: u64, generation: u64) -> Option<u64> {
         let words = &self.is_here().then(|| self.cell(sequence))?.words;
-        protocol::publication_time(&words[layout::W_PUBLISHED], &words[layout::W_SEQUENCE], sequence)
+        let time = protocol::publication_time(&words[layout::W_PUBLISHED], &words[layout::W_SEQUENCE], sequence)?;
+        // Relaxed: a later generation was stored before any of its times, one of which was just loaded with Acquire.
+        (self.header().generation.load(Ordering::Relaxed) == generation).then_some(time)
     }
 
     #[inline]
@@ -106,7 +108,7 @@ impl Memory {
     /// mapping's owner.
     #[inline]
     pub(crate) fn own_line(&self, offset: u64) {
-        if let Some(word) = self.word(offset) {
+        if let Some(word) = self.word(offset).filter(|_| self.is_here()) {
             // Relaxed: a peer that still reads the word copies a retired frame, and discards the copy.
             word.store(0, Ordering::Relaxed);
         }

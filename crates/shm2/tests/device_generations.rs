@@ -361,3 +361,24 @@ fn a_consumer_that_attached_to_the_generation_before_is_not_waited_for() {
         assert_eq!(consumers, 0);
     });
 }
+
+/// After a clear, sequences begin at 1 again, so an item of the next producer has the sequence of the held frame.
+#[test]
+fn a_held_frame_never_has_the_publication_time_of_another_producers_item() {
+    let device = DeviceFile::new();
+    let lease_time = Duration::from_millis(300);
+    let create = || {
+        let builder = Producer::builder(device.host()).unwrap();
+        builder.keep_region(true).lease_time(lease_time).create().unwrap()
+    };
+    let mut producer = create();
+    let builder = Consumer::builder(device.host()).unwrap().access(Access::Lease).start(Start::Oldest);
+    let mut consumer = builder.attach(LONG).unwrap();
+    producer.send(b"one", &FrameInfo::new()).unwrap();
+    let frame = consumer.next(LONG).unwrap();
+    drop(producer);
+    device.clear(DeviceFile::BYTES);
+    std::thread::sleep(2 * lease_time);
+    assert_eq!(create().send(b"two", &FrameInfo::new()).unwrap(), frame.sequence());
+    assert_eq!(frame.published_ns(), None);
+}

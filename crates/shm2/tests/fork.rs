@@ -90,3 +90,26 @@ fn a_forked_child_creates_regions_of_its_own() {
     producer.send(b"after", &FrameInfo::new()).unwrap();
     assert_eq!(Consumer::new(&parents).unwrap().next(LONG).unwrap().to_vec(), b"after");
 }
+
+/// The mapping is not there in the child: its addresses may have other memory by then.
+#[test]
+fn a_reservation_in_a_forked_child_writes_no_memory() {
+    let name = TempRegion::new();
+    let mut producer = Producer::builder(&name).unwrap().arena(1 << 20).create().unwrap();
+    let page = producer.reserve(1000).unwrap().as_mut_ptr() as usize & !4095;
+    let unmapped = fork(|| drop(producer.reserve(1000)));
+    assert_eq!(exit_code(unmapped), 7);
+    let reused = fork(|| {
+        let (access, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED);
+        // SAFETY: the child has nothing at these addresses, which were those of the region.
+        let bytes = unsafe {
+            assert_eq!(libc::mmap(page as *mut _, 8192, access, flags, -1, 0) as usize, page);
+            std::ptr::write_bytes(page as *mut u8, 0xaa, 8192);
+            std::slice::from_raw_parts(page as *const u8, 8192)
+        };
+        drop(producer.reserve(1000));
+        assert!(bytes.iter().all(|byte| *byte == 0xaa));
+    });
+    assert_eq!(exit_code(reused), 7);
+}

@@ -139,15 +139,18 @@ impl Frame {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn published_ns(&self) -> Option<u64> {
-        *self.0.published_ns.get_or_init(|| {
-            let copied = self.0.description.published_ns();
-            let Ok(memory) = self.leased() else { return copied };
-            let look = |_| {
-                std::hint::spin_loop();
-                memory.published_ns(self.sequence())
-            };
-            copied.or_else(|| memory.published_ns(self.sequence())).or_else(|| (0..TIME_LOOKS).find_map(look))
-        })
+        let look = || match &self.0.payload {
+            Payload::Locked(guard) => guard.published_ns(),
+            Payload::Heartbeating(guard) => guard.published_ns(),
+            Payload::Owned(_) => None,
+        };
+        let again = |_| {
+            std::hint::spin_loop();
+            look()
+        };
+        let looks = if self.is_leased() { TIME_LOOKS } else { 0 };
+        let find = || self.0.description.published_ns().or_else(look).or_else(|| (0..looks).find_map(again));
+        *self.0.published_ns.get_or_init(find)
     }
 
     /// The text that describes the stream at this frame, and its number, which changes with each new text. `None` if

@@ -105,6 +105,11 @@ impl<O: Ownership> LeaseGuard<O> {
     pub(super) fn memory(&self) -> &Memory {
         &self.region.memory
     }
+
+    /// When the item was published; `None` if that is not stored yet, or no longer.
+    pub(super) fn published_ns(&self) -> Option<u64> {
+        self.memory().published_ns(self.sequence, self.region.generation)
+    }
 }
 
 impl<O: Ownership> Drop for LeaseGuard<O> {

@@ -160,7 +160,7 @@ where
     }
 
     fn published_ns(&self, sequence: u64) -> Option<u64> {
-        self.memory.published_ns(sequence)
+        self.memory.published_ns(sequence, self.generation)
     }
 
     fn confirm(&self, sequence: u64, _generation: u64) -> Result<bool, Infallible> {

@@ -3,7 +3,7 @@
 use super::extents::ExtentId;
 use super::header_writer::renew_beacon;
 use super::ledger::{Keep, Record};
-use super::lifecycle::Epoch;
+use super::lifecycle::{Epoch, Exclusion};
 use super::shared::{CurrentCaps, Inner, Shared};
 use crate::backend::{self, ProducerRegion};
 use crate::description::{CapsRange, FrameInfo, Item, Kind, Range};
@@ -146,11 +146,11 @@ impl Shared {
         sequence
     }
 
-    /// As [`Memory::own_line`](crate::mapped::Memory::own_line). Without locks another producer may have taken over the
-    /// region by now, unseen, and its frames may be there.
+    /// As [`Memory::own_line`](crate::mapped::Memory::own_line). In a kept region another producer may have begun a
+    /// generation by now, unseen, and its frames may be there.
     #[inline]
     pub(super) fn own_line(&self, offset: u64) {
-        if self.region.has_locks() {
+        if self.settings.exclusion() == Exclusion::Exclusive {
             self.memory.own_line(offset);
         }
     }
