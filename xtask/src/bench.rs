@@ -31,15 +31,18 @@ pub fn bench(words: &[&str]) -> Outcome {
         ["--quick"] => (true, None),
         ["--only", name] => (false, Some(*name)),
         ["--quick", "--only", name] | ["--only", name, "--quick"] => (true, Some(*name)),
-        _ => return Err("options of bench: --quick, --only NAME".into()),
+        _ => return Err(format!("bench does not know {words:?}: its options are --quick and --only PART")),
     };
     let parts: Vec<_> = PARTS.iter().filter(|(name, ..)| only.is_none_or(|only| only == *name)).collect();
     if parts.is_empty() {
-        return Err(format!("no such part; there are {}", PARTS.map(|(name, ..)| name).join(", ")));
+        let known = PARTS.map(|(name, ..)| name).join(", ");
+        return Err(format!("there is no part {:?}: write one of {known}", only.unwrap_or_default()));
     }
     setup::setup()?;
     run("cargo build --release --manifest-path benches/Cargo.toml --workspace --bins")?;
-    run("cargo build --release -p gst-plugin-shm2 --lib")?;
+    if parts.iter().any(|(name, ..)| ["elements", "ahead", "newer"].contains(name)) {
+        run("cargo build --release -p gst-plugin-shm2 --lib")?;
+    }
     let directory = target().join("bench");
     std::fs::create_dir_all(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
     let directory = directory.canonicalize().map_err(|e| format!("{}: {e}", directory.display()))?;
@@ -81,7 +84,7 @@ fn program(plan: &Plan, name: &str, options: &str) -> Outcome {
 fn frames(plan: &Plan) -> Outcome {
     match plan.is_quick {
         true => {
-            let cases = "--case paced --case stream-1k --case stream-3m --case ping";
+            let cases = "--case paced --case paced-3m --case stream-64 --case stream-1k --case stream-3m --case ping";
             program(plan, "frames", &format!("{cases} --rounds 5 --seconds 0.25"))?;
             program(plan, "frames", "--case woken --rounds 5 --seconds 0.8")
         }

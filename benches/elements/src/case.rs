@@ -104,10 +104,11 @@ impl FromStr for Case {
 }
 
 /// Cases of a quick report: those that have a target.
-const QUICK: [&str; 6] = [
+const QUICK: [&str; 7] = [
     "M:pool:untouched:60:1",
     "M:pool:untouched:0:1",
     "M:pool:touched:0:1",
+    "M:heap:untouched:0:1",
     "L:heap:untouched:0:1",
     "M:pool:untouched:60:4",
     "M:pool:untouched:0:4",

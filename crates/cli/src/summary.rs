@@ -32,6 +32,8 @@ pub struct Summary {
     pub mismatches: u64,
     /// Times attached to a producer.
     pub attaches: u64,
+    /// Looks ahead of time that found a frame, and that found none; `None` without any.
+    pub looks: Option<(u64, u64)>,
 }
 
 /// The fields of `--json`, in their order.
@@ -48,6 +50,10 @@ struct Report {
     mismatches: u64,
     seconds: f64,
     rate: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    looks_found: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    looks_missed: Option<u64>,
     latency_us: Latency,
 }
 
@@ -75,6 +81,7 @@ impl Default for Summary {
             discontinuities: 0,
             mismatches: 0,
             attaches: 0,
+            looks: None,
         }
     }
 }
@@ -127,6 +134,8 @@ impl Summary {
             mismatches: self.mismatches,
             seconds: rounded(self.elapsed().as_secs_f64(), 1e6),
             rate: rounded(self.rate(), 1e3),
+            looks_found: self.looks.map(|(found, _)| found),
+            looks_missed: self.looks.map(|(_, missed)| missed),
             latency_us: Latency { p50: latency(0.5), p99: latency(0.99), max: latency(1.0) },
         })
     }
@@ -154,7 +163,11 @@ impl fmt::Display for Summary {
             self.latency_us(0.5),
             self.latency_us(0.99),
             self.latency_us(1.0)
-        )
+        )?;
+        match self.looks {
+            Some((found, missed)) => write!(f, "\nlooks ahead of time: found a frame {found}  found none {missed}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -193,6 +193,8 @@ fn count(summary: &mut Summary, consumer: &Consumer) {
     summary.missed = stats.missed;
     summary.skipped = stats.skipped;
     summary.attaches = stats.attaches;
+    let looks = (stats.looks_found, stats.looks_missed);
+    summary.looks = (looks != (0, 0)).then_some(looks);
 }
 
 fn build(arguments: &Arguments) -> Result<Consumer, shm2::SpecError> {

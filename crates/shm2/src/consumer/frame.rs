@@ -126,6 +126,9 @@ impl Frame {
     /// died or was stopped in between, and, at the first call for a frame that is read in place, after 4,096 newer
     /// items. Later calls return the same.
     ///
+    /// It may be some hundred nanoseconds later than the time at which a consumer that polls got the frame: subtract with
+    /// `saturating_sub`.
+    ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-published-{}", std::process::id());
     /// use shm2::{Consumer, FrameInfo, Producer};
