@@ -37,6 +37,7 @@ mod layout {
     pub(crate) const CLAIMING: u32 = 4;
     pub(crate) const BY_HEARTBEAT: u32 = 0x100;
     pub(crate) const STATE_CLOSED: u32 = 2;
+    pub(crate) const NONE: u64 = u64::MAX;
 
     pub(crate) struct Lease {
         pub(crate) sequence: AtomicU64,
