@@ -3,8 +3,7 @@
 //! # Safety
 //! * Every access is bounds-checked against the mapping, which exists as long as the value that hands it out.
 //! * References are made only to structs of atomics, padding included; a peer may change them at any time.
-//! * Payload bytes are moved by raw copies. The only references to the arena are to words of memory that is free or
-//!   just reserved, as atomics. A peer that breaks the protocol can
+//! * Payload bytes are moved by raw copies, and no reference to them is made here. A peer that breaks the protocol can
 //!   change them during a copy; the copy is then a mix of old and new bytes.
 
 #![expect(unsafe_code, reason = "this file alone accesses mapped memory")]
@@ -102,15 +101,15 @@ impl Memory {
         Some(unsafe { self.0.base().add(offset as usize) })
     }
 
-    /// Stores 0 in the first word of memory that is free or just reserved, so that its cache line belongs to this
+    /// Writes 0 to the first eight bytes of memory that is free or just reserved, so that its cache line belongs to this
     /// processor alone when the payload is written. [`prefetch_write`] does not do this for a line that this processor
     /// still shares with a consumer, as measured on Zen 4, and the publishing then waits for it. Only for a writable
     /// mapping's owner.
     #[inline]
     pub(crate) fn own_line(&self, offset: u64) {
-        if let Some(word) = self.word(offset).filter(|_| self.is_here()) {
-            // Relaxed: a peer that still reads the word copies a retired frame, and discards the copy.
-            word.store(0, Ordering::Relaxed);
+        if let Some(to) = self.pointer(offset, 8).filter(|_| self.is_here()) {
+            // SAFETY: inside the mapping; the bytes are free or reserved by this producer, as for a payload.
+            unsafe { to.cast::<[u8; 8]>().write([0; 8]) };
         }
     }
 
