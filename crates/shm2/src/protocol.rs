@@ -49,8 +49,10 @@ fn full_fence(site: Site) {
 /// Consumer: protects `sequence`. False if the frame was retired; the entry is then free again.
 #[inline]
 pub(crate) fn hold(entry: &AtomicU64, oldest: &AtomicU64, sequence: u64) -> bool {
-    // Relaxed: the fence orders it against the load of `oldest`.
-    entry.store(sequence, Ordering::Relaxed);
+    // Release: a scan that finds this sequence comes after the reads of the frame that the entry held before, whose end
+    // it may not have seen. The fence orders the store against the load of `oldest`.
+    // SYNC: lease-released
+    entry.store(sequence, Ordering::Release);
     full_fence(Site::Lease);
     // SYNC: retired
     if oldest.load(Ordering::Acquire) <= sequence {
