@@ -19,6 +19,7 @@ mod signals;
 mod sleep;
 mod snapshots;
 mod start;
+mod take_error;
 mod waiting;
 mod wake_ahead;
 

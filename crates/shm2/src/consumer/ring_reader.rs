@@ -9,13 +9,13 @@
 use super::builder::Access;
 use super::frame::{Item, Payload};
 use super::position::Position;
+use super::take_error::{Cause, TakeError};
 use crate::backend::{self, ConsumerRegion, Event, OpenRegion, Poll, Published, Wake};
 use crate::description::{CapsRange, Description, Details, Kind, Range};
 use crate::error::Violation;
 use crate::header::RegionHeader;
 use crate::kill_points::point;
 use crate::layout::{self, CELLS, STATE_LIVE};
-use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,44 +26,6 @@ const LAPS: u32 = 64;
 const LAP_BYTES: u64 = 32 << 20;
 /// Largest payload that is taken without a look at the memory behind the region's file.
 const UNCHECKED: u64 = 16 << 20;
-
-/// Why an attachment cannot continue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
-    Violation(Violation),
-    Expelled,
-    TooLarge { sequence: u64, length: u64 },
-    Truncated,
-}
-
-/// The cause, behind a pointer: the result of a take that succeeds is then returned in registers.
-#[derive(Debug)]
-pub(super) struct TakeError(Box<Cause>);
-
-impl TakeError {
-    pub(super) fn cause(&self) -> Cause {
-        *self.0
-    }
-}
-
-impl From<Cause> for TakeError {
-    #[cold]
-    fn from(cause: Cause) -> Self {
-        Self(Box::new(cause))
-    }
-}
-
-impl From<Violation> for TakeError {
-    fn from(violation: Violation) -> Self {
-        Cause::Violation(violation).into()
-    }
-}
-
-impl From<Infallible> for TakeError {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
 
 /// How one kind of access reads a region and holds frames.
 pub(super) trait View: fmt::Debug + Send + Sized + 'static {

@@ -6,7 +6,8 @@
 
 use super::builder::Access;
 use super::frame::Item;
-use super::ring_reader::{Cause, RingReader, TakeError, View};
+use super::ring_reader::{RingReader, View};
+use super::take_error::{Cause, TakeError};
 use crate::backend::{ConsumerRegion, Event, OpenRegion, Poll, Wake};
 use crate::description::{Details, Range};
 use crate::layout::{self, Header};
