@@ -155,7 +155,7 @@ fn a_consumer_that_was_busy_while_the_producer_was_replaced_continues_with_the_n
             producer.kill();
             if round < 3 {
                 let next = Tool::producer(&format!("{} 100000 -q --wait 0 --rate 200 --history 1", &*name));
-                until("the next producer", || shm2::consumer::Overview::of(&name).is_ok_and(|seen| seen.newest > 5));
+                until("the next producer", || shm2::Overview::of(&name).is_ok_and(|seen| seen.newest > 5));
                 let begun = Instant::now();
                 let generation = consumer.generation();
                 while consumer.generation() == generation || !consumer.is_attached() {

@@ -2,7 +2,7 @@
 
 #![cfg(target_os = "linux")]
 
-use shm2::consumer::Overview;
+use shm2::Overview;
 use shm2_testing::{ChildGuard, Deny, TempPath, TempRegion, deny, skip};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};

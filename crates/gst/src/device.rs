@@ -3,7 +3,7 @@
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
-use shm2::consumer::Overview;
+use shm2::Overview;
 use std::path::Path;
 
 /// Directory that is searched for regions.
@@ -80,7 +80,7 @@ fn class(caps: &gst::Caps) -> &'static str {
 
 mod provider {
     use super::*;
-    use shm2::consumer::{Listing, ListingChange};
+    use shm2::discovery::{Listing, ListingChange};
     use std::collections::HashMap;
     use std::path::PathBuf;
     use std::sync::Mutex;

@@ -379,7 +379,7 @@ fn a_region_of_size_0_follows_its_caps_and_consumers_follow_it() {
         until("frames of these caps", is_there);
         let before = consumer.stat("src", "received");
         until("more of them", || consumer.stat("src", "received") > before + 10);
-        sizes.push(shm2::consumer::Overview::of(path).unwrap().bytes);
+        sizes.push(shm2::Overview::of(path).unwrap().bytes);
         assert!(sizes.last().unwrap() / (width as u64 * height as u64 * 3 / 2) >= 8, "{sizes:?}");
     }
     assert!(sizes[0] < sizes[1] && sizes[1] < sizes[2] && sizes[2] == sizes[3], "it grows, and stays: {sizes:?}");

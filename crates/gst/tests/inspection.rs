@@ -88,7 +88,7 @@ fn a_region_without_a_frame_is_listed_with_its_caps() {
             (name, producer)
         })
         .collect();
-    let shows_caps = |name: &TempRegion| shm2::consumer::Overview::of(name).is_ok_and(|region| region.caps.is_some());
+    let shows_caps = |name: &TempRegion| shm2::Overview::of(name).is_ok_and(|region| region.caps.is_some());
     shm2_testing::until("the caps of all", || regions.iter().all(|(name, _)| shows_caps(name)));
     let provider = gst::DeviceProviderFactory::by_name("shm2deviceprovider").unwrap();
     for ((name, _), upstream) in regions.iter().zip(&upstream) {

@@ -89,7 +89,7 @@ fn a_consumer_that_missed_frames_has_a_picture_soon() {
     // The arena holds 64 KiB.
     until("frames that the consumer misses", || {
         consumer.stat("src", "missed") > 0 || {
-            let region = shm2::consumer::Overview::of(&name).unwrap();
+            let region = shm2::Overview::of(&name).unwrap();
             region.dropped_oldest > 5
         }
     });

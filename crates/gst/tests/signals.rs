@@ -136,7 +136,7 @@ fn a_region_is_replaced_while_a_handler_runs_and_signals_keep_their_order() {
     let (consumer, seen) = sink.handle_client(move || released(&opened));
     let larger: gst::Caps = LARGE.parse().unwrap();
     sink.pipeline.by_name("filter").unwrap().set_property("caps", &larger);
-    let size = || shm2::consumer::Overview::of(&sink.name).map_or(0, |region| region.bytes);
+    let size = || shm2::Overview::of(&sink.name).map_or(0, |region| region.bytes);
     until("a larger region", || size() > 60 << 20);
     let before = common::stat(&sink.sink, "published");
     until("frames in it", || common::stat(&sink.sink, "published") > before + 3);

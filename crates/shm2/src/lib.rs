@@ -49,7 +49,7 @@
 //! * [`Consumer`], made by [`consumer::Builder`]: yields [`Frame`]s, by leases or by copies ([`Access`]).
 //! * [`FrameInfo`]: times, positions and flags of a frame.
 //! * [`Spec`]: the name of a region.
-//! * [`consumer::Overview`]: the state of a region, read without attaching.
+//! * [`Overview`]: the state of a region, read without attaching; [`discovery`]: the regions of a folder.
 //! * [`error`]: one enum per operation; each text names the value and the remedy.
 //! * [`layout`]: the bytes of a region, which `docs/protocol.md` describes in prose.
 //!
@@ -76,6 +76,8 @@ pub mod consumer;
 mod copy;
 #[cfg(not(loom))]
 mod description;
+#[cfg(not(loom))]
+pub mod discovery;
 #[cfg(not(loom))]
 pub mod error;
 #[cfg(not(loom))]
@@ -112,6 +114,8 @@ pub mod ivshmem {
 pub use consumer::{Access, Consumer, Frame, OnProducerExit, Start};
 #[cfg(not(loom))]
 pub use description::FrameInfo;
+#[cfg(not(loom))]
+pub use discovery::Overview;
 #[cfg(not(loom))]
 pub use error::{AttachError, CreateError, ReceiveError, SendError, Shortage, SpecError, Violation};
 #[cfg(not(loom))]

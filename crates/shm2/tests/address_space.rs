@@ -4,7 +4,7 @@
 
 #![cfg(target_os = "linux")]
 
-use shm2::consumer::{Access, Overview};
+use shm2::{Access, Overview};
 use shm2::{Consumer, FrameInfo, Producer, layout};
 use shm2_testing::TempRegion;
 use std::mem::offset_of;

@@ -3,7 +3,7 @@
 
 #![cfg(target_os = "linux")]
 
-use shm2::consumer::Overview;
+use shm2::Overview;
 use shm2::{Access, AttachError, Consumer, CreateError, FrameInfo, Producer};
 use shm2_testing::{DeviceFile, LIMIT};
 use std::fs::{self, OpenOptions};

@@ -5,7 +5,7 @@
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, mkfifoat, mknodat, open};
 use rustix::io::Errno;
-use shm2::consumer::{Access, Overview};
+use shm2::{Access, Overview};
 use shm2::{AttachError, Consumer, Producer, layout};
 use shm2_testing::{TempPath, skip, until};
 use std::fs;

@@ -1,6 +1,6 @@
 //! Requests of consumers for a keyframe, and the caps of a region before its first frame.
 
-use shm2::consumer::Overview;
+use shm2::Overview;
 use shm2::producer::Handle;
 use shm2::{Access, AttachError, Consumer, FrameInfo, Producer, layout};
 use shm2_testing::{TempRegion, until, words};

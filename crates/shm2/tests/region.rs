@@ -206,7 +206,7 @@ fn attach_and_detach_leak_nothing() {
 
 #[test]
 fn an_overview_does_not_disturb_the_producer() {
-    use shm2::consumer::Overview;
+    use shm2::Overview;
     let name = TempRegion::new();
     assert!(matches!(Overview::of(&name), Err(AttachError::NotFound { .. })));
     let mut producer = create(&name).unwrap();

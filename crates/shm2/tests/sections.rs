@@ -47,7 +47,7 @@ fn a_closed_region_leaves_no_name() {
     drop(create(&name).unwrap());
     let error = Consumer::builder(&name).unwrap().access(Access::Lease).build().try_next();
     assert!(matches!(error, Ok(None)));
-    let error = shm2::consumer::Overview::of(&name).unwrap_err();
+    let error = shm2::Overview::of(&name).unwrap_err();
     assert!(matches!(error, AttachError::NotFound { .. }), "{error}");
 }
 
@@ -121,7 +121,7 @@ fn a_global_name_works_or_the_error_names_the_missing_privilege() {
             let mut consumer = Consumer::builder(&name).unwrap().attach(LONG).unwrap();
             assert_eq!(consumer.next(LONG).unwrap().to_vec(), b"x");
             let local = name.replace("Global", "Local");
-            assert!(matches!(shm2::consumer::Overview::of(&local), Err(AttachError::NotFound { .. })));
+            assert!(matches!(shm2::Overview::of(&local), Err(AttachError::NotFound { .. })));
         }
         Err(error) => assert!(error.to_string().contains("SeCreateGlobalPrivilege"), "{error}"),
     }

@@ -98,7 +98,7 @@ pub(super) fn read_complete(region: &OpenRegion) -> Result<RawHeader, AttachErro
 }
 
 /// Opens a region for reading and checks its header, without attaching.
-pub(super) fn header_of(region: &OpenRegion) -> Result<RegionHeader, AttachError> {
+pub(crate) fn header_of(region: &OpenRegion) -> Result<RegionHeader, AttachError> {
     Ok(check(region, Liveness::Lock)?.header)
 }
 

@@ -231,7 +231,7 @@ impl Producer {
     }
 
     /// Sets the text that describes the following frames (in GStreamer: the caps). At most 64 KiB. An
-    /// [`Overview`](crate::consumer::Overview) shows it at once, also before the first frame.
+    /// [`Overview`](crate::Overview) shows it at once, also before the first frame.
     ///
     /// # Errors
     /// [`SendError::Description`] when the text is too long, [`SendError::Full`] when there is no free space for it.

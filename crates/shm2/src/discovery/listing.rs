@@ -36,7 +36,7 @@ pub enum ListingChange {
 ///
 /// ```
 /// # let name = format!("shm:///dev/shm/shm2-doc-listing-{}", std::process::id());
-/// use shm2::{Producer, consumer::{Listing, ListingChange}};
+/// use shm2::{Producer, discovery::{Listing, ListingChange}};
 ///
 /// let mut listing = Listing::new("/dev/shm");
 /// listing.update();

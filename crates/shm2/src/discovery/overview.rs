@@ -1,17 +1,20 @@
 //! Reading the state of a region without attaching to it and without an effect on its producer.
 
-use super::attach::header_of;
-use crate::backend::{ConsumerRegion, Identity, OpenRegion};
+use super::{ConsumerOverview, consumers};
+use crate::consumer::header_of;
+use crate::backend::{self, ConsumerRegion, Identity, OpenRegion};
 use crate::description::{CapsRange, Description};
 use crate::error::{AttachError, SpecError};
 use crate::layout::{self, Header, STATE_LIVE};
 use crate::name::Spec;
 use crate::name::temporary::is_temporary;
 use crate::sync::{Ordering, fence};
+use std::fmt;
 use std::fs::DirEntry;
 use std::io;
 use std::mem::offset_of;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// State of a region, readable by every process with read permission and without attaching. The values are what the
 /// producer wrote; use them for display only.
@@ -28,11 +31,25 @@ pub struct Overview {
     pub producer_pid: u32,
     /// Whether the region is kept, so that the next producer reuses this memory.
     pub is_kept: bool,
+    /// Start of the generation, nanoseconds of the real-time clock.
+    pub created_ns: u64,
+    /// What the producer does with a new frame without free space; `None` for a value that this version does not know.
+    pub full_policy: Option<PolicyName>,
+    /// Frames kept for consumers that attach later.
+    pub history: u32,
+    /// Lease entries that the producer honours of each consumer.
+    pub max_leases: u32,
+    /// Bytes for payloads, caps and metas.
+    pub arena_bytes: u64,
+    /// Oldest sequence that may still be taken.
+    pub oldest: u64,
     /// Sequence of the newest item, 0 before the first.
     pub newest: u64,
     /// Time at which the newest item was published, nanoseconds of the producer's monotonic clock. `None` without an
     /// item, or while the time is not stored yet.
     pub published_ns: Option<u64>,
+    /// Time since then; `None` without that time, or when the producer's clock is another one.
+    pub age: Option<Duration>,
     /// Size of the newest item's payload in bytes.
     pub frame_bytes: Option<u64>,
     /// The text that describes the stream, if one was set: of the next frame, or, while it changes, of the
@@ -42,6 +59,37 @@ pub struct Overview {
     pub dropped_oldest: u64,
     /// New frames that were dropped for lack of free space.
     pub dropped_newest: u64,
+    /// Frames that were larger than the arena.
+    pub dropped_too_large: u64,
+    /// The leasing consumers. Snapshot consumers leave no trace in the region.
+    pub consumers: Vec<ConsumerOverview>,
+}
+
+/// Name of a [`FullPolicy`](crate::FullPolicy).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PolicyName {
+    /// Drop the oldest frames.
+    DropOldest,
+    /// Drop the new frame.
+    DropNewest,
+    /// Wait for consumers.
+    Block,
+}
+
+impl PolicyName {
+    fn of(code: u32) -> Option<Self> {
+        [Self::DropOldest, Self::DropNewest, Self::Block].into_iter().nth(code as usize)
+    }
+}
+
+impl fmt::Display for PolicyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DropOldest => "drop-oldest",
+            Self::DropNewest => "drop-newest",
+            Self::Block => "block",
+        })
+    }
 }
 
 impl Overview {
@@ -49,7 +97,7 @@ impl Overview {
     ///
     /// ```
     /// # let name = format!("/dev/shm/shm2-doc-uri-{}", std::process::id());
-    /// use shm2::{Producer, consumer::Overview};
+    /// use shm2::{Producer, Overview};
     ///
     /// let producer = Producer::create(&name)?;
     /// assert_eq!(Overview::of(&name)?.uri(), format!("shm://{name}"));
@@ -66,7 +114,7 @@ impl Overview {
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-overview-{}", std::process::id());
-    /// use shm2::{FrameInfo, Producer, consumer::Overview};
+    /// use shm2::{FrameInfo, Overview, Producer};
     ///
     /// let mut producer = Producer::builder(&name)?.size(8 << 20).create()?;
     /// producer.send(b"picture", &FrameInfo::new())?;
@@ -85,7 +133,7 @@ impl Overview {
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-all-{}", std::process::id());
-    /// use shm2::{Producer, consumer::Overview};
+    /// use shm2::{Producer, Overview};
     /// use std::path::Path;
     ///
     /// let producer = Producer::create(&name)?;
@@ -118,15 +166,26 @@ impl Overview {
             generation: header.generation,
             producer_pid: word(offset_of!(Header, producer_pid))? as u32,
             is_kept: header.lease_time.is_some(),
+            created_ns: word(offset_of!(Header, created_ns))?,
+            full_policy: PolicyName::of(word(offset_of!(Header, full_policy))? as u32),
+            history: word(offset_of!(Header, history))? as u32,
+            max_leases: header.max_leases as u32,
+            arena_bytes: header.arena_bytes,
+            oldest: word(offset_of!(Header, oldest))?,
             newest,
             published_ns: None,
+            age: None,
             frame_bytes: None,
             caps: None,
             dropped_oldest: word(offset_of!(Header, dropped_oldest))?,
             dropped_newest: word(offset_of!(Header, dropped_newest))?,
+            dropped_too_large: word(offset_of!(Header, dropped_too_large))?,
+            consumers: consumers::read(region, newest).map_err(system)?,
         };
         if let Some((description, caps)) = newest_item(region, newest, header.arena_bytes).map_err(system)? {
             overview.published_ns = description.published_ns();
+            let age = |time| Duration::from_nanos(backend::monotonic_ns().saturating_sub(time));
+            overview.age = overview.published_ns.filter(|_| !header.has_other_clock).map(age);
             overview.frame_bytes = Some(description.payload().length);
             overview.caps = caps;
         }

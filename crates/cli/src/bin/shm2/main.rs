@@ -1,0 +1,51 @@
+//! `shm2`: which regions there are, who uses them, and how their frames come.
+
+#![deny(clippy::unwrap_used)]
+#![forbid(unsafe_code)]
+
+mod hz;
+mod inspect;
+mod list;
+mod show;
+
+use clap::{Parser, Subcommand};
+use shm2_cli::complain;
+use std::process::ExitCode;
+
+/// Look at shared-memory regions without disturbing them.
+///
+/// Exit codes: 0 all is well, 1 the region cannot be read or is not there, 2 wrong options.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show the regions that have a live producer
+    List(list::Arguments),
+    /// Show everything that is known of a region and its consumers
+    Inspect(inspect::Arguments),
+    /// Show the rate, the jitter and the age of a region's frames
+    Hz(hz::Arguments),
+}
+
+/// Why a command ended early.
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::List(arguments) => list::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Hz(arguments) => hz::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain!("shm2: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

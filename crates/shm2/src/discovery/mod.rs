@@ -1,0 +1,11 @@
+//! Which regions there are, and their state, read without attaching and without an effect on their producers.
+
+mod consumers;
+mod listing;
+mod overview;
+mod recent;
+
+pub use consumers::ConsumerOverview;
+pub use listing::{Listing, ListingChange};
+pub use overview::{Overview, PolicyName};
+pub use recent::RecentFrame;
