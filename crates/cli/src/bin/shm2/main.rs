@@ -3,6 +3,7 @@
 #![deny(clippy::unwrap_used)]
 #![forbid(unsafe_code)]
 
+mod doctor;
 mod hz;
 mod inspect;
 mod list;
@@ -28,6 +29,8 @@ enum Command {
     List(list::Arguments),
     /// Show everything that is known of a region and its consumers
     Inspect(inspect::Arguments),
+    /// Check what prevents frames from passing on this machine
+    Doctor(doctor::Arguments),
     /// Show the rate, the jitter and the age of a region's frames
     Hz(hz::Arguments),
 }
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::List(arguments) => list::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Hz(arguments) => hz::run(&arguments),
     };
     match outcome {
