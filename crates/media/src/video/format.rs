@@ -1,0 +1,325 @@
+//! Raw video formats: where the components of a pixel are.
+
+use super::table::FORMATS;
+use std::fmt::{self, Debug, Display, Formatter};
+
+/// A raw video format that GStreamer knows, up to version 1.28.
+///
+/// ```
+/// use shm2_media::{ColorModel, VideoFormat};
+///
+/// let nv12 = VideoFormat::from_name("NV12").expect("GStreamer knows it");
+/// let [y, u, v] = nv12.components() else { panic!("three components") };
+/// assert_eq!((nv12.model(), nv12.plane_count()), (ColorModel::Yuv, 2));
+/// // The second plane has pairs of U and V, one for 2x2 pixels.
+/// assert_eq!((y.plane, u.plane, v.plane), (0, 1, 1));
+/// assert_eq!((u.offset, v.offset, v.step, v.width_shift, v.height_shift), (0, 1, 2, 1, 1));
+/// ```
+#[derive(Clone, Copy)]
+pub struct VideoFormat(&'static Entry);
+
+impl VideoFormat {
+    /// All formats, in GStreamer's order.
+    pub fn all() -> impl ExactSizeIterator<Item = Self> {
+        FORMATS.iter().map(Self)
+    }
+
+    /// The format with this name in caps; names are case-sensitive.
+    pub fn from_name(name: &str) -> Option<Self> {
+        FORMATS.iter().find(|entry| entry.name == name).map(Self)
+    }
+
+    /// The name in caps, such as `I420`.
+    pub fn name(self) -> &'static str {
+        self.0.name
+    }
+
+    /// What the components mean.
+    pub fn model(self) -> ColorModel {
+        self.0.model
+    }
+
+    /// Byte order of the words that hold a component; `None` where each component is a byte.
+    pub fn byte_order(self) -> Option<ByteOrder> {
+        self.0.order
+    }
+
+    /// The components in the order Y, U, V, alpha or red, green, blue, alpha. Grey and palette indices have one.
+    pub fn components(self) -> &'static [Component] {
+        &self.0.parts.components[..usize::from(self.0.parts.count)]
+    }
+
+    /// Number of planes, 1 to 4. A palette is a plane of its own.
+    pub fn plane_count(self) -> usize {
+        usize::from(self.0.parts.planes) + usize::from(self.0.palette)
+    }
+
+    /// Whether pixels have an opacity, be it in a palette.
+    pub fn has_alpha(self) -> bool {
+        self.0.palette || self.0.parts.count == 4
+    }
+
+    /// Whether the picture has indices, and the second plane 256 colours of 4 bytes: B, G, R, A on a little-endian
+    /// machine.
+    pub fn has_palette(self) -> bool {
+        self.0.palette
+    }
+
+    /// Whether the picture is stored in tiles, each of them in one piece.
+    pub fn is_tiled(self) -> bool {
+        self.0.tiling.is_some()
+    }
+
+    /// Whether the components are floating-point numbers.
+    pub fn is_float(self) -> bool {
+        self.0.float
+    }
+
+    /// The smallest unit that repeats in a row of a plane.
+    pub(super) fn element(self, plane: usize) -> Element {
+        if let Some(group) = self.0.group {
+            return Element { bytes: group.bytes, pixels: group.pixels };
+        }
+        let own = self.components().iter().filter(|c| usize::from(c.plane) == plane);
+        own.map(|c| Element { bytes: c.step, pixels: 1 << c.width_shift })
+            .max_by_key(|element| element.bytes)
+            .unwrap_or(Element { bytes: 1, pixels: 1 })
+    }
+
+    /// By how many powers of two the rows of a plane are fewer than those of the picture.
+    pub(super) fn height_shift(self, plane: usize) -> u8 {
+        let own = self.components().iter().find(|c| usize::from(c.plane) == plane);
+        own.map_or(0, |c| c.height_shift)
+    }
+
+    pub(super) fn entry(self) -> &'static Entry {
+        self.0
+    }
+}
+
+impl PartialEq for VideoFormat {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for VideoFormat {}
+
+impl Debug for VideoFormat {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Display for VideoFormat {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What the components of a pixel mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ColorModel {
+    /// Luma and two colour differences.
+    Yuv,
+    /// Red, green and blue.
+    Rgb,
+    /// Luma alone.
+    Gray,
+}
+
+/// Order of the bytes in a word or a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ByteOrder {
+    /// The lowest byte first.
+    Little,
+    /// The highest byte first.
+    Big,
+}
+
+/// Where a component is in its plane, and what part of a word it fills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Component {
+    /// Number of its plane, from 0.
+    pub plane: u8,
+    /// Bytes from one value to the next in a row. 0 for formats that pack several pixels into words, such as v210,
+    /// where a value has no byte of its own.
+    pub step: u8,
+    /// Bytes before the first value of a row; 0 where `step` is 0.
+    pub offset: u8,
+    /// Bits of a value.
+    pub bits: u8,
+    /// Bits below the value in its word.
+    pub shift: u8,
+    /// A value stands for `1 << width_shift` pixels of a row.
+    pub width_shift: u8,
+    /// A value stands for `1 << height_shift` rows.
+    pub height_shift: u8,
+}
+
+/// Bytes of the smallest unit that repeats in a row, and the pixels it stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Element {
+    pub(super) bytes: u8,
+    pub(super) pixels: u8,
+}
+
+/// How GStreamer rounds the number of rows of planes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// Not at all.
+    Exact,
+    /// The picture's rows are rounded up to an even number.
+    Even,
+    /// As [`Self::Even`], and in interlaced streams so are the rows of planes that have fewer.
+    EvenFields,
+    /// In interlaced streams, the rows of planes that have fewer are rounded up to an even number.
+    Fields,
+}
+
+/// Groups of pixels that are packed together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) bytes: u8,
+    pub(super) pixels: u8,
+    /// Rows are padded to a multiple of this many bytes.
+    pub(super) align: u8,
+}
+
+/// Tiles of the first plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tiling {
+    /// Bytes of a row of a tile.
+    pub(super) row_bytes: u8,
+    /// Rows of a tile.
+    pub(super) height: u8,
+    /// Bits of a luma value.
+    pub(super) bits: u8,
+    /// Whether the number of tiles in a row is even.
+    pub(super) even_columns: bool,
+    /// Whether a field of a stream of alternating fields has the tiles of a field; otherwise it has those of a frame.
+    pub(super) by_field: bool,
+    /// Whether tiles of the second plane have half as many rows; otherwise there are half as many rows of tiles.
+    pub(super) short_chroma: bool,
+}
+
+/// A row of the table of formats.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    model: ColorModel,
+    order: Option<ByteOrder>,
+    parts: Parts,
+    pub(super) rows: Rows,
+    pub(super) group: Option<Group>,
+    pub(super) tiling: Option<Tiling>,
+    palette: bool,
+    float: bool,
+}
+
+impl Entry {
+    pub(super) const fn new(
+        name: &'static str,
+        model: ColorModel,
+        order: Option<ByteOrder>,
+        parts: Parts,
+        rows: Rows,
+    ) -> Self {
+        Self { name, model, order, parts, rows, group: None, tiling: None, palette: false, float: false }
+    }
+
+    pub(super) const fn grouped(self, bytes: u8, pixels: u8, align: u8) -> Self {
+        Self { group: Some(Group { bytes, pixels, align }), ..self }
+    }
+
+    pub(super) const fn tiled(self, tiling: Tiling) -> Self {
+        Self { tiling: Some(tiling), ..self }
+    }
+
+    pub(super) const fn with_palette(self) -> Self {
+        Self { palette: true, ..self }
+    }
+
+    pub(super) const fn of_floats(self) -> Self {
+        Self { float: true, ..self }
+    }
+}
+
+/// The components of a format and the number of planes that they are in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parts {
+    components: [Component; 4],
+    count: u8,
+    planes: u8,
+}
+
+const NONE: Component = Component { plane: 0, step: 0, offset: 0, bits: 0, shift: 0, width_shift: 0, height_shift: 0 };
+
+/// Shifts of width and height of the colour differences.
+pub(super) type Subsampling = (u8, u8);
+
+/// Each component in a plane of its own; `order` has the number of each one's plane. Alpha has the luma's size.
+pub(super) const fn planar(bits: u8, bytes: u8, sub: Subsampling, order: &[u8]) -> Parts {
+    let mut components = [NONE; 4];
+    let mut i = 0;
+    while i < order.len() {
+        let (width_shift, height_shift) = if i == 1 || i == 2 { sub } else { (0, 0) };
+        components[i] = Component { plane: order[i], step: bytes, bits, width_shift, height_shift, ..NONE };
+        i += 1;
+    }
+    Parts { components, count: order.len() as u8, planes: order.len() as u8 }
+}
+
+/// Luma in the first plane, pairs of colour differences in the second: U at byte `u`, V at byte `v`.
+pub(super) const fn pairs(bits: u8, shift: u8, bytes: u8, sub: Subsampling, [u, v]: [u8; 2]) -> Parts {
+    let (width_shift, height_shift) = sub;
+    let luma = Component { step: bytes, bits, shift, ..NONE };
+    let first = Component { plane: 1, step: bytes * 2, offset: u, bits, shift, width_shift, height_shift };
+    let second = Component { offset: v, ..first };
+    Parts { components: [luma, first, second, NONE], count: 3, planes: 2 }
+}
+
+/// As [`pairs`], with alpha in a third plane.
+pub(super) const fn pairs_alpha(bits: u8, bytes: u8, sub: Subsampling) -> Parts {
+    let parts = pairs(bits, 0, bytes, sub, [0, bytes]);
+    let [luma, u, v, _] = parts.components;
+    Parts { components: [luma, u, v, Component { plane: 2, ..luma }], count: 4, planes: 3 }
+}
+
+/// All components side by side in elements of `step` bytes, each at its own byte.
+pub(super) const fn packed(bits: u8, shift: u8, step: u8, offsets: &[u8]) -> Parts {
+    let mut components = [NONE; 4];
+    let mut i = 0;
+    while i < offsets.len() {
+        components[i] = Component { step, offset: offsets[i], bits, shift, ..NONE };
+        i += 1;
+    }
+    Parts { components, count: offsets.len() as u8, planes: 1 }
+}
+
+/// All components in one word of `step` bytes, each with its number of bits and the bits below it.
+pub(super) const fn word(step: u8, fields: &[(u8, u8)]) -> Parts {
+    let mut components = [NONE; 4];
+    let mut i = 0;
+    while i < fields.len() {
+        let (bits, shift) = fields[i];
+        components[i] = Component { step, bits, shift, ..NONE };
+        i += 1;
+    }
+    Parts { components, count: fields.len() as u8, planes: 1 }
+}
+
+/// Two pixels that share U and V in one element; `offsets` has the bytes of the first Y, of U, and of V.
+pub(super) const fn two_pixels(bits: u8, shift: u8, bytes: u8, [y, u, v]: [u8; 3]) -> Parts {
+    let luma = Component { step: bytes * 2, offset: y, bits, shift, ..NONE };
+    let first = Component { step: bytes * 4, offset: u, width_shift: 1, ..luma };
+    Parts { components: [luma, first, Component { offset: v, ..first }, NONE], count: 3, planes: 1 }
+}
+
+/// Several pixels packed into words; `planes` is 1, or 2 for pairs in a second plane.
+pub(super) const fn in_groups(bits: u8, count: u8, planes: u8, sub: Subsampling) -> Parts {
+    let (width_shift, height_shift) = sub;
+    let luma = Component { bits, ..NONE };
+    let chroma = Component { plane: planes - 1, bits, width_shift, height_shift, ..NONE };
+    Parts { components: [luma, chroma, chroma, NONE], count, planes }
+}
