@@ -152,6 +152,18 @@ impl Layout {
         Ok(Self { width, height, planes, size })
     }
 
+    /// The layout that GStreamer before 1.28 derives from the caps, where it is another one: it cuts the last two pixels
+    /// of UYVP off where the width is odd.
+    pub(super) fn of_older_release(&self, format: VideoFormat) -> Option<Self> {
+        if format.name() != "UYVP" || self.width.is_multiple_of(2) {
+            return None;
+        }
+        let stride = (u64::from(self.width) * 5).div_ceil(2).next_multiple_of(4);
+        let plane = self.planes.first()?;
+        let plane = Plane { stride, row_bytes: plane.row_bytes.min(stride), ..*plane };
+        Some(Self { planes: vec![plane], size: plane.size(), ..self.clone() })
+    }
+
     /// The layout of a frame that has an item for it. `self` is the layout of the caps.
     pub(super) fn of_item(
         &self,

@@ -137,6 +137,8 @@ impl Video {
                 return Err(LayoutError::Format { layout: clipped(&layout), caps: self.format.name() });
             }
             own.layout = self.layout.of_item(self.format, self.interlace_mode, size, &places)?;
+        } else if let Some(older) = self.layout.of_older_release(self.format).filter(|older| older.size == bytes) {
+            own.layout = older;
         }
         if own.min_size() > bytes {
             return Err(LayoutError::Outside { end: own.min_size(), bytes });
