@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-const TARGETS: &[&str] = &["attach", "consumer", "producer", "blobs", "ring", "spec"];
+const TARGETS: &[&str] = &["attach", "consumer", "producer", "blobs", "ring", "spec", "media"];
 
 /// Builds the targets and runs each for some seconds.
 pub fn fuzz(seconds: &str) -> Outcome {

@@ -47,8 +47,6 @@ numbered! {
         Full = 1 "0-255",
         /// 16 to 235 for luma and RGB, 16 to 240 for colour differences, in 8 bits.
         Limited = 2 "16-235",
-        /// 0.0 to 1.0, in formats of floating-point numbers.
-        Unit = 3 "0-1",
     }
 }
 
@@ -220,11 +218,6 @@ impl Colorimetry {
             ColorModel::Rgb => own.matrix = ColorMatrix::Rgb,
             _ => {}
         }
-        match (format.is_float(), own.range) {
-            (true, ColorRange::Full | ColorRange::Limited) => own.range = ColorRange::Unit,
-            (false, ColorRange::Unit) => own.range = ColorRange::Full,
-            _ => {}
-        }
         own
     }
 
@@ -233,7 +226,6 @@ impl Colorimetry {
             ColorModel::Yuv if height > MAX_SD_HEIGHT => [2, 3, 5, 1],
             ColorModel::Yuv => [2, 4, 16, 4],
             ColorModel::Gray => [1, 4, 0, 0],
-            ColorModel::Rgb if format.is_float() => [3, 1, 7, 1],
             ColorModel::Rgb => [1, 1, 7, 1],
         })
     }

@@ -70,11 +70,6 @@ impl VideoFormat {
         self.0.tiling.is_some()
     }
 
-    /// Whether the components are floating-point numbers.
-    pub fn is_float(self) -> bool {
-        self.0.float
-    }
-
     /// The smallest unit that repeats in a row of a plane.
     pub(super) fn element(self, plane: usize) -> Element {
         if let Some(group) = self.0.group {
@@ -214,7 +209,6 @@ pub(super) struct Entry {
     pub(super) group: Option<Group>,
     pub(super) tiling: Option<Tiling>,
     palette: bool,
-    float: bool,
 }
 
 impl Entry {
@@ -225,7 +219,7 @@ impl Entry {
         parts: Parts,
         rows: Rows,
     ) -> Self {
-        Self { name, model, order, parts, rows, group: None, tiling: None, palette: false, float: false }
+        Self { name, model, order, parts, rows, group: None, tiling: None, palette: false }
     }
 
     pub(super) const fn grouped(self, bytes: u8, pixels: u8, align: u8) -> Self {
@@ -238,10 +232,6 @@ impl Entry {
 
     pub(super) const fn with_palette(self) -> Self {
         Self { palette: true, ..self }
-    }
-
-    pub(super) const fn of_floats(self) -> Self {
-        Self { float: true, ..self }
     }
 }
 

@@ -77,6 +77,7 @@ impl Video {
         let (width, height) = (fields.positive("width")?, fields.positive("height")?);
         let interlace_mode = structure.text("interlace-mode").and_then(InterlaceMode::from_name).unwrap_or_default();
         let rate = structure.fraction("framerate").filter(|rate| rate.numerator() >= 0);
+        let aspect = structure.fraction("pixel-aspect-ratio").filter(|aspect| aspect.numerator() > 0);
         Ok(Self {
             format,
             width,
@@ -85,7 +86,7 @@ impl Video {
             max_frame_rate: structure.fraction("max-framerate"),
             interlace_mode,
             colorimetry: Colorimetry::of_stream(structure.text("colorimetry"), format, height),
-            pixel_aspect_ratio: structure.fraction("pixel-aspect-ratio").unwrap_or(Fraction::whole(1)),
+            pixel_aspect_ratio: aspect.unwrap_or(Fraction::whole(1)),
             crop: None,
             layout: Layout::of_caps(format, width, height, interlace_mode)?,
             caps,

@@ -181,10 +181,4 @@ pub(super) static FORMATS: &[Entry] = &[
     Entry::new("NV16_10LE40", Yuv, LE, in_groups(10, 3, 2, S422), Even).grouped(5, 4, 1),
     Entry::new("BGR10x2_LE", Rgb, LE, word(4, &[(10, 20), (10, 10), (10, 0)]), Exact),
     Entry::new("RGB10x2_LE", Rgb, LE, word(4, &[(10, 0), (10, 10), (10, 20)]), Exact),
-    // In the development version after 1.28.
-    Entry::new("RGBA_F16LE", Rgb, LE, packed(16, 0, 8, &[0, 2, 4, 6]), Exact).of_floats(),
-    Entry::new("RGBA_F16BE", Rgb, BE, packed(16, 0, 8, &[0, 2, 4, 6]), Exact).of_floats(),
-    Entry::new("RGBA_F32LE", Rgb, LE, packed(32, 0, 16, &[0, 4, 8, 12]), Exact).of_floats(),
-    Entry::new("RGBA_F32BE", Rgb, BE, packed(32, 0, 16, &[0, 4, 8, 12]), Exact).of_floats(),
-    Entry::new("ARGB_F32", Rgb, NATIVE, packed(32, 0, 16, &[4, 8, 12, 0]), Exact).of_floats(),
 ];
