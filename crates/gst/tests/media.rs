@@ -330,7 +330,11 @@ fn compare_audio(info: &AudioInfo) {
     }
     let is_planar = info.layout() == AudioLayout::NonInterleaved;
     assert_eq!(own.layout == shm2_media::AudioLayout::Planar, is_planar, "{name}");
-    // The planes of a buffer without offsets in its meta.
+    compare_channels(info, &own, &name);
+}
+
+/// The planes of a buffer without offsets in its meta.
+fn compare_channels(info: &AudioInfo, own: &Audio, name: &str) {
     let mut buffer = gst::Buffer::with_size(info.bpf() as usize * 10).unwrap();
     gst_audio::AudioMeta::add(buffer.get_mut().unwrap(), info, 10, &[]).unwrap();
     let meta = buffer.meta::<gst_audio::AudioMeta>().unwrap();

@@ -1,6 +1,6 @@
 //! One error type for each operation. Texts from outside are shortened before they are put into an error.
 
-use crate::caps::{MAX_CAPS_BYTES, MAX_DEPTH, MAX_VALUES};
+use crate::limits::{MAX_CAPS_BYTES, MAX_DEPTH, MAX_VALUES};
 
 /// Longest part of a foreign text in an error, in characters.
 const CLIP: usize = 60;

@@ -2,7 +2,7 @@
 //! `docs/protocol.md`, section 24, has the kinds.
 
 use crate::error::LayoutError;
-use crate::video::Rectangle;
+use crate::rectangle::Rectangle;
 
 const VIDEO: u16 = 1;
 const CROP: u16 = 2;

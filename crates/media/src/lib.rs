@@ -54,15 +54,19 @@ mod encoded;
 mod error;
 mod fields;
 mod items;
+mod limits;
+mod rectangle;
 mod video;
 
 pub use audio::{Audio, AudioFormat, AudioLayout, SampleKind};
-pub use caps::{Caps, Fraction, MAX_CAPS_BYTES, MAX_DEPTH, MAX_VALUES, Structure, Value};
+pub use caps::{Caps, Fraction, Structure, Value};
 pub use encoded::Encoded;
 pub use error::{CapsError, LayoutError, MediaError};
+pub use limits::{MAX_CAPS_BYTES, MAX_DEPTH, MAX_VALUES};
+pub use rectangle::Rectangle;
 pub use video::{
     ByteOrder, ColorMatrix, ColorModel, ColorPrimaries, ColorRange, Colorimetry, Component, InterlaceMode, Plane,
-    Rectangle, Tiles, TransferFunction, Video, VideoFormat,
+    Tiles, TransferFunction, Video, VideoFormat,
 };
 
 use std::sync::Arc;

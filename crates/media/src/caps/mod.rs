@@ -8,15 +8,6 @@ pub use value::{Fraction, Value};
 use crate::error::CapsError;
 use std::str::FromStr;
 
-/// Longest accepted caps text, in bytes.
-pub const MAX_CAPS_BYTES: usize = 1 << 20;
-
-/// Most structures, features, fields and list items in one caps text, counted together.
-pub const MAX_VALUES: usize = 1 << 16;
-
-/// Deepest nesting of lists, arrays and ranges.
-pub const MAX_DEPTH: usize = 8;
-
 /// Caps: the media types that a stream has (one), or may have (several).
 ///
 /// ```
@@ -38,7 +29,8 @@ impl Caps {
     /// Parses the text that `gst_caps_to_string` makes, or that a user writes by hand: types may be left out.
     ///
     /// # Errors
-    /// [`CapsError`] for text that is no caps, or that passes [`MAX_CAPS_BYTES`], [`MAX_VALUES`] or [`MAX_DEPTH`].
+    /// [`CapsError`] for text that is no caps, or that passes [`MAX_CAPS_BYTES`](crate::MAX_CAPS_BYTES),
+    /// [`MAX_VALUES`](crate::MAX_VALUES) or [`MAX_DEPTH`](crate::MAX_DEPTH).
     pub fn parse(text: &str) -> Result<Self, CapsError> {
         let text = text.trim_matches(|c: char| c.is_ascii_whitespace());
         match text {

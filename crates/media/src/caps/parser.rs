@@ -1,8 +1,9 @@
 //! The grammar of caps text. Nothing here recurses but [`Parser::value`], whose depth is limited.
 
 use super::value::{Type, guessed};
-use super::{MAX_CAPS_BYTES, MAX_DEPTH, MAX_VALUES, Structure, Value};
+use super::{Structure, Value};
 use crate::error::{CapsError, clipped};
+use crate::limits::{MAX_CAPS_BYTES, MAX_DEPTH, MAX_VALUES};
 
 /// Parses `name(features), field=value, ...; name, ...`.
 pub(super) fn structures(text: &str) -> Result<Vec<Structure>, CapsError> {

@@ -1,6 +1,7 @@
 //! Colorimetry: range, matrix, transfer function and primaries, with GStreamer's numbers and names.
 
-use super::format::{ColorModel, VideoFormat};
+use super::entry::ColorModel;
+use super::format::VideoFormat;
 
 /// Defines an enum whose numbers are GStreamer's, and whose first variant is `Unknown`, number 0.
 macro_rules! numbered {

@@ -1,6 +1,7 @@
 //! Planes of a picture: the layout that GStreamer derives from the caps, and layouts of single frames.
 
-use super::format::{Rows, Tiling, VideoFormat};
+use super::entry::{Rows, Tiling};
+use super::format::VideoFormat;
 use crate::error::{LayoutError, MediaError};
 use std::ops::Range;
 
@@ -179,10 +180,7 @@ impl Layout {
             return Err(LayoutError::Size { layout: (width, height), caps: (self.width, self.height) });
         }
         if format.is_tiled() {
-            let is_own = (width, height) == (self.width, self.height)
-                && self.planes.iter().zip(places).all(|(p, (offset, stride))| {
-                    p.offset == *offset && p.tiles.is_some_and(|tiles| Some(*stride) == tile_stride(tiles))
-                });
+            let is_own = (width, height) == (self.width, self.height) && self.has_tiles_at(places);
             return if is_own { Ok(self.clone()) } else { Err(LayoutError::Tiles { format: format.name() }) };
         }
         let mut planes = Vec::with_capacity(places.len());
@@ -197,6 +195,13 @@ impl Layout {
         }
         let size = planes.iter().map(Plane::end).max().unwrap_or(0);
         Ok(Self { width, height, planes, size })
+    }
+
+    /// Whether the planes of tiles are there, with these numbers of columns and rows.
+    fn has_tiles_at(&self, places: &[(u64, i32)]) -> bool {
+        self.planes.iter().zip(places).all(|(plane, (offset, stride))| {
+            plane.offset == *offset && plane.tiles.is_some_and(|tiles| Some(*stride) == tile_stride(tiles))
+        })
     }
 
     /// The byte behind the last byte of picture.

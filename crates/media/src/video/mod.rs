@@ -1,18 +1,21 @@
 //! Raw video.
 
 mod colorimetry;
+mod entry;
 mod format;
 mod layout;
 mod table;
 
 pub use colorimetry::{ColorMatrix, ColorPrimaries, ColorRange, Colorimetry, TransferFunction};
-pub use format::{ByteOrder, ColorModel, Component, VideoFormat};
+pub use entry::{ByteOrder, ColorModel, Component};
+pub use format::VideoFormat;
 pub use layout::{InterlaceMode, Plane, Tiles};
 
 use crate::caps::{Caps, Fraction, Structure};
 use crate::error::{LayoutError, MediaError, clipped};
 use crate::fields::Fields;
 use crate::items::{self, VideoItem};
+use crate::rectangle::Rectangle;
 use layout::Layout;
 use std::sync::Arc;
 
@@ -53,19 +56,6 @@ pub struct Video {
     pub crop: Option<Rectangle>,
     layout: Layout,
     caps: Arc<Caps>,
-}
-
-/// A part of a picture, in pixels from its upper left corner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Rectangle {
-    /// Pixels to the left of it.
-    pub x: u32,
-    /// Rows above it.
-    pub y: u32,
-    /// Its width.
-    pub width: u32,
-    /// Its height.
-    pub height: u32,
 }
 
 impl Video {
@@ -145,9 +135,7 @@ impl Video {
             return Err(LayoutError::Outside { end: own.min_size(), bytes });
         }
         let (width, height) = own.stored_size();
-        let ends_in = |start: u32, length: u32, most| start.checked_add(length).is_some_and(|end| end <= most);
-        let is_inside = |crop: &Rectangle| ends_in(crop.x, crop.width, width) && ends_in(crop.y, crop.height, height);
-        own.crop = found.crop.filter(is_inside);
+        own.crop = found.crop.filter(|crop| crop.is_inside(width, height));
         Ok(own)
     }
 }

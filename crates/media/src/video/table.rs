@@ -1,11 +1,11 @@
 //! The raw formats of GStreamer 1.22 to 1.28, as data. The facts are those of its documentation of raw video formats;
 //! `crates/gst/tests/media.rs` compares each row with the GStreamer it runs on.
 
-use super::format::ByteOrder::{Big, Little};
-use super::format::ColorModel::{Gray, Rgb, Yuv};
-use super::format::Rows::{Even, EvenFields, Exact, Fields};
-use super::format::{ByteOrder, Entry, Subsampling, Tiling};
-use super::format::{in_groups, packed, pairs, pairs_alpha, planar, two_pixels, word};
+use super::entry::ByteOrder::{Big, Little};
+use super::entry::ColorModel::{Gray, Rgb, Yuv};
+use super::entry::Rows::{Even, EvenFields, Exact, Fields};
+use super::entry::{ByteOrder, Entry, Subsampling, Tiling};
+use super::entry::{in_groups, packed, pairs, pairs_alpha, planar, two_pixels, word};
 
 const BYTES: Option<ByteOrder> = None;
 const LE: Option<ByteOrder> = Some(Little);

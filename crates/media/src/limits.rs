@@ -1,0 +1,10 @@
+//! Limits of caps text.
+
+/// Longest accepted caps text, in bytes.
+pub const MAX_CAPS_BYTES: usize = 1 << 20;
+
+/// Most structures, features, fields and list items in one caps text, counted together.
+pub const MAX_VALUES: usize = 1 << 16;
+
+/// Deepest nesting of lists, arrays and ranges.
+pub const MAX_DEPTH: usize = 8;
