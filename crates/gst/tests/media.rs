@@ -4,8 +4,12 @@
 use gst_audio::{AudioInfo, AudioLayout};
 use gst_video::{VideoColorimetry, VideoFormat, VideoFormatInfo, VideoInfo, VideoInterlaceMode, VideoPackFlags};
 use shm2_media::{Audio, ByteOrder, Media, Plane, Rectangle, SampleKind, Value, Video};
+use shm2_testing::{Rng, seed, skip};
 
 const SIZES: [(u32, u32); 8] = [(1, 1), (2, 2), (3, 5), (17, 33), (49, 130), (320, 240), (641, 479), (1920, 1080)];
+
+/// Sizes that are tried besides; `SHM2_SEED` repeats them.
+const RANDOM_SIZES: usize = 24;
 
 const MODES: [VideoInterlaceMode; 5] = [
     VideoInterlaceMode::Progressive,
@@ -28,11 +32,11 @@ fn print_skipped<'a>(own: impl Iterator<Item = &'a str>, theirs: &[&str]) {
     let missing: Vec<_> = own.iter().filter(|name| !theirs.contains(name)).copied().collect();
     let newer: Vec<_> = theirs.iter().filter(|name| !own.contains(name)).copied().collect();
     if !missing.is_empty() {
-        println!("skipped: {}: {} does not know them", missing.join(", "), gst::version_string());
+        skip(&format!("{}: {} does not know them", missing.join(", "), gst::version_string()));
     }
     if !newer.is_empty() {
         assert!(gst::version() >= (1, 29, 0, 0), "shm2-media does not know {newer:?}");
-        println!("skipped: {}: newer than shm2-media", newer.join(", "));
+        skip(&format!("{}: newer than shm2-media", newer.join(", ")));
     }
 }
 
@@ -112,12 +116,14 @@ fn planes_of_every_raw_video_format_are_those_of_gstreamer() {
     let formats = formats();
     let theirs: Vec<_> = VideoFormat::iter_raw().map(|format| format.to_str().as_str()).collect();
     print_skipped(shm2_media::VideoFormat::all().map(|format| format.name()), &theirs);
+    let mut rng = Rng::with_seed(seed());
+    let sizes: Vec<_> = (0..RANDOM_SIZES).map(|_| (rng.u32(1..3000), rng.u32(1..3000))).chain(SIZES).collect();
     for format in &formats {
-        for size in SIZES {
+        for size in sizes.iter().copied() {
             MODES.iter().for_each(|mode| compare(&info(*format, size, *mode)));
         }
     }
-    println!("{} video formats at {} sizes in {} modes are equal", formats.len(), SIZES.len(), MODES.len());
+    println!("{} video formats at {} sizes in {} modes are equal", formats.len(), sizes.len(), MODES.len());
     assert!(formats.len() >= 111, "{formats:?}");
 }
 
