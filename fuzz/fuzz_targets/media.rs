@@ -8,8 +8,7 @@ use shm2_media::Media;
 fuzz_target!(|input: &[u8]| {
     let end = input.iter().position(|byte| *byte == 0).unwrap_or(input.len());
     let (text, rest) = input.split_at(end);
-    let (Ok(text), Some((_, rest))) = (std::str::from_utf8(text), rest.split_first()) else { return };
-    let Some((bytes, meta)) = rest.split_first_chunk() else { return };
+    let Some((bytes, meta)) = rest.split_first().and_then(|(_, rest)| rest.split_first_chunk()) else { return };
     let bytes = u64::from(u32::from_le_bytes(*bytes));
     match Media::from_caps(text) {
         Ok(media) => match media.for_frame(meta, bytes) {

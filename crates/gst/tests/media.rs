@@ -46,7 +46,7 @@ fn info(format: VideoFormat, (width, height): (u32, u32), mode: VideoInterlaceMo
 }
 
 fn media(caps: &gst::Caps) -> Media {
-    Media::from_caps(&caps.to_string()).unwrap_or_else(|e| panic!("{caps}: {e}"))
+    Media::from_caps(caps.to_string()).unwrap_or_else(|e| panic!("{caps}: {e}"))
 }
 
 fn video(info: &VideoInfo) -> Video {

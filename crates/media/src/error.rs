@@ -17,6 +17,12 @@ pub enum CapsError {
         /// Length of the text.
         bytes: usize,
     },
+    /// The text is not UTF-8.
+    #[error("the caps are no text: byte {at} is not UTF-8")]
+    NotText {
+        /// Position of the first byte that is not UTF-8.
+        at: usize,
+    },
     /// The text has more than [`MAX_VALUES`] values.
     #[error("the caps have more than {MAX_VALUES} values: pass the fixed caps of a negotiated stream")]
     TooManyValues,
@@ -161,12 +167,12 @@ pub enum LayoutError {
         bytes: u64,
     },
     /// Planes of audio overlap.
-    #[error("the channels' planes of {bytes} bytes each overlap: offsets {}", offsets.join(", "))]
+    #[error("the channels' planes of {bytes} bytes each overlap: offsets {offsets:?}")]
     Overlap {
         /// Bytes of one plane.
         bytes: u64,
-        /// The first offsets.
-        offsets: Vec<String>,
+        /// The first 8 offsets.
+        offsets: Vec<u64>,
     },
 }
 

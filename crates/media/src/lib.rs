@@ -104,12 +104,13 @@ impl Other {
 }
 
 impl Media {
-    /// Describes the stream with these caps. Of several structures the first one counts.
+    /// Describes the stream with these caps: text, or the bytes that a region has. Of several structures the first one
+    /// counts.
     ///
     /// # Errors
     /// [`MediaError`] for text that is no caps, and for raw video and audio whose caps lack a field, or have a format
     /// that is not known.
-    pub fn from_caps(caps: &str) -> Result<Self, MediaError> {
+    pub fn from_caps(caps: impl AsRef<[u8]>) -> Result<Self, MediaError> {
         Caps::parse(caps)?.try_into()
     }
 

@@ -123,7 +123,12 @@ proptest! {
     #[test]
     fn any_text_is_caps_or_an_error(text in any::<String>()) {
         let _ = Caps::parse(&text);
-        let _ = Media::from_caps(&format!("video/x-raw, {text}"));
+        let _ = Media::from_caps(format!("video/x-raw, {text}"));
+    }
+
+    #[test]
+    fn any_bytes_are_caps_or_an_error(bytes in vec(any::<u8>(), 0..100)) {
+        let _ = Media::from_caps(bytes);
     }
 
     #[test]

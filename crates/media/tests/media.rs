@@ -153,7 +153,7 @@ fn planes_of_audio_are_inside_the_frame_and_apart() {
     assert_eq!((plain.samples(120), plain.channel(1, 120)), (30, Some(60..120)));
     for (meta, expected) in [
         (meta(10, &[101, 40]), "ends at byte 121, the frame has 120"),
-        (meta(10, &[40, 59]), "planes of 20 bytes each overlap: offsets 40, 59"),
+        (meta(10, &[40, 59]), "planes of 20 bytes each overlap: offsets [40, 59]"),
         (meta(10, &[0]), "the layout has 1 planes, the caps have 2"),
         (meta(u64::MAX, &[0, 1]), "ends at byte 18446744073709551615"),
         (meta(31, &[]), "ends at byte 124"),

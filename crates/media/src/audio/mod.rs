@@ -156,7 +156,7 @@ impl Audio {
         let mut sorted = item.offsets.clone();
         sorted.sort_unstable();
         if sorted.windows(2).any(|pair| pair[1] - pair[0] < plane) {
-            let offsets = item.offsets.iter().take(SHOWN_OFFSETS).map(u64::to_string).collect();
+            let offsets = item.offsets.iter().take(SHOWN_OFFSETS).copied().collect();
             return Err(LayoutError::Overlap { bytes: plane, offsets });
         }
         Ok(())

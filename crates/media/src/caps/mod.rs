@@ -6,6 +6,7 @@ mod value;
 pub use value::{Fraction, Value};
 
 use crate::error::CapsError;
+use crate::limits::MAX_CAPS_BYTES;
 use std::str::FromStr;
 
 /// Caps: the media types that a stream has (one), or may have (several).
@@ -26,12 +27,17 @@ pub struct Caps {
 }
 
 impl Caps {
-    /// Parses the text that `gst_caps_to_string` makes, or that a user writes by hand: types may be left out.
+    /// Parses the text that `gst_caps_to_string` makes, or that a user writes by hand: types may be left out. Bytes of a
+    /// region are accepted, too.
     ///
     /// # Errors
-    /// [`CapsError`] for text that is no caps, or that passes [`MAX_CAPS_BYTES`](crate::MAX_CAPS_BYTES),
-    /// [`MAX_VALUES`](crate::MAX_VALUES) or [`MAX_DEPTH`](crate::MAX_DEPTH).
-    pub fn parse(text: &str) -> Result<Self, CapsError> {
+    /// [`CapsError`] for text that is no caps, or that passes [`MAX_CAPS_BYTES`], [`MAX_VALUES`](crate::MAX_VALUES) or [`MAX_DEPTH`](crate::MAX_DEPTH).
+    pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, CapsError> {
+        let bytes = text.as_ref();
+        if bytes.len() > MAX_CAPS_BYTES {
+            return Err(CapsError::TooLong { bytes: bytes.len() });
+        }
+        let text = std::str::from_utf8(bytes).map_err(|error| CapsError::NotText { at: error.valid_up_to() })?;
         let text = text.trim_matches(|c: char| c.is_ascii_whitespace());
         match text {
             "ANY" => Ok(Self { structures: Vec::new(), is_any: true }),

@@ -3,13 +3,10 @@
 use super::value::{Type, guessed};
 use super::{Structure, Value};
 use crate::error::{CapsError, clipped};
-use crate::limits::{MAX_CAPS_BYTES, MAX_DEPTH, MAX_VALUES};
+use crate::limits::{MAX_DEPTH, MAX_VALUES};
 
 /// Parses `name(features), field=value, ...; name, ...`.
 pub(super) fn structures(text: &str) -> Result<Vec<Structure>, CapsError> {
-    if text.len() > MAX_CAPS_BYTES {
-        return Err(CapsError::TooLong { bytes: text.len() });
-    }
     let mut parser = Parser { text, at: 0, values: 0 };
     let mut structures = Vec::new();
     loop {
