@@ -110,6 +110,7 @@ fn limits_hold() {
     for depth in [MAX_DEPTH + 1, 400_000] {
         assert!(matches!(Caps::parse(nested(depth)), Err(CapsError::TooDeep { .. })), "{depth}");
     }
+    assert!(matches!(value(&"9".repeat(MAX_CAPS_BYTES - 100)), Value::Double(_)));
     let brackets = "[".repeat(500_000);
     assert!(error(&format!("a/b, x=(structure){brackets}")).contains("closing bracket"));
     let items = |count: usize| format!("a/b, x={{{}}}", "1,".repeat(count - 1) + "1");

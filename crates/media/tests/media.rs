@@ -103,6 +103,15 @@ fn layouts_that_contradict_the_caps_are_refused() {
 }
 
 #[test]
+fn frames_of_older_releases_have_their_own_layout() {
+    let stream = media("video/x-raw, format=UYVP, width=17, height=2");
+    let rows = |bytes| video(stream.for_frame(&[], bytes).unwrap()).planes()[0];
+    assert_eq!((rows(96).stride, rows(96).row_bytes), (48, 45), "since 1.28");
+    assert_eq!((rows(88).stride, rows(88).row_bytes), (44, 44), "the last two pixels are cut off");
+    assert_eq!(stream.for_frame(&[], 87), Err(LayoutError::Outside { end: 93, bytes: 87 }));
+}
+
+#[test]
 fn tiles_have_the_layout_of_the_caps_only() {
     let stream = media("video/x-raw, format=NV12_4L4, width=17, height=33");
     let [luma, chroma] = video(stream.clone()).planes().to_vec()[..] else { panic!("{stream:?}") };
