@@ -176,6 +176,32 @@ pub enum LayoutError {
     },
 }
 
+/// Why a frame cannot be shown as RGB.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PictureError {
+    /// The format has tiles, a palette, or words of several pixels.
+    #[error("{format} cannot be converted to RGB here: convert it with videoconvert first")]
+    Format {
+        /// Name of the format.
+        format: &'static str,
+    },
+    /// The frame is shorter than its description says.
+    #[error("the frame has {found} bytes, its description needs {needed}: it does not belong to these caps")]
+    Short {
+        /// Bytes that the description needs.
+        needed: u64,
+        /// Bytes of the frame.
+        found: u64,
+    },
+    /// The conversion of colours failed.
+    #[error("the colours cannot be converted: {error}")]
+    Conversion {
+        /// What the conversion said.
+        error: String,
+    },
+}
+
 /// The start of a text, short enough for an error.
 pub(crate) fn clipped(text: &str) -> String {
     match text.char_indices().nth(CLIP) {

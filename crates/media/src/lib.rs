@@ -43,7 +43,7 @@
 //! * Errors name the value that is wrong, and what to do.
 //!
 //! # What it does not do
-//! It reads no pixel and no sample, and converts nothing. The views of stereoscopic video are not described. Memory of
+//! It reads no pixel and no sample, and converts nothing, except with the feature `picture`: `Video::to_rgb`. The views of stereoscopic video are not described. Memory of
 //! devices (`memory:DMABuf` with `format=DMA_DRM`) has no bytes to describe.
 
 #![forbid(unsafe_code)]
@@ -55,14 +55,18 @@ mod error;
 mod fields;
 mod items;
 mod limits;
+#[cfg(feature = "picture")]
+mod picture;
 mod rectangle;
 mod video;
 
 pub use audio::{Audio, AudioFormat, AudioLayout, SampleKind};
 pub use caps::{Caps, Fraction, Structure, Value};
 pub use encoded::Encoded;
-pub use error::{CapsError, LayoutError, MediaError};
+pub use error::{CapsError, LayoutError, MediaError, PictureError};
 pub use limits::{MAX_CAPS_BYTES, MAX_DEPTH, MAX_VALUES};
+#[cfg(feature = "picture")]
+pub use picture::RgbPicture;
 pub use rectangle::Rectangle;
 pub use video::{
     ByteOrder, ColorMatrix, ColorModel, ColorPrimaries, ColorRange, Colorimetry, Component, InterlaceMode, Plane,

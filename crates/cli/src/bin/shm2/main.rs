@@ -8,6 +8,7 @@ mod hz;
 mod inspect;
 mod list;
 mod show;
+mod snapshot;
 
 use clap::{Parser, Subcommand};
 use shm2_cli::complain;
@@ -29,6 +30,8 @@ enum Command {
     List(list::Arguments),
     /// Show everything that is known of a region and its consumers
     Inspect(inspect::Arguments),
+    /// Write the newest frame to a file, raw video as a picture
+    Snapshot(snapshot::Arguments),
     /// Check what prevents frames from passing on this machine
     Doctor(doctor::Arguments),
     /// Show the rate, the jitter and the age of a region's frames
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::List(arguments) => list::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Snapshot(arguments) => snapshot::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Hz(arguments) => hz::run(&arguments),
     };

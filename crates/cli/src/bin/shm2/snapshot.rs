@@ -1,0 +1,90 @@
+//! `shm2 snapshot`.
+
+use super::Failure;
+use shm2::{Access, Consumer};
+use shm2_cli::{print_result, seconds};
+use shm2_media::{Media, RgbPicture};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Region, for example shm:///dev/shm/camera
+    #[arg(value_parser = shm2_cli::region())]
+    region: String,
+    /// File to write: NAME.png, NAME.jpg, or another name for the frame's bytes as they are
+    #[arg(long, short)]
+    output: PathBuf,
+    /// Time to wait for a frame, in seconds or as 500ms
+    #[arg(long, value_parser = seconds, default_value = "5")]
+    timeout: Duration,
+    /// Quality of a JPEG, 1 to 100
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u8).range(1..=100))]
+    quality: u8,
+}
+
+/// What the name of the file asks for.
+enum Kind {
+    Png,
+    Jpeg,
+    Bytes,
+}
+
+impl Kind {
+    fn of(path: &Path) -> Self {
+        match path.extension().and_then(|extension| extension.to_str()).map(str::to_lowercase).as_deref() {
+            Some("png") => Self::Png,
+            Some("jpg" | "jpeg") => Self::Jpeg,
+            _ => Self::Bytes,
+        }
+    }
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let builder = Consumer::builder(&arguments.region)?.access(Access::Snapshot).latest_only(true);
+    let mut consumer = builder.attach(Some(arguments.timeout))?;
+    let frame = consumer.next(Some(arguments.timeout))?;
+    let (bytes, kind) = (frame.to_vec(), Kind::of(&arguments.output));
+    let picture = match kind {
+        Kind::Bytes => None,
+        Kind::Png | Kind::Jpeg => Some(picture(frame.caps().map(|(_, text)| text), frame.meta(), &bytes)?),
+    };
+    // Written beside, so that a failure leaves no half file under the name.
+    let partial = arguments.output.with_extension("partial");
+    let result = write(&partial, kind, picture.as_ref(), &bytes, arguments.quality)
+        .and_then(|()| Ok(std::fs::rename(&partial, &arguments.output)?));
+    if result.is_err() {
+        let _ = std::fs::remove_file(&partial);
+    }
+    result.map_err(|error| format!("cannot write {}: {error}", arguments.output.display()))?;
+    let size = picture.map_or(format!("{} bytes", bytes.len()), |p| format!("{}x{}", p.width, p.height));
+    Ok(print_result(&format!("{}: frame {}, {size}", arguments.output.display(), frame.sequence()))?)
+}
+
+fn picture(caps: Option<&[u8]>, meta: &[u8], bytes: &[u8]) -> Result<RgbPicture, Failure> {
+    let caps = caps.ok_or("the region has no caps, which say what its bytes are: write them with -o NAME.raw")?;
+    match Media::from_caps(caps)?.for_frame(meta, bytes.len() as u64)? {
+        Media::Video(video) => Ok(video.to_rgb(bytes)?),
+        other => Err(format!("{} is no raw video: write the bytes with -o NAME.bin", other.media_type()).into()),
+    }
+}
+
+fn write(path: &Path, kind: Kind, picture: Option<&RgbPicture>, bytes: &[u8], quality: u8) -> Result<(), Failure> {
+    let mut file = BufWriter::new(File::create(path)?);
+    match (kind, picture) {
+        (Kind::Png, Some(picture)) => {
+            let mut encoder = png::Encoder::new(&mut file, picture.width, picture.height);
+            encoder.set_color(png::ColorType::Rgb);
+            encoder.write_header()?.write_image_data(&picture.bytes)?;
+        }
+        (Kind::Jpeg, Some(RgbPicture { width, height, bytes, .. })) => {
+            let too_large = |_| format!("a JPEG has at most 65,535 pixels a side, the picture has {width}x{height}");
+            let (width, height) = (u16::try_from(*width).map_err(too_large)?, u16::try_from(*height).map_err(too_large)?);
+            jpeg_encoder::Encoder::new(&mut file, quality).encode(bytes, width, height, jpeg_encoder::ColorType::Rgb)?;
+        }
+        _ => file.write_all(bytes)?,
+    }
+    Ok(file.flush()?)
+}
