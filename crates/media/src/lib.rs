@@ -66,7 +66,7 @@ pub use encoded::Encoded;
 pub use error::{CapsError, LayoutError, MediaError, PictureError};
 pub use limits::{MAX_CAPS_BYTES, MAX_DEPTH, MAX_VALUES};
 #[cfg(feature = "picture")]
-pub use picture::RgbPicture;
+pub use picture::{RgbPicture, Samples};
 pub use rectangle::Rectangle;
 pub use video::{
     ByteOrder, ColorMatrix, ColorModel, ColorPrimaries, ColorRange, Colorimetry, Component, InterlaceMode, Plane,

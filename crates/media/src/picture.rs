@@ -18,6 +18,19 @@ pub struct RgbPicture {
     pub bytes: Vec<u8>,
 }
 
+/// Values of one component of a picture, row by row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Samples {
+    /// Values in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Bits of a value, at most 16.
+    pub bits: u8,
+    /// `width * height` values.
+    pub values: Vec<u16>,
+}
+
 impl Video {
     /// The visible part of a frame as RGB. Alpha is left out; transfer functions and primaries are not converted.
     ///
@@ -32,15 +45,8 @@ impl Video {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn to_rgb(&self, frame: &[u8]) -> Result<RgbPicture, PictureError> {
+        self.check(frame)?;
         let format = self.format;
-        let is_packed = format.components().iter().any(|component| component.step == 0);
-        if is_packed || format.is_tiled() || format.has_palette() {
-            return Err(PictureError::Format { format: format.name() });
-        }
-        let (needed, found) = (self.min_size(), frame.len() as u64);
-        if needed > found {
-            return Err(PictureError::Short { needed, found });
-        }
         let planes: Vec<_> = format.components().iter().take(3).map(|c| self.component(frame, c)).collect();
         let area = self.visible();
         let bytes = match (format.model(), &planes[..]) {
@@ -52,31 +58,72 @@ impl Video {
         Ok(RgbPicture { width: area.width, height: area.height, bytes })
     }
 
-    /// A component of all visible pixels, 8 bits each. Bytes outside the frame are 0.
+    /// The values of one component of the visible part, at the component's own resolution: a component that stands for
+    /// several pixels has fewer values than the picture has pixels.
+    ///
+    /// # Errors
+    /// As [`to_rgb`](Self::to_rgb); for a component that the format does not have as well.
+    pub fn samples(&self, frame: &[u8], component: usize) -> Result<Samples, PictureError> {
+        self.check(frame)?;
+        let format = self.format;
+        let component = format.components().get(component).ok_or(PictureError::Format { format: format.name() })?;
+        let area = self.visible();
+        let shrunk = |start: u32, length: u32, shift: u8| start >> shift..(start + length).div_ceil(1 << shift);
+        let columns = shrunk(area.x, area.width, component.width_shift);
+        let rows = shrunk(area.y, area.height, component.height_shift);
+        let (width, height) = (columns.len() as u32, rows.len() as u32);
+        let mut values = Vec::with_capacity(columns.len() * rows.len());
+        for row in rows.map(|row| self.row(frame, component, row)) {
+            values.extend(columns.clone().map(|column| self.value(row, component, column)));
+        }
+        Ok(Samples { width, height, bits: component.bits, values })
+    }
+
+    /// Checks that the values have bytes of their own, and that the frame has all of them.
+    fn check(&self, frame: &[u8]) -> Result<(), PictureError> {
+        let format = self.format;
+        let is_packed = format.components().iter().any(|component| component.step == 0);
+        if is_packed || format.is_tiled() || format.has_palette() {
+            return Err(PictureError::Format { format: format.name() });
+        }
+        let (needed, found) = (self.min_size(), frame.len() as u64);
+        if needed > found { Err(PictureError::Short { needed, found }) } else { Ok(()) }
+    }
+
+    /// The bytes of a row of a component's plane; none outside the frame.
+    fn row<'a>(&self, frame: &'a [u8], component: &Component, row: u32) -> &'a [u8] {
+        let plane = self.planes().get(usize::from(component.plane));
+        plane.and_then(|plane| frame.get(plane.row(row)?)).unwrap_or_default()
+    }
+
+    /// A component of all visible pixels, 8 bits each.
     fn component(&self, frame: &[u8], component: &Component) -> Vec<u8> {
         let area = self.visible();
-        let plane = self.planes().get(usize::from(component.plane));
+        let largest = (1_u32 << component.bits) - 1;
+        let to_eight_bits = |value: u16| match component.bits {
+            8.. => (value >> (component.bits - 8)) as u8,
+            _ => (u32::from(value) * 255 / largest) as u8,
+        };
         let mut values = Vec::with_capacity(area.width as usize * area.height as usize);
         for y in area.y..area.y + area.height {
-            let row = plane.and_then(|plane| frame.get(plane.row(y >> component.height_shift)?)).unwrap_or_default();
-            values.extend((area.x..area.x + area.width).map(|x| self.value(row, component, x)));
+            let row = self.row(frame, component, y >> component.height_shift);
+            let columns = (area.x..area.x + area.width).map(|x| x >> component.width_shift);
+            values.extend(columns.map(|column| to_eight_bits(self.value(row, component, column))));
         }
         values
     }
 
-    fn value(&self, row: &[u8], component: &Component, x: u32) -> u8 {
-        let &Component { step, offset, bits, shift, width_shift, .. } = component;
-        let at = usize::from(offset) + (x >> width_shift) as usize * usize::from(step);
-        let length = usize::from(bits + shift).div_ceil(8);
-        let word = row.get(at..at + length).unwrap_or_default().iter();
+    /// The value in a column of a component's row; 0 outside of it.
+    fn value(&self, row: &[u8], component: &Component, column: u32) -> u16 {
+        let &Component { step, offset, bits, shift, .. } = component;
+        let at = usize::from(offset) + column as usize * usize::from(step);
+        let bytes = row.get(at..at + usize::from(bits + shift).div_ceil(8)).unwrap_or_default().iter();
         let join = |word: u64, byte: &u8| word << 8 | u64::from(*byte);
         let word = match self.format.byte_order() {
-            Some(ByteOrder::Big) => word.fold(0, join),
-            _ => word.rev().fold(0, join),
+            Some(ByteOrder::Big) => bytes.fold(0, join),
+            _ => bytes.rev().fold(0, join),
         };
-        let largest = (1_u64 << bits) - 1;
-        let value = word >> shift & largest;
-        if bits >= 8 { (value >> (bits - 8)) as u8 } else { (value * 255 / largest) as u8 }
+        (word >> shift & ((1 << bits) - 1)) as u16
     }
 
     fn converted(&self, [y, u, v]: [&Vec<u8>; 3], width: u32, height: u32) -> Result<Vec<u8>, PictureError> {

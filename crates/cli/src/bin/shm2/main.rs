@@ -3,6 +3,7 @@
 #![deny(clippy::unwrap_used)]
 #![forbid(unsafe_code)]
 
+mod cat;
 mod doctor;
 mod hz;
 mod inspect;
@@ -30,6 +31,8 @@ enum Command {
     List(list::Arguments),
     /// Show everything that is known of a region and its consumers
     Inspect(inspect::Arguments),
+    /// Write the stream to standard output: raw video as y4m, raw audio as wav, the rest as it is
+    Cat(cat::Arguments),
     /// Write the newest frame to a file, raw video as a picture
     Snapshot(snapshot::Arguments),
     /// Check what prevents frames from passing on this machine
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::List(arguments) => list::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Cat(arguments) => cat::run(&arguments),
         Command::Snapshot(arguments) => snapshot::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Hz(arguments) => hz::run(&arguments),
