@@ -1,8 +1,8 @@
 //! Reading the state of a region without attaching to it and without an effect on its producer.
 
 use super::{ConsumerOverview, consumers};
-use crate::consumer::header_of;
 use crate::backend::{self, ConsumerRegion, Identity, OpenRegion};
+use crate::consumer::header_of;
 use crate::description::{CapsRange, Description};
 use crate::error::{AttachError, SpecError};
 use crate::layout::{self, Header, STATE_LIVE};

@@ -5,7 +5,7 @@ use crate::backend::{ConsumerRegion, OpenRegion};
 use crate::consumer::header_of;
 use crate::description::{Description, Kind};
 use crate::error::{AttachError, SpecError};
-use crate::layout::{self, CELLS, CELL_BYTES};
+use crate::layout::{self, CELL_BYTES, CELLS};
 use crate::name::Spec;
 
 /// A frame in the ring.

@@ -81,8 +81,14 @@ fn write(path: &Path, kind: Kind, picture: Option<&RgbPicture>, bytes: &[u8], qu
         }
         (Kind::Jpeg, Some(RgbPicture { width, height, bytes, .. })) => {
             let too_large = |_| format!("a JPEG has at most 65,535 pixels a side, the picture has {width}x{height}");
-            let (width, height) = (u16::try_from(*width).map_err(too_large)?, u16::try_from(*height).map_err(too_large)?);
-            jpeg_encoder::Encoder::new(&mut file, quality).encode(bytes, width, height, jpeg_encoder::ColorType::Rgb)?;
+            let (width, height) =
+                (u16::try_from(*width).map_err(too_large)?, u16::try_from(*height).map_err(too_large)?);
+            jpeg_encoder::Encoder::new(&mut file, quality).encode(
+                bytes,
+                width,
+                height,
+                jpeg_encoder::ColorType::Rgb,
+            )?;
         }
         _ => file.write_all(bytes)?,
     }

@@ -82,7 +82,11 @@ fn memory() -> Vec<Finding> {
     let (whole, free) = (mib(file_system.f_blocks), mib(file_system.f_bavail));
     let found = format!("{free} of {whole} MiB are free");
     vec![match free {
-        0..64 => Finding::bad(check, found, "a region has 64 MiB by default: free some, or enlarge it: mount -o remount,size=2G /dev/shm; in Docker --shm-size=2g"),
+        0..64 => Finding::bad(
+            check,
+            found,
+            "a region has 64 MiB by default: free some, or enlarge it: mount -o remount,size=2G /dev/shm; in Docker --shm-size=2g",
+        ),
         64..512 => Finding::note(check, found, "eight frames of 4K RGB need 256 MiB; in Docker --shm-size=2g"),
         _ => Finding::good(check, found),
     }]
@@ -130,7 +134,11 @@ fn frames() -> Vec<Finding> {
     let result = pass(Access::Lease).and_then(|()| pass(Access::Snapshot));
     vec![match result {
         Ok(()) => Finding::good(check, "it passes, leased and copied"),
-        Err(error) => Finding::bad(check, error.to_string(), "the text says what the system refuses; seccomp filters and odd file systems do so"),
+        Err(error) => Finding::bad(
+            check,
+            error.to_string(),
+            "the text says what the system refuses; seccomp filters and odd file systems do so",
+        ),
     }]
 }
 
@@ -144,7 +152,9 @@ fn kernel() -> Vec<Finding> {
         (0..5, _) | (5, 0..16) => {
             Finding::note(check, release, "without futex_waitv (Linux 5.16) consumers wake ten times a second")
         }
-        (5, _) | (6, 0) => Finding::note(check, release, "without MADV_COLLAPSE (Linux 6.1) large frames lie on small pages"),
+        (5, _) | (6, 0) => {
+            Finding::note(check, release, "without MADV_COLLAPSE (Linux 6.1) large frames lie on small pages")
+        }
         _ => Finding::good(check, release),
     }]
 }
@@ -180,7 +190,9 @@ fn containers() -> Vec<Finding> {
 /// Memory that a virtual machine shares with its host.
 fn devices() -> Vec<Finding> {
     let all = shm2::ivshmem::all().unwrap_or_default();
-    all.iter().map(|device| Finding::good("ivshmem", format!("{}, {} MiB", device.device, device.bytes >> 20))).collect()
+    all.iter()
+        .map(|device| Finding::good("ivshmem", format!("{}, {} MiB", device.device, device.bytes >> 20)))
+        .collect()
 }
 
 fn gstreamer() -> Vec<Finding> {
@@ -190,11 +202,19 @@ fn gstreamer() -> Vec<Finding> {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     };
     let Some(version) = run(&["--version"]) else {
-        return vec![Finding::note(check, "gst-inspect-1.0 is not found", "only the elements need it: apt-get install gstreamer1.0-tools")];
+        return vec![Finding::note(
+            check,
+            "gst-inspect-1.0 is not found",
+            "only the elements need it: apt-get install gstreamer1.0-tools",
+        )];
     };
     let version = version.lines().next().unwrap_or_default().to_owned();
     let Some(plugin) = run(&["shm2"]) else {
-        return vec![Finding::note(check, format!("{version}, without the plugin shm2"), "set GST_PLUGIN_PATH to the folder of libgstshm2.so")];
+        return vec![Finding::note(
+            check,
+            format!("{version}, without the plugin shm2"),
+            "set GST_PLUGIN_PATH to the folder of libgstshm2.so",
+        )];
     };
     let ours = env!("CARGO_PKG_VERSION");
     let theirs = plugin.lines().find_map(|line| line.trim().strip_prefix("Version")).unwrap_or_default().trim();

@@ -74,7 +74,9 @@ fn report(arguments: &Arguments, change: &ListingChange) -> Result<(), Failure> 
         ListingChange::Appeared(region) => ("appeared", region),
         ListingChange::Changed(region) => ("changed", region),
         ListingChange::Gone(path) if arguments.json => {
-            return Ok(print_result(&serde_json::json!({"change": "gone", "path": path.to_string_lossy()}).to_string())?);
+            return Ok(print_result(
+                &serde_json::json!({"change": "gone", "path": path.to_string_lossy()}).to_string(),
+            )?);
         }
         ListingChange::Gone(path) => {
             say!("gone      {}", path.display());

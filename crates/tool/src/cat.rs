@@ -27,7 +27,9 @@ pub struct Arguments {
 /// Writes the stream to standard output: raw video as y4m, raw audio as wav, the rest as it is.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if io::stdout().is_terminal() {
-        return Err("standard output is a terminal: write `shm2 cat REGION | ffplay -`, or redirect it to a file".into());
+        return Err(
+            "standard output is a terminal: write `shm2 cat REGION | ffplay -`, or redirect it to a file".into()
+        );
     }
     let builder = Consumer::builder(&arguments.region)?.on_producer_exit(OnProducerExit::EndOfStream);
     let mut consumer = builder.build();
@@ -106,7 +108,8 @@ impl<W: Write> Output<W> {
 /// The chroma of y4m: subsampling and bits.
 fn y4m_chroma(video: &Video) -> Result<String, Failure> {
     let components = video.format.components();
-    let cannot = || format!("{} cannot be written as y4m: convert it with videoconvert, or use --raw", video.format.name());
+    let cannot =
+        || format!("{} cannot be written as y4m: convert it with videoconvert, or use --raw", video.format.name());
     let [luma, rest @ ..] = components else { return Err(cannot().into()) };
     let depth = if luma.bits > 8 { format!("p{}", luma.bits) } else { String::new() };
     let name = match (video.format.model(), rest.first().map(|c| (c.width_shift, c.height_shift))) {
