@@ -1,0 +1,65 @@
+//! The command as a process, and regions for it to look at.
+
+#![expect(dead_code, reason = "each test file uses a part of it")]
+
+use shm2::{FrameInfo, Producer};
+use shm2_testing::{ChildGuard, TempRegion};
+use std::process::{Command, Stdio};
+
+/// How the command ended.
+pub struct Ended {
+    pub code: Option<i32>,
+    pub out: Vec<u8>,
+    pub error: String,
+}
+
+impl Ended {
+    /// Standard output as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.out).into_owned()
+    }
+
+    /// The lines of standard output, each one JSON object.
+    pub fn json(&self) -> Vec<serde_json::Value> {
+        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        self.text().lines().map(parse).collect()
+    }
+
+    /// Asserts that the command succeeded.
+    pub fn succeeded(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}{}", self.text(), self.error);
+        self
+    }
+
+    /// Asserts that the command failed with one line on standard error that has `text`, and without a panic.
+    pub fn failed_with(self, text: &str) -> Self {
+        assert_eq!(self.code, Some(1), "{}{}", self.text(), self.error);
+        assert!(self.error.starts_with("shm2: ") && self.error.contains(text), "{}", self.error);
+        assert_eq!(self.error.trim_end().lines().count(), 1, "{}", self.error);
+        self
+    }
+}
+
+/// `shm2` with `arguments`, which runs to its end.
+pub fn shm2(arguments: &[&str]) -> Ended {
+    let output = begin(arguments).output();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ended { code: output.status.code(), out: output.stdout, error }
+}
+
+/// `shm2` with `arguments`, in the background.
+pub fn begin(arguments: &[&str]) -> ChildGuard {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shm2"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    ChildGuard::spawn(&mut command).unwrap()
+}
+
+/// A producer with `frames` frames of `bytes` under `caps`.
+pub fn producer(name: &TempRegion, caps: &str, frames: u64, bytes: &[u8]) -> Producer {
+    let mut producer = Producer::builder(name).unwrap().size(16 << 20).create().unwrap();
+    producer.set_caps(caps.as_bytes()).unwrap();
+    for number in 0..frames {
+        producer.send(bytes, &FrameInfo::new().with_pts(number * 40_000_000)).unwrap();
+    }
+    producer
+}
