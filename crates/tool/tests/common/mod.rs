@@ -1,6 +1,6 @@
 //! The command as a process, and regions for it to look at.
 
-#![expect(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use shm2::{FrameInfo, Producer};
 use shm2_testing::{ChildGuard, TempRegion};
