@@ -20,7 +20,7 @@
 
 #[cfg(not(miri))]
 use super::fnv1a;
-use super::{Event, Mapping, Watch};
+use super::{ChangedNames, Event, Mapping, Watch};
 use crate::error::{AttachError, CreateError};
 use crate::mapped::Memory;
 use crate::name::Spec;
@@ -71,6 +71,18 @@ pub(crate) trait Platform {
     /// Name of the file system at the region's path, and major and minor number of its device; `None` if the region is
     /// no file.
     fn place_of(_spec: &Spec) -> Option<(String, (u32, u32))> {
+        None
+    }
+
+    /// Signals `event` when a file of the folder appears, changes its times, is closed by a process that could write, or
+    /// goes, and adds its name to `changed`, until the watch is dropped. `None` where no such watch can be had: the caller
+    /// must look at intervals.
+    fn watch_folder(_path: &Path, _event: &Arc<Event>, _changed: &Arc<ChangedNames>) -> Option<Watch> {
+        None
+    }
+
+    /// The same for one live region of the folder.
+    fn watch_listed(_path: &Path, _event: &Arc<Event>, _changed: &Arc<ChangedNames>) -> Option<Watch> {
         None
     }
 
@@ -132,6 +144,9 @@ pub(crate) trait ProducerRegion {
 
     /// Signals every watch on the region, of consumers and of this producer.
     fn notify_watchers(&self);
+
+    /// Signals the watches on the region's folder: the stream has other caps.
+    fn announce(&self) {}
 
     /// Removes the region's name, unless the region is kept or the name leads to another region by now. False if the
     /// name may still lead to this region.

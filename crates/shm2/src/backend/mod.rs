@@ -8,9 +8,11 @@
 //! | `heap` | the platform for Miri, inside one process |
 //! | `ivshmem` | regions in the memory of a virtual machine's device, on either system |
 //! | `region` | a native region or a device's, chosen once |
+//! | `changed_names` | what a watch on a folder reports |
 //! | `poll`, `cadence` | waiting where no other process can wake, and the intervals of its looks |
 
 mod cadence;
+mod changed_names;
 mod contract;
 #[cfg(miri)]
 mod heap;
@@ -35,6 +37,7 @@ compile_error!("shm2 supports Linux and Windows");
 
 use crate::name::Spec;
 pub(crate) use cadence::{Cadence, Published};
+pub(crate) use changed_names::{Changed, ChangedNames};
 pub use contract::LostName;
 pub(crate) use contract::{
     AwaitProducer, ChangeWatch, ConsumerRegion, Identity, Keep, MappedBytes, Platform, ProcessEvent, ProducerRegion,
@@ -44,6 +47,7 @@ pub(crate) use poll::Poll;
 pub(crate) use region::{OpenRegion, OwnedRegion};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 pub(crate) type Event = <System as Platform>::Event;
 pub(crate) type Mapping = <System as Platform>::Mapping;
@@ -53,6 +57,16 @@ pub(crate) type Watch = <System as Platform>::Watch;
 /// See [`Platform::place_of`].
 pub(crate) fn place_of(spec: &Spec) -> Option<(String, (u32, u32))> {
     System::place_of(spec)
+}
+
+/// See [`Platform::watch_folder`].
+pub(crate) fn watch_folder(path: &Path, event: &Arc<Event>, changed: &Arc<ChangedNames>) -> Option<Watch> {
+    System::watch_folder(path, event, changed)
+}
+
+/// See [`Platform::watch_listed`].
+pub(crate) fn watch_listed(path: &Path, event: &Arc<Event>, changed: &Arc<ChangedNames>) -> Option<Watch> {
+    System::watch_listed(path, event, changed)
 }
 
 /// See [`Platform::stamp_of`].

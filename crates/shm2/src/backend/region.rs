@@ -110,6 +110,10 @@ impl ProducerRegion for OwnedRegion {
         dispatch!(self, region => region.notify_watchers())
     }
 
+    fn announce(&self) {
+        dispatch!(self, region => region.announce());
+    }
+
     fn remove_name(&self) -> bool {
         dispatch!(self, region => region.remove_name())
     }

@@ -9,7 +9,6 @@ use crate::backend::{OpenRegion, Stamp, stamp_of};
 use crate::name::temporary::is_temporary;
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
 /// Rounds between two looks at a live region.
@@ -49,6 +48,8 @@ pub enum ListingChange {
 pub struct Listing {
     directory: PathBuf,
     files: HashMap<OsString, File>,
+    /// Folders in the directory, as the last update found them.
+    folders: Vec<OsString>,
     round: u64,
     discovered: u64,
     #[cfg(test)]
@@ -82,6 +83,7 @@ impl Listing {
         Self {
             directory: directory.into(),
             files: HashMap::new(),
+            folders: Vec::new(),
             round: 0,
             discovered: 0,
             #[cfg(test)]
@@ -94,10 +96,14 @@ impl Listing {
     pub fn update(&mut self) -> Vec<ListingChange> {
         self.round += 1;
         let entries = std::fs::read_dir(&self.directory).into_iter().flatten().flatten();
-        let is_candidate = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
         let mut changes = Vec::new();
-        for name in entries.filter(is_candidate).map(|entry| entry.file_name()).filter(|name| !is_temporary(name)) {
-            changes.extend(self.look(name));
+        self.folders.clear();
+        for entry in entries {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => self.folders.push(entry.file_name()),
+                Ok(kind) if kind.is_file() => changes.extend(self.look(entry.file_name(), false)),
+                _ => {}
+            }
         }
         let (directory, round) = (&self.directory, self.round);
         self.files.retain(|name, file| {
@@ -111,7 +117,20 @@ impl Listing {
         changes
     }
 
-    fn look(&mut self, name: OsString) -> Option<ListingChange> {
+    /// Looks at these files now, whether they are due or not.
+    pub(super) fn look_at(&mut self, names: impl IntoIterator<Item = OsString>) -> Vec<ListingChange> {
+        names.into_iter().filter_map(|name| self.look(name, true)).collect()
+    }
+
+    /// Folders in the directory, as the last update found them. Links are not among them.
+    pub(super) fn folders(&self) -> &[OsString] {
+        &self.folders
+    }
+
+    fn look(&mut self, name: OsString, is_due: bool) -> Option<ListingChange> {
+        if is_temporary(&name) {
+            return None;
+        }
         let round = self.round;
         let path = self.directory.join(&name);
         let discovered = &mut self.discovered;
@@ -120,7 +139,7 @@ impl Listing {
             File { number: *discovered, seen: round, stamp: None, stamp_round: round, live: None }
         });
         file.seen = round;
-        if !file.is_due(round, &path) {
+        if !file.is_due(round, &path) && !is_due {
             return None;
         }
         #[cfg(test)]

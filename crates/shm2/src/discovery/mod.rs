@@ -4,8 +4,10 @@ mod consumers;
 mod listing;
 mod overview;
 mod recent;
+mod watch;
 
 pub use consumers::ConsumerOverview;
 pub use listing::{Listing, ListingChange};
 pub use overview::{Overview, PolicyName};
 pub use recent::RecentFrame;
+pub use watch::{Watch, WatchEnd};

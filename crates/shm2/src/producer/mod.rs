@@ -282,6 +282,7 @@ impl Producer {
             Ok(())
         })?;
         let _ = reservation.take_extent();
+        self.shared.region.announce();
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use super::mapping::Mapping;
 use super::producer_region::OwnedRegion;
 use super::reserve::refuse_over_limit;
 use super::takeover::{adopt, clear_name};
-use crate::backend::{Keep, mapping_bytes};
+use crate::backend::{Keep, ProducerRegion, mapping_bytes};
 use crate::error::CreateError;
 use crate::kill_points::point;
 use crate::mapped::Memory;
@@ -32,7 +32,7 @@ pub(super) fn create_region<T>(
     {
         let mapping = region.map(bytes)?;
         let begun = begin(mapping, &|memory| region.clear_dead(memory))?;
-        region.announce_generation();
+        region.announce();
         return Ok((region, begun));
     }
     refuse_over_limit(path, bytes)?;

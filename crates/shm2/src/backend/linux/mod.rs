@@ -29,13 +29,13 @@ mod takeover;
 mod wait_for_producer;
 mod watch;
 
-use super::{Keep, Platform, Stamp, fnv1a};
+use super::{ChangedNames, Keep, Platform, Stamp, fnv1a};
 use crate::error::{AttachError, CreateError};
 use crate::mapped::Memory;
 use crate::name::Spec;
 use rustix::time::{ClockId, clock_gettime};
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// This platform.
 pub(crate) struct Linux;
@@ -64,6 +64,14 @@ impl Platform for Linux {
 
     fn open_listed(path: &Path) -> Result<Self::OpenRegion, AttachError> {
         consumer_region::OpenRegion::open(path, false, false)
+    }
+
+    fn watch_folder(path: &Path, event: &Arc<futex::Event>, changed: &Arc<ChangedNames>) -> Option<watch::Watch> {
+        watch::watch_folder(path, event, changed)
+    }
+
+    fn watch_listed(path: &Path, event: &Arc<futex::Event>, changed: &Arc<ChangedNames>) -> Option<watch::Watch> {
+        watch::watch_listed(path, event, changed)
     }
 
     fn stamp_of(path: &Path) -> Option<Stamp> {

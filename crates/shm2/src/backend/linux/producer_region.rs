@@ -69,12 +69,6 @@ impl OwnedRegion {
             Err(_) => Some(LostName::Removed),
         }
     }
-
-    /// Changes the file's times, which the watches of consumers that wait for a producer report.
-    pub(super) fn announce_generation(&self) {
-        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-        let _ = futimens(&self.fd, &Timestamps { last_access: now, last_modification: now });
-    }
 }
 
 impl ProducerRegion for OwnedRegion {
@@ -104,6 +98,12 @@ impl ProducerRegion for OwnedRegion {
 
     fn notify_watchers(&self) {
         notify_watchers(&self.fd, &self.path);
+    }
+
+    /// Changes the file's times. The watches of consumers that wait for a producer report that too.
+    fn announce(&self) {
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let _ = futimens(&self.fd, &Timestamps { last_access: now, last_modification: now });
     }
 
     fn remove_name(&self) -> bool {

@@ -1,15 +1,18 @@
 //! Watches on files and directories. One inotify instance and one thread per process signal events when a process
-//! closes a region file (a peer attached, detached or died) or when a name appears in a directory (a producer started).
+//! closes a region file (a peer attached, detached or died), when a name appears in a directory (a producer started), or
+//! when anything changes in a folder whose regions are followed.
 //!
 //! If inotify instances or watches run out, the functions return `None`, and the caller looks every 250 ms instead.
 
 use super::futex::Event;
 use super::region_file::at_a_path_of;
-use crate::backend::{ChangeWatch, ProcessEvent, process_id};
+use crate::backend::{ChangeWatch, ChangedNames, ProcessEvent, process_id};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::collections::HashMap;
+use std::ffi::{CStr, OsStr, OsString};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -32,7 +35,11 @@ struct Listener {
     /// Kinds of changes to report. Listeners of one file share a watch, which has the kinds of all of them.
     flags: WatchFlags,
     alive: Arc<AtomicBool>,
+    /// Gets the names of the files in a directory that changed, or always this one.
+    changed: Changed,
 }
+
+type Changed = Option<(Arc<ChangedNames>, Option<OsString>)>;
 
 /// One listener, removed when dropped.
 #[derive(Debug)]
@@ -51,28 +58,44 @@ impl ChangeWatch for Watch {
 /// Signals `event` each time any process closes the region file, or its links change.
 pub(super) fn watch_region(fd: impl AsFd, path: &Path, event: &Arc<Event>) -> Option<Watch> {
     let flags = WatchFlags::CLOSE_WRITE | WatchFlags::CLOSE_NOWRITE | WatchFlags::ATTRIB;
-    at_a_path_of(fd, path, |path| add(path, flags, event))
+    at_a_path_of(fd, path, |path| add(path, flags, event, None))
 }
 
 /// Signals `event` when a producer begins another generation in the file at `path`: it changes the file's times.
 /// Opening or closing the file does not signal.
 pub(super) fn watch_restart(path: &Path, event: &Arc<Event>) -> Option<Watch> {
-    add(path, WatchFlags::ATTRIB | WatchFlags::MOVE_SELF, event)
+    add(path, WatchFlags::ATTRIB | WatchFlags::MOVE_SELF, event, None)
 }
 
 /// Signals `event` each time a name appears in the directory.
 pub(super) fn watch_directory(path: &Path, event: &Arc<Event>) -> Option<Watch> {
-    add(path, WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR, event)
+    add(path, WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR, event, None)
 }
 
-fn add(path: &Path, flags: WatchFlags, event: &Arc<Event>) -> Option<Watch> {
+/// Signals `event` each time a file of the directory appears, changes its times, is closed by a process that could write,
+/// or goes. Opening a file for reading does not signal.
+pub(super) fn watch_folder(path: &Path, event: &Arc<Event>, changed: &Arc<ChangedNames>) -> Option<Watch> {
+    let files = WatchFlags::CREATE | WatchFlags::MOVE | WatchFlags::DELETE | WatchFlags::ATTRIB;
+    let itself = WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF | WatchFlags::ONLYDIR;
+    add(path, files | WatchFlags::CLOSE_WRITE | itself, event, Some((changed.clone(), None)))
+}
+
+/// Signals `event` each time the region file changes its times or is closed by a process that could write, and adds the
+/// file's name to `changed`. A watch on the directory does not report what happens through the descriptor of a file that
+/// was made without a name and linked later.
+pub(super) fn watch_listed(path: &Path, event: &Arc<Event>, changed: &Arc<ChangedNames>) -> Option<Watch> {
+    let flags = WatchFlags::CLOSE_WRITE | WatchFlags::ATTRIB | WatchFlags::DONT_FOLLOW;
+    add(path, flags, event, Some((changed.clone(), Some(path.file_name()?.into()))))
+}
+
+fn add(path: &Path, flags: WatchFlags, event: &Arc<Event>, changed: Changed) -> Option<Watch> {
     let watcher = watcher()?;
     let mut table = watcher.table();
     let descriptor = inotify::add_watch(&watcher.inotify, path, flags | WatchFlags::MASK_ADD).ok()?;
     table.next += 1;
     let id = table.next;
     let alive = Arc::new(AtomicBool::new(true));
-    let listener = Listener { id, event: event.clone(), flags, alive: alive.clone() };
+    let listener = Listener { id, event: event.clone(), flags, alive: alive.clone(), changed };
     table.listeners.entry(descriptor).or_default().push(listener);
     Some(Watch { descriptor, id, alive })
 }
@@ -110,7 +133,7 @@ fn listen(watcher: &'static Watcher) {
     loop {
         match reader.next() {
             Ok(event) if event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW) => watcher.signal_all(),
-            Ok(event) => watcher.signal(event.wd(), event.events()),
+            Ok(event) => watcher.signal(event.wd(), event.events(), event.file_name()),
             Err(rustix::io::Errno::INTR) => {}
             Err(_) => return watcher.end(),
         }
@@ -122,13 +145,13 @@ impl Watcher {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn signal(&self, descriptor: i32, events: inotify::ReadFlags) {
+    fn signal(&self, descriptor: i32, events: inotify::ReadFlags, name: Option<&CStr>) {
         let mut table = self.table();
         let ended = events.contains(inotify::ReadFlags::IGNORED);
         for listener in table.listeners.get(&descriptor).into_iter().flatten() {
             listener.alive.fetch_and(!ended, Ordering::Release);
             if ended || listener.flags.bits() & events.bits() != 0 {
-                listener.event.signal();
+                listener.report(name.filter(|_| !ended));
             }
         }
         if ended {
@@ -138,15 +161,22 @@ impl Watcher {
     }
 
     fn signal_all(&self) {
-        for listener in self.table().listeners.values().flatten() {
-            listener.event.signal();
-        }
+        self.table().listeners.values().flatten().for_each(|listener| listener.report(None));
     }
 
     fn end(&self) {
         for listener in self.table().listeners.values().flatten() {
             listener.alive.store(false, Ordering::Release);
-            listener.event.signal();
+            listener.report(None);
         }
+    }
+}
+
+impl Listener {
+    fn report(&self, name: Option<&CStr>) {
+        if let Some((changed, own)) = &self.changed {
+            changed.add(own.as_deref().or_else(|| Some(OsStr::from_bytes(name?.to_bytes()))));
+        }
+        self.event.signal();
     }
 }

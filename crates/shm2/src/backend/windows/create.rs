@@ -60,7 +60,7 @@ pub(super) fn create_region<T>(
         snapshots: SnapshotsSeen::default(),
         _section: section,
     };
-    region.announce_generation();
+    region.announce();
     Ok((region, begun))
 }
 

@@ -43,7 +43,7 @@ pub(super) struct SnapshotsSeen {
 
 impl OwnedRegion {
     /// Wakes consumers that wait for a producer.
-    pub(super) fn announce_generation(&self) {
+    pub(super) fn announce(&self) {
         if let Ok(arrival) = open_event(&self.names.arrival()) {
             set(&arrival);
         }
