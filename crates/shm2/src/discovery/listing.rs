@@ -189,6 +189,14 @@ impl File {
 }
 
 impl ListingChange {
+    /// State of the region; `None` when it is gone.
+    pub fn into_overview(self) -> Option<Overview> {
+        match self {
+            Self::Appeared(overview) | Self::Changed(overview) => Some(overview),
+            Self::Gone(_) => None,
+        }
+    }
+
     /// Path of the region.
     pub fn path(&self) -> &Path {
         match self {

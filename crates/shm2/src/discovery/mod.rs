@@ -10,4 +10,4 @@ pub use consumers::ConsumerOverview;
 pub use listing::{Listing, ListingChange};
 pub use overview::{Overview, PolicyName};
 pub use recent::RecentFrame;
-pub use watch::{Watch, WatchEnd};
+pub use watch::{Watch, WatchEnd, all_below};

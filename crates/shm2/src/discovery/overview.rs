@@ -155,31 +155,32 @@ impl Overview {
     pub(super) fn read(path: &Path, region: &OpenRegion) -> Result<Self, AttachError> {
         let header = header_of(region)?;
         let system = |source| AttachError::System { what: "read", path: path.into(), source };
-        let word = |offset| word(region, offset).map_err(system);
-        if word(offset_of!(Header, state))? as u32 != STATE_LIVE {
+        let words = HeaderWords::read(region).map_err(system)?;
+        let word = |offset| words.at(offset);
+        if word(offset_of!(Header, state)) as u32 != STATE_LIVE {
             return Err(AttachError::NoProducer { path: path.into() });
         }
-        let newest = word(offset_of!(Header, head))?;
+        let newest = word(offset_of!(Header, head));
         let mut overview = Self {
             path: path.into(),
             bytes: region.bytes(),
             generation: header.generation,
-            producer_pid: word(offset_of!(Header, producer_pid))? as u32,
+            producer_pid: word(offset_of!(Header, producer_pid)) as u32,
             is_kept: header.lease_time.is_some(),
-            created_ns: word(offset_of!(Header, created_ns))?,
-            full_policy: PolicyName::of(word(offset_of!(Header, full_policy))? as u32),
-            history: word(offset_of!(Header, history))? as u32,
+            created_ns: word(offset_of!(Header, created_ns)),
+            full_policy: PolicyName::of(word(offset_of!(Header, full_policy)) as u32),
+            history: word(offset_of!(Header, history)) as u32,
             max_leases: header.max_leases as u32,
             arena_bytes: header.arena_bytes,
-            oldest: word(offset_of!(Header, oldest))?,
+            oldest: word(offset_of!(Header, oldest)),
             newest,
             published_ns: None,
             age: None,
             frame_bytes: None,
             caps: None,
-            dropped_oldest: word(offset_of!(Header, dropped_oldest))?,
-            dropped_newest: word(offset_of!(Header, dropped_newest))?,
-            dropped_too_large: word(offset_of!(Header, dropped_too_large))?,
+            dropped_oldest: word(offset_of!(Header, dropped_oldest)),
+            dropped_newest: word(offset_of!(Header, dropped_newest)),
+            dropped_too_large: word(offset_of!(Header, dropped_too_large)),
             consumers: consumers::read(region, newest).map_err(system)?,
         };
         if let Some((description, caps)) = newest_item(region, newest, header.arena_bytes).map_err(system)? {
@@ -210,9 +211,8 @@ pub(super) struct Mark {
 impl Mark {
     /// `None` if the file is too short for a header.
     pub(super) fn of(region: &OpenRegion) -> Option<Self> {
-        let mut header = [0; size_of::<Header>()];
-        region.read_exact(&mut header, 0).ok()?;
-        let word = |offset: usize| u64::from_le_bytes(std::array::from_fn(|i| header[offset + i]));
+        let words = HeaderWords::read(region).ok()?;
+        let word = |offset| words.at(offset);
         let is_changing = !word(offset_of!(Header, caps_sequence)).is_multiple_of(2);
         let current = (word(offset_of!(Header, caps_length_id)) >> 32) as u32;
         Some(Self {
@@ -261,13 +261,13 @@ fn newest_item(region: &OpenRegion, newest: u64, arena: u64) -> io::Result<Optio
 /// The caps of the next frame; `None` before the first, from a producer that does not show them, and when they changed
 /// during the read.
 fn current_caps(region: &OpenRegion, arena: u64) -> io::Result<Option<Vec<u8>>> {
-    let word = |offset| word(region, offset);
-    let number = word(offset_of!(Header, caps_sequence))?;
+    let number = word(region, offset_of!(Header, caps_sequence))?;
     fence(Ordering::SeqCst);
+    let words = HeaderWords::read(region)?;
     let caps = CapsRange::of_words(
-        word(offset_of!(Header, caps_offset))?,
-        word(offset_of!(Header, caps_length_id))?,
-        word(offset_of!(Header, caps_blob))?,
+        words.at(offset_of!(Header, caps_offset)),
+        words.at(offset_of!(Header, caps_length_id)),
+        words.at(offset_of!(Header, caps_blob)),
     );
     if caps.id == 0 || !caps.is_valid(arena) {
         return Ok(None);
@@ -275,8 +275,24 @@ fn current_caps(region: &OpenRegion, arena: u64) -> io::Result<Option<Vec<u8>>> 
     let mut text = vec![0; caps.text.length as usize];
     region.read_exact(&mut text, caps.text.offset)?;
     fence(Ordering::SeqCst);
-    let is_same = number.is_multiple_of(2) && word(offset_of!(Header, caps_sequence))? == number;
+    let is_same = number.is_multiple_of(2) && word(region, offset_of!(Header, caps_sequence))? == number;
     Ok(is_same.then_some(text))
+}
+
+/// A copy of the whole header, which its peers may change meanwhile.
+struct HeaderWords([u8; size_of::<Header>()]);
+
+impl HeaderWords {
+    fn read(region: &OpenRegion) -> io::Result<Self> {
+        let mut bytes = [0; size_of::<Header>()];
+        region.read_exact(&mut bytes, 0)?;
+        Ok(Self(bytes))
+    }
+
+    /// The eight bytes at an offset.
+    fn at(&self, offset: usize) -> u64 {
+        u64::from_le_bytes(std::array::from_fn(|byte| self.0[offset + byte]))
+    }
 }
 
 fn word(region: &OpenRegion, offset: usize) -> io::Result<u64> {

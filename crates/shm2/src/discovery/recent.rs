@@ -47,12 +47,19 @@ impl Overview {
         let arena = header_of(&region)?.arena_bytes;
         let newest = Self::read(spec.path(), &region)?.newest;
         let first = after.max(newest.saturating_sub(CELLS - 1)).saturating_add(1);
-        let frames = (first..=newest.min(layout::MAX_SEQUENCE)).map_while(|sequence| {
-            let mut bytes = [0; CELL_BYTES as usize];
-            region.read_exact(&mut bytes, layout::cell_offset(sequence)).ok()?;
-            Some((sequence, layout::cell_words(&bytes)))
-        });
-        Ok(frames.filter_map(|(sequence, words)| of_cell(sequence, &words, arena)).collect())
+        let system = |source| AttachError::System { what: "read", path: spec.path().into(), source };
+        let mut frames = Vec::new();
+        let mut next = first;
+        // In one read, or in two where the cells go on at the beginning of the ring.
+        while next <= newest.min(layout::MAX_SEQUENCE) {
+            let last = newest.min(next | (CELLS - 1));
+            let mut cells = vec![0; ((last - next + 1) * CELL_BYTES) as usize];
+            region.read_exact(&mut cells, layout::cell_offset(next)).map_err(system)?;
+            let (cells, _) = cells.as_chunks();
+            frames.extend((next..).zip(cells).filter_map(|(at, cell)| of_cell(at, &layout::cell_words(cell), arena)));
+            next = last + 1;
+        }
+        Ok(frames)
     }
 }
 

@@ -5,6 +5,7 @@
 //! full look every [`LOOK_EVERY`] finds what is not reported: changes by other kernels, and folders without a watch.
 
 use super::listing::{Listing, ListingChange};
+use super::overview::Overview;
 use crate::backend::{self, ChangeWatch, Changed, ChangedNames, Event, ProcessEvent};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -43,9 +44,28 @@ const FOLDERS: usize = 256;
 pub struct Watch {
     folders: BTreeMap<PathBuf, Folder>,
     signals: Arc<Signals>,
+    /// Looks once, so nothing is to be reported.
+    is_once: bool,
     /// Times of the last look and of the next full one.
     last_look: Option<Instant>,
     next_full: Option<Instant>,
+}
+
+/// All regions with a live producer in a folder and the folders in it, at most four levels down, sorted by path.
+///
+/// ```
+/// # let name = format!("shm:///dev/shm/shm2-doc-below-{}", std::process::id());
+/// use shm2::{Producer, discovery};
+///
+/// let producer = Producer::create(&name)?;
+/// assert!(discovery::all_below("/dev/shm").iter().any(|region| region.path == producer.path()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn all_below(folder: impl Into<PathBuf>) -> Vec<Overview> {
+    let mut watch = Watch::new([folder]);
+    watch.is_once = true;
+    let changes = watch.wait(Some(Duration::ZERO)).into_iter();
+    changes.filter_map(ListingChange::into_overview).collect()
 }
 
 #[derive(Debug, Default)]
@@ -89,7 +109,7 @@ impl Watch {
     pub fn new<P: Into<PathBuf>>(folders: impl IntoIterator<Item = P>) -> Self {
         let roots = folders.into_iter().map(Into::into);
         let folders = roots.map(|root: PathBuf| (root.clone(), Folder::new(root, 0))).collect();
-        Self { folders, signals: Arc::default(), last_look: None, next_full: None }
+        Self { folders, signals: Arc::default(), is_once: false, last_look: None, next_full: None }
     }
 
     /// Ends a [`wait`](Self::wait) from another thread.
@@ -126,12 +146,13 @@ impl Watch {
             std::thread::sleep(PAUSE.saturating_sub(last.elapsed()));
         }
         let now = Instant::now();
+        let event = (!self.is_once).then(|| self.signals.event.clone());
         let is_full = self.next_full.is_none_or(|next| now >= next);
         let mut changes = Vec::new();
         let mut due: Vec<_> = self.folders.keys().map(|path| (path.clone(), is_full)).collect();
         while let Some((path, is_full)) = due.pop() {
             let Some(folder) = self.folders.get_mut(&path) else { continue };
-            let has_read = folder.look(&path, is_full, now, &self.signals.event, &mut changes);
+            let has_read = folder.look(&path, is_full, now, event.as_ref(), &mut changes);
             if has_read && folder.depth > 0 && !path.is_dir() {
                 self.folders.remove(&path);
                 // The folder was moved or removed, and those in it with it.
@@ -186,13 +207,13 @@ impl Folder {
         path: &Path,
         is_full: bool,
         now: Instant,
-        event: &Arc<Event>,
+        event: Option<&Arc<Event>>,
         changes: &mut Vec<ListingChange>,
     ) -> bool {
         let is_watched = self.watch.as_ref().is_some_and(backend::Watch::is_alive);
         if !is_watched {
             // Before the folder is read: a file that appears in between is found twice, not never.
-            self.watch = backend::watch_folder(path, event, &self.changed);
+            self.watch = event.and_then(|event| backend::watch_folder(path, event, &self.changed));
         }
         let Changed { mut names, is_incomplete } = self.changed.take();
         let is_folder = |name: &OsString| self.listing.folders().contains(name) || path.join(name).is_dir();
@@ -204,7 +225,9 @@ impl Folder {
         self.again.extend(names.iter().map(|name| (name.clone(), now + AGAIN_AFTER)));
         names.extend(due);
         found.extend(self.listing.look_at(names));
-        self.watch_regions(&found, now, event);
+        if let Some(event) = event {
+            self.watch_regions(&found, now, event);
+        }
         changes.extend(found);
         reads_all
     }
