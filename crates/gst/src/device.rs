@@ -4,9 +4,8 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use shm2::Overview;
-use std::path::Path;
 
-/// Directory that is searched for regions.
+/// Folder that is searched for regions, and the folders in it.
 const DIRECTORY: &str = "/dev/shm";
 
 mod region {
@@ -80,21 +79,16 @@ fn class(caps: &gst::Caps) -> &'static str {
 
 mod provider {
     use super::*;
-    use shm2::discovery::{Listing, ListingChange};
+    use shm2::discovery::{ListingChange, Watch, WatchEnd, all_below};
     use std::collections::HashMap;
     use std::path::PathBuf;
     use std::sync::Mutex;
-    use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
     use std::time::Duration;
-
-    /// Time between two searches for regions. A change of caps and the exit of a producer are found by the second search
-    /// after it.
-    const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 
     #[derive(Default)]
     pub struct Provider {
-        /// Keeps the searching thread running.
-        search: Mutex<Option<Sender<()>>>,
+        /// Ends the thread that follows the regions.
+        running: Mutex<Option<WatchEnd>>,
     }
 
     #[glib::object_subclass]
@@ -115,7 +109,7 @@ mod provider {
                         "Shared-memory regions",
                         // A monitor with a class filter asks only providers whose class contains all of it.
                         "Source/Video/Audio",
-                        "Lists the regions in /dev/shm that have a live producer",
+                        "Lists the regions in /dev/shm and its folders that have a live producer",
                         "The shm2 contributors",
                     )
                 });
@@ -123,55 +117,58 @@ mod provider {
         }
 
         fn probe(&self) -> Vec<gst::Device> {
-            live().into_iter().map(|region| Device::new(&region).upcast()).collect()
+            all_below(DIRECTORY).iter().map(|region| Device::new(region).upcast()).collect()
         }
 
         fn start(&self) -> Result<(), gst::LoggableError> {
-            let (running, ended) = channel();
-            let mut devices = Devices::new(self.obj().clone(), ended);
-            devices.update();
-            let search = move || {
-                while devices.ended.recv_timeout(SEARCH_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                    devices.update();
+            let mut devices = Devices::new(self.obj().clone());
+            let running = devices.end.clone();
+            devices.update(Some(Duration::ZERO));
+            let follow = move || {
+                while !devices.end.is_set() {
+                    devices.update(None);
                 }
             };
-            let thread = std::thread::Builder::new().name("shm2-devices".into()).spawn(search);
+            let thread = std::thread::Builder::new().name("shm2-devices".into()).spawn(follow);
             thread.map_err(|e| gst::loggable_error!(gst::CAT_RUST, "no thread: {e}"))?;
-            *crate::lock(&self.search) = Some(running);
+            *crate::lock(&self.running) = Some(running);
             Ok(())
         }
 
-        /// Does not wait for the searching thread: it may be in a handler of a message, which may have called this.
+        /// Does not wait for the thread: it may be in a handler of a message, which may have called this.
         fn stop(&self) {
-            drop(crate::lock(&self.search).take());
+            crate::lock(&self.running).take().inspect(WatchEnd::end);
         }
     }
 
     /// The devices that a started provider has.
     struct Devices {
         provider: super::Provider,
-        regions: Listing,
+        regions: Watch,
         known: HashMap<PathBuf, Device>,
-        /// Has no sender any more when the provider is stopped.
-        ended: Receiver<()>,
+        /// Set when the provider is stopped.
+        end: WatchEnd,
     }
 
     impl Devices {
-        fn new(provider: super::Provider, ended: Receiver<()>) -> Self {
-            Self { provider, regions: Listing::new(DIRECTORY), known: HashMap::new(), ended }
+        fn new(provider: super::Provider) -> Self {
+            let regions = Watch::new([DIRECTORY]);
+            let end = regions.ender();
+            Self { provider, regions, known: HashMap::new(), end }
         }
 
-        /// Adds and removes devices. A region with another producer or other caps is another device.
-        fn update(&mut self) {
-            for change in self.regions.update() {
-                if self.is_over() {
+        /// Waits for changes, and adds and removes devices. A region with another producer or other caps is another
+        /// device.
+        fn update(&mut self, timeout: Option<Duration>) {
+            for change in self.regions.wait(timeout) {
+                if self.end.is_set() {
                     return;
                 }
                 if let Some(device) = self.known.remove(change.path()) {
                     self.provider.device_remove(&device);
                 }
                 if let ListingChange::Appeared(region) | ListingChange::Changed(region) = change
-                    && !self.is_over()
+                    && !self.end.is_set()
                 {
                     self.add(&region);
                 }
@@ -181,20 +178,12 @@ mod provider {
         fn add(&mut self, region: &Overview) {
             let device = Device::new(region);
             self.provider.device_add(&device);
-            if self.is_over() {
+            if self.end.is_set() {
                 // The base class has removed those that it had.
                 self.provider.device_remove(&device);
             }
             self.known.insert(region.path.clone(), device);
         }
-
-        fn is_over(&self) -> bool {
-            self.ended.try_recv() == Err(TryRecvError::Disconnected)
-        }
-    }
-
-    fn live() -> Vec<Overview> {
-        Overview::all_in(Path::new(DIRECTORY))
     }
 }
 
