@@ -43,8 +43,8 @@
 //! * Errors name the value that is wrong, and what to do.
 //!
 //! # What it does not do
-//! It reads no pixel and no sample, and converts nothing, except with the feature `picture`: `Video::to_rgb`. The views of stereoscopic video are not described. Memory of
-//! devices (`memory:DMABuf` with `format=DMA_DRM`) has no bytes to describe.
+//! It reads no pixel and no sample, and converts nothing, except with the feature `picture`: `Video::to_rgb`. The views
+//! of stereoscopic video are not described. Memory of devices (`memory:DMABuf` with `format=DMA_DRM`) has no bytes to describe.
 
 #![forbid(unsafe_code)]
 
@@ -58,6 +58,7 @@ mod limits;
 #[cfg(feature = "picture")]
 mod picture;
 mod rectangle;
+mod short;
 mod video;
 
 pub use audio::{Audio, AudioFormat, AudioLayout, SampleKind};

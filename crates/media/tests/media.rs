@@ -224,3 +224,19 @@ fn text_and_other_media_have_their_type() {
         assert_eq!(media.for_frame(b"anything", 0).as_ref(), Ok(&media));
     }
 }
+
+#[test]
+fn a_stream_is_described_in_a_few_words() {
+    let cases = [
+        ("video/x-raw, format=RGB, width=4, height=3, framerate=0/1, interlace-mode=mixed", "RGB 4x3 interlaced"),
+        ("audio/x-raw, format=S16LE, rate=48000, channels=2, layout=interleaved", "S16LE 48000 Hz 2 ch"),
+        ("audio/x-raw, format=F32LE, rate=8000, channels=1, layout=non-interleaved", "F32LE 8000 Hz 1 ch planar"),
+        ("video/x-h264, width=1280, height=720, framerate=30/1", "H.264 1280x720 30/s"),
+        ("audio/x-opus, rate=48000, channels=2", "Opus 48000 Hz 2 ch"),
+        ("text/x-raw, format=utf8", "text/x-raw"),
+        ("application/x-rtp, media=video", "application/x-rtp"),
+    ];
+    for (caps, words) in cases {
+        assert_eq!(media(caps).to_string(), words, "{caps}");
+    }
+}
