@@ -43,20 +43,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             Err(ReceiveError::EndOfStream | ReceiveError::Cancelled) => break,
             Err(error) => return Err(error.into()),
         };
-        match out.write(&frame) {
-            Err(error) if is_closed_pipe(&error) => return Ok(()),
-            outcome => outcome?,
-        }
+        out.write(&frame)?;
         written += 1;
     }
-    match out.out.flush() {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-fn is_closed_pipe(error: &Failure) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    Ok(out.out.flush()?)
 }
 
 /// The stream that was begun.

@@ -4,7 +4,7 @@ use super::{Failure, show};
 use serde::Serialize;
 use shm2::Overview;
 use shm2::discovery::RecentFrame;
-use shm2_cli::{print_result, seconds};
+use shm2_cli::seconds;
 use std::time::Duration;
 
 #[derive(clap::Args)]
@@ -54,7 +54,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         newest = frames.last().map_or(newest, |frame| frame.sequence);
         let measured = measure(last, &frames, age);
         last = frames.last().map(|frame| frame.published_ns).or(last);
-        print_result(&if arguments.json { serde_json::to_string(&measured)? } else { text(&measured) })?;
+        show::print(&if arguments.json { serde_json::to_string(&measured)? } else { text(&measured) })?;
     }
     Ok(())
 }

@@ -3,7 +3,6 @@
 use super::{Failure, show};
 use comfy_table::{Table, presets};
 use shm2::Overview;
-use shm2_cli::print_result;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -18,16 +17,16 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let region = Overview::of(&arguments.region)?;
     if arguments.json {
-        return Ok(print_result(&serde_json::to_string(&show::RegionJson::from(&region))?)?);
+        return show::print(&serde_json::to_string(&show::RegionJson::from(&region))?);
     }
     let text = lines(&region).iter().map(|(name, value)| format!("{name:<12} {value}")).collect::<Vec<_>>();
-    Ok(print_result(&format!("{}\n\n{}", text.join("\n"), consumers(&region)))?)
+    show::print(&format!("{}\n\n{}", text.join("\n"), consumers(&region)))
 }
 
 fn lines(region: &Overview) -> Vec<(&'static str, String)> {
     let dash = || "-".to_owned();
     let Overview { oldest, newest, dropped_oldest, dropped_newest, dropped_too_large, .. } = *region;
-    let in_ring = (newest + 1).saturating_sub(oldest);
+    let in_ring = newest.saturating_add(1).saturating_sub(oldest);
     vec![
         ("region", region.uri()),
         ("producer", format!("process {}{}", region.producer_pid, if region.is_kept { ", kept region" } else { "" })),

@@ -55,6 +55,7 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if show::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             complain!("shm2: {error}");
             ExitCode::FAILURE

@@ -1,8 +1,8 @@
 //! `shm2 snapshot`.
 
-use super::Failure;
+use super::{Failure, show};
 use shm2::{Access, Consumer};
-use shm2_cli::{print_result, seconds};
+use shm2_cli::seconds;
 use shm2_media::{Media, RgbPicture};
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -60,7 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     result.map_err(|error| format!("cannot write {}: {error}", arguments.output.display()))?;
     let size = picture.map_or(format!("{} bytes", bytes.len()), |p| format!("{}x{}", p.width, p.height));
-    Ok(print_result(&format!("{}: frame {}, {size}", arguments.output.display(), frame.sequence()))?)
+    show::print(&format!("{}: frame {}, {size}", arguments.output.display(), frame.sequence()))
 }
 
 fn picture(caps: Option<&[u8]>, meta: &[u8], bytes: &[u8]) -> Result<RgbPicture, Failure> {
