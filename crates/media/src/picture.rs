@@ -5,7 +5,10 @@
 
 use crate::error::PictureError;
 use crate::video::{ByteOrder, ColorMatrix, ColorModel, ColorRange, Component, Video};
-use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv444_to_rgb};
+use yuv::{
+    BufferStoreMut, YuvConversionMode, YuvPlanarImage, YuvPlanarImageMut, YuvRange, YuvStandardMatrix, rgb_to_yuv444,
+    yuv444_to_rgb,
+};
 
 /// Rows of red, green and blue, a byte each, without padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +19,39 @@ pub struct RgbPicture {
     pub height: u32,
     /// `3 * width * height` bytes, from the top left.
     pub bytes: Vec<u8>,
+}
+
+impl RgbPicture {
+    /// The picture as Y, Cb and Cr, a byte for each pixel: BT.601, limited range.
+    ///
+    /// # Errors
+    /// When the bytes are not those of a picture of this size.
+    ///
+    /// ```
+    /// use shm2_media::RgbPicture;
+    ///
+    /// let white = RgbPicture { width: 2, height: 1, bytes: vec![255; 6] };
+    /// assert_eq!(white.to_yuv444()?, [vec![235; 2], vec![128; 2], vec![128; 2]]);
+    /// # Ok::<_, shm2_media::PictureError>(())
+    /// ```
+    pub fn to_yuv444(&self) -> Result<[Vec<u8>; 3], PictureError> {
+        let &Self { width, height, ref bytes } = self;
+        let mut planes = [0; 3].map(|_| vec![0; bytes.len() / 3]);
+        let [y, u, v] = &mut planes;
+        let mut image = YuvPlanarImageMut {
+            y_plane: BufferStoreMut::Borrowed(y),
+            y_stride: width,
+            u_plane: BufferStoreMut::Borrowed(u),
+            u_stride: width,
+            v_plane: BufferStoreMut::Borrowed(v),
+            v_stride: width,
+            width,
+            height,
+        };
+        let (range, matrix, mode) = (YuvRange::Limited, YuvStandardMatrix::Bt601, YuvConversionMode::Balanced);
+        let converted = rgb_to_yuv444(&mut image, bytes, width.saturating_mul(3), range, matrix, mode);
+        converted.map(|()| planes).map_err(|error| PictureError::Conversion { error: error.to_string() })
+    }
 }
 
 /// Values of one component of a picture, row by row.

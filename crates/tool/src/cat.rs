@@ -110,6 +110,8 @@ fn y4m_chroma(video: &Video) -> Result<String, Failure> {
         (ColorModel::Yuv, Some((1, 0))) => "422",
         (ColorModel::Yuv, Some((0, 0))) => "444",
         (ColorModel::Yuv, Some((2, 0))) => "411",
+        // Converted.
+        (ColorModel::Rgb, _) => return Ok("444".into()),
         _ => return Err(cannot().into()),
     };
     Ok(format!("{name}{depth}"))
@@ -124,7 +126,8 @@ fn y4m_header(video: &Video) -> Result<Vec<u8>, Failure> {
         _ => 'm',
     };
     let aspect = video.pixel_aspect_ratio.to_string().replace('/', ":");
-    let range = if video.colorimetry.range == ColorRange::Full { "FULL" } else { "LIMITED" };
+    let is_full = video.colorimetry.range == ColorRange::Full && video.format.model() != ColorModel::Rgb;
+    let range = if is_full { "FULL" } else { "LIMITED" };
     let (width, height, chroma) = (area.width, area.height, y4m_chroma(video)?);
     let header =
         format!("YUV4MPEG2 W{width} H{height} F{rate} I{interlacing} A{aspect} C{chroma} XCOLORRANGE={range}\n");
@@ -133,6 +136,9 @@ fn y4m_header(video: &Video) -> Result<Vec<u8>, Failure> {
 
 fn write_picture(out: &mut impl Write, video: &Video, bytes: &[u8]) -> Result<(), Failure> {
     out.write_all(b"FRAME\n")?;
+    if video.format.model() == ColorModel::Rgb {
+        return Ok(out.write_all(&video.to_rgb(bytes)?.to_yuv444()?.concat())?);
+    }
     for component in 0..video.format.components().len().min(3) {
         let samples = video.samples(bytes, component)?;
         let plane: Vec<u8> = match samples.bits {

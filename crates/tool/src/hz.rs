@@ -1,6 +1,6 @@
 //! `shm2 hz`.
 
-use super::{Failure, show};
+use super::{Failure, output, show};
 use serde::Serialize;
 use shm2::Overview;
 use shm2::discovery::RecentFrame;
@@ -54,7 +54,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         newest = frames.last().map_or(newest, |frame| frame.sequence);
         let measured = measure(last, &frames, age);
         last = frames.last().map(|frame| frame.published_ns).or(last);
-        show::print(&if arguments.json { serde_json::to_string(&measured)? } else { text(&measured) })?;
+        output::print(&if arguments.json { serde_json::to_string(&measured)? } else { text(&measured) })?;
     }
     Ok(())
 }

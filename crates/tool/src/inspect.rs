@@ -1,6 +1,6 @@
 //! `shm2 inspect`.
 
-use super::{Failure, show};
+use super::{Failure, output, show};
 use comfy_table::{Table, presets};
 use shm2::Overview;
 
@@ -17,10 +17,10 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let region = Overview::of(&arguments.region)?;
     if arguments.json {
-        return show::print(&serde_json::to_string(&show::RegionJson::from(&region))?);
+        return output::print(&serde_json::to_string(&show::RegionJson::from(&region))?);
     }
     let text = lines(&region).iter().map(|(name, value)| format!("{name:<12} {value}")).collect::<Vec<_>>();
-    show::print(&format!("{}\n\n{}", text.join("\n"), consumers(&region)))
+    output::print(&format!("{}\n\n{}", text.join("\n"), consumers(&region)))
 }
 
 fn lines(region: &Overview) -> Vec<(&'static str, String)> {

@@ -1,6 +1,6 @@
 //! `shm2 list`.
 
-use super::{Failure, show};
+use super::{Failure, output, show};
 use comfy_table::{Table, presets};
 use shm2::Overview;
 use shm2::discovery::{ListingChange, Watch, all_below};
@@ -32,9 +32,9 @@ fn list(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.json {
         let lines = regions.iter().map(|region| serde_json::to_string(&show::RegionJson::from(region)));
         let lines = lines.collect::<Result<Vec<_>, _>>()?;
-        return if lines.is_empty() { Ok(()) } else { show::print(&lines.join("\n")) };
+        return if lines.is_empty() { Ok(()) } else { output::print(&lines.join("\n")) };
     }
-    show::print(&table(&regions).to_string())
+    output::print(&table(&regions).to_string())
 }
 
 fn table(regions: &[Overview]) -> Table {
@@ -75,16 +75,16 @@ fn report(arguments: &Arguments, change: &ListingChange) -> Result<(), Failure> 
         ListingChange::Appeared(region) => ("appeared", region),
         ListingChange::Changed(region) => ("changed", region),
         ListingChange::Gone(path) if arguments.json => {
-            return show::print(&serde_json::json!({"change": "gone", "path": path.to_string_lossy()}).to_string());
+            return output::print(&serde_json::json!({"change": "gone", "path": path.to_string_lossy()}).to_string());
         }
         ListingChange::Gone(path) => {
-            return show::print(&format!("gone      {}", path.display()));
+            return output::print(&format!("gone      {}", path.display()));
         }
         _ => return Ok(()),
     };
     if arguments.json {
         let line = serde_json::json!({"change": word, "state": show::RegionJson::from(region)});
-        return show::print(&line.to_string());
+        return output::print(&line.to_string());
     }
-    show::print(&format!("{word:<9} {}  {}", region.uri(), show::media(region)))
+    output::print(&format!("{word:<9} {}  {}", region.uri(), show::media(region)))
 }

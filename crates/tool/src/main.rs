@@ -8,6 +8,7 @@ mod doctor;
 mod hz;
 mod inspect;
 mod list;
+mod output;
 mod show;
 mod snapshot;
 
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if show::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             complain!("shm2: {error}");
             ExitCode::FAILURE

@@ -1,25 +1,10 @@
 //! Numbers and texts as people read them, and a region as JSON.
 
-use super::Failure;
 use serde::Serialize;
 use shm2::Overview;
 use shm2::discovery::ConsumerOverview;
 use shm2_media::Media;
-use std::io::{self, Write};
 use std::time::Duration;
-
-/// Prints a line.
-///
-/// # Errors
-/// When it cannot be written; [`is_closed_pipe`] says whether the reader has what it wanted.
-pub fn print(line: &str) -> Result<(), Failure> {
-    Ok(writeln!(io::stdout(), "{line}")?)
-}
-
-/// Whether the reader of the output has closed its end, as `head` does.
-pub fn is_closed_pipe(failure: &Failure) -> bool {
-    failure.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-}
 
 /// Bytes with a unit of 1,024: `64.0 MiB`.
 pub fn bytes(number: u64) -> String {

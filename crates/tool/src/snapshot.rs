@@ -1,6 +1,6 @@
 //! `shm2 snapshot`.
 
-use super::{Failure, show};
+use super::{Failure, output};
 use shm2::{Access, Consumer};
 use shm2_cli::seconds;
 use shm2_media::{Media, RgbPicture};
@@ -51,16 +51,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Kind::Bytes => None,
         Kind::Png | Kind::Jpeg => Some(picture(frame.caps().map(|(_, text)| text), frame.meta(), &bytes)?),
     };
-    // Written beside, so that a failure leaves no half file under the name.
-    let partial = arguments.output.with_extension("partial");
-    let result = write(&partial, kind, picture.as_ref(), &bytes, arguments.quality)
-        .and_then(|()| Ok(std::fs::rename(&partial, &arguments.output)?));
-    if result.is_err() {
-        let _ = std::fs::remove_file(&partial);
-    }
+    let write = |file: File| write(file, kind, picture.as_ref(), &bytes, arguments.quality);
+    let result = output::replace(&arguments.output, write);
     result.map_err(|error| format!("cannot write {}: {error}", arguments.output.display()))?;
     let size = picture.map_or(format!("{} bytes", bytes.len()), |p| format!("{}x{}", p.width, p.height));
-    show::print(&format!("{}: frame {}, {size}", arguments.output.display(), frame.sequence()))
+    output::print(&format!("{}: frame {}, {size}", arguments.output.display(), frame.sequence()))
 }
 
 fn picture(caps: Option<&[u8]>, meta: &[u8], bytes: &[u8]) -> Result<RgbPicture, Failure> {
@@ -71,8 +66,8 @@ fn picture(caps: Option<&[u8]>, meta: &[u8], bytes: &[u8]) -> Result<RgbPicture,
     }
 }
 
-fn write(path: &Path, kind: Kind, picture: Option<&RgbPicture>, bytes: &[u8], quality: u8) -> Result<(), Failure> {
-    let mut file = BufWriter::new(File::create(path)?);
+fn write(file: File, kind: Kind, picture: Option<&RgbPicture>, bytes: &[u8], quality: u8) -> Result<(), Failure> {
+    let mut file = BufWriter::new(file);
     match (kind, picture) {
         (Kind::Png, Some(picture)) => {
             let mut encoder = png::Encoder::new(&mut file, picture.width, picture.height);

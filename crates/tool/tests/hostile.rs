@@ -69,7 +69,8 @@ fn hostile_words_in_a_live_region_are_no_panic() {
     for offset in (64..1024).step_by(8) {
         file.write_all_at(&u64::MAX.to_le_bytes(), offset).unwrap();
         for command in commands(&output).iter().take(3) {
-            let arguments: Vec<_> = command.split(' ').map(|word| if word == "REGION" { &name } else { word }).collect();
+            let arguments: Vec<_> =
+                command.split(' ').map(|word| if word == "REGION" { &name } else { word }).collect();
             let ended = shm2(&arguments);
             assert!(matches!(ended.code, Some(0 | 1)), "{offset} {command}: {:?} {}", ended.code, ended.error);
         }

@@ -54,10 +54,12 @@ pub fn begin(arguments: &[&str]) -> ChildGuard {
     ChildGuard::spawn(&mut command).unwrap()
 }
 
-/// A producer with `frames` frames of `bytes` under `caps`.
+/// A producer with `frames` frames of `bytes`, under `caps` unless they are empty.
 pub fn producer(name: &TempRegion, caps: &str, frames: u64, bytes: &[u8]) -> Producer {
     let mut producer = Producer::builder(name).unwrap().size(16 << 20).create().unwrap();
-    producer.set_caps(caps.as_bytes()).unwrap();
+    if !caps.is_empty() {
+        producer.set_caps(caps.as_bytes()).unwrap();
+    }
     for number in 0..frames {
         producer.send(bytes, &FrameInfo::new().with_pts(number * 40_000_000)).unwrap();
     }
