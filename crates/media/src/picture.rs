@@ -6,8 +6,8 @@
 use crate::error::PictureError;
 use crate::video::{ByteOrder, ColorMatrix, ColorModel, ColorRange, Component, Video};
 use yuv::{
-    BufferStoreMut, YuvConversionMode, YuvPlanarImage, YuvPlanarImageMut, YuvRange, YuvStandardMatrix, rgb_to_yuv444,
-    yuv444_to_rgb,
+    BufferStoreMut, YuvConversionMode, YuvGrayImage, YuvPlanarImage, YuvPlanarImageMut, YuvRange, YuvStandardMatrix,
+    rgb_to_yuv444, yuv400_to_rgb, yuv444_to_rgb,
 };
 
 /// Rows of red, green and blue, a byte each, without padding.
@@ -88,7 +88,7 @@ impl Video {
         let bytes = match (format.model(), &planes[..]) {
             (ColorModel::Yuv, [y, u, v]) => self.converted([y, u, v], area.width, area.height)?,
             (ColorModel::Rgb, [r, g, b]) => r.iter().zip(g).zip(b).flat_map(|((r, g), b)| [*r, *g, *b]).collect(),
-            (_, [gray, ..]) => gray.iter().flat_map(|gray| [*gray; 3]).collect(),
+            (_, [gray, ..]) => self.converted_gray(gray, area.width, area.height)?,
             _ => return Err(PictureError::Format { format: format.name() }),
         };
         Ok(RgbPicture { width: area.width, height: area.height, bytes })
@@ -135,10 +135,12 @@ impl Video {
     /// A component of all visible pixels, 8 bits each.
     fn component(&self, frame: &[u8], component: &Component) -> Vec<u8> {
         let area = self.visible();
-        let largest = (1_u32 << component.bits) - 1;
-        let to_eight_bits = |value: u16| match component.bits {
-            8.. => (value >> (component.bits - 8)) as u8,
-            _ => (u32::from(value) * 255 / largest) as u8,
+        let (bits, largest) = (component.bits, (1_u32 << component.bits) - 1);
+        let is_rgb = self.format.model() == ColorModel::Rgb;
+        // To the nearest. The ends of a limited range are shifted: 64 of 10 bits is 16 of 8.
+        let to_eight_bits = |value: u16| match u32::from(value) {
+            value if is_rgb || bits < 8 => ((value * 255 + largest / 2) / largest) as u8,
+            value => ((value + (1 << (bits - 8) >> 1)) >> (bits - 8)).min(255) as u8,
         };
         let mut values = Vec::with_capacity(area.width as usize * area.height as usize);
         for y in area.y..area.y + area.height {
@@ -153,7 +155,7 @@ impl Video {
     fn value(&self, row: &[u8], component: &Component, column: u32) -> u16 {
         let &Component { step, offset, bits, shift, .. } = component;
         let at = usize::from(offset) + column as usize * usize::from(step);
-        let bytes = row.get(at..at + usize::from(bits + shift).div_ceil(8)).unwrap_or_default().iter();
+        let bytes = row.get(at..at + self.word_bytes(component)).unwrap_or_default().iter();
         let join = |word: u64, byte: &u8| word << 8 | u64::from(*byte);
         let word = match self.format.byte_order() {
             Some(ByteOrder::Big) => bytes.fold(0, join),
@@ -162,15 +164,14 @@ impl Video {
         (word >> shift & ((1 << bits) - 1)) as u16
     }
 
+    /// Bytes of the word that a component is a part of: with its first byte begin all components of that word.
+    fn word_bytes(&self, part: &Component) -> usize {
+        let place = |component: &Component| (component.plane, component.offset);
+        let parts = self.format.components().iter().filter(|component| place(component) == place(part));
+        parts.map(|component| usize::from(component.bits + component.shift).div_ceil(8)).max().unwrap_or(0)
+    }
+
     fn converted(&self, [y, u, v]: [&Vec<u8>; 3], width: u32, height: u32) -> Result<Vec<u8>, PictureError> {
-        let range = if self.colorimetry.range == ColorRange::Full { YuvRange::Full } else { YuvRange::Limited };
-        let matrix = match self.colorimetry.matrix {
-            ColorMatrix::Bt709 => YuvStandardMatrix::Bt709,
-            ColorMatrix::Bt2020 => YuvStandardMatrix::Bt2020,
-            ColorMatrix::Smpte240m => YuvStandardMatrix::Smpte240,
-            ColorMatrix::Fcc => YuvStandardMatrix::Fcc,
-            _ => YuvStandardMatrix::Bt601,
-        };
         let image = YuvPlanarImage {
             y_plane: y,
             y_stride: width,
@@ -182,7 +183,28 @@ impl Video {
             height,
         };
         let mut rgb = vec![0; 3 * y.len()];
-        let converted = yuv444_to_rgb(&image, &mut rgb, 3 * width, range, matrix);
+        let converted = yuv444_to_rgb(&image, &mut rgb, 3 * width, self.range(), self.matrix());
         converted.map(|()| rgb).map_err(|error| PictureError::Conversion { error: error.to_string() })
+    }
+
+    fn converted_gray(&self, gray: &[u8], width: u32, height: u32) -> Result<Vec<u8>, PictureError> {
+        let image = YuvGrayImage { y_plane: gray, y_stride: width, width, height };
+        let mut rgb = vec![0; 3 * gray.len()];
+        let converted = yuv400_to_rgb(&image, &mut rgb, 3 * width, self.range(), self.matrix());
+        converted.map(|()| rgb).map_err(|error| PictureError::Conversion { error: error.to_string() })
+    }
+
+    fn range(&self) -> YuvRange {
+        if self.colorimetry.range == ColorRange::Full { YuvRange::Full } else { YuvRange::Limited }
+    }
+
+    fn matrix(&self) -> YuvStandardMatrix {
+        match self.colorimetry.matrix {
+            ColorMatrix::Bt709 => YuvStandardMatrix::Bt709,
+            ColorMatrix::Bt2020 => YuvStandardMatrix::Bt2020,
+            ColorMatrix::Smpte240m => YuvStandardMatrix::Smpte240,
+            ColorMatrix::Fcc => YuvStandardMatrix::Fcc,
+            _ => YuvStandardMatrix::Bt601,
+        }
     }
 }

@@ -101,7 +101,7 @@ pub(super) static FORMATS: &[Entry] = &[
     Entry::new("P010_10BE", Yuv, BE, pairs(10, 6, 2, S420, [0, 2]), Even),
     Entry::new("P010_10LE", Yuv, LE, pairs(10, 6, 2, S420, [0, 2]), Even),
     Entry::new("IYU2", Yuv, BYTES, packed(8, 0, 3, &[1, 0, 2]), Exact),
-    Entry::new("VYUY", Yuv, BYTES, two_pixels(8, 0, 1, [1, 0, 2]), Exact),
+    Entry::new("VYUY", Yuv, BYTES, two_pixels(8, 0, 1, [1, 2, 0]), Exact),
     Entry::new("GBRA", Rgb, BYTES, planar(8, 1, S444, GBRA), Exact),
     Entry::new("GBRA_10BE", Rgb, BE, planar(10, 2, S444, GBRA), Exact),
     Entry::new("GBRA_10LE", Rgb, LE, planar(10, 2, S444, GBRA), Exact),
