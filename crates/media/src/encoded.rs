@@ -1,6 +1,6 @@
 //! Encoded video, images and audio.
 
-use crate::caps::{Caps, Fraction, Structure};
+use crate::caps::{Caps, Fraction, Structure, Value};
 use crate::fields::positive;
 use std::sync::Arc;
 
@@ -39,6 +39,8 @@ pub struct Encoded {
     pub rate: Option<u32>,
     /// Number of channels.
     pub channels: Option<u32>,
+    /// Bytes that a decoder needs before the first unit, such as the parameter sets of H.264 in the form `avc`.
+    pub codec_data: Option<Vec<u8>>,
     caps: Arc<Caps>,
 }
 
@@ -123,6 +125,7 @@ impl Encoded {
             frame_rate: structure.fraction("framerate"),
             rate: positive(structure, "rate"),
             channels: positive(structure, "channels"),
+            codec_data: structure.value("codec_data").and_then(bytes_of),
             caps,
         }
     }
@@ -131,6 +134,14 @@ impl Encoded {
     pub fn caps(&self) -> &Caps {
         &self.caps
     }
+}
+
+/// The bytes of a value that caps show in hexadecimal digits.
+fn bytes_of(value: &Value) -> Option<Vec<u8>> {
+    let Value::Other { text, .. } = value else { return None };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    pairs.iter().map(byte).collect::<Option<_>>().filter(|_| rest.is_empty())
 }
 
 fn codec(structure: &Structure) -> &str {

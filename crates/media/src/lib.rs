@@ -183,6 +183,11 @@ impl TryFrom<Caps> for Media {
     }
 }
 
+/// Whether a frame with these flags of a region cannot be decoded without frames before it: `GST_BUFFER_FLAG_DELTA_UNIT`.
+pub fn is_delta(flags: u32) -> bool {
+    flags & 0x2000 != 0
+}
+
 fn is_text(media_type: &str) -> bool {
     const SUBTITLES: [&str; 4] =
         ["application/x-ssa", "application/x-ass", "application/x-subtitle", "application/ttml+xml"];

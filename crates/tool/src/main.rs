@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 mod cat;
+#[cfg(feature = "gst")]
+mod decoder;
 mod doctor;
 mod hz;
 mod inspect;

@@ -1,9 +1,9 @@
 //! `shm2 snapshot`.
 
 use super::{Failure, output};
-use shm2::{Access, Consumer};
+use shm2::{Access, Consumer, Frame};
 use shm2_cli::seconds;
-use shm2_media::{Media, RgbPicture};
+use shm2_media::{Media, PictureError, RgbPicture};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (bytes, kind) = (frame.to_vec(), Kind::of(&arguments.output));
     let picture = match kind {
         Kind::Bytes => None,
-        Kind::Png | Kind::Jpeg => Some(picture(frame.caps().map(|(_, text)| text), frame.meta(), &bytes)?),
+        Kind::Png | Kind::Jpeg => Some(picture(arguments, &frame, &bytes)?),
     };
     let write = |file: File| write(file, kind, picture.as_ref(), &bytes, arguments.quality);
     let result = output::replace(&arguments.output, write);
@@ -58,12 +58,31 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     output::print(&format!("{}: frame {}, {size}", arguments.output.display(), frame.sequence()))
 }
 
-fn picture(caps: Option<&[u8]>, meta: &[u8], bytes: &[u8]) -> Result<RgbPicture, Failure> {
+fn picture(arguments: &Arguments, frame: &Frame, bytes: &[u8]) -> Result<RgbPicture, Failure> {
+    let caps = frame.caps().map(|(_, text)| text);
     let caps = caps.ok_or("the region has no caps, which say what its bytes are: write them with -o NAME.raw")?;
-    match Media::from_caps(caps)?.for_frame(meta, bytes.len() as u64)? {
-        Media::Video(video) => Ok(video.to_rgb(bytes)?),
-        other => Err(format!("{} is no raw video: write the bytes with -o NAME.bin", other.media_type()).into()),
+    match Media::from_caps(caps)?.for_frame(frame.meta(), bytes.len() as u64)? {
+        Media::Video(video) => match video.to_rgb(bytes) {
+            Err(error @ PictureError::Format { .. }) => decoded(arguments, &error.to_string()),
+            picture => Ok(picture?),
+        },
+        Media::Encoded(encoded) if !encoded.media_type.starts_with("audio/") => {
+            decoded(arguments, &format!("{} is encoded", encoded.media_type))
+        }
+        other => Err(format!("{} is no video: write the bytes with -o NAME.bin", other.media_type()).into()),
     }
+}
+
+/// The next picture that GStreamer makes of the stream.
+#[cfg(feature = "gst")]
+fn decoded(arguments: &Arguments, _why: &str) -> Result<RgbPicture, Failure> {
+    super::decoder::next_picture(&arguments.region, arguments.timeout)
+}
+
+/// Needs GStreamer.
+#[cfg(not(feature = "gst"))]
+fn decoded(_arguments: &Arguments, why: &str) -> Result<RgbPicture, Failure> {
+    Err(format!("{why}: build shm2 with --features gst, or write the bytes with -o NAME.bin").into())
 }
 
 fn write(file: File, kind: Kind, picture: Option<&RgbPicture>, bytes: &[u8], quality: u8) -> Result<(), Failure> {
