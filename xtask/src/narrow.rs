@@ -7,10 +7,10 @@ use crate::setup;
 
 const TARGET: &str = "i686-unknown-linux-gnu";
 /// The packages that have such sizes, and need no library of the target but C's.
-const PACKAGES: &str = "-p shm2 -p shm2-ring -p shm2-channel";
+const PACKAGES: &str = "-p shm2 -p shm2-ring -p shm2-channel -p shm2-media";
 /// Tests about sizes, memory that a peer wrote, and waiting. Others expect 64-bit sizes or alignments.
 const TESTS: &str = "--test address_space --test truncated_file --test hostile_memory --test fork_window --test ring \
-                     --test dead_peer --test takeover";
+                     --test dead_peer --test takeover --test caps --test media";
 
 /// Builds the packages for the target.
 pub fn check() -> Outcome {

@@ -5,7 +5,7 @@ mod common;
 use gst_video::{VideoFormat, VideoInfo};
 use shm2_media::{Media, PictureError};
 
-const SIZE: (u32, u32) = (322, 242);
+const SIZE: (u32, u32) = (162, 122);
 
 /// A picture in RGB whose colours change slowly, so that those between two values of subsampled chroma are known well.
 fn original() -> Vec<u8> {

@@ -19,13 +19,13 @@ use xtask::run::{command, run_command, target, test_threads};
 
 /// One line, so that all have the same features of their dependencies, which are then built once. The skipped test needs
 /// clocks that are finer than Wine's.
-const TESTS: &str = "cargo test -p shm2 -p shm2-ring -p shm2-cli -p gst-plugin-shm2 -p shm2-relayd --lib --test ring --test sections \
+const TESTS: &str = "cargo test -p shm2 -p shm2-ring -p shm2-cli -p shm2-media -p gst-plugin-shm2 -p shm2-relayd --lib --test ring --test sections \
      --test backends --test transport --test events --test model --test heap --test processes --test windows \
-     --test harness --test behaviour --test zero_copy --test time -- --skip sound_and_picture";
+     --test harness --test caps --test behaviour --test zero_copy --test time -- --skip sound_and_picture";
 
 /// The target is added: the one that is not linked here, or the one that is built where the other cannot be had. Both
 /// compile the same lines.
-const LINTS: &str = "cargo clippy -p shm2 -p shm2-ring -p shm2-cli -p gst-plugin-shm2 -p shm2-relayd --target";
+const LINTS: &str = "cargo clippy -p shm2 -p shm2-ring -p shm2-cli -p shm2-media -p shm2-tool -p gst-plugin-shm2 -p shm2-relayd --target";
 
 /// Sets up and runs the suite, where that is possible.
 pub fn windows() -> Outcome {
