@@ -11,6 +11,7 @@ mod hz;
 mod inspect;
 mod list;
 mod output;
+mod recording;
 mod show;
 mod snapshot;
 
@@ -38,6 +39,10 @@ enum Command {
     Cat(cat::Arguments),
     /// Write the newest frame to a file, raw video as a picture
     Snapshot(snapshot::Arguments),
+    /// Record the streams of regions to an MCAP file
+    Record(recording::record::Arguments),
+    /// Publish the streams of an MCAP file again, at their pace
+    Replay(recording::replay::Arguments),
     /// Check what prevents frames from passing on this machine
     Doctor(doctor::Arguments),
     /// Show the rate, the jitter and the age of a region's frames
@@ -53,6 +58,8 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Cat(arguments) => cat::run(&arguments),
         Command::Snapshot(arguments) => snapshot::run(&arguments),
+        Command::Record(arguments) => recording::record::run(&arguments),
+        Command::Replay(arguments) => recording::replay::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Hz(arguments) => hz::run(&arguments),
     };
