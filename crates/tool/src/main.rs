@@ -7,6 +7,7 @@ mod cat;
 #[cfg(feature = "gst")]
 mod decoder;
 mod doctor;
+mod gc;
 mod hz;
 mod inspect;
 mod list;
@@ -43,6 +44,8 @@ enum Command {
     Record(recording::record::Arguments),
     /// Publish the streams of an MCAP file again, at their pace
     Replay(recording::replay::Arguments),
+    /// List files that dead producers have left, and remove them if told so
+    Gc(gc::Arguments),
     /// Check what prevents frames from passing on this machine
     Doctor(doctor::Arguments),
     /// Show the rate, the jitter and the age of a region's frames
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Snapshot(arguments) => snapshot::run(&arguments),
         Command::Record(arguments) => recording::record::run(&arguments),
         Command::Replay(arguments) => recording::replay::run(&arguments),
+        Command::Gc(arguments) => gc::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Hz(arguments) => hz::run(&arguments),
     };

@@ -68,6 +68,18 @@ pub(crate) trait Platform {
         None
     }
 
+    /// What a dead producer has left at a path that was found in a directory; `None` if the file is something else, or is
+    /// in use. Has no effect on the file.
+    fn leftover_at(_path: &Path) -> Option<LeftoverFile> {
+        None
+    }
+
+    /// Removes a leftover if the path still leads to the file of this identity and its producer is dead, which is
+    /// checked under the locks that a producer takes. False if the path leads to another file or to none.
+    fn remove_leftover(_path: &Path, _identity: Identity) -> Result<bool, CreateError> {
+        Ok(false)
+    }
+
     /// Name of the file system at the region's path, and major and minor number of its device; `None` if the region is
     /// no file.
     fn place_of(_spec: &Spec) -> Option<(String, (u32, u32))> {
@@ -107,6 +119,16 @@ pub(crate) trait Platform {
     fn fork_depth() -> usize {
         0
     }
+}
+
+/// A file that a dead producer has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeftoverFile {
+    pub(crate) identity: Identity,
+    /// Memory or disk space that it takes.
+    pub(crate) bytes: u64,
+    /// It has a temporary name: its producer was killed before the region was complete.
+    pub(crate) is_draft: bool,
 }
 
 /// A region that this process produces. Dropping it unlocks everything, as the end of the process does.

@@ -35,13 +35,14 @@ use windows::Windows as System;
 #[cfg(not(any(target_os = "linux", windows, miri)))]
 compile_error!("shm2 supports Linux and Windows");
 
+use crate::error::CreateError;
 use crate::name::Spec;
 pub(crate) use cadence::{Cadence, Published};
 pub(crate) use changed_names::{Changed, ChangedNames};
 pub use contract::LostName;
 pub(crate) use contract::{
-    AwaitProducer, ChangeWatch, ConsumerRegion, Identity, Keep, MappedBytes, Platform, ProcessEvent, ProducerRegion,
-    Stamp, Wake,
+    AwaitProducer, ChangeWatch, ConsumerRegion, Identity, Keep, LeftoverFile, MappedBytes, Platform, ProcessEvent,
+    ProducerRegion, Stamp, Wake,
 };
 pub(crate) use poll::Poll;
 pub(crate) use region::{OpenRegion, OwnedRegion};
@@ -72,6 +73,16 @@ pub(crate) fn watch_listed(path: &Path, event: &Arc<Event>, changed: &Arc<Change
 /// See [`Platform::stamp_of`].
 pub(crate) fn stamp_of(path: &Path) -> Option<Stamp> {
     System::stamp_of(path)
+}
+
+/// See [`Platform::leftover_at`].
+pub(crate) fn leftover_at(path: &Path) -> Option<LeftoverFile> {
+    System::leftover_at(path)
+}
+
+/// See [`Platform::remove_leftover`].
+pub(crate) fn remove_leftover(path: &Path, identity: Identity) -> Result<bool, CreateError> {
+    System::remove_leftover(path, identity)
 }
 
 /// See [`Platform::monotonic_ns`].

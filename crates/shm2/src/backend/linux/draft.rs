@@ -19,8 +19,9 @@ use super::takeover::clear_name;
 use crate::backend::random_nonzero;
 use crate::error::CreateError;
 use crate::kill_points::point;
+use crate::layout;
 use crate::name::temporary::{is_temporary_of, temporary};
-use rustix::fs::{Mode, OFlags, fchmod, fstat, open, unlink};
+use rustix::fs::{Mode, OFlags, Stat, fchmod, fstat, open, unlink};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -101,7 +102,7 @@ pub(super) fn remove_leftovers(path: &Path) {
 }
 
 /// Removes a file if it is a region whose producer is dead. `None` if it stays.
-fn remove_leftover(path: &Path) -> Option<()> {
+pub(super) fn remove_leftover(path: &Path) -> Option<()> {
     if not_a_file_at(path, false).is_some() {
         return None;
     }
@@ -110,21 +111,25 @@ fn remove_leftover(path: &Path) -> Option<()> {
     let fd = open(path, flags, Mode::empty()).ok()?;
     let _guard = keep_from_children(&fd, section);
     let stat = fstat(&fd).ok()?;
-    let modified = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or_default());
-    let age = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.saturating_sub(modified);
-    let header = read_header(&fd, path).ok()?;
-    let bytes = stat.st_size as u64;
-    let is_region = match bytes {
-        0 => age > LONGEST_START,
-        _ => {
-            header.is_region() && !header.is_kept()
-                || header.is_unfinished(bytes) && check_content(&fd, bytes, path).is_ok()
-        }
-    };
-    let is_leftover = not_a_file(&stat).is_none()
-        && is_region
-        && FileSystem::of(&fd)?.check_create(path).is_ok()
+    let is_leftover = is_draft(&fd, &stat, path)
         && lock::try_lock(&fd, Byte::Liveness, Kind::Write).ok()?
         && identity_at(path) == Some(identity_of(&stat));
     if is_leftover { unlink(path).ok() } else { None }
+}
+
+/// Whether a file with a temporary name is a region in the making, and old enough to be locked by now.
+pub(super) fn is_draft(fd: &OwnedFd, stat: &Stat, path: &Path) -> bool {
+    let modified = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or_default());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (Ok(header), bytes) = (read_header(fd, path), stat.st_size as u64) else { return false };
+    let is_region = match bytes {
+        0 => now.saturating_sub(modified) > LONGEST_START,
+        _ if layout::arena_bytes(bytes).is_none() => false,
+        _ => {
+            header.is_region() && !header.is_kept()
+                || header.is_unfinished(bytes) && check_content(fd, bytes, path).is_ok()
+        }
+    };
+    let suits = FileSystem::of(fd).is_some_and(|found| found.check_create(path).is_ok());
+    not_a_file(stat).is_none() && is_region && suits
 }

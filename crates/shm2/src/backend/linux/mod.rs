@@ -3,6 +3,7 @@
 //! | module | contents |
 //! |---|---|
 //! | `create`, `draft`, `naming`, `takeover`, `existing`, `reserve` | creating a region, or using an existing file for one |
+//! | `leftover` | files of dead producers, found and removed |
 //! | `producer_region`, `consumer_region`, `region_file` | the region, as each side sees it |
 //! | `lock`, `futex`, `mapping` | the system calls |
 //! | `large_pages` | large pages behind large frames |
@@ -18,6 +19,7 @@ mod file_system;
 mod fork;
 mod futex;
 mod large_pages;
+mod leftover;
 mod lock;
 mod mapping;
 mod naming;
@@ -30,6 +32,7 @@ mod wait_for_producer;
 mod watch;
 
 use super::{ChangedNames, Keep, Platform, Stamp, fnv1a};
+use super::{Identity, Keep, LeftoverFile, Platform, Stamp, fnv1a};
 use crate::error::{AttachError, CreateError};
 use crate::mapped::Memory;
 use crate::name::Spec;
@@ -76,6 +79,14 @@ impl Platform for Linux {
 
     fn stamp_of(path: &Path) -> Option<Stamp> {
         region_file::stamp_of(path)
+    }
+
+    fn leftover_at(path: &Path) -> Option<LeftoverFile> {
+        leftover::find(path)
+    }
+
+    fn remove_leftover(path: &Path, identity: Identity) -> Result<bool, CreateError> {
+        leftover::remove(path, identity)
     }
 
     fn place_of(spec: &Spec) -> Option<(String, (u32, u32))> {

@@ -14,7 +14,7 @@ use super::lock::{self, Byte, Kind};
 use super::producer_region::OwnedRegion;
 use super::region_file::{create_error, identity_at, identity_of, locked, not_a_file, not_a_file_at, read_header};
 use super::reserve::{no_space, refuse_over_limit, refuse_too_large, reserve, reserved_ranges, set_size};
-use crate::backend::Keep;
+use crate::backend::{Identity, Keep};
 use crate::error::CreateError;
 use crate::kill_points::point;
 use crate::layout::{self, Header, STATE_LIVE};
@@ -37,8 +37,22 @@ const STILLNESS: Duration = Duration::from_millis(600);
 /// With `keep`, also if [`adopt`] would use it: then it appeared after `adopt` found nothing.
 pub(super) fn clear_name(path: &Path, keep: bool) -> Result<(), CreateError> {
     for _ in 0..ATTEMPTS {
-        if try_clear(path, keep)? {
+        if try_clear(path, keep, None)? {
             return Ok(());
+        }
+        std::thread::sleep(RETRY_AFTER);
+    }
+    Err(CreateError::TakeoverBlocked { path: path.into() })
+}
+
+/// As [`clear_name`], of one certain file. False if the path does not lead to it any more.
+pub(super) fn clear_file(path: &Path, file: Identity) -> Result<bool, CreateError> {
+    for _ in 0..ATTEMPTS {
+        if identity_at(path) != Some(file) {
+            return Ok(false);
+        }
+        if try_clear(path, false, Some(file))? {
+            return Ok(true);
         }
         std::thread::sleep(RETRY_AFTER);
     }
@@ -63,12 +77,16 @@ pub(super) fn adopt(path: &Path, bytes: u64, keep: Keep) -> Result<Option<(Owned
     Err(CreateError::TakeoverBlocked { path: path.into() })
 }
 
-/// False if another producer holds the takeover byte, or has just put another file at the path.
-fn try_clear(path: &Path, keep: bool) -> Result<bool, CreateError> {
+/// False if another producer holds the takeover byte, or has just put another file at the path, or if the file is not
+/// `only`.
+fn try_clear(path: &Path, keep: bool, only: Option<Identity>) -> Result<bool, CreateError> {
     let section = Section::enter();
-    let Some(old) = open_leftover(path)? else { return Ok(true) };
+    let Some(old) = open_leftover(path)? else { return Ok(only.is_none()) };
     let _guard = keep_from_children(&old, section);
     let stat = regular_file(&old, path)?;
+    if only.is_some_and(|only| only != identity_of(&stat)) {
+        return Ok(false);
+    }
     let refuse_live = || match locked(lock::is_locked(&old, Byte::Liveness, Kind::Read), path)? {
         true => Err(CreateError::Busy { path: path.into() }),
         false => Ok(()),
@@ -141,7 +159,7 @@ fn prepare(region: &OwnedRegion, bytes: u64) -> Result<u64, CreateError> {
 
 /// Refuses a live region that changes although no lock is seen, on a file system that is layered over another one: its
 /// producer may use that one directly.
-fn refuse_moving(fd: &OwnedFd, path: &Path) -> Result<(), CreateError> {
+pub(super) fn refuse_moving(fd: &OwnedFd, path: &Path) -> Result<(), CreateError> {
     let word = |offset: usize| {
         let mut bytes = [0; 8];
         // A file that ends before has no region.

@@ -1,0 +1,51 @@
+//! `shm2 gc`: what killed producers left is listed, and removed when told so.
+
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use common::{begin, producer, shm2};
+use shm2::Producer;
+use shm2_testing::{TempPath, TempRegion, until};
+
+/// A folder with a region whose producer, `shm2 replay`, was killed.
+fn folder_with_a_dead_region() -> TempRegion {
+    let (name, file, folder) = (TempRegion::new(), TempPath::new("mcap"), TempRegion::new());
+    std::fs::create_dir(folder.path()).unwrap();
+    let source = producer(&name, "video/x-raw", 1, b"frame");
+    shm2(&["record", "-o", file.text(), &name, "-n", "1"]).succeeded();
+    drop(source);
+    let dead = folder.path().join("dead");
+    let map = format!("{}={}", &*name, dead.display());
+    let player = begin(&["replay", file.text(), "--loop", "--map", &map]);
+    until("the region is there", || shm2::Overview::of(dead.to_str().unwrap()).is_ok());
+    player.kill();
+    folder
+}
+
+#[test]
+fn a_dead_region_is_listed_and_removed_only_when_told_so() {
+    let folder = folder_with_a_dead_region();
+    let at = |name: &str| folder.path().join(name);
+    let builder = |name: &str| Producer::builder(at(name).to_str().unwrap()).unwrap().size(8 << 20);
+    let live = builder("live").create().unwrap();
+    drop(builder("kept").keep_region(true).create().unwrap());
+    std::fs::write(at("foreign"), b"text").unwrap();
+
+    let ended = shm2(&["gc", "--json", &folder]).succeeded();
+    let [line] = &ended.json()[..] else { panic!("{}", ended.text()) };
+    assert_eq!(line["path"], at("dead").to_str().unwrap());
+    assert!(line["kind"] == "region" && line["removed"] == false && line["bytes"].as_u64() > Some(1 << 20), "{line}");
+    let text = shm2(&["gc", &folder]).succeeded().text();
+    assert!(text.contains("its producer is dead") && text.contains("--delete removes them"), "{text}");
+    assert!(at("dead").exists());
+
+    let ended = shm2(&["gc", "--delete", "--json", &folder]).succeeded();
+    assert_eq!(ended.json()[0]["removed"], true);
+    assert!(shm2(&["gc", "--delete", &folder]).succeeded().text().contains("dead producers have left nothing"));
+    let mut left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["foreign", "kept", "live"]);
+    drop(live);
+    shm2(&["gc", "/no-such-folder"]).failed_with("cannot look into /no-such-folder");
+}
