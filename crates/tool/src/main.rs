@@ -13,11 +13,14 @@ mod inspect;
 mod list;
 mod output;
 mod recording;
+mod metrics;
 mod show;
 mod snapshot;
+mod web;
 
 use clap::{Parser, Subcommand};
 use shm2_cli::complain;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Look at shared-memory regions without disturbing them.
@@ -46,6 +49,8 @@ enum Command {
     Replay(recording::replay::Arguments),
     /// List files that dead producers have left, and remove them if told so
     Gc(gc::Arguments),
+    /// Print figures of all regions for Prometheus, or serve them
+    Metrics(metrics::Arguments),
     /// Check what prevents frames from passing on this machine
     Doctor(doctor::Arguments),
     /// Show the rate, the jitter and the age of a region's frames
@@ -54,6 +59,16 @@ enum Command {
 
 /// Why a command ended early.
 type Failure = Box<dyn std::error::Error>;
+
+/// Checks that the named folders are there.
+fn check_folders(folders: &[PathBuf]) -> Result<(), Failure> {
+    match folders.iter().find(|folder| !folder.is_dir()) {
+        Some(folder) => {
+            Err(format!("{} is no folder: name one with regions, such as /dev/shm", folder.display()).into())
+        }
+        None => Ok(()),
+    }
+}
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
@@ -64,6 +79,7 @@ fn main() -> ExitCode {
         Command::Record(arguments) => recording::record::run(&arguments),
         Command::Replay(arguments) => recording::replay::run(&arguments),
         Command::Gc(arguments) => gc::run(&arguments),
+        Command::Metrics(arguments) => metrics::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Hz(arguments) => hz::run(&arguments),
     };

@@ -2,8 +2,10 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod http;
+
 use shm2::{FrameInfo, Producer};
-use shm2_testing::{ChildGuard, TempRegion};
+use shm2_testing::ChildGuard;
 use std::process::{Command, Stdio};
 
 /// How the command ended.
@@ -56,6 +58,8 @@ pub fn begin(arguments: &[&str]) -> ChildGuard {
 
 /// A producer with `frames` frames of `bytes`, under `caps` unless they are empty.
 pub fn producer(name: &TempRegion, caps: &str, frames: u64, bytes: &[u8]) -> Producer {
+/// A producer with `frames` frames of `bytes` under `caps`.
+pub fn producer(name: &str, caps: &str, frames: u64, bytes: &[u8]) -> Producer {
     let mut producer = Producer::builder(name).unwrap().size(16 << 20).create().unwrap();
     if !caps.is_empty() {
         producer.set_caps(caps.as_bytes()).unwrap();
