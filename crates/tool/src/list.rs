@@ -1,6 +1,6 @@
 //! `shm2 list`.
 
-use super::{Failure, output, show};
+use super::{Failure, check_folders, output, show};
 use comfy_table::{Table, presets};
 use shm2::Overview;
 use shm2::discovery::{ListingChange, Watch, all_below};
@@ -25,9 +25,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn list(arguments: &Arguments) -> Result<(), Failure> {
-    if let Some(folder) = arguments.folders.iter().find(|folder| !folder.is_dir()) {
-        return Err(format!("{} is no folder: name one with regions, such as /dev/shm", folder.display()).into());
-    }
+    check_folders(&arguments.folders)?;
     let regions: Vec<_> = arguments.folders.iter().flat_map(all_below).collect();
     if arguments.json {
         let lines = regions.iter().map(|region| serde_json::to_string(&show::RegionJson::from(region)));

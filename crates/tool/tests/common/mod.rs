@@ -57,8 +57,6 @@ pub fn begin(arguments: &[&str]) -> ChildGuard {
 }
 
 /// A producer with `frames` frames of `bytes`, under `caps` unless they are empty.
-pub fn producer(name: &TempRegion, caps: &str, frames: u64, bytes: &[u8]) -> Producer {
-/// A producer with `frames` frames of `bytes` under `caps`.
 pub fn producer(name: &str, caps: &str, frames: u64, bytes: &[u8]) -> Producer {
     let mut producer = Producer::builder(name).unwrap().size(16 << 20).create().unwrap();
     if !caps.is_empty() {

@@ -31,8 +31,7 @@ mod takeover;
 mod wait_for_producer;
 mod watch;
 
-use super::{ChangedNames, Keep, Platform, Stamp, fnv1a};
-use super::{Identity, Keep, LeftoverFile, Platform, Stamp, fnv1a};
+use super::{ChangedNames, Identity, Keep, LeftoverFile, Platform, Stamp, fnv1a};
 use crate::error::{AttachError, CreateError};
 use crate::mapped::Memory;
 use crate::name::Spec;
