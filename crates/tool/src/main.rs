@@ -6,6 +6,7 @@
 mod cat;
 #[cfg(feature = "gst")]
 mod decoder;
+mod completions;
 mod doctor;
 mod gc;
 mod hz;
@@ -13,12 +14,13 @@ mod inspect;
 mod list;
 mod metrics;
 mod output;
+mod man;
 mod recording;
 mod show;
 mod snapshot;
 mod web;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use shm2_cli::complain;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,7 +29,7 @@ use std::process::ExitCode;
 ///
 /// Exit codes: 0 all is well, 1 the region cannot be read or is not there, 2 wrong options.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "shm2", version)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -53,6 +55,10 @@ enum Command {
     Metrics(metrics::Arguments),
     /// Check what prevents frames from passing on this machine
     Doctor(doctor::Arguments),
+    /// Write a script that completes the options of this command in a shell
+    Completions(completions::Arguments),
+    /// Write the manual pages of this command
+    Man(man::Arguments),
     /// Show the rate, the jitter and the age of a region's frames
     Hz(hz::Arguments),
 }
@@ -81,6 +87,8 @@ fn main() -> ExitCode {
         Command::Gc(arguments) => gc::run(&arguments),
         Command::Metrics(arguments) => metrics::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
+        Command::Man(arguments) => man::run(&arguments, Arguments::command()),
         Command::Hz(arguments) => hz::run(&arguments),
     };
     match outcome {

@@ -1,7 +1,7 @@
 //! The MCAP file that is being written, which is good up to the last chunk at any time.
 
 use super::receiver::{Message, metadata};
-use super::{ENCODING, STREAM_ENCODING, Stream};
+use super::{ENCODING, STEP_BYTES, STREAM_ENCODING, Stream};
 use mcap::records::MessageHeader;
 use mcap::write::NoSeek;
 use mcap::{McapError, WriteOptions, Writer};
@@ -173,7 +173,7 @@ impl Write for Output {
                 self.limit
             )));
         }
-        let written = (&*self.file).write(bytes)?;
+        let written = (&*self.file).write(&bytes[..bytes.len().min(STEP_BYTES)])?;
         self.written += written as u64;
         Ok(written)
     }

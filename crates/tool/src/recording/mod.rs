@@ -20,6 +20,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const ENCODING: &str = "shm2";
 /// Encoding of the schemas, which hold the caps and the blob of a stream.
 const STREAM_ENCODING: &str = "shm2-stream";
+/// Bytes that one system call reads or writes. A longer call would keep other threads from the processor for milliseconds.
+const STEP_BYTES: usize = 128 << 10;
 /// Key of the caps as text in a channel's metadata.
 const CAPS: &str = "caps";
 /// Key of the size of the region in a channel's metadata.

@@ -4,7 +4,7 @@
 //! or reserved. The crate `mcap` reads their contents and compares the checksums of chunks. A chunk is taken whole or
 //! not at all.
 
-use super::{ENCODING, REGION_BYTES, STREAM_ENCODING, Stream};
+use super::{ENCODING, REGION_BYTES, STEP_BYTES, STREAM_ENCODING, Stream};
 use mcap::records::{ChunkHeader, Record, op};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -168,8 +168,10 @@ impl Reader {
     }
 
     fn read(&mut self, to: &mut [u8]) -> Step<()> {
-        self.file.read_exact(to).map_err(|error| error.to_string())?;
-        self.position += to.len() as u64;
+        for part in to.chunks_mut(STEP_BYTES) {
+            self.file.read_exact(part).map_err(|error| error.to_string())?;
+            self.position += part.len() as u64;
+        }
         Ok(())
     }
 
