@@ -4,24 +4,8 @@
 
 mod common;
 
-use common::{begin, producer, shm2};
+use common::{folder_with_a_dead_region, shm2};
 use shm2::Producer;
-use shm2_testing::{TempPath, TempRegion, until};
-
-/// A folder with a region whose producer, `shm2 replay`, was killed.
-fn folder_with_a_dead_region() -> TempRegion {
-    let (name, file, folder) = (TempRegion::new(), TempPath::new("mcap"), TempRegion::new());
-    std::fs::create_dir(folder.path()).unwrap();
-    let source = producer(&name, "video/x-raw", 1, b"frame");
-    shm2(&["record", "-o", file.text(), &name, "-n", "1"]).succeeded();
-    drop(source);
-    let dead = folder.path().join("dead");
-    let map = format!("{}={}", &*name, dead.display());
-    let player = begin(&["replay", file.text(), "--loop", "--map", &map]);
-    until("the region is there", || shm2::Overview::of(dead.to_str().unwrap()).is_ok());
-    player.kill();
-    folder
-}
 
 #[test]
 fn a_dead_region_is_listed_and_removed_only_when_told_so() {

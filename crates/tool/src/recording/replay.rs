@@ -197,7 +197,6 @@ impl Pace {
 
 /// Reads the file ahead, once or again and again.
 fn read_all(arguments: &Arguments, regions: &[Region], pace: &mut Pace, stop: &Stop) -> Result<(), String> {
-    yield_to_publishers();
     let progress = progress(pace);
     let mut reader = Reader::open(&arguments.file)?;
     let mut messages = Vec::new();
@@ -219,13 +218,6 @@ fn read_all(arguments: &Arguments, regions: &[Region], pace: &mut Pace, stop: &S
             reader.rewind()?;
         }
     }
-}
-
-/// Gives this thread, which reads ahead, a lower priority than the threads that publish at a certain time.
-fn yield_to_publishers() {
-    // Without it frames are published some milliseconds late on a busy machine. On Linux this is of the thread alone.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::setpriority_process(None, 5);
 }
 
 /// False when the message's publisher has ended.

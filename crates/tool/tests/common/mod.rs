@@ -6,6 +6,7 @@ pub mod http;
 
 use shm2::{FrameInfo, Producer};
 use shm2_testing::ChildGuard;
+use shm2_testing::{ChildGuard, TempPath, TempRegion, until};
 use std::process::{Command, Stdio};
 
 /// How the command ended.
@@ -66,4 +67,19 @@ pub fn producer(name: &str, caps: &str, frames: u64, bytes: &[u8]) -> Producer {
         producer.send(bytes, &FrameInfo::new().with_pts(number * 40_000_000)).unwrap();
     }
     producer
+}
+
+/// A folder with a region whose producer, `shm2 replay`, was killed.
+pub fn folder_with_a_dead_region() -> TempRegion {
+    let (name, file, folder) = (TempRegion::new(), TempPath::new("mcap"), TempRegion::new());
+    std::fs::create_dir(folder.path()).unwrap();
+    let source = producer(&name, "video/x-raw", 1, b"frame");
+    shm2(&["record", "-o", file.text(), &name, "-n", "1"]).succeeded();
+    drop(source);
+    let dead = folder.path().join("dead");
+    let map = format!("{}={}", &*name, dead.display());
+    let player = begin(&["replay", file.text(), "--loop", "--map", &map]);
+    until("the region is there", || shm2::Overview::of(dead.to_str().unwrap()).is_ok());
+    player.kill();
+    folder
 }

@@ -1,0 +1,89 @@
+//! Rights, locks and leftovers in a folder of regions.
+
+use super::Finding;
+use crate::show;
+use shm2::discovery::leftovers;
+use shm2::{CreateError, Producer, layout};
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// Names that one finding lists.
+const LISTED: usize = 4;
+
+pub(super) fn check(folder: &Path) -> Vec<Finding> {
+    let mut findings = vec![rights_and_locks(folder)];
+    findings.extend(unreadable(folder));
+    findings.extend(stale(folder));
+    findings
+}
+
+/// A region can be made, and its lock excludes a second producer, which has a descriptor of its own.
+fn rights_and_locks(folder: &Path) -> Finding {
+    let check = "folder";
+    let shown = folder.display();
+    let name = folder.join(format!("shm2-doctor-{}", std::process::id()));
+    let create = || -> Result<Producer, CreateError> {
+        let absolute = std::path::absolute(&name).unwrap_or_else(|_| name.clone());
+        Producer::builder(&absolute.to_string_lossy())?.size(layout::MIN_REGION).create()
+    };
+    let producer = match create() {
+        Ok(producer) => producer,
+        Err(error) => return Finding::bad(check, error.to_string(), remedy(&error)),
+    };
+    match create() {
+        Err(CreateError::Busy { .. }) => {
+            Finding::good(check, format!("{shown}: regions can be made, and locks exclude a second producer"))
+        }
+        Err(error) => Finding::bad(check, format!("{shown}: the lock of a region fails: {error}"), remedy(&error)),
+        Ok(_) => {
+            drop(producer);
+            Finding::bad(
+                check,
+                format!("{shown}: two producers have the same region, because locks do not exclude each other"),
+                "use a folder on tmpfs, such as /dev/shm",
+            )
+        }
+    }
+}
+
+fn remedy(error: &CreateError) -> &'static str {
+    match error {
+        CreateError::Denied { .. } => {
+            "make the folder writable for this user, or use another one; /dev/shm has mode 1777: chmod 1777 /dev/shm"
+        }
+        CreateError::NoDirectory { .. } => "make the folder, or use /dev/shm",
+        CreateError::FileSystem { .. } => "use a folder on tmpfs, such as /dev/shm",
+        CreateError::NoSpace { .. } | CreateError::NoMemory { .. } | CreateError::ControlGroup { .. } => {
+            "free memory, or enlarge the file system: mount -o remount,size=2G /dev/shm"
+        }
+        _ => "the text says what the system refuses; seccomp filters, AppArmor and SELinux do so",
+    }
+}
+
+/// Files of other users that this user may not read: it cannot see whether they are regions.
+fn unreadable(folder: &Path) -> Option<Finding> {
+    let files = std::fs::read_dir(folder).ok()?.flatten();
+    let is_denied = |path: &Path| File::open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
+    let files = files.filter(|file| file.file_type().is_ok_and(|kind| kind.is_file()));
+    let mut denied: Vec<_> = files.filter(|file| is_denied(&file.path())).map(|file| file.file_name()).collect();
+    denied.sort();
+    let names: Vec<_> = denied.iter().take(LISTED).map(|name| name.to_string_lossy()).collect();
+    (!denied.is_empty()).then(|| {
+        let found =
+            format!("{}: this user may not read {} files: {}", folder.display(), denied.len(), names.join(", "));
+        let remedy = "run both sides as one user or in one group, or set the region's permissions (perms=0664)";
+        Finding::note("rights", found, remedy)
+    })
+}
+
+fn stale(folder: &Path) -> Option<Finding> {
+    let found = leftovers(folder).ok()?;
+    let bytes: u64 = found.iter().map(|leftover| leftover.bytes).sum();
+    let names: Vec<_> = found.iter().take(LISTED).map(|leftover| leftover.path.to_string_lossy()).collect();
+    (!found.is_empty()).then(|| {
+        let (number, bytes, names) = (found.len(), show::bytes(bytes), names.join(", "));
+        let found = format!("{number} files of dead producers take {bytes}: {names}");
+        Finding::note("stale regions", found, format!("remove them: shm2 gc --delete {}", folder.display()))
+    })
+}
