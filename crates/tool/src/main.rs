@@ -16,6 +16,9 @@ mod metrics;
 mod output;
 mod man;
 mod recording;
+mod picture;
+mod rates;
+mod serve;
 mod show;
 mod snapshot;
 mod web;
@@ -53,6 +56,8 @@ enum Command {
     Gc(gc::Arguments),
     /// Print figures of all regions for Prometheus, or serve them
     Metrics(metrics::Arguments),
+    /// Show all regions in a browser: pictures, rates, ages, consumers and drops
+    Serve(serve::Arguments),
     /// Check what prevents frames from passing on this machine
     Doctor(doctor::Arguments),
     /// Write a script that completes the options of this command in a shell
@@ -86,6 +91,7 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => recording::replay::run(&arguments),
         Command::Gc(arguments) => gc::run(&arguments),
         Command::Metrics(arguments) => metrics::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
         Command::Man(arguments) => man::run(&arguments, Arguments::command()),

@@ -4,6 +4,10 @@ use super::{Failure, output};
 use shm2::{Access, Consumer, Frame};
 use shm2_cli::seconds;
 use shm2_media::{Media, PictureError, RgbPicture};
+use super::{Failure, picture};
+use shm2::{Access, Consumer};
+use shm2_cli::{print_result, seconds};
+use shm2_media::RgbPicture;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -50,6 +54,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let picture = match kind {
         Kind::Bytes => None,
         Kind::Png | Kind::Jpeg => Some(picture(arguments, &frame, &bytes)?),
+        Kind::Png | Kind::Jpeg => Some(picture::of_frame(&frame, &bytes, ": write the bytes with -o NAME.raw")?),
     };
     let write = |file: File| write(file, kind, picture.as_ref(), &bytes, arguments.quality);
     let result = output::replace(&arguments.output, write);
@@ -87,23 +92,15 @@ fn decoded(_arguments: &Arguments, why: &str) -> Result<RgbPicture, Failure> {
 
 fn write(file: File, kind: Kind, picture: Option<&RgbPicture>, bytes: &[u8], quality: u8) -> Result<(), Failure> {
     let mut file = BufWriter::new(file);
+fn write(path: &Path, kind: Kind, picture: Option<&RgbPicture>, bytes: &[u8], quality: u8) -> Result<(), Failure> {
+    let mut file = BufWriter::new(File::create(path)?);
     match (kind, picture) {
         (Kind::Png, Some(picture)) => {
             let mut encoder = png::Encoder::new(&mut file, picture.width, picture.height);
             encoder.set_color(png::ColorType::Rgb);
             encoder.write_header()?.write_image_data(&picture.bytes)?;
         }
-        (Kind::Jpeg, Some(RgbPicture { width, height, bytes, .. })) => {
-            let too_large = |_| format!("a JPEG has at most 65,535 pixels a side, the picture has {width}x{height}");
-            let (width, height) =
-                (u16::try_from(*width).map_err(too_large)?, u16::try_from(*height).map_err(too_large)?);
-            jpeg_encoder::Encoder::new(&mut file, quality).encode(
-                bytes,
-                width,
-                height,
-                jpeg_encoder::ColorType::Rgb,
-            )?;
-        }
+        (Kind::Jpeg, Some(picture)) => picture::write_jpeg(picture, quality, &mut file)?,
         _ => file.write_all(bytes)?,
     }
     Ok(file.flush()?)

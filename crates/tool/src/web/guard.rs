@@ -120,6 +120,13 @@ async fn answer(State(guard): State<Arc<Guard>>, request: Request, next: Next) -
     response
 }
 
+/// A token that cannot be guessed: 128 random bits.
+pub fn new_token() -> Result<String, String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| format!("cannot make a token: {error}; choose one with --token"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +175,7 @@ mod tests {
         }
         let bearer = |value| status(&guard, Method::GET, "/", &[host, ("authorization", value)]);
         assert_eq!((bearer("Bearer secret"), bearer("Bearer x"), bearer("secret")), (200, 401, 401));
+        assert_ne!(new_token().unwrap(), new_token().unwrap());
         assert_eq!(status(&guard, Method::POST, "/?token=secret", &[host]), 405);
     }
 }

@@ -3,13 +3,17 @@
 mod connection;
 mod guard;
 
-pub use guard::Guard;
+pub use guard::{Guard, new_token};
 
 use super::Failure;
 use axum::Router;
+use axum::body::{Body, Bytes};
 use connection::Connections;
+use futures_util::StreamExt;
 use futures_util::future::{Either, select};
+use futures_util::stream::unfold;
 use shm2_cli::stop::Stop;
+use std::convert::Infallible;
 use std::future::IntoFuture;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
@@ -69,6 +73,15 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
     let loopback = || port.parse().ok().map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let wrong = || format!("{text:?} is not an address with a port: write for example 127.0.0.1:8080 or [::1]:8080");
     text.parse().ok().or_else(loopback).ok_or_else(wrong)
+}
+
+/// A body of parts that `next` makes from a state, until there is none.
+pub fn parts<T, F>(state: T, next: impl FnMut(T) -> F + Send + 'static) -> Body
+where
+    T: Send + 'static,
+    F: Future<Output = Option<(Bytes, T)>> + Send + 'static,
+{
+    Body::from_stream(unfold(state, next).map(Ok::<_, Infallible>))
 }
 
 #[cfg(test)]

@@ -4,6 +4,9 @@ use shm2_testing::{ChildGuard, LIMIT};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
+/// No answer is as long.
+const LONGEST: u64 = 1 << 20;
+
 /// Waits for the address that the process prints: its first line. The rest of its output is dropped.
 pub fn served(mut child: ChildGuard) -> (ChildGuard, String) {
     let mut line = String::new();
@@ -25,10 +28,11 @@ pub fn connect(url: &str, text: &str) -> TcpStream {
     stream
 }
 
-/// The whole answer to `text`.
+/// The whole answer to `text`, which must end.
 pub fn request(url: &str, text: &str) -> String {
     let mut answer = Vec::new();
-    connect(url, text).read_to_end(&mut answer).unwrap();
+    connect(url, text).take(LONGEST).read_to_end(&mut answer).unwrap();
+    assert!((answer.len() as u64) < LONGEST, "the answer to {text:?} does not end");
     String::from_utf8_lossy(&answer).into_owned()
 }
 
