@@ -22,6 +22,8 @@ pub const CONTENT_TYPE: &str = "multipart/x-mixed-replace; boundary=frame";
 const STEP: Duration = Duration::from_millis(200);
 /// Time without a new picture after which the last one is sent again: it shows whether the viewer is still there.
 const REPEAT: Duration = Duration::from_secs(10);
+/// The same for the first repetition: Chromium shows a picture when the next one begins.
+const FIRST_REPEAT: Duration = Duration::from_millis(400);
 /// Time to wait for a frame before the viewers are counted again.
 const WAIT: Duration = Duration::from_millis(500);
 /// Time that a request waits for its first picture.
@@ -124,26 +126,40 @@ impl Viewer {
     /// A body of all pictures, each as soon as the client is ready for it. It ends with the producer.
     pub fn stream(mut self) -> Body {
         self.0.mark_changed();
-        let begin = Some("--frame\r\n");
-        parts((self, begin), |(mut viewer, begin)| async move {
-            let jpeg = viewer.next().await?;
-            let head = format!("Content-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", jpeg.len());
+        parts((self, Sent::default()), |(mut viewer, mut sent)| async move {
+            let jpeg = viewer.next(&mut sent).await?;
+            let begin = if sent.pictures == 1 { "--frame\r\n" } else { "" };
+            let head = format!("{begin}Content-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", jpeg.len());
             // The boundary after it: browsers show a picture when they have seen its end.
-            let part = [begin.unwrap_or_default().as_bytes(), head.as_bytes(), &jpeg, b"\r\n--frame\r\n"].concat();
-            Some((part.into(), (viewer, None)))
+            let part = [head.as_bytes(), &jpeg, b"\r\n--frame\r\n"].concat();
+            Some((part.into(), (viewer, sent)))
         })
     }
 
-    async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self, sent: &mut Sent) -> Option<Bytes> {
         loop {
-            if let Ok(Err(_)) = timeout(REPEAT, self.0.changed()).await {
-                return None;
-            }
+            let wait = if sent.is_repeated { REPEAT } else { FIRST_REPEAT };
+            let is_new = match timeout(wait, self.0.changed()).await {
+                Ok(Err(_)) => return None,
+                Ok(Ok(())) => true,
+                Err(_) => false,
+            };
             match &*self.0.borrow_and_update() {
-                Shown::Jpeg(jpeg) => return Some(jpeg.clone()),
+                Shown::Jpeg(jpeg) => {
+                    *sent = Sent { pictures: sent.pictures.saturating_add(1), is_repeated: !is_new };
+                    return Some(jpeg.clone());
+                }
                 Shown::Ended => return None,
                 Shown::Nothing => {}
             }
         }
     }
+}
+
+/// What a stream has sent.
+#[derive(Default)]
+struct Sent {
+    pictures: u64,
+    /// The last one was no new picture.
+    is_repeated: bool,
 }
