@@ -4,20 +4,20 @@
 #![forbid(unsafe_code)]
 
 mod cat;
+mod completions;
 #[cfg(feature = "gst")]
 mod decoder;
-mod completions;
 mod doctor;
 mod gc;
 mod hz;
 mod inspect;
 mod list;
+mod man;
 mod metrics;
 mod output;
-mod man;
-mod recording;
 mod picture;
 mod rates;
+mod recording;
 mod serve;
 mod show;
 mod snapshot;

@@ -2,16 +2,29 @@
 
 use super::Failure;
 use shm2::Frame;
-use shm2_media::{Media, RgbPicture};
+use shm2_media::{Media, PictureError, RgbPicture};
 use std::io::Write;
 
-/// A frame of raw video as RGB. `remedy` ends the error for a frame that is none.
-pub fn of_frame(frame: &Frame, bytes: &[u8], remedy: &str) -> Result<RgbPicture, Failure> {
+/// What shm2-media makes of a frame.
+pub enum Picture {
+    Rgb(RgbPicture),
+    /// Why it makes none; a decoder can.
+    NeedsDecoder(String),
+}
+
+/// A frame of video. `remedy` ends the error for a frame that is none.
+pub fn of_frame(frame: &Frame, bytes: &[u8], remedy: &str) -> Result<Picture, Failure> {
     let caps = frame.caps().map(|(_, text)| text);
     let caps = caps.ok_or_else(|| format!("the region has no caps, which say what its bytes are{remedy}"))?;
     match Media::from_caps(caps)?.for_frame(frame.meta(), bytes.len() as u64)? {
-        Media::Video(video) => Ok(video.to_rgb(bytes)?),
-        other => Err(format!("{} is no raw video{remedy}", other.media_type()).into()),
+        Media::Video(video) => match video.to_rgb(bytes) {
+            Err(error @ PictureError::Format { .. }) => Ok(Picture::NeedsDecoder(error.to_string())),
+            picture => Ok(Picture::Rgb(picture?)),
+        },
+        Media::Encoded(encoded) if !encoded.media_type.starts_with("audio/") => {
+            Ok(Picture::NeedsDecoder(format!("{} is encoded", encoded.media_type)))
+        }
+        other => Err(format!("{} is no video{remedy}", other.media_type()).into()),
     }
 }
 

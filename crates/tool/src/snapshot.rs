@@ -1,12 +1,9 @@
 //! `shm2 snapshot`.
 
+use super::picture::{self, Picture};
 use super::{Failure, output};
 use shm2::{Access, Consumer, Frame};
 use shm2_cli::seconds;
-use shm2_media::{Media, PictureError, RgbPicture};
-use super::{Failure, picture};
-use shm2::{Access, Consumer};
-use shm2_cli::{print_result, seconds};
 use shm2_media::RgbPicture;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -54,7 +51,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let picture = match kind {
         Kind::Bytes => None,
         Kind::Png | Kind::Jpeg => Some(picture(arguments, &frame, &bytes)?),
-        Kind::Png | Kind::Jpeg => Some(picture::of_frame(&frame, &bytes, ": write the bytes with -o NAME.raw")?),
     };
     let write = |file: File| write(file, kind, picture.as_ref(), &bytes, arguments.quality);
     let result = output::replace(&arguments.output, write);
@@ -64,17 +60,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn picture(arguments: &Arguments, frame: &Frame, bytes: &[u8]) -> Result<RgbPicture, Failure> {
-    let caps = frame.caps().map(|(_, text)| text);
-    let caps = caps.ok_or("the region has no caps, which say what its bytes are: write them with -o NAME.raw")?;
-    match Media::from_caps(caps)?.for_frame(frame.meta(), bytes.len() as u64)? {
-        Media::Video(video) => match video.to_rgb(bytes) {
-            Err(error @ PictureError::Format { .. }) => decoded(arguments, &error.to_string()),
-            picture => Ok(picture?),
-        },
-        Media::Encoded(encoded) if !encoded.media_type.starts_with("audio/") => {
-            decoded(arguments, &format!("{} is encoded", encoded.media_type))
-        }
-        other => Err(format!("{} is no video: write the bytes with -o NAME.bin", other.media_type()).into()),
+    match picture::of_frame(frame, bytes, ": write the bytes with -o NAME.raw")? {
+        Picture::Rgb(picture) => Ok(picture),
+        Picture::NeedsDecoder(why) => decoded(arguments, &why),
     }
 }
 
@@ -92,8 +80,6 @@ fn decoded(_arguments: &Arguments, why: &str) -> Result<RgbPicture, Failure> {
 
 fn write(file: File, kind: Kind, picture: Option<&RgbPicture>, bytes: &[u8], quality: u8) -> Result<(), Failure> {
     let mut file = BufWriter::new(file);
-fn write(path: &Path, kind: Kind, picture: Option<&RgbPicture>, bytes: &[u8], quality: u8) -> Result<(), Failure> {
-    let mut file = BufWriter::new(File::create(path)?);
     match (kind, picture) {
         (Kind::Png, Some(picture)) => {
             let mut encoder = png::Encoder::new(&mut file, picture.width, picture.height);

@@ -4,8 +4,9 @@
 //! makes the next picture at most five times a second, and the newest one is shared by all viewers: a slow one leaves
 //! pictures out. The thread ends with its last viewer, or with the producer.
 
+use crate::Failure;
+use crate::picture::{self, Picture};
 use crate::web::parts;
-use crate::{Failure, picture};
 use axum::body::{Body, Bytes};
 use shm2::{Access, Consumer, OnProducerExit, ReceiveError};
 use std::collections::HashMap;
@@ -104,7 +105,10 @@ impl Previews {
 }
 
 fn jpeg(frame: &shm2::Frame) -> Result<Bytes, Failure> {
-    let rgb = picture::of_frame(frame, &frame.to_vec(), "")?;
+    let rgb = match picture::of_frame(frame, &frame.to_vec(), "")? {
+        Picture::Rgb(rgb) => rgb,
+        Picture::NeedsDecoder(why) => return Err(why.into()),
+    };
     let mut jpeg = Vec::new();
     picture::write_jpeg(&picture::downscale(rgb, MOST_WIDTH, MOST_HEIGHT), QUALITY, &mut jpeg)?;
     Ok(jpeg.into())

@@ -5,7 +5,6 @@
 pub mod http;
 
 use shm2::{FrameInfo, Producer};
-use shm2_testing::ChildGuard;
 use shm2_testing::{ChildGuard, TempPath, TempRegion, until};
 use std::process::{Command, Stdio};
 
