@@ -38,6 +38,13 @@ pub fn setup() -> Outcome {
     install(&missing)
 }
 
+/// Installs a browser for the test of the page of `shm2 serve`, where the system has one as a package.
+pub fn browser() {
+    if !succeeds("chromium --version") && install(&["chromium"]).is_err() {
+        println!("skipped: the page of shm2 serve in a browser: chromium cannot be installed here");
+    }
+}
+
 /// Installs system packages.
 pub fn install(packages: &[&str]) -> Outcome {
     println!("setup: installing {}", packages.join(" "));

@@ -5,12 +5,15 @@ use crate::{Outcome, faults, setup};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+/// The whole workspace, so that dependencies keep their features and are not built again.
+const DECODING: &str = "cargo test --workspace --features shm2-tool/gst --test decoding";
 /// A workspace of its own, as it needs zbus.
 const EXAMPLE_DBUS: &str = "cargo test --manifest-path examples/dbus/Cargo.toml";
 
 /// Sets up and runs every test.
 pub fn test() -> Outcome {
     setup::setup()?;
+    setup::browser();
     run(BUILD)?;
     let skipped = target().join("skipped.txt");
     // Of the last run; there may be none.
@@ -35,8 +38,8 @@ fn build_ahead() {
 /// Each test that finds that it cannot run here writes a line into `skipped`.
 fn run_tests(skipped: &Path) -> Outcome {
     let lines = match succeeds("cargo nextest --version") {
-        true => &["cargo nextest run --workspace", "cargo test --workspace --doc", EXAMPLE_DBUS][..],
-        false => &["cargo test --workspace", EXAMPLE_DBUS],
+        true => &["cargo nextest run --workspace", "cargo test --workspace --doc", DECODING, EXAMPLE_DBUS][..],
+        false => &["cargo test --workspace", DECODING, EXAMPLE_DBUS],
     };
     for line in lines {
         let mut tests = command(line);

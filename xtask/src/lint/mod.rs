@@ -13,6 +13,7 @@ pub fn lint() -> Outcome {
     setup::setup()?;
     run("cargo fmt --all --check")?;
     run("cargo clippy --workspace --all-targets -- -D warnings")?;
+    run("cargo clippy --workspace --features shm2-tool/gst --all-targets -- -D warnings")?;
     // The tests of kill points are built only with their feature.
     run("cargo clippy -p shm2-e2e --features kill-points --all-targets -- -D warnings")?;
     // Workspaces of their own, with lock files of their own.
