@@ -3,6 +3,7 @@
 #![deny(clippy::unwrap_used)]
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cat;
 mod completions;
 #[cfg(feature = "gst")]
@@ -60,6 +61,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Check what prevents frames from passing on this machine
     Doctor(doctor::Arguments),
+    /// Measure latency and throughput on this machine
+    Bench(bench::Arguments),
     /// Write a script that completes the options of this command in a shell
     Completions(completions::Arguments),
     /// Write the manual pages of this command
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         Command::Metrics(arguments) => metrics::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
         Command::Man(arguments) => man::run(&arguments, Arguments::command()),
         Command::Hz(arguments) => hz::run(&arguments),

@@ -1,5 +1,7 @@
 //! `shm2 record` and `shm2 replay`: what comes out is what went in, also after a kill or on a full disk.
 
+#![cfg(unix)]
+
 mod common;
 
 use common::{begin, shm2};

@@ -4,7 +4,7 @@ use super::Finding;
 
 pub(super) fn check() -> Vec<Finding> {
     let check = "ivshmem";
-    let mut findings = match shm2::ivshmem::all() {
+    let devices: Vec<_> = match shm2::ivshmem::all() {
         Ok(all) => all
             .iter()
             .map(|device| Finding::good(check, format!("{}, {} MiB", device.device, device.bytes >> 20)))
@@ -12,8 +12,8 @@ pub(super) fn check() -> Vec<Finding> {
         Err(error) => vec![Finding::note(check, error.to_string(), "see docs/virtual-machines.md")],
     };
     #[cfg(unix)]
-    findings.extend(linux::check());
-    findings
+    let devices = [devices, linux::check()].concat();
+    devices
 }
 
 #[cfg(unix)]

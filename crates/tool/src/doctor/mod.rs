@@ -50,7 +50,7 @@ enum Level {
 }
 
 /// What a check found, and what to do about it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 struct Finding {
     check: &'static str,
     level: Level,
