@@ -261,8 +261,16 @@ fn a_recorder_that_is_killed_leaves_a_file_that_is_good_up_to_its_last_chunk() {
     for (number, item) in again.iter().enumerate() {
         assert!(item.info.pts == Some(number as u64) && item.bytes == vec![number as u8; 1_000_000], "{number}");
     }
+    // A wrong byte in the second chunk, which is then not taken; it may have been cut off already.
+    let mut bytes = std::fs::read(&file).unwrap();
+    let at = bytes.len() - 100_000;
+    bytes[at] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let player = begin(&["replay", "--unpaced", "--json", file.text()]);
+    let text = succeeded(player);
+    let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert!(line["frames"].as_u64() >= Some(8) && text.contains("what precedes it is replayed"), "{text}");
     // Cut in each of its parts.
-    let bytes = std::fs::read(&file).unwrap();
     for length in [0, 7, 8, 9, 60, 200, 1_000_000, 8_000_000] {
         std::fs::write(&file, &bytes[..length]).unwrap();
         shm2(&["replay", "--unpaced", file.text()]).failed_with(&file.text()[..5]);

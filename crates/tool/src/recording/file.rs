@@ -153,10 +153,9 @@ fn cannot_write(path: &Path, error: &McapError) -> String {
 /// The largest file that this process may write. The system ends a process that writes more.
 fn file_size_limit() -> u64 {
     #[cfg(unix)]
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    return rustix::process::getrlimit(rustix::process::Resource::Fsize).current.unwrap_or(u64::MAX);
     #[cfg(not(unix))]
-    let limit = None;
-    limit.unwrap_or(u64::MAX)
+    u64::MAX
 }
 
 struct Output {

@@ -24,6 +24,7 @@ pub struct Due {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Published {
     pub frames: u64,
+    /// Frames without free space, and frames that were retired before every consumer had read them.
     pub dropped: u64,
 }
 
@@ -31,7 +32,7 @@ pub struct Publisher {
     pub name: String,
     producer: Producer,
     stream: Arc<Stream>,
-    done: Published,
+    frames: u64,
 }
 
 /// How regions are made.
@@ -59,7 +60,7 @@ impl Publisher {
             builder = builder.size(bytes);
         }
         let producer = builder.create()?;
-        Ok(Self { name: name.into(), producer, stream: Arc::default(), done: Published::default() })
+        Ok(Self { name: name.into(), producer, stream: Arc::default(), frames: 0 })
     }
 
     pub fn handle(&self) -> shm2::producer::Handle {
@@ -79,7 +80,9 @@ impl Publisher {
             self.producer.end_of_stream().map_err(|error| format!("{}: {error}", self.name))?;
             self.producer.drain(drain);
         }
-        Ok(self.done)
+        let stats = self.producer.handle().stats();
+        let dropped = stats.dropped_oldest + stats.dropped_newest + stats.dropped_too_large;
+        Ok(Published { frames: self.frames, dropped })
     }
 
     fn publish_all(&mut self, queue: &Queue<Due>, stop: &Stop) -> Result<(), SendError> {
@@ -106,16 +109,9 @@ impl Publisher {
             Kind::Event => self.prepare(due, stop).and_then(|at| self.producer.send_event(&info(at), parts.meta)),
             Kind::End => self.prepare(due, stop).and_then(|_| self.producer.end_of_stream()),
         };
-        match sent {
-            Err(error) if error.is_drop() => {
-                self.done.dropped += 1;
-                Ok(())
-            }
-            sent => {
-                self.done.frames += u64::from(parts.head.kind == Kind::Frame && sent.is_ok());
-                sent.map(drop)
-            }
-        }
+        self.frames += u64::from(parts.head.kind == Kind::Frame && sent.is_ok());
+        // The producer counts what it drops.
+        sent.map(drop).or_else(|error| if error.is_drop() { Ok(()) } else { Err(error) })
     }
 
     /// The bytes are in the region before the frame is due.

@@ -71,7 +71,8 @@ impl Receiver {
                     self.message(&frame)
                 }
                 Err(ReceiveError::EndOfStream) => self.end(),
-                Err(ReceiveError::TimedOut) => continue,
+                // Attaches again. The next frame is a discontinuity.
+                Err(ReceiveError::TimedOut | ReceiveError::Expelled { .. }) => continue,
                 Err(ReceiveError::Cancelled) => break,
                 Err(error) => return Err(error.to_string()),
             };
