@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{begin, shm2};
+use common::shm2;
 
 #[test]
 fn the_figures_are_there_for_both_sizes() {
@@ -27,7 +27,7 @@ fn the_figures_are_there_for_both_sizes() {
 #[cfg(unix)]
 #[test]
 fn a_signal_ends_it_and_no_region_is_left() {
-    let bench = begin(&["bench", "--duration", "60"]);
+    let bench = common::begin(&["bench", "--duration", "60"]);
     let region = format!("/dev/shm/shm2-bench-{}", bench.id());
     shm2_testing::until("the region is there", || std::path::Path::new(&region).exists());
     bench.signal(shm2_testing::Signal::INT);
