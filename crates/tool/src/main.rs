@@ -22,6 +22,8 @@ mod recording;
 mod serve;
 mod show;
 mod snapshot;
+mod stream;
+mod top;
 mod web;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -55,6 +57,8 @@ enum Command {
     Replay(recording::replay::Arguments),
     /// List files that dead producers have left, and remove them if told so
     Gc(gc::Arguments),
+    /// Show all regions over time: rates, ages, consumers and drops
+    Top(top::Arguments),
     /// Print figures of all regions for Prometheus, or serve them
     Metrics(metrics::Arguments),
     /// Show all regions in a browser: pictures, rates, ages, consumers and drops
@@ -93,6 +97,7 @@ fn main() -> ExitCode {
         Command::Record(arguments) => recording::record::run(&arguments),
         Command::Replay(arguments) => recording::replay::run(&arguments),
         Command::Gc(arguments) => gc::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Metrics(arguments) => metrics::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),

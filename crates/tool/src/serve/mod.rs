@@ -7,7 +7,7 @@ mod card;
 mod live;
 mod preview;
 
-use super::{Failure, metrics, rates::Sampler, show, web};
+use super::{Failure, metrics, rates::Sampler, show, stream, web};
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
@@ -87,7 +87,7 @@ fn routes(served: Served) -> Router {
         .route("/metrics", get(async |State(served): State<Served>| metrics::answer(served.folders.to_vec()).await))
         .route("/api/regions", get(regions))
         .route("/api/events", get(async |State(served): State<Served>| served.live.events()))
-        .route("/preview", get(stream))
+        .route("/preview", get(preview))
         .route("/picture", get(picture))
         .with_state(served)
 }
@@ -116,7 +116,7 @@ async fn pictures(served: &Served, asked: &Asked) -> Result<preview::Viewer, (St
     let name = asked.get("region").ok_or_else(missing)?;
     let unknown = || (StatusCode::NOT_FOUND, "no live region of the served folders has this name\n".into());
     let region = listed(served).await.into_iter().find(|region| region.uri() == *name).ok_or_else(unknown)?;
-    if !card::has_pictures(&region) {
+    if !stream::has_pictures(&region) {
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "the region has no raw video\n".into()));
     }
     let busy = || (StatusCode::SERVICE_UNAVAILABLE, format!("{} regions are previewed already\n", preview::MOST));
@@ -124,7 +124,7 @@ async fn pictures(served: &Served, asked: &Asked) -> Result<preview::Viewer, (St
 }
 
 /// Pictures one after another, each replaces the last one.
-async fn stream(State(served): State<Served>, asked: Asked) -> Response {
+async fn preview(State(served): State<Served>, asked: Asked) -> Response {
     match pictures(&served, &asked).await {
         Ok(viewer) => ([(header::CONTENT_TYPE, preview::CONTENT_TYPE)], viewer.stream()).into_response(),
         Err(refusal) => refusal.into_response(),
