@@ -1,5 +1,7 @@
 //! `shm2 metrics`: to standard output, over HTTP and to a file.
 
+#![cfg(unix)]
+
 mod common;
 
 use common::http::{get, request, served};

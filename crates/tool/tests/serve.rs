@@ -1,5 +1,7 @@
 //! `shm2 serve` over plain HTTP.
 
+#![cfg(unix)]
+
 mod common;
 
 use common::http::{authority, connect, get, request, served};
@@ -241,4 +243,32 @@ fn wrong_options_and_a_taken_address_are_one_line() {
     shm2(&["serve", "--listen", &address, &folder]).failed_with("choose another address with --listen");
     let ended = shm2(&["serve", "--listen", "0", "--token", "a b", &folder]);
     assert!(ended.code == Some(2) && ended.error.contains("give 8 or more letters"), "{}", ended.error);
+}
+
+#[test]
+fn the_number_of_previewed_regions_is_limited_and_their_viewers_are_not() {
+    let page = Page::new(GRAY, LOOPBACK);
+    let more = |number: u32| {
+        let name = format!("{}/more-{number}", &*page.folder);
+        let mut producer = Producer::builder(&name).unwrap().size(5 << 20).create().unwrap();
+        producer.set_caps(GRAY.as_bytes()).unwrap();
+        producer.send(&[7; 144], &FrameInfo::new()).unwrap();
+        (producer, format!("/preview?region=shm://{name}"))
+    };
+    let regions: Vec<_> = (0..17).map(more).collect();
+    let begin = |(_, path): &(Producer, String)| {
+        let mut stream = page.open(path);
+        line_with(&mut stream, "Content-Length: ");
+        stream
+    };
+    let mut streams: Vec<_> = regions.iter().take(16).map(begin).collect();
+    streams.extend((0..8).map(|_| begin(&regions[0])));
+    assert_eq!(code(&page.get(&regions[16].1)), "503");
+    drop(streams);
+    until("a preview without viewers ends", || {
+        let mut stream = page.open(&regions[16].1);
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        code(&line) == "200"
+    });
 }
