@@ -15,12 +15,18 @@ use futures_util::stream::unfold;
 use shm2_cli::stop::Stop;
 use std::convert::Infallible;
 use std::future::IntoFuture;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
+
+/// Bytes that the system keeps for a client that is slow. Without a limit it keeps megabytes, and pictures are old.
+const SEND_BYTES: u32 = 128 << 10;
+/// Connections that the system holds until they are accepted.
+const BACKLOG: u32 = 128;
 
 /// A bound address and the thread's loop.
 pub struct Server {
@@ -33,7 +39,7 @@ impl Server {
     pub fn bind(address: SocketAddr) -> Result<Self, Failure> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let failed = |error| format!("cannot listen on {address}: {error}; choose another address with --listen");
-        let listener = runtime.block_on(TcpListener::bind(address)).map_err(failed)?;
+        let listener = runtime.block_on(async { listen(address) }).map_err(failed)?;
         // The given port may be 0.
         let address = listener.local_addr()?;
         Ok(Self { runtime, listener, address })
@@ -65,6 +71,18 @@ impl Server {
         self.runtime.shutdown_background();
         Ok(outcome?)
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Elsewhere it would permit a second server at the same address.
+    if cfg!(unix) {
+        socket.set_reuseaddr(true)?;
+    }
+    // Connections inherit it.
+    socket.set_send_buffer_size(SEND_BYTES)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Parses an address with a port. A port alone is one of the loopback address.
