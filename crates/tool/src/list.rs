@@ -47,7 +47,7 @@ fn table(regions: &[Overview]) -> Table {
             region.age.map_or("-".into(), show::time),
             region.consumers.len().to_string(),
             dropped.to_string(),
-            show::media(region),
+            show::words(region).unwrap_or_else(|| "-".into()),
         ]);
     }
     table
@@ -84,5 +84,5 @@ fn report(arguments: &Arguments, change: &ListingChange) -> Result<(), Failure> 
         let line = serde_json::json!({"change": word, "state": show::RegionJson::from(region)});
         return output::print(&line.to_string());
     }
-    output::print(&format!("{word:<9} {}  {}", region.uri(), show::media(region)))
+    output::print(&format!("{word:<9} {}  {}", region.uri(), show::words(region).unwrap_or_else(|| "-".into())))
 }

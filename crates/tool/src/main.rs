@@ -22,7 +22,6 @@ mod recording;
 mod serve;
 mod show;
 mod snapshot;
-mod stream;
 mod top;
 mod web;
 

@@ -12,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use shm2::Overview;
+use shm2::discovery::all_below;
 use shm2_cli::stop::Stop;
 use shm2_cli::{print_result, say, seconds};
 use std::net::SocketAddr;
@@ -56,7 +57,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// The metrics of all regions in `folders`, in the text format of Prometheus.
 pub fn text(folders: &[PathBuf]) -> String {
     let metrics = Metrics::default();
-    folders.iter().flat_map(|folder| Overview::all_in(folder)).for_each(|region| metrics.add(&region));
+    folders.iter().flat_map(all_below).for_each(|region| metrics.add(&region));
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = encode(&mut text, &metrics.registry());

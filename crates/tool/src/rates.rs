@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use shm2::Overview;
+use shm2::discovery::all_below;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -47,7 +48,7 @@ impl Sampler {
 
     /// All regions with a live producer, sorted by path within each folder.
     pub fn sample(&mut self) -> Vec<Sample> {
-        let regions: Vec<_> = self.folders.iter().flat_map(|folder| Overview::all_in(folder)).collect();
+        let regions: Vec<_> = self.folders.iter().flat_map(all_below).collect();
         let last = std::mem::take(&mut self.last);
         let sample = |region: Overview| {
             let now = Counts::of(&region);

@@ -35,9 +35,13 @@ pub fn caps(region: &Overview) -> Option<String> {
 }
 
 /// What the frames are, in a few words; the caps where those do not tell.
-pub fn media(region: &Overview) -> String {
-    let Some(text) = caps(region) else { return "-".into() };
-    Media::from_caps(&text).map_or(text, |media| media.to_string())
+pub fn words(region: &Overview) -> Option<String> {
+    media(region).map(|media| media.to_string()).or_else(|| caps(region))
+}
+
+/// What the caps describe; `None` without caps, and when they cannot be parsed.
+pub fn media(region: &Overview) -> Option<Media> {
+    Media::from_caps(region.caps.as_deref()?).ok()
 }
 
 /// One region as an object. Times are in nanoseconds, sizes in bytes.

@@ -130,8 +130,8 @@ fn a_browser_shows_regions_with_figures_and_pictures_until_their_producers_end()
         until("the picture is decoded", || of(&mut browser, name, "dataset.pictureWidth") == width);
         assert_eq!(of(&mut browser, name, "querySelector('h2').textContent"), name);
     }
-    assert_eq!(of(&mut browser, "large", "querySelector('.media').textContent"), "GRAY8 1280x720, 25 fps");
-    assert_eq!(of(&mut browser, "audio", "querySelector('.media').textContent"), "S16LE 48000 Hz, 2 channels");
+    assert_eq!(of(&mut browser, "large", "querySelector('.media').textContent"), "GRAY8 1280x720 25/s");
+    assert_eq!(of(&mut browser, "audio", "querySelector('.media').textContent"), "S16LE 48000 Hz 2 ch");
     until("the rate is above 0", || {
         large.send(&vec![120; 1280 * 720], &FrameInfo::new()).unwrap();
         let rate = of(&mut browser, "large", "querySelector('[data-figure=rate]').textContent");

@@ -122,7 +122,7 @@ fn events_have_the_state_the_rates_and_the_command_of_each_region() {
     };
     let first = next();
     assert_eq!((&first[0]["state"]["region"], &first[0]["pictures"]), (&page.region().into(), &true.into()));
-    assert_eq!(first[0]["media"], "GRAY8 16x9, 25 fps");
+    assert_eq!(first[0]["media"], "GRAY8 16x9 25/s");
     let launch = format!("gst-launch-1.0 shm2src shm-path={} is-live=true ! ", page.region());
     assert!(first[0]["launch"].as_str().unwrap().starts_with(&launch), "{first}");
     let producer = page.producer.as_mut().unwrap();

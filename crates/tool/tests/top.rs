@@ -25,7 +25,7 @@ fn rounds_are_printed_as_text_or_objects() {
     let text = shm2(&["top", "-b", "-n", "2", "--interval", "50ms", &folder]).succeeded().text();
     let rows: Vec<_> = text.lines().filter(|line| line.starts_with("a ")).collect();
     assert_eq!((rows.len(), text.matches("REGION").count()), (2, 2), "{text}");
-    assert!(rows.iter().all(|row| row.ends_with("  GRAY8 16x9, 25 fps")), "{text}");
+    assert!(rows.iter().all(|row| row.ends_with("  GRAY8 16x9 25/s")), "{text}");
     let ended = shm2(&["top", "-b", "-n", "2", "--json", "--interval", "50ms", &folder]).succeeded();
     let objects = ended.json();
     assert_eq!(objects.len(), 2);

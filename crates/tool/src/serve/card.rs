@@ -1,8 +1,7 @@
 //! What the page shows of a region.
 
 use crate::rates::{Rates, Sample};
-use crate::show::{RegionJson, caps};
-use crate::stream::{media, words};
+use crate::show::{RegionJson, media, words};
 use serde::Serialize;
 use shm2_media::Media;
 
@@ -28,7 +27,7 @@ impl From<&Sample> for Card {
             rates: sample.rates,
             pictures: matches!(media, Some(Media::Video(_))),
             launch: launch(&sample.region.uri(), media.as_ref()),
-            media: media.map(|media| words(&media)).or_else(|| caps(&sample.region)),
+            media: words(&sample.region),
         }
     }
 }
@@ -62,18 +61,18 @@ mod tests {
     #[test]
     fn the_words_and_the_command_fit_the_stream() {
         for (caps, expected, element) in [
-            ("video/x-raw, format=I420, width=64, height=48, framerate=30/1", "I420 64x48, 30 fps", " videoconvert"),
+            ("video/x-raw, format=I420, width=64, height=48, framerate=30/1", "I420 64x48 30/s", " videoconvert"),
             (
                 "audio/x-raw, format=S16LE, rate=48000, channels=2, layout=interleaved",
-                "S16LE 48000 Hz, 2 channels",
+                "S16LE 48000 Hz 2 ch",
                 " audioresample",
             ),
-            ("video/x-h264, stream-format=byte-stream", "video/x-h264", " decodebin ! videoconvert"),
-            ("audio/mpeg, mpegversion=4", "audio/mpeg", " decodebin ! audioconvert"),
+            ("video/x-h264, stream-format=byte-stream", "H.264", " decodebin ! videoconvert"),
+            ("audio/mpeg, mpegversion=4", "AAC", " decodebin ! audioconvert"),
             ("application/x-rtp", "application/x-rtp", " fakesink silent=false"),
         ] {
             let media = Media::from_caps(caps).unwrap();
-            assert_eq!(words(&media), expected);
+            assert_eq!(media.to_string(), expected);
             let line = launch("shm:///dev/shm/a", Some(&media));
             assert!(line.contains(" shm-path=shm:///dev/shm/a is-live=true") && line.contains(element), "{line}");
         }

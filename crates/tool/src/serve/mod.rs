@@ -7,7 +7,7 @@ mod card;
 mod live;
 mod preview;
 
-use super::{Failure, metrics, rates::Sampler, show, stream, web};
+use super::{Failure, metrics, rates::Sampler, show, web};
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
@@ -16,7 +16,9 @@ use axum::routing::get;
 use live::Live;
 use preview::Previews;
 use shm2::Overview;
+use shm2::discovery::all_below;
 use shm2_cli::say;
+use shm2_media::Media;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -104,7 +106,7 @@ async fn regions(State(served): State<Served>) -> Response {
 
 async fn listed(served: &Served) -> Vec<Overview> {
     let folders = served.folders.clone();
-    let all = spawn_blocking(move || folders.iter().flat_map(|folder| Overview::all_in(folder)).collect());
+    let all = spawn_blocking(move || folders.iter().flat_map(all_below).collect());
     all.await.unwrap_or_default()
 }
 
@@ -116,7 +118,7 @@ async fn pictures(served: &Served, asked: &Asked) -> Result<preview::Viewer, (St
     let name = asked.get("region").ok_or_else(missing)?;
     let unknown = || (StatusCode::NOT_FOUND, "no live region of the served folders has this name\n".into());
     let region = listed(served).await.into_iter().find(|region| region.uri() == *name).ok_or_else(unknown)?;
-    if !stream::has_pictures(&region) {
+    if !matches!(show::media(&region), Some(Media::Video(_))) {
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "the region has no raw video\n".into()));
     }
     let busy = || (StatusCode::SERVICE_UNAVAILABLE, format!("{} regions are previewed already\n", preview::MOST));

@@ -1,7 +1,7 @@
 //! The figures of a region in columns, on the screen and as text.
 
 use crate::rates::Sample;
-use crate::{show, stream};
+use crate::show;
 use std::cmp::Ordering;
 
 /// Title and width of each column in characters, 0 for what the others leave.
@@ -60,7 +60,6 @@ pub fn cells(sample: &Sample) -> [String; 8] {
     let region = &sample.region;
     let number = |value: Option<f64>| value.map_or("-".into(), short);
     let name = region.path.file_name().unwrap_or(region.path.as_os_str()).to_string_lossy();
-    let words = stream::media(region).map(|media| stream::words(&media)).or_else(|| show::caps(region));
     [
         name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect(),
         number(sample.rates.frames),
@@ -69,7 +68,7 @@ pub fn cells(sample: &Sample) -> [String; 8] {
         region.consumers.len().to_string(),
         if region.consumers.is_empty() { "-".into() } else { lag(sample).to_string() },
         number(sample.rates.dropped),
-        words.unwrap_or_else(|| "-".into()),
+        show::words(region).unwrap_or_else(|| "-".into()),
     ]
 }
 

@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(lines[0], "shm2 top  2 regions, every 1.0 s");
         assert_eq!(lines[1], "REGION              RATE     AGE    MB/S CONS   LAG DROP/S STREAM");
         assert!(lines[2].starts_with("a-name-that-is-l "), "{}", lines[2]);
-        assert!(lines[3].starts_with("camera ") && lines[3].ends_with(" 0.0 I420 1280x720, 30 fps"), "{}", lines[3]);
+        assert!(lines[3].starts_with("camera ") && lines[3].ends_with(" 0.0 I420 1280x720 30/s"), "{}", lines[3]);
         assert_eq!(lines[3].split_whitespace().nth(4), Some("1"), "{}", lines[3]);
         assert!(lines[15].contains("/a-name-that-is-longer-than-its-column"), "{}", lines[15]);
         assert_eq!(lines[16], "No leasing consumer. Snapshot consumers leave no trace.");
