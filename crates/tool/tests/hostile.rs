@@ -1,5 +1,7 @@
 //! Every command that looks at one region, with what is no region.
 
+#![cfg(unix)]
+
 mod common;
 
 use common::{producer, shm2};
