@@ -1,5 +1,7 @@
 //! `shm2 cat` and `shm2 snapshot`: frames as files that other programs read.
 
+#![cfg(unix)]
+
 mod common;
 
 use common::{Ended, begin, producer, shm2};

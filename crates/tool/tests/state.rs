@@ -1,5 +1,7 @@
 //! `shm2 list`, `inspect` and `hz`.
 
+#![cfg(unix)]
+
 mod common;
 
 use common::{begin, producer, shm2};

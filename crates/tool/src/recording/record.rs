@@ -12,7 +12,6 @@ use shm2::consumer::Canceller;
 use shm2::{Consumer, Spec};
 use shm2_cli::{bytes, complain, print_result, seconds, stop::Stop};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Time between two updates of the line of progress.
@@ -77,9 +76,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let file = McapFile::create(&arguments.output, arguments.overwrite, names.len())?;
     let to_cancel = cancellers.clone();
     let _stop = Stop::on_signal(move || to_cancel.iter().for_each(|canceller| canceller.set(true)))?;
-    let limit = usize::try_from(arguments.buffer).unwrap_or(usize::MAX);
-    let queue = Arc::new(Queue::new(limit, names.len()));
-    let (offset, count) = (real_time_offset(), arguments.count);
     let mut recording = Recording {
         file,
         regions: names.iter().map(|name| Recorded::of(name)).collect(),
@@ -87,23 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         begun: Instant::now(),
         progress: ProgressBar::new_spinner(),
     };
-    let outcome = std::thread::scope(|scope| {
-        for (region, consumer) in consumers.into_iter().enumerate() {
-            let (receiver, queue) = (Receiver::new(region, &names[region], consumer, offset), &queue);
-            let thread = std::thread::Builder::new().name(format!("region {region}"));
-            if let Err(error) = thread.spawn_scoped(scope, move || receiver.run(queue, count)) {
-                recording.cancel();
-                queue.close();
-                return Err(format!("cannot start a thread: {error}"));
-            }
-        }
-        let outcome = recording.write_all(&queue, arguments.duration);
-        if outcome.is_err() {
-            recording.cancel();
-            queue.close();
-        }
-        outcome
-    });
+    let outcome = recording.receive_all(arguments, &names, consumers);
     recording.progress.finish_and_clear();
     recording.report(arguments, outcome)
 }
@@ -129,6 +109,28 @@ impl Recorded {
 }
 
 impl Recording {
+    /// Receives in a thread for each region, and writes in this one, until the recording ends.
+    fn receive_all(&mut self, arguments: &Arguments, names: &[String], consumers: Vec<Consumer>) -> Result<(), String> {
+        let limit = usize::try_from(arguments.buffer).unwrap_or(usize::MAX);
+        let queue = Queue::new(limit, names.len());
+        let (offset, count) = (real_time_offset(), arguments.count);
+        std::thread::scope(|scope| {
+            let start = |(region, consumer): (usize, Consumer)| {
+                let (receiver, queue) = (Receiver::new(region, &names[region], consumer, offset), &queue);
+                let thread = std::thread::Builder::new().name(format!("region {region}"));
+                let begun = thread.spawn_scoped(scope, move || receiver.run(queue, count));
+                begun.map(drop).map_err(|error| format!("cannot start a thread: {error}"))
+            };
+            let begun = consumers.into_iter().enumerate().try_for_each(start);
+            let outcome = begun.and_then(|()| self.write_all(&queue, arguments.duration));
+            if outcome.is_err() {
+                self.cancel();
+                queue.close();
+            }
+            outcome
+        })
+    }
+
     fn cancel(&self) {
         self.cancellers.iter().for_each(|canceller| canceller.set(true));
     }
