@@ -4,12 +4,25 @@ use super::Failure;
 use shm2::Frame;
 use shm2_media::{Media, PictureError, RgbPicture};
 use std::io::Write;
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
 
 /// What shm2-media makes of a frame.
 pub enum Picture {
     Rgb(RgbPicture),
     /// Why it makes none; a decoder can.
     NeedsDecoder(String),
+}
+
+/// Whether pictures can be made of the stream without a decoder of video.
+pub fn can_show(media: Option<&Media>) -> bool {
+    match media {
+        Some(Media::Video(_)) => true,
+        Some(Media::Encoded(encoded)) => encoded.media_type == "image/jpeg",
+        _ => false,
+    }
 }
 
 /// A frame of video. `remedy` ends the error for a frame that is none.
@@ -21,11 +34,27 @@ pub fn of_frame(frame: &Frame, bytes: &[u8], remedy: &str) -> Result<Picture, Fa
             Err(error @ PictureError::Format { .. }) => Ok(Picture::NeedsDecoder(error.to_string())),
             picture => Ok(Picture::Rgb(picture?)),
         },
+        Media::Encoded(encoded) if encoded.media_type == "image/jpeg" => read_jpeg(bytes).map(Picture::Rgb),
         Media::Encoded(encoded) if !encoded.media_type.starts_with("audio/") => {
             Ok(Picture::NeedsDecoder(format!("{} is encoded", encoded.media_type)))
         }
         other => Err(format!("{} is no video{remedy}", other.media_type()).into()),
     }
+}
+
+/// Most pixels on a side of a JPEG that is read: its header is another process's, and memory is taken by it.
+const MOST_PIXELS: usize = 8192;
+
+/// Reads a JPEG.
+fn read_jpeg(bytes: &[u8]) -> Result<RgbPicture, Failure> {
+    let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB);
+    let options = options.set_max_width(MOST_PIXELS).set_max_height(MOST_PIXELS);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    let failed = |error| format!("the frame cannot be read as a JPEG: {error}");
+    let bytes = decoder.decode().map_err(failed)?;
+    let (width, height) = decoder.dimensions().ok_or("the JPEG has no size")?;
+    let (width, height) = (u32::try_from(width)?, u32::try_from(height)?);
+    Ok(RgbPicture { width, height, bytes })
 }
 
 /// Writes a JPEG with `quality` from 1 to 100.

@@ -178,3 +178,23 @@ fn a_snapshot_that_cannot_be_made_leaves_no_file() {
     shm2(&["snapshot", &name, "-o", "/dev/full"]).failed_with("/dev/full");
     shm2(&["snapshot", &name, "-o", "/dev/shm"]).failed_with("/dev/shm");
 }
+
+#[test]
+fn a_snapshot_of_jpeg_frames_is_their_picture() {
+    let mut gray = Vec::new();
+    jpeg_encoder::Encoder::new(&mut gray, 95).encode(&[200; 48], 8, 6, jpeg_encoder::ColorType::Luma).unwrap();
+    let mut red = Vec::new();
+    let pixels = [250, 10, 10].repeat(48);
+    jpeg_encoder::Encoder::new(&mut red, 95).encode(&pixels, 8, 6, jpeg_encoder::ColorType::Rgb).unwrap();
+    for (jpeg, pixel) in [(gray, [200, 200, 200]), (red, [250, 10, 10])] {
+        let (ended, png) = snapshot("image/jpeg, width=8, height=6", &jpeg, "x.png");
+        ended.succeeded();
+        let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
+        let mut found = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut found).unwrap();
+        assert_eq!((info.width, info.height), (8, 6));
+        assert!(found.chunks(3).all(|p| p.iter().zip(pixel).all(|(a, b)| a.abs_diff(b) < 6)), "{found:?}");
+        let (ended, _) = snapshot("image/jpeg, width=8, height=6", &jpeg[..20], "x.png");
+        ended.failed_with("JPEG");
+    }
+}

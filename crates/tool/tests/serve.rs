@@ -192,7 +192,7 @@ fn only_regions_of_the_served_folders_are_opened_for_pictures() {
 fn a_region_without_raw_video_has_no_preview() {
     let page = Page::new("audio/x-raw, format=S16LE, rate=48000, channels=2, layout=interleaved", LOOPBACK);
     let answer = page.get(&format!("/preview?region={}", page.region()));
-    assert_eq!((code(&answer), body(&answer)), ("415", "the region has no raw video\n"));
+    assert_eq!((code(&answer), body(&answer)), ("415", "the region has neither raw video nor JPEG\n"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What the page shows of a region.
 
+use crate::picture::can_show;
 use crate::rates::{Rates, Sample};
 use crate::show::{RegionJson, media, words};
 use serde::Serialize;
@@ -25,7 +26,7 @@ impl From<&Sample> for Card {
         Self {
             state: RegionJson::from(&sample.region),
             rates: sample.rates,
-            pictures: matches!(media, Some(Media::Video(_))),
+            pictures: can_show(media.as_ref()),
             launch: launch(&sample.region.uri(), media.as_ref()),
             media: words(&sample.region),
         }

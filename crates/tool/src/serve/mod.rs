@@ -8,6 +8,7 @@ mod live;
 mod preview;
 
 use super::{Failure, metrics, rates::Sampler, show, web};
+use crate::picture::can_show;
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
@@ -18,7 +19,6 @@ use preview::Previews;
 use shm2::Overview;
 use shm2::discovery::all_below;
 use shm2_cli::say;
-use shm2_media::Media;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -118,8 +118,8 @@ async fn pictures(served: &Served, asked: &Asked) -> Result<preview::Viewer, (St
     let name = asked.get("region").ok_or_else(missing)?;
     let unknown = || (StatusCode::NOT_FOUND, "no live region of the served folders has this name\n".into());
     let region = listed(served).await.into_iter().find(|region| region.uri() == *name).ok_or_else(unknown)?;
-    if !matches!(show::media(&region), Some(Media::Video(_))) {
-        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "the region has no raw video\n".into()));
+    if !can_show(show::media(&region).as_ref()) {
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "the region has neither raw video nor JPEG\n".into()));
     }
     let busy = || (StatusCode::SERVICE_UNAVAILABLE, format!("{} regions are previewed already\n", preview::MOST));
     served.previews.watch(name).ok_or_else(busy)

@@ -97,7 +97,7 @@ class Card {
     this.generation = state.generation;
     this.pictures = pictures;
     this.root.dataset.pictures = pictures;
-    if (!pictures) this.noPicture(media === null ? "no caps yet" : "no picture: this is no raw video");
+    if (!pictures) this.noPicture(media === null ? "no caps yet" : "no picture: neither raw video nor JPEG");
     else if (this.image.hidden && this.source === "none") this.noPicture("…");
     this.find(".media").textContent = media ?? "no caps";
     this.figure("rate", rates.frames === null ? "–" : `${rates.frames.toFixed(1)}/s`);
