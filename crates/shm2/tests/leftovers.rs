@@ -58,6 +58,12 @@ fn a_killed_producers_region_is_found_and_removed_and_no_other_file_is() {
         File::create(at(name)).unwrap().set_len(bytes).unwrap();
     }
     fs::write(at("text"), b"SHM2 but no region").unwrap();
+    fs::write(at("notes"), b"SHM2RGN\0 these are my notes").unwrap();
+    fs::write(at("large notes"), [&b"SHM2RGN\0"[..], &[7; 100_000]].concat()).unwrap();
+    // Of a version whose rules are not known.
+    let mut other = fs::read(at("dead")).unwrap();
+    other[8..12].copy_from_slice(&4_u32.to_le_bytes());
+    fs::write(at("other version"), other).unwrap();
     fs::write(at("text.new-0123456789abcdef"), b"text").unwrap();
     fs::create_dir(at("folder.new-0123456789abcdef")).unwrap();
     std::os::unix::fs::symlink(at("dead"), at("link")).unwrap();

@@ -1,18 +1,22 @@
 //! `shm2 bench`.
 
 use super::{Failure, show};
+use crate::output;
 use comfy_table::{Table, presets};
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use shm2::{Consumer, FrameInfo, FullPolicy, Producer, ReceiveError};
-use shm2_cli::{print_result, seconds, stop::Stop};
+use shm2_cli::{seconds, stop::Stop};
 use std::time::{Duration, Instant};
 
 /// Sizes of frames: a block of samples, and 1080p I420.
 const SIZES: [usize; 2] = [1 << 10, 1920 * 1080 * 3 / 2];
 /// Limit for everything that takes no time unless something is wrong.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// The shortest time in which the measurements have frames.
+const LEAST: Duration = Duration::from_millis(100);
 
 const NOTE: &str =
     "These are figures of this machine at this moment; `cargo xtask bench` compares with other transports.";
@@ -52,6 +56,9 @@ enum Measure {
 
 /// Measures how long a frame takes to a consumer in another thread, and how many pass in a second.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.duration < LEAST {
+        return Err(format!("--duration is {:?}: measurements take at least {LEAST:?}", arguments.duration).into());
+    }
     let stop = Stop::on_signal(|| ())?;
     let has_two = std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
     let mut measures = vec![Measure::Latency(Consuming::Sleeping), Measure::Throughput];
@@ -202,7 +209,7 @@ fn throughput(bytes: usize, time: Duration, stop: &Stop) -> Result<f64, Failure>
 fn report(figures: &[Figure], is_json: bool) -> Result<(), Failure> {
     if is_json {
         for figure in figures {
-            print_result(&serde_json::to_string(figure)?)?;
+            output::print(&serde_json::to_string(figure)?)?;
         }
         return Ok(());
     }
@@ -223,5 +230,5 @@ fn report(figures: &[Figure], is_json: bool) -> Result<(), Failure> {
             }
         });
     }
-    Ok(print_result(&format!("{table}\n{NOTE}"))?)
+    output::print(&format!("{table}\n{NOTE}"))
 }

@@ -65,6 +65,9 @@ impl Decoder {
         gst::init()?;
         let text = String::from_utf8_lossy(caps);
         let caps: gst::Caps = text.parse().map_err(|_| format!("GStreamer does not know the caps {text}"))?;
+        if !caps.is_fixed() {
+            return Err(format!("the caps do not describe one stream: {text}").into());
+        }
         let line = "appsrc name=in format=time ! decodebin ! videoconvert ! video/x-raw,format=RGB ! \
                     appsink name=out sync=false max-buffers=1";
         let pipeline = gst::parse::launch(line)?;

@@ -1,9 +1,9 @@
 //! `shm2 gc`.
 
 use super::{Failure, show};
+use crate::output;
 use serde::Serialize;
 use shm2::discovery::{Leftover, LeftoverKind, leftovers};
-use shm2_cli::print_result;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -41,15 +41,17 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     for leftover in &found {
         let line = Found::of(leftover, arguments.delete);
         failures += usize::from(line.failure.is_some());
-        print_result(&if arguments.json { serde_json::to_string(&line)? } else { line.text(arguments.delete) })?;
+        output::print(&if arguments.json { serde_json::to_string(&line)? } else { line.text(arguments.delete) })?;
     }
     if failures > 0 {
         return Err(format!("{failures} of {} files were not removed", found.len()).into());
     }
     if !arguments.json {
         let bytes = show::bytes(found.iter().map(|leftover| leftover.bytes).sum());
-        print_result(&match (found.len(), arguments.delete) {
+        output::print(&match (found.len(), arguments.delete) {
             (0, _) => "dead producers have left nothing".into(),
+            (1, true) => format!("1 file with {bytes}"),
+            (1, false) => format!("1 file with {bytes}; --delete removes it"),
             (files, true) => format!("{files} files with {bytes}"),
             (files, false) => format!("{files} files with {bytes}; --delete removes them"),
         })?;

@@ -82,7 +82,7 @@ fn text(line: &Line) -> String {
     let time = |ns: Option<u64>| ns.map_or("-".into(), |ns| show::time(Duration::from_nanos(ns)));
     let rate = line.rate.map_or("no frames".into(), |rate| format!("{rate:.2}/s"));
     format!(
-        "{rate:<12} distance {} to {}, jitter {}, age {}, {} frames, {}",
+        "{rate:<12} interval {} to {}, jitter {}, age {}, {} frames, {}",
         time(line.shortest_ns),
         time(line.longest_ns),
         time(line.jitter_ns),

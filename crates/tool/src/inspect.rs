@@ -29,7 +29,15 @@ fn lines(region: &Overview) -> Vec<(&'static str, String)> {
     let in_ring = newest.saturating_add(1).saturating_sub(oldest);
     vec![
         ("region", region.uri()),
-        ("producer", format!("process {}{}", region.producer_pid, if region.is_kept { ", kept region" } else { "" })),
+        (
+            "producer",
+            format!(
+                "process {} ({}){}",
+                region.producer_pid,
+                show::process(region.producer_pid),
+                if region.is_kept { ", kept region" } else { "" }
+            ),
+        ),
         ("generation", format!("{:016x}", region.generation)),
         ("size", format!("{}, arena {}", show::bytes(region.bytes), show::bytes(region.arena_bytes))),
         ("policy", region.full_policy.map_or_else(dash, |policy| policy.to_string())),
@@ -38,19 +46,21 @@ fn lines(region: &Overview) -> Vec<(&'static str, String)> {
         ("frame size", region.frame_bytes.map_or_else(dash, show::bytes)),
         ("age", region.age.map_or_else(dash, show::time)),
         ("dropped", format!("oldest {dropped_oldest}, newest {dropped_newest}, too large {dropped_too_large}")),
+        ("stream", show::media(region).map_or_else(dash, |media| media.to_string())),
         ("caps", show::caps(region).unwrap_or_else(dash)),
     ]
 }
 
 fn consumers(region: &Overview) -> Table {
     let mut table = Table::new();
-    let header = ["PAGE", "PID", "LAG", "HELD", "HELD BYTES", "RECEIVED", "MISSED", "SKIPPED", "COPIED"];
+    let header = ["PAGE", "PID", "PROCESS", "LAG", "HELD", "HELD BYTES", "RECEIVED", "MISSED", "SKIPPED", "COPIED"];
     table.load_preset(presets::NOTHING).set_header(header);
     for consumer in &region.consumers {
         let lag = if consumer.next.is_some() { consumer.lag.to_string() } else { "ended".into() };
         table.add_row([
             consumer.page.to_string(),
             consumer.pid.to_string(),
+            show::process(consumer.pid),
             lag,
             consumer.held.to_string(),
             show::bytes(consumer.held_bytes),

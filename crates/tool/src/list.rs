@@ -1,9 +1,11 @@
 //! `shm2 list`.
 
-use super::{Failure, check_folders, output, show};
+use super::{Failure, output, show};
+use crate::folders;
+use crate::rates;
 use comfy_table::{Table, presets};
 use shm2::Overview;
-use shm2::discovery::{ListingChange, Watch, all_below};
+use shm2::discovery::{ListingChange, Watch};
 use shm2_cli::stop::Stop;
 use std::path::PathBuf;
 
@@ -25,21 +27,24 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn list(arguments: &Arguments) -> Result<(), Failure> {
-    check_folders(&arguments.folders)?;
-    let regions: Vec<_> = arguments.folders.iter().flat_map(all_below).collect();
+    folders::check(&arguments.folders)?;
+    let regions: Vec<_> = folders::regions(&arguments.folders);
     if arguments.json {
         let lines = regions.iter().map(|region| serde_json::to_string(&show::RegionJson::from(region)));
         let lines = lines.collect::<Result<Vec<_>, _>>()?;
         return if lines.is_empty() { Ok(()) } else { output::print(&lines.join("\n")) };
     }
-    output::print(&table(&regions).to_string())
+    if regions.is_empty() {
+        output::warn("no region has a live producer: shm2 gc lists those of dead ones");
+    }
+    output::print(&table(&regions).trim_fmt())
 }
 
 fn table(regions: &[Overview]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(["REGION", "SIZE", "FRAME", "AGE", "CONSUMERS", "DROPPED", "MEDIA"]);
     for region in regions {
-        let dropped = region.dropped_oldest + region.dropped_newest + region.dropped_too_large;
+        let dropped = rates::dropped(region);
         table.add_row([
             region.uri(),
             show::bytes(region.bytes),
@@ -54,6 +59,7 @@ fn table(regions: &[Overview]) -> Table {
 }
 
 fn follow(arguments: &Arguments) -> Result<(), Failure> {
+    folders::check(&arguments.folders)?;
     let mut watch = Watch::new(&arguments.folders);
     let end = watch.ender();
     let _stop = Stop::on_signal({

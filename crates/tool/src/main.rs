@@ -9,6 +9,7 @@ mod completions;
 #[cfg(feature = "gst")]
 mod decoder;
 mod doctor;
+mod folders;
 mod gc;
 mod hz;
 mod inspect;
@@ -26,13 +27,11 @@ mod top;
 mod web;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use shm2_cli::complain;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Look at shared-memory regions without disturbing them.
 ///
-/// Exit codes: 0 all is well, 1 the region cannot be read or is not there, 2 wrong options.
+/// Exit codes: 0 all is well, 1 the command failed, with the reason on standard error, 2 wrong options.
 #[derive(Parser)]
 #[command(name = "shm2", version)]
 struct Arguments {
@@ -46,6 +45,10 @@ enum Command {
     List(list::Arguments),
     /// Show everything that is known of a region and its consumers
     Inspect(inspect::Arguments),
+    /// Show the rate, the jitter and the age of a region's frames
+    Hz(hz::Arguments),
+    /// Show all regions over time: rates, ages, consumers and drops
+    Top(top::Arguments),
     /// Write the stream to standard output: raw video as y4m, raw audio as wav, the rest as it is
     Cat(cat::Arguments),
     /// Write the newest frame to a file, raw video as a picture
@@ -56,8 +59,6 @@ enum Command {
     Replay(recording::replay::Arguments),
     /// List files that dead producers have left, and remove them if told so
     Gc(gc::Arguments),
-    /// Show all regions over time: rates, ages, consumers and drops
-    Top(top::Arguments),
     /// Print figures of all regions for Prometheus, or serve them
     Metrics(metrics::Arguments),
     /// Show all regions in a browser: pictures, rates, ages, consumers and drops
@@ -70,22 +71,10 @@ enum Command {
     Completions(completions::Arguments),
     /// Write the manual pages of this command
     Man(man::Arguments),
-    /// Show the rate, the jitter and the age of a region's frames
-    Hz(hz::Arguments),
 }
 
 /// Why a command ended early.
 type Failure = Box<dyn std::error::Error>;
-
-/// Checks that the named folders are there.
-fn check_folders(folders: &[PathBuf]) -> Result<(), Failure> {
-    match folders.iter().find(|folder| !folder.is_dir()) {
-        Some(folder) => {
-            Err(format!("{} is no folder: name one with regions, such as /dev/shm", folder.display()).into())
-        }
-        None => Ok(()),
-    }
-}
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
@@ -109,7 +98,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            complain!("shm2: {error}");
+            output::warn(&format!("shm2: {error}"));
             ExitCode::FAILURE
         }
     }

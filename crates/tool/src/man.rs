@@ -36,6 +36,7 @@ pub fn run(arguments: &Arguments, mut command: Command) -> Result<(), Failure> {
             _ => Ok(()),
         };
     };
+    std::fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     let commands = command.get_subcommands().filter(|command| command.get_name() != "help");
     for command in std::iter::once(&command).chain(commands) {
         let path = folder.join(format!("{}.1", command.get_display_name().unwrap_or("shm2")));

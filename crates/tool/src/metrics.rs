@@ -1,6 +1,8 @@
 //! `shm2 metrics`.
 
 use super::{Failure, web};
+use crate::folders;
+use crate::output;
 use axum::Router;
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -12,9 +14,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use shm2::Overview;
-use shm2::discovery::all_below;
+use shm2_cli::seconds;
 use shm2_cli::stop::Stop;
-use shm2_cli::{print_result, say, seconds};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -28,8 +30,8 @@ pub struct Arguments {
     /// Serve the metrics over HTTP, at /metrics of this address; a port alone is one of the loopback address
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = web::address, conflicts_with = "textfile")]
     listen: Option<SocketAddr>,
-    /// Token that a scraper has to send as `Authorization: Bearer`; none if not given
-    #[arg(long, requires = "listen")]
+    /// Token that a scraper has to send as `Authorization: Bearer`, or behind `?token=`; none if not given
+    #[arg(long, requires = "listen", value_parser = web::token)]
     token: Option<String>,
     /// Write the metrics to a file NAME.prom for the textfile collector of node_exporter
     #[arg(long, value_name = "FILE")]
@@ -40,11 +42,11 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    super::check_folders(&arguments.folders)?;
+    folders::check(&arguments.folders)?;
     if let Some(address) = arguments.listen {
         return listen(address, arguments);
     }
-    let Some(file) = &arguments.textfile else { return Ok(print_result(text(&arguments.folders).trim_end())?) };
+    let Some(file) = &arguments.textfile else { return output::print(text(&arguments.folders).trim_end()) };
     let Some(interval) = arguments.interval else { return write(file, &text(&arguments.folders)) };
     let stop = Stop::on_signal(|| {})?;
     while !stop.is_set() {
@@ -57,7 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// The metrics of all regions in `folders`, in the text format of Prometheus.
 pub fn text(folders: &[PathBuf]) -> String {
     let metrics = Metrics::default();
-    folders.iter().flat_map(all_below).for_each(|region| metrics.add(&region));
+    folders::regions(folders).iter().for_each(|region| metrics.add(region));
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = encode(&mut text, &metrics.registry());
@@ -75,7 +77,7 @@ fn listen(address: SocketAddr, arguments: &Arguments) -> Result<(), Failure> {
     let folders = arguments.folders.clone();
     let server = web::Server::bind(address)?;
     let address = server.address();
-    say!("http://{address}/metrics");
+    output::print(&format!("http://{address}/metrics"))?;
     let routes = Router::new().route("/metrics", get(move || answer(folders)));
     // Machines that scrape may know this one by any name.
     let guard = web::Guard::new(address).any_host(!address.ip().is_loopback()).token(arguments.token.clone(), &[]);
@@ -84,11 +86,7 @@ fn listen(address: SocketAddr, arguments: &Arguments) -> Result<(), Failure> {
 
 /// Written beside and renamed: a collector reads all or nothing.
 fn write(file: &Path, text: &str) -> Result<(), Failure> {
-    let partial = file.with_extension("partial");
-    let written = std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, file));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&partial);
-    }
+    let written = output::replace(file, |mut file| Ok(file.write_all(text.as_bytes())?));
     Ok(written.map_err(|error| format!("cannot write {}: {error}", file.display()))?)
 }
 

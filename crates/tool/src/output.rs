@@ -5,12 +5,30 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Prints a line.
+/// Prints lines, as [`plain`] text.
 ///
 /// # Errors
-/// When it cannot be written; [`is_closed_pipe`] says whether the reader has what it wanted.
-pub fn print(line: &str) -> Result<(), Failure> {
-    Ok(writeln!(io::stdout(), "{line}")?)
+/// When they cannot be written; [`is_closed_pipe`] says whether the reader has what it wanted.
+pub fn print(lines: &str) -> Result<(), Failure> {
+    let written = writeln!(io::stdout(), "{}", plain(lines));
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot write to standard output: {error}"));
+    Ok(written.map_err(named)?)
+}
+
+/// Prints a line to standard error, as [`plain`] text.
+pub fn warn(line: &str) {
+    let _ = writeln!(io::stderr(), "{}", plain(line));
+}
+
+/// The text without what a terminal obeys: control characters and those that change the direction of writing become
+/// U+FFFD. Names and caps are other processes' words.
+pub fn plain(text: &str) -> String {
+    let is_obeyed = |c: char| match c {
+        '\n' | '\t' => false,
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        c => c.is_control(),
+    };
+    text.chars().map(|c| if is_obeyed(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// Whether the reader of the output has closed its end, as `head` does.
@@ -23,11 +41,11 @@ pub fn is_closed_pipe(failure: &Failure) -> bool {
 /// # Errors
 /// Those of `write`, and when the file cannot be made or moved to its path. The path is as it was.
 pub fn replace(path: &Path, write: impl FnOnce(File) -> Result<(), Failure>) -> Result<(), Failure> {
-    // A link stays, and leads to the new file.
-    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.into());
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         return write(File::options().write(true).open(path)?);
     }
+    // A link stays, and leads to the new file.
+    let path = &if path.is_symlink() { fs::canonicalize(path)? } else { path.into() };
     let name = path.file_name().ok_or("the path has no file name")?;
     let partial = path.with_file_name(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
     let result = write(File::create_new(&partial)?).and_then(|()| Ok(fs::rename(&partial, path)?));

@@ -1,8 +1,8 @@
 //! The regions of folders again and again, with what changed a second.
 
+use crate::folders;
 use serde::Serialize;
 use shm2::Overview;
-use shm2::discovery::all_below;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -48,7 +48,7 @@ impl Sampler {
 
     /// All regions with a live producer, sorted by path within each folder.
     pub fn sample(&mut self) -> Vec<Sample> {
-        let regions: Vec<_> = self.folders.iter().flat_map(all_below).collect();
+        let regions: Vec<_> = folders::regions(&self.folders);
         let last = std::mem::take(&mut self.last);
         let sample = |region: Overview| {
             let now = Counts::of(&region);

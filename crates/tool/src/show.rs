@@ -1,5 +1,6 @@
 //! Numbers and texts as people read them, and a region as JSON.
 
+use crate::output::plain;
 use serde::Serialize;
 use shm2::Overview;
 use shm2::discovery::ConsumerOverview;
@@ -30,8 +31,18 @@ pub fn time(time: Duration) -> String {
 
 /// Caps as text; bytes that are not UTF-8 and control characters are replaced.
 pub fn caps(region: &Overview) -> Option<String> {
-    let text = String::from_utf8_lossy(region.caps.as_deref()?).into_owned();
-    Some(text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect())
+    Some(plain(&String::from_utf8_lossy(region.caps.as_deref()?)))
+}
+
+/// Name of the process with this number here; in another process namespace it is another one's. A dash without one.
+pub fn process(pid: u32) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+    name.map_or("-".into(), |name| plain(name.trim_end()))
+}
+
+/// The last part of the region's name.
+pub fn name(region: &Overview) -> String {
+    plain(&region.path.file_name().unwrap_or(region.path.as_os_str()).to_string_lossy())
 }
 
 /// What the frames are, in a few words; the caps where those do not tell.

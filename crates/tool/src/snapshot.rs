@@ -15,7 +15,7 @@ pub struct Arguments {
     /// Region, for example shm:///dev/shm/camera
     #[arg(value_parser = shm2_cli::region())]
     region: String,
-    /// File to write: NAME.png, NAME.jpg, or another name for the frame's bytes as they are
+    /// File to write: NAME.png, NAME.jpg, - for a PNG to standard output, or another name for the frame's bytes
     #[arg(long, short)]
     output: PathBuf,
     /// Time to wait for a frame, in seconds or as 500ms
@@ -37,6 +37,7 @@ impl Kind {
     fn of(path: &Path) -> Self {
         match path.extension().and_then(|extension| extension.to_str()).map(str::to_lowercase).as_deref() {
             Some("png") => Self::Png,
+            None if path == Path::new("-") => Self::Png,
             Some("jpg" | "jpeg") => Self::Jpeg,
             _ => Self::Bytes,
         }
@@ -52,11 +53,21 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Kind::Bytes => None,
         Kind::Png | Kind::Jpeg => Some(picture(arguments, &frame, &bytes)?),
     };
+    let path = if arguments.output == Path::new("-") { Path::new("/dev/stdout") } else { &arguments.output };
     let write = |file: File| write(file, kind, picture.as_ref(), &bytes, arguments.quality);
-    let result = output::replace(&arguments.output, write);
-    result.map_err(|error| format!("cannot write {}: {error}", arguments.output.display()))?;
+    let result = output::replace(path, write);
+    if let Err(error) = result {
+        let named = format!("cannot write {}: {error}", path.display());
+        return Err(if output::is_closed_pipe(&error) { error } else { named.into() });
+    }
     let size = picture.map_or(format!("{} bytes", bytes.len()), |p| format!("{}x{}", p.width, p.height));
-    output::print(&format!("{}: frame {}, {size}", arguments.output.display(), frame.sequence()))
+    let report = format!("{}: frame {}, {size}", path.display(), frame.sequence());
+    // Standard output may be what the picture went to.
+    if path.is_file() {
+        return output::print(&report);
+    }
+    output::warn(&report);
+    Ok(())
 }
 
 fn picture(arguments: &Arguments, frame: &Frame, bytes: &[u8]) -> Result<RgbPicture, Failure> {

@@ -198,3 +198,43 @@ fn a_snapshot_of_jpeg_frames_is_their_picture() {
         ended.failed_with("JPEG");
     }
 }
+
+#[test]
+fn a_picture_goes_to_standard_output_alone() {
+    let name = TempRegion::new();
+    let _producer = producer(&name, "video/x-raw, format=RGB, width=4, height=2", 1, &[7; 24]);
+    let ended = shm2(&["snapshot", &name, "-o", "-"]).succeeded();
+    let mut reader = png::Decoder::new(std::io::Cursor::new(&ended.out)).read_info().unwrap();
+    let mut found = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut found).unwrap();
+    assert!(ended.out.ends_with(b"IEND\xaeB`\x82") && found == [7; 24], "{:?}", ended.error);
+}
+
+#[test]
+fn cat_ends_when_it_is_stopped_though_it_lags_behind() {
+    let name = TempRegion::new();
+    let frame = numbers(400_000);
+    let mut producer = producer(&name, "application/x-data", 1, &frame);
+    for options in [&["--duration", "300ms"][..], &[]] {
+        let mut reading = begin(&[&["cat", "--raw", &name], options].concat());
+        let mut out = reading.take_stdout().unwrap();
+        let draining = std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()).unwrap());
+        until("a consumer", || producer.consumers() > 0);
+        if options.is_empty() {
+            reading.signal(shm2_testing::Signal::TERM);
+        }
+        // There is always a frame to take.
+        until("cat to end", || {
+            let _ = producer.send(&frame, &FrameInfo::new());
+            reading.ended().is_some()
+        });
+        assert!(reading.wait().success());
+        draining.join().unwrap();
+    }
+}
+
+#[test]
+fn audio_with_too_many_channels_is_no_wav() {
+    let caps = "audio/x-raw, format=F64LE, layout=interleaved, rate=1, channels=8192, channel-mask=(bitmask)0x0";
+    cat(caps, &numbers(8192 * 8), &[]).failed_with("8192 channels do not fit wav");
+}

@@ -21,7 +21,7 @@ fn a_dead_region_is_listed_and_removed_only_when_told_so() {
     assert_eq!(line["path"], at("dead").to_str().unwrap());
     assert!(line["kind"] == "region" && line["removed"] == false && line["bytes"].as_u64() > Some(1 << 20), "{line}");
     let text = shm2(&["gc", &folder]).succeeded().text();
-    assert!(text.contains("its producer is dead") && text.contains("--delete removes them"), "{text}");
+    assert!(text.contains("its producer is dead") && text.contains("--delete removes it"), "{text}");
     assert!(at("dead").exists());
 
     let ended = shm2(&["gc", "--delete", "--json", &folder]).succeeded();

@@ -65,10 +65,10 @@ fn metrics_are_served_at_the_printed_address_until_a_signal() {
     child.signal(Signal::TERM);
     assert_eq!(child.wait().code(), Some(0));
 
-    let (_child, url) = served(begin(&["metrics", "--listen", "0", "--token", "secret", &folder]));
+    let (_child, url) = served(begin(&["metrics", "--listen", "0", "--token", "secret-token", &folder]));
     let bearer = |token| format!("GET /metrics HTTP/1.0\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n");
     assert!(request(&url, &bearer("secre")).starts_with("HTTP/1.0 401"));
-    assert!(request(&url, &bearer("secret")).starts_with("HTTP/1.0 200"));
+    assert!(request(&url, &bearer("secret-token")).starts_with("HTTP/1.0 200"));
     drop(producer);
 }
 
@@ -97,9 +97,29 @@ fn a_file_for_a_collector_is_written_once_or_again_and_again() {
 #[test]
 fn what_cannot_be_measured_or_written_is_one_line() {
     let folder = folder();
-    shm2(&["metrics", "/dev/shm/shm2-test-none"]).failed_with("is no folder: name one with regions");
+    shm2(&["metrics", "/dev/shm/shm2-test-none"]).failed_with("name a folder with regions");
     shm2(&["metrics", "--textfile", "/proc/shm2.prom", &folder]).failed_with("cannot write /proc/shm2.prom");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     shm2(&["metrics", "--listen", &address, &folder]).failed_with("choose another address with --listen");
+}
+
+#[test]
+fn a_text_file_replaces_nothing_else() {
+    let (folder, regions) = (TempPath::new("textfile"), TempRegion::new());
+    std::fs::create_dir(&*folder).unwrap();
+    std::fs::create_dir(regions.path()).unwrap();
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("shm2.partial"), "precious").unwrap();
+    std::fs::write(path("target"), "old").unwrap();
+    std::os::unix::fs::symlink("target", path("link.prom")).unwrap();
+    for file in ["shm2.prom", "link.prom"] {
+        shm2(&["metrics", "--textfile", &path(file), &regions]).succeeded();
+    }
+    assert_eq!(std::fs::read_to_string(path("shm2.partial")).unwrap(), "precious");
+    assert!(folder.join("link.prom").is_symlink());
+    assert_ne!(std::fs::read_to_string(path("target")).unwrap(), "old");
+    assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
+    shm2(&["metrics", "--textfile", "/dev/null", &regions]).succeeded();
+    assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
 }

@@ -346,3 +346,17 @@ fn files_that_are_no_recordings_and_regions_that_are_none_give_one_sentence() {
         assert_eq!(shm2(wrong).code, Some(2));
     }
 }
+
+#[test]
+fn a_recording_ends_in_time_though_it_lags_behind() {
+    let (name, file) = (TempRegion::new(), TempPath::new("lag.mcap"));
+    let mut producer = region(&name);
+    let frame = vec![7; 1 << 20];
+    let mut recorder = record(&["--duration", "300ms", "-o", file.text(), &name], &[&producer]);
+    // There is always a frame to take.
+    until("the recorder ends", || {
+        producer.send(&frame, &FrameInfo::new()).unwrap();
+        recorder.ended().is_some()
+    });
+    assert!(recorder.wait().success());
+}

@@ -236,7 +236,7 @@ fn an_address_that_is_not_loopback_demands_the_printed_token() {
 #[test]
 fn wrong_options_and_a_taken_address_are_one_line() {
     let folder = TempRegion::new();
-    shm2(&["serve", "--listen", "0", &folder]).failed_with("is no folder: name one with regions");
+    shm2(&["serve", "--listen", "0", &folder]).failed_with("name a folder with regions");
     std::fs::create_dir(folder.path()).unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

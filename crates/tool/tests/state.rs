@@ -71,7 +71,7 @@ fn list_shows_the_regions_of_folders_and_of_folders_in_them() {
     assert_eq!((&found[0]["caps"], &found[0]["age_ns"]), (&GRAY.into(), &serde_json::Value::Null));
     let text = shm2(&["list", &folder]).succeeded().text();
     assert!(text.contains("GRAY8 16x9 25/s") && text.lines().count() == 3, "{text}");
-    shm2(&["list", &format!("{}/none", &*folder)]).failed_with("no folder");
+    shm2(&["list", &format!("{}/none", &*folder)]).failed_with("cannot look into");
 }
 
 #[test]
@@ -130,4 +130,46 @@ fn a_command_ends_when_the_reader_of_its_output_does() {
     let mut measuring = begin(&["hz", "--window", "20ms", &name]);
     drop(measuring.take_stdout());
     assert!(measuring.wait().success());
+}
+
+#[test]
+fn counters_of_a_hostile_region_do_not_stop_the_list() {
+    let folder = TempRegion::new();
+    std::fs::create_dir(folder.path()).unwrap();
+    let name = format!("{}/hostile", &*folder);
+    let _producer = producer(&name, GRAY, 1, &[7; 144]);
+    let file = std::fs::File::options().write(true).open(&name).unwrap();
+    let header = |offset| std::os::unix::fs::FileExt::write_all_at(&file, &u64::MAX.to_le_bytes(), offset as u64);
+    header(std::mem::offset_of!(shm2::layout::Header, dropped_oldest)).unwrap();
+    header(std::mem::offset_of!(shm2::layout::Header, dropped_newest)).unwrap();
+    for command in [&["list"][..], &["list", "--json"], &["metrics"], &["top", "-b", "-n", "1"]] {
+        shm2(&[command, &[&*folder]].concat()).succeeded();
+    }
+}
+
+#[test]
+fn folders_that_contain_each_other_show_a_region_once() {
+    let folder = TempRegion::new();
+    std::fs::create_dir_all(folder.path().join("sub")).unwrap();
+    let _producer = producer(&format!("{}/sub/one", &*folder), GRAY, 3, &[7; 144]);
+    let sub = format!("{}/sub", &*folder);
+    assert_eq!(shm2(&["list", "--json", &folder, &sub, &sub]).succeeded().json().len(), 1);
+    let metrics = shm2(&["metrics", &folder, &sub]).succeeded().text();
+    assert!(metrics.lines().any(|line| line.starts_with("shm2_frames_total{") && line.ends_with("} 3")), "{metrics}");
+}
+
+#[test]
+fn names_do_not_reach_the_terminal_as_commands() {
+    let folder = TempRegion::new();
+    std::fs::create_dir(folder.path()).unwrap();
+    let name = format!("{}/red\u{1b}[31m\u{202e}", &*folder);
+    let mut following = begin(&["list", "-f", &folder]);
+    let mut lines = lines(&mut following);
+    let producer = producer(&name, "caps \u{1b}]0;title\u{7}", 1, &[7; 144]);
+    let appeared = lines.next().unwrap().unwrap();
+    drop(producer);
+    let gone = lines.map_while(Result::ok).find(|line| line.starts_with("gone")).unwrap();
+    for line in [appeared, gone] {
+        assert!(!line.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{line:?}");
+    }
 }

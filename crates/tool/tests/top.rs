@@ -40,7 +40,7 @@ fn rounds_are_printed_as_text_or_objects() {
 fn without_a_terminal_the_remedy_is_named() {
     let (folder, _producer) = folder();
     shm2(&["top", &folder]).failed_with("standard output is no terminal: print rounds of text with -b");
-    shm2(&["top", "-b", "/dev/shm/shm2-test-none"]).failed_with("is no folder");
+    shm2(&["top", "-b", "/dev/shm/shm2-test-none"]).failed_with("cannot look into");
     assert_eq!(shm2(&["top", "--json", &folder]).code, Some(2));
 }
 

@@ -11,7 +11,7 @@ use shm2_cli::seconds;
 use shm2_cli::stop::Stop;
 use shm2_media::{Media, is_delta};
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -21,6 +21,9 @@ pub struct Arguments {
     /// Frames to write; without it until the stream ends
     #[arg(long, short = 'n')]
     count: Option<u64>,
+    /// Time after which the stream is ended, in seconds or as 500ms
+    #[arg(long, value_parser = seconds)]
+    duration: Option<Duration>,
     /// Time to wait for a producer and for each frame, in seconds or as 500ms; without it for ever
     #[arg(long, value_parser = seconds)]
     timeout: Option<Duration>,
@@ -38,13 +41,26 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let builder = Consumer::builder(&arguments.region)?.on_producer_exit(OnProducerExit::EndOfStream);
     let mut consumer = builder.build();
     let canceller = consumer.canceller();
-    let _stop = Stop::on_signal(move || canceller.set(true))?;
+    let to_cancel = canceller.clone();
+    let _stop = Stop::on_signal(move || to_cancel.set(true))?;
+    let begun = Instant::now();
     let mut output = Output { out: BufWriter::new(io::stdout().lock()), stream: None, is_raw: arguments.raw };
     let mut written = 0;
-    while arguments.count.is_none_or(|count| written < count) {
-        let frame = match consumer.next(arguments.timeout) {
+    // A consumer that lags behind finds frames also when it is cancelled.
+    while arguments.count.is_none_or(|count| written < count) && !canceller.is_set() {
+        let left = arguments.duration.map(|duration| duration.saturating_sub(begun.elapsed()));
+        let patience = [left, arguments.timeout].into_iter().flatten().min();
+        if left.is_some_and(|left| left.is_zero()) {
+            break;
+        }
+        let frame = match consumer.next(patience) {
             Ok(frame) => frame,
             Err(ReceiveError::EndOfStream | ReceiveError::Cancelled) => break,
+            Err(ReceiveError::TimedOut) if patience != arguments.timeout => break,
+            Err(ReceiveError::TimedOut) => {
+                let waited = arguments.timeout.unwrap_or_default();
+                return Err(format!("no frame of {} came within {waited:?}", arguments.region).into());
+            }
             Err(error) => return Err(error.into()),
         };
         match output.write(&frame)? {

@@ -19,8 +19,10 @@ fn sample_of(audio: &Audio) -> Result<(u16, u16), Failure> {
 /// RIFF with the sizes that stand for a stream without an end.
 pub fn header(audio: &Audio) -> Result<Vec<u8>, Failure> {
     let (bytes, kind) = sample_of(audio)?;
-    let channels = u16::try_from(audio.channels).map_err(|_| format!("{} channels do not fit wav", audio.channels))?;
-    let block = bytes * channels;
+    let channels = u16::try_from(audio.channels).ok();
+    let sizes = channels.and_then(|channels| Some((channels, bytes.checked_mul(channels)?)));
+    let too_many = || format!("{} channels do not fit wav: write the bytes with --raw", audio.channels);
+    let (channels, block) = sizes.ok_or_else(too_many)?;
     let mut header = Vec::from(*b"RIFF");
     header.extend(u32::MAX.to_le_bytes());
     header.extend(b"WAVEfmt ");

@@ -26,8 +26,8 @@ mod namespaces;
 mod sections;
 
 use super::Failure;
+use crate::output;
 use serde::Serialize;
-use shm2_cli::print_result;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -87,7 +87,7 @@ impl Finding {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let findings = find(arguments);
     for finding in &findings {
-        print_result(&if arguments.json { serde_json::to_string(finding)? } else { finding.text() })?;
+        output::print(&if arguments.json { serde_json::to_string(finding)? } else { finding.text() })?;
     }
     match findings.iter().filter(|finding| finding.level == Level::Bad).count() {
         0 => Ok(()),

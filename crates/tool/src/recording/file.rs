@@ -106,6 +106,11 @@ impl McapFile {
         if self.chunk_bytes == 0 { CHUNK_TIME } else { CHUNK_TIME.saturating_sub(self.chunk_begun.elapsed()) }
     }
 
+    /// Whether messages were taken that are not in the file yet.
+    pub fn has_unwritten(&self) -> bool {
+        self.chunk_bytes > 0
+    }
+
     /// Writes the chunk.
     ///
     /// # Errors

@@ -26,6 +26,8 @@ pub struct Published {
     pub frames: u64,
     /// Frames without free space, and frames that were retired before every consumer had read them.
     pub dropped: u64,
+    /// Messages that are not of the layout of this program.
+    pub unreadable: u64,
 }
 
 pub struct Publisher {
@@ -33,6 +35,7 @@ pub struct Publisher {
     producer: Producer,
     stream: Arc<Stream>,
     frames: u64,
+    unreadable: u64,
 }
 
 /// How regions are made.
@@ -60,7 +63,7 @@ impl Publisher {
             builder = builder.size(bytes);
         }
         let producer = builder.create()?;
-        Ok(Self { name: name.into(), producer, stream: Arc::default(), frames: 0 })
+        Ok(Self { name: name.into(), producer, stream: Arc::default(), frames: 0, unreadable: 0 })
     }
 
     pub fn handle(&self) -> shm2::producer::Handle {
@@ -82,7 +85,7 @@ impl Publisher {
         }
         let stats = self.producer.handle().stats();
         let dropped = stats.dropped_oldest + stats.dropped_newest + stats.dropped_too_large;
-        Ok(Published { frames: self.frames, dropped })
+        Ok(Published { frames: self.frames, dropped, unreadable: self.unreadable })
     }
 
     fn publish_all(&mut self, queue: &Queue<Due>, stop: &Stop) -> Result<(), SendError> {
@@ -98,7 +101,10 @@ impl Publisher {
 
     fn publish(&mut self, due: &Due, stop: &Stop) -> Result<(), SendError> {
         // A message that cannot be taken apart is from another program.
-        let Some(parts) = parse(&due.data) else { return Ok(()) };
+        let Some(parts) = parse(&due.data) else {
+            self.unreadable += 1;
+            return Ok(());
+        };
         let info = |at: u64| {
             let mut info = parts.head.info;
             info.time = info.time.map(|time| at.wrapping_add(time.wrapping_sub(due.publish_time)));

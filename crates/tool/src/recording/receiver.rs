@@ -64,7 +64,9 @@ impl Receiver {
 
     fn receive(&mut self, queue: &Queue<Received>, count: Option<u64>) -> Result<(), String> {
         let mut frames = 0;
-        while count.is_none_or(|count| frames < count) {
+        // A consumer that lags behind finds frames also when it is cancelled.
+        let canceller = self.consumer.canceller();
+        while count.is_none_or(|count| frames < count) && !canceller.is_set() {
             let message = match self.consumer.next(None) {
                 Ok(frame) => {
                     frames += u64::from(!frame.is_event());

@@ -5,12 +5,13 @@ use super::layout::Kind;
 use super::queue::{Popped, Queue};
 use super::real_time_offset;
 use super::receiver::{Message, Received, Receiver, What};
+use crate::output;
 use crate::{Failure, show};
 use indicatif::ProgressBar;
 use serde::Serialize;
 use shm2::consumer::Canceller;
 use shm2::{Consumer, Spec};
-use shm2_cli::{bytes, complain, print_result, seconds, stop::Stop};
+use shm2_cli::{bytes, seconds, stop::Stop};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,9 @@ struct Recorded {
     has_ended: bool,
     #[serde(skip)]
     has_begun: bool,
+    /// Frames and bytes that are in the file.
+    #[serde(skip)]
+    written: (u64, u64),
 }
 
 struct Recording {
@@ -104,7 +108,17 @@ fn names(regions: &[String]) -> Result<Vec<String>, Failure> {
 impl Recorded {
     fn of(name: &str) -> Self {
         let region = name.to_owned();
-        Self { region, frames: 0, events: 0, bytes: 0, missed: 0, failure: None, has_ended: false, has_begun: false }
+        Self {
+            region,
+            frames: 0,
+            events: 0,
+            bytes: 0,
+            missed: 0,
+            failure: None,
+            has_ended: false,
+            has_begun: false,
+            written: (0, 0),
+        }
     }
 }
 
@@ -149,6 +163,9 @@ impl Recording {
             if self.file.flush_is_due_in().is_zero() {
                 self.file.flush()?;
             }
+            if !self.file.has_unwritten() {
+                self.regions.iter_mut().for_each(|region| region.written = (region.frames, region.bytes));
+            }
             let elapsed = self.begun.elapsed();
             let is_late = duration.is_some_and(|duration| elapsed >= duration);
             if is_late || self.regions.iter().all(|region| region.has_ended) {
@@ -157,7 +174,7 @@ impl Recording {
             if !has_said_what_it_awaits && elapsed > Duration::from_secs(1) {
                 has_said_what_it_awaits = true;
                 let waiting = self.regions.iter().filter(|region| !region.has_begun && !region.has_ended);
-                waiting.for_each(|region| complain!("waiting for frames of {}", region.region));
+                waiting.for_each(|region| output::warn(&format!("waiting for frames of {}", region.region)));
             }
             self.show_progress();
         }
@@ -186,7 +203,7 @@ impl Recording {
         if let Some(failure) = &failure
             && self.cancellers.len() > 1
         {
-            complain!("shm2: {} is no longer recorded: {failure}", recorded.region);
+            output::warn(&format!("shm2: {} is no longer recorded: {failure}", recorded.region));
         }
         recorded.failure = failure;
     }
@@ -203,9 +220,12 @@ impl Recording {
         self.progress.tick();
     }
 
-    fn report(self, arguments: &Arguments, outcome: Result<(), String>) -> Result<(), Failure> {
+    fn report(mut self, arguments: &Arguments, outcome: Result<(), String>) -> Result<(), Failure> {
+        if outcome.is_err() {
+            self.regions.iter_mut().for_each(|region| (region.frames, region.bytes) = region.written);
+        }
         for region in &self.regions {
-            print_result(&if arguments.json { serde_json::to_string(region)? } else { region.text() })?;
+            output::print(&if arguments.json { serde_json::to_string(region)? } else { region.text() })?;
         }
         if let Err(error) = outcome {
             let good = show::bytes(self.file.bytes());

@@ -5,10 +5,11 @@ use super::queue::Queue;
 use super::reader::{Contents, Damage, Message, Reader};
 use super::regions::Names;
 use crate::Failure;
+use crate::output;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use shm2::producer::Handle;
-use shm2_cli::{bytes, complain, print_result, seconds, stop::Stop};
+use shm2_cli::{bytes, seconds, stop::Stop};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -118,7 +119,10 @@ fn check(arguments: &Arguments, contents: &Contents, names: &Names) -> Result<()
         return Err(format!("{file} has {} regions, and {MOST_REGIONS} are the most", contents.regions.len()).into());
     }
     if !contents.other.is_empty() {
-        complain!("{file} has {} channels that are no regions, which are passed over", contents.other.len());
+        output::warn(&format!(
+            "{file} has {} channels that are no regions, which are passed over",
+            contents.other.len()
+        ));
     }
     if let Some(old) = names.unused(contents.regions.iter().map(|(topic, _)| topic.as_str())) {
         let recorded: Vec<_> = contents.regions.iter().map(|(topic, _)| topic.as_str()).collect();
@@ -129,7 +133,7 @@ fn check(arguments: &Arguments, contents: &Contents, names: &Names) -> Result<()
 
 fn complain_of(arguments: &Arguments, damage: &Damage) {
     let (file, Damage { at, why }) = (arguments.file.display(), damage);
-    complain!("{file} is good up to byte {at}: {why}; what precedes it is replayed");
+    output::warn(&format!("{file} is good up to byte {at}: {why}; what precedes it is replayed"));
 }
 
 fn create(arguments: &Arguments, contents: &Contents, names: &Names) -> Result<Vec<Publisher>, Failure> {
@@ -140,7 +144,8 @@ fn create(arguments: &Arguments, contents: &Contents, names: &Names) -> Result<V
         if publishers.iter().any(|publisher| publisher.name == name) {
             return Err(format!("{name} is the new name of two regions: give each its own with --map").into());
         }
-        publishers.push(Publisher::create(&name, *region_bytes, settings)?);
+        let publisher = Publisher::create(&name, *region_bytes, settings);
+        publishers.push(publisher.map_err(|error| format!("{error}; --prefix and --map replay to other regions"))?);
     }
     Ok(publishers)
 }
@@ -153,7 +158,7 @@ fn wait_for_consumers(publishers: &[Publisher], stop: &Stop) {
         while handle.consumers() == 0 && !handle.has_snapshot_consumers() && !stop.is_set() {
             if !has_said_so && begun.elapsed() > Duration::from_secs(1) {
                 has_said_so = true;
-                complain!("waiting for a consumer of {}", publisher.name);
+                output::warn(&format!("waiting for a consumer of {}", publisher.name));
             }
             stop.pause(Duration::from_millis(5));
         }
@@ -260,10 +265,15 @@ fn finish(arguments: &Arguments, regions: Vec<Region>, read: Result<(), String>)
     let mut failure = read.err();
     for Region { topic, name, publisher, .. } in regions {
         match publisher.join().unwrap_or_else(|_| Err(format!("{name}: its thread has ended early"))) {
-            Ok(Published { frames, dropped }) => {
+            Ok(Published { frames, dropped, unreadable }) => {
+                if unreadable > 0 {
+                    output::warn(&format!(
+                        "{topic}: {unreadable} messages are not of shm2 record, and were passed over"
+                    ));
+                }
                 let replayed = Replayed { region: &name, recorded: &topic, frames, dropped };
                 let text = format!("{name}: {frames} frames, {dropped} dropped for lack of space");
-                print_result(&if arguments.json { serde_json::to_string(&replayed)? } else { text })?;
+                output::print(&if arguments.json { serde_json::to_string(&replayed)? } else { text })?;
             }
             Err(error) => failure = failure.or(Some(error)),
         }

@@ -8,6 +8,8 @@ mod live;
 mod preview;
 
 use super::{Failure, metrics, rates::Sampler, show, web};
+use crate::folders;
+use crate::output;
 use crate::picture::can_show;
 use axum::Router;
 use axum::extract::{Query, State};
@@ -17,8 +19,6 @@ use axum::routing::get;
 use live::Live;
 use preview::Previews;
 use shm2::Overview;
-use shm2::discovery::all_below;
-use shm2_cli::say;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = web::address, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Token that the URL has to contain; made and printed when the address is not loopback
-    #[arg(long, value_parser = token)]
+    #[arg(long, value_parser = web::token)]
     token: Option<String>,
     /// Time between two figures, in seconds or as 500ms
     #[arg(long, value_parser = shm2_cli::seconds, default_value = "1")]
@@ -53,7 +53,7 @@ struct Served {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    super::check_folders(&arguments.folders)?;
+    folders::check(&arguments.folders)?;
     let server = web::Server::bind(arguments.listen)?;
     let address = server.address();
     let token = match &arguments.token {
@@ -61,7 +61,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         given => given.clone(),
     };
     let query = token.as_ref().map(|token| format!("?token={token}")).unwrap_or_default();
-    say!("http://{address}/{query}");
+    output::print(&format!("http://{address}/{query}"))?;
     let served = Served {
         folders: Arc::new(arguments.folders.clone()),
         live: Arc::new(Live::new(Sampler::new(&arguments.folders))),
@@ -69,13 +69,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let sampling = served.live.clone().run(arguments.interval.max(Duration::from_millis(100)));
     server.run(routes(served), web::Guard::new(address).token(token, PUBLIC), sampling)
-}
-
-/// Parses a token that needs no escape in a URL.
-fn token(text: &str) -> Result<String, String> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let is_good = text.len() >= 8 && text.bytes().all(fits);
-    is_good.then(|| text.into()).ok_or_else(|| "give 8 or more letters, digits, -, ., _ or ~".into())
 }
 
 fn routes(served: Served) -> Router {
@@ -106,7 +99,7 @@ async fn regions(State(served): State<Served>) -> Response {
 
 async fn listed(served: &Served) -> Vec<Overview> {
     let folders = served.folders.clone();
-    let all = spawn_blocking(move || folders.iter().flat_map(all_below).collect());
+    let all = spawn_blocking(move || folders::regions(&folders));
     all.await.unwrap_or_default()
 }
 

@@ -59,9 +59,8 @@ impl Order {
 pub fn cells(sample: &Sample) -> [String; 8] {
     let region = &sample.region;
     let number = |value: Option<f64>| value.map_or("-".into(), short);
-    let name = region.path.file_name().unwrap_or(region.path.as_os_str()).to_string_lossy();
     [
-        name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect(),
+        show::name(region),
         number(sample.rates.frames),
         region.age.map_or("-".into(), show::time).replace(' ', ""),
         number(sample.rates.bytes.map(|bytes| bytes / 1e6)),

@@ -4,6 +4,7 @@ mod columns;
 mod view;
 
 use super::{Failure, rates, show};
+use crate::folders;
 use ratatui::crossterm::event::{self, Event};
 use serde::Serialize;
 use shm2_cli::seconds;
@@ -36,7 +37,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    super::check_folders(&arguments.folders)?;
+    folders::check(&arguments.folders)?;
     let interval = arguments.interval.max(Duration::from_millis(50));
     let stop = Stop::on_signal(|| {})?;
     if arguments.batch {

@@ -19,6 +19,8 @@ use tokio::time::{Instant, Sleep, sleep};
 const MOST: usize = 128;
 /// Time without a byte in either direction after which a connection ends. Streams send something more often.
 pub const IDLE: Duration = Duration::from_secs(30);
+/// Time in which a request has to be there whole, from the connection's beginning or the request's first byte.
+const REQUEST: Duration = Duration::from_secs(10);
 /// Time until the next try when a connection could not be accepted.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -44,7 +46,7 @@ impl Listener for Connections {
             if let (Ok(permit), Ok((stream, address))) = (permit, self.listener.accept().await) {
                 // Without it events are late, no more.
                 let _ = stream.set_nodelay(true);
-                return (Connection { stream, idle: Box::pin(sleep(IDLE)), _permit: permit }, address);
+                return (Connection::new(stream, permit), address);
             }
             sleep(PAUSE).await;
         }
@@ -55,14 +57,21 @@ impl Listener for Connections {
     }
 }
 
-/// A connection that fails with [`io::ErrorKind::TimedOut`] after [`IDLE`] without progress.
+/// A connection that fails with [`io::ErrorKind::TimedOut`] after [`IDLE`] without progress, and when a request takes
+/// longer than [`REQUEST`] to come.
 pub struct Connection {
     stream: TcpStream,
     idle: Pin<Box<Sleep>>,
+    /// When the request began that is not answered yet.
+    request: Option<Instant>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connection {
+    fn new(stream: TcpStream, permit: OwnedSemaphorePermit) -> Self {
+        Self { stream, idle: Box::pin(sleep(IDLE)), request: Some(Instant::now()), _permit: permit }
+    }
+
     fn observe<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.idle.as_mut().reset(Instant::now() + IDLE);
@@ -74,13 +83,20 @@ impl Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.request.is_some_and(|begun| begun.elapsed() > REQUEST) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         let outcome = Pin::new(&mut self.stream).poll_read(context, to);
+        if outcome.is_ready() {
+            self.request.get_or_insert_with(Instant::now);
+        }
         self.observe(context, outcome)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        self.request = None;
         let outcome = Pin::new(&mut self.stream).poll_write(context, from);
         self.observe(context, outcome)
     }

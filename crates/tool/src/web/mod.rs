@@ -102,6 +102,13 @@ where
     Body::from_stream(unfold(state, next).map(Ok::<_, Infallible>))
 }
 
+/// Parses a token that needs no escape in a URL.
+pub fn token(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let is_good = text.len() >= 8 && text.bytes().all(fits);
+    is_good.then(|| text.into()).ok_or_else(|| "give 8 or more letters, digits, -, ., _ or ~".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

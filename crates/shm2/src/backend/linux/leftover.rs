@@ -31,7 +31,7 @@ pub(super) fn find(path: &Path) -> Option<LeftoverFile> {
         true => is_draft(&fd, &stat, path),
         false => {
             let header = read_header(&fd, path).ok()?;
-            not_a_file(&stat).is_none() && header.is_region() && !header.is_kept()
+            not_a_file(&stat).is_none() && header.parse(stat.st_size as u64, path).is_ok() && !header.is_kept()
         }
     };
     let is_dead = is_ours && !lock::is_locked(&fd, Byte::Liveness, Kind::Read).ok()?;

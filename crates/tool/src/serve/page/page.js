@@ -61,7 +61,7 @@ class Card {
     this.source = "none";
     this.image = this.find("img");
     this.image.alt = `picture of ${region}`;
-    this.find("h2").textContent = plain(region).split("/").pop();
+    this.find("h2").textContent = plain(region).replace(/^shm:\/\/(\/dev\/shm\/)?/, "");
     this.find("h2").title = region;
     this.image.addEventListener("load", () => {
       this.isWaiting = false;
