@@ -232,6 +232,10 @@ impl Recording {
             self.file.cut();
             return Err(format!("{error}; the file is good up to its last chunk ({good})").into());
         }
+        if self.regions.iter().all(|region| region.failure.is_some() && !region.has_begun) {
+            // Nothing was recorded, and the next attempt is to find no file.
+            let _ = std::fs::remove_file(&arguments.output);
+        }
         match self.regions.iter().find_map(|region| Some((&region.region, region.failure.as_ref()?))) {
             Some((region, failure)) => Err(format!("{region} was not recorded to its end: {failure}").into()),
             None => Ok(()),
