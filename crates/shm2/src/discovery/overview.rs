@@ -110,7 +110,7 @@ impl Overview {
     /// Reads the state of the region at `spec`, which must have a live producer.
     ///
     /// # Errors
-    /// As for a consumer that attaches with [`Access::Snapshot`](super::Access::Snapshot).
+    /// As for a consumer that attaches with [`Access::Snapshot`](crate::Access::Snapshot).
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-overview-{}", std::process::id());
