@@ -20,14 +20,16 @@ struct Browser {
     from: Receiver<Value>,
     last: u64,
     session: Option<String>,
+    is_running: bool,
     _child: ChildGuard,
     _folder: TempPath,
 }
 
 impl Browser {
-    /// `None` when there is no browser.
-    fn start() -> Option<Self> {
-        let name = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| is_installed(name))?;
+    /// Why there is none, on a machine without a browser, or where it does not run.
+    fn start() -> Result<Self, &'static str> {
+        let name = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| is_installed(name));
+        let name = name.ok_or("no chromium: the page of shm2 serve is not opened in a browser")?;
         let folder = TempPath::new("browser");
         std::fs::create_dir(&folder).unwrap();
         let pipes = ["to", "from"].map(|name| folder.join(name));
@@ -41,11 +43,21 @@ impl Browser {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = ChildGuard::spawn(&mut command).unwrap();
         let from = messages(from);
-        let mut browser = Self { to, from, last: 0, session: None, _child: child, _folder: folder };
+        let mut browser = Self { to, from, last: 0, session: None, is_running: false, _child: child, _folder: folder };
+        browser.is_running = browser.answers();
+        if !browser.is_running {
+            return Err("chromium does not run here: the page of shm2 serve is not opened in a browser");
+        }
         let target = browser.send("Target.createTarget", json!({"url": "about:blank"}));
         let attach = json!({"targetId": target["targetId"], "flatten": true});
         browser.session = browser.send("Target.attachToTarget", attach)["sessionId"].as_str().map(str::to_owned);
-        Some(browser)
+        Ok(browser)
+    }
+
+    /// Whether it answers at all.
+    fn answers(&mut self) -> bool {
+        self.to.write_all(b"{\"id\":0,\"method\":\"Browser.getVersion\"}\0").unwrap();
+        self.from.recv_timeout(LIMIT).is_ok()
     }
 
     fn send(&mut self, method: &str, parameters: Value) -> Value {
@@ -79,6 +91,9 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
+        if !self.is_running {
+            return;
+        }
         // Ends its helper processes as well.
         let _ = self.to.write_all(b"{\"id\":0,\"method\":\"Browser.close\"}\0");
         until("the browser ends", || !self._child.is_running());
@@ -112,8 +127,9 @@ fn video(folder: &TempRegion, name: &str, width: u32, height: u32) -> Producer {
 
 #[test]
 fn a_browser_shows_regions_with_figures_and_pictures_until_their_producers_end() {
-    let Some(mut browser) = Browser::start() else {
-        return skip("no chromium: the page of shm2 serve is not opened in a browser");
+    let mut browser = match Browser::start() {
+        Ok(browser) => browser,
+        Err(why) => return skip(why),
     };
     let folder = TempRegion::new();
     std::fs::create_dir(folder.path()).unwrap();
