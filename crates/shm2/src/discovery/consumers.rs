@@ -77,7 +77,8 @@ fn of_page(page: usize, words: &[u8], claimed: u32, newest: u64) -> ConsumerOver
     }
 }
 
-fn u64_at(words: &[u8], at: usize) -> u64 {
+/// The eight bytes at an offset.
+pub(super) fn u64_at(words: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(std::array::from_fn(|i| words[at + i]))
 }
 

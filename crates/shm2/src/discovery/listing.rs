@@ -18,7 +18,7 @@ const OTHER_ROUNDS: u64 = 16;
 /// Rounds in which a file is looked at after its times changed: its producer may still be at the beginning.
 const CHANGED_ROUNDS: u64 = 5;
 
-/// A change in a [`Listing`].
+/// A change that a [`Watch`](super::Watch) reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ListingChange {
@@ -30,22 +30,10 @@ pub enum ListingChange {
     Gone(PathBuf),
 }
 
-/// The regions with a live producer in a directory, for programs that follow them: a call of [`update`](Self::update)
-/// costs much less than [`Overview::all_in`] while nothing changes.
-///
-/// ```
-/// # let name = format!("shm:///dev/shm/shm2-doc-listing-{}", std::process::id());
-/// use shm2::{Producer, discovery::{Listing, ListingChange}};
-///
-/// let mut listing = Listing::new("/dev/shm");
-/// listing.update();
-/// let producer = Producer::create(&name)?;
-/// let is_ours = |change: &ListingChange| matches!(change, ListingChange::Appeared(new) if new.path == producer.path());
-/// assert!(listing.update().iter().any(is_ours));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// The regions with a live producer in a directory: a call of [`update`](Self::update) costs much less than
+/// [`Overview::all_in`] while nothing changes.
 #[derive(Debug)]
-pub struct Listing {
+pub(super) struct Listing {
     directory: PathBuf,
     files: HashMap<OsString, File>,
     /// Folders in the directory, as the last update found them.
@@ -79,7 +67,7 @@ struct File {
 
 impl Listing {
     /// Nothing is read before the first [`update`](Self::update), which reports every live region.
-    pub fn new(directory: impl Into<PathBuf>) -> Self {
+    pub(super) fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
             files: HashMap::new(),
@@ -93,7 +81,7 @@ impl Listing {
 
     /// What has changed since the last call, sorted by path. A new region is found at once. A change of caps and the
     /// exit of a producer are found by the second call after it.
-    pub fn update(&mut self) -> Vec<ListingChange> {
+    pub(super) fn update(&mut self) -> Vec<ListingChange> {
         self.round += 1;
         let entries = std::fs::read_dir(&self.directory).into_iter().flatten().flatten();
         let mut changes = Vec::new();

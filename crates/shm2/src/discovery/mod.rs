@@ -9,7 +9,7 @@ mod watch;
 
 pub use consumers::ConsumerOverview;
 pub use leftovers::{Leftover, LeftoverKind, leftovers};
-pub use listing::{Listing, ListingChange};
+pub use listing::ListingChange;
 pub use overview::{Overview, PolicyName};
 pub use recent::RecentFrame;
 pub use watch::{Watch, WatchEnd, all_below};

@@ -291,7 +291,7 @@ impl HeaderWords {
 
     /// The eight bytes at an offset.
     fn at(&self, offset: usize) -> u64 {
-        u64::from_le_bytes(std::array::from_fn(|byte| self.0[offset + byte]))
+        consumers::u64_at(&self.0, offset)
     }
 }
 
