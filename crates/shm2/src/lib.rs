@@ -100,6 +100,10 @@ mod name;
 pub mod producer;
 mod protocol;
 mod sync;
+#[cfg(not(loom))]
+pub mod wait_set;
+#[cfg(not(loom))]
+mod waiter;
 
 /// Devices by which a virtual machine uses memory of its host: their names, and a list of those of this machine.
 #[cfg(not(loom))]
@@ -122,6 +126,8 @@ pub use error::{AttachError, CreateError, ReceiveError, SendError, Shortage, Spe
 pub use name::Spec;
 #[cfg(not(loom))]
 pub use producer::{FullPolicy, Producer, Reservation};
+#[cfg(not(loom))]
+pub use wait_set::WaitSet;
 
 /// Current time of the monotonic clock to which [`FrameInfo::time`] refers, in nanoseconds.
 #[cfg(not(loom))]

@@ -20,7 +20,7 @@
 
 #[cfg(not(miri))]
 use super::fnv1a;
-use super::{ChangedNames, Event, Mapping, Watch};
+use super::{ChangedNames, Event, Forward, Mapping, Watch};
 use crate::error::{AttachError, CreateError};
 use crate::mapped::Memory;
 use crate::name::Spec;
@@ -31,6 +31,9 @@ use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Interval between looks at words on which no thread can sleep.
+pub(crate) const LOOK_AT_WORDS: Duration = Duration::from_millis(2);
 
 /// An operating system. Implemented by a type without values.
 pub(crate) trait Platform {
@@ -95,6 +98,25 @@ pub(crate) trait Platform {
 
     /// The same for one live region of the folder.
     fn watch_listed(_path: &Path, _event: &Arc<Event>, _changed: &Arc<ChangedNames>) -> Option<Watch> {
+        None
+    }
+
+    /// Words that one [`wait_many`](Self::wait_many) takes at most.
+    const MOST_WORDS: usize = 127;
+    /// Whether [`wait_many`](Self::wait_many) reports changes. Otherwise it only ends after a short time, and the end of a
+    /// producer must be probed for.
+    const WAITS_ON_WORDS: bool = false;
+
+    /// Sleeps until one of the words differs from the value given with it, the event's value differs from `seen`, or
+    /// `timeout` has passed. Returns the index of a word that changed, if one ended the sleep and is known. No word is
+    /// read, so its mapping may end meanwhile; then the sleep may end early or last until the event is signalled.
+    fn wait_many(
+        _words: &[(NonNull<AtomicU32>, u32)],
+        event: &Self::Event,
+        seen: u32,
+        timeout: Option<Duration>,
+    ) -> Option<usize> {
+        event.wait(seen, Some(timeout.unwrap_or(LOOK_AT_WORDS).min(LOOK_AT_WORDS)));
         None
     }
 
@@ -289,6 +311,9 @@ pub(crate) trait MappedBytes: Send + Sync {
 
 /// A counter of this process on which its threads can wait.
 pub(crate) trait ProcessEvent: Default {
+    /// Where each signal goes in addition.
+    fn forward(&self) -> &Forward;
+
     /// Changes with each signal.
     fn value(&self) -> u32;
 
@@ -313,6 +338,10 @@ pub(crate) trait AwaitProducer: Default {
     /// Begins to report changes at the name through `event` or through [`wait`](Self::wait). True means that the caller
     /// must look once more before it waits: a producer may have appeared before the reports began.
     fn arm(&mut self, spec: &Spec, event: &Arc<Event>) -> bool;
+
+    /// Longest time between two looks of a caller that does not [`wait`](Self::wait) here, but is told of the event's
+    /// signals.
+    fn interval(&self) -> Duration;
 
     /// Sleeps until a change is reported, the event's value differs from `seen`, or `timeout` has passed; for at most a
     /// short time where changes are not reported. The caller looks again in each case.

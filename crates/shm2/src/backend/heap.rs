@@ -7,8 +7,8 @@
 #![expect(unsafe_code, reason = "an allocation with several users")]
 
 use super::{
-    AwaitProducer, ChangeWatch, ConsumerRegion, Identity, Keep, MappedBytes, Platform, ProcessEvent, ProducerRegion,
-    Wake,
+    AwaitProducer, ChangeWatch, ConsumerRegion, Forward, Identity, Keep, MappedBytes, Platform, ProcessEvent,
+    ProducerRegion, Wake,
 };
 use crate::error::{AttachError, CreateError};
 use crate::layout;
@@ -289,9 +289,14 @@ impl Drop for OpenRegion {
 #[derive(Debug, Default)]
 pub(crate) struct Event {
     word: AtomicU32,
+    forward: Forward,
 }
 
 impl ProcessEvent for Event {
+    fn forward(&self) -> &Forward {
+        &self.forward
+    }
+
     fn value(&self) -> u32 {
         self.word.load(Ordering::Acquire)
     }
@@ -299,6 +304,7 @@ impl ProcessEvent for Event {
     fn signal(&self) {
         self.word.fetch_add(1, Ordering::Release);
         wake_all();
+        self.forward.notify();
     }
 
     fn nap(&self, seen: u32, time: Duration) {
@@ -346,8 +352,12 @@ impl AwaitProducer for ProducerWatch {
         false
     }
 
+    fn interval(&self) -> Duration {
+        Duration::from_millis(5)
+    }
+
     fn wait(&self, event: &Event, seen: u32, timeout: Option<Duration>) {
-        event.wait(seen, Some(timeout.unwrap_or(Duration::MAX).min(Duration::from_millis(5))));
+        event.wait(seen, Some(timeout.unwrap_or(Duration::MAX).min(self.interval())));
     }
 }
 

@@ -9,11 +9,13 @@
 //! | `ivshmem` | regions in the memory of a virtual machine's device, on either system |
 //! | `region` | a native region or a device's, chosen once |
 //! | `changed_names` | what a watch on a folder reports |
+//! | `forward` | passes the signals of an event on |
 //! | `poll`, `cadence` | waiting where no other process can wake, and the intervals of its looks |
 
 mod cadence;
 mod changed_names;
 mod contract;
+mod forward;
 #[cfg(miri)]
 mod heap;
 #[cfg(not(miri))]
@@ -29,6 +31,8 @@ mod windows;
 use heap::Heap as System;
 #[cfg(all(target_os = "linux", not(miri)))]
 use linux::Linux as System;
+#[cfg(all(target_os = "linux", not(miri)))]
+pub(crate) use linux::Readiness;
 #[cfg(all(windows, not(miri)))]
 use windows::Windows as System;
 
@@ -37,18 +41,23 @@ compile_error!("shm2 supports Linux and Windows");
 
 use crate::error::CreateError;
 use crate::name::Spec;
+use crate::sync::AtomicU32;
 pub(crate) use cadence::{Cadence, Published};
 pub(crate) use changed_names::{Changed, ChangedNames};
+pub(crate) use contract::LOOK_AT_WORDS;
 pub use contract::LostName;
 pub(crate) use contract::{
     AwaitProducer, ChangeWatch, ConsumerRegion, Identity, Keep, LeftoverFile, MappedBytes, Platform, ProcessEvent,
     ProducerRegion, Stamp, Wake,
 };
+pub(crate) use forward::{Forward, Notify};
 pub(crate) use poll::Poll;
 pub(crate) use region::{OpenRegion, OwnedRegion};
 use std::io;
 use std::path::Path;
+use std::ptr::NonNull;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) type Event = <System as Platform>::Event;
 pub(crate) type Mapping = <System as Platform>::Mapping;
@@ -83,6 +92,21 @@ pub(crate) fn leftover_at(path: &Path) -> Option<LeftoverFile> {
 /// See [`Platform::remove_leftover`].
 pub(crate) fn remove_leftover(path: &Path, identity: Identity) -> Result<bool, CreateError> {
     System::remove_leftover(path, identity)
+}
+
+/// See [`Platform::MOST_WORDS`].
+pub(crate) const MOST_WORDS: usize = System::MOST_WORDS;
+/// See [`Platform::WAITS_ON_WORDS`].
+pub(crate) const WAITS_ON_WORDS: bool = System::WAITS_ON_WORDS;
+
+/// See [`Platform::wait_many`].
+pub(crate) fn wait_many(
+    words: &[(NonNull<AtomicU32>, u32)],
+    event: &Event,
+    seen: u32,
+    timeout: Option<Duration>,
+) -> Option<usize> {
+    System::wait_many(words, event, seen, timeout)
 }
 
 /// See [`Platform::monotonic_ns`].

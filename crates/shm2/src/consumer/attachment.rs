@@ -9,7 +9,7 @@ use super::signals::Signals;
 use super::sleep::{OVERDUE, SleepLimit};
 use super::take_error::{Cause, TakeError};
 use super::wake_ahead::{Counts, Wait, WakeAhead};
-use crate::backend::{self, ProcessEvent, Wake};
+use crate::backend::{self, Event, ProcessEvent, Wake};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -119,6 +119,25 @@ impl Attachment {
             Wake::Timeout | Wake::Signal => Ok(false),
             Wake::Gone => Ok(!self.is_producer_alive()),
         }
+    }
+
+    /// Lets another thread sleep for this consumer: the value of the reader's source at which it may, and until when.
+    /// `None` if there may be an item to take, or an end of the region to report.
+    pub(super) fn arm(
+        &mut self,
+        position: &Position,
+        event: &Event,
+    ) -> Result<Option<(u32, Option<Duration>)>, TakeError> {
+        if self.is_gone(event.value()) {
+            return Ok(None);
+        }
+        self.reader.check_idle(position)?;
+        let Some(value) = self.reader.arm(position) else { return Ok(None) };
+        if !backend::WAITS_ON_WORDS {
+            self.liveness.keep_probing();
+        }
+        let limits = [self.liveness.sleep(), self.reader.unnoticed_slice()];
+        Ok(Some((value, limits.into_iter().flatten().min())))
     }
 
     /// Wake-ups of this attachment that were lost.

@@ -7,7 +7,9 @@ use crate::kill_points::point;
 use crate::layout::{self, LEASES};
 use crate::mapped::{Memory, OwnPage};
 use crate::protocol::{self, Tickets};
-use crate::sync::Ordering;
+use crate::sync::{AtomicU32, Ordering};
+use crate::waiter::Source;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -72,6 +74,21 @@ impl Heartbeat for LeasedRegion<Heartbeating> {
             heartbeat::advance(&self.page.words().heartbeat);
         }
         false
+    }
+}
+
+impl<O: Ownership> Source for LeasedRegion<O> {
+    fn address(&self) -> Option<NonNull<AtomicU32>> {
+        self.poll.is_none().then(|| NonNull::from(&self.memory.header().wake))
+    }
+
+    fn value(&self) -> Option<u32> {
+        let (memory, header) = (&self.memory, self.memory.is_here().then(|| self.memory.header())?);
+        let value = match self.poll {
+            None => header.wake.load(Ordering::Acquire),
+            Some(_) => header.head.load(Ordering::Acquire) as u32,
+        };
+        (!memory.is_broken()).then_some(value)
     }
 }
 

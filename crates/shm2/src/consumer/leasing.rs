@@ -17,6 +17,7 @@ use crate::layout::{self, LEASES};
 use crate::mapped;
 use crate::protocol;
 use crate::sync::{Ordering, fence};
+use crate::waiter::Source;
 use std::convert::Infallible;
 use std::ops::Deref;
 use std::ptr::NonNull;
@@ -256,11 +257,19 @@ where
     fn sleep(&self, has_news: &dyn Fn() -> bool, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake {
         let header = self.memory.header();
         let expected = header.wake.load(Ordering::Acquire);
-        protocol::announce_sleep(&self.page.words().ticket, &self.tickets);
+        self.announce_sleep();
         if has_news() {
             return Wake::Signal;
         }
         self.region.region.wait(NonNull::from(&header.wake), expected, (event, seen), timeout)
+    }
+
+    fn source(&self) -> Arc<dyn Source> {
+        self.region.clone()
+    }
+
+    fn announce_sleep(&self) {
+        protocol::announce_sleep(&self.page.words().ticket, &self.tickets);
     }
 
     fn withdraw_sleep(&self) {

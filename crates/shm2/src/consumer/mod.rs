@@ -1,13 +1,17 @@
 //! The receiving side: [`Consumer`], its [`Builder`], and the [`Frame`]s that it yields.
 
+mod arm;
 mod attach;
 mod attachment;
 mod builder;
 mod claim;
 mod clock_map;
+#[cfg(all(target_os = "linux", not(miri)))]
+mod descriptor;
 mod frame;
 mod lease;
 mod leasing;
+mod notified;
 mod ownership;
 mod position;
 mod producer_liveness;
@@ -33,6 +37,7 @@ use crate::error::{AttachError, ReceiveError, SpecError};
 use crate::name::Spec;
 use attachment::Attachment;
 use builder::Settings;
+use notified::Notified;
 use position::Position;
 use producer_liveness::FirstHeartbeat;
 use signals::Signals;
@@ -115,6 +120,8 @@ pub struct Consumer {
     /// When a request of a keyframe began that lasts.
     keyframe_requested: Option<Instant>,
     shared: Arc<Signals>,
+    /// Another thread waits for this consumer.
+    notified: Option<Notified>,
 }
 
 impl Builder {
@@ -182,6 +189,7 @@ impl Consumer {
             totals: ConsumerStats::default(),
             keyframe_requested: None,
             shared: Arc::default(),
+            notified: None,
         }
     }
 
@@ -262,6 +270,7 @@ impl Consumer {
         };
         match taken {
             Some(kind) => self.frame(kind).map(Some),
+            None if self.has_descriptor() => self.arm_descriptor(),
             None => Ok(None),
         }
     }
@@ -426,6 +435,7 @@ impl Drop for Consumer {
     fn drop(&mut self) {
         self.observer = None;
         self.detach();
+        self.set_notified(None);
     }
 }
 

@@ -97,6 +97,11 @@ impl ProducerLiveness {
         self.next = Some((Instant::now(), FIRST_PROBE));
     }
 
+    /// Where no watch reports the producer's end: probes it at intervals.
+    pub(super) fn keep_probing(&mut self) {
+        self.next = self.next.or_else(|| Some((Instant::now() + UNWATCHED_PROBE, UNWATCHED_PROBE)));
+    }
+
     /// Longest sleep before the next probe.
     pub(super) fn sleep(&self) -> Option<Duration> {
         self.next.map(|(due, _)| due.saturating_duration_since(Instant::now()))

@@ -183,7 +183,7 @@ impl Consumer {
 
     /// Ends the attachment because of an error.
     #[cold]
-    fn fail(&mut self, error: TakeError) -> ReceiveError {
+    pub(super) fn fail(&mut self, error: TakeError) -> ReceiveError {
         self.detach();
         let path = self.spec.path().into();
         match error.cause() {
@@ -240,7 +240,7 @@ impl Consumer {
         Ok(())
     }
 
-    fn try_attach(&mut self) -> Result<(), AttachError> {
+    pub(super) fn try_attach(&mut self) -> Result<(), AttachError> {
         let seen = self.shared.event.value();
         let attach::Attached { reader, position, lease } =
             attach(&self.spec, &self.settings, &mut self.first_heartbeat)?;
@@ -254,6 +254,7 @@ impl Consumer {
         let read_speed = reader.region().read_speed();
         self.attachment = Some(Attachment::new(reader, liveness, self.settings.wake_ahead));
         self.resume_position();
+        self.source_changed();
         self.notify_observer(Change::Attached { generation, access, read_speed });
         Ok(())
     }
@@ -290,6 +291,7 @@ impl Consumer {
         self.position = Position::default();
         self.keyframe_requested = None;
         reader.stop_reading();
+        self.source_changed();
         drop(attachment);
         self.notify_observer(Change::Detached);
     }

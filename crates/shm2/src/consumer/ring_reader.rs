@@ -16,6 +16,8 @@ use crate::error::Violation;
 use crate::header::RegionHeader;
 use crate::kill_points::point;
 use crate::layout::{self, CELLS, STATE_LIVE};
+use crate::sync::{Ordering, fence};
+use crate::waiter::Source;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,6 +85,16 @@ pub(super) trait View: fmt::Debug + Send + Sized + 'static {
     fn poll(&self) -> Option<&Poll>;
     /// Sleeps until `has_news`, until the event differs from `seen`, or for `timeout` at most.
     fn sleep(&self, has_news: &dyn Fn() -> bool, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake;
+    /// What another thread waits for on behalf of this consumer.
+    fn source(&self) -> Arc<dyn Source>;
+    /// Shows the producer that this consumer, or a thread for it, is about to sleep. Comes before the last look for news.
+    fn announce_sleep(&self) {
+        fence(Ordering::SeqCst);
+    }
+    /// Longest time until the next look, of a consumer that the producer may not know of yet.
+    fn unnoticed_slice(&self) -> Option<Duration> {
+        None
+    }
     /// After a sleep that ended by its timeout: this consumer does not sleep, so that the producer makes no call to wake
     /// it.
     fn withdraw_sleep(&self) {}
@@ -111,6 +123,13 @@ pub(super) trait Reader: fmt::Debug + Send {
     fn wait(&self, position: &Position, event: &Event, seen: u32, timeout: Option<Duration>) -> Wake;
     /// As [`View::withdraw_sleep`].
     fn withdraw_sleep(&self);
+    /// As [`View::source`].
+    fn source(&self) -> Arc<dyn Source>;
+    /// Shows the producer that a thread is about to sleep for this consumer, and returns the value of the
+    /// [`source`](Self::source) at which it may. `None` if there are news.
+    fn arm(&self, position: &Position) -> Option<u32>;
+    /// As [`View::unnoticed_slice`].
+    fn unnoticed_slice(&self) -> Option<Duration>;
     /// Whether an item is published at `position`, or the region is closed, or it cannot be read.
     fn has_news(&self, position: &Position) -> bool;
     /// The item that was taken last, if the region still says when it was published.
@@ -405,6 +424,20 @@ impl<V: View> Reader for RingReader<V> {
 
     fn withdraw_sleep(&self) {
         self.view.withdraw_sleep();
+    }
+
+    fn source(&self) -> Arc<dyn Source> {
+        self.view.source()
+    }
+
+    fn arm(&self, position: &Position) -> Option<u32> {
+        let value = self.view.source().value()?;
+        self.view.announce_sleep();
+        (!self.has_news(position)).then_some(value)
+    }
+
+    fn unnoticed_slice(&self) -> Option<Duration> {
+        self.view.unnoticed_slice()
     }
 
     fn has_news(&self, position: &Position) -> bool {

@@ -12,9 +12,12 @@ use crate::backend::{ConsumerRegion, Event, OpenRegion, Poll, Wake};
 use crate::description::{Details, Range};
 use crate::layout::{self, Header};
 use crate::mapped::WakeWord;
-use crate::sync::{Ordering, fence};
+use crate::sync::{AtomicU32, Ordering, fence};
+use crate::waiter::Source;
 use std::io;
 use std::mem::offset_of;
+use std::ptr::NonNull;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Time after an attach until the producer certainly knows of a snapshot consumer. Until then the consumer wakes every
@@ -25,11 +28,45 @@ const UNNOTICED_SLICE: Duration = Duration::from_millis(20);
 /// The view of a snapshot consumer.
 #[derive(Debug)]
 pub(super) struct Snapshots {
-    region: OpenRegion,
-    wake: WakeWord,
+    file: Arc<SnapshotFile>,
     since: Instant,
     /// For waiting without a wake-up, where producer and consumer share no kernel.
     poll: Option<Poll>,
+}
+
+/// The region's file, shared with a thread that waits for the consumer.
+#[derive(Debug)]
+struct SnapshotFile {
+    region: OpenRegion,
+    wake: WakeWord,
+}
+
+impl SnapshotFile {
+    fn u64_at(&self, offset: usize) -> io::Result<u64> {
+        let mut bytes = [0; 8];
+        self.region.read_exact(&mut bytes, offset as u64)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+}
+
+/// See [`View::source`].
+#[derive(Debug)]
+struct SnapshotSource {
+    file: Arc<SnapshotFile>,
+    is_polled: bool,
+}
+
+impl Source for SnapshotSource {
+    fn address(&self) -> Option<NonNull<AtomicU32>> {
+        (!self.is_polled).then(|| self.file.wake.address())
+    }
+
+    fn value(&self) -> Option<u32> {
+        let offset = if self.is_polled { offset_of!(Header, head) } else { WakeWord::offset() as usize };
+        let value = self.file.u64_at(offset).ok()? as u32;
+        fence(Ordering::SeqCst);
+        Some(value)
+    }
 }
 
 /// A word cannot be read, because the region's file was truncated.
@@ -50,7 +87,7 @@ impl From<Truncated> for TakeError {
 
 impl Snapshots {
     pub(super) fn new(region: OpenRegion, wake: WakeWord) -> Self {
-        Self { region, wake, since: Instant::now(), poll: None }
+        Self { file: Arc::new(SnapshotFile { region, wake }), since: Instant::now(), poll: None }
     }
 
     /// Starts the time in which the producer learns of this consumer. `poll` as the field.
@@ -61,9 +98,7 @@ impl Snapshots {
 
     /// A word of the region.
     pub(super) fn u64_at(&self, offset: usize) -> io::Result<u64> {
-        let mut bytes = [0; 8];
-        self.region.read_exact(&mut bytes, offset as u64)?;
-        Ok(u64::from_le_bytes(bytes))
+        self.file.u64_at(offset)
     }
 
     /// A word of the region. Later reads are not older than this one.
@@ -80,7 +115,7 @@ impl View for Snapshots {
     const SKIPS_TO_NEWEST: bool = true;
 
     fn region(&self) -> &OpenRegion {
-        &self.region
+        &self.file.region
     }
 
     fn head(&self) -> Result<u64, Truncated> {
@@ -124,7 +159,7 @@ impl View for Snapshots {
 
     fn cell(&self, sequence: u64, _usual: &Details, words: &mut [u64; 16]) -> Result<(), Truncated> {
         let mut bytes = [0; layout::CELL_BYTES as usize];
-        self.region.read_exact(&mut bytes, layout::cell_offset(sequence))?;
+        self.file.region.read_exact(&mut bytes, layout::cell_offset(sequence))?;
         *words = layout::cell_words(&bytes);
         Ok(())
     }
@@ -144,7 +179,7 @@ impl View for Snapshots {
         const FROM: usize = offset_of!(Header, generation);
         const TO: usize = offset_of!(Header, oldest) + 8;
         let mut bytes = [0; TO - FROM];
-        self.region.read_exact(&mut bytes, FROM as u64)?;
+        self.file.region.read_exact(&mut bytes, FROM as u64)?;
         let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at - FROM + i]));
         Ok(word(FROM) == generation && word(TO - 8) <= sequence)
     }
@@ -156,13 +191,13 @@ impl View for Snapshots {
         bytes.try_reserve_exact(count).map_err(|_| Cause::TooLarge { sequence, length })?;
         bytes.resize(count, 0);
         if !bytes.is_empty() {
-            self.region.read_exact(&mut bytes, range.offset).map_err(|_| Cause::Truncated)?;
+            self.file.region.read_exact(&mut bytes, range.offset).map_err(|_| Cause::Truncated)?;
         }
         Ok(bytes)
     }
 
     fn is_whole(&self) -> bool {
-        self.region.is_whole()
+        self.file.region.is_whole()
     }
 
     fn read(ring: &mut RingReader<Self>, item: &mut Item, sequence: u64) -> Result<bool, TakeError> {
@@ -170,11 +205,19 @@ impl View for Snapshots {
     }
 
     fn request_keyframe(&self) -> bool {
-        self.region.show_keyframe_request(true)
+        self.file.region.show_keyframe_request(true)
     }
 
     fn end_keyframe_request(&self) {
-        self.region.show_keyframe_request(false);
+        self.file.region.show_keyframe_request(false);
+    }
+
+    fn source(&self) -> Arc<dyn Source> {
+        Arc::new(SnapshotSource { file: self.file.clone(), is_polled: self.poll.is_some() })
+    }
+
+    fn unnoticed_slice(&self) -> Option<Duration> {
+        (self.since.elapsed() < UNNOTICED).then_some(UNNOTICED_SLICE)
     }
 
     fn poll(&self) -> Option<&Poll> {
@@ -187,9 +230,8 @@ impl View for Snapshots {
         if has_news() {
             return Wake::Signal;
         }
-        let slice = (self.since.elapsed() < UNNOTICED).then_some(UNNOTICED_SLICE);
-        let limited = [timeout, slice].into_iter().flatten().min();
-        match self.region.wait(self.wake.address(), expected as u32, (event, seen), limited) {
+        let limited = [timeout, self.unnoticed_slice()].into_iter().flatten().min();
+        match self.file.region.wait(self.file.wake.address(), expected as u32, (event, seen), limited) {
             Wake::Timeout if limited != timeout => Wake::Signal,
             other => other,
         }

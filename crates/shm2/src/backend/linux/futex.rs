@@ -11,7 +11,7 @@
 
 #![expect(unsafe_code, reason = "a futex word may be in a page that is gone")]
 
-use crate::backend::{ProcessEvent, Wake};
+use crate::backend::{Forward, LOOK_AT_WORDS, ProcessEvent, Wake};
 use crate::sync::{AtomicU32, Ordering};
 use rustix::io::Errno;
 use rustix::thread::futex::{self, Flags, Timespec, Wait, WaitFlags, WaitPtr, WaitvFlags};
@@ -28,9 +28,14 @@ const NAP: Duration = Duration::from_millis(1);
 #[derive(Debug, Default)]
 pub(crate) struct Event {
     word: AtomicU32,
+    forward: Forward,
 }
 
 impl ProcessEvent for Event {
+    fn forward(&self) -> &Forward {
+        &self.forward
+    }
+
     fn value(&self) -> u32 {
         self.word.load(Ordering::Acquire)
     }
@@ -38,6 +43,7 @@ impl ProcessEvent for Event {
     fn signal(&self) {
         self.word.fetch_add(1, Ordering::Release);
         let _ = futex::wake(&self.word, Flags::PRIVATE, i32::MAX as u32);
+        self.forward.notify();
     }
 
     fn nap(&self, seen: u32, time: Duration) {
@@ -63,6 +69,30 @@ pub(super) fn wait_any(
     ];
     let result = futex::waitv(&waiters, WaitvFlags::empty(), deadline(timeout).as_ref(), ClockId::Monotonic);
     outcome(result).unwrap_or_else(|| wait_one(word, expected, timeout))
+}
+
+/// See [`Platform::wait_many`](crate::backend::Platform::wait_many). Without `futex_waitv` the sleep is short.
+pub(super) fn wait_many(
+    words: &[(NonNull<AtomicU32>, u32)],
+    event: &Event,
+    seen: u32,
+    timeout: Option<Duration>,
+) -> Option<usize> {
+    if words.is_empty() {
+        event.wait(seen, timeout);
+        return None;
+    }
+    let own = waiter(std::ptr::from_ref(&event.word).cast_mut(), seen, WaitFlags::SIZE_U32 | WaitFlags::PRIVATE);
+    let shared = words.iter().map(|(word, expected)| waiter(word.as_ptr(), *expected, WaitFlags::SIZE_U32));
+    let waiters: Vec<_> = shared.chain([own]).collect();
+    match futex::waitv(&waiters, WaitvFlags::empty(), deadline(timeout).as_ref(), ClockId::Monotonic) {
+        Ok(index) => Some(index).filter(|index| *index < words.len()),
+        Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT | Errno::FAULT) => None,
+        Err(_) => {
+            event.wait(seen, Some(timeout.unwrap_or(LOOK_AT_WORDS).min(LOOK_AT_WORDS)));
+            None
+        }
+    }
 }
 
 /// Sleeps until one of the first 64 shared words differs from its expected value. Without `futex_waitv` it sleeps on

@@ -9,6 +9,7 @@
 //! | `large_pages` | large pages behind large frames |
 //! | `file_system` | on which file systems locks and memory reach every process |
 //! | `watch`, `wait_for_producer` | inotify: a peer came or went, a producer may have appeared |
+//! | `readiness` | a descriptor for poll loops |
 //! | `fork`, `sigbus` | guards against forked children and truncated files |
 
 mod consumer_region;
@@ -24,6 +25,7 @@ mod lock;
 mod mapping;
 mod naming;
 mod producer_region;
+mod readiness;
 pub(super) mod region_file;
 mod reserve;
 mod sigbus;
@@ -31,13 +33,18 @@ mod takeover;
 mod wait_for_producer;
 mod watch;
 
+pub(crate) use readiness::Readiness;
+
 use super::{ChangedNames, Identity, Keep, LeftoverFile, Platform, Stamp, fnv1a};
 use crate::error::{AttachError, CreateError};
 use crate::mapped::Memory;
 use crate::name::Spec;
+use crate::sync::AtomicU32;
 use rustix::time::{ClockId, clock_gettime};
 use std::path::Path;
+use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// This platform.
 pub(crate) struct Linux;
@@ -90,6 +97,17 @@ impl Platform for Linux {
 
     fn place_of(spec: &Spec) -> Option<(String, (u32, u32))> {
         if spec.is_device() { None } else { file_system::place_of(spec.path()) }
+    }
+
+    const WAITS_ON_WORDS: bool = true;
+
+    fn wait_many(
+        words: &[(NonNull<AtomicU32>, u32)],
+        event: &futex::Event,
+        seen: u32,
+        timeout: Option<Duration>,
+    ) -> Option<usize> {
+        futex::wait_many(words, event, seen, timeout)
     }
 
     fn monotonic_ns() -> u64 {

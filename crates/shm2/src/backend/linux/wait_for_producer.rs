@@ -54,8 +54,12 @@ impl AwaitProducer for ProducerWatch {
         false
     }
 
+    fn interval(&self) -> Duration {
+        if self.is_watched { WATCHED_LOOK_EVERY } else { LOOK_EVERY }
+    }
+
     fn wait(&self, event: &Event, seen: u32, timeout: Option<Duration>) {
-        let slice = if self.is_watched { WATCHED_LOOK_EVERY } else { LOOK_EVERY };
+        let slice = self.interval();
         event.wait(seen, Some(timeout.map_or(slice, |timeout| timeout.min(slice))));
     }
 }

@@ -148,35 +148,44 @@ impl Watcher {
     fn signal(&self, descriptor: i32, events: inotify::ReadFlags, name: Option<&CStr>) {
         let mut table = self.table();
         let ended = events.contains(inotify::ReadFlags::IGNORED);
+        let mut reported = Vec::new();
         for listener in table.listeners.get(&descriptor).into_iter().flatten() {
             listener.alive.fetch_and(!ended, Ordering::Release);
             if ended || listener.flags.bits() & events.bits() != 0 {
-                listener.report(name.filter(|_| !ended));
+                reported.push(listener.report(name.filter(|_| !ended)));
             }
         }
         if ended {
             // The number may be used again for another inode.
             table.listeners.remove(&descriptor);
         }
+        drop(table);
+        signal(reported);
     }
 
     fn signal_all(&self) {
-        self.table().listeners.values().flatten().for_each(|listener| listener.report(None));
+        let reported = self.table().listeners.values().flatten().map(|listener| listener.report(None)).collect();
+        signal(reported);
     }
 
     fn end(&self) {
-        for listener in self.table().listeners.values().flatten() {
-            listener.alive.store(false, Ordering::Release);
-            listener.report(None);
-        }
+        let end = |listener: &Listener| listener.alive.store(false, Ordering::Release);
+        self.table().listeners.values().flatten().for_each(end);
+        self.signal_all();
     }
 }
 
+/// Signals events without the table's lock: a signal may run code of the program, by a waker.
+fn signal(reported: Vec<Arc<Event>>) {
+    reported.iter().for_each(|event| event.signal());
+}
+
 impl Listener {
-    fn report(&self, name: Option<&CStr>) {
+    /// Notes what changed. The caller signals the event that this returns.
+    fn report(&self, name: Option<&CStr>) -> Arc<Event> {
         if let Some((changed, own)) = &self.changed {
             changed.add(own.as_deref().or_else(|| Some(OsStr::from_bytes(name?.to_bytes()))));
         }
-        self.event.signal();
+        self.event.clone()
     }
 }

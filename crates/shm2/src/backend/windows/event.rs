@@ -1,7 +1,7 @@
 //! An event of this process. One of its waiters can wait for kernel objects at the same time.
 
 use super::kernel_objects::{self, create_event, create_timer, set, start_timer};
-use crate::backend::{ProcessEvent, Wake};
+use crate::backend::{Forward, ProcessEvent, Wake};
 use crate::sync::{AtomicU32, Ordering, fence};
 use std::os::windows::io::OwnedHandle;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub(crate) struct Event {
     word: AtomicU32,
+    forward: Forward,
     lock: Mutex<()>,
     changed: Condvar,
     /// Event and timer for the thread that waits for kernel objects, made at its first wait. `None` if the system
@@ -19,6 +20,10 @@ pub(crate) struct Event {
 }
 
 impl ProcessEvent for Event {
+    fn forward(&self) -> &Forward {
+        &self.forward
+    }
+
     fn value(&self) -> u32 {
         self.word.load(Ordering::Acquire)
     }
@@ -32,6 +37,7 @@ impl ProcessEvent for Event {
         if let Some(Some((event, _))) = self.kernel.get() {
             set(event);
         }
+        self.forward.notify();
     }
 
     fn wait(&self, seen: u32, timeout: Option<Duration>) -> Wake {

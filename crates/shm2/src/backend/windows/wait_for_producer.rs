@@ -17,6 +17,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// another.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// Interval of a caller that waits for many consumers at once.
+const LOOK_WITHOUT_WAIT: Duration = Duration::from_millis(50);
+
 #[derive(Default)]
 pub(crate) struct ProducerWatch {
     arrival: Option<OwnedHandle>,
@@ -46,6 +49,11 @@ impl AwaitProducer for ProducerWatch {
         self.arrival.iter().for_each(reset);
         self.was_reset = self.arrival.is_some();
         self.was_reset
+    }
+
+    fn interval(&self) -> Duration {
+        // The arrival event is waited for by `wait` alone.
+        LOOK_WITHOUT_WAIT
     }
 
     fn wait(&self, event: &Event, seen: u32, timeout: Option<Duration>) {
