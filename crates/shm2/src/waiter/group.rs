@@ -1,6 +1,6 @@
 //! The seats for which one thread waits.
 
-use super::Source;
+use super::{Source, pace};
 use crate::backend::{self, Event, LOOK_AT_WORDS, MOST_WORDS, Notify, ProcessEvent};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -83,6 +83,8 @@ struct Sleep {
     words: Vec<(std::ptr::NonNull<crate::sync::AtomicU32>, u32)>,
     seats: Vec<usize>,
     until: Option<Instant>,
+    /// Time after which the values are looked at instead.
+    nap: Option<Duration>,
 }
 
 impl Group {
@@ -128,7 +130,13 @@ impl Group {
             return due.iter().for_each(|receiver| receiver.notify());
         }
         let timeout = sleep.until.map(|until| until.saturating_duration_since(Instant::now()));
-        let woken = backend::wait_many(&sleep.words, &self.event, seen, timeout);
+        let woken = match sleep.nap {
+            None => backend::wait_many(&sleep.words, &self.event, seen, timeout),
+            nap => {
+                self.event.wait(seen, nap.into_iter().chain(timeout).min());
+                None
+            }
+        };
         let due = self.finish(woken.and_then(|index| sleep.seats.get(index).copied()));
         due.iter().for_each(|receiver| receiver.notify());
     }
@@ -137,8 +145,12 @@ impl Group {
     fn prepare(&self, end: Option<Instant>) -> (Vec<Arc<dyn Notify>>, Sleep) {
         let now = Instant::now();
         let mut seats = self.lock();
-        let mut sleep =
-            Sleep { words: Vec::with_capacity(seats.taken), seats: Vec::with_capacity(seats.taken), until: end };
+        let mut sleep = Sleep {
+            words: Vec::with_capacity(seats.taken),
+            seats: Vec::with_capacity(seats.taken),
+            until: end,
+            nap: None,
+        };
         let mut due = Vec::new();
         for (index, seat) in seats.all.iter_mut().enumerate() {
             let Some(seat) = seat else { continue };
@@ -157,6 +169,9 @@ impl Group {
             sleep.until = [Some(now + LOOK), sleep.until].into_iter().flatten().min();
         }
         seats.until = sleep.until.or_else(|| now.checked_add(Duration::from_secs(u32::MAX.into())));
+        if due.is_empty() {
+            sleep.nap = pace::nap_before(sleep.words.len());
+        }
         (due, sleep)
     }
 
@@ -209,12 +224,11 @@ impl Seat {
     pub(crate) fn arm(&self, expected: Option<u32>, deadline: Option<Instant>) {
         let fired = self.change(|seat, until| {
             let was_listed = std::mem::replace(&mut seat.is_listed, seat.source.is_some());
-            let is_stale = was_listed && seat.expected != expected;
+            let before = std::mem::replace(&mut seat.expected, expected);
             (seat.is_armed, seat.deadline, seat.armed_since) = (true, deadline, Instant::now());
-            if is_stale {
+            if was_listed && is_later(before, expected) {
                 return (seat.fire(), false);
             }
-            seat.expected = expected;
             let first = [deadline, seat.next_look(seat.armed_since)].into_iter().flatten().min();
             let is_early = first.is_some_and(|first| until.is_some_and(|until| first < until));
             (None, until.is_some() && (is_early || was_listed != seat.is_listed))
@@ -225,6 +239,11 @@ impl Seat {
             _ => {}
         }
     }
+}
+
+/// Whether the thread has seen a value that the source had after `expected`. The values are counters.
+fn is_later(seen: Option<u32>, expected: Option<u32>) -> bool {
+    seen.zip(expected).is_some_and(|(seen, expected)| (seen.wrapping_sub(expected) as i32) > 0)
 }
 
 impl Drop for Seat {

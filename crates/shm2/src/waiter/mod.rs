@@ -16,6 +16,7 @@
 //! * [`LOOK`] passes: a hostile process may have taken the wake-up. Words that changed are found then.
 
 mod group;
+mod pace;
 mod shared;
 
 pub(crate) use group::{Group, Seat};
