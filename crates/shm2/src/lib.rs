@@ -54,7 +54,8 @@
 //! * [`layout`]: the bytes of a region, which `docs/protocol.md` describes in prose.
 //!
 //! # Features
-//! None for users. `kill-points` is for the tests of this project.
+//! * `async`: [`AsyncConsumer`] and [`AsyncProducer`], for tokio and any other executor.
+//! * `kill-points` is for the tests of this project.
 //!
 //! # Platforms
 //! | system | region |
@@ -115,6 +116,9 @@ pub mod ivshmem {
 }
 
 #[cfg(not(loom))]
+#[cfg(feature = "async")]
+pub use consumer::AsyncConsumer;
+#[cfg(not(loom))]
 pub use consumer::{Access, Consumer, Frame, OnProducerExit, Start};
 #[cfg(not(loom))]
 pub use description::FrameInfo;
@@ -124,6 +128,9 @@ pub use discovery::Overview;
 pub use error::{AttachError, CreateError, ReceiveError, SendError, Shortage, SpecError, Violation};
 #[cfg(not(loom))]
 pub use name::Spec;
+#[cfg(not(loom))]
+#[cfg(feature = "async")]
+pub use producer::AsyncProducer;
 #[cfg(not(loom))]
 pub use producer::{FullPolicy, Producer, Reservation};
 #[cfg(not(loom))]

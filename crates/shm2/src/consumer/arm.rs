@@ -8,10 +8,12 @@ use crate::backend::{AwaitProducer, Notify, ProcessEvent, ProducerWatch};
 use crate::error::ReceiveError;
 use crate::waiter::Seat;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Attempts to find an item where there may be one, or that there is none.
 const ATTEMPTS: usize = 16;
+/// Time after an error, of a region that cannot be used for example, until the receiver is notified to try again.
+const AFTER_ERROR: Duration = Duration::from_millis(250);
 
 impl Consumer {
     /// From now on `receiver`, which has this seat, is notified once after each [`arm`](Self::arm). `None` ends that.
@@ -40,8 +42,28 @@ impl Consumer {
     /// The next frame if there is one now. Otherwise the receiver is notified when there may be one, or an end to report.
     ///
     /// # Errors
-    /// As [`next`](Self::next). [`ReceiveError::TimedOut`]: there may be one, but none was found in some attempts.
+    /// As [`next`](Self::next). [`ReceiveError::TimedOut`]: there may be one, but none was found in some attempts. After
+    /// this and after an end of stream the caller should try again; after another error, the receiver is notified when
+    /// [`AFTER_ERROR`] has passed.
     pub(crate) fn next_or_arm(&mut self) -> Result<Option<Frame>, ReceiveError> {
+        let found = self.find_or_arm();
+        if let Err(error) = &found {
+            self.arm_after(error);
+        }
+        found
+    }
+
+    /// Called after an error; true if it is one after which the receiver is notified later.
+    #[cold]
+    pub(super) fn arm_after(&self, error: &ReceiveError) -> bool {
+        let lasts = !matches!(error, ReceiveError::EndOfStream | ReceiveError::TimedOut);
+        if let Some(notified) = self.notified.as_ref().filter(|_| lasts) {
+            notified.seat.arm(None, Instant::now().checked_add(AFTER_ERROR));
+        }
+        lasts
+    }
+
+    fn find_or_arm(&mut self) -> Result<Option<Frame>, ReceiveError> {
         for _ in 0..ATTEMPTS {
             let taken = match self.take()? {
                 None => self.poll_attachment()?,
@@ -104,4 +126,6 @@ impl Consumer {
     pub(super) fn arm_descriptor(&mut self) -> Result<Option<Frame>, ReceiveError> {
         Ok(None)
     }
+
+    pub(super) fn pause_descriptor(&self, _error: &ReceiveError) {}
 }

@@ -16,8 +16,8 @@ impl Consumer {
     ///
     /// All consumers of this process that have a descriptor share one waiting thread, which starts with the first
     /// one, and one more for each further 127. An idle region causes no wake-up of the program; the thread itself
-    /// looks once a second. After an error the descriptor stays readable, so a program that does not remove the
-    /// consumer should wait before its next call.
+    /// looks once a second. After an error other than [`EndOfStream`](ReceiveError::EndOfStream) it is readable again in
+    /// 250 ms, so that a program can try again.
     ///
     /// # Errors
     /// If the system refuses a descriptor or the thread.
@@ -65,7 +65,21 @@ impl Consumer {
             Err(ReceiveError::TimedOut) => Ok(None),
             found => found,
         };
-        readiness.notify();
+        match &found {
+            Err(error) => self.pause_descriptor(error),
+            Ok(_) => readiness.notify(),
+        }
         found
+    }
+
+    /// After an error that lasts: makes the descriptor unreadable for some time.
+    #[cold]
+    pub(super) fn pause_descriptor(&self, error: &ReceiveError) {
+        if let Some(readiness) = self.notified.as_ref().and_then(|notified| notified.readiness.as_ref()) {
+            readiness.clear();
+            if !self.arm_after(error) {
+                readiness.notify();
+            }
+        }
     }
 }

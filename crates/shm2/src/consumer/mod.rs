@@ -1,6 +1,8 @@
 //! The receiving side: [`Consumer`], its [`Builder`], and the [`Frame`]s that it yields.
 
 mod arm;
+#[cfg(feature = "async")]
+mod asynchronous;
 mod attach;
 mod attachment;
 mod builder;
@@ -25,6 +27,8 @@ mod take_error;
 mod waiting;
 mod wake_ahead;
 
+#[cfg(feature = "async")]
+pub use asynchronous::AsyncConsumer;
 pub(crate) use attach::header_of;
 pub use builder::{Access, Builder, Liveness, OnProducerExit};
 pub use frame::Frame;
@@ -264,14 +268,18 @@ impl Consumer {
     /// # }
     /// ```
     pub fn try_next(&mut self) -> Result<Option<Frame>, ReceiveError> {
-        let taken = match self.take()? {
-            None => self.poll_attachment()?,
+        let taken = match self.take() {
+            Ok(None) => self.poll_attachment(),
             taken => taken,
         };
         match taken {
-            Some(kind) => self.frame(kind).map(Some),
-            None if self.has_descriptor() => self.arm_descriptor(),
-            None => Ok(None),
+            Ok(Some(kind)) => self.frame(kind).map(Some),
+            Ok(None) if self.has_descriptor() => self.arm_descriptor(),
+            Ok(None) => Ok(None),
+            Err(error) => {
+                self.pause_descriptor(&error);
+                Err(error)
+            }
         }
     }
 

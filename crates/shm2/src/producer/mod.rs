@@ -4,6 +4,8 @@
 //! frame is, `reap` frees what dead consumers held, and the `lifecycle` decides whether the producer may write at all.
 
 mod allocator;
+#[cfg(feature = "async")]
+mod asynchronous;
 mod builder;
 mod consumer_liveness;
 mod extents;
@@ -20,8 +22,12 @@ mod reap;
 mod reservation;
 mod settings;
 mod shared;
+#[cfg(feature = "async")]
+mod space_waiter;
 
 pub use crate::backend::LostName;
+#[cfg(feature = "async")]
+pub use asynchronous::AsyncProducer;
 pub use builder::Builder;
 pub use handle::{Handle, ProducerStats};
 pub use reservation::Reservation;

@@ -25,7 +25,7 @@ const COLLECT_FRAMES: u64 = 4;
 /// The part of the arena after which frames are retired in any case, before memory is short.
 const COLLECT_PART: u64 = 4;
 /// Longest sleep of a blocked producer before it checks all consumers again.
-const SPACE_SLICE: Duration = Duration::from_millis(10);
+pub(super) const SPACE_SLICE: Duration = Duration::from_millis(10);
 
 impl Shared {
     /// Reserves memory for a frame; under `block` this waits. A failure counts as a dropped frame.
@@ -42,7 +42,7 @@ impl Shared {
 
     /// Counts a frame that is dropped because its memory could not be reserved.
     #[cold]
-    fn count_failure(&self, error: SendError) -> SendError {
+    pub(super) fn count_failure(&self, error: SendError) -> SendError {
         match error {
             SendError::Full { .. } | SendError::Recovering | SendError::TimedOut { .. } => self.count_dropped_newest(),
             SendError::TooLarge { .. } => self.count_too_large(),
@@ -231,8 +231,7 @@ impl Shared {
             let hopeless = expected.is_empty() && !self.is_recovering();
             match () {
                 () if is_done || hopeless || is_late => {}
-                () if expected.is_empty() => std::thread::sleep(SPACE_SLICE),
-                () => self.region.wait_for_space(&expected, SPACE_SLICE),
+                () => self.sleep_for_space(&expected),
             }
             self.set_waiting(false);
             if is_done || hopeless {
@@ -244,8 +243,16 @@ impl Shared {
         }
     }
 
+    /// Sleeps until one of the space words changes, for [`SPACE_SLICE`] at most.
+    pub(super) fn sleep_for_space(&self, expected: &[(&AtomicU32, u32)]) {
+        match expected {
+            [] => std::thread::sleep(SPACE_SLICE),
+            words => self.region.wait_for_space(words, SPACE_SLICE),
+        }
+    }
+
     /// Shows consumers whether they must signal freed space.
-    fn set_waiting(&self, waits: bool) {
+    pub(super) fn set_waiting(&self, waits: bool) {
         let inner = self.lock();
         let word = &self.memory.header().producer_waits;
         match waits {
@@ -256,7 +263,7 @@ impl Shared {
     }
 
     /// The space words of all consumers that may free space, with their values.
-    fn space_words(&self) -> Vec<(&AtomicU32, u32)> {
+    pub(super) fn space_words(&self) -> Vec<(&AtomicU32, u32)> {
         let mut inner = self.lock();
         let active = |page: &layout::Page| page.claimed.load(Ordering::Acquire) != layout::FREE;
         let pages = inner.ledger.pages(&self.memory);

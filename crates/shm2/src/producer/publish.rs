@@ -87,6 +87,19 @@ impl Shared {
         Ok(self.fill(inner, draft))
     }
 
+    /// An error if the ring has no free cell for a frame now.
+    #[cfg(feature = "async")]
+    pub(super) fn find_cell(&self) -> Result<(), SendError> {
+        self.with(|inner| {
+            self.advance_lifecycle(inner)?;
+            if !inner.ledger.has_cell() {
+                self.make_cell(inner)?;
+            }
+            let full = SendError::Full { bytes: 0, shortage: Shortage::Cells };
+            if inner.ledger.has_cell() { Ok(()) } else { Err(full) }
+        })
+    }
+
     /// Frees a ring cell, at the cost of the oldest frames if the policy allows it.
     #[cold]
     fn make_cell(&self, inner: &mut Inner) -> Result<(), SendError> {

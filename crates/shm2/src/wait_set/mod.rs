@@ -20,9 +20,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Time after an error of a region before its consumer is asked again.
-const AFTER_ERROR: Duration = Duration::from_millis(250);
-
 /// What a consumer of the set received.
 #[derive(Debug)]
 pub struct Ready {
@@ -67,8 +64,6 @@ pub struct WaitSet {
     group: Arc<Group>,
     queue: Arc<Queue>,
     members: HashMap<Token, Member>,
-    /// Members that are not asked before a time, because they returned an error.
-    paused: Vec<(Instant, Token)>,
     /// Ready members that [`wait_for_all`](Self::wait_for_all) did not need.
     parked: Vec<Token>,
 }
@@ -152,7 +147,6 @@ impl WaitSet {
         loop {
             let seen = self.group.event.value();
             self.run_commands();
-            self.resume_paused();
             while let Some(token) = self.queue.pop() {
                 match self.members.get(&token) {
                     Some(member) if !wanted(member) => self.parked.push(token),
@@ -168,8 +162,7 @@ impl WaitSet {
             if self.queue.is_woken.swap(false, Ordering::AcqRel) || is_over {
                 return None;
             }
-            let resume = self.paused.iter().map(|(until, _)| *until).min();
-            self.group.wait(seen, [deadline, resume].into_iter().flatten().min());
+            self.group.wait(seen, deadline);
         }
     }
 
@@ -177,7 +170,7 @@ impl WaitSet {
     fn take(&mut self, token: Token) -> Option<Ready> {
         let member = self.members.get_mut(&token)?;
         member.ticket.begin();
-        let taken = match member.consumer.next_or_arm() {
+        let frame = match member.consumer.next_or_arm() {
             Ok(Some(frame)) => Ok(frame),
             Ok(None) => return None,
             Err(ReceiveError::TimedOut) => {
@@ -186,26 +179,11 @@ impl WaitSet {
             }
             Err(error) => Err(error),
         };
-        match &taken {
-            Ok(_) | Err(ReceiveError::EndOfStream) => member.ticket.requeue(),
-            Err(_) => self.paused.extend(Instant::now().checked_add(AFTER_ERROR).map(|until| (until, token))),
+        // After another error the consumer notifies later.
+        if matches!(frame, Ok(_) | Err(ReceiveError::EndOfStream)) {
+            member.ticket.requeue();
         }
-        Some(Ready { token, frame: taken })
-    }
-
-    fn resume_paused(&mut self) {
-        if self.paused.is_empty() {
-            return;
-        }
-        let now = Instant::now();
-        let (queue, members) = (&self.queue, &self.members);
-        self.paused.retain(|(until, token)| {
-            let waits = *until > now;
-            if !waits && members.contains_key(token) {
-                queue.push_all([*token]);
-            }
-            waits
-        });
+        Some(Ready { token, frame })
     }
 
     /// Carries out what handles asked for.
