@@ -49,12 +49,15 @@
 //! * [`Consumer`], made by [`consumer::Builder`]: yields [`Frame`]s, by leases or by copies ([`Access`]).
 //! * [`FrameInfo`]: times, positions and flags of a frame.
 //! * [`Spec`]: the name of a region.
+//! * [`WaitSet`]: many consumers on one thread; `Consumer::poll_fd`: a descriptor for a main loop.
+//! * [`trusted`]: frames and reservations as slices, for programs that trust their peers.
 //! * [`Overview`]: the state of a region, read without attaching; [`discovery`]: the regions of a folder.
 //! * [`error`]: one enum per operation; each text names the value and the remedy.
 //! * [`layout`]: the bytes of a region, which `docs/protocol.md` describes in prose.
 //!
 //! # Features
 //! * `async`: [`AsyncConsumer`] and [`AsyncProducer`], for tokio and any other executor.
+//! * `zerocopy`: frames that are values of plain data, as the crate `zerocopy` defines it.
 //! * `kill-points` is for the tests of this project.
 //!
 //! # Platforms
@@ -101,6 +104,8 @@ mod name;
 pub mod producer;
 mod protocol;
 mod sync;
+#[cfg(not(loom))]
+pub mod trusted;
 #[cfg(not(loom))]
 pub mod wait_set;
 #[cfg(not(loom))]

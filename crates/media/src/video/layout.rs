@@ -39,6 +39,23 @@ impl Plane {
         Some(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
     }
 
+    /// The rows in the bytes of a frame, from top to bottom, each without its padding. No row for tiles, and none of those
+    /// that are not inside `frame`.
+    ///
+    /// ```
+    /// # use shm2_media::Media;
+    /// let media = Media::from_caps("video/x-raw, format=NV12, width=4, height=2")?;
+    /// let frame = [1, 2, 3, 4, 5, 6, 7, 8, 100, 101, 102, 103];
+    /// let Media::Video(video) = media.for_frame(&[], 12)? else { panic!("raw video") };
+    /// let colours: Vec<_> = video.planes()[1].rows_in(&frame).collect();
+    /// assert_eq!(colours, [[100, 101, 102, 103]]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn rows_in<'a>(&self, frame: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let plane = *self;
+        (0..plane.rows).filter_map(move |row| frame.get(plane.row(row)?))
+    }
+
     /// Bytes from the first row to behind the last one's padding, or of all tiles.
     pub fn size(&self) -> u64 {
         let rows = self.tiles.map_or(self.rows, |tiles| tiles.rows);

@@ -21,7 +21,6 @@ use std::task::{Context, Poll, Waker};
 /// dropped. Time limits are the executor's, for example `tokio::time::timeout`.
 ///
 /// ```
-/// # let name = format!("shm:///dev/shm/shm2-doc-async-{}", std::process::id());
 /// use shm2::{AsyncConsumer, Consumer, FrameInfo, Producer};
 ///
 /// # #[tokio::main(flavor = "current_thread")]

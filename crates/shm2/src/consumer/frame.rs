@@ -181,6 +181,11 @@ impl Frame {
         self.0.caps.as_deref().map_or(&[], |text| self.split(text).1)
     }
 
+    /// False in a forked child, where a leased payload is not mapped.
+    pub(crate) fn is_here(&self) -> bool {
+        self.leased().map_or(true, Memory::is_here)
+    }
+
     fn split<'a>(&self, text: &'a [u8]) -> (&'a [u8], &'a [u8]) {
         // If the producer breaks the protocol, the cached text of the same number may be shorter.
         text.split_at(text.len().min(self.0.description.caps().text.length as usize))

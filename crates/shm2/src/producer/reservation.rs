@@ -138,6 +138,11 @@ impl Reservation {
         !self.shared.memory.is_here() || self.shared.is_given_up() || !self.shared.is_current(self.epoch)
     }
 
+    /// False in a forked child, where the bytes are not mapped.
+    pub(crate) fn is_here(&self) -> bool {
+        self.shared.memory.is_here()
+    }
+
     /// Offset in the region, and the extent.
     pub(super) fn location(&self) -> (u64, Option<ExtentId>) {
         (self.offset, self.extent)
