@@ -215,3 +215,16 @@ fn the_types_may_be_sent_between_threads() {
     sync::<shm2::producer::Handle>();
     sync::<shm2::consumer::Canceller>();
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn without_a_call_that_waits_for_many_words_the_same_holds() {
+    // These tests again, in a process in which the call fails, as in many containers.
+    let same = ["frames_of_more_regions", "a_producer_that_starts_later", "a_wake_that_came_before"];
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    again.args(same).args(["--test-threads", "1"]).stdout(std::process::Stdio::piped());
+    shm2_testing::deny(&mut again, &[shm2_testing::Deny::all(libc::SYS_futex_waitv, libc::ENOSYS)]);
+    let output = shm2_testing::ChildGuard::spawn(&mut again).unwrap().output();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("3 passed"), "{text}");
+}
