@@ -5,6 +5,7 @@ use super::notified::Notified;
 use super::producer_liveness::HEARTBEAT_PROBE;
 use super::{Consumer, Frame, Liveness};
 use crate::backend::{AwaitProducer, Notify, ProcessEvent, ProducerWatch};
+use crate::description::Kind;
 use crate::error::ReceiveError;
 use crate::waiter::Seat;
 use std::sync::Arc;
@@ -63,13 +64,17 @@ impl Consumer {
         lasts
     }
 
+    /// As [`try_next`](Self::try_next), without the frame of the item.
+    pub(super) fn try_take(&mut self) -> Result<Option<Kind>, ReceiveError> {
+        match self.take()? {
+            None => self.poll_attachment(),
+            taken => Ok(taken),
+        }
+    }
+
     fn find_or_arm(&mut self) -> Result<Option<Frame>, ReceiveError> {
         for _ in 0..ATTEMPTS {
-            let taken = match self.take()? {
-                None => self.poll_attachment()?,
-                taken => taken,
-            };
-            if let Some(kind) = taken {
+            if let Some(kind) = self.try_take()? {
                 return self.frame(kind).map(Some);
             }
             if self.arm()? {
@@ -123,9 +128,7 @@ impl Consumer {
         false
     }
 
-    pub(super) fn arm_descriptor(&mut self) -> Result<Option<Frame>, ReceiveError> {
+    pub(super) fn next_or_arm_descriptor(&mut self) -> Result<Option<Frame>, ReceiveError> {
         Ok(None)
     }
-
-    pub(super) fn pause_descriptor(&self, _error: &ReceiveError) {}
 }

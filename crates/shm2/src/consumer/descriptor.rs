@@ -52,33 +52,33 @@ impl Consumer {
         self.notified.as_ref().is_some_and(|notified| notified.readiness.is_some())
     }
 
-    /// After a take found nothing: makes the descriptor unreadable until there is something. An item that came
-    /// meanwhile is returned.
+    /// The next frame if there is one now. Otherwise the descriptor is not readable until there is something.
     #[cold]
-    pub(super) fn arm_descriptor(&mut self) -> Result<Option<Frame>, ReceiveError> {
+    pub(super) fn next_or_arm_descriptor(&mut self) -> Result<Option<Frame>, ReceiveError> {
+        let found = self.try_take();
+        if let Ok(Some(kind)) = found {
+            return self.frame(kind).map(Some);
+        }
         let Some(readiness) = self.notified.as_ref().and_then(|notified| notified.readiness.clone()) else {
             return Ok(None);
         };
+        // Before the last look.
         readiness.clear();
-        let found = match self.next_or_arm() {
-            Ok(None) => return Ok(None),
-            Err(ReceiveError::TimedOut) => Ok(None),
-            found => found,
+        let found = match found {
+            Ok(_) => self.next_or_arm(),
+            Err(error) => Err(error),
         };
-        match &found {
-            Err(error) => self.pause_descriptor(error),
-            Ok(_) => readiness.notify(),
-        }
-        found
-    }
-
-    /// After an error that lasts: makes the descriptor unreadable for some time.
-    #[cold]
-    pub(super) fn pause_descriptor(&self, error: &ReceiveError) {
-        if let Some(readiness) = self.notified.as_ref().and_then(|notified| notified.readiness.as_ref()) {
-            readiness.clear();
-            if !self.arm_after(error) {
+        match found {
+            Ok(None) => Ok(None),
+            Ok(Some(frame)) => {
                 readiness.notify();
+                Ok(Some(frame))
+            }
+            Err(error) => {
+                if !self.arm_after(&error) {
+                    readiness.notify();
+                }
+                if matches!(error, ReceiveError::TimedOut) { Ok(None) } else { Err(error) }
             }
         }
     }

@@ -268,18 +268,16 @@ impl Consumer {
     /// # }
     /// ```
     pub fn try_next(&mut self) -> Result<Option<Frame>, ReceiveError> {
-        let taken = match self.take() {
-            Ok(None) => self.poll_attachment(),
+        if self.has_descriptor() {
+            return self.next_or_arm_descriptor();
+        }
+        let taken = match self.take()? {
+            None => self.poll_attachment()?,
             taken => taken,
         };
         match taken {
-            Ok(Some(kind)) => self.frame(kind).map(Some),
-            Ok(None) if self.has_descriptor() => self.arm_descriptor(),
-            Ok(None) => Ok(None),
-            Err(error) => {
-                self.pause_descriptor(&error);
-                Err(error)
-            }
+            Some(kind) => self.frame(kind).map(Some),
+            None => Ok(None),
         }
     }
 

@@ -1,7 +1,8 @@
 //! The seats for which one thread waits.
 
-use super::{Source, pace};
-use crate::backend::{self, Event, LOOK_AT_WORDS, MOST_WORDS, Notify, ProcessEvent};
+use super::Source;
+use super::pace::{NAP, Pace};
+use crate::backend::{self, Event, LOOK_AT_WORDS, MOST_WORDS, Notify, ProcessEvent, Wake};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ struct Seats {
     taken: usize,
     /// End of the sleep under way.
     until: Option<Instant>,
+    pace: Pace,
 }
 
 /// The state of one seat.
@@ -83,8 +85,8 @@ struct Sleep {
     words: Vec<(std::ptr::NonNull<crate::sync::AtomicU32>, u32)>,
     seats: Vec<usize>,
     until: Option<Instant>,
-    /// Time after which the values are looked at instead.
-    nap: Option<Duration>,
+    /// The values are looked at after a nap instead.
+    naps: bool,
 }
 
 impl Group {
@@ -130,13 +132,16 @@ impl Group {
             return due.iter().for_each(|receiver| receiver.notify());
         }
         let timeout = sleep.until.map(|until| until.saturating_duration_since(Instant::now()));
-        let woken = match sleep.nap {
-            None => backend::wait_many(&sleep.words, &self.event, seen, timeout),
-            nap => {
-                self.event.wait(seen, nap.into_iter().chain(timeout).min());
-                None
+        if sleep.naps {
+            let nap = timeout.map_or(NAP, |timeout| timeout.min(NAP));
+            let is_whole = self.event.wait(seen, Some(nap)) == Wake::Timeout;
+            let due = self.finish(None);
+            if is_whole {
+                self.lock().pace.looked(!due.is_empty());
             }
-        };
+            return due.iter().for_each(|receiver| receiver.notify());
+        }
+        let woken = backend::wait_many(&sleep.words, &self.event, seen, timeout);
         let due = self.finish(woken.and_then(|index| sleep.seats.get(index).copied()));
         due.iter().for_each(|receiver| receiver.notify());
     }
@@ -149,7 +154,7 @@ impl Group {
             words: Vec::with_capacity(seats.taken),
             seats: Vec::with_capacity(seats.taken),
             until: end,
-            nap: None,
+            naps: false,
         };
         let mut due = Vec::new();
         for (index, seat) in seats.all.iter_mut().enumerate() {
@@ -170,7 +175,7 @@ impl Group {
         }
         seats.until = sleep.until.or_else(|| now.checked_add(Duration::from_secs(u32::MAX.into())));
         if due.is_empty() {
-            sleep.nap = pace::nap_before(sleep.words.len());
+            sleep.naps = !sleep.words.is_empty() && seats.pace.naps(sleep.words.len());
         }
         (due, sleep)
     }
