@@ -20,7 +20,7 @@ cargo run -p shm2-rigs -- RIG
 
   vm [--pause N] [--kvmfr FILE]   guests under QEMU
   windows [ARGUMENTS]             cross-built for Windows and run under Wine: the tests, or cargo with these arguments
-  newer                           the element tests in trees of newer Debian releases
+  newer [forky | trixie]          the element tests in trees of newer Debian releases, or of one
   bench OPTIONS                   the program `elements` of benches/ in the newest of these trees";
 
 fn main() -> ExitCode {
@@ -30,7 +30,8 @@ fn main() -> ExitCode {
         ["vm", options @ ..] => vm::vm(options),
         ["windows"] => windows::windows(),
         ["windows", arguments @ ..] => windows::cargo(arguments),
-        ["newer"] => newer::newer(),
+        ["newer"] => newer::newer(None),
+        ["newer", release] => newer::newer(Some(release)),
         ["bench", options @ ..] => newer::bench(options),
         other => Err(format!("{:?} is no rig\n\n{HELP}", other.join(" "))),
     };

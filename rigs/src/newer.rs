@@ -11,11 +11,15 @@ use xtask::run::{BUILD, command, root, run, run_command, target, test_threads};
 /// Tests that compile something: the trees have no compiler.
 const EXCLUDED: &[&str] = &["examples"];
 
-/// Runs the element tests in each release that can be had.
-pub fn newer() -> Outcome {
+/// Runs the element tests in each release that can be had, or in that of this name only.
+pub fn newer(only: Option<&str>) -> Outcome {
+    let releases: Vec<_> = [&TRIXIE, &FORKY].into_iter().filter(|it| only.is_none_or(|only| only == it.name)).collect();
+    if releases.is_empty() {
+        return Err(format!("{:?} is no release: {} or {}", only.unwrap_or_default(), TRIXIE.name, FORKY.name));
+    }
     let tests = build()?;
     let mut trees = Vec::new();
-    for release in [&TRIXIE, &FORKY] {
+    for release in releases {
         match tree(release) {
             Ok(tree) => trees.push((release, tree)),
             Err(why) => println!("skipped: GStreamer {} (Debian {}): {why}", release.gstreamer, release.name),

@@ -28,7 +28,8 @@ cargo xtask TASK
   models [long]         the models of the protocol: loom's, and those of models/ (long: with larger bounds, minutes)
   narrow                tests of the core, the ring and the channel on a 32-bit target (lint builds them)
   faults                kill points: processes ended and stopped at named places
-  newer                 the element tests on GStreamer 1.26 and 1.28, in trees of newer Debian releases
+  newer [NAME]          the element tests on GStreamer 1.26 and 1.28, in trees of newer Debian releases, or in one:
+                        trixie or forky
   vm [--pause N] [--kvmfr FILE]
                         guests under QEMU: frames through ivshmem, faults (one is paused for N seconds, 20), the relay
                         with a camera and vsock; FILE is the module kvmfr, built for the guest's kernel
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
         ["models", "long"] => tests::models("long"),
         ["narrow"] => narrow::test(),
         ["faults"] => faults::kill_points(),
-        ["newer"] | ["vm" | "windows", ..] => rig(&words),
+        ["newer" | "vm" | "windows", ..] => rig(&words),
         ["asan"] => faults::asan(true),
         ["asan", "core"] => faults::asan(false),
         ["miri"] => faults::miri(),
