@@ -1,7 +1,9 @@
 //! Many regions on one thread.
 
+#[cfg(target_os = "linux")]
+use shm2::ReceiveError;
 use shm2::consumer::Builder;
-use shm2::{Consumer, FrameInfo, Producer, ReceiveError, Start, WaitSet};
+use shm2::{Consumer, FrameInfo, Producer, Start, WaitSet};
 use shm2_testing::{TempRegion, until};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -25,7 +27,8 @@ fn small(name: &TempRegion) -> Producer {
 
 #[test]
 fn frames_of_more_regions_than_one_call_waits_for_arrive_each_once_and_in_order() {
-    const REGIONS: usize = 300;
+    // A region of Windows has some hundred kernel objects, and no call waits for words there.
+    const REGIONS: usize = if cfg!(windows) { 20 } else { 300 };
     const FRAMES: u64 = 5;
     let names = regions(REGIONS);
     let mut set = WaitSet::new();
@@ -130,6 +133,8 @@ fn a_producer_that_starts_later_and_one_that_restarts_are_followed() {
     }
 }
 
+// Elsewhere a region is no file.
+#[cfg(target_os = "linux")]
 #[test]
 fn errors_and_ends_of_stream_come_with_their_token_and_leave_the_others_alone() {
     let names = regions(3);
