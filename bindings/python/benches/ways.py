@@ -30,7 +30,16 @@ class Shm2Out:
     def __init__(self, place: str, depth: int) -> None:
         import shm2
 
-        self.producer = shm2.Producer(place, format="NV12", size=(WIDTH, HEIGHT), rate=60)
+        # As most of the peers do, it waits for the consumer.
+        self.producer = shm2.Producer(
+            place,
+            format="NV12",
+            size=(WIDTH, HEIGHT),
+            rate=60,
+            on_full="block",
+            block_timeout=LIMIT_SECONDS,
+            arena=(depth + 4) * FRAME_BYTES,
+        )
 
     def send(self, fill: Fill) -> None:
         with self.producer.frame() as frame:
