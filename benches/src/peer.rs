@@ -82,10 +82,10 @@ impl Sender {
 }
 
 fn send(place: &str, rate: u64, seconds: f64, writes: bool) -> Result<()> {
-    let builder = Producer::builder(place)?.arena(((DEPTH + 4) * FRAME_BYTES) as u64);
-    // As the other ways do without a rate, it waits for the consumer.
-    let builder = if rate == 0 { builder.full_policy(FullPolicy::Block { timeout: Some(LIMIT) }) } else { builder };
-    let mut producer = builder.create()?;
+    // As most of the peers do, it waits for the consumer.
+    let policy = FullPolicy::Block { timeout: Some(LIMIT) };
+    let mut producer =
+        Producer::builder(place)?.arena(((DEPTH + 4) * FRAME_BYTES) as u64).full_policy(policy).create()?;
     producer.set_caps(CAPS.as_bytes())?;
     let picture = writes.then(|| (0..FRAME_BYTES).map(|at| (at * 7) as u8).collect());
     let mut sender = Sender { producer, picture, number: 0 };
