@@ -99,8 +99,9 @@ fn send(place: &str, rate: u64, seconds: f64, writes: bool) -> Result<()> {
     let end = begun + (seconds * 1e9) as u64;
     let mut sent = 0;
     while now_ns() < end {
-        if rate > 0 {
-            sleep_until(begun + (sent + 1) * 1_000_000_000 / rate);
+        // Without a rate there is no time to wait for.
+        if let Some(after) = ((sent + 1) * 1_000_000_000).checked_div(rate) {
+            sleep_until(begun + after);
         }
         sender.send(now_ns)?;
         sent += 1;

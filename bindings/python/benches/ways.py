@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from frames import CAPS, FRAME_BYTES, HEIGHT, WIDTH, Bytes, planes
 
 Fill = Callable[[Bytes, Bytes], None]
