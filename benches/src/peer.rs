@@ -100,7 +100,7 @@ fn send(place: &str, rate: u64, seconds: f64, writes: bool) -> Result<()> {
     let mut sent = 0;
     while now_ns() < end {
         // Without a rate there is no time to wait for.
-        if let Some(after) = ((sent + 1) * 1_000_000_000).checked_div(rate) {
+        if let Some(after) = ((sent + 1) * 1_000_000_000u64).checked_div(rate) {
             sleep_until(begun + after);
         }
         sender.send(now_ns)?;
