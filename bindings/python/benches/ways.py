@@ -95,7 +95,8 @@ class GstOut:
         pool = self.gst.BufferPool.new()
         config = pool.get_config()
         self.gst.BufferPool.config_set_params(config, self.gst.Caps.from_string(CAPS), FRAME_BYTES, 0, depth)
-        self.gst.BufferPool.config_set_allocator(config, allocator, None)
+        if allocator:
+            self.gst.BufferPool.config_set_allocator(config, allocator, None)
         if not pool.set_config(config) or not pool.set_active(True):
             raise RuntimeError("the pool cannot be used")
         return pool

@@ -56,7 +56,8 @@ static bool make_pool(bool is_own)
     pool = gst_buffer_pool_new();
     GstStructure *config = gst_buffer_pool_get_config(pool);
     gst_buffer_pool_config_set_params(config, caps, FRAME_BYTES, 0, DEPTH);
-    gst_buffer_pool_config_set_allocator(config, allocator, NULL);
+    if (is_own)
+        gst_buffer_pool_config_set_allocator(config, allocator, NULL);
     gst_caps_unref(caps);
     gst_clear_object(&allocator);
     return (gst_buffer_pool_set_config(pool, config) && gst_buffer_pool_set_active(pool, TRUE))
