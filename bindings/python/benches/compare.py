@@ -235,8 +235,11 @@ def show(case: Case, ways: list[Way], runs: dict[str, list[Figures]], failed: di
         print(f"| {way.name} | " + " | ".join(cells) + " |")
 
 
-def ratios(runs: dict[str, list[Figures]]) -> Figures:
-    """Compare with the aims: CPU with the best peer, p50 with Rust. Only ways that completed all rounds count."""
+def ratios(case: Case, runs: dict[str, list[Figures]]) -> Figures:
+    """Compare with the aims: CPU with the best peer, p50 with Rust. Only ways that completed all rounds count.
+
+    Without a rate the latency is the length of the queue, which is not compared.
+    """
     found: Figures = {}
     for prefix in ("", "c "):
         ours = runs.get(f"{prefix}shm2") or []
@@ -248,7 +251,7 @@ def ratios(runs: dict[str, list[Figures]]) -> Figures:
         for name in sorted(cpu, key=lambda name: cpu[name])[:1]:
             ratio = statistics.median(total_cpu(a) / total_cpu(b) for a, b in zip(ours, peers[name], strict=True))
             found[f"{prefix}shm2, CPU of both sides against {name}"] = ratio
-    core = runs.get("rust shm2") or []
+    core = (runs.get("rust shm2") or []) if case.rate else []
     for name in ("shm2", "rust to shm2", "c shm2"):
         ours = runs.get(name) or []
         if core and len(core) == len(ours) and core[0]["p50 us"]:
@@ -289,7 +292,7 @@ def main() -> int:
         runs, failed = run_rounds(usable, case, arguments)
         has_failed |= bool(failed)
         show(case, ways, runs, failed)
-        found = ratios(runs)
+        found = ratios(case, runs)
         for name, ratio in found.items():
             print(f"\n{name}: {ratio:.2f}", end="")
         print()
