@@ -44,8 +44,9 @@ class Case(NamedTuple):
 
 CASES = [
     Case("60/s", 60, ("read",), "60 frames a second, a few rows are read"),
+    Case("60/s unread", 60, (), "60 frames a second, nothing is read"),
     Case("unthrottled", 0, ("read",), "as fast as possible, a few rows are read"),
-    Case("unread", 0, (), "as fast as possible, nothing is read"),
+    Case("unthrottled unread", 0, (), "as fast as possible, nothing is read"),
     Case("written", 60, ("written", "read"), "60 frames a second, the sender copies a picture into each"),
 ]
 
@@ -247,12 +248,16 @@ def ratios(case: Case, runs: dict[str, list[Figures]]) -> Figures:
             name for name in runs if name.startswith("c ") == bool(prefix) and "shm2" not in name and name != LIMIT
         ]
         peers = {name: runs[name] for name in names if len(runs[name]) == len(ours) > 0}
-        cpu = {name: median([{"cpu": total_cpu(run)} for run in peer])["cpu"] for name, peer in peers.items()}
-        for name in sorted(cpu, key=lambda name: cpu[name])[:1]:
+        cpu = {name: statistics.median(total_cpu(run) for run in peer) for name, peer in peers.items()}
+        for name in sorted(cpu, key=lambda name: cpu[name]):
             ratio = statistics.median(total_cpu(a) / total_cpu(b) for a, b in zip(ours, peers[name], strict=True))
             found[f"{prefix}shm2, CPU of both sides against {name}"] = ratio
+        floor = [] if prefix else runs.get(LIMIT) or []
+        if len(floor) == len(ours) > 0:
+            ratio = statistics.median(total_cpu(a) / total_cpu(b) for a, b in zip(ours, floor, strict=True))
+            found[f"shm2, CPU of both sides against {LIMIT}, the limit"] = ratio
     core = (runs.get("rust shm2") or []) if case.rate else []
-    for name in ("shm2", "rust to shm2", "c shm2"):
+    for name in ("shm2", "rust to shm2", LIMIT, "c shm2"):
         ours = runs.get(name) or []
         if core and len(core) == len(ours) and core[0]["p50 us"]:
             found[f"{name}, p50 against rust shm2"] = statistics.median(
@@ -293,9 +298,7 @@ def main() -> int:
         has_failed |= bool(failed)
         show(case, ways, runs, failed)
         found = ratios(case, runs)
-        for name, ratio in found.items():
-            print(f"\n{name}: {ratio:.2f}", end="")
-        print()
+        print("".join(f"\n{name}: {ratio:.2f}" for name, ratio in found.items()))
         skipped = {way.name: way.skipped for way in ways if way.skipped}
         report["cases"][case.name] = {"runs": runs, "ratios": found, "skipped": skipped, "failed": failed}
     if arguments.json:
