@@ -267,6 +267,15 @@ shm2_status shm2_consumer_next(shm2_consumer *consumer, int64_t timeout_ns, shm2
  * some nanoseconds. */
 shm2_status shm2_consumer_try_next(shm2_consumer *consumer, shm2_frame **frame);
 
+/* A descriptor for poll, epoll or the main loop of a toolkit. It is readable while there may be something to take by
+ * shm2_consumer_try_next(): a frame, an error, a new producer. Call shm2_consumer_try_next() until it returns
+ * SHM2_TIMED_OUT; the descriptor is not readable from then on, until there is something again. It is readable at first.
+ * After an error it stays readable: a program that keeps the consumer waits before its next call. The descriptor
+ * belongs to the consumer: never read from it, write to it or close it. All consumers of a process share one waiting
+ * thread, which starts with the first descriptor, and one more for each further 127.
+ * Errors: SHM2_SYSTEM when the system refuses a descriptor or the thread, SHM2_UNSUPPORTED on Windows. */
+shm2_status shm2_consumer_fd(shm2_consumer *consumer, int *fd);
+
 /* Ends a shm2_consumer_next() of another thread, from any thread. While `cancelled` is true, calls that would wait
  * return SHM2_CANCELLED at once. */
 shm2_status shm2_consumer_cancel(shm2_consumer *consumer, bool cancelled);

@@ -210,6 +210,12 @@ class consumer {
     }
     /* Whether the last call of next() or try_next() found the end of the stream. */
     bool has_ended() const noexcept { return has_ended_; }
+    /* For poll and epoll: readable while there may be something to take by try_next(). */
+    int fd() {
+        int fd = -1;
+        check(shm2_consumer_fd(get(), &fd));
+        return fd;
+    }
     void cancel(bool cancelled = true) { check(shm2_consumer_cancel(get(), cancelled)); }
     void set_latest(bool latest) { check(shm2_consumer_set_latest(get(), latest)); }
     std::string waiting_for() const {

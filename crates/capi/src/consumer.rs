@@ -13,7 +13,7 @@ use crate::stream::Stream;
 use shm2::Consumer as Receiver;
 use shm2::consumer::{Canceller, WaitingFor};
 use std::cell::RefCell;
-use std::ffi::{CString, c_char};
+use std::ffi::{CString, c_char, c_int};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -139,6 +139,27 @@ pub extern "C" fn shm2_consumer_try_next(consumer: Option<&Consumer>, frame: Pla
             Ok(receiving.frame(next))
         })?;
         give(frame, next);
+        Ok(())
+    })
+}
+
+#[cfg(unix)]
+fn descriptor(receiver: &mut Receiver) -> Outcome<c_int> {
+    use std::os::fd::AsRawFd;
+    let failure = |error| Failure::new(Status::System, format!("cannot make a descriptor: {error}"));
+    Ok(receiver.poll_fd().map_err(failure)?.as_raw_fd())
+}
+
+#[cfg(not(unix))]
+fn descriptor(_receiver: &mut Receiver) -> Outcome<c_int> {
+    Err(Failure::new(Status::Unsupported, "this system has no descriptors for poll: use shm2_consumer_next"))
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn shm2_consumer_fd(consumer: Option<&Consumer>, fd: Place<'_, c_int>) -> Status {
+    call(|| {
+        let fd = result(fd, "fd")?;
+        fd.write(with(consumer, |receiving| descriptor(&mut receiving.receiver))?);
         Ok(())
     })
 }

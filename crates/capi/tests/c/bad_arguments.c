@@ -72,6 +72,9 @@ static void consumer(void) {
     REFUSED(shm2_consumer_next(NULL, 0, &frame), "consumer is NULL");
     CHECK(frame == NULL);
     REFUSED(shm2_consumer_try_next(NULL, &frame), "consumer is NULL");
+    int fd = 77;
+    REFUSED(shm2_consumer_fd(NULL, &fd), "consumer is NULL");
+    CHECK(fd == 77);
     REFUSED(shm2_consumer_cancel(NULL, true), "consumer is NULL");
     REFUSED(shm2_consumer_set_latest(NULL, true), "consumer is NULL");
     REFUSED(shm2_consumer_set_lag_limit(NULL, 0), "consumer is NULL");
@@ -89,6 +92,7 @@ static void consumer(void) {
     REFUSED(shm2_consumer_try_next(consumer, NULL), "frame is NULL");
     IS(SHM2_TIMED_OUT, shm2_consumer_next(consumer, 0, &frame));
     IS(SHM2_TIMED_OUT, shm2_consumer_try_next(consumer, &frame));
+    REFUSED(shm2_consumer_fd(consumer, NULL), "fd is NULL");
     REFUSED(shm2_consumer_generation(consumer, NULL), "generation is NULL");
     REFUSED(shm2_consumer_to_local(consumer, 0, NULL), "local_ns is NULL");
     REFUSED(shm2_consumer_get_stats(consumer, NULL, sizeof stats), "stats is NULL");

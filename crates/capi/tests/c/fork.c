@@ -24,6 +24,7 @@ static void child(const char *name) {
     shm2_video video;
     INHERITED(shm2_consumer_next(consumer, -1, &next));
     INHERITED(shm2_consumer_try_next(consumer, &next));
+    INHERITED(shm2_consumer_fd(consumer, &(int){0}));
     INHERITED(shm2_consumer_cancel(consumer, true));
     INHERITED(shm2_producer_send(producer, "x", 1, 0, NULL));
     INHERITED(shm2_producer_reserve(producer, 1, &reserved));
@@ -61,6 +62,7 @@ int main(int argc, char **argv) {
     OK(shm2_consumer_open(argv[1], NULL, &consumer));
     OK(shm2_consumer_next(consumer, 10 * SECOND, &frame));
     CHECK(shm2_frame_is_leased(frame));
+    OK(shm2_consumer_fd(consumer, &(int){0}));
     OK(shm2_producer_reserve(producer, 5, &slot));
     OK(shm2_region_inspect(argv[1], &region));
 
