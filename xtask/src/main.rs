@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod c;
 mod demo;
 mod faults;
 mod fuzz;
@@ -28,6 +29,8 @@ cargo xtask TASK
   models [long]         the models of the protocol: loom's, and those of models/ (long: with larger bounds, minutes)
   narrow                tests of the core, the ring and the channel on a 32-bit target (lint builds them)
   faults                kill points: processes ended and stopped at named places
+  c [install]           libshm2, the library for C and C++: compiled, run, under sanitizers and valgrind (install: also
+                        as cargo-c installs it, which is installed first)
   newer [NAME]          the element tests on GStreamer 1.26 and 1.28, in trees of newer Debian releases, or in one:
                         trixie or forky
   vm [--pause N] [--kvmfr FILE]
@@ -61,6 +64,8 @@ fn main() -> ExitCode {
         ["models", "long"] => tests::models("long"),
         ["narrow"] => narrow::test(),
         ["faults"] => faults::kill_points(),
+        ["c"] => c::test(),
+        ["c", "install"] => c::install(),
         ["newer" | "vm" | "windows", ..] => rig(&words),
         ["asan"] => faults::asan(true),
         ["asan", "core"] => faults::asan(false),

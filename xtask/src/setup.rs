@@ -30,7 +30,13 @@ pub fn setup() -> Outcome {
     if !succeeds("dpkg-query --version") {
         return without_packages();
     }
-    let missing: Vec<_> = PACKAGES.iter().copied().filter(|package| !is_installed(package)).collect();
+    ensure(PACKAGES)
+}
+
+/// Installs those of the packages that are missing. Without dpkg they are taken to be there.
+pub fn ensure(packages: &[&str]) -> Outcome {
+    let is_missing = |package: &&str| succeeds("dpkg-query --version") && !is_installed(package);
+    let missing: Vec<_> = packages.iter().copied().filter(is_missing).collect();
     if missing.is_empty() {
         println!("setup: all system packages are there");
         return Ok(());
