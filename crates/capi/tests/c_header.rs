@@ -109,6 +109,46 @@ fn numbers_and_version_of_the_header_are_those_of_the_library() {
     succeeded(&mut program.command(&[]));
 }
 
+/// The lines of the first comment that are indented by four blanks, without the commands of a shell.
+fn example(header: &str) -> String {
+    let lines = header.lines().take_while(|line| !line.contains("RULES FOR ALL") && !line.contains("#ifndef"));
+    let code = lines.filter_map(|line| line.strip_prefix(" *     "));
+    code.filter(|line| !line.starts_with("cc ")).collect::<Vec<_>>().join("\n")
+}
+
+/// The blocks of a page in this language.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    let blocks = page.split(&fence).skip(1);
+    blocks.map(|block| block.split("```").next().unwrap_or_default().into()).collect()
+}
+
+#[test]
+fn the_examples_of_the_headers_and_of_the_page_compile() {
+    let page = std::fs::read_to_string(support::here().join("../../docs/c.md")).unwrap();
+    const FOR_C: &str =
+        "#include <shm2.h>\nvoid use(const uint8_t *, uint64_t, uint32_t, uint64_t);\nvoid fill(void *);\n";
+    const FOR_CPP: &str = "#include <shm2.hpp>\nvoid use(const std::uint8_t *, std::size_t);\n";
+    let inside = |before: &str, code: &str| format!("{before}void example(void);\nvoid example(void) {{\n{code}\n}}\n");
+    let mut sources = vec![("c", example(&read("include/shm2.h")))];
+    sources.extend(blocks(&page, "c").iter().map(|code| ("c", inside(FOR_C, code))));
+    sources.push(("cpp", inside(FOR_CPP, &example(&read("include/shm2.hpp")))));
+    sources.extend(blocks(&page, "cpp").iter().map(|code| ("cpp", inside(FOR_CPP, code))));
+    assert_eq!(sources.len(), 5, "{sources:?}");
+    for (extension, code) in sources {
+        let (source, object) = (TempPath::new("page"), TempPath::new("object"));
+        let source = format!("{}.{extension}", source.text());
+        std::fs::write(&source, code).unwrap();
+        let compiler = if extension == "c" { "gcc" } else { "g++" };
+        if support::is_here(compiler) {
+            let mut command = Command::new(compiler);
+            command.args(["-Wall", "-Wextra", "-Werror", "-c", "-o"]).arg(&object).arg(&source);
+            succeeded(command.args(Prefix::new().pkg_config(&["--cflags"])));
+        }
+        std::fs::remove_file(&source).unwrap();
+    }
+}
+
 #[test]
 fn a_program_links_by_pkg_config_and_against_the_archive() {
     let prefix = Prefix::new();
