@@ -1,9 +1,8 @@
 //! Detects handles that were inherited from a parent process: each forked child counts one more fork than its parent,
 //! and a handle remembers the number at which it was made.
 
-#![expect(unsafe_code, reason = "pthread_atfork")]
-
 #[cfg(unix)]
+#[expect(unsafe_code, reason = "pthread_atfork")]
 mod count {
     use std::sync::Once;
     use std::sync::atomic::{AtomicU32, Ordering};
