@@ -720,7 +720,9 @@ shm2_status shm2_slot_set_offset(shm2_slot *slot, uint64_t offset);
 shm2_status shm2_slot_set_offset_end(shm2_slot *slot, uint64_t offset_end);
 shm2_status shm2_slot_set_latency(shm2_slot *slot, uint64_t latency);
 shm2_status shm2_slot_set_flags(shm2_slot *slot, uint32_t flags);
-/* Opaque blob of the frame, copied at once; at most 1 MiB, which shm2_producer_publish() checks. */
+/* Opaque blob of the frame, copied at once; at most 1 MiB, which shm2_producer_publish() checks. For raw video and audio
+ * it must consist of the items of docs/protocol.md, section 24, which tell the layout of the frame: with another content
+ * its bytes cannot be described (SHM2_MEDIA). */
 shm2_status shm2_slot_set_meta(shm2_slot *slot, const void *meta, size_t size);
 
 /* ---- which regions there are -------------------------------------------------------------------------------------- */

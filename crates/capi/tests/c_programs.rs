@@ -1,4 +1,4 @@
-//! Programs in C that try the whole interface, bad arguments, threads, forks and a truncated file: as they are, under
+//! Programs in C and C++ that try the whole interface, bad arguments, threads, forks and a truncated file: as they are, under
 //! AddressSanitizer with UndefinedBehaviorSanitizer, and under valgrind.
 
 #![cfg(target_os = "linux")]
@@ -8,21 +8,26 @@ mod support;
 use shm2_testing::{TempRegion, skip};
 use support::{Language, Prefix, is_here, succeeded};
 
-const PROGRAMS: [&str; 5] = ["bad_arguments", "round_trip", "threads", "fork", "truncated"];
+const PROGRAMS: [&str; 5] = ["bad_arguments.c", "round_trip.c", "threads.c", "fork.c", "truncated.c"];
+const CPP_PROGRAM: &str = "wrapper.cpp";
 
-/// Compiles all programs and runs them side by side.
+/// Compiles all programs of the compiler's language and runs them side by side.
 fn run_all(compiler: &str, options: &[&str], wrapper: &[&str]) {
     let prefix = Prefix::new();
+    let programs = if compiler.ends_with("++") { &[CPP_PROGRAM][..] } else { &PROGRAMS };
     std::thread::scope(|scope| {
-        for name in PROGRAMS {
+        for name in programs {
             let prefix = &prefix;
             scope.spawn(move || {
-                let program = prefix.compile(&format!("tests/c/{name}.c"), compiler, options);
+                let program = prefix.compile(&format!("tests/c/{name}"), compiler, options);
                 let region = TempRegion::new();
                 // A forked child has the memory of its parent's threads, but not the threads: that counts as lost.
                 let leaks = ["--leak-check=no"];
-                let wrapper =
-                    if name == "fork" && !wrapper.is_empty() { [wrapper, &leaks].concat() } else { wrapper.to_vec() };
+                let wrapper = if *name == "fork.c" && !wrapper.is_empty() {
+                    [wrapper, &leaks].concat()
+                } else {
+                    wrapper.to_vec()
+                };
                 succeeded(program.wrapped(&wrapper, &[&region]).env("ASAN_OPTIONS", "detect_leaks=1"));
             });
         }
@@ -31,15 +36,15 @@ fn run_all(compiler: &str, options: &[&str], wrapper: &[&str]) {
 
 #[test]
 fn the_programs_succeed_with_each_compiler() {
-    for compiler in Language::C.compilers() {
+    for compiler in Language::C.compilers().chain(Language::Cpp.compilers()) {
         run_all(compiler, &["-O2"], &[]);
     }
 }
 
 #[test]
 fn the_programs_succeed_under_the_sanitizers() {
-    if is_here("gcc") {
-        run_all("gcc", &["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"], &[]);
+    for compiler in ["gcc", "g++"].into_iter().filter(|compiler| is_here(compiler)) {
+        run_all(compiler, &["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"], &[]);
     }
 }
 
@@ -61,5 +66,7 @@ fn the_programs_succeed_under_valgrind() {
         // The handler for SIGBUS returns to the instruction that failed, which needs the right registers then.
         "--vex-iropt-register-updates=allregs-at-mem-access",
     ];
-    run_all("gcc", &["-O1"], &wrapper);
+    for compiler in ["gcc", "g++"].into_iter().filter(|compiler| is_here(compiler)) {
+        run_all(compiler, &["-O1"], &wrapper);
+    }
 }
