@@ -3,6 +3,7 @@
 use crate::Outcome;
 use crate::run::{command, run, run_command, succeeds, target};
 use crate::setup;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// What the tests use. clang is used where it is installed already.
@@ -15,7 +16,7 @@ const TESTS: &str = "cargo test --workspace --test c_header --test c_programs --
 /// Builds the library with plain cargo and runs its tests, then those with what cargo-c installs, where it is.
 pub fn test() -> Outcome {
     setup::ensure(PACKAGES)?;
-    run(TESTS)?;
+    run_tests(None)?;
     if succeeds("cargo cinstall --version") {
         return installed();
     }
@@ -39,9 +40,25 @@ fn installed() -> Outcome {
     install.arg("--prefix").arg(&prefix).args(["--libdir", "lib", "--includedir", "include"]);
     install.env("CARGO_TARGET_DIR", target().join("cargo-c"));
     run_command(install, &format!("{line} --prefix {}", prefix.display()))?;
+    run_tests(Some(prefix))
+}
+
+/// With the library that cargo builds, or with the one that is installed at `prefix`. Prints what did not run.
+fn run_tests(prefix: Option<PathBuf>) -> Outcome {
+    let skipped = absolute(target().join("skipped-c.txt"));
+    // Of the last run; there may be none.
+    let _ = std::fs::remove_file(&skipped);
     let mut tests = command(TESTS);
-    tests.env("SHM2_PREFIX", &prefix);
-    run_command(tests, &format!("{TESTS} (with the installed library)"))
+    tests.env("SHM2_SKIPPED", &skipped);
+    let note = if prefix.is_some() { " (with the installed library)" } else { "" };
+    prefix.iter().for_each(|prefix| {
+        tests.env("SHM2_PREFIX", prefix);
+    });
+    let outcome = run_command(tests, &format!("{TESTS}{note}"));
+    let text = std::fs::read_to_string(&skipped).unwrap_or_default();
+    let lines: BTreeSet<_> = text.lines().collect();
+    lines.iter().for_each(|line| println!("{line}"));
+    outcome
 }
 
 fn absolute(path: PathBuf) -> PathBuf {

@@ -135,7 +135,7 @@ pub extern "C" fn shm2_consumer_try_next(consumer: Option<&Consumer>, frame: Pla
         let frame = handle(frame, "frame")?;
         let next = with(consumer, |receiving| {
             let next = receiving.receiver.try_next()?;
-            let next = next.ok_or_else(|| Failure::new(Status::TimedOut, "no frame waits now"))?;
+            let next = next.ok_or_else(|| Failure::fixed(Status::TimedOut, c"no frame waits now"))?;
             Ok(receiving.frame(next))
         })?;
         give(frame, next);

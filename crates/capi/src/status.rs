@@ -5,6 +5,7 @@
 use shm2::error::DeviceError;
 use shm2::{AttachError, CreateError, ReceiveError, SendError, SpecError};
 use shm2_media::{LayoutError, MediaError, PictureError};
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 
@@ -74,12 +75,17 @@ const NAMES: [&CStr; 26] = [
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
     pub(crate) status: Status,
-    text: String,
+    text: Cow<'static, CStr>,
 }
 
 impl Failure {
     pub(crate) fn new(status: Status, text: impl ToString) -> Self {
-        Self { status, text: text.to_string() }
+        Self { status, text: Cow::Owned(c_text(text.to_string())) }
+    }
+
+    /// Without an allocation, for what happens often.
+    pub(crate) fn fixed(status: Status, text: &'static CStr) -> Self {
+        Self { status, text: Cow::Borrowed(text) }
     }
 
     pub(crate) fn invalid(text: impl ToString) -> Self {
@@ -88,7 +94,7 @@ impl Failure {
 }
 
 thread_local! {
-    static LAST_ERROR: RefCell<CString> = RefCell::default();
+    static LAST_ERROR: RefCell<Cow<'static, CStr>> = const { RefCell::new(Cow::Borrowed(c"")) };
 }
 
 /// A text for C. Zero bytes end it early, so they are shown as `\0`.
@@ -101,9 +107,8 @@ pub(crate) fn c_text(text: impl Into<Vec<u8>>) -> CString {
 
 /// Stores the text for `shm2_last_error`, and returns the status.
 pub(crate) fn report(failure: Failure) -> Status {
-    let text = c_text(failure.text);
     // A thread that ends has no text any more.
-    let _ = LAST_ERROR.try_with(|last| last.replace(text));
+    let _ = LAST_ERROR.try_with(|last| last.replace(failure.text));
     failure.status
 }
 
@@ -176,7 +181,7 @@ impl From<ReceiveError> for Failure {
     fn from(error: ReceiveError) -> Self {
         let status = match error {
             ReceiveError::Attach(attach) => return attach.into(),
-            ReceiveError::TimedOut => Status::TimedOut,
+            ReceiveError::TimedOut => return Self::fixed(Status::TimedOut, c"no frame came in time"),
             ReceiveError::EndOfStream => Status::EndOfStream,
             ReceiveError::ProducerGone { .. } => Status::Gone,
             ReceiveError::Cancelled => Status::Cancelled,
