@@ -263,8 +263,7 @@ void shm2_consumer_free(shm2_consumer *consumer);
  * shm2_consumer_attach() the consumer is detached, and a further call attaches again. */
 shm2_status shm2_consumer_next(shm2_consumer *consumer, int64_t timeout_ns, shm2_frame **frame);
 
-/* As shm2_consumer_next(), and never waits: SHM2_TIMED_OUT when there is no frame now. A call without a frame costs
- * some nanoseconds. */
+/* As shm2_consumer_next(), and never waits: SHM2_TIMED_OUT when there is no frame now. */
 shm2_status shm2_consumer_try_next(shm2_consumer *consumer, shm2_frame **frame);
 
 /* A descriptor for poll, epoll or the main loop of a toolkit. It is readable while there may be something to take by
