@@ -58,6 +58,8 @@ fn the_programs_succeed_under_valgrind() {
         "valgrind",
         "--quiet",
         "--error-exitcode=99",
+        // Suppressions name functions that other ones were inlined into.
+        "--read-inline-info=no",
         &suppressions,
         // Threads of the library live as long as the process, so their stacks count as possibly lost.
         "--leak-check=full",
