@@ -6,8 +6,11 @@ use crate::run::{command, is_root, run_command, succeeds};
 /// What building and testing takes on Debian 12 or Ubuntu 24.04 and later.
 const PACKAGES: &[&str] = &[
     "gcc",
+    "g++",
     "libc6-dev",
+    "binutils",
     "pkg-config",
+    "valgrind",
     "libgstreamer1.0-dev",
     "libgstreamer-plugins-base1.0-dev",
     "gstreamer1.0-tools",
