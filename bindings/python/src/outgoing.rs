@@ -1,0 +1,227 @@
+//! A frame that is being filled.
+
+use crate::error::Class;
+use crate::frame;
+use crate::memory::{Memory, Slot};
+use crate::plane;
+use crate::producer::Core;
+use crate::shape::Shape;
+use pyo3::ffi::Py_buffer;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use shm2::FrameInfo;
+use shm2_media::Media;
+use std::ffi::c_int;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Memory of the region for one frame, as ``Producer.frame()`` makes it.
+///
+/// Fill it in a ``with`` block: the frame is published at the end of the block, and dropped if the block ends with an
+/// exception. Arrays and memoryviews of it must be gone by then, because they could still write:
+/// ``f.array[...] = picture`` leaves none.
+#[pyclass(frozen, module = "shm2")]
+#[derive(Debug)]
+pub struct OutFrame {
+    core: Arc<Core>,
+    slot: Arc<Slot>,
+    memory: Memory,
+    whole: Shape,
+    details: Mutex<Details>,
+}
+
+#[derive(Debug, Default)]
+struct Details {
+    info: FrameInfo,
+    meta: Vec<u8>,
+    sequence: Option<u64>,
+}
+
+impl OutFrame {
+    /// A frame of a producer.
+    pub fn new(core: Arc<Core>, slot: Arc<Slot>) -> Self {
+        let mut details = Details::default();
+        details.info.time = Some(shm2::monotonic_ns());
+        let whole = Shape::bytes(0, slot.bytes());
+        Self { core, memory: Memory::Slot(slot.clone()), slot, whole, details: Mutex::new(details) }
+    }
+}
+
+#[pymethods]
+impl OutFrame {
+    /// The planes to fill, as those of ``Frame.planes``; ``numpy.asarray(plane)`` may be written.
+    #[getter]
+    fn planes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        self.slot.check_open()?;
+        frame::planes(py, &self.memory, self.media()?.as_ref(), self.whole.dims[0])
+    }
+
+    /// The one plane as a NumPy array that may be written; see ``Frame.array``.
+    ///
+    /// Raises:
+    ///     ClosedError: when the frame was published or dropped.
+    ///     MediaError: for formats of several planes, such as NV12: use ``planes``.
+    #[getter]
+    fn array<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.slot.check_open()?;
+        frame::array(py, &self.memory, self.media()?.as_ref(), self.whole.dims[0])
+    }
+
+    /// Publishes the frame now; returns its sequence number. The end of a ``with`` block does this.
+    ///
+    /// Raises:
+    ///     ViewsError: when arrays or memoryviews of the frame exist. Nothing was published, and the frame is dropped.
+    ///     ClosedError: when the frame was published or dropped before, or its producer is closed.
+    fn publish(&self, py: Python<'_>) -> PyResult<u64> {
+        let reservation = self.slot.take()?;
+        let (info, meta) = {
+            let mut details = self.details();
+            details.info.pts.get_or_insert_with(|| self.core.running_ns());
+            (details.info, std::mem::take(&mut details.meta))
+        };
+        let sequence = self.core.publish(py, reservation, &info, &meta)?;
+        self.details().sequence = Some(sequence);
+        Ok(sequence)
+    }
+
+    /// Drops the frame; nothing is published. No effect on a frame that was published or dropped.
+    fn cancel(&self) -> PyResult<()> {
+        self.slot.cancel().map(|_| ())
+    }
+
+    /// Presentation time in nanoseconds on the producer's own timeline. If it is not set, the time since the producer
+    /// began.
+    #[getter]
+    fn pts(&self) -> Option<u64> {
+        self.details().info.pts
+    }
+
+    #[setter]
+    fn set_pts(&self, value: Option<u64>) {
+        self.details().info.pts = value;
+    }
+
+    /// Decoding time in nanoseconds.
+    #[getter]
+    fn dts(&self) -> Option<i64> {
+        self.details().info.dts
+    }
+
+    #[setter]
+    fn set_dts(&self, value: Option<i64>) {
+        self.details().info.dts = value;
+    }
+
+    /// Duration in nanoseconds.
+    #[getter]
+    fn duration(&self) -> Option<u64> {
+        self.details().info.duration
+    }
+
+    #[setter]
+    fn set_duration(&self, value: Option<u64>) {
+        self.details().info.duration = value;
+    }
+
+    /// Absolute time in nanoseconds of ``shm2.monotonic_ns()``: when the frame was made, if it is not set.
+    #[getter]
+    fn time(&self) -> Option<u64> {
+        self.details().info.time
+    }
+
+    #[setter]
+    fn set_time(&self, value: Option<u64>) {
+        self.details().info.time = value;
+    }
+
+    /// Flags of the application, 32 bits.
+    #[getter]
+    fn flags(&self) -> u32 {
+        self.details().info.flags
+    }
+
+    #[setter]
+    fn set_flags(&self, value: u32) {
+        self.details().info.flags = value;
+    }
+
+    /// The meta blob, at most 1 MiB.
+    #[getter]
+    fn meta(&self) -> Vec<u8> {
+        self.details().meta.clone()
+    }
+
+    #[setter]
+    fn set_meta(&self, value: Vec<u8>) {
+        self.details().meta = value;
+    }
+
+    /// Sequence number of the published frame; ``None`` before.
+    #[getter]
+    fn sequence(&self) -> Option<u64> {
+        self.details().sequence
+    }
+
+    /// Number of bytes.
+    fn __len__(&self) -> usize {
+        self.slot.bytes()
+    }
+
+    fn __bool__(&self) -> bool {
+        true
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        slf.get().slot.check_open()?;
+        Ok(slf)
+    }
+
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        class: &Bound<'_, PyAny>,
+        _value: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        // The block may have published or dropped the frame itself.
+        let is_open = self.slot.check_open().is_ok();
+        if class.is_none() && is_open { self.publish(py).map(|_| ()) } else { self.cancel() }
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<shm2.OutFrame {} bytes>", self.slot.bytes())
+    }
+
+    #[expect(unsafe_code, reason = "the buffer protocol")]
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut Py_buffer, flags: c_int) -> PyResult<()> {
+        let frame = slf.get();
+        // SAFETY: the interpreter passes a valid view; the frame owns the shape, and the view will own the frame.
+        unsafe { plane::fill(view, flags, &frame.memory, &frame.whole)? };
+        // SAFETY: as above.
+        unsafe { (*view).obj = slf.into_any().into_ptr() };
+        Ok(())
+    }
+
+    #[expect(unsafe_code, reason = "the buffer protocol")]
+    unsafe fn __releasebuffer__(&self, _view: *mut Py_buffer) {
+        self.memory.end_export();
+    }
+}
+
+impl OutFrame {
+    fn media(&self) -> PyResult<Option<Media>> {
+        let Some(media) = self.core.media()? else { return Ok(None) };
+        let media = media.for_frame(&[], self.slot.bytes() as u64);
+        media.map(Some).map_err(|error| Class::Media.new(error.to_string()))
+    }
+
+    fn details(&self) -> MutexGuard<'_, Details> {
+        self.details.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for OutFrame {
+    fn drop(&mut self) {
+        // Not published: the memory is free again when its last view goes.
+        let _ = self.slot.cancel();
+    }
+}
