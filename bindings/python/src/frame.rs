@@ -5,7 +5,7 @@ use crate::memory::{HeldFrame, Memory, Picture};
 use crate::plane::{self, Plane};
 use crate::shape::{self, Shape, U8};
 use crate::stream::{self, RECORDS, Stream};
-use pyo3::exceptions::PyBufferError;
+use pyo3::exceptions::PyImportError;
 use pyo3::ffi::Py_buffer;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
@@ -251,8 +251,7 @@ impl Frame {
     /// blob that is no list of items.
     #[getter]
     fn metas<'py>(&self, py: Python<'py>) -> PyResult<Vec<(u16, Bound<'py, PyBytes>)>> {
-        let items = items(self.held.get()?.meta()).unwrap_or_default();
-        Ok(items.into_iter().map(|(kind, bytes)| (kind, PyBytes::new(py, bytes))).collect())
+        Ok(metas(py, self.held.get()?.meta()))
     }
 
     /// Raises ``TruncatedError`` if the region's file was truncated while the frame was held: bytes that were read of
@@ -293,6 +292,16 @@ impl Frame {
         };
         let pts = frame.info().pts.map_or("None".into(), |pts| pts.to_string());
         Ok(format!("<shm2.Frame {} {what}, {} bytes, pts={pts}>", frame.sequence(), frame.len()))
+    }
+
+    /// As ``Plane.__array__``.
+    #[pyo3(signature = (dtype=None, copy=None))]
+    fn __array__<'py>(
+        slf: Bound<'py, Self>,
+        dtype: Option<Bound<'py, PyAny>>,
+        copy: Option<bool>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        plane::array_of_view(slf.into_any(), dtype, copy)
     }
 
     #[expect(unsafe_code, reason = "the buffer protocol")]
@@ -355,13 +364,14 @@ pub fn array<'py>(
 
 fn as_array(py: Python<'_>, plane: Plane) -> PyResult<Bound<'_, PyAny>> {
     let needed = "arrays need NumPy (pip install numpy); without it use memoryview(frame) or memoryview(plane)";
-    let numpy = py.import("numpy").map_err(|_| pyo3::exceptions::PyImportError::new_err(needed))?;
-    let array = numpy.getattr("asarray")?.call1((plane,))?;
-    if array.getattr("ndim")?.extract::<usize>()? == 0 {
-        // NumPy makes an array of objects of what it cannot view.
-        return Err(PyBufferError::new_err("NumPy cannot view this memory"));
-    }
-    Ok(array)
+    let numpy = py.import("numpy").map_err(|_| PyImportError::new_err(needed))?;
+    numpy.getattr("asarray")?.call1((plane,))
+}
+
+/// The items of a meta blob; none if it is no list of items.
+pub fn metas<'py>(py: Python<'py>, meta: &[u8]) -> Vec<(u16, Bound<'py, PyBytes>)> {
+    let items = items(meta).unwrap_or_default().into_iter();
+    items.map(|(kind, bytes)| (kind, PyBytes::new(py, bytes))).collect()
 }
 
 /// Items of a meta blob: kind u16, zero u16, length u32, then that many bytes.

@@ -8,7 +8,7 @@ use crate::producer::Core;
 use crate::shape::Shape;
 use pyo3::ffi::Py_buffer;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyBytes, PyTuple};
 use shm2::FrameInfo;
 use shm2_media::Media;
 use std::ffi::c_int;
@@ -52,7 +52,7 @@ impl OutFrame {
     #[getter]
     fn planes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         self.slot.check_open()?;
-        frame::planes(py, &self.memory, self.media()?.as_ref(), self.whole.dims[0])
+        frame::planes(py, &self.memory, self.media(&[])?.as_ref(), self.whole.dims[0])
     }
 
     /// The one plane as a NumPy array that may be written; see ``Frame.array``.
@@ -63,7 +63,7 @@ impl OutFrame {
     #[getter]
     fn array<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.slot.check_open()?;
-        frame::array(py, &self.memory, self.media()?.as_ref(), self.whole.dims[0])
+        frame::array(py, &self.memory, self.media(&[])?.as_ref(), self.whole.dims[0])
     }
 
     /// Publishes the frame now; returns its sequence number. The end of a ``with`` block does this.
@@ -72,12 +72,17 @@ impl OutFrame {
     ///     ViewsError: when arrays or memoryviews of the frame exist. Nothing was published, and the frame is dropped.
     ///     ClosedError: when the frame was published or dropped before, or its producer is closed.
     fn publish(&self, py: Python<'_>) -> PyResult<u64> {
-        let reservation = self.slot.take()?;
+        self.slot.check_open()?;
         let (info, meta) = {
             let mut details = self.details();
             details.info.pts.get_or_insert_with(|| self.core.running_ns());
-            (details.info, std::mem::take(&mut details.meta))
+            (details.info, details.meta.clone())
         };
+        if let Err(error) = self.media(&meta) {
+            self.slot.cancel()?;
+            return Err(error);
+        }
+        let reservation = self.slot.take()?;
         let sequence = self.core.publish(py, reservation, &info, &meta)?;
         self.details().sequence = Some(sequence);
         Ok(sequence)
@@ -144,15 +149,34 @@ impl OutFrame {
         self.details().info.flags = value;
     }
 
-    /// The meta blob, at most 1 MiB.
+    /// The meta blob, at most 1 MiB. That of raw video and audio is a list of items: set ``metas``.
     #[getter]
-    fn meta(&self) -> Vec<u8> {
-        self.details().meta.clone()
+    fn meta<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.details().meta)
     }
 
     #[setter]
     fn set_meta(&self, value: Vec<u8>) {
         self.details().meta = value;
+    }
+
+    /// The items of the meta blob, as ``(kind, bytes)``; see ``Frame.metas``.
+    #[getter]
+    fn metas<'py>(&self, py: Python<'py>) -> Vec<(u16, Bound<'py, PyBytes>)> {
+        frame::metas(py, &self.details().meta)
+    }
+
+    #[setter]
+    fn set_metas(&self, items: Vec<(u16, Vec<u8>)>) -> PyResult<()> {
+        let mut meta = Vec::new();
+        for (kind, bytes) in items {
+            let length = u32::try_from(bytes.len()).map_err(|_| Class::Argument.new("an item has 4 GiB or more"))?;
+            meta.extend(u32::from(kind).to_le_bytes());
+            meta.extend(length.to_le_bytes());
+            meta.extend(bytes);
+        }
+        self.details().meta = meta;
+        Ok(())
     }
 
     /// Sequence number of the published frame; ``None`` before.
@@ -191,6 +215,16 @@ impl OutFrame {
         format!("<shm2.OutFrame {} bytes>", self.slot.bytes())
     }
 
+    /// As ``Plane.__array__``.
+    #[pyo3(signature = (dtype=None, copy=None))]
+    fn __array__<'py>(
+        slf: Bound<'py, Self>,
+        dtype: Option<Bound<'py, PyAny>>,
+        copy: Option<bool>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        plane::array_of_view(slf.into_any(), dtype, copy)
+    }
+
     #[expect(unsafe_code, reason = "the buffer protocol")]
     unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut Py_buffer, flags: c_int) -> PyResult<()> {
         let frame = slf.get();
@@ -208,9 +242,10 @@ impl OutFrame {
 }
 
 impl OutFrame {
-    fn media(&self) -> PyResult<Option<Media>> {
+    /// What the bytes of the frame mean with a meta blob.
+    fn media(&self, meta: &[u8]) -> PyResult<Option<Media>> {
         let Some(media) = self.core.media()? else { return Ok(None) };
-        let media = media.for_frame(&[], self.slot.bytes() as u64);
+        let media = media.for_frame(meta, self.slot.bytes() as u64);
         media.map(Some).map_err(|error| Class::Media.new(error.to_string()))
     }
 

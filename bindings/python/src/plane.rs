@@ -13,7 +13,7 @@ use crate::shape::Shape;
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi::{self, Py_buffer};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyMemoryView, PyTuple};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
@@ -96,6 +96,16 @@ impl Plane {
         self.memory.end_export();
     }
 
+    /// Called by NumPy when the buffer protocol fails, whose error NumPy drops: raises it.
+    #[pyo3(signature = (dtype=None, copy=None))]
+    fn __array__<'py>(
+        slf: Bound<'py, Self>,
+        dtype: Option<Bound<'py, PyAny>>,
+        copy: Option<bool>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        array_of_view(slf.into_any(), dtype, copy)
+    }
+
     /// The memory as a DLPack capsule of version 1, marked read-only for received frames.
     ///
     /// Raises:
@@ -130,6 +140,17 @@ impl Plane {
     fn __dlpack_device__(&self) -> (i32, i32) {
         dlpack::CPU
     }
+}
+
+/// An array over the memoryview of an object; the error of its buffer protocol, if that fails.
+pub fn array_of_view<'py>(
+    object: Bound<'py, PyAny>,
+    dtype: Option<Bound<'py, PyAny>>,
+    copy: Option<bool>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let view = PyMemoryView::from(&object)?;
+    let function = if copy == Some(true) { "array" } else { "asarray" };
+    object.py().import("numpy")?.getattr(function)?.call1((view, dtype))
 }
 
 /// Fills all of a view but its owner, and begins an export.

@@ -111,7 +111,8 @@ fn video_plane(video: &Video, index: usize) -> Shape {
     }
     let is_palette = components.is_empty();
     if is_palette {
-        return grid(plane, &U8, plane.row_bytes as isize / 4, 4, 1);
+        let colors = plane.row_bytes as isize / 4;
+        return Shape { item: &U8, offset: plane.offset as usize, dims: vec![colors, 4], strides: vec![4, 1] };
     }
     let Some((item, step)) = item_of(video, &components) else {
         return grid(plane, &U8, plane.row_bytes as isize, 1, 1);

@@ -30,7 +30,7 @@ def records_caps(dtype: DTypeLike, shape: tuple[int, ...] | None) -> tuple[str, 
         raise _errors.DtypeError(f"dtype {wanted} has no bytes")
     if wanted.subdtype is not None:
         raise _errors.DtypeError(f"dtype {wanted} is an array: give its shape as shape=")
-    text = json.dumps(wanted.descr if wanted.names else wanted.str, separators=(",", ":"))
+    text = json.dumps(_described(wanted), separators=(",", ":"))
     caps = f"{RECORDS}, dtype=(string){_quoted(text)}"
     if shape is not None:
         caps += f", shape=(string){_quoted(','.join(str(int(length)) for length in shape))}"
@@ -92,19 +92,37 @@ def _dtype(text: str) -> np.dtype[Any]:
     return kind
 
 
+def _described(kind: np.dtype[Any]) -> Any:
+    """Return a dtype as JSON: a code such as "<f8", its fields with their offsets, or an array of one of both."""
+    if kind.subdtype is not None:
+        base, shape = kind.subdtype
+        return [_described(base), list(shape)]
+    if kind.names is None or kind.fields is None:
+        return kind.str
+    fields = [kind.fields[name] for name in kind.names]
+    return {
+        "names": list(kind.names),
+        "formats": [_described(field[0]) for field in fields],
+        "offsets": [field[1] for field in fields],
+        "itemsize": kind.itemsize,
+    }
+
+
 def _plain(value: Any) -> Any:
     """Return a dtype's description as NumPy takes it, after a check of all codes."""
-    if isinstance(value, str):
-        if _PLAIN.fullmatch(value):
-            return value
-        raise ValueError(value)
-    fields = []
-    for field in value:
-        name, kind, *shape = field
-        if isinstance(name, list):
-            name = tuple(name)
-        fields.append((name, _plain(kind), *(tuple(int(length) for length in lengths) for lengths in shape)))
-    return fields
+    if isinstance(value, str) and _PLAIN.fullmatch(value):
+        return value
+    if isinstance(value, list):
+        base, shape = value
+        return (_plain(base), tuple(int(length) for length in shape))
+    if isinstance(value, dict):
+        return {
+            "names": [str(name) for name in value["names"]],
+            "formats": [_plain(kind) for kind in value["formats"]],
+            "offsets": [int(offset) for offset in value["offsets"]],
+            "itemsize": int(value["itemsize"]),
+        }
+    raise ValueError(value)
 
 
 def _quoted(text: str) -> str:

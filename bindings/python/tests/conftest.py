@@ -1,0 +1,31 @@
+"""Regions with names of their own, which leave nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_number = itertools.count()
+
+
+@pytest.fixture
+def region() -> Iterator[str]:
+    """Name of a region that no other test uses."""
+    path = Path(f"/dev/shm/shm2-python-{os.getpid()}-{next(_number)}")
+    owner = os.getpid()
+    yield str(path)
+    if os.getpid() == owner:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """No test leaves a file in /dev/shm."""
+    yield
+    assert not list(Path("/dev/shm").glob(f"shm2-python-{os.getpid()}-*"))
