@@ -3,6 +3,7 @@
 use crate::error::{Class, IntoException};
 use crate::fork::Origin;
 use crate::frame::Frame;
+use crate::sigbus;
 use crate::stream::Stream;
 use crate::wait::{Deadline, seconds};
 use pyo3::prelude::*;
@@ -101,7 +102,9 @@ impl Consumer {
     ///     EndOfStream: when the stream ended.
     fn try_next(&self, py: Python<'_>) -> PyResult<Option<Frame>> {
         self.origin.check("consumer")?;
+        sigbus::ensure();
         let taken = py.detach(|| self.lock().as_mut().map(shm2::Consumer::try_next));
+        sigbus::remember();
         let frame = taken.ok_or_else(|| self.closed())?.map_err(IntoException::exception)?;
         Ok(frame.map(|frame| self.frame(frame)))
     }
@@ -197,6 +200,7 @@ impl Consumer {
     /// Waits for a frame; `None` at the end of the stream.
     fn wait(&self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<Option<Frame>> {
         self.origin.check("consumer")?;
+        sigbus::ensure();
         match self.waiting_frame() {
             Ok(None) => {}
             Ok(Some(frame)) => return Ok(Some(self.frame(frame))),
@@ -208,6 +212,7 @@ impl Consumer {
             let slice = deadline.slice();
             let next = |consumer: &mut shm2::Consumer| consumer.next(Some(slice)).map(Some);
             let taken: Taken = py.detach(|| self.lock().as_mut().map(next)).ok_or_else(|| self.closed())?;
+            sigbus::remember();
             match taken {
                 Ok(frame) => return Ok(frame.map(|frame| self.frame(frame))),
                 Err(ReceiveError::EndOfStream) => return Ok(None),
@@ -255,6 +260,7 @@ impl Consumer {
 
     fn with<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut shm2::Consumer) -> T + Send) -> PyResult<T> {
         self.origin.check("consumer")?;
+        sigbus::ensure();
         py.detach(|| self.lock().as_mut().map(work)).ok_or_else(|| self.closed())
     }
 

@@ -4,6 +4,7 @@ use crate::error::Class;
 use crate::memory::{HeldFrame, Memory, Picture};
 use crate::plane::{self, Plane};
 use crate::shape::{self, Shape, U8};
+use crate::sigbus;
 use crate::stream::{self, RECORDS, Stream};
 use pyo3::exceptions::PyImportError;
 use pyo3::ffi::Py_buffer;
@@ -271,6 +272,7 @@ impl Frame {
 
     fn __bytes__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let frame = self.held.get()?;
+        sigbus::ensure();
         let copy = |to: &mut [u8]| {
             // False after a truncation, which is checked below.
             let _ = frame.read_at(0, to);

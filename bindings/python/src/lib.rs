@@ -8,8 +8,8 @@
 //! All classes are frozen and have locks of their own, so that interpreters without a global lock can use them. No lock
 //! is taken before [`fork::Origin::check`] has passed, because another thread may have held it during the fork.
 //!
-//! `unsafe` is in four files: `fork`, `memory` (private copies that Python may write), `plane` (the buffer protocol) and
-//! `dlpack`.
+//! `unsafe` is in `fork`, `sigbus`, `memory` (private copies that Python may write), `plane` (the buffer protocol),
+//! `dlpack`, and where `frame` and `outgoing` pass a buffer on to `plane`.
 
 #![deny(clippy::unwrap_used)]
 
@@ -24,6 +24,7 @@ mod overview;
 mod plane;
 mod producer;
 mod shape;
+mod sigbus;
 mod stream;
 mod wait;
 

@@ -7,6 +7,7 @@
 
 use crate::error::Class;
 use crate::fork::{Guard, Origin};
+use crate::sigbus;
 use pyo3::PyResult;
 use shm2::{Frame, Reservation};
 use std::cell::UnsafeCell;
@@ -87,12 +88,14 @@ impl HeldFrame {
 
     /// A private copy of the bytes.
     pub fn to_vec(&self) -> PyResult<Vec<u8>> {
+        sigbus::ensure();
         let bytes = self.get()?.to_vec();
         self.check_intact()?;
         Ok(bytes)
     }
 
     fn address(&self) -> PyResult<*const u8> {
+        sigbus::ensure();
         self.check_intact()?;
         let frame = self.get()?;
         if frame.is_leased() && self.guard.get().is_none() {
@@ -182,6 +185,7 @@ impl Slot {
     }
 
     fn begin_export(&self) -> PyResult<*mut u8> {
+        sigbus::ensure();
         let mut state = self.state()?;
         state.check_open()?;
         let reservation = state.reservation.as_mut().ok_or_else(|| Class::Closed.new("this frame has no memory"))?;

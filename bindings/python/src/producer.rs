@@ -5,6 +5,7 @@ use crate::error::{Class, IntoException};
 use crate::fork::Origin;
 use crate::memory::Slot;
 use crate::outgoing::OutFrame;
+use crate::sigbus;
 use crate::stream::Stream;
 use crate::wait::{Deadline, seconds};
 use pyo3::prelude::*;
@@ -93,6 +94,7 @@ impl Producer {
             None => builder,
         };
         let mut producer = py.detach(|| builder.create()).map_err(IntoException::exception)?;
+        sigbus::remember();
         if let Some(caps) = caps {
             producer.set_caps(caps.as_bytes()).map_err(IntoException::exception)?;
         }
@@ -317,6 +319,7 @@ impl Core {
 
     fn with<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut shm2::Producer) -> T + Send) -> PyResult<T> {
         self.origin.check("producer")?;
+        sigbus::ensure();
         let closed = || Class::Closed.new(format!("the producer of {:?} is closed", self.path));
         py.detach(|| self.lock().as_mut().map(work)).ok_or_else(closed)
     }
