@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use shm2::consumer::Canceller;
 use shm2::{Access, AttachError, OnProducerExit, ReceiveError, Start};
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -184,6 +185,14 @@ impl Consumer {
     /// Asks the producer for a frame that depends on no other, so that a decoder can begin. False if it cannot be told.
     fn request_keyframe(&self, py: Python<'_>) -> PyResult<bool> {
         self.with(py, shm2::Consumer::request_keyframe)
+    }
+
+    /// A descriptor for ``select``, ``asyncio`` and other loops: readable while there may be something for
+    /// ``try_next()``. Call that until it returns ``None``. Never read from the descriptor. It is closed by ``close()``.
+    fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        let descriptor = |consumer: &mut shm2::Consumer| consumer.poll_fd().map(|fd| fd.as_raw_fd());
+        let found = self.with(py, descriptor)?;
+        found.map_err(|error| Class::Error.new(format!("cannot make a descriptor for {:?}: {error}", self.path)))
     }
 
     /// What the consumer waits for now, as a line for people.

@@ -109,17 +109,16 @@ WAITS = {
         "out = shm2.Producer(region, on_full='block', arena=65536); c = shm2.Consumer(region); c.try_next()\n"
         "while True: out.send(bytes(40000))"
     ),
-    "drain": (
-        "out = shm2.Producer(region); c = shm2.Consumer(region); c.try_next(); out.send(b'x')\n"
-        "out.drain(60)"
-    ),
+    "drain": ("out = shm2.Producer(region); c = shm2.Consumer(region); c.try_next(); out.send(b'x')\nout.drain(60)"),
 }
 
 
 @pytest.mark.parametrize("wait", WAITS)
 def test_ctrl_c_ends_each_wait(region: str, wait: str) -> None:
     code = f"import shm2, sys\nregion = sys.argv[1]\nprint('ready', flush=True)\n{WAITS[wait]}"
-    with subprocess.Popen([sys.executable, "-c", code, region], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", code, region], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
         assert child.stdout is not None and child.stderr is not None
         try:
             assert child.stdout.readline() == b"ready\n"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,7 +71,13 @@ def test_late_frames_and_closed_producers_say_so(region: str) -> None:
     late.array[...] = 3
     with pytest.raises(shm2.ClosedError, match="is closed"):
         late.publish()
-    for use in [out.frame, lambda: out.send(picture()), out.end_of_stream, lambda: out.send_event(b"x")]:
+    uses: list[Callable[[], object]] = [
+        out.frame,
+        lambda: out.send(picture()),
+        out.end_of_stream,
+        lambda: out.send_event(b"x"),
+    ]
+    for use in uses:
         with pytest.raises(shm2.ClosedError, match="is closed"):
             use()
 
@@ -86,7 +94,8 @@ def test_a_frame_is_published_once_inside_its_block(region: str) -> None:
 
 def test_wrong_arrays_are_named(region: str) -> None:
     with shm2.Producer(region, format="NV12", size=(6, 4)) as out:
-        luma, chroma = picture(), np.zeros((2, 3, 2), np.uint8)
+        luma: Any = picture()
+        chroma: Any = np.zeros((2, 3, 2), np.uint8)
         with pytest.raises(shm2.DataError, match=r"plane 1 has \(2, 3, 2\)"):
             out.send([luma, chroma[0]])
         with pytest.raises(shm2.DtypeError, match="dtype float32, plane 0 has uint8"):
@@ -141,7 +150,10 @@ def test_names_that_cannot_be_used_are_errors(region: str) -> None:
 
 
 def test_a_full_region_says_which_frame_was_dropped(region: str) -> None:
-    with shm2.Producer(region, on_full="drop-newest", arena=65536) as out, shm2.Consumer(region, timeout=SECOND) as frames:
+    with (
+        shm2.Producer(region, on_full="drop-newest", arena=65536) as out,
+        shm2.Consumer(region, timeout=SECOND) as frames,
+    ):
         frames.try_next()
         out.send(bytes(40000))
         with pytest.raises(shm2.FullError, match="dropped and counted"):

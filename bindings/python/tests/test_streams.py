@@ -102,7 +102,16 @@ def test_records_with_a_shape_are_arrays(region: str) -> None:
 def test_objects_are_no_plain_data(region: str) -> None:
     with pytest.raises(shm2.DtypeError, match="Python objects"):
         shm2.Producer(region, dtype=np.dtype([("a", object)]))
-    for text in ["|O", "O", "object", '{\\"names\\":[\\"a\\"],\\"formats\\":[\\"|O\\"],\\"offsets\\":[0],\\"itemsize\\":8}', "<f4,O", "{}", "[[1]]", "[" * 2000]:
+    for text in [
+        "|O",
+        "O",
+        "object",
+        '{\\"names\\":[\\"a\\"],\\"formats\\":[\\"|O\\"],\\"offsets\\":[0],\\"itemsize\\":8}',
+        "<f4,O",
+        "{}",
+        "[[1]]",
+        "[" * 2000,
+    ]:
         caps = f'application/x-shm2-struct, dtype=(string)"{text}"'
         with shm2.Producer(region, caps=caps) as out, shm2.Consumer(region, timeout=SECOND) as frames:
             out.send(bytes(16))
@@ -133,7 +142,13 @@ def test_a_region_without_caps_has_bytes(region: str) -> None:
     with shm2.Producer(region) as out, shm2.Consumer(region, timeout=SECOND) as frames:
         out.send(b"hello")
         frame = frames.next()
-        assert (bytes(frame), frame.caps, frame.format, frame.size, frame.media_type) == (b"hello", None, None, None, None)
+        assert (bytes(frame), frame.caps, frame.format, frame.size, frame.media_type) == (
+            b"hello",
+            None,
+            None,
+            None,
+            None,
+        )
         assert frame.array.shape == (5,) and frame.planes[0].shape == (5,)
         out.send(b"")
         frame = frames.next()

@@ -8,6 +8,8 @@ import shm2
 
 SECOND = 10.0
 
+Layout = list[tuple[tuple[int, ...], str]]
+
 # Format, then shape and dtype of each plane for a picture of 6x4 pixels.
 LAYOUTS = [
     ("GRAY8", [((4, 6), "u1")]),
@@ -44,11 +46,15 @@ def noise(shape: tuple[int, ...], dtype: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("name", "layout"), LAYOUTS, ids=[name for name, _ in LAYOUTS])
-def test_planes_have_the_shapes_of_their_format(region: str, name: str, layout: list[tuple[tuple[int, ...], str]]) -> None:
+def test_planes_have_the_shapes_of_their_format(
+    region: str, name: str, layout: list[tuple[tuple[int, ...], str]]
+) -> None:
     with shm2.Producer(region, format=name, size=(6, 4)) as out, shm2.Consumer(region, timeout=SECOND) as frames:
         pictures = [noise(shape, dtype) for shape, dtype in layout]
         with out.frame() as f:
-            assert [(plane.shape, np.asarray(plane).dtype) for plane in f.planes] == [(s, np.dtype(d)) for s, d in layout]
+            assert [(plane.shape, np.asarray(plane).dtype) for plane in f.planes] == [
+                (s, np.dtype(d)) for s, d in layout
+            ]
             for plane, picture in zip(f.planes, pictures, strict=True):
                 np.asarray(plane)[...] = picture
         frame = frames.next()

@@ -1,8 +1,8 @@
 """Video, audio and data frames between processes through shared memory, without copies.
 
 One producer publishes frames into a region, usually a file in ``/dev/shm``. Any number of consumers read them in place,
-each at its own speed. Either side may exit or restart at any time. GStreamer's elements ``shm2sink`` and ``shm2src`` use
-the same regions.
+each at its own speed. Either side may exit or restart at any time. GStreamer's elements ``shm2sink`` and ``shm2src``
+use the same regions.
 
 >>> import shm2
 >>> with shm2.Producer("/dev/shm/camera", format="BGR", size=(640, 480), rate=30) as out:

@@ -44,7 +44,9 @@ def records(plane: Plane, dtype: str | None, shape: str | None) -> NDArray[Any]:
     kind = _dtype(dtype)
     flat = np.asarray(plane)
     if flat.size % kind.itemsize:
-        raise _errors.MediaError(f"a frame of {flat.size} bytes has no whole number of records of {kind.itemsize} bytes")
+        raise _errors.MediaError(
+            f"a frame of {flat.size} bytes has no whole number of records of {kind.itemsize} bytes"
+        )
     array = flat.view(kind)
     if shape is None:
         return array
@@ -84,7 +86,7 @@ def stacked(frame: Frame) -> NDArray[Any]:
 def _dtype(text: str) -> np.dtype[Any]:
     """Return the dtype of the text in caps, which another program wrote: plain data only."""
     try:
-        kind = np.dtype(_plain(json.loads(text)))
+        kind: np.dtype[Any] = np.dtype(_plain(json.loads(text)))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise _errors.MediaError(f"the caps have a dtype that is not plain data: {text!r}") from error
     if kind.hasobject or kind.itemsize == 0:

@@ -8,8 +8,8 @@ from typing import Any
 class Caps(Mapping[str, Any]):
     """The description of a stream in the form of GStreamer: a media type and fields.
 
-    A mapping of the fields: integers and bit masks are ``int``, fractions ``fractions.Fraction``, text ``str``. ``str()``
-    of it is the text as the producer set it.
+    A mapping of the fields: integers and bit masks are ``int``, fractions ``fractions.Fraction``, text ``str``.
+    ``str()`` of it is the text as the producer set it.
     """
 
     __slots__ = ("_fields", "_text", "features", "media_type")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING, Literal
 
-from . import _shm2
+from . import _errors, _shm2
+from ._waiting import Waiting
 
 if TYPE_CHECKING:
+    from types import TracebackType
     from typing import Self
+
+    from ._shm2 import Frame
+
+#: Frames that ``async for`` takes without a wait before it lets other tasks run.
+_BURST = 16
 
 
 class Consumer(_shm2.Consumer):
@@ -16,6 +24,9 @@ class Consumer(_shm2.Consumer):
 
     It waits for its producer, which may start later, and goes over to the next one when that one exits. A frame that is
     held does not change, whatever its producer does.
+
+    In a program with ``asyncio``, use ``async for frame in consumer`` or ``await consumer.receive()``. Several tasks
+    may wait; each frame goes to one of them.
 
     Args:
         path: the region, such as ``"/dev/shm/camera"`` or ``"shm:///dev/shm/camera"``.
@@ -45,7 +56,7 @@ class Consumer(_shm2.Consumer):
         lag_limit: float | None = None,
     ) -> Self:
         """Make a consumer. It attaches when the first frame is asked for."""
-        return super().__new__(
+        self = super().__new__(
             cls,
             os.fspath(path),
             latest=latest,
@@ -57,3 +68,59 @@ class Consumer(_shm2.Consumer):
             max_leases=max_leases,
             lag_limit=lag_limit,
         )
+        self._waiting = Waiting()
+        self._burst = 0
+        return self
+
+    _waiting: Waiting
+    _burst: int
+
+    async def receive(self, timeout: float | None = None) -> Frame:
+        """Return the next frame. Wait for it up to ``timeout`` seconds, without ``timeout`` as the consumer's own says.
+
+        A wait that is cancelled loses no frame.
+
+        Raises:
+            TimeoutError: when no frame came in time. The text says what is missing.
+            EndOfStream: when the stream ended. A further call waits for frames after the end.
+        """
+        self._burst += 1
+        if self._burst >= _BURST:
+            self._burst = 0
+            await asyncio.sleep(0)
+        frame = self.try_next()
+        if frame is not None:
+            return frame
+        self._burst = 0
+        limit = self.timeout if timeout is None else timeout
+        if limit is not None and not limit >= 0:
+            raise _errors.ArgumentError(f"timeout={limit} is not a time in seconds: give 0 or more, or None")
+        try:
+            async with asyncio.timeout(limit):
+                while frame is None:
+                    frame = await self._waiting.wait(self)
+                return frame
+        except TimeoutError as error:
+            if isinstance(error, _errors.Error):
+                raise
+            raise _errors.TimeoutError(f"no frame came within {limit} s: {self.waiting_for()}") from None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Frame:
+        """Return the next frame; the iteration ends with the stream."""
+        try:
+            return await self.receive()
+        except _errors.EndOfStream:
+            raise StopAsyncIteration from None
+
+    def close(self) -> None:
+        """Detach from the region, and end waits of other threads and tasks. Frames that are held stay valid."""
+        super().close()
+        self._waiting.wake_all()
+
+    def __exit__(
+        self, class_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self.close()

@@ -164,7 +164,9 @@ def _fill(frame: OutFrame, data: Any) -> None:
 def _copy(np: Any, target: Any, data: Any, what: str) -> None:
     array = np.asarray(data)
     if array.dtype != target.dtype:
-        raise _errors.DtypeError(f"the array has dtype {array.dtype}, {what} has {target.dtype}: convert it by astype()")
+        raise _errors.DtypeError(
+            f"the array has dtype {array.dtype}, {what} has {target.dtype}: convert it by astype()"
+        )
     if array.shape != target.shape:
         raise _errors.DataError(f"the array has the shape {array.shape}, {what} has {target.shape}")
     target[...] = array

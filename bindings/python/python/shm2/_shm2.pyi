@@ -221,6 +221,8 @@ class Consumer:
         """Counters since the consumer was made."""
     def request_keyframe(self) -> bool:
         """Ask the producer for a frame that depends on no other."""
+    def fileno(self) -> int:
+        """Return a descriptor that is readable while there may be something for ``try_next()``."""
     def waiting_for(self) -> str:
         """Return what the consumer waits for now, for people."""
     def __iter__(self) -> Self: ...
