@@ -101,7 +101,7 @@ def test_rows_with_padding_are_strided_and_refused_where_bytes_must_be_dense(reg
         assert (view.shape, view.strides, view.readonly, view.format) == ((3, 5, 3), (16, 3, 1), True, "B")
         assert view.tobytes() == picture.tobytes()
         with pytest.raises(BufferError, match="contiguous"):
-            np.frombuffer(frame.planes[0], np.uint8)
+            np.frombuffer(memoryview(frame.planes[0]), np.uint8)
 
 
 def test_nv12_is_stacked_as_opencv_takes_it(region: str) -> None:

@@ -1,0 +1,190 @@
+"""Each example does what its head says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shm2
+from conftest import skip
+from numpy.typing import NDArray
+
+SECOND = 30.0
+EXAMPLES = Path(__file__).parent.parent / "examples"
+#: Where pictures are kept that a person may look at.
+KEPT = os.environ.get("SHM2_PICTURES")
+
+
+def python_with_opencv(folder: Path) -> list[str]:
+    """Return the command of a Python that has OpenCV and finds this package: this one, or that of the system."""
+    package = Path(shm2.__file__).parent
+    (folder / "site").mkdir()
+    (folder / "site" / "shm2").symlink_to(package)
+    for python in (sys.executable, "/usr/bin/python3"):
+        command = ["env", f"PYTHONPATH={folder / 'site'}", python]
+        if shutil.which(python) is None:
+            continue
+        code = "import sys, cv2, numpy, shm2; sys.exit(sys.version_info < (3, 11))"
+        if subprocess.run([*command, "-c", code], capture_output=True, check=False).returncode == 0:
+            return command
+    return skip("neither this Python nor that of the system has OpenCV: install python3-opencv")
+
+
+@contextlib.contextmanager
+def started(*command: str, python: list[str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """Run an example, and end it."""
+    words = [*(python or [sys.executable]), str(EXAMPLES / command[0]), *command[1:]]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def read_png(path: Path) -> NDArray[np.uint8]:
+    """Read an RGB picture that grab.py wrote."""
+    data = path.read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = (int.from_bytes(data[at : at + 4]) for at in (16, 20))
+    start = data.index(b"IDAT") + 4
+    length = int.from_bytes(data[start - 8 : start - 4])
+    rows = np.frombuffer(zlib.decompress(data[start : start + length]), np.uint8).reshape(height, 1 + 3 * width)
+    assert not rows[:, 0].any()
+    return rows[:, 1:].reshape(height, width, 3)
+
+
+def keep(path: Path) -> None:
+    if KEPT:
+        Path(KEPT).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, KEPT)
+
+
+def white_centre(rgb: NDArray[np.uint8]) -> tuple[float, float]:
+    """Return the middle of the white disc."""
+    y, x = np.nonzero((rgb > 250).all(axis=2))
+    assert len(y) > 100
+    return float(x.mean()), float(y.mean())
+
+
+def test_a_produced_picture_is_grabbed(region: str, tmp_path: Path) -> None:
+    picture = tmp_path / "produced.png"
+    with started("produce.py", region, "--size", "322", "240"):
+        with shm2.Consumer(region, timeout=SECOND) as frames:
+            assert frames.next().size == (322, 240)
+        grab = subprocess.run(
+            [sys.executable, str(EXAMPLES / "grab.py"), region, str(picture)],
+            capture_output=True,
+            text=True,
+            timeout=SECOND,
+            check=False,
+        )
+    assert grab.returncode == 0, grab.stderr
+    assert "BGR (322, 240)" in grab.stdout
+    rgb = read_png(picture)
+    assert rgb.shape == (240, 322, 3) and rgb[0, 0, 0] == 60
+    assert rgb[0, -1, 2] > 250 and rgb[-1, 0, 1] > 250 and rgb[0, 0, 2] < 5
+    x, y = white_centre(rgb)
+    assert abs(np.hypot((x - 161) / 80.5, (y - 120) / 60) - 1) < 0.1
+    keep(picture)
+
+
+def test_grab_says_what_is_missing(region: str, tmp_path: Path) -> None:
+    words = [sys.executable, str(EXAMPLES / "grab.py"), region, str(tmp_path / "x.png"), "--timeout", "0.1"]
+    grab = subprocess.run(words, capture_output=True, text=True, timeout=SECOND, check=False)
+    assert grab.returncode == 1 and grab.stderr.startswith("grab: no frame came within 0.1 s") and not grab.stdout
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_produced_pictures_are_shown_by_gstreamer(region: str, tmp_path: Path) -> None:
+    if shutil.which("gst-launch-1.0") is None:
+        skip("gst-launch-1.0 is not installed")
+    if subprocess.run(["gst-inspect-1.0", "shm2src"], capture_output=True, check=False).returncode != 0:
+        skip("GStreamer does not find shm2src: build gst-plugin-shm2 and set GST_PLUGIN_PATH")
+    raw = tmp_path / "raw"
+    pipeline = (
+        f"shm2src shm-path={region} num-buffers=5 ! videoconvert ! video/x-raw,format=RGB "
+        f"! multifilesink location={raw} post-messages=false"
+    )
+    with started("produce.py", region, "--size", "320", "240"):
+        shown = subprocess.run(["gst-launch-1.0", "-q", *pipeline.split()], timeout=SECOND, check=False)
+    assert shown.returncode == 0
+    rgb = np.fromfile(raw, np.uint8).reshape(240, 320, 3)
+    white_centre(rgb)
+    assert rgb[0, 0, 0] == 60
+
+
+@pytest.mark.parametrize("name", ["BGR", "NV12", "YUY2"])
+def test_one_process_detects_and_another_annotates(region: str, tmp_path: Path, name: str) -> None:
+    python = python_with_opencv(tmp_path)
+    boxes, annotated = f"{region}-boxes", f"{region}-annotated"
+    picture = tmp_path / f"annotated-{name}.png"
+    with (
+        started("detect.py", region, boxes, python=python) as detector,
+        started("annotate.py", region, boxes, annotated, python=python) as annotator,
+        shm2.Producer(region, format=name, size=(320, 240), rate=30) as camera,
+        shm2.Consumer(annotated) as frames,
+    ):
+        found = None
+        for _ in range(400):
+            with camera.frame() as f:
+                draw_square(f)
+            for child in (detector, annotator):
+                assert child.poll() is None, child.stdout and child.stdout.read()
+            with contextlib.suppress(shm2.TimeoutError):
+                frame = frames.next(timeout=0.05)
+                rgb = frame.to_rgb()
+                red = (rgb[..., 0] > 200) & (rgb[..., 1] < 60) & (rgb[..., 2] < 60)
+                if red.sum() > 200:
+                    found = red
+                    subprocess.run(
+                        [sys.executable, str(EXAMPLES / "grab.py"), annotated, str(picture)], timeout=SECOND, check=True
+                    )
+                    break
+        camera.end_of_stream()
+        assert found is not None, "no box was drawn"
+        # The square is at (100, 60), 80 pixels wide and 50 high.
+        columns = np.nonzero(found[60:110].any(axis=0))[0]
+        assert abs(int(columns.min()) - 100) <= 3 and abs(int(columns.max()) - 180) <= 3
+        assert detector.wait(SECOND) == 0 and annotator.wait(SECOND) == 0
+    keep(picture)
+
+
+def draw_square(frame: shm2.OutFrame) -> None:
+    """Draw a white square on black."""
+    planes = [np.asarray(plane) for plane in frame.planes]
+    if len(planes) == 1 and planes[0].shape[2] == 3:
+        planes[0][...] = 20
+        planes[0][60:110, 100:180] = 255
+        return
+    luma = planes[0] if len(planes) == 2 else planes[0][..., 0]
+    chroma = planes[1] if len(planes) == 2 else planes[0][..., 1]
+    luma[...], chroma[...] = 30, 128
+    luma[60:110, 100:180] = 235
+
+
+def test_the_meter_shows_the_level_of_each_channel(region: str) -> None:
+    with (
+        shm2.Producer(region, format="S16LE", rate=8000, channels=2) as out,
+        started("meter.py", region, "--frames", "3") as meter,
+    ):
+        tone = np.sin(np.arange(800) / 4) * 32767
+        sound = np.stack([tone, tone / 10], axis=1).astype(np.int16)
+        while meter.poll() is None:
+            out.send(sound)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                meter.wait(0.05)
+        assert meter.stdout is not None
+        lines = meter.stdout.read().splitlines()
+    assert meter.returncode == 0 and len(lines) == 3, lines
+    levels = [
+        float(word) for word in lines[-1].replace("dB", "").split() if word.lstrip("-").replace(".", "").isdigit()
+    ]
+    assert abs(levels[0] + 3) < 0.2 and abs(levels[1] + 23) < 0.2, lines
