@@ -12,6 +12,7 @@ mod instructions;
 mod lint;
 mod narrow;
 mod program;
+mod python;
 mod setup;
 mod tests;
 
@@ -38,6 +39,8 @@ cargo xtask TASK
                         with a camera and vsock; FILE is the module kvmfr, built for the guest's kernel
   windows [ARGUMENTS]   cross-built for Windows and run under Wine, with GStreamer for Windows: the tests, or cargo with
                         these arguments, such as: run --bin shm2_consumer -- winshm://Local/x 100
+  python [wheels]       the Python package: built, installed below target, its tests and lints (wheels: release wheels for
+                        x86-64 and aarch64, checked; and for Python without a global lock)
   asan [core]           the core's, the fault and the element tests under AddressSanitizer (core: not the elements')
   miri                  the core on heap memory under Miri
   fuzz [--seconds N]    every fuzz target for N seconds (60)
@@ -67,6 +70,8 @@ fn main() -> ExitCode {
         ["c"] => c::test(),
         ["c", "install"] => c::install(),
         ["newer" | "vm" | "windows", ..] => rig(&words),
+        ["python"] => python::python(),
+        ["python", "wheels"] => python::wheels(),
         ["asan"] => faults::asan(true),
         ["asan", "core"] => faults::asan(false),
         ["miri"] => faults::miri(),

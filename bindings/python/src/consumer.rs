@@ -64,7 +64,7 @@ impl Consumer {
             ],
         )?;
         let timeout = seconds("timeout", timeout)?;
-        let builder = shm2::Consumer::builder(&path).map_err(|error| Class::Argument.new(error.to_string()))?;
+        let builder = shm2::Consumer::builder(&path).map_err(|error| Class::Argument.error(error.to_string()))?;
         let mut builder =
             builder.latest_only(latest).access(access).start(start).on_producer_exit(on_exit).events(events);
         if let Some(frames) = max_leases {
@@ -94,7 +94,7 @@ impl Consumer {
     #[pyo3(signature = (timeout=None))]
     fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Frame> {
         let timeout = seconds("timeout", timeout)?.or(self.timeout);
-        self.wait(py, timeout)?.ok_or_else(|| Class::EndOfStream.new("end of stream"))
+        self.wait(py, timeout)?.ok_or_else(|| Class::EndOfStream.error("end of stream"))
     }
 
     /// Returns the next frame if there is one now, else ``None``. Never waits.
@@ -192,7 +192,7 @@ impl Consumer {
     fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
         let descriptor = |consumer: &mut shm2::Consumer| consumer.poll_fd().map(|fd| fd.as_raw_fd());
         let found = self.with(py, descriptor)?;
-        found.map_err(|error| Class::Error.new(format!("cannot make a descriptor for {:?}: {error}", self.path)))
+        found.map_err(|error| Class::Error.error(format!("cannot make a descriptor for {:?}: {error}", self.path)))
     }
 
     /// What the consumer waits for now, as a line for people.
@@ -260,11 +260,11 @@ impl Consumer {
     fn timed_out(&self, py: Python<'_>, timeout: Option<Duration>) -> PyErr {
         let seconds = timeout.unwrap_or_default().as_secs_f64();
         let why = self.with(py, |consumer| consumer.waiting_for().to_string()).unwrap_or_default();
-        Class::Timeout.new(format!("no frame came within {seconds} s: {why}"))
+        Class::Timeout.error(format!("no frame came within {seconds} s: {why}"))
     }
 
     fn closed(&self) -> PyErr {
-        Class::Closed.new(format!("the consumer of {:?} is closed", self.path))
+        Class::Closed.error(format!("the consumer of {:?} is closed", self.path))
     }
 
     fn with<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut shm2::Consumer) -> T + Send) -> PyResult<T> {
@@ -293,6 +293,6 @@ pub fn choice<T: Copy>(argument: &str, name: &str, choices: &[(&str, T)]) -> PyR
     let found = choices.iter().find(|(own, _)| *own == name).map(|(_, value)| *value);
     found.ok_or_else(|| {
         let names: Vec<_> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
-        Class::Argument.new(format!("{argument}={name:?} is not one of {}", names.join(", ")))
+        Class::Argument.error(format!("{argument}={name:?} is not one of {}", names.join(", ")))
     })
 }

@@ -47,7 +47,7 @@ impl Class {
     }
 
     /// An exception of this class.
-    pub fn new(self, text: impl Into<String>) -> PyErr {
+    pub fn error(self, text: impl Into<String>) -> PyErr {
         let text = text.into();
         Python::attach(|py| self.make(py, text).unwrap_or_else(|error| error))
     }
@@ -74,14 +74,14 @@ impl IntoException for AttachError {
             Self::Header { .. } | Self::NotBacked { .. } => Class::Protocol,
             _ => Class::Attach,
         };
-        class.new(self.to_string())
+        class.error(self.to_string())
     }
 }
 
 impl IntoException for CreateError {
     fn exception(self) -> PyErr {
         let is_argument = matches!(self, Self::Spec(_) | Self::Size { .. } | Self::Setting { .. });
-        if is_argument { Class::Argument } else { Class::Create }.new(self.to_string())
+        if is_argument { Class::Argument } else { Class::Create }.error(self.to_string())
     }
 }
 
@@ -97,7 +97,7 @@ impl IntoException for ReceiveError {
             Self::Truncated { .. } => Class::Truncated,
             _ => Class::Error,
         };
-        class.new(self.to_string())
+        class.error(self.to_string())
     }
 }
 
@@ -111,6 +111,6 @@ impl IntoException for SendError {
             Self::TooLarge { .. } | Self::Description { .. } | Self::Range { .. } => Class::Argument,
             _ => Class::Send,
         };
-        class.new(self.to_string())
+        class.error(self.to_string())
     }
 }

@@ -59,7 +59,7 @@ impl Origin {
         }
         let remedy = "make a new one in the child, or start workers by \"forkserver\" or \"spawn\"";
         Err(Class::Forked
-            .new(format!("this {what} was made before os.fork() and is not usable in the child: {remedy}")))
+            .error(format!("this {what} was made before os.fork() and is not usable in the child: {remedy}")))
     }
 }
 

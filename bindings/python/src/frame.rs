@@ -42,7 +42,7 @@ impl Frame {
         let frame = self.held.get()?;
         let Some(stream) = self.stream.media()? else { return Ok(None) };
         let describe = || stream.for_frame(frame.meta(), frame.len() as u64).map(Some).map_err(|e| e.to_string());
-        self.media.get_or_init(describe).as_ref().map(Option::as_ref).map_err(|e| Class::Media.new(e.clone()))
+        self.media.get_or_init(describe).as_ref().map(Option::as_ref).map_err(|e| Class::Media.error(e.clone()))
     }
 }
 
@@ -93,11 +93,11 @@ impl Frame {
     fn to_rgb<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let Some(Media::Video(video)) = self.media()? else {
             let found = self.media_type()?.unwrap_or_else(|| "a stream without caps".into());
-            return Err(Class::Media.new(format!("{found} is no raw video: decode it, or use bytes(frame)")));
+            return Err(Class::Media.error(format!("{found} is no raw video: decode it, or use bytes(frame)")));
         };
         let convert = || {
             let bytes = self.held.to_vec()?;
-            video.to_rgb(&bytes).map_err(|error| Class::Media.new(error.to_string()))
+            video.to_rgb(&bytes).map_err(|error| Class::Media.error(error.to_string()))
         };
         let picture = py.detach(convert)?;
         let (height, width) = (picture.height as isize, picture.width as isize);
@@ -345,11 +345,11 @@ pub fn array<'py>(
     let shape = match media {
         Some(Media::Audio(audio)) if shapes.len() > 1 => shape::channels(&shapes).ok_or_else(|| {
             let channels = audio.channels;
-            Class::Media.new(format!("the {channels} channels are not at equal distances in memory: use planes"))
+            Class::Media.error(format!("the {channels} channels are not at equal distances in memory: use planes"))
         })?,
         Some(Media::Video(video)) if shapes.len() > 1 => {
             let (name, count) = (video.format.name(), shapes.len());
-            return Err(Class::Media.new(format!("{name} has {count} planes: use planes, stacked() or to_rgb()")));
+            return Err(Class::Media.error(format!("{name} has {count} planes: use planes, stacked() or to_rgb()")));
         }
         _ => shapes.swap_remove(0),
     };

@@ -83,7 +83,7 @@ impl HeldFrame {
         if self.get()?.read_at(0, &mut []) {
             return Ok(());
         }
-        Err(Class::Truncated.new("the region's file was truncated while the frame was held: bytes of it are lost"))
+        Err(Class::Truncated.error("the region's file was truncated while the frame was held: bytes of it are lost"))
     }
 
     /// A private copy of the bytes.
@@ -120,7 +120,7 @@ impl Drop for HeldFrame {
 }
 
 fn too_many() -> pyo3::PyErr {
-    Class::Error.new("more than 4096 frames have views at a time: delete some")
+    Class::Error.error("more than 4096 frames have views at a time: delete some")
 }
 
 /// A frame that is being filled, with its exports.
@@ -165,14 +165,14 @@ impl Slot {
         if state.exports > 0 {
             state.ended = Some("was not published, because views of it existed");
             let (count, views) = (state.exports, if state.exports == 1 { "view" } else { "views" });
-            return Err(Class::Views.new(format!(
+            return Err(Class::Views.error(format!(
                 "nothing was published: {count} {views} of the frame's memory could still write to it; delete the arrays \
                  and memoryviews of it before the end of the block (del array), or copy what is needed later"
             )));
         }
         state.ended = Some("was published");
         state.guard = None;
-        state.reservation.take().ok_or_else(|| Class::Closed.new("this frame has no memory"))
+        state.reservation.take().ok_or_else(|| Class::Closed.error("this frame has no memory"))
     }
 
     /// Gives the memory back, now or when its last view goes. False if the frame has ended already.
@@ -188,7 +188,7 @@ impl Slot {
         sigbus::ensure();
         let mut state = self.state()?;
         state.check_open()?;
-        let reservation = state.reservation.as_mut().ok_or_else(|| Class::Closed.new("this frame has no memory"))?;
+        let reservation = state.reservation.as_mut().ok_or_else(|| Class::Closed.error("this frame has no memory"))?;
         let (address, bytes) = (reservation.as_mut_ptr(), reservation.len());
         if state.guard.is_none() && bytes > 0 {
             state.guard = Some(Guard::new(address, bytes, true).ok_or_else(too_many)?);
@@ -215,7 +215,7 @@ impl State {
     fn check_open(&self) -> PyResult<()> {
         match self.ended {
             None => Ok(()),
-            Some(why) => Err(Class::Closed.new(format!("this frame {why}: take a new one by Producer.frame()"))),
+            Some(why) => Err(Class::Closed.error(format!("this frame {why}: take a new one by Producer.frame()"))),
         }
     }
 

@@ -170,7 +170,7 @@ impl OutFrame {
     fn set_metas(&self, items: Vec<(u16, Vec<u8>)>) -> PyResult<()> {
         let mut meta = Vec::new();
         for (kind, bytes) in items {
-            let length = u32::try_from(bytes.len()).map_err(|_| Class::Argument.new("an item has 4 GiB or more"))?;
+            let length = u32::try_from(bytes.len()).map_err(|_| Class::Argument.error("an item has 4 GiB or more"))?;
             meta.extend(u32::from(kind).to_le_bytes());
             meta.extend(length.to_le_bytes());
             meta.extend(bytes);
@@ -246,7 +246,7 @@ impl OutFrame {
     fn media(&self, meta: &[u8]) -> PyResult<Option<Media>> {
         let Some(media) = self.core.media()? else { return Ok(None) };
         let media = media.for_frame(meta, self.slot.bytes() as u64);
-        media.map(Some).map_err(|error| Class::Media.new(error.to_string()))
+        media.map(Some).map_err(|error| Class::Media.error(error.to_string()))
     }
 
     fn details(&self) -> MutexGuard<'_, Details> {

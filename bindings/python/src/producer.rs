@@ -85,7 +85,7 @@ impl Producer {
         };
         let frame = unit.1.and_then(|count| unit.0.checked_mul(count)).unwrap_or(0) as u64;
         let needed = frame.saturating_mul(FRAMES);
-        let builder = shm2::Producer::builder(&path).map_err(|error| Class::Argument.new(error.to_string()))?;
+        let builder = shm2::Producer::builder(&path).map_err(|error| Class::Argument.error(error.to_string()))?;
         let builder =
             builder.full_policy(policy).history(history).max_leases(max_leases).keep_region(keep).perms(perms);
         let builder = match arena {
@@ -280,17 +280,17 @@ impl Core {
         let count = match (length, fixed) {
             (Some(length), Some(fixed)) if length != fixed => {
                 return Err(
-                    Class::Argument.new(format!("length={length}: the caps say the size of a frame, give none"))
+                    Class::Argument.error(format!("length={length}: the caps say the size of a frame, give none"))
                 );
             }
             (_, Some(fixed)) => fixed,
             (Some(length), None) => length,
             (None, None) => {
                 let text = "give the length of the frame: samples of audio, records of a dtype, or else bytes";
-                return Err(Class::Argument.new(text));
+                return Err(Class::Argument.error(text));
             }
         };
-        unit.checked_mul(count).ok_or_else(|| Class::Argument.new(format!("length={count} is too large")))
+        unit.checked_mul(count).ok_or_else(|| Class::Argument.error(format!("length={count} is too large")))
     }
 
     /// Reserves memory, and waits for it under `block`.
@@ -320,7 +320,7 @@ impl Core {
     fn with<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut shm2::Producer) -> T + Send) -> PyResult<T> {
         self.origin.check("producer")?;
         sigbus::ensure();
-        let closed = || Class::Closed.new(format!("the producer of {:?} is closed", self.path));
+        let closed = || Class::Closed.error(format!("the producer of {:?} is closed", self.path));
         py.detach(|| self.lock().as_mut().map(work)).ok_or_else(closed)
     }
 

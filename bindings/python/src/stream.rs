@@ -35,7 +35,7 @@ impl Stream {
         match &self.media {
             None => Ok(None),
             Some(Ok(media)) => Ok(Some(media)),
-            Some(Err(error)) => Err(Class::Media.new(error.clone())),
+            Some(Err(error)) => Err(Class::Media.error(error.clone())),
         }
     }
 
@@ -93,7 +93,7 @@ pub fn fraction(py: Python<'_>, value: shm2_media::Fraction) -> PyResult<Bound<'
 ///     MediaError: when the text is no caps, or raw video or audio lacks a field.
 #[pyfunction]
 pub fn describe<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
-    let media = Media::from_caps(text).map_err(|error| Class::Media.new(error.to_string()))?;
+    let media = Media::from_caps(text).map_err(|error| Class::Media.error(error.to_string()))?;
     caps(py, text, media.structure())
 }
 

@@ -11,7 +11,7 @@ pub const SLICE: Duration = Duration::from_millis(100);
 pub fn seconds(name: &str, value: Option<f64>) -> PyResult<Option<Duration>> {
     let Some(value) = value else { return Ok(None) };
     let time = Duration::try_from_secs_f64(value);
-    let wrong = |_| Class::Argument.new(format!("{name}={value} is not a time in seconds: give 0 or more, or None"));
+    let wrong = |_| Class::Argument.error(format!("{name}={value} is not a time in seconds: give 0 or more, or None"));
     time.map(Some).map_err(wrong)
 }
 
