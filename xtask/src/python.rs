@@ -73,7 +73,7 @@ fn free_threaded() -> Outcome {
 /// Compiles for an interpreter without a global lock that is not here.
 fn check_free_threaded() -> Outcome {
     let config = target().join("python/free-threaded.txt");
-    let lines = "implementation=CPython\nversion=3.14\nshared=true\ntarget_abi=CPython-3.14-free_threaded\n\
+    let lines = "implementation=CPython\nversion=3.14\nshared=true\ntarget_abi=CPython-free_threaded-3.14\n\
                  pointer_width=64\nbuild_flags=Py_GIL_DISABLED\nsuppress_build_script_link_lines=true\n";
     fs::create_dir_all(target().join("python")).map_err(|e| e.to_string())?;
     fs::write(&config, lines).map_err(|e| format!("cannot write {}: {e}", config.display()))?;
