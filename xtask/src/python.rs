@@ -29,6 +29,7 @@ pub fn python() -> Outcome {
     venv.run("ruff check .")?;
     venv.run("ruff format --check .")?;
     venv.run("mypy")?;
+    venv.run("python -m mypy.stubtest shm2 --concise --allowlist stubs-allowed.txt --ignore-unused-allowlist")?;
     build_plugin()?;
     venv.test()
 }

@@ -74,7 +74,7 @@ impl OutFrame {
     fn publish(&self, py: Python<'_>) -> PyResult<u64> {
         self.slot.check_open()?;
         let (info, meta) = {
-            let mut details = self.details();
+            let mut details = self.details()?;
             details.info.pts.get_or_insert_with(|| self.core.running_ns());
             (details.info, details.meta.clone())
         };
@@ -84,7 +84,7 @@ impl OutFrame {
         }
         let reservation = self.slot.take()?;
         let sequence = self.core.publish(py, reservation, &info, &meta)?;
-        self.details().sequence = Some(sequence);
+        self.details()?.sequence = Some(sequence);
         Ok(sequence)
     }
 
@@ -96,74 +96,80 @@ impl OutFrame {
     /// Presentation time in nanoseconds on the producer's own timeline. If it is not set, the time since the producer
     /// began.
     #[getter]
-    fn pts(&self) -> Option<u64> {
-        self.details().info.pts
+    fn pts(&self) -> PyResult<Option<u64>> {
+        Ok(self.details()?.info.pts)
     }
 
     #[setter]
-    fn set_pts(&self, value: Option<u64>) {
-        self.details().info.pts = value;
+    fn set_pts(&self, value: Option<u64>) -> PyResult<()> {
+        self.details()?.info.pts = value;
+        Ok(())
     }
 
     /// Decoding time in nanoseconds.
     #[getter]
-    fn dts(&self) -> Option<i64> {
-        self.details().info.dts
+    fn dts(&self) -> PyResult<Option<i64>> {
+        Ok(self.details()?.info.dts)
     }
 
     #[setter]
-    fn set_dts(&self, value: Option<i64>) {
-        self.details().info.dts = value;
+    fn set_dts(&self, value: Option<i64>) -> PyResult<()> {
+        self.details()?.info.dts = value;
+        Ok(())
     }
 
     /// Duration in nanoseconds.
     #[getter]
-    fn duration(&self) -> Option<u64> {
-        self.details().info.duration
+    fn duration(&self) -> PyResult<Option<u64>> {
+        Ok(self.details()?.info.duration)
     }
 
     #[setter]
-    fn set_duration(&self, value: Option<u64>) {
-        self.details().info.duration = value;
+    fn set_duration(&self, value: Option<u64>) -> PyResult<()> {
+        self.details()?.info.duration = value;
+        Ok(())
     }
 
     /// Absolute time in nanoseconds of ``shm2.monotonic_ns()``: when the frame was made, if it is not set.
     #[getter]
-    fn time(&self) -> Option<u64> {
-        self.details().info.time
+    fn time(&self) -> PyResult<Option<u64>> {
+        Ok(self.details()?.info.time)
     }
 
     #[setter]
-    fn set_time(&self, value: Option<u64>) {
-        self.details().info.time = value;
+    fn set_time(&self, value: Option<u64>) -> PyResult<()> {
+        self.details()?.info.time = value;
+        Ok(())
     }
 
     /// Flags of the application, 32 bits.
     #[getter]
-    fn flags(&self) -> u32 {
-        self.details().info.flags
+    fn flags(&self) -> PyResult<u32> {
+        Ok(self.details()?.info.flags)
     }
 
     #[setter]
-    fn set_flags(&self, value: u32) {
-        self.details().info.flags = value;
+    fn set_flags(&self, value: u32) -> PyResult<()> {
+        self.details()?.info.flags = value;
+        Ok(())
     }
 
     /// The meta blob, at most 1 MiB. That of raw video and audio is a list of items: set ``metas``.
     #[getter]
-    fn meta<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.details().meta)
+    fn meta<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.details()?.meta))
     }
 
     #[setter]
-    fn set_meta(&self, value: Vec<u8>) {
-        self.details().meta = value;
+    fn set_meta(&self, value: Vec<u8>) -> PyResult<()> {
+        self.details()?.meta = value;
+        Ok(())
     }
 
     /// The items of the meta blob, as ``(kind, bytes)``; see ``Frame.metas``.
     #[getter]
-    fn metas<'py>(&self, py: Python<'py>) -> Vec<(u16, Bound<'py, PyBytes>)> {
-        frame::metas(py, &self.details().meta)
+    fn metas<'py>(&self, py: Python<'py>) -> PyResult<Vec<(u16, Bound<'py, PyBytes>)>> {
+        Ok(frame::metas(py, &self.details()?.meta))
     }
 
     #[setter]
@@ -175,14 +181,14 @@ impl OutFrame {
             meta.extend(length.to_le_bytes());
             meta.extend(bytes);
         }
-        self.details().meta = meta;
+        self.details()?.meta = meta;
         Ok(())
     }
 
     /// Sequence number of the published frame; ``None`` before.
     #[getter]
-    fn sequence(&self) -> Option<u64> {
-        self.details().sequence
+    fn sequence(&self) -> PyResult<Option<u64>> {
+        Ok(self.details()?.sequence)
     }
 
     /// Number of bytes.
@@ -249,8 +255,9 @@ impl OutFrame {
         media.map(Some).map_err(|error| Class::Media.error(error.to_string()))
     }
 
-    fn details(&self) -> MutexGuard<'_, Details> {
-        self.details.lock().unwrap_or_else(PoisonError::into_inner)
+    fn details(&self) -> PyResult<MutexGuard<'_, Details>> {
+        self.memory.check()?;
+        Ok(self.details.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

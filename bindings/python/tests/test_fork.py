@@ -80,6 +80,8 @@ def test_everything_that_a_child_inherits_says_so(region: str) -> None:
             lambda: out.stats,
             slot.publish,
             lambda: slot.planes,
+            lambda: slot.pts,
+            lambda: setattr(slot, "flags", 1),
         ]:
             raises_forked(use)
         # Objects of its own work.
