@@ -28,6 +28,11 @@ pub struct Consumer {
     stream: Mutex<Option<Arc<Stream>>>,
 }
 
+const ACCESS: &[(&str, Access)] = &[("auto", Access::Auto), ("lease", Access::Lease), ("snapshot", Access::Snapshot)];
+const START: &[(&str, Start)] = &[("history", Start::History), ("oldest", Start::Oldest), ("next", Start::Next)];
+const ON_EXIT: &[(&str, OnProducerExit)] =
+    &[("reconnect", OnProducerExit::Reconnect), ("end", OnProducerExit::EndOfStream), ("error", OnProducerExit::Error)];
+
 type Taken = Result<Option<shm2::Frame>, ReceiveError>;
 
 #[pymethods]
@@ -47,22 +52,8 @@ impl Consumer {
         max_leases: Option<usize>,
         lag_limit: Option<f64>,
     ) -> PyResult<Self> {
-        let access = choice(
-            "access",
-            access,
-            &[("auto", Access::Auto), ("lease", Access::Lease), ("snapshot", Access::Snapshot)],
-        )?;
-        let start =
-            choice("start", start, &[("history", Start::History), ("oldest", Start::Oldest), ("next", Start::Next)])?;
-        let on_exit = choice(
-            "on_exit",
-            on_exit,
-            &[
-                ("reconnect", OnProducerExit::Reconnect),
-                ("end", OnProducerExit::EndOfStream),
-                ("error", OnProducerExit::Error),
-            ],
-        )?;
+        let (access, start) = (choice("access", access, ACCESS)?, choice("start", start, START)?);
+        let on_exit = choice("on_exit", on_exit, ON_EXIT)?;
         let timeout = seconds("timeout", timeout)?;
         let builder = shm2::Consumer::builder(&path).map_err(|error| Class::Argument.error(error.to_string()))?;
         let mut builder =

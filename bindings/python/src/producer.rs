@@ -25,6 +25,12 @@ const FRAMES: u64 = 8;
 const BACKLOG: u64 = 4000;
 const NAP: Duration = Duration::from_millis(2);
 
+const ON_FULL: &[(&str, FullPolicy)] = &[
+    ("drop-oldest", FullPolicy::DropOldest),
+    ("drop-newest", FullPolicy::DropNewest),
+    ("block", FullPolicy::Block { timeout: None }),
+];
+
 /// The compiled base of ``shm2.Producer``.
 #[pyclass(frozen, subclass, module = "shm2._shm2")]
 #[derive(Debug)]
@@ -68,29 +74,18 @@ impl Producer {
         perms: u32,
     ) -> PyResult<Self> {
         let block_timeout = seconds("block_timeout", block_timeout)?;
-        let policy = choice(
-            "on_full",
-            on_full,
-            &[
-                ("drop-oldest", FullPolicy::DropOldest),
-                ("drop-newest", FullPolicy::DropNewest),
-                ("block", FullPolicy::Block { timeout: None }),
-            ],
-        )?;
+        let policy = choice("on_full", on_full, ON_FULL)?;
         let stream = Stream::new(caps.map(str::as_bytes));
         let unit = match stream.media()? {
             Some(Media::Video(video)) => (usize::try_from(video.size()).unwrap_or(usize::MAX), Some(1)),
             Some(Media::Audio(audio)) => (audio.bytes_per_frame() as usize, None),
             _ => (unit, length),
         };
-        let frame = unit.1.and_then(|count| unit.0.checked_mul(count)).unwrap_or(0) as u64;
-        let needed = frame.saturating_mul(FRAMES);
         let builder = shm2::Producer::builder(&path).map_err(|error| Class::Argument.error(error.to_string()))?;
         let builder =
             builder.full_policy(policy).history(history).max_leases(max_leases).keep_region(keep).perms(perms);
-        let builder = match arena {
+        let builder = match arena.or_else(|| large_arena(unit)) {
             Some(bytes) => builder.arena(bytes),
-            None if needed > DEFAULT_REGION - shm2::layout::ARENA_OFFSET => builder.arena(needed),
             None => builder,
         };
         let mut producer = py.detach(|| builder.create()).map_err(IntoException::exception)?;
@@ -336,6 +331,13 @@ impl Drop for Core {
             std::mem::forget(self.inner.get_mut().unwrap_or_else(PoisonError::into_inner).take());
         }
     }
+}
+
+/// Bytes of an arena for frames of one size, if the default one is too small.
+fn large_arena((unit, count): (usize, Option<usize>)) -> Option<u64> {
+    let frame = count.and_then(|count| unit.checked_mul(count))? as u64;
+    let needed = frame.saturating_mul(FRAMES);
+    (needed > DEFAULT_REGION - shm2::layout::ARENA_OFFSET).then_some(needed)
 }
 
 /// Does something that waits, and cancels the wait after a time.
