@@ -61,7 +61,8 @@ class Way(NamedTuple):
 
 
 def python_ways() -> list[Way]:
-    names = ["shm2", "shmsink", "shmsink-heap", "unixfdsink", "iceoryx2", "pyshmem", "pyshmem-locked", LIMIT]
+    peers = ["shmsink", "shmsink-heap", "unixfdsink", "iceoryx2", "pyshmem", "pyshmem-locked"]
+    names = ["shm2", "shm2-ahead", *peers, LIMIT]
     return [Way(name, (PYTHON, name), (PYTHON, name), missing(name)) for name in names]
 
 
@@ -257,7 +258,7 @@ def ratios(case: Case, runs: dict[str, list[Figures]]) -> Figures:
             ratio = statistics.median(total_cpu(a) / total_cpu(b) for a, b in zip(ours, floor, strict=True))
             found[f"shm2, CPU of both sides against {LIMIT}, the limit"] = ratio
     core = (runs.get("rust shm2") or []) if case.rate else []
-    for name in ("shm2", "rust to shm2", LIMIT, "c shm2"):
+    for name in ("shm2", "shm2-ahead", "rust to shm2", LIMIT, "c shm2"):
         ours = runs.get(name) or []
         if core and len(core) == len(ours) and core[0]["p50 us"]:
             found[f"{name}, p50 against rust shm2"] = statistics.median(

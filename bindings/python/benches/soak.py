@@ -355,6 +355,8 @@ def main() -> int:
     import faulthandler
 
     faulthandler.enable()
+    # A shell starts programs in the background with this signal ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     match sys.argv[1:]:
         case ["produce", path, count, number]:

@@ -47,10 +47,10 @@ class Shm2Out:
 
 
 class Shm2In:
-    def __init__(self, place: str, depth: int) -> None:
+    def __init__(self, place: str, depth: int, *, wake_ahead: bool = False) -> None:
         import shm2
 
-        self.consumer = shm2.Consumer(place, timeout=LIMIT_SECONDS)
+        self.consumer = shm2.Consumer(place, timeout=LIMIT_SECONDS, wake_ahead=wake_ahead)
 
     def frames(self) -> Iterator[Planes]:
         for frame in self.consumer:
@@ -276,6 +276,10 @@ def bare_slots(place: str, depth: int) -> list[memoryview]:
     return [memory[at * FRAME_BYTES :][:FRAME_BYTES] for at in range(depth)]
 
 
+def shm2_ahead(place: str, depth: int) -> Shm2In:
+    return Shm2In(place, depth, wake_ahead=True)
+
+
 def shmsink(place: str, depth: int) -> GstOut:
     return GstOut(place, depth, "shmsink wait-for-connection=true", is_own=True)
 
@@ -299,6 +303,7 @@ def unixfdsrc(place: str, depth: int) -> GstIn:
 # Each way by its name: how to send, how to receive, and the Python modules or GStreamer elements that it needs.
 WAYS: dict[str, tuple[Callable[[str, int], Any], Callable[[str, int], Any], tuple[str, ...]]] = {
     "shm2": (Shm2Out, Shm2In, ("shm2",)),
+    "shm2-ahead": (Shm2Out, shm2_ahead, ("shm2",)),
     "shmsink": (shmsink, shmsrc, ("gi", "shmsink", "shmsrc", "appsrc", "appsink")),
     "shmsink-heap": (shmsink_heap, shmsrc, ("gi", "shmsink", "shmsrc", "appsrc", "appsink")),
     "unixfdsink": (unixfdsink, unixfdsrc, ("gi", "unixfdsink", "unixfdsrc", "appsrc", "appsink")),

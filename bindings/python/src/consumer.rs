@@ -39,7 +39,7 @@ type Taken = Result<Option<shm2::Frame>, ReceiveError>;
 impl Consumer {
     #[new]
     #[pyo3(signature = (path, *, latest=false, timeout=None, access="auto", start="history", on_exit="reconnect",
-        events=false, max_leases=None, lag_limit=None))]
+        events=false, max_leases=None, lag_limit=None, wake_ahead=false))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
         path: String,
@@ -51,13 +51,14 @@ impl Consumer {
         events: bool,
         max_leases: Option<usize>,
         lag_limit: Option<f64>,
+        wake_ahead: bool,
     ) -> PyResult<Self> {
         let (access, start) = (choice("access", access, ACCESS)?, choice("start", start, START)?);
         let on_exit = choice("on_exit", on_exit, ON_EXIT)?;
         let timeout = seconds("timeout", timeout)?;
         let builder = shm2::Consumer::builder(&path).map_err(|error| Class::Argument.error(error.to_string()))?;
-        let mut builder =
-            builder.latest_only(latest).access(access).start(start).on_producer_exit(on_exit).events(events);
+        let mut builder = builder.latest_only(latest).access(access).start(start).on_producer_exit(on_exit);
+        builder = builder.events(events).wake_ahead(wake_ahead);
         if let Some(frames) = max_leases {
             builder = builder.max_leases(frames);
         }

@@ -40,6 +40,8 @@ class Consumer(_shm2.Consumer):
         events: receive events as well, as frames without bytes.
         max_leases: most frames to hold in place; further ones are private copies. The producer's limit counts, too.
         lag_limit: skip frames that are older than these seconds.
+        wake_ahead: of a stream with a steady rate, wake shortly before the next frame is due, and look for it without
+            sleeping: less delay, for up to 2.5 % of a processor. Without effect in ``asyncio``.
     """
 
     def __new__(
@@ -54,6 +56,7 @@ class Consumer(_shm2.Consumer):
         events: bool = False,
         max_leases: int | None = None,
         lag_limit: float | None = None,
+        wake_ahead: bool = False,
     ) -> Self:
         """Make a consumer. It attaches when the first frame is asked for."""
         self = super().__new__(
@@ -67,6 +70,7 @@ class Consumer(_shm2.Consumer):
             events=events,
             max_leases=max_leases,
             lag_limit=lag_limit,
+            wake_ahead=wake_ahead,
         )
         self._waiting = Waiting()
         self._burst = 0

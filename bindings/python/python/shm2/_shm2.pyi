@@ -202,6 +202,7 @@ class Consumer:
         events: bool = False,
         max_leases: int | None = None,
         lag_limit: float | None = None,
+        wake_ahead: bool = False,
     ) -> Self: ...
     def next(self, timeout: float | None = None) -> Frame:
         """Return the next frame. Wait for it up to ``timeout`` seconds."""
