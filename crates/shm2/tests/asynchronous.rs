@@ -191,6 +191,33 @@ async fn a_full_ring_is_awaited_too() {
 }
 
 #[test]
+fn a_waker_that_panics_does_not_stop_the_other_tasks() {
+    use std::task::{Context, Poll, Wake, Waker};
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: std::sync::Arc<Self>) {
+            panic!("the waker of this test panics");
+        }
+    }
+    let regions = [TempRegion::new(), TempRegion::new()];
+    let mut producers: Vec<_> = regions.iter().map(small).collect();
+    let mut consumers: Vec<_> = regions.iter().map(awaiting).collect();
+    let waker = Waker::from(std::sync::Arc::new(Panics));
+    let mut context = Context::from_waker(&waker);
+    while !matches!(consumers[0].poll_frame(&mut context), Poll::Pending) {}
+    producers[0].send(b"frame", &FrameInfo::new()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        for round in 0..3 {
+            tokio::time::sleep(SOON).await;
+            producers[1].send(b"frame", &FrameInfo::new().with_pts(round)).unwrap();
+            let frame = timeout(LIMIT, consumers[1].next()).await.expect("in time").unwrap();
+            assert_eq!(frame.info().pts, Some(round));
+        }
+    });
+}
+
+#[test]
 fn futures_and_types_may_be_sent_between_threads() {
     fn send<T: Send>(_: &T) {}
     fn stream<T: Stream<Item = Result<shm2::Frame, ReceiveError>> + Send + Unpin>(_: &T) {}

@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 #![expect(unsafe_code, reason = "forks, and reads values that a child drops")]
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use shm2::{Consumer, FrameInfo, Producer, layout};
 use shm2_testing::TempRegion;
 use std::time::Duration;
@@ -31,6 +32,12 @@ fn exit_code(child: i32) -> i32 {
     assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
     assert!(libc::WIFEXITED(status), "the child was ended by signal {}", libc::WTERMSIG(status));
     libc::WEXITSTATUS(status)
+}
+
+fn is_readable_within(consumer: &mut Consumer, limit: Duration) -> bool {
+    let fd = consumer.poll_fd().unwrap();
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::try_from(limit).unwrap())).unwrap() == 1
 }
 
 #[test]
@@ -89,6 +96,29 @@ fn a_forked_child_creates_regions_of_its_own() {
     assert_eq!(exit_code(child), 7, "the child's own region is guarded, and nothing else is touched");
     producer.send(b"after", &FrameInfo::new()).unwrap();
     assert_eq!(Consumer::new(&parents).unwrap().next(LONG).unwrap().to_vec(), b"after");
+}
+
+/// The parent's waiting thread is not there in the child, also if the parent has opened no region before.
+#[test]
+fn a_forked_child_waits_for_descriptors_by_a_thread_of_its_own() {
+    let (parents, child_side) = (TempRegion::new(), TempRegion::new());
+    let mut consumer = Consumer::new(&parents.uri()).unwrap();
+    consumer.poll_fd().unwrap();
+    let child = fork(|| {
+        let mut producer = Producer::create(&child_side.uri()).unwrap();
+        let mut consumer = Consumer::new(&child_side.uri()).unwrap();
+        shm2_testing::until("the descriptor is not readable", || {
+            let taken = consumer.try_next().unwrap();
+            taken.is_none() && !is_readable_within(&mut consumer, Duration::from_millis(200))
+        });
+        producer.send(b"frame", &FrameInfo::new()).unwrap();
+        if !is_readable_within(&mut consumer, Duration::from_secs(10)) {
+            // SAFETY: as in `fork`.
+            unsafe { libc::_exit(8) };
+        }
+        drop((producer, consumer));
+    });
+    assert_eq!(exit_code(child), 7, "a frame makes the child's descriptor readable");
 }
 
 /// The mapping is not there in the child: its addresses may have other memory by then.

@@ -205,6 +205,103 @@ fn frames_of_one_instant_are_matched_between_regions_of_other_rates() {
 }
 
 #[test]
+fn a_frame_of_another_clock_does_not_make_the_others_too_old() {
+    let names = regions(2);
+    let mut producers: Vec<_> = names.iter().map(small).collect();
+    let mut set = WaitSet::default();
+    for name in &names {
+        set.add(from_start(name).build()).unwrap();
+    }
+    let mut wrong = FrameInfo::new();
+    wrong.time = Some(u64::MAX / 2);
+    producers[1].send(b"wrong", &wrong).unwrap();
+    producers[0].send(b"left", &FrameInfo::new()).unwrap();
+    let frames = set.wait_for_all(Duration::from_secs(60), LIMIT).unwrap();
+    let texts: Vec<_> = frames.iter().map(|(_, frame)| frame.to_vec()).collect();
+    assert_eq!(texts, [&b"left"[..], b"wrong"]);
+}
+
+#[test]
+fn a_match_ends_in_time_and_when_it_is_woken_also_among_many_frames() {
+    let names = regions(2);
+    let mut producers: Vec<_> = names.iter().map(small).collect();
+    let mut set = WaitSet::new();
+    let first = set.add(from_start(&names[0]).build()).unwrap();
+    set.add(from_start(&names[1]).build()).unwrap();
+    let at = |time: u64| {
+        let mut info = FrameInfo::new();
+        info.time = Some(time);
+        info
+    };
+    producers[1].send(b"late", &at(5_000)).unwrap();
+    for time in 0..1000 {
+        producers[0].send(b"too old", &at(time)).unwrap();
+    }
+    assert!(matches!(
+        set.wait_for_all(Duration::ZERO, Some(Duration::ZERO)),
+        Err(shm2::wait_set::MatchError::TimedOut)
+    ));
+    set.handle().wake();
+    assert!(set.wait_for_all(Duration::ZERO, LIMIT).is_err());
+    let received = set.get(first).unwrap().stats().received;
+    assert!(received < 1000, "{received}");
+    // Without the region that has no frame of that time, the other one's is enough.
+    assert!(set.remove(first).is_some());
+    assert_eq!(set.wait_for_all(Duration::ZERO, LIMIT).unwrap()[0].1.to_vec(), b"late");
+}
+
+#[test]
+fn a_consumer_that_a_handle_adds_while_the_set_is_busy_is_not_forgotten() {
+    let names = regions(2);
+    let (mut busy, mut added) = (small(&names[0]), small(&names[1]));
+    added.send(b"frame", &FrameInfo::new()).unwrap();
+    let mut set = WaitSet::new();
+    let busy_token = set.add(from_start(&names[0]).build()).unwrap();
+    let handle = set.handle();
+    let (tokens, added_tokens) = std::sync::mpsc::channel();
+    let adding = std::thread::spawn(move || {
+        for _ in 0..500 {
+            tokens.send(handle.add(from_start(&names[1]).build()).unwrap()).unwrap();
+        }
+        names
+    });
+    let mut waiting = std::collections::HashSet::new();
+    let mut seen = 0;
+    let begun = Instant::now();
+    while seen < 500 {
+        busy.send(b"busy", &FrameInfo::new()).unwrap();
+        let Some(ready) = set.next(SOON).filter(|ready| ready.token != busy_token) else { continue };
+        ready.frame.unwrap();
+        waiting.insert(ready.token);
+        seen += 1;
+        // At most 64 consumers can lease at a time.
+        assert!(set.remove(ready.token).is_some());
+        assert!(begun.elapsed() < LIMIT.unwrap(), "{seen} of 500");
+    }
+    assert_eq!(waiting, added_tokens.iter().collect());
+    let _names = adding.join().unwrap();
+}
+
+#[test]
+fn a_handle_of_a_set_that_is_gone_and_a_descriptor_of_a_member_are_errors() {
+    let names = regions(1);
+    let mut set = WaitSet::new();
+    let token = set.add(Consumer::new(&names[0].uri()).unwrap()).unwrap();
+    #[cfg(target_os = "linux")]
+    {
+        let error = set.get_mut(token).unwrap().poll_fd().unwrap_err();
+        assert_eq!(error.to_string(), "a set or a task waits for this consumer: take it out to get a descriptor");
+    }
+    let handle = set.handle();
+    assert!(set.remove(token).is_some());
+    drop(set);
+    let error = handle.add(Consumer::new(&names[0].uri()).unwrap()).unwrap_err();
+    assert_eq!(error.to_string(), "the set of this handle is gone");
+    handle.remove(token);
+    handle.wake();
+}
+
+#[test]
 fn the_types_may_be_sent_between_threads() {
     fn send<T: Send>() {}
     fn sync<T: Sync>() {}

@@ -45,17 +45,18 @@ struct Task(Mutex<Option<Waker>>);
 
 impl Task {
     fn wait(&self, waker: &Waker) {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !slot.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *slot = Some(waker.clone());
-        }
+        // Wakers are cloned and dropped without the lock: they are code of the executor.
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let kept = known.filter(|known| known.will_wake(waker)).unwrap_or_else(|| waker.clone());
+        let replaced = self.0.lock().unwrap_or_else(PoisonError::into_inner).replace(kept);
+        drop(replaced);
     }
 }
 
 impl Notify for Task {
     fn notify(&self) {
         let waker = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        waker.into_iter().for_each(Waker::wake);
+        waker.into_iter().for_each(waiter::wake);
     }
 }
 

@@ -20,7 +20,7 @@ impl Consumer {
     /// 250 ms, so that a program can try again.
     ///
     /// # Errors
-    /// If the system refuses a descriptor or the thread.
+    /// If the system refuses a descriptor or the thread, and for a consumer in a set or a task, which wait for it.
     ///
     /// ```
     /// # let name = format!("shm:///dev/shm/shm2-doc-poll-fd-{}", std::process::id());
@@ -37,6 +37,9 @@ impl Consumer {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn poll_fd(&mut self) -> io::Result<BorrowedFd<'_>> {
+        if self.notified.as_ref().is_some_and(|notified| notified.readiness.is_none()) {
+            return Err(io::Error::other("a set or a task waits for this consumer: take it out to get a descriptor"));
+        }
         if !self.has_descriptor() {
             let readiness = Arc::new(Readiness::new()?);
             let seat = waiter::seat(readiness.clone())?;

@@ -144,8 +144,8 @@ async fn until_free<T>(
             }
             Err(error @ SendError::Full { .. }) if waiter.is_hopeless() => Poll::Ready(Err(error)),
             Err(SendError::Full { .. } | SendError::Recovering) => {
-                wait.get_or_insert_with(|| (waiter.begin(), Instant::now()));
                 waiter.register(context.waker());
+                wait.get_or_insert_with(|| (waiter.begin(), Instant::now()));
                 Poll::Pending
             }
             result => Poll::Ready(result),

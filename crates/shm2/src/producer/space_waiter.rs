@@ -3,6 +3,7 @@
 
 use super::settings::FullPolicy;
 use super::shared::Shared;
+use crate::waiter;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
@@ -55,7 +56,7 @@ impl State {
 
     fn wake(&self) {
         let waker = self.lock().waker.take();
-        waker.into_iter().for_each(Waker::wake);
+        waker.into_iter().for_each(waiter::wake);
     }
 }
 

@@ -20,16 +20,17 @@ impl Handle {
     /// Adds a consumer, also while the set's thread waits.
     ///
     /// # Errors
-    /// As [`WaitSet::add`](super::WaitSet::add).
+    /// As [`WaitSet::add`](super::WaitSet::add), and if the set is gone.
     pub fn add(&self, consumer: Consumer) -> io::Result<Token> {
         let (token, member) = self.queue.admit(consumer)?;
-        self.queue.ask(Command::Add(token, Box::new(member)));
+        self.queue.ask(Command::Add(token, Box::new(member)))?;
         Ok(token)
     }
 
     /// Removes a consumer, which the set's thread drops. It may return a frame of it that it takes at this moment.
     pub fn remove(&self, token: Token) {
-        self.queue.ask(Command::Remove(token));
+        // A set that is gone has no consumers.
+        let _ = self.queue.ask(Command::Remove(token));
     }
 
     /// Ends the present or the next [`next`](super::WaitSet::next): it returns `None` unless a frame is there.

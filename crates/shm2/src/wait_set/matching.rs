@@ -28,7 +28,7 @@ impl WaitSet {
     /// `tolerance`. Older frames, which have no like in each region, are dropped. In the order of their tokens.
     ///
     /// The time of a frame is its [`time`](crate::FrameInfo::time), the clock at which it was captured, if the producer
-    /// gives it, or else the time of publication; both on the clock of this process ([`Consumer::to_local`]). For cameras
+    /// gives it and it is at most ten seconds in the future, or else the time of publication; both on the clock of this process ([`Consumer::to_local`]). For cameras
     /// of one rate without a common trigger, half a frame's duration is a useful tolerance.
     ///
     /// # Errors
@@ -64,14 +64,20 @@ impl WaitSet {
     ) -> Result<Vec<(Token, Frame)>, MatchError> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let tolerance = u64::try_from(tolerance.as_nanos()).unwrap_or(u64::MAX);
+        let mut is_over = false;
         loop {
             self.drop_unmatched(tolerance);
             if !self.members.is_empty() && self.members.values().all(|member| member.candidate.is_some()) {
                 return Ok(self.take_candidates());
             }
+            // Frames that are too old, and events, come without a wait.
+            if is_over {
+                return Err(MatchError::TimedOut);
+            }
             let Some(ready) = self.next_of(deadline, |member| member.candidate.is_none()) else {
                 return Err(MatchError::TimedOut);
             };
+            is_over = self.is_over(deadline);
             let token = ready.token;
             let frame = ready.frame.map_err(|error| MatchError::Receive { token, error })?;
             if let Some(member) = self.members.get_mut(&token).filter(|_| !frame.is_event()) {
@@ -97,8 +103,15 @@ impl WaitSet {
     }
 }
 
+/// How far in the future the time of a frame may be. A later one is of another clock, and would make the frames of all
+/// other regions too old.
+const AHEAD: Duration = Duration::from_secs(10);
+
 /// When the frame was captured, or else published, nanoseconds of this process's monotonic clock.
 fn local_time(consumer: &Consumer, frame: &Frame) -> u64 {
-    let time = frame.info().time.or_else(|| frame.published_ns());
-    time.map_or_else(crate::monotonic_ns, |time| consumer.to_local(time))
+    let now = crate::monotonic_ns();
+    let local =
+        |time: Option<u64>, latest: u64| time.map(|time| consumer.to_local(time)).filter(|time| *time <= latest);
+    let captured = local(frame.info().time, now.saturating_add(AHEAD.as_nanos() as u64));
+    captured.or_else(|| local(frame.published_ns(), now)).unwrap_or(now)
 }

@@ -11,7 +11,6 @@ pub use queue::Token;
 use crate::backend::ProcessEvent;
 use crate::consumer::{Consumer, Frame};
 use crate::error::ReceiveError;
-use crate::waiter::Group;
 use queue::{Command, Member, Queue};
 use std::collections::HashMap;
 use std::fmt;
@@ -58,10 +57,7 @@ pub struct Ready {
 /// assert!(set.next(Some(Duration::from_millis(1))).is_none());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Default)]
 pub struct WaitSet {
-    /// What this set's own thread waits for.
-    group: Arc<Group>,
     queue: Arc<Queue>,
     members: HashMap<Token, Member>,
     /// Ready members that [`wait_for_all`](Self::wait_for_all) did not need.
@@ -71,8 +67,7 @@ pub struct WaitSet {
 impl WaitSet {
     /// An empty set.
     pub fn new() -> Self {
-        let group = Arc::<Group>::default();
-        Self { queue: Arc::new(Queue::new(group.clone())), group, ..Self::default() }
+        Self { queue: Arc::default(), members: HashMap::new(), parked: Vec::new() }
     }
 
     /// Adds a consumer. A descriptor that it had is of no use from then on.
@@ -81,8 +76,14 @@ impl WaitSet {
     /// If a further thread is needed and cannot be started.
     pub fn add(&mut self, consumer: Consumer) -> io::Result<Token> {
         let (token, member) = self.queue.admit(consumer)?;
-        self.members.insert(token, member);
+        self.insert(token, member);
         Ok(token)
+    }
+
+    fn insert(&mut self, token: Token, member: Member) {
+        self.members.insert(token, member);
+        // It may have frames.
+        self.queue.push_all([token]);
     }
 
     /// Removes a consumer and returns it; `None` if it is not in the set.
@@ -97,7 +98,7 @@ impl WaitSet {
     }
 
     /// A consumer of the set, to change its settings or request a keyframe. What its own [`next`](Consumer::next) takes
-    /// does not come out of the set.
+    /// does not come out of the set. It must not be exchanged for another one: nothing waits for that.
     pub fn get_mut(&mut self, token: Token) -> Option<&mut Consumer> {
         self.members.get_mut(&token).map(|member| &mut member.consumer)
     }
@@ -145,12 +146,14 @@ impl WaitSet {
     fn next_of(&mut self, deadline: Option<Instant>, wanted: impl Fn(&Member) -> bool) -> Option<Ready> {
         self.queue.push_all(self.parked.drain(..));
         loop {
-            let seen = self.group.event.value();
+            let seen = self.queue.group.event.value();
             self.run_commands();
-            while let Some(token) = self.queue.pop() {
-                match self.members.get(&token) {
-                    Some(member) if !wanted(member) => self.parked.push(token),
-                    Some(_) => {
+            // Those that are queued meanwhile have their turn after a look at the time.
+            for _ in 0..self.queue.len() {
+                let Some(token) = self.queue.pop() else { break };
+                match self.members.get(&token).map(&wanted) {
+                    Some(false) => self.parked.push(token),
+                    Some(true) => {
                         if let Some(ready) = self.take(token) {
                             return Some(ready);
                         }
@@ -158,12 +161,18 @@ impl WaitSet {
                     None => {}
                 }
             }
-            let is_over = deadline.is_some_and(|deadline| deadline <= Instant::now());
-            if self.queue.is_woken.swap(false, Ordering::AcqRel) || is_over {
+            if self.is_over(deadline) {
                 return None;
             }
-            self.group.wait(seen, deadline);
+            if self.queue.len() == 0 {
+                self.queue.group.wait(seen, deadline);
+            }
         }
+    }
+
+    /// Whether a handle woke the thread, or the time is over.
+    fn is_over(&self, deadline: Option<Instant>) -> bool {
+        self.queue.is_woken.swap(false, Ordering::AcqRel) || deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
     /// What the consumer has; `None` if it has nothing and waits now.
@@ -190,12 +199,22 @@ impl WaitSet {
     fn run_commands(&mut self) {
         for command in self.queue.take_commands() {
             match command {
-                Command::Add(token, member) => {
-                    self.members.insert(token, *member);
-                }
+                Command::Add(token, member) => self.insert(token, *member),
                 Command::Remove(token) => drop(self.members.remove(&token)),
             }
         }
+    }
+}
+
+impl Default for WaitSet {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for WaitSet {
+    fn drop(&mut self) {
+        self.queue.close();
     }
 }
 

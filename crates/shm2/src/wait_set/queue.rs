@@ -16,13 +16,22 @@ pub struct Token(u64);
 /// Shared by a set, its handles, and the seats of its members.
 #[derive(Default)]
 pub(super) struct Queue {
-    group: Arc<Group>,
+    /// What the set's own thread waits for.
+    pub(super) group: Arc<Group>,
     ready: Mutex<VecDeque<Token>>,
-    commands: Mutex<Vec<Command>>,
+    commands: Mutex<Commands>,
     has_commands: AtomicBool,
     last_token: AtomicU64,
     /// A handle wakes the set's thread.
     pub(super) is_woken: AtomicBool,
+}
+
+/// The commands of handles that are not carried out yet.
+#[derive(Default)]
+struct Commands {
+    waiting: Vec<Command>,
+    /// The set is gone.
+    is_closed: bool,
 }
 
 pub(super) enum Command {
@@ -77,10 +86,6 @@ impl Notify for Ticket {
 }
 
 impl Queue {
-    pub(super) fn new(group: Arc<Group>) -> Self {
-        Self { group, ..Self::default() }
-    }
-
     fn ready(&self) -> MutexGuard<'_, VecDeque<Token>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -88,6 +93,11 @@ impl Queue {
     /// The next member to ask.
     pub(super) fn pop(&self) -> Option<Token> {
         self.ready().pop_front()
+    }
+
+    /// Members that are to be asked.
+    pub(super) fn len(&self) -> usize {
+        self.ready().len()
     }
 
     /// Members whose tickets say that they are queued.
@@ -98,29 +108,49 @@ impl Queue {
     /// Makes a member of a consumer, with a seat of the set's own thread, or else of a thread of the process.
     pub(super) fn admit(self: &Arc<Self>, mut consumer: Consumer) -> io::Result<(Token, Member)> {
         let token = Token(self.last_token.fetch_add(1, Ordering::Relaxed));
-        // Queued from the start: it may have frames.
+        // Queued when the set has the member; signals before that do not count.
         let ticket = Arc::new(Ticket { token, queue: Arc::downgrade(self), is_queued: AtomicBool::new(true) });
         let seat = match self.group.seat(ticket.clone()) {
             Some(seat) => seat,
             None => waiter::seat(ticket.clone())?,
         };
         consumer.notify(Some((seat, ticket.clone())));
-        self.push_all([token]);
         Ok((token, Member { consumer, ticket, candidate: None }))
     }
 
-    /// Asks the set's thread for something.
-    pub(super) fn ask(&self, command: Command) {
-        self.commands.lock().unwrap_or_else(PoisonError::into_inner).push(command);
+    /// Asks the set's thread for something; an error, with the command dropped, if the set is gone.
+    pub(super) fn ask(&self, command: Command) -> io::Result<()> {
+        let mut commands = self.commands();
+        if commands.is_closed {
+            drop(commands);
+            drop(command);
+            return Err(io::Error::other("the set of this handle is gone"));
+        }
+        commands.waiting.push(command);
+        drop(commands);
         self.has_commands.store(true, Ordering::Release);
         self.group.event.signal();
+        Ok(())
+    }
+
+    fn commands(&self) -> MutexGuard<'_, Commands> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn take_commands(&self) -> Vec<Command> {
         if !self.has_commands.swap(false, Ordering::AcqRel) {
             return Vec::new();
         }
-        std::mem::take(&mut *self.commands.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.commands().waiting)
+    }
+
+    /// The set ends: its handles get errors.
+    pub(super) fn close(&self) {
+        let mut commands = self.commands();
+        commands.is_closed = true;
+        let waiting = std::mem::take(&mut commands.waiting);
+        drop(commands);
+        drop(waiting);
     }
 
     /// Ends the present or the next wait of the set's thread.

@@ -259,11 +259,11 @@ impl Drop for Seat {
         let mut seats = self.group.lock();
         seats.taken -= 1;
         let state = seats.all.get_mut(self.index).and_then(Option::take);
-        let sleeps = seats.until.is_some();
+        // The thread ends with the last seat, also if it is about to sleep.
+        let must_look = seats.until.is_some() || seats.taken == 0;
         drop(seats);
         drop(state);
-        // The thread ends with the last seat.
-        if sleeps {
+        if must_look {
             self.group.event.signal();
         }
     }

@@ -24,7 +24,15 @@ pub(crate) use shared::seat;
 
 use crate::sync::AtomicU32;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
+use std::task::Waker;
+
+#[cfg_attr(not(feature = "async"), expect(dead_code, reason = "tasks are a feature"))]
+/// Wakes a task. A panic of its executor must not end the thread, which others need.
+pub(crate) fn wake(waker: Waker) {
+    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+}
 
 /// A region that a thread waits for.
 pub(crate) trait Source: fmt::Debug + Send + Sync {

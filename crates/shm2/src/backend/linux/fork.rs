@@ -102,6 +102,12 @@ pub(super) fn depth() -> usize {
     DEPTH.load(Ordering::Relaxed)
 }
 
+/// The same, for a caller that may be the first to ask: forks count from then on.
+pub(super) fn counted_depth() -> usize {
+    INSTALLED.get_or_init(install);
+    depth()
+}
+
 /// Whether a value that was made at depth `made_at` belongs to this process, not to a parent.
 pub(super) fn is_same_process(made_at: usize) -> bool {
     made_at == depth()

@@ -87,7 +87,8 @@ pub(super) fn wait_many(
     let waiters: Vec<_> = shared.chain([own]).collect();
     match futex::waitv(&waiters, WaitvFlags::empty(), deadline(timeout).as_ref(), ClockId::Monotonic) {
         Ok(index) => Some(index).filter(|index| *index < words.len()),
-        Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT | Errno::FAULT) => None,
+        Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => None,
+        // Also for a word whose page is gone: the caller may not find which one it is.
         Err(_) => {
             event.wait(seen, Some(timeout.unwrap_or(LOOK_AT_WORDS).min(LOOK_AT_WORDS)));
             None

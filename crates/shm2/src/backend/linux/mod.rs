@@ -137,7 +137,7 @@ impl Platform for Linux {
     }
 
     fn fork_depth() -> usize {
-        fork::depth()
+        fork::counted_depth()
     }
 }
 
