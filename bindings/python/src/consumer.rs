@@ -11,8 +11,9 @@ use pyo3::types::PyDict;
 use shm2::consumer::Canceller;
 use shm2::{Access, AttachError, OnProducerExit, ReceiveError, Start};
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The compiled base of ``shm2.Consumer``.
 #[pyclass(frozen, subclass, module = "shm2._shm2")]
@@ -21,7 +22,11 @@ pub struct Consumer {
     path: String,
     timeout: Option<Duration>,
     origin: Origin,
+    /// Ends a wait of another thread.
     canceller: Canceller,
+    is_closing: AtomicBool,
+    /// Calls that interrupt a thread that waits for frames.
+    others: AtomicUsize,
     /// `None` when closed.
     inner: Mutex<Option<shm2::Consumer>>,
     /// Of the last frame.
@@ -71,6 +76,8 @@ impl Consumer {
             timeout,
             origin: Origin::here(),
             canceller: consumer.canceller(),
+            is_closing: AtomicBool::new(false),
+            others: AtomicUsize::new(0),
             inner: Mutex::new(Some(consumer)),
             stream: Mutex::default(),
         })
@@ -96,7 +103,7 @@ impl Consumer {
     fn try_next(&self, py: Python<'_>) -> PyResult<Option<Frame>> {
         self.origin.check("consumer")?;
         sigbus::ensure();
-        let taken = py.detach(|| self.lock().as_mut().map(shm2::Consumer::try_next));
+        let taken = py.detach(|| self.lock_soon().as_mut().map(shm2::Consumer::try_next));
         sigbus::remember();
         let frame = taken.ok_or_else(|| self.closed())?.map_err(IntoException::exception)?;
         Ok(frame.map(|frame| self.frame(frame)))
@@ -128,6 +135,7 @@ impl Consumer {
     /// Detaches from the region, and ends waits of other threads. Frames that are held stay valid.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.origin.check("consumer")?;
+        self.is_closing.store(true, Ordering::Release);
         self.canceller.set(true);
         py.detach(|| drop(self.lock().take()));
         Ok(())
@@ -218,7 +226,8 @@ impl Consumer {
                 Ok(frame) => return Ok(frame.map(|frame| self.frame(frame))),
                 Err(ReceiveError::EndOfStream) => return Ok(None),
                 Err(ReceiveError::TimedOut | ReceiveError::Attach(AttachError::TimedOut { .. })) => {}
-                Err(ReceiveError::Cancelled) => return Err(self.closed()),
+                Err(ReceiveError::Cancelled) if self.is_closing.load(Ordering::Acquire) => return Err(self.closed()),
+                Err(ReceiveError::Cancelled) => py.detach(|| self.let_others_in(slice)),
                 Err(error) => return Err(error.exception()),
             }
             py.check_signals()?;
@@ -262,7 +271,30 @@ impl Consumer {
     fn with<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut shm2::Consumer) -> T + Send) -> PyResult<T> {
         self.origin.check("consumer")?;
         sigbus::ensure();
-        py.detach(|| self.lock().as_mut().map(work)).ok_or_else(|| self.closed())
+        py.detach(|| self.lock_soon().as_mut().map(work)).ok_or_else(|| self.closed())
+    }
+
+    /// The lock, for a call that does not wait for frames: a thread that does gives it up.
+    fn lock_soon(&self) -> MutexGuard<'_, Option<shm2::Consumer>> {
+        if let Ok(inner) = self.inner.try_lock() {
+            return inner;
+        }
+        self.others.fetch_add(1, Ordering::AcqRel);
+        self.canceller.set(true);
+        let inner = self.lock();
+        let is_last = self.others.fetch_sub(1, Ordering::AcqRel) == 1;
+        if is_last && !self.is_closing.load(Ordering::Acquire) {
+            self.canceller.set(false);
+        }
+        inner
+    }
+
+    /// Waits until the calls that interrupted this thread have the lock, or for a slice.
+    fn let_others_in(&self, slice: Duration) {
+        let begun = Instant::now();
+        while self.others.load(Ordering::Acquire) > 0 && begun.elapsed() < slice {
+            std::thread::sleep(Duration::from_micros(20));
+        }
     }
 
     /// The lock is held for up to a slice: the caller must not be attached to the interpreter.

@@ -177,6 +177,26 @@ while True:
 """
 
 
+def test_a_thread_that_waits_lets_other_calls_in(region: str) -> None:
+    with shm2.Producer(region, format="GRAY8", size=(4, 4)), shm2.Consumer(region) as frames:
+        ended: list[type[BaseException]] = []
+
+        def wait() -> None:
+            try:
+                frames.next()
+            except shm2.Error as error:
+                ended.append(type(error))
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        for _ in range(300):
+            assert frames.stats["received"] == 0
+            assert frames.try_next() is None
+        frames.close()
+        waiting.join(SECOND)
+        assert ended == [shm2.ClosedError]
+
+
 def test_restarts_of_the_producer_are_followed(region: str) -> None:
     def start(value: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-c", PRODUCER, region, str(value)])

@@ -204,3 +204,36 @@ def test_caps_are_described_without_a_region() -> None:
     assert caps.features == ("memory:SystemMemory",) and caps["framerate"] == 25
     with pytest.raises(shm2.MediaError, match="height"):
         shm2.describe("video/x-raw, format=NV12, width=4")
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        '{"names":["a"],"formats":["<f8"],"offsets":[0],"itemsize":1e400}',
+        '["<f8",[4]]',
+        '["<f8",[Infinity]]',
+        '{"names":["a"],"formats":["<f8"],"offsets":[0],"itemsize":9999999999999999999999}',
+    ],
+)
+def test_a_dtype_that_lies_is_an_exception_of_the_package(region: str, dtype: str) -> None:
+    text = dtype.replace('"', '\\"')
+    caps = f'application/x-shm2-struct, dtype=(string)"{text}"'
+    with shm2.Producer(region, caps=caps) as out, shm2.Consumer(region, timeout=SECOND) as frames:
+        out.send(bytes(64))
+        frame = frames.next()
+        with pytest.raises(shm2.MediaError, match="plain data"):
+            _ = frame.array
+
+
+def test_a_shape_that_lies_and_channels_without_end_are_exceptions(region: str) -> None:
+    caps = 'application/x-shm2-struct, dtype=(string)"\\"<f8\\"", shape=(string)"-5"'
+    with shm2.Producer(region, caps=caps) as out, shm2.Consumer(region, timeout=SECOND) as frames:
+        out.send(bytes(64))
+        frame = frames.next()
+        with pytest.raises(shm2.MediaError, match="shape"):
+            _ = frame.array
+        with pytest.raises(shm2.MediaError, match="no picture"):
+            frame.stacked()
+    caps = "audio/x-raw, format=U8, layout=non-interleaved, rate=1, channels=2147483647"
+    with pytest.raises(shm2.Error, match="1 to 4096"):
+        shm2.Producer(region, caps=caps)

@@ -65,7 +65,7 @@ pub use audio::{Audio, AudioFormat, AudioLayout, SampleKind};
 pub use caps::{Caps, Fraction, Structure, Value};
 pub use encoded::Encoded;
 pub use error::{CapsError, LayoutError, MediaError, PictureError};
-pub use limits::{MAX_CAPS_BYTES, MAX_DEPTH, MAX_VALUES};
+pub use limits::{MAX_CAPS_BYTES, MAX_CHANNELS, MAX_DEPTH, MAX_VALUES};
 #[cfg(feature = "picture")]
 pub use picture::{RgbPicture, Samples};
 pub use rectangle::Rectangle;

@@ -51,8 +51,11 @@ def records(plane: Plane, dtype: str | None, shape: str | None) -> NDArray[Any]:
     if shape is None:
         return array
     try:
-        return array.reshape([int(length) for length in shape.split(",") if length][:_MOST_DIMENSIONS])
-    except ValueError as error:
+        lengths = [int(length) for length in shape.split(",") if length][:_MOST_DIMENSIONS]
+        if any(length < -1 for length in lengths):
+            raise ValueError(shape)
+        return array.reshape(lengths)
+    except (ValueError, ArithmeticError) as error:
         raise _errors.MediaError(f"a frame of {array.size} records has not the shape ({shape}) of its caps") from error
 
 
@@ -60,6 +63,8 @@ def stacked(frame: Frame) -> NDArray[Any]:
     """Return the planes of a 4:2:0 picture below each other, as OpenCV takes them."""
     planes = frame.planes
     arrays = [np.asarray(plane) for plane in planes]
+    if frame.size is None or arrays[0].ndim < 2:
+        raise _errors.MediaError(f"{frame.format or frame.media_type} is no picture that can be stacked: use planes")
     height, width = arrays[0].shape[:2]
     rows = sum(array.size for array in arrays) / max(width, 1)
     is_known = len(arrays) in (2, 3) and {plane.itemsize for plane in planes} == {1} and 2 * rows == 3 * height
@@ -87,9 +92,9 @@ def _dtype(text: str) -> np.dtype[Any]:
     """Return the dtype of the text in caps, which another program wrote: plain data only."""
     try:
         kind: np.dtype[Any] = np.dtype(_plain(json.loads(text)))
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
         raise _errors.MediaError(f"the caps have a dtype that is not plain data: {text!r}") from error
-    if kind.hasobject or kind.itemsize == 0:
+    if kind.hasobject or kind.itemsize == 0 or kind.subdtype is not None:
         raise _errors.MediaError(f"the caps have a dtype that is not plain data: {text!r}")
     return kind
 

@@ -121,8 +121,10 @@ class Consumer(_shm2.Consumer):
 
     def close(self) -> None:
         """Detach from the region, and end waits of other threads and tasks. Frames that are held stay valid."""
-        super().close()
-        self._waiting.wake_all()
+        try:
+            super().close()
+        finally:
+            self._waiting.wake_all()
 
     def __exit__(
         self, class_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /

@@ -24,6 +24,7 @@ class Waiting:
     async def wait(self, consumer: Consumer) -> Frame | None:
         """Wait until there may be a frame, and take it."""
         loop = asyncio.get_running_loop()
+        self._forget_closed_loops()
         future: asyncio.Future[None] = loop.create_future()
         if self._descriptor is None:
             descriptor = os.dup(consumer.fileno())
@@ -46,10 +47,19 @@ class Waiting:
                 self._descriptor = None
         return consumer.try_next()
 
+    def _forget_closed_loops(self) -> None:
+        """Drop what tasks left behind whose loop was closed while they waited."""
+        self._futures = {future for future in self._futures if not future.get_loop().is_closed()}
+        if not self._futures and self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
     def wake_all(self) -> None:
         """Wake all tasks; may be called by any thread."""
         for future in list(self._futures):
-            future.get_loop().call_soon_threadsafe(_finish, future)
+            loop = future.get_loop()
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_finish, future)
 
     def _wake(self) -> None:
         for future in self._futures:

@@ -8,6 +8,7 @@ use crate::caps::{Caps, Structure};
 use crate::error::{LayoutError, MediaError, clipped};
 use crate::fields::Fields;
 use crate::items::{self, AudioItem};
+use crate::limits::MAX_CHANNELS;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -76,10 +77,14 @@ impl Audio {
                 _ => return Err(fields.wrong("layout", "interleaved or non-interleaved")),
             },
         };
+        let limited = |channels| match channels {
+            1..=MAX_CHANNELS => Ok(channels),
+            _ => Err(fields.wrong("channels", "1 to 4096")),
+        };
         Ok(Self {
             format: AudioFormat::from_name(name).ok_or_else(unknown)?,
             rate: fields.positive("rate")?,
-            channels: fields.positive("channels")?,
+            channels: fields.positive("channels").and_then(limited)?,
             channel_mask: structure.value("channel-mask").and_then(crate::Value::as_bitmask),
             layout,
             item: None,
