@@ -63,6 +63,20 @@ fn a_descriptor_is_readable_as_long_as_there_may_be_frames() {
 }
 
 #[test]
+fn a_descriptor_without_a_producer_becomes_quiet_until_one_comes() {
+    let region = TempRegion::new();
+    let mut consumer = Consumer::builder(&region.uri()).unwrap().start(Start::Oldest).build();
+    until("no look for two seconds", || {
+        assert!(consumer.try_next().unwrap().is_none());
+        !is_readable_within(consumer.poll_fd().unwrap(), Duration::from_secs(2))
+    });
+    let mut producer = Producer::create(&region.uri()).unwrap();
+    producer.send(b"frame", &frame(1)).unwrap();
+    assert!(becomes_readable(&mut consumer));
+    assert_eq!(drain(&mut consumer), [1]);
+}
+
+#[test]
 fn a_descriptor_stays_the_same_over_restarts_of_the_producer() {
     let region = TempRegion::new();
     let mut consumer = Consumer::builder(&region.uri()).unwrap().start(Start::Oldest).build();

@@ -339,6 +339,11 @@ pub(crate) trait AwaitProducer: Default {
     /// must look once more before it waits: a producer may have appeared before the reports began.
     fn arm(&mut self, spec: &Spec, event: &Arc<Event>) -> bool;
 
+    /// Whether the event is signalled whenever a producer may have appeared, unless the path leads elsewhere by then.
+    fn reports_all(&self) -> bool {
+        false
+    }
+
     /// Longest time between two looks of a caller that does not [`wait`](Self::wait) here, but is told of the event's
     /// signals.
     fn interval(&self) -> Duration;
@@ -399,14 +404,14 @@ pub(crate) enum Wake {
 }
 
 /// Identifies memory: equal values mean the same region file, section or device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {
     namespace: u64,
     number: u64,
 }
 
 /// What differs when a file was changed by a system call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Stamp {
     pub(crate) identity: Identity,
     pub(crate) bytes: u64,

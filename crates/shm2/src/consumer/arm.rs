@@ -1,5 +1,6 @@
 //! A consumer for which another thread waits: that of a set, or one of the process that serves a descriptor or a task.
 
+use super::absent::{Absent, LastLook};
 use super::attach::may_restart_unseen;
 use super::notified::Notified;
 use super::producer_liveness::HEARTBEAT_PROBE;
@@ -7,7 +8,7 @@ use super::{Consumer, Frame, Liveness};
 use crate::backend::{AwaitProducer, Notify, ProcessEvent, ProducerWatch};
 use crate::description::Kind;
 use crate::error::ReceiveError;
-use crate::waiter::Seat;
+use crate::waiter::{Seat, Source};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,7 @@ impl Consumer {
     pub(super) fn source_changed(&mut self) {
         if let Some(notified) = &mut self.notified {
             notified.producer_watch = ProducerWatch::default();
+            (notified.is_absent, notified.last_look) = (false, LastLook::default());
             notified.seat.set_source(self.attachment.as_ref().map(|attachment| attachment.reader.source()));
         }
     }
@@ -102,22 +104,33 @@ impl Consumer {
         else {
             return Ok(true);
         };
-        loop {
+        let absent = Absent(self.spec.path().into());
+        let value = loop {
+            // Before the look, so that a change after it is found.
+            let value = absent.value();
             match self.try_attach() {
                 Ok(()) => return Ok(false),
                 Err(error) if error.is_absence() => {}
                 Err(error) => return Err(error.into()),
             }
             if !watch.arm(&self.spec, &self.shared.event) {
-                break;
+                break value;
             }
-        }
+        };
         let by_heartbeat = self.settings.liveness == Liveness::Heartbeat || may_restart_unseen(&self.spec);
         let interval = if by_heartbeat { watch.interval().min(HEARTBEAT_PROBE) } else { watch.interval() };
-        if let Some(notified) = &mut self.notified {
-            notified.producer_watch = watch;
+        let Some(notified) = &mut self.notified else { return Ok(true) };
+        let is_quiet = watch.reports_all() && !by_heartbeat;
+        notified.producer_watch = watch;
+        let Some(value) = value.filter(|_| is_quiet) else {
             notified.seat.arm(None, Instant::now().checked_add(interval));
+            return Ok(true);
+        };
+        let limit = notified.last_look.note(value, interval);
+        if !std::mem::replace(&mut notified.is_absent, true) {
+            notified.seat.set_source(Some(Arc::new(absent)));
         }
+        notified.seat.arm(Some(value), Instant::now().checked_add(limit));
         Ok(true)
     }
 }

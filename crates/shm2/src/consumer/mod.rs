@@ -1,5 +1,6 @@
 //! The receiving side: [`Consumer`], its [`Builder`], and the [`Frame`]s that it yields.
 
+mod absent;
 mod arm;
 #[cfg(feature = "async")]
 mod asynchronous;

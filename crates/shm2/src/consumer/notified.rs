@@ -1,5 +1,6 @@
 //! What a consumer has for which another thread waits.
 
+use super::absent::LastLook;
 use crate::backend::ProducerWatch;
 #[cfg(all(target_os = "linux", not(miri)))]
 use crate::backend::Readiness;
@@ -12,6 +13,9 @@ pub(super) struct Notified {
     pub(super) seat: Seat,
     /// Reports the next producer while the consumer is detached.
     pub(super) producer_watch: ProducerWatch,
+    pub(super) last_look: LastLook,
+    /// The seat's source is the file at the path.
+    pub(super) is_absent: bool,
     #[cfg(all(target_os = "linux", not(miri)))]
     pub(super) readiness: Option<Arc<Readiness>>,
 }
@@ -21,6 +25,8 @@ impl Notified {
         Self {
             seat,
             producer_watch: ProducerWatch::default(),
+            last_look: LastLook::default(),
+            is_absent: false,
             #[cfg(all(target_os = "linux", not(miri)))]
             readiness: None,
         }

@@ -2,16 +2,12 @@
 
 use super::Source;
 use super::pace::{NAP, Pace};
-use crate::backend::{self, Event, LOOK_AT_WORDS, MOST_WORDS, Notify, ProcessEvent, Wake};
+use crate::backend::{self, Event, MOST_WORDS, Notify, ProcessEvent, Wake};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Longest sleep on wake words; see `consumer/sleep.rs`.
 const LOOK: Duration = Duration::from_millis(970);
-/// Part of the time waited so far after which a source that nothing wakes is looked at again, and the longest interval.
-const PATIENCE: u32 = 16;
-const LONGEST: Duration = Duration::from_millis(50);
-
 /// What one thread waits for.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
@@ -41,6 +37,8 @@ struct SeatState {
     is_listed: bool,
     armed_since: Instant,
     deadline: Option<Instant>,
+    /// Time of the next look at a source for which nothing wakes the thread.
+    look_at: Option<Instant>,
 }
 
 impl std::fmt::Debug for SeatState {
@@ -52,7 +50,7 @@ impl std::fmt::Debug for SeatState {
 impl SeatState {
     /// Disarms the seat; returns the receiver if it is to be notified.
     fn fire(&mut self) -> Option<Arc<dyn Notify>> {
-        self.deadline = None;
+        (self.deadline, self.look_at) = (None, None);
         std::mem::take(&mut self.is_armed).then(|| self.receiver.clone())
     }
 
@@ -72,11 +70,26 @@ impl SeatState {
         self.fire()
     }
 
-    /// When the source must be looked at because nothing wakes the thread for it.
+    /// When the source is to be looked at because nothing wakes the thread for it.
     fn next_look(&self, now: Instant) -> Option<Instant> {
-        let polled = self.is_armed && self.source.as_ref()?.address().is_none();
         let waited = now.saturating_duration_since(self.armed_since);
-        polled.then(|| now + (waited / PATIENCE).clamp(LOOK_AT_WORDS / 2, LONGEST))
+        self.source.as_ref()?.interval(waited).and_then(|interval| now.checked_add(interval))
+    }
+
+    /// The receiver if the deadline has passed, or a look that was due found a change.
+    fn due(&mut self, now: Instant) -> Option<Arc<dyn Notify>> {
+        let has_passed = |time: Option<Instant>| time.is_some_and(|time| time <= now);
+        if !self.is_armed {
+            return None;
+        }
+        if has_passed(self.deadline) {
+            return self.fire();
+        }
+        if !has_passed(self.look_at) {
+            return None;
+        }
+        self.look_at = self.next_look(now);
+        self.look()
     }
 }
 
@@ -104,6 +117,7 @@ impl Group {
             is_listed: false,
             armed_since: Instant::now(),
             deadline: None,
+            look_at: None,
         };
         seats.taken += 1;
         let free = seats.all.iter().position(Option::is_none);
@@ -159,15 +173,13 @@ impl Group {
         let mut due = Vec::new();
         for (index, seat) in seats.all.iter_mut().enumerate() {
             let Some(seat) = seat else { continue };
-            if seat.is_armed && seat.deadline.is_some_and(|deadline| deadline <= now) {
-                due.extend(seat.fire());
-            }
+            due.extend(seat.due(now));
             let address = seat.source.as_ref().and_then(|source| source.address()).filter(|_| seat.is_listed);
             if let Some((address, expected)) = address.zip(seat.expected) {
                 sleep.words.push((address, expected));
                 sleep.seats.push(index);
             }
-            let times = [seat.deadline, seat.next_look(now), sleep.until];
+            let times = [seat.deadline, seat.look_at, sleep.until];
             sleep.until = times.into_iter().flatten().min();
         }
         if !sleep.words.is_empty() {
@@ -188,7 +200,8 @@ impl Group {
             let value = seat.source.as_ref().and_then(|source| source.value());
             return seat.changed(value).into_iter().collect();
         }
-        let listed = |seat: &&mut SeatState| seat.is_listed || seat.is_armed;
+        // Those that nothing wakes have their own times.
+        let listed = |seat: &&mut SeatState| (seat.is_listed || seat.is_armed) && seat.look_at.is_none();
         seats.all.iter_mut().flatten().filter(listed).filter_map(SeatState::look).collect()
     }
 }
@@ -216,7 +229,8 @@ impl Seat {
     /// Replaces the source, and disarms the seat.
     pub(crate) fn set_source(&self, source: Option<Arc<dyn Source>>) {
         let before = self.change(|seat, until| {
-            (seat.is_armed, seat.is_listed, seat.deadline) = (false, false, None);
+            (seat.is_armed, seat.is_listed) = (false, false);
+            (seat.deadline, seat.look_at) = (None, None);
             (std::mem::replace(&mut seat.source, source), until.is_some())
         });
         // The thread may sleep on a word whose memory ends now.
@@ -231,10 +245,11 @@ impl Seat {
             let was_listed = std::mem::replace(&mut seat.is_listed, seat.source.is_some());
             let before = std::mem::replace(&mut seat.expected, expected);
             (seat.is_armed, seat.deadline, seat.armed_since) = (true, deadline, Instant::now());
+            seat.look_at = seat.next_look(seat.armed_since);
             if was_listed && is_later(before, expected) {
                 return (seat.fire(), false);
             }
-            let first = [deadline, seat.next_look(seat.armed_since)].into_iter().flatten().min();
+            let first = [deadline, seat.look_at].into_iter().flatten().min();
             let is_early = first.is_some_and(|first| until.is_some_and(|until| first < until));
             (None, until.is_some() && (is_early || was_listed != seat.is_listed))
         });

@@ -22,14 +22,20 @@ mod shared;
 pub(crate) use group::{Group, Seat};
 pub(crate) use shared::seat;
 
+use crate::backend::LOOK_AT_WORDS;
 use crate::sync::AtomicU32;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::task::Waker;
+use std::time::Duration;
 
-#[cfg_attr(not(feature = "async"), expect(dead_code, reason = "tasks are a feature"))]
+/// Part of the time waited so far after which a source that nothing wakes is looked at again, and the longest interval.
+const PATIENCE: u32 = 16;
+const LONGEST: Duration = Duration::from_millis(50);
+
 /// Wakes a task. A panic of its executor must not end the thread, which others need.
+#[cfg_attr(not(feature = "async"), expect(dead_code, reason = "tasks are a feature"))]
 pub(crate) fn wake(waker: Waker) {
     let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
 }
@@ -41,4 +47,9 @@ pub(crate) trait Source: fmt::Debug + Send + Sync {
 
     /// A value that changes with each item that wakes a consumer which announced its sleep. `None` if it cannot be read.
     fn value(&self) -> Option<u32>;
+
+    /// Time between two looks at the value, after it was waited for so long; `None` where the thread is woken.
+    fn interval(&self, waited: Duration) -> Option<Duration> {
+        self.address().is_none().then(|| (waited / PATIENCE).clamp(LOOK_AT_WORDS / 2, LONGEST))
+    }
 }

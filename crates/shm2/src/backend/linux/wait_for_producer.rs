@@ -54,6 +54,10 @@ impl AwaitProducer for ProducerWatch {
         false
     }
 
+    fn reports_all(&self) -> bool {
+        self.is_watched
+    }
+
     fn interval(&self) -> Duration {
         if self.is_watched { WATCHED_LOOK_EVERY } else { LOOK_EVERY }
     }
