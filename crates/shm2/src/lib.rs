@@ -56,7 +56,7 @@
 //! * [`layout`]: the bytes of a region, which `docs/protocol.md` describes in prose.
 //!
 //! # Features
-//! * `async`: [`AsyncConsumer`] and [`AsyncProducer`], for tokio and any other executor.
+//! * `async`: `AsyncConsumer` and `AsyncProducer`, for tokio and any other executor.
 //! * `zerocopy`: frames that are values of plain data, as the crate `zerocopy` defines it.
 //! * `kill-points` is for the tests of this project.
 //!

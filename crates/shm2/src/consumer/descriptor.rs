@@ -14,10 +14,11 @@ impl Consumer {
     /// returns `None`; the descriptor is not readable from then on, until there is something again. It is readable
     /// at first. Never read from it or write to it.
     ///
-    /// All consumers of this process that have a descriptor share one waiting thread, which starts with the first
-    /// one, and one more for each further 127. An idle region causes no wake-up of the program; the thread itself
-    /// looks once a second. After an error other than [`EndOfStream`](ReceiveError::EndOfStream) it is readable again in
-    /// 250 ms, so that a program can try again.
+    /// All consumers of this process that have a descriptor share one waiting thread, which starts with the first one,
+    /// and one more for each further 127. An idle region causes no wake-up of the program; the thread itself looks once
+    /// a second. Without a producer, the descriptor is readable some times in the first three seconds and every 30 s
+    /// after that. After an error other than [`EndOfStream`](ReceiveError::EndOfStream) it is readable again in 250 ms,
+    /// so that a program can try again.
     ///
     /// # Errors
     /// If the system refuses a descriptor or the thread, and for a consumer in a set or a task, which wait for it.
