@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import select
 import threading
 import time
@@ -203,3 +204,75 @@ def test_the_descriptor_works_with_select(region: str) -> None:
         frame = frames.try_next()
         assert frame is not None and int(frame.array[0, 0]) == 3
         timer.join()
+
+
+def test_tasks_that_handle_frames_slowly_take_turns(region: str) -> None:
+    count, rounds = 4, 12
+    is_over = threading.Event()
+    turns: list[int] = []
+
+    def produce(outs: list[shm2.Producer], slow: shm2.Producer) -> None:
+        next_slow = 0.0
+        while not is_over.wait(0.004):
+            for out in outs:
+                out.send(picture(1))
+            if time.monotonic() >= next_slow:
+                slow.send(picture(2))
+                next_slow = time.monotonic() + 0.3
+
+    async def handle(index: int, frames: shm2.Consumer) -> None:
+        taken = 0
+        async for _ in frames:
+            turns.append(index)
+            time.sleep(0.02)
+            taken += 1
+            if taken == rounds:
+                return
+
+    async def watch(frames: shm2.Consumer) -> int:
+        received = 0
+        async for _ in frames:
+            received += 1
+            if received == 3:
+                return received
+        return received
+
+    async def main() -> None:
+        with contextlib.ExitStack() as stack:
+            paths = [f"{region}-{index}" for index in range(count)]
+            outs = [
+                stack.enter_context(shm2.Producer(path, format="GRAY8", size=(8, 8), arena=65536)) for path in paths
+            ]
+            slow = stack.enter_context(shm2.Producer(region, format="GRAY8", size=(8, 8), arena=65536))
+            consumers = [
+                stack.enter_context(shm2.Consumer(path, latest=True, timeout=SECOND)) for path in paths
+            ]
+            # The loop is busy for 80 ms at a time, longer than this limit may say.
+            watched = stack.enter_context(shm2.Consumer(region, latest=True, timeout=1))
+            thread = threading.Thread(target=produce, args=(outs, slow))
+            thread.start()
+            try:
+                tasks = [handle(index, frames) for index, frames in enumerate(consumers)]
+                *_, received = await asyncio.gather(*tasks, watch(watched))
+            finally:
+                is_over.set()
+                thread.join()
+            assert received == 3
+
+    asyncio.run(main())
+    longest = max(len(list(group)) for _, group in itertools.groupby(turns[: count * rounds // 2]))
+    assert longest <= 4, turns
+
+
+def test_a_frame_that_came_while_the_loop_was_busy_is_no_timeout(region: str) -> None:
+    async def main() -> None:
+        with shm2.Producer(region, format="GRAY8", size=(8, 8)) as out:
+            async with shm2.Consumer(region, timeout=0.05) as frames:
+                waiting = asyncio.create_task(frames.receive())
+                await asyncio.sleep(0.01)
+                out.send(picture(7))
+                time.sleep(0.2)
+                assert int((await waiting).array[0, 0]) == 7
+            assert frames.closed
+
+    asyncio.run(main())

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from ._shm2 import Frame
 
-#: Frames that ``async for`` takes without a wait before it lets other tasks run.
-_BURST = 16
-
 
 class Consumer(_shm2.Consumer):
     """A receiver of a region's frames: an iterator, and a context manager.
@@ -73,29 +70,25 @@ class Consumer(_shm2.Consumer):
             wake_ahead=wake_ahead,
         )
         self._waiting = Waiting()
-        self._burst = 0
         return self
 
     _waiting: Waiting
-    _burst: int
 
     async def receive(self, timeout: float | None = None) -> Frame:
         """Return the next frame. Wait for it up to ``timeout`` seconds, without ``timeout`` as the consumer's own says.
 
-        A wait that is cancelled loses no frame.
+        Other tasks of the loop run at each call, also when a frame is there already. A wait that is cancelled loses no
+        frame.
 
         Raises:
             TimeoutError: when no frame came in time. The text says what is missing.
             EndOfStream: when the stream ended. A further call waits for frames after the end.
         """
-        self._burst += 1
-        if self._burst >= _BURST:
-            self._burst = 0
-            await asyncio.sleep(0)
+        # Before a frame is taken, so that a task that is cancelled here loses none.
+        await asyncio.sleep(0)
         frame = self.try_next()
         if frame is not None:
             return frame
-        self._burst = 0
         limit = self.timeout if timeout is None else timeout
         if limit is not None and not limit >= 0:
             raise _errors.ArgumentError(f"timeout={limit} is not a time in seconds: give 0 or more, or None")
@@ -107,6 +100,9 @@ class Consumer(_shm2.Consumer):
         except TimeoutError as error:
             if isinstance(error, _errors.Error):
                 raise
+            # Another task may have kept the loop busy for longer than the limit, while a frame came.
+            if (frame := self.try_next()) is not None:
+                return frame
             raise _errors.TimeoutError(f"no frame came within {limit} s: {self.waiting_for()}") from None
 
     def __aiter__(self) -> Self:
@@ -118,6 +114,15 @@ class Consumer(_shm2.Consumer):
             return await self.receive()
         except _errors.EndOfStream:
             raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, class_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        """Detach from the region, as the end of a ``with`` block does."""
+        self.close()
 
     def close(self) -> None:
         """Detach from the region, and end waits of other threads and tasks. Frames that are held stay valid."""
