@@ -31,16 +31,18 @@ from ._errors import (
     ProducerGoneError,
     ProtocolError,
     SendError,
-    TimeoutError,
     TruncatedError,
     ViewsError,
 )
+from ._errors import TimeoutError as TimeoutError
 from ._producer import Producer
-from ._regions import Attached, Region, inspect, list, snapshot
+from ._regions import Attached, Region, inspect, snapshot
+from ._regions import list as list
 from ._shm2 import Frame, OutFrame, Plane, describe, monotonic_ns
 
 __version__ = "0.1.0"
 
+# Without `TimeoutError` and `list`, whose names are those of builtins: `from shm2 import *` replaces none.
 __all__ = [
     "ArgumentError",
     "AttachError",
@@ -64,12 +66,10 @@ __all__ = [
     "ProtocolError",
     "Region",
     "SendError",
-    "TimeoutError",
     "TruncatedError",
     "ViewsError",
     "describe",
     "inspect",
-    "list",
     "monotonic_ns",
     "snapshot",
 ]

@@ -69,3 +69,8 @@ class ViewsError(Error, BufferError):
 
 class MediaError(Error, ValueError):
     """The caps, or a frame, have no description that allows this, such as one array of several planes."""
+
+
+for _class in [Error, *Error.__subclasses__(), DtypeError, FullError]:
+    # Where programs find them, for texts of exceptions.
+    _class.__module__ = "shm2"
