@@ -128,17 +128,19 @@ impl Consumer {
         _class: &Bound<'_, PyAny>,
         _value: &Bound<'_, PyAny>,
         _traceback: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        self.close(py)
+    ) {
+        self.close(py);
     }
 
-    /// Detaches from the region, and ends waits of other threads. Frames that are held stay valid.
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.origin.check("consumer")?;
+    /// Detaches from the region, and ends waits of other threads. Frames that are held stay valid. No effect in a
+    /// forked child.
+    fn close(&self, py: Python<'_>) {
+        if !self.origin.is_here() {
+            return;
+        }
         self.is_closing.store(true, Ordering::Release);
         self.canceller.set(true);
         py.detach(|| drop(self.lock().take()));
-        Ok(())
     }
 
     /// Whether ``close()`` was called.

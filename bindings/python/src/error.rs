@@ -1,5 +1,6 @@
 //! Errors of the crates as exceptions of `shm2._errors`.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyModule;
@@ -57,6 +58,13 @@ impl Class {
         let module = MODULE.get_or_try_init(py, || Ok::<_, PyErr>(py.import("shm2._errors")?.unbind()))?;
         Ok(PyErr::from_value(module.bind(py).getattr(self.name())?.call1((text,))?))
     }
+}
+
+/// The error of an attempt to pickle a frame.
+pub fn no_pickle() -> PyErr {
+    PyTypeError::new_err(
+        "frames cannot be pickled: send array.copy(), or let the other process attach to the region by a Consumer",
+    )
 }
 
 /// A crate's error as an exception.

@@ -1,6 +1,6 @@
 //! A received frame.
 
-use crate::error::Class;
+use crate::error::{Class, no_pickle};
 use crate::memory::{HeldFrame, Memory, Picture};
 use crate::plane::{self, Plane};
 use crate::shape::{self, Shape, U8};
@@ -74,7 +74,7 @@ impl Frame {
     #[getter]
     fn array<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.held.check_intact()?;
-        array(py, &self.memory, self.media()?, self.whole.dims[0])
+        array(py, &self.memory, self.media()?, self.whole.dims[0], "use planes, stacked() or to_rgb()")
     }
 
     /// All planes of a planar 4:2:0 format below each other, ``(height * 3 / 2, width)``, as OpenCV's ``cvtColor``
@@ -283,6 +283,10 @@ impl Frame {
         Ok(bytes)
     }
 
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(no_pickle())
+    }
+
     fn __repr__(&self) -> PyResult<String> {
         let frame = self.held.get()?;
         let what = match self.media() {
@@ -334,12 +338,13 @@ pub fn planes<'py>(
     PyTuple::new(py, planes.collect::<PyResult<Vec<_>>>()?)
 }
 
-/// The only plane of a memory of `bytes` bytes as an array.
+/// The only plane of a memory of `bytes` bytes as an array. `remedy` is for pictures of several planes.
 pub fn array<'py>(
     py: Python<'py>,
     memory: &Memory,
     media: Option<&Media>,
     bytes: isize,
+    remedy: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
     let mut shapes = shape::planes(media, bytes.unsigned_abs());
     let shape = match media {
@@ -349,7 +354,7 @@ pub fn array<'py>(
         })?,
         Some(Media::Video(video)) if shapes.len() > 1 => {
             let (name, count) = (video.format.name(), shapes.len());
-            return Err(Class::Media.error(format!("{name} has {count} planes: use planes, stacked() or to_rgb()")));
+            return Err(Class::Media.error(format!("{name} has {count} planes: {remedy}")));
         }
         _ => shapes.swap_remove(0),
     };

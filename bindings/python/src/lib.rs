@@ -44,5 +44,5 @@ mod _shm2 {
     #[pymodule_export]
     use super::producer::Producer;
     #[pymodule_export]
-    use super::stream::{describe, monotonic_ns};
+    use super::stream::{describe, formats, monotonic_ns};
 }

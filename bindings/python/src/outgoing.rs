@@ -1,17 +1,18 @@
 //! A frame that is being filled.
 
-use crate::error::Class;
+use crate::error::{Class, no_pickle};
 use crate::frame;
 use crate::memory::{Memory, Slot};
 use crate::plane;
 use crate::producer::Core;
 use crate::shape::Shape;
+use pyo3::exceptions::PyResourceWarning;
 use pyo3::ffi::Py_buffer;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 use shm2::FrameInfo;
 use shm2_media::Media;
-use std::ffi::c_int;
+use std::ffi::{CString, c_int};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Memory of the region for one frame, as ``Producer.frame()`` makes it.
@@ -63,7 +64,9 @@ impl OutFrame {
     #[getter]
     fn array<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.slot.check_open()?;
-        frame::array(py, &self.memory, self.media(&[])?.as_ref(), self.whole.dims[0])
+        let remedy = "call send() with one array for each plane, such as send([luma, chroma]), or fill numpy.asarray(plane) \
+                      of each of planes";
+        frame::array(py, &self.memory, self.media(&[])?.as_ref(), self.whole.dims[0], remedy)
     }
 
     /// Publishes the frame now; returns its sequence number. The end of a ``with`` block does this.
@@ -80,7 +83,8 @@ impl OutFrame {
         };
         if let Err(error) = self.media(&meta) {
             self.slot.cancel()?;
-            return Err(error);
+            // Without a meta blob, the reason is the caps.
+            return Err(if self.media(&[]).is_ok() { not_items(py, &error) } else { error });
         }
         let reservation = self.slot.take()?;
         let sequence = self.core.publish(py, reservation, &info, &meta)?;
@@ -101,8 +105,8 @@ impl OutFrame {
     }
 
     #[setter]
-    fn set_pts(&self, value: Option<u64>) -> PyResult<()> {
-        self.details()?.info.pts = value;
+    fn set_pts(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.details()?.info.pts = nanoseconds("pts", value)?;
         Ok(())
     }
 
@@ -113,8 +117,8 @@ impl OutFrame {
     }
 
     #[setter]
-    fn set_dts(&self, value: Option<i64>) -> PyResult<()> {
-        self.details()?.info.dts = value;
+    fn set_dts(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.details()?.info.dts = value.extract().map_err(|_| wrong("dts", value, "a whole number, or None"))?;
         Ok(())
     }
 
@@ -125,8 +129,8 @@ impl OutFrame {
     }
 
     #[setter]
-    fn set_duration(&self, value: Option<u64>) -> PyResult<()> {
-        self.details()?.info.duration = value;
+    fn set_duration(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.details()?.info.duration = nanoseconds("duration", value)?;
         Ok(())
     }
 
@@ -137,8 +141,8 @@ impl OutFrame {
     }
 
     #[setter]
-    fn set_time(&self, value: Option<u64>) -> PyResult<()> {
-        self.details()?.info.time = value;
+    fn set_time(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.details()?.info.time = nanoseconds("time", value)?;
         Ok(())
     }
 
@@ -149,8 +153,9 @@ impl OutFrame {
     }
 
     #[setter]
-    fn set_flags(&self, value: u32) -> PyResult<()> {
-        self.details()?.info.flags = value;
+    fn set_flags(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let needed = "a whole number of 32 bits, 0 or more";
+        self.details()?.info.flags = value.extract().map_err(|_| wrong("flags", value, needed))?;
         Ok(())
     }
 
@@ -161,8 +166,9 @@ impl OutFrame {
     }
 
     #[setter]
-    fn set_meta(&self, value: Vec<u8>) -> PyResult<()> {
-        self.details()?.meta = value;
+    fn set_meta(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let needed = "bytes; of raw video and audio they are items: set metas = [(kind, bytes), ...] of the frame";
+        self.details()?.meta = value.extract().map_err(|_| wrong("meta", value, needed))?;
         Ok(())
     }
 
@@ -173,7 +179,9 @@ impl OutFrame {
     }
 
     #[setter]
-    fn set_metas(&self, items: Vec<(u16, Vec<u8>)>) -> PyResult<()> {
+    fn set_metas(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let needed = "a list of items: give [(kind, bytes), ...], each kind a number from 0 to 65535";
+        let items: Vec<(u16, Vec<u8>)> = value.extract().map_err(|_| wrong("metas", value, needed))?;
         let mut meta = Vec::new();
         for (kind, bytes) in items {
             let length = u32::try_from(bytes.len()).map_err(|_| Class::Argument.error("an item has 4 GiB or more"))?;
@@ -212,9 +220,17 @@ impl OutFrame {
         _value: &Bound<'_, PyAny>,
         _traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
+        if self.memory.check().is_err() {
+            // In a forked child: the frame is the parent's.
+            return Ok(());
+        }
         // The block may have published or dropped the frame itself.
         let is_open = self.slot.check_open().is_ok();
         if class.is_none() && is_open { self.publish(py).map(|_| ()) } else { self.cancel() }
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(no_pickle())
     }
 
     fn __repr__(&self) -> String {
@@ -264,6 +280,43 @@ impl OutFrame {
 impl Drop for OutFrame {
     fn drop(&mut self) {
         // Not published: the memory is free again when its last view goes.
-        let _ = self.slot.cancel();
+        if matches!(self.slot.cancel(), Ok(true)) {
+            warn_of_loss(self.core.path());
+        }
     }
+}
+
+/// Warns that a frame of a region was never published.
+fn warn_of_loss(path: &str) {
+    let text =
+        format!("a frame of {path:?} was never published: use it in a with block, or call its publish() or cancel()\0");
+    let Ok(text) = CString::from_vec_with_nul(text.into_bytes()) else { return };
+    // Nothing is done while the interpreter exits.
+    Python::try_attach(|py| {
+        // The object may be dropped while an exception is on its way.
+        let raised = PyErr::take(py);
+        if let Err(error) = PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &text, 1) {
+            error.write_unraisable(py, None);
+        }
+        if let Some(raised) = raised {
+            raised.restore(py);
+        }
+    });
+}
+
+/// A time in nanoseconds that a program gives; `None` for no time.
+pub fn nanoseconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
+    value.extract().map_err(|_| wrong(name, value, "a time in nanoseconds: give a whole number of 0 or more, or None"))
+}
+
+/// The error of a meta blob that does not belong to the caps.
+fn not_items(py: Python<'_>, error: &PyErr) -> PyErr {
+    let remedy =
+        "the meta blob of raw video and audio is a list of items: set metas = [(kind, bytes), ...] of the frame";
+    Class::Media.error(format!("{}; {remedy}", error.value(py)))
+}
+
+fn wrong(name: &str, value: &Bound<'_, PyAny>, needed: &str) -> PyErr {
+    let text = value.repr().map_or_else(|_| "?".into(), |text| text.to_string());
+    Class::Argument.error(format!("{name}={text} is not {needed}"))
 }

@@ -8,6 +8,7 @@
 #![expect(unsafe_code, reason = "the buffer protocol")]
 
 use crate::dlpack;
+use crate::error::no_pickle;
 use crate::memory::Memory;
 use crate::shape::Shape;
 use pyo3::exceptions::PyBufferError;
@@ -75,6 +76,10 @@ impl Plane {
     /// Number of rows, or of samples, or of bytes.
     fn __len__(&self) -> usize {
         self.shape.dims.first().map_or(0, |length| length.unsigned_abs())
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(no_pickle())
     }
 
     fn __repr__(&self) -> String {

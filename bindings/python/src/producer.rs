@@ -4,7 +4,7 @@ use crate::consumer::choice;
 use crate::error::{Class, IntoException};
 use crate::fork::Origin;
 use crate::memory::Slot;
-use crate::outgoing::OutFrame;
+use crate::outgoing::{OutFrame, nanoseconds};
 use crate::sigbus;
 use crate::stream::Stream;
 use crate::wait::{Deadline, seconds};
@@ -81,6 +81,7 @@ impl Producer {
             Some(Media::Audio(audio)) => (audio.bytes_per_frame() as usize, None),
             _ => (unit, length),
         };
+        check_arena(arena, unit)?;
         let builder = shm2::Producer::builder(&path).map_err(|error| Class::Argument.error(error.to_string()))?;
         let builder =
             builder.full_policy(policy).history(history).max_leases(max_leases).keep_region(keep).perms(perms);
@@ -129,9 +130,9 @@ impl Producer {
 
     /// Publishes an event between two frames, for consumers with ``events=True``: ``meta`` is its content.
     #[pyo3(signature = (meta, *, pts=None))]
-    fn send_event(&self, py: Python<'_>, meta: &[u8], pts: Option<u64>) -> PyResult<u64> {
+    fn send_event(&self, py: Python<'_>, meta: &[u8], pts: Option<Bound<'_, PyAny>>) -> PyResult<u64> {
         let mut info = FrameInfo::new();
-        info.pts = pts;
+        info.pts = pts.map(|pts| nanoseconds("pts", &pts)).transpose()?.flatten();
         self.0.with(py, |producer| producer.send_event(&info, meta))?.map_err(IntoException::exception)
     }
 
@@ -216,13 +217,15 @@ impl Producer {
     }
 
     /// Closes the region. Frames that consumers hold stay readable; frames that are not published yet are dropped.
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.0.origin.check("producer")?;
+    /// No effect in a forked child.
+    fn close(&self, py: Python<'_>) {
+        if !self.0.origin.is_here() {
+            return;
+        }
         py.detach(|| {
             self.0.handle.set_cancelled(true);
             drop(self.0.lock().take());
         });
-        Ok(())
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
@@ -235,8 +238,8 @@ impl Producer {
         _class: &Bound<'_, PyAny>,
         _value: &Bound<'_, PyAny>,
         _traceback: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        self.close(py)
+    ) {
+        self.close(py);
     }
 
     fn __repr__(&self) -> String {
@@ -268,6 +271,11 @@ impl Core {
         }
         let publish = |producer: &mut shm2::Producer| producer.publish_with_meta(reservation, info, meta);
         self.with(py, publish)?.map_err(IntoException::exception)
+    }
+
+    /// The name of the region, as it was given.
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
     fn bytes_of(&self, length: Option<usize>) -> PyResult<usize> {
@@ -338,6 +346,17 @@ fn large_arena((unit, count): (usize, Option<usize>)) -> Option<u64> {
     let frame = count.and_then(|count| unit.checked_mul(count))? as u64;
     let needed = frame.saturating_mul(FRAMES);
     (needed > DEFAULT_REGION - shm2::layout::ARENA_OFFSET).then_some(needed)
+}
+
+/// Fails when the arena that was asked for cannot hold one frame of a known size.
+fn check_arena(arena: Option<u64>, (unit, count): (usize, Option<usize>)) -> PyResult<()> {
+    let frame = count.map_or(0, |count| unit.saturating_mul(count)) as u64;
+    match arena {
+        Some(bytes) if bytes < frame => Err(Class::Argument.error(format!(
+            "arena={bytes} is smaller than one frame of {frame} bytes: give bytes for several frames, or no arena"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Does something that waits, and cancels the wait after a time.

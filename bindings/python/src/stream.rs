@@ -102,3 +102,12 @@ pub fn describe<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>>
 pub fn monotonic_ns() -> u64 {
     shm2::monotonic_ns()
 }
+
+/// Names of the formats of raw video (``"video"``) or audio.
+#[pyfunction]
+pub fn formats(kind: &str) -> Vec<&'static str> {
+    match kind {
+        "video" => shm2_media::VideoFormat::all().map(|format| format.name()).collect(),
+        _ => shm2_media::AudioFormat::all().map(|format| format.name()).collect(),
+    }
+}

@@ -72,11 +72,9 @@ def test_everything_that_a_child_inherits_says_so(region: str) -> None:
             frames.next,
             frames.try_next,
             lambda: frames.stats,
-            frames.close,
             lambda: next(iter(frames)),
             out.frame,
             out.end_of_stream,
-            out.close,
             lambda: out.stats,
             slot.publish,
             lambda: slot.planes,
@@ -84,6 +82,12 @@ def test_everything_that_a_child_inherits_says_so(region: str) -> None:
             lambda: setattr(slot, "flags", 1),
         ]:
             raises_forked(use)
+        # The ends of blocks of the parent have no effect.
+        frames.close()
+        out.close()
+        frames.__exit__(None, None, None)
+        out.__exit__(None, None, None)
+        slot.__exit__(None, None, None)
         # Objects of its own work.
         with shm2.Consumer(region, timeout=SECOND) as own:
             assert (np.asarray(own.next().planes[0]) == 7).all()

@@ -125,10 +125,13 @@ class Consumer(_shm2.Consumer):
         self.close()
 
     def close(self) -> None:
-        """Detach from the region, and end waits of other threads and tasks. Frames that are held stay valid."""
-        try:
-            super().close()
-        finally:
+        """Detach from the region, and end waits of other threads and tasks. Frames that are held stay valid.
+
+        No effect in a forked child.
+        """
+        super().close()
+        # False in a forked child, whose inherited loops are those of the parent.
+        if self.closed:
             self._waiting.wake_all()
 
     def __exit__(

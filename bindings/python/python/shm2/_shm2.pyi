@@ -10,13 +10,27 @@ from numpy.typing import DTypeLike, NDArray
 
 from ._caps import Caps
 
-__all__ = ["Consumer", "Frame", "OutFrame", "Plane", "Producer", "describe", "inspect", "monotonic_ns", "regions"]
+__all__ = [
+    "Consumer",
+    "Frame",
+    "OutFrame",
+    "Plane",
+    "Producer",
+    "describe",
+    "formats",
+    "inspect",
+    "monotonic_ns",
+    "regions",
+]
 
 def monotonic_ns() -> int:
     """Return the current time of the clock of ``Frame.time``, in nanoseconds."""
 
 def describe(text: str) -> Caps:
     """Return the caps of a text. Raises ``MediaError`` when it is none."""
+
+def formats(kind: str) -> list[str]:
+    """Return the names of the formats of raw video (``"video"``) or audio."""
 
 def regions(folder: str | os.PathLike[str]) -> list[dict[str, object]]: ...
 def inspect(path: str) -> dict[str, object]: ...
