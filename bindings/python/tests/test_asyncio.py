@@ -244,9 +244,7 @@ def test_tasks_that_handle_frames_slowly_take_turns(region: str) -> None:
                 stack.enter_context(shm2.Producer(path, format="GRAY8", size=(8, 8), arena=65536)) for path in paths
             ]
             slow = stack.enter_context(shm2.Producer(region, format="GRAY8", size=(8, 8), arena=65536))
-            consumers = [
-                stack.enter_context(shm2.Consumer(path, latest=True, timeout=SECOND)) for path in paths
-            ]
+            consumers = [stack.enter_context(shm2.Consumer(path, latest=True, timeout=SECOND)) for path in paths]
             # The loop is busy for 80 ms at a time, longer than this limit may say.
             watched = stack.enter_context(shm2.Consumer(region, latest=True, timeout=1))
             thread = threading.Thread(target=produce, args=(outs, slow))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,9 +13,11 @@ if TYPE_CHECKING:
     from fractions import Fraction
     from typing import Self
 
-    from numpy.typing import ArrayLike, DTypeLike
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-    from ._shm2 import OutFrame
+    from ._shm2 import OutFrame, Plane
+
+_RECORDS = "application/x-shm2-struct"
 
 
 class Producer(_shm2.Producer):
@@ -73,7 +76,7 @@ class Producer(_shm2.Producer):
         if format is not None and caps is None and dtype is None:
             if size is not None and channels is None:
                 caps = _caps.video(format, size, rate)
-            elif isinstance(rate, int) and channels is not None and size is None:
+            elif rate is not None and channels is not None and size is None:
                 caps = _caps.audio(format, rate, channels)
             else:
                 raise _errors.ArgumentError(
@@ -111,6 +114,9 @@ class Producer(_shm2.Producer):
     ) -> int:
         """Copy an array, or an array for each plane, or bytes, into the region and publish it.
 
+        NV12, NV21, I420 and YV12 of an even size may be one array of ``(height * 3 / 2, width)``, as ``stacked()`` and
+        OpenCV make it.
+
         Returns:
             The sequence number of the frame.
 
@@ -132,13 +138,32 @@ class Producer(_shm2.Producer):
         if media_type == "video/x-raw" or self.is_fixed:
             return None
         if isinstance(data, bytes | bytearray | memoryview):
-            return memoryview(data).nbytes // self.unit
+            given = memoryview(data).nbytes
+            count, rest = divmod(given, self.unit)
+            if rest:
+                what = "sample of all channels" if media_type == "audio/x-raw" else "record"
+                raise _errors.DataError(f"{given} bytes are given, no multiple of {self.unit}, the bytes of a {what}")
+            return count
         import numpy as np
 
         array = np.asarray(data)
+        self._check_shape(media_type, array.shape)
         if media_type == "audio/x-raw" or self.unit > 1:
             return len(array) if array.ndim else 1
         return array.nbytes // self.unit
+
+    def _check_shape(self, media_type: str, shape: tuple[int, ...]) -> None:
+        """Refuse arrays of a frequent wrong shape, with the remedy."""
+        if media_type == "audio/x-raw" and self.caps is not None:
+            channels = self.caps.get("channels")
+            if len(shape) < 2 or shape[1] != channels:
+                remedy = f": reshape(-1, {channels}) it" if len(shape) == 1 else ""
+                remedy = ": transpose it" if len(shape) == 2 and shape[0] == channels else remedy
+                raise _errors.DataError(f"the array has the shape {shape}, (samples, {channels}) is needed{remedy}")
+        if media_type == _RECORDS and len(shape) > 1:
+            raise _errors.DataError(
+                f"the array has the shape {shape}, (records,) is needed: give shape={shape} to the Producer"
+            )
 
 
 def _fill(frame: OutFrame, data: Any) -> None:
@@ -146,19 +171,49 @@ def _fill(frame: OutFrame, data: Any) -> None:
     if isinstance(data, bytes | bytearray | memoryview):
         source = memoryview(data)
         if source.nbytes != len(frame):
-            raise _errors.DataError(f"{source.nbytes} bytes are given, the frame has {len(frame)}")
+            raise _errors.DataError(
+                f"{source.nbytes} bytes are given, the frame has {len(frame)}{_padding(frame, source.nbytes)}"
+            )
         with memoryview(frame) as target:
             target[:] = source.cast("B") if source.contiguous else source.tobytes()
         return
     import numpy as np
 
-    if len(frame.planes) == 1 or not isinstance(data, list | tuple):
+    planes = frame.planes
+    if len(planes) > 1 and not isinstance(data, list | tuple):
+        data = _unstacked(planes, np.asarray(data)) or data
+    if len(planes) == 1 or not isinstance(data, list | tuple):
         _copy(np, frame.array, data, "the frame")
         return
-    if len(data) != len(frame.planes):
-        raise _errors.DataError(f"{len(data)} arrays are given, the frame has {len(frame.planes)} planes")
-    for index, (plane, source) in enumerate(zip(frame.planes, data, strict=True)):
+    if len(data) != len(planes):
+        raise _errors.DataError(f"{len(data)} arrays are given, the frame has {len(planes)} planes")
+    for index, (plane, source) in enumerate(zip(planes, data, strict=True)):
         _copy(np, np.asarray(plane), source, f"plane {index}")
+
+
+def _unstacked(planes: Sequence[Plane], array: NDArray[Any]) -> list[NDArray[Any]] | None:
+    """Return the planes of a 4:2:0 picture whose planes are below each other, as OpenCV makes them; else ``None``."""
+    height, width = planes[0].shape[:2]
+    items = sum(math.prod(plane.shape) for plane in planes)
+    is_stacked = array.shape == (height * 3 // 2, width) and not height % 2 and not width % 2
+    if not is_stacked or items != array.size or planes[0].ndim != 2 or {plane.itemsize for plane in planes} != {1}:
+        return None
+    flat, parts, start = array.reshape(-1), [], 0
+    for plane in planes:
+        end = start + math.prod(plane.shape)
+        parts.append(flat[start:end].reshape(plane.shape))
+        start = end
+    return parts
+
+
+def _padding(frame: OutFrame, given: int) -> str:
+    """Return the remedy for the bytes of a picture whose rows have no padding, as those of the frame have."""
+    planes = frame.planes
+    dense = sum(math.prod(plane.shape) * plane.itemsize for plane in planes)
+    if given != dense or any(plane.ndim < 2 for plane in planes):
+        return ""
+    strides = ", ".join(str(plane.strides[0]) for plane in planes)
+    return f": its rows have padding, the row stride is {strides} bytes; send an array of each plane instead"
 
 
 def _copy(np: Any, target: Any, data: Any, what: str) -> None:
