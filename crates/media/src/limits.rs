@@ -8,7 +8,7 @@ pub const MAX_VALUES: usize = 1 << 16;
 
 /// Most channels of raw audio. A program may keep something for each of them, and a peer that is not trusted names the
 /// number.
-pub const MAX_CHANNELS: u32 = 4096;
+pub const MAX_CHANNELS: u32 = 16_384;
 
 /// Deepest nesting of lists, arrays and ranges.
 pub const MAX_DEPTH: usize = 8;

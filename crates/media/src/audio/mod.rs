@@ -79,7 +79,7 @@ impl Audio {
         };
         let limited = |channels| match channels {
             1..=MAX_CHANNELS => Ok(channels),
-            _ => Err(fields.wrong("channels", "1 to 4096")),
+            _ => Err(fields.wrong("channels", "1 to 16384")),
         };
         Ok(Self {
             format: AudioFormat::from_name(name).ok_or_else(unknown)?,
