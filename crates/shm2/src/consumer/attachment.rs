@@ -4,7 +4,7 @@ use super::clock_map::ClockMap;
 use super::frame::{Frame, Item};
 use super::position::{Gap, Position};
 use super::producer_liveness::ProducerLiveness;
-use super::ring_reader::{Reader, Step};
+use super::reader::{Reader, Step};
 use super::signals::Signals;
 use super::sleep::{OVERDUE, SleepLimit};
 use super::take_error::{Cause, TakeError};

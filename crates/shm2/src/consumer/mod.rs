@@ -18,6 +18,7 @@ mod notified;
 mod ownership;
 mod position;
 mod producer_liveness;
+mod reader;
 mod receive;
 mod ring_reader;
 mod signals;

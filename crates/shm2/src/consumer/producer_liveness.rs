@@ -5,7 +5,7 @@
 //! kernel: the heartbeat must change within the lease time, and a consumer attaches only after it has observed a
 //! change.
 
-use super::ring_reader::Reader;
+use super::reader::Reader;
 use crate::backend::{ChangeWatch, ConsumerRegion, Watch};
 use crate::error::AttachError;
 use crate::header::RegionHeader;

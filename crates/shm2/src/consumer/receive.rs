@@ -5,7 +5,7 @@ use super::attachment::Attachment;
 use super::frame::Frame;
 use super::position::Position;
 use super::producer_liveness::{FirstHeartbeat, HEARTBEAT_PROBE, ProducerLiveness};
-use super::ring_reader::Step;
+use super::reader::Step;
 use super::start::LatestScan;
 use super::take_error::{Cause, TakeError};
 use super::{Change, Consumer, LastAttachment, Liveness, OnProducerExit, deadline};

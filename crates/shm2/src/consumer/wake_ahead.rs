@@ -7,7 +7,7 @@
 //! setting. The sleep before the look is such a sleep, too, so an item that comes early wakes the consumer.
 
 use super::position::Position;
-use super::ring_reader::Reader;
+use super::reader::Reader;
 use crate::backend::{self, Cadence, Event, ProcessEvent, Wake};
 use std::time::{Duration, Instant};
 
