@@ -200,19 +200,31 @@ fn a_waker_that_panics_does_not_stop_the_other_tasks() {
         }
     }
     let regions = [TempRegion::new(), TempRegion::new()];
-    let mut producers: Vec<_> = regions.iter().map(small).collect();
+    let (mut first, mut other) = (small(&regions[0]), small(&regions[1]));
     let mut consumers: Vec<_> = regions.iter().map(awaiting).collect();
     let waker = Waker::from(std::sync::Arc::new(Panics));
     let mut context = Context::from_waker(&waker);
-    while !matches!(consumers[0].poll_frame(&mut context), Poll::Pending) {}
-    producers[0].send(b"frame", &FrameInfo::new()).unwrap();
+    // Looks at the new attachment use the waker up, on each thread that notifies; the frame then finds one again.
+    for _ in 0..20 {
+        assert!(matches!(consumers[0].poll_frame(&mut context), Poll::Pending));
+        std::thread::sleep(SOON / 4);
+    }
+    first.send(b"frame", &FrameInfo::new()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         for round in 0..3 {
-            tokio::time::sleep(SOON).await;
-            producers[1].send(b"frame", &FrameInfo::new().with_pts(round)).unwrap();
+            // By a thread: what this task does itself would poll the consumer as well.
+            let sending = std::thread::spawn(move || {
+                std::thread::sleep(SOON);
+                other.send(b"frame", &FrameInfo::new().with_pts(round)).unwrap();
+                other
+            });
+            let begun = std::time::Instant::now();
             let frame = timeout(LIMIT, consumers[1].next()).await.expect("in time").unwrap();
             assert_eq!(frame.info().pts, Some(round));
+            // At the end of the limit the consumer is polled once more.
+            assert!(begun.elapsed() < LIMIT / 2, "it was not woken");
+            other = sending.join().unwrap();
         }
     });
 }
