@@ -28,6 +28,9 @@ const PACKAGES: &[&str] = &[
     "bindfs",
 ];
 
+/// Another task, or the system's updates, may be installing packages: then this one waits.
+const LOCK: [&str; 2] = ["-o", "DPkg::Lock::Timeout=300"];
+
 /// Installs what is missing.
 pub fn setup() -> Outcome {
     if !succeeds("dpkg-query --version") {
@@ -57,7 +60,10 @@ pub fn browser() {
 /// Installs system packages.
 pub fn install(packages: &[&str]) -> Outcome {
     println!("setup: installing {}", packages.join(" "));
-    apt(&["update", "-q"])?;
+    // Another task may be at it, or there may be no network: what is needed may be on the lists already.
+    if let Err(error) = apt(&["update", "-q"]) {
+        println!("setup: the lists of packages stay as they are: {error}");
+    }
     let mut arguments = vec!["install", "-q", "-y", "--no-install-recommends"];
     arguments.extend(packages);
     apt(&arguments)
@@ -70,7 +76,7 @@ fn is_installed(package: &str) -> bool {
 
 fn apt(arguments: &[&str]) -> Outcome {
     let mut apt = if is_root() { command("env") } else { command("sudo env") };
-    apt.arg("DEBIAN_FRONTEND=noninteractive").arg("apt-get").args(arguments);
+    apt.arg("DEBIAN_FRONTEND=noninteractive").arg("apt-get").args(LOCK).args(arguments);
     run_command(apt, &format!("apt-get {}", arguments.join(" ")))
 }
 

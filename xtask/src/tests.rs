@@ -29,7 +29,8 @@ pub fn test() -> Outcome {
 
 /// Builds what is tested afterwards, while the tests wait most of the time. A failure shows when it is tested.
 fn build_ahead() {
-    for mut build in [faults::kill_points_command().0, loom_command().0, models_command("short").0] {
+    let others = [faults::kill_points_command().0, loom_command().0, models_command("short").0];
+    for mut build in [command(DECODING), command(EXAMPLE_DBUS)].into_iter().chain(others) {
         build.arg("--no-run").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let _ = build.status();
     }
