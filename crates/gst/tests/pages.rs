@@ -1,5 +1,7 @@
 //! Every pipeline of the documentation runs: all `gst-launch-1.0` lines of a block together, each until its sinks have
 //! buffers, without an error. Blocks that need a device, a player or a user's file are not fenced as `sh`.
+//!
+//! The blocks of the tutorials are run whole, by a shell: [`shm2_testing::page`].
 
 mod common;
 
@@ -107,4 +109,52 @@ fn the_pipelines_of_the_readme_run() {
     let all: Vec<_> = blocks(&page("README.md")).concat();
     assert!(all.len() >= 4);
     run_together(&all);
+}
+
+/// Pages whose `sh` blocks are run by a shell, one test each.
+#[cfg(target_os = "linux")]
+mod shell {
+    use super::*;
+    use shm2_testing::page;
+
+    macro_rules! pages {
+        ($($test:ident: $page:literal,)+) => {
+            const PAGES: &[&str] = &[$($page),+];
+            $(#[test]
+            fn $test() {
+                run_blocks($page);
+            })+
+        };
+    }
+
+    pages! {
+        start: "docs/start.md",
+        detector: "docs/tutorials/detector.md",
+        audio: "docs/tutorials/audio.md",
+        untrusted: "docs/tutorials/untrusted.md",
+        many_cameras: "docs/tutorials/many-cameras.md",
+        virtual_machine: "docs/tutorials/virtual-machine.md",
+        clocks: "docs/tutorials/clocks.md",
+        containers: "docs/tutorials/containers.md",
+        confined: "docs/tutorials/confined.md",
+        network: "docs/tutorials/network.md",
+    }
+
+    fn root() -> &'static Path {
+        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
+    }
+
+    fn run_blocks(page: &str) {
+        let test = std::env::current_exe().unwrap();
+        page::run(root(), page, test.ancestors().nth(2).unwrap(), page::BLOCK_LIMIT);
+    }
+
+    #[test]
+    fn every_tutorial_is_run() {
+        let tutorials = std::fs::read_dir(root().join("docs/tutorials")).unwrap();
+        for tutorial in tutorials.map(|entry| entry.unwrap().file_name().into_string().unwrap()) {
+            let page = format!("docs/tutorials/{tutorial}");
+            assert!(PAGES.contains(&page.as_str()) || !page.ends_with(".md"), "{page} is missing above");
+        }
+    }
 }

@@ -19,6 +19,8 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+pub mod page;
 pub mod process;
 pub mod words;
 
