@@ -173,6 +173,23 @@ def draw_square(frame: shm2.OutFrame, left: int) -> None:
     luma[60:110, left : left + 80] = 235
 
 
+def test_a_ball_is_followed_over_a_restart_of_the_camera(region: str) -> None:
+    marked = f"{region}-marked"
+    with started("follow.py", region, marked) as follower, shm2.Consumer(marked, timeout=SECOND) as frames:
+        for left, name in [(100, "NV12"), (130, "BGR")]:
+            with shm2.Producer(region, format=name, size=(320, 240), rate=30) as camera:
+                with camera.frame() as f:
+                    draw_square(f, left)
+                picture = frames.next().array
+                # The square, with a gray frame on its inside.
+                assert (picture[63:107, left + 3 : left + 77] > 200).all() and picture[59, left] < 60
+                assert (picture[60, left : left + 80] == 128).all() and (picture[60:110, left + 79] == 128).all()
+                if name == "BGR":
+                    camera.end_of_stream()
+                    assert follower.wait(SECOND) == 0 and follower.stdout is not None
+                    assert follower.stdout.read() == "2 pictures, 2 with a ball, 0 skipped, 0 missed\n"
+
+
 def test_the_meter_shows_the_level_of_each_channel(region: str) -> None:
     with (
         shm2.Producer(region, format="S16LE", rate=8000, channels=2) as out,
