@@ -211,6 +211,22 @@ fn a_picture_goes_to_standard_output_alone() {
 }
 
 #[test]
+fn cat_continues_with_the_next_producer_if_it_is_told_to() {
+    let name = TempRegion::new();
+    let first = producer(&name, "", 1, b"first");
+    let mut reading = begin(&["cat", "--raw", "--reconnect", "--timeout", "30s", "-n", "2", &name]);
+    let mut out = reading.take_stdout().unwrap();
+    let mut begun = [0; 5];
+    out.read_exact(&mut begun).unwrap();
+    drop(first);
+    let _second = producer(&name, "", 1, b"second");
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    assert_eq!((&begun, rest.as_str()), (b"first", "second"));
+    assert!(reading.wait().success());
+}
+
+#[test]
 fn cat_ends_when_it_is_stopped_though_it_lags_behind() {
     let name = TempRegion::new();
     let frame = numbers(400_000);

@@ -27,6 +27,9 @@ pub struct Arguments {
     /// Time to wait for a producer and for each frame, in seconds or as 500ms; without it for ever
     #[arg(long, value_parser = seconds)]
     timeout: Option<Duration>,
+    /// Continue with the next producer when this one ends without an end of stream
+    #[arg(long)]
+    reconnect: bool,
     /// Write the bytes of the frames as they are, whatever they mean
     #[arg(long)]
     raw: bool,
@@ -38,8 +41,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let remedy = "write `shm2 cat REGION | ffplay -`, or redirect it to a file";
         return Err(format!("standard output is a terminal: {remedy}").into());
     }
-    let builder = Consumer::builder(&arguments.region)?.on_producer_exit(OnProducerExit::EndOfStream);
-    let mut consumer = builder.build();
+    let on_exit = if arguments.reconnect { OnProducerExit::Reconnect } else { OnProducerExit::EndOfStream };
+    let mut consumer = Consumer::builder(&arguments.region)?.on_producer_exit(on_exit).build();
     let canceller = consumer.canceller();
     let to_cancel = canceller.clone();
     let _stop = Stop::on_signal(move || to_cancel.set(true))?;
