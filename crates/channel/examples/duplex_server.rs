@@ -43,7 +43,8 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
                 _ => continue,
             };
             let outcome = serve(&mut server, id, answers.entry(id).or_default());
-            if let Err(error) = &outcome {
+            // The end of a client that is gone was printed above.
+            if let (Err(error), false) = (&outcome, is_gone) {
                 println!("{id:?}: {error}");
             }
             if is_gone || outcome.is_err() {

@@ -140,6 +140,7 @@ fn a_client_with_other_parameters_is_refused_with_the_reason() {
     serving.join().unwrap();
     let missing = Interface::<u64>::connect("/tmp/shm2-test-no-server", Options::new(1)).unwrap_err();
     assert!(matches!(missing, ConnectError::NoServer { .. }), "{missing}");
+    assert!(missing.to_string().ends_with("; start it, or check the rights on its socket"), "{missing}");
 }
 
 #[test]

@@ -52,8 +52,8 @@ pub enum Refusal {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// No server listens at the path.
-    #[error("no server listens at {path:?}: {source}")]
+    /// No server listens at the path, or this process may not connect to it.
+    #[error("no server can be reached at {path:?}: {source}; start it, or check the rights on its socket")]
     NoServer {
         /// The path.
         path: PathBuf,
