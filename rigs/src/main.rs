@@ -19,6 +19,7 @@ const HELP: &str = "\
 cargo run -p shm2-rigs -- RIG
 
   vm [--pause N] [--kvmfr FILE]   guests under QEMU
+  vm tutorial                     only the blocks of docs/tutorials/virtual-machine.md
   windows [ARGUMENTS]             cross-built for Windows and run under Wine: the tests, or cargo with these arguments
   newer [forky | trixie]          the element tests in trees of newer Debian releases, or of one
   bench OPTIONS                   the program `elements` of benches/ in the newest of these trees";

@@ -37,6 +37,7 @@ cargo xtask TASK
   vm [--pause N] [--kvmfr FILE]
                         guests under QEMU: frames through ivshmem, faults (one is paused for N seconds, 20), the relay
                         with a camera and vsock; FILE is the module kvmfr, built for the guest's kernel
+  vm tutorial           only the blocks of docs/tutorials/virtual-machine.md, in one guest
   windows [ARGUMENTS]   cross-built for Windows and run under Wine, with GStreamer for Windows: the tests, or cargo with
                         these arguments, such as: run --bin shm2_consumer -- winshm://Local/x 100
   python [wheels]       the Python package: built, installed below target, its tests and lints (wheels: release wheels for

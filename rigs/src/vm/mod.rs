@@ -5,6 +5,7 @@ mod guest;
 mod image;
 mod memory;
 mod relay;
+mod tutorial;
 
 use guest::Guest;
 use memory::BackingFiles;
@@ -30,11 +31,14 @@ struct Options {
     pause: Duration,
     /// The module kvmfr, built for the guest's kernel.
     kvmfr: Option<PathBuf>,
+    /// Only the tutorial.
+    tutorial: bool,
 }
 
 impl Options {
     fn parse(words: &[&str]) -> Result<Self, String> {
-        let mut options = Self { pause: Duration::from_secs(20), kvmfr: None };
+        let mut options = Self { pause: Duration::from_secs(20), kvmfr: None, tutorial: words == ["tutorial"] };
+        let words = if options.tutorial { &[] } else { words };
         for pair in words.chunks(2) {
             match pair {
                 ["--pause", seconds] => {
@@ -42,7 +46,9 @@ impl Options {
                     options.pause = Duration::from_secs(seconds.parse().map_err(wrong)?);
                 }
                 ["--kvmfr", file] => options.kvmfr = Some(file.into()),
-                other => return Err(format!("vm does not know {other:?}: it takes --pause N and --kvmfr FILE")),
+                other => {
+                    return Err(format!("vm does not know {other:?}: it takes tutorial, or --pause N and --kvmfr FILE"));
+                }
             }
         }
         Ok(options)
@@ -68,6 +74,9 @@ pub fn vm(words: &[&str]) -> Outcome {
         Ok(guest) => guest,
         Err(why) => return skipped(&why),
     };
+    if options.tutorial {
+        return scene("tutorial", || tutorial::run(&guest_files, &backing, &mut guest));
+    }
     scene("camera", || relay::camera(&mut guest))?;
     memory::all(&guest_files, &backing, guest, options.pause, options.kvmfr.as_deref())?;
     println!("vm: all green, {:.0} s", begun.elapsed().as_secs_f64());
