@@ -186,3 +186,20 @@ fn errors_of_the_examples_name_the_value_and_the_remedy() {
         assert!(errors_of(&output).contains(part), "{source} {name}: {output:?}");
     }
 }
+
+#[test]
+fn the_example_of_the_readme_reads_frames_of_rust() {
+    let readme = support::read("README.md");
+    let (code, _) = readme.split_once("```c\n").and_then(|(_, rest)| rest.split_once("```")).unwrap();
+    let folder = TempPath::new("readme");
+    std::fs::create_dir(&folder).unwrap();
+    let source = folder.join("watch.c");
+    std::fs::write(&source, code).unwrap();
+    let Some(program) = Prefix::new().compile_by_gcc(source.to_str().unwrap()) else { return };
+    let region = TempRegion::new();
+    let mut producer = producer(&region);
+    producer.send(&[50; 24], &FrameInfo::new()).unwrap();
+    producer.end_of_stream().unwrap();
+    let output = program.start(&[&region]).output();
+    assert!(is_ok(&output) && text_of(&output) == "2 rows of 12 bytes\n", "{output:?}");
+}

@@ -99,3 +99,8 @@ pub use role::Role;
 pub use sender::Sender;
 pub use shm2_ring::{Corrupt, Element, Items, RingError, Slots, Status};
 pub use signals::Signals;
+
+/// The example of the readme runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

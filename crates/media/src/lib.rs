@@ -194,3 +194,8 @@ fn is_text(media_type: &str) -> bool {
     let starts = ["text/", "closedcaption/", "application/x-subtitle-"];
     SUBTITLES.contains(&media_type) || starts.iter().any(|start| media_type.starts_with(start))
 }
+
+/// The example of the readme runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

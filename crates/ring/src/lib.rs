@@ -113,3 +113,8 @@ pub struct Status {
     /// True when the other side requested a signal: it may sleep until the caller wakes it.
     pub signal: bool,
 }
+
+/// The example of the readme runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -146,3 +146,8 @@ pub use wait_set::WaitSet;
 pub fn monotonic_ns() -> u64 {
     backend::monotonic_ns()
 }
+
+/// The example of the readme runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
