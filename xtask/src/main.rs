@@ -3,6 +3,7 @@
 #![deny(clippy::unwrap_used)]
 #![forbid(unsafe_code)]
 
+mod audit;
 mod bench;
 mod c;
 mod demo;
@@ -12,6 +13,7 @@ mod instructions;
 mod lint;
 mod narrow;
 mod program;
+mod publish;
 mod python;
 mod setup;
 mod tests;
@@ -42,6 +44,10 @@ cargo xtask TASK
                         these arguments, such as: run --bin shm2_consumer -- winshm://Local/x 100
   python [wheels]       the Python package: built, installed below target, its tests and lints (wheels: release wheels for
                         x86-64 and aarch64, checked; and for Python without a global lock)
+  publish [verify]      the packages of crates.io: made and looked into (verify: a dry run of publishing, which builds
+                        each from its package)
+  audit [install]       licences, sources and advisories of dependencies, and the Rust interface against the last tag,
+                        by the tools that are installed (install: cargo-deny and cargo-semver-checks are installed first)
   asan [core]           the core's, the fault and the element tests under AddressSanitizer (core: not the elements')
   miri                  the core on heap memory under Miri
   fuzz [--seconds N]    every fuzz target for N seconds (60)
@@ -73,6 +79,10 @@ fn main() -> ExitCode {
         ["newer" | "vm" | "windows", ..] => rig(&words),
         ["python"] => python::python(),
         ["python", "wheels"] => python::wheels(),
+        ["publish"] => publish::publish(false),
+        ["publish", "verify"] => publish::publish(true),
+        ["audit"] => audit::audit(),
+        ["audit", "install"] => audit::install(),
         ["asan"] => faults::asan(true),
         ["asan", "core"] => faults::asan(false),
         ["miri"] => faults::miri(),

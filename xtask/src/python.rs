@@ -17,6 +17,17 @@ const TARGETS: &[(&str, &str)] = &[("x86_64-unknown-linux-gnu", "x86_64"), ("aar
 /// Interpreters without a global lock. Their binaries have an ABI of their own.
 const FREE_THREADED: &[&str] = &["python3.14t", "python3.15t"];
 
+/// Sends and takes one frame.
+const SDIST_WORKS: &str = "\
+import os, shm2
+name = f'/dev/shm/shm2-test-sdist-{os.getpid()}'
+with shm2.Producer(name, format='RGB', size=(4, 2), rate=30) as producer:
+    with producer.frame() as frame:
+        frame.array[...] = 7
+    taken = shm2.Consumer(name, timeout=5).next()
+    assert taken.size == (4, 2) and bytes(taken) == bytes([7]) * 24, taken
+";
+
 /// Builds the package, installs it, and runs its tests and lints.
 pub fn python() -> Outcome {
     opencv();
@@ -52,9 +63,35 @@ pub fn wheels() -> Outcome {
         venv.run(&format!("abi3audit --strict --report {}", wheel.display()))?;
         println!("{}", wheel.display());
     }
-    let sdist = target().join("python/sdist");
-    venv.run(&format!("maturin sdist --out {}", sdist.display()))?;
+    sdist(&venv)?;
     free_threaded()
+}
+
+/// Makes the source package, and installs it as a user does: into a new environment, from the archive alone.
+fn sdist(tools: &Venv) -> Outcome {
+    let folder = target().join("python/sdist");
+    // Of the last run; there may be none.
+    let _ = fs::remove_dir_all(&folder);
+    tools.run(&format!("maturin sdist --quiet --out {}", folder.display()))?;
+    let files = fs::read_dir(&folder).map_err(|e| format!("cannot read {}: {e}", folder.display()))?;
+    let archive = files.flatten().map(|file| file.path()).next();
+    let archive = archive.ok_or_else(|| format!("maturin left no archive in {}", folder.display()))?;
+    let listed = command("tar -tzf").arg(&archive).output().map_err(|e| format!("cannot run tar: {e}"))?;
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    for wanted in ["LICENSE-MIT", "LICENSE-APACHE", "README.md", "PKG-INFO", "crates/shm2/src/lib.rs"] {
+        if !listed.lines().any(|line| line.split_once('/').is_some_and(|(_, inner)| inner == wanted)) {
+            return Err(format!("{wanted} is missing in {}", archive.display()));
+        }
+    }
+    let venv = Venv::new("python-venv-sdist", "python3")?;
+    let mut install = venv.command("pip");
+    install.args(["install", "--quiet", "--disable-pip-version-check", "--force-reinstall"]).arg(&archive);
+    // Dependencies of the main build are used again. pip unpacks the archive outside of the project.
+    install.env("MATURIN_PEP517_ARGS", "--profile dev").current_dir(std::env::temp_dir());
+    run_command(install, &format!("pip install {}", archive.display()))?;
+    let mut import = venv.command("python");
+    import.args(["-c", SDIST_WORKS]).current_dir(std::env::temp_dir());
+    run_command(import, "a frame by the package that was built from the source package")
 }
 
 /// Builds for an interpreter without a global lock and runs the tests on it, if there is one. Else only compiles for it.

@@ -1,4 +1,4 @@
-"""The code of docs/python.md and of the README runs."""
+"""The code of docs/python.md and of the readmes runs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 import shm2
 
 ROOT = Path(__file__).parent.parent.parent.parent
-PAGES = [ROOT / "docs/python.md", ROOT / "README.md"]
+PAGES = [ROOT / "docs/python.md", ROOT / "README.md", ROOT / "bindings/python/README.md"]
 
 
 def blocks() -> list[tuple[str, str]]:
     found = []
     for page in PAGES:
         code = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
-        found += [(f"{page.name}-{number}", block) for number, block in enumerate(code, 1)]
+        found += [(f"{page.relative_to(ROOT)}-{number}", block) for number, block in enumerate(code, 1)]
     return found
 
 
