@@ -30,8 +30,8 @@ const LARGEST_BYTES: u64 = 1 << 20;
 pub fn publish(verify: bool) -> Outcome {
     check_list()?;
     let line = match verify {
-        true => "cargo publish --dry-run --workspace --allow-dirty".to_owned(),
-        false => "cargo package --no-verify --allow-dirty".to_owned() + &packages(),
+        true => "cargo publish --quiet --dry-run --workspace --allow-dirty".to_owned(),
+        false => "cargo package --quiet --no-verify --allow-dirty".to_owned() + &packages(),
     };
     run(&line)?;
     if verify {

@@ -2,6 +2,7 @@
 
 mod imports;
 mod pages;
+mod versions;
 
 use crate::Outcome;
 use crate::run::{command, root, run, run_command, succeeds, target};
@@ -32,6 +33,7 @@ pub fn lint() -> Outcome {
 pub fn tree() -> Outcome {
     println!("\n==> imports, pages, shell files, spelling");
     locks()?;
+    versions::check()?;
     atomics()?;
     imports::check(&tracked("*.rs")?)?;
     pages::check(&tracked("*.md")?, &tracked("*.rs")?)?;
