@@ -42,9 +42,11 @@ fn deny() -> Outcome {
     let has_advisories = fetch_advisories();
     let advisories = if has_advisories { " advisories" } else { "" };
     for manifest in MANIFESTS {
+        // Duplicates are named for what is shipped.
+        let level = if *manifest == "Cargo.toml" { "warn" } else { "error" };
         let line = format!(
-            "cargo deny --log-level error --manifest-path {manifest} --all-features check --disable-fetch \
-             --config deny.toml licenses bans sources{advisories}"
+            "cargo deny --log-level {level} --all-features --locked --config deny.toml --manifest-path {manifest} check \
+             --hide-inclusion-graph licenses bans sources{advisories}"
         );
         let mut deny = command(&line);
         deny.env("CARGO_TARGET_DIR", target());
@@ -55,12 +57,13 @@ fn deny() -> Outcome {
 
 /// Whether the database of advisories is there, or can be fetched.
 fn fetch_advisories() -> bool {
-    let fetch = command("timeout 120 cargo deny fetch --config deny.toml db").output();
+    let fetch = command("timeout 120 cargo deny --config deny.toml fetch db").output();
     let why = match fetch {
         Ok(output) if output.status.success() => return true,
         Ok(output) => {
             let text = String::from_utf8_lossy(&output.stderr).into_owned();
-            text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given").trim().to_owned()
+            let reason = text.lines().rev().find(|line| !line.trim().is_empty());
+            reason.map_or_else(|| output.status.to_string(), |line| line.trim().to_owned())
         }
         Err(error) => error.to_string(),
     };
