@@ -18,10 +18,12 @@ shift
 exec unshare --mount --pid --ipc --uts --fork --kill-child --mount-proc sh -euc '
   folder=$1 access=$2 user=$3 group=$4 programs=$5 program=$6
   shift 6
-  mount -t tmpfs -o size=64m,mode=1777 shm /dev/shm
   mount --bind "$folder" /mnt
   mount -o "remount,bind,$access" /mnt
+  mount -t tmpfs -o size=64m,mode=1777 shm /dev/shm
   mount --bind "$programs" /opt
+  # As in an image that is mounted read-only.
+  mount -o remount,bind,ro /
   cd /
   exec setpriv --reuid="$user" --regid="$group" --clear-groups --no-new-privs --bounding-set=-all "/opt/$program" "$@"
 ' sh "$folder" "$access" "$user" "$group" "$(dirname "$program")" "$(basename "$program")" "$@"

@@ -26,6 +26,7 @@ const PACKAGES: &[&str] = &[
     "dbus-daemon",
     "iproute2",
     "bindfs",
+    "bubblewrap",
 ];
 
 /// Another task, or the system's updates, may be installing packages: then this one waits.

@@ -104,7 +104,7 @@ fn a_container_that_may_only_read_takes_copies_and_changes_nothing() {
 fn containers_with_a_dev_shm_each_do_not_meet_and_the_consumer_says_what_to_check() {
     let Some(folder) = Folder::new() else { return };
     let mut producer = folder.producer("/dev/shm/camera 100000 --size 16M");
-    let (is_ok, text) = end(folder.start("rw", BOB, CONSUMER, "/dev/shm/camera 1 --timeout 0.5"));
+    let (is_ok, text) = end(folder.start("rw", BOB, CONSUMER, "/dev/shm/camera 1 --timeout 2"));
     assert!(!is_ok && text.contains("no producer there") && text.contains("in a container: share it"), "{text}");
     assert!(producer.is_running());
     assert!(!Path::new("/dev/shm/camera").exists());

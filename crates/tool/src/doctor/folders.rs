@@ -12,10 +12,19 @@ use std::path::Path;
 const LISTED: usize = 4;
 
 pub(super) fn check(folder: &Path) -> Vec<Finding> {
-    let mut findings = vec![rights_and_locks(folder)];
+    let mut findings = vec![read_only(folder).unwrap_or_else(|| rights_and_locks(folder))];
     findings.extend(unreadable(folder));
     findings.extend(stale(folder));
     findings
+}
+
+/// A folder as containers get it that may only read.
+fn read_only(folder: &Path) -> Option<Finding> {
+    let found = rustix::fs::statvfs(folder).ok()?;
+    found.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY).then(|| {
+        let found = format!("{} is mounted read-only: consumers take copies, and producers get an error", folder.display());
+        Finding::note("folder", found, "for frames in place, or for a producer, mount it writable")
+    })
 }
 
 /// A region can be made, and its lock excludes a second producer, which has a descriptor of its own.
