@@ -116,6 +116,18 @@ fn a_small_shared_memory_file_system_is_found() {
 }
 
 #[test]
+fn a_folder_that_is_mounted_read_only_is_for_consumers_and_no_fault() {
+    if !can_unshare() {
+        return;
+    }
+    let script = "mount -t tmpfs -o ro tmpfs /mnt && exec \"$0\" doctor --json /mnt";
+    let ended = run(Command::new("unshare").args(["-m", "sh", "-c", script, TOOL]));
+    assert_eq!(ended.code, Some(0), "{}{}", ended.text(), ended.error);
+    let folder = finding(&ended, "folder", "/mnt is mounted read-only: consumers take copies");
+    assert!(folder["level"] == "note" && folder["remedy"].as_str().unwrap().contains("writable"), "{folder}");
+}
+
+#[test]
 fn regions_in_another_shared_memory_file_system_are_found() {
     if !can_unshare() {
         return;

@@ -87,7 +87,7 @@ fn atomics() -> Outcome {
 fn shell() -> Outcome {
     let mut files = Vec::new();
     for file in tracked(".")? {
-        let is_named = file.extension().is_some_and(|extension| extension == "sh");
+        let is_named = file.extension().is_some_and(|extension| extension == "sh") || file.ends_with("PKGBUILD");
         let is_shell =
             |text: String| text.lines().next().is_some_and(|line| line.starts_with("#!") && line.contains("sh"));
         if is_named || (file.extension().is_none() && read(&file).is_ok_and(is_shell)) {

@@ -22,7 +22,8 @@ pub(super) fn check(folder: &Path) -> Vec<Finding> {
 fn read_only(folder: &Path) -> Option<Finding> {
     let found = rustix::fs::statvfs(folder).ok()?;
     found.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY).then(|| {
-        let found = format!("{} is mounted read-only: consumers take copies, and producers get an error", folder.display());
+        let found =
+            format!("{} is mounted read-only: consumers take copies, and producers get an error", folder.display());
         Finding::note("folder", found, "for frames in place, or for a producer, mount it writable")
     })
 }
