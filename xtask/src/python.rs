@@ -72,7 +72,7 @@ fn sdist(tools: &Venv) -> Outcome {
     let folder = target().join("python/sdist");
     // Of the last run; there may be none.
     let _ = fs::remove_dir_all(&folder);
-    tools.run(&format!("maturin sdist --quiet --out {}", folder.display()))?;
+    tools.run(&format!("maturin sdist --out {}", folder.display()))?;
     let files = fs::read_dir(&folder).map_err(|e| format!("cannot read {}: {e}", folder.display()))?;
     let archive = files.flatten().map(|file| file.path()).next();
     let archive = archive.ok_or_else(|| format!("maturin left no archive in {}", folder.display()))?;
