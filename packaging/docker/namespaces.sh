@@ -25,5 +25,7 @@ exec unshare --mount --pid --ipc --uts --fork --kill-child --mount-proc sh -euc 
   # As in an image that is mounted read-only.
   mount -o remount,bind,ro /
   cd /
-  exec setpriv --reuid="$user" --regid="$group" --clear-groups --no-new-privs --bounding-set=-all "/opt/$program" "$@"
+  # A change of the user would end what --kill-child asks for.
+  exec setpriv --reuid="$user" --regid="$group" --clear-groups --no-new-privs --bounding-set=-all --pdeathsig KILL \
+    "/opt/$program" "$@"
 ' sh "$folder" "$access" "$user" "$group" "$(dirname "$program")" "$(basename "$program")" "$@"

@@ -3,9 +3,9 @@
 
 #![cfg(target_os = "linux")]
 
-use shm2_testing::{ChildGuard, LIMIT, TempRegion, skip, until};
+use shm2::Overview;
+use shm2_testing::{ChildGuard, TempRegion, skip, until};
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -127,25 +127,26 @@ fn a_user_outside_the_group_gets_an_error_that_names_the_file() {
     assert!(!is_ok && text.contains("permission denied") && text.contains("/mnt/camera"), "{text}");
 }
 
-/// A producer under `block` would wait for a reader for ever whose death it cannot see: the process id says nothing in
-/// another PID namespace.
+/// The process id of a peer says nothing in another PID namespace. Under `block` a producer waits for each consumer that
+/// lives, so it has to notice the death of one that holds frames.
 #[test]
 fn a_killed_container_is_noticed_across_pid_namespaces_and_either_side_may_be_replaced() {
     let Some(folder) = Folder::new() else { return };
-    let arguments = "/mnt/camera 100000 --rate 400 --full-policy block --size 8M --frame-size 200K";
+    let region = folder.0.path().join("camera").display().to_string();
+    let consumers = |number| Overview::of(&region).is_ok_and(|found| found.consumers.len() == number);
+    let arguments =
+        "/mnt/camera 1000000 --rate 400 --full-policy block --block-timeout 60 --size 8M --frame-size 200K -q";
     let first = folder.producer(arguments);
-    let mut holder = folder.start("rw", BOB, CONSUMER, "/mnt/camera 100000 --hold 4");
-    let mut lines = BufReader::new(holder.take_stdout().unwrap()).lines();
-    // Its first line comes with its first frames.
-    until("frames come", || folder.has("camera"));
-    let mut steady = folder.start("rw", BOB, CONSUMER, "/mnt/camera 2000 --reconnect --timeout 20");
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    let steady = folder.start("rw", BOB, CONSUMER, "/mnt/camera 1500 --reconnect --timeout 20");
+    let holder = folder.start("rw", BOB, CONSUMER, "/mnt/camera 1000000 --hold 4 -q");
+    until("both consumers are there", || consumers(2));
     holder.kill();
-    drop(lines.next());
+    until("the producer has noticed the death", || consumers(1));
     first.kill();
+    // The namespace ends a moment after the process that made it.
+    until("the death of the producer can be seen", || Overview::of(&region).is_err());
     let second = folder.producer(arguments);
-    let status = steady.wait_within(LIMIT);
-    let (_, text) = end(steady);
-    assert!(status.success() && text.contains("mismatches 0") && text.contains("producers 2"), "{text}");
+    let text = succeeded(steady);
+    assert!(text.contains("frames 1500") && text.contains("mismatches 0") && text.contains("producers 2"), "{text}");
     second.kill();
 }
