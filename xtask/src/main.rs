@@ -7,6 +7,7 @@ mod audit;
 mod bench;
 mod c;
 mod demo;
+mod dist;
 mod faults;
 mod fuzz;
 mod instructions;
@@ -48,6 +49,9 @@ cargo xtask TASK
                         each from its package)
   audit [install]       licences, sources and advisories of dependencies, and the Rust interface against the last tag,
                         by the tools that are installed (install: cargo-deny and cargo-semver-checks are installed first)
+  dist                  a release in target/dist: packages for Debian, wheels, sources, dependencies, check sums
+  packages [systemd]    packages for Debian, made, installed, used, upgraded and purged in clean trees of Debian 12 and 13,
+                        and the relay's unit under systemd (systemd: that alone)
   asan [core]           the core's, the fault and the element tests under AddressSanitizer (core: not the elements')
   miri                  the core on heap memory under Miri
   fuzz [--seconds N]    every fuzz target for N seconds (60)
@@ -77,6 +81,8 @@ fn main() -> ExitCode {
         ["c"] => c::test(),
         ["c", "install"] => c::install(),
         ["newer" | "vm" | "windows", ..] => rig(&words),
+        ["dist"] => dist::dist(),
+        ["packages", ..] => dist::packages().and_then(|()| rig(&words)),
         ["python"] => python::python(),
         ["python", "wheels"] => python::wheels(),
         ["publish"] => publish::publish(false),

@@ -94,6 +94,16 @@ fn sdist(tools: &Venv) -> Outcome {
     run_command(import, "a frame by the package that was built from the source package")
 }
 
+/// Builds a wheel for this machine's distribution, or says why there is none.
+pub fn release_wheel() -> Result<Option<PathBuf>, String> {
+    let venv = Venv::new("python-venv", "python3")?;
+    if venv.require(&["requirements.txt"]).is_err() {
+        println!("skipped: the Python package: maturin cannot be installed");
+        return Ok(None);
+    }
+    venv.build("wheels-release", &["--release", "--compatibility", "linux"]).map(Some)
+}
+
 /// Builds for an interpreter without a global lock and runs the tests on it, if there is one. Else only compiles for it.
 fn free_threaded() -> Outcome {
     let found = FREE_THREADED.iter().find(|python| succeeds(&format!("{python} --version")));

@@ -9,6 +9,7 @@ pub mod summary;
 use clap::ValueEnum;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use std::ffi::OsString;
+use std::process::ExitCode;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
@@ -45,6 +46,19 @@ pub fn print_result(text: &str) -> Result<(), String> {
             Err(format!("cannot print the result: {error}"))
         }
         _ => Ok(()),
+    }
+}
+
+/// Prints the manual page of a tool, made from its options.
+pub fn print_man_page(tool: &'static str, options: clap::Command) -> ExitCode {
+    let mut page = Vec::new();
+    let made = clap_mangen::Man::new(options.name(tool)).render(&mut page).map_err(|error| error.to_string());
+    match made.and_then(|()| print_result(String::from_utf8_lossy(&page).trim_end())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain!("{tool}: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

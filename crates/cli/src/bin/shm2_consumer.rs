@@ -3,10 +3,10 @@
 #![deny(clippy::unwrap_used)]
 #![forbid(unsafe_code)]
 
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum};
 use shm2::consumer::{WaitReason, WaitingFor};
 use shm2::{Access, Consumer, Frame, OnProducerExit, ReceiveError, Start};
-use shm2_cli::{Check, complain, pattern, print_result, say, say_if_slow, seconds, stop::Stop, summary::Summary};
+use shm2_cli::{Check, complain, pattern, print_man_page, print_result, say, say_if_slow, seconds, stop::Stop, summary::Summary};
 use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -59,6 +59,9 @@ struct Arguments {
     /// Print only the closing summary
     #[arg(long, short)]
     quiet: bool,
+    /// Print the manual page and exit
+    #[arg(long, hide = true)]
+    man: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -70,6 +73,9 @@ enum AccessMode {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.man {
+        return print_man_page("shm2_consumer", Arguments::command());
+    }
     match run(&arguments) {
         Ok((summary, end)) => {
             let taken = summary.frames + summary.missed + summary.skipped;

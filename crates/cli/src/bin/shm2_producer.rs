@@ -3,11 +3,11 @@
 #![deny(clippy::unwrap_used)]
 #![forbid(unsafe_code)]
 
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum};
 use serde::Serialize;
 use shm2::producer::{Handle, LostName};
 use shm2::{FrameInfo, FullPolicy, Producer, SendError};
-use shm2_cli::{bytes, complain, octal, pattern, print_result, say, say_if_slow, seconds, stop::Stop};
+use shm2_cli::{bytes, complain, octal, pattern, print_man_page, print_result, say, say_if_slow, seconds, stop::Stop};
 use std::fmt;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -70,6 +70,9 @@ struct Arguments {
     /// Print only the closing summary
     #[arg(long, short)]
     quiet: bool,
+    /// Print the manual page and exit
+    #[arg(long, hide = true)]
+    man: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -80,7 +83,11 @@ enum Policy {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    if arguments.man {
+        return print_man_page("shm2_producer", Arguments::command());
+    }
+    match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain!("shm2_producer: {error}");

@@ -1,0 +1,41 @@
+#!/bin/sh
+# Adds to a package what cargo-deb cannot: a synopsis of its own, the version of packages of the same build, check sums,
+# and for a library the files by which other packages find their dependency. The exported symbols of a library must be
+# those of PACKAGE.symbols: a new one is added there, and a missing one breaks programs.
+#
+# usage: finish.sh DEB [VERSION]
+#   VERSION  another version, for tests of an upgrade
+set -eu
+here=$(dirname "$0") deb=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+tree=$work/tree
+dpkg-deb --raw-extract "$deb" "$tree"
+control=$tree/DEBIAN/control
+package=$(sed -n 's/^Package: //p' "$control")
+version=${2:-$(sed -n 's/^Version: //p' "$control")}
+
+sed -i '/^Description:/,$d' "$control"
+sed -i -e "s/^Version: .*/Version: $version/" -e "s/\${binary:Version}/$version/" "$control"
+printf 'Source: shm2\nDescription: ' >>"$control"
+cat "$here/$package.description" >>"$control"
+
+if [ -e "$here/$package.symbols" ]; then
+  library=$(find "$tree/usr/lib" -name '*.so.*' -type f)
+  file=${library##*/}
+  echo "${file%.so.*} ${file##*.so.} $package (>= ${version%-*})" >"$tree/DEBIAN/shlibs"
+  mkdir "$work/debian"
+  printf 'Source: shm2\n\nPackage: %s\nArchitecture: any\n' "$package" >"$work/debian/control"
+  symbols=$(realpath "$here/$package.symbols")
+  (cd "$work" && dpkg-gensymbols -q -c4 -p"$package" -v"$version" -e"$library" -I"$symbols" -O"$tree/DEBIAN/symbols") || {
+    echo "the symbols of $file are not those of packaging/debian/$package.symbols" >&2
+    exit 1
+  }
+fi
+
+(cd "$tree" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' | sort -z | xargs -0 md5sum >DEBIAN/md5sums)
+chmod 644 "$tree/DEBIAN/md5sums"
+size=$(du -sk --apparent-size --exclude=DEBIAN "$tree" | cut -f 1)
+sed -i "s/^Installed-Size: .*/Installed-Size: $size/" "$control"
+dpkg-deb --root-owner-group -Zxz --build "$tree" "$work/new.deb" >/dev/null
+mv "$work/new.deb" "$deb"

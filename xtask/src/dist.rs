@@ -1,0 +1,186 @@
+//! What a release consists of, in `target/dist`: packages for Debian, wheels, the sources, lists of what is inside, and
+//! check sums. docs/packages.md describes it.
+
+use crate::run::{command, root, run, run_command, succeeds, target};
+use crate::{Outcome, python, setup};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+/// What making packages takes, beside what building takes.
+const PACKAGES: &[&str] = &["dpkg-dev", "binutils", "xz-utils", "lintian"];
+const CARGO_DEB: &str = "cargo install --locked cargo-deb --version 3.8.0";
+const CARGO_CYCLONEDX: &str = "cargo install --locked cargo-cyclonedx --version 0.5.9";
+/// All that is shipped, by one build: parts of it would have dependencies with other features.
+const BUILD: &str =
+    "cargo build --release --locked -p gst-plugin-shm2 -p shm2-cli -p shm2-tool -p shm2-relayd -p shm2-capi";
+/// The crates that packages are made of, with options of cargo-deb. Multi-arch "same" puts libraries into the folder of
+/// the machine's architecture.
+const DEBS: &[(&str, &[&str])] = &[
+    ("gst-plugin-shm2", &["--multiarch", "same"]),
+    ("shm2-tool", &["--multiarch", "foreign"]),
+    ("shm2-relayd", &[]),
+    ("shm2-capi", &["--multiarch", "same"]),
+    ("shm2-capi", &["--multiarch", "same", "--variant", "dev"]),
+];
+/// The crates of which a list of dependencies is made, with the name of its file.
+const BILLS: &[(&str, &str)] = &[
+    ("crates/gst", "gstreamer1.0-shm2"),
+    ("crates/tool", "shm2-tools"),
+    ("crates/relayd", "shm2-relayd"),
+    ("crates/capi", "libshm2"),
+    ("bindings/python", "python3-shm2"),
+];
+
+/// Makes everything.
+pub fn dist() -> Outcome {
+    packages()?;
+    step("wheels and the Python package's sources");
+    wheels()?;
+    step("sources");
+    sources()?;
+    step("dependencies (CycloneDX)");
+    bills()?;
+    step("check sums");
+    sums()
+}
+
+/// Makes the packages for Debian, and checks them with lintian.
+pub fn packages() -> Outcome {
+    step("tools");
+    setup::setup()?;
+    setup::ensure(PACKAGES)?;
+    if !succeeds("cargo deb --version") {
+        run(CARGO_DEB)?;
+    }
+    step("release build");
+    run(BUILD)?;
+    step("the Python package");
+    let wheel = python::release_wheel()?;
+    step("packages for Debian");
+    stage(wheel.as_deref())?;
+    let folder = debs_folder();
+    // Of the last run; there may be none.
+    let _ = fs::remove_dir_all(target().join("dist"));
+    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    for (name, options) in DEBS {
+        deb(&["-p", name], options, &target())?;
+    }
+    if wheel.is_some() {
+        deb(&["--manifest-path", "bindings/python/Cargo.toml"], &[], &target().join("python"))?;
+    }
+    lintian()
+}
+
+/// Where the packages for Debian are.
+fn debs_folder() -> PathBuf {
+    target().join("dist/deb")
+}
+
+fn step(what: &str) {
+    println!("\n=== dist: {what}");
+}
+
+/// Makes the files that cargo does not build.
+fn stage(wheel: Option<&Path>) -> Outcome {
+    let mut stage = command("sh packaging/debian/stage.sh");
+    stage.arg(target().join("release")).arg(env!("CARGO_PKG_VERSION"));
+    if let Some(wheel) = wheel {
+        stage.arg(wheel).arg(target().join("python/release"));
+    }
+    run_command(stage, "packaging/debian/stage.sh")
+}
+
+/// Makes one package of what is built already.
+fn deb(which: &[&str], options: &[&str], built: &Path) -> Outcome {
+    let mut deb = command("cargo deb --no-build --strip --quiet --output");
+    deb.arg(debs_folder()).args(which).args(options).env("CARGO_TARGET_DIR", built);
+    let known = files(&debs_folder(), "deb")?;
+    run_command(deb, &format!("cargo deb {} {}", which.join(" "), options.join(" ")))?;
+    let made = files(&debs_folder(), "deb")?.into_iter().find(|path| !known.contains(path));
+    let made = made.ok_or_else(|| format!("cargo deb {} made no package", which.join(" ")))?;
+    let mut finish = command("sh packaging/debian/finish.sh");
+    finish.arg(&made);
+    run_command(finish, &format!("packaging/debian/finish.sh {}", made.display()))
+}
+
+/// The files of a folder with this extension, in order.
+fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
+    let entries = fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|it| it == extension)).collect();
+    paths.sort();
+    Ok(paths)
+}
+
+fn lintian() -> Outcome {
+    let line = "lintian --fail-on error,warning --info --profile debian";
+    let mut lintian = command(line);
+    lintian.args(files(&debs_folder(), "deb")?);
+    run_command(lintian, &format!("{line} {}/*.deb", debs_folder().display()))
+}
+
+fn wheels() -> Outcome {
+    python::wheels()?;
+    for (folder, extension) in [("wheels-x86_64", "whl"), ("wheels-aarch64", "whl"), ("sdist", "gz")] {
+        let folder = target().join("python").join(folder);
+        // What could not be built was reported as skipped.
+        for file in files(&folder, extension).unwrap_or_default() {
+            keep(&file)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies a file into the folder of the release.
+fn keep(file: &Path) -> Outcome {
+    let name = file.file_name().unwrap_or_default();
+    let copied = fs::copy(file, target().join("dist").join(name));
+    copied.map(drop).map_err(|e| format!("{}: {e}", file.display()))
+}
+
+/// The files of the last commit.
+fn sources() -> Outcome {
+    let name = format!("shm2-{}", env!("CARGO_PKG_VERSION"));
+    if !succeeds("git rev-parse HEAD") {
+        println!("skipped: the archive of the sources: this is no git repository");
+        return Ok(());
+    }
+    let file = target().join(format!("dist/{name}.tar.gz"));
+    let mut archive = command("git archive --format=tar.gz HEAD");
+    archive.arg(format!("--prefix={name}/")).arg("-o").arg(&file);
+    run_command(archive, &format!("git archive HEAD -o {}", file.display()))
+}
+
+/// Lists the dependencies of what is shipped.
+fn bills() -> Outcome {
+    if !succeeds("cargo cyclonedx --version") {
+        run(CARGO_CYCLONEDX)?;
+    }
+    for (folder, name) in BILLS {
+        let line = format!("cargo cyclonedx --quiet --format json --describe crate --override-filename {name}.cdx");
+        let mut list = command(&line);
+        list.arg("--manifest-path").arg(root().join(folder).join("Cargo.toml"));
+        run_command(list, &format!("{line} --manifest-path {folder}/Cargo.toml"))?;
+        let made = root().join(folder).join(format!("{name}.cdx.json"));
+        keep(&made)?;
+        fs::remove_file(&made).map_err(|e| format!("{}: {e}", made.display()))?;
+    }
+    Ok(())
+}
+
+/// `sha256sum --check SHA256SUMS` in the folder checks all files.
+fn sums() -> Outcome {
+    let folder = target().join("dist");
+    let line = "find . -type f ! -name SHA256SUMS -print0 | LC_ALL=C sort -z | xargs -0 sha256sum";
+    let mut find = command("sh -c");
+    let output = find.arg(line).current_dir(&folder).stderr(Stdio::inherit()).output();
+    let output = output.map_err(|e| format!("cannot run {line:?}: {e}"))?;
+    let file = folder.join("SHA256SUMS");
+    if !output.status.success() {
+        return Err(format!("{line:?} failed"));
+    }
+    fs::write(&file, &output.stdout).map_err(|e| format!("{}: {e}", file.display()))?;
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+    Ok(())
+}
