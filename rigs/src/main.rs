@@ -1,4 +1,4 @@
-//! The test rigs: systems other than this machine's own, on which the tests run. `cargo xtask vm | windows | newer`
+//! The test rigs: systems other than this machine's own, on which the tests run. `cargo xtask vm | windows | newer | packages`
 //! starts this program.
 //!
 //! The Rust files prepare a rig, run the programs and judge the results. Shell and C stand in files of their own, in
@@ -9,6 +9,7 @@
 mod commands;
 mod debian;
 mod newer;
+mod packages;
 mod vm;
 mod windows;
 
@@ -22,6 +23,7 @@ cargo run -p shm2-rigs -- RIG
   vm tutorial                     only the blocks of docs/tutorials/virtual-machine.md
   windows [ARGUMENTS]             cross-built for Windows and run under Wine: the tests, or cargo with these arguments
   newer [forky | trixie]          the element tests in trees of newer Debian releases, or of one
+  packages [systemd]              packages for Debian on clean systems of Debian 12 and 13 (systemd: only the relay's unit)
   bench OPTIONS                   the program `elements` of benches/ in the newest of these trees";
 
 fn main() -> ExitCode {
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         ["windows", arguments @ ..] => windows::cargo(arguments),
         ["newer"] => newer::newer(None),
         ["newer", release] => newer::newer(Some(release)),
+        ["packages", options @ ..] => packages::packages(options),
         ["bench", options @ ..] => newer::bench(options),
         other => Err(format!("{:?} is no rig\n\n{HELP}", other.join(" "))),
     };

@@ -1,0 +1,11 @@
+#!/bin/sh
+# Purges all packages and compares the files with those before the installation.
+. /mnt/project/rigs/packages/prelude.sh
+set -eu
+
+# shellcheck disable=SC2046
+[ -z "$(ours)" ] || dpkg --purge $(ours) >/tmp/purge.log 2>&1 || fail "$(cat /tmp/purge.log)"
+[ -z "$(ours)" ] || fail "after the purge there are: $(ours)"
+files >/tmp/files
+diff /var/log/files-before /tmp/files || fail "the files before the installation and after the purge differ"
+ok "purged after use: the system has the same $(wc -l </tmp/files) files as before (the user shm2-relay stays)"

@@ -1,0 +1,140 @@
+#!/bin/sh
+# The relay's unit under systemd, in a container that has booted.
+. /mnt/project/rigs/packages/prelude.sh
+set -eu
+cd /run
+unit=shm2_relayd@test.service
+size='video/x-raw,format=GRAY8,width=64,height=48'
+
+show() {
+  systemctl show --value -p "$1" "$unit"
+}
+
+is_new_main() {
+  now=$(show MainPID)
+  [ "$now" != 0 ] && [ "$now" != "$1" ] && [ "$(show ActiveState)" = active ]
+}
+
+# Twenty frames for a user with this group; the consumer is the demand.
+frames() {
+  setpriv --reuid nobody --regid "$1" --clear-groups env HOME=/tmp GST_REGISTRY=/tmp/registry timeout 15 \
+    gst-launch-1.0 -q shm2src shm-path=/dev/shm/test num-buffers=20 ! "$size" ! fdsink 2>/tmp/frames.log | wc -c
+}
+
+configure() {
+  cat >"/etc/shm2/$1.toml" <<END
+output = "appsrc name=appsrc is-live=true format=time ! shm2sink shm-path=/dev/shm/$1 perms=0660"
+input = "videotestsrc is-live=true ! $size,framerate=50/1"
+splash = "videotestsrc is-live=true pattern=black ! $size,framerate=5/1"
+cool_down = 500
+$2
+END
+}
+
+start() {
+  configure test 'activate = "consumers"'
+  systemctl start $unit || fail "the service does not start: $(journalctl -u $unit -o cat --no-pager)"
+  # Without a notification the start would have failed after 90 s.
+  [ "$(show Type) $(show ActiveState) $(show NRestarts)" = "notify active 0" ] || fail "$(systemctl status $unit)"
+  [ "$(stat -c '%U %G %a' /dev/shm/test)" = "shm2-relay video 660" ] || fail "$(stat /dev/shm/test)"
+  [ "$(frames video)" = $((20 * 3072)) ] || fail "no frames for a user in the group video: $(cat /tmp/frames.log)"
+  [ "$(frames nogroup)" = 0 ] || fail "frames for a user who is not in the group"
+  ok "started (Type=notify), status \"$(show StatusText)\"; frames for the group video, none for others"
+}
+
+reload() {
+  shm2_relayd --status --control /run/shm2/test/control | grep -q '"' || fail "no status"
+  pid=$(show MainPID)
+  sed -i 's/^cool_down.*/cool_down = 700/' /etc/shm2/test.toml
+  systemctl reload $unit
+  until_true "a reload in the journal" sh -c "journalctl -u $unit -o cat | grep -i -E 'read again|reload|configuration'"
+  echo 'unknown = 1' >>/etc/shm2/test.toml
+  systemctl reload $unit
+  sed -i /unknown/d /etc/shm2/test.toml
+  sleep 0.5
+  [ "$(show MainPID) $(show ActiveState)" = "$pid active" ] || fail "a reload ended the daemon"
+  ok "reload: \"$(journalctl -u $unit -o cat | grep -i -E 'read again|reload|configuration' | head -n 1)\""
+}
+
+killed() {
+  pid=$(show MainPID)
+  kill -KILL "$pid"
+  until_true "a restart after kill -9" is_new_main "$pid"
+  [ "$(frames video)" = $((20 * 3072)) ] || fail "no frames after the restart: $(cat /tmp/frames.log)"
+  ok "kill -9: restarted, $(show NRestarts) restart, frames again"
+}
+
+watchdog() {
+  mkdir -p /run/systemd/system/$unit.d
+  printf '[Service]\nWatchdogSec=2\nTimeoutStopSec=1\n' >/run/systemd/system/$unit.d/short.conf
+  systemctl daemon-reload
+  systemctl restart $unit
+  pid=$(show MainPID)
+  sleep 3
+  [ "$(show MainPID)" = "$pid" ] || fail "the watchdog ended a daemon that runs"
+  kill -STOP "$pid"
+  until_true "a restart by the watchdog" is_new_main "$pid"
+  journalctl -u $unit -o cat | grep -q 'Watchdog timeout' || fail "no watchdog in the journal"
+  [ "$(frames video)" = $((20 * 3072)) ] || fail "no frames after the watchdog: $(cat /tmp/frames.log)"
+  rm -r /run/systemd/system/$unit.d
+  systemctl daemon-reload
+  ok "SIGSTOP: ended by the watchdog and restarted, frames again; not ended while it runs"
+}
+
+activation() {
+  configure socket ''
+  systemctl start shm2_relayd@socket.socket
+  [ "$(stat -c '%F %G %a' /run/shm2/socket.socket)" = "socket video 660" ] || fail "$(stat /run/shm2/socket.socket)"
+  systemctl is-active -q shm2_relayd@socket.service && fail "the service runs before the first client"
+  /usr/bin/python3 -c 'import socket, time
+s = socket.socket(socket.AF_UNIX); s.connect("/run/shm2/socket.socket"); time.sleep(30)' &
+  client=$!
+  until_true "the service after the first client" systemctl is-active -q shm2_relayd@socket.service
+  HOME=/tmp timeout 15 gst-launch-1.0 -q shm2src shm-path=/dev/shm/socket num-buffers=20 ! fdsink | wc -c |
+    grep -q "^$((20 * 3072))$" || fail "no frames by a socket of systemd"
+  kill $client
+  systemctl stop shm2_relayd@socket.socket shm2_relayd@socket.service
+  ok "socket activation: the first client started the service, and got the input"
+}
+
+sandbox() {
+  level=$(systemd-analyze security --no-pager $unit | sed -n 's/.*exposure level[^:]*: \([0-9.]*\) .*/\1/p')
+  [ "${level%.*}" -lt 3 ] || fail "exposure level $level"
+  pid=$(show MainPID)
+  status=$(grep -E '^(Seccomp|NoNewPrivs|CapEff|CapBnd):' "/proc/$pid/status" | tr -s '\t\n' ' ')
+  [ "$status" = "CapEff: 0000000000000000 CapBnd: 0000000000000000 NoNewPrivs: 1 Seccomp: 2 " ] || fail "$status"
+  # The same unit with other work: it reports what it could do.
+  drop=/run/systemd/system/shm2_relayd@probe.service.d
+  mkdir -p $drop
+  printf '[Service]\nType=oneshot\nRestart=no\nExecStart=\nExecStart=/bin/sh %s\nStandardOutput=file:/run/probe\n' \
+    /mnt/project/rigs/packages/probe.sh >$drop/probe.conf
+  systemctl daemon-reload
+  systemctl start shm2_relayd@probe.service || fail "the probe: $(journalctl -u shm2_relayd@probe -o cat)"
+  cat /run/probe
+  grep -q '^end$' /run/probe || fail "the probe did not end"
+  ! grep '^could' /run/probe || fail "the sandbox lets this pass"
+  rm -r $drop
+  ok "exposure level $level of 10 (systemd-analyze security)"
+}
+
+package() {
+  systemctl enable -q $unit
+  pid=$(show MainPID)
+  apt_install --reinstall /mnt/packages/new/shm2-relayd_*.deb
+  until_true "a restart by an upgrade" is_new_main "$pid"
+  systemctl stop $unit
+  [ ! -e /dev/shm/test ] || fail "the region is left after the stop"
+  systemctl start $unit
+  dpkg --purge shm2-relayd >/tmp/purge.log 2>&1 || fail "$(cat /tmp/purge.log)"
+  systemctl is-active -q $unit && fail "the service runs without its package"
+  [ -z "$(find /etc/systemd -name 'shm2*')" ] || fail "enabled after the purge: $(find /etc/systemd -name 'shm2*')"
+  ok "an upgrade restarts the running service, a stop removes its region, a purge ends and disables it"
+}
+
+start
+reload
+killed
+watchdog
+activation
+sandbox
+package
