@@ -4,6 +4,8 @@
 #
 # usage: install.sh all|systemd
 #   systemd  only installs what the relay's unit needs
+# Is checked on its own.
+# shellcheck source=/dev/null
 . /mnt/project/rigs/packages/prelude.sh
 set -eu
 

@@ -1,5 +1,7 @@
 #!/bin/sh
 # Purges all packages and compares the files with those before the installation.
+# Is checked on its own.
+# shellcheck source=/dev/null
 . /mnt/project/rigs/packages/prelude.sh
 set -eu
 

@@ -1,5 +1,7 @@
 #!/bin/sh
 # The relay's unit under systemd, in a container that has booted.
+# Is checked on its own.
+# shellcheck source=/dev/null
 . /mnt/project/rigs/packages/prelude.sh
 set -eu
 cd /run

@@ -1,5 +1,7 @@
 #!/bin/sh
 # Uses what the packages installed: elements, tools, library, Python, and the files of the relay.
+# Is checked on its own.
+# shellcheck source=/dev/null
 . /mnt/project/rigs/packages/prelude.sh
 set -eu
 cd /tmp
