@@ -23,6 +23,7 @@ cat "$here/$package.description" >>"$control"
 if [ -e "$here/$package.symbols" ]; then
   library=$(find "$tree/usr/lib" -name '*.so.*' -type f)
   file=${library##*/}
+  chmod 644 "$library"
   echo "${file%.so.*} ${file##*.so.} $package (>= ${version%-*})" >"$tree/DEBIAN/shlibs"
   mkdir "$work/debian"
   printf 'Source: shm2\n\nPackage: %s\nArchitecture: any\n' "$package" >"$work/debian/control"

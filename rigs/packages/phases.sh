@@ -30,7 +30,7 @@ booted() {
   code=0
   nsenter --target "$leader" --all env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
     DEBIAN_FRONTEND=noninteractive sh "$@" </dev/null || code=$?
-  nsenter --target "$leader" --all systemctl poweroff || kill -KILL "$leader"
+  nsenter --target "$leader" --all systemctl poweroff 2>/dev/null || kill -KILL "$leader"
   wait $container || true
   return $code
 }
