@@ -1,10 +1,9 @@
 #!/bin/sh
 # Adds to a package what cargo-deb cannot: a synopsis of its own, the version of packages of the same build, check sums,
-# and for a library the files by which other packages find their dependency. The exported symbols of a library must be
+# and for a library the files by which other packages and the linker find it. The exported symbols of a library must be
 # those of PACKAGE.symbols: a new one is added there, and a missing one breaks programs.
 #
-# usage: finish.sh DEB [VERSION]
-#   VERSION  another version, for tests of an upgrade
+# usage: finish.sh DEB
 set -eu
 here=$(dirname "$0") deb=$1
 work=$(mktemp -d)
@@ -13,10 +12,10 @@ tree=$work/tree
 dpkg-deb --raw-extract "$deb" "$tree"
 control=$tree/DEBIAN/control
 package=$(sed -n 's/^Package: //p' "$control")
-version=${2:-$(sed -n 's/^Version: //p' "$control")}
+version=$(sed -n 's/^Version: //p' "$control")
 
 sed -i '/^Description:/,$d' "$control"
-sed -i -e "s/^Version: .*/Version: $version/" -e "s/\${binary:Version}/$version/" "$control"
+sed -i "s/\${binary:Version}/$version/" "$control"
 printf 'Source: shm2\nDescription: ' >>"$control"
 cat "$here/$package.description" >>"$control"
 
@@ -25,6 +24,7 @@ if [ -e "$here/$package.symbols" ]; then
   file=${library##*/}
   chmod 644 "$library"
   echo "${file%.so.*} ${file##*.so.} $package (>= ${version%-*})" >"$tree/DEBIAN/shlibs"
+  echo 'activate-noawait ldconfig' >"$tree/DEBIAN/triggers"
   mkdir "$work/debian"
   printf 'Source: shm2\n\nPackage: %s\nArchitecture: any\n' "$package" >"$work/debian/control"
   symbols=$(realpath "$here/$package.symbols")

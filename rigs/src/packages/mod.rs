@@ -63,7 +63,8 @@ fn folder() -> Result<PathBuf, String> {
     std::fs::create_dir_all(&new).map_err(|e| format!("{}: {e}", new.display()))?;
     let files = std::fs::read_dir(&made).map_err(|e| format!("{}: {e}", made.display()))?;
     for file in files.flatten() {
-        std::fs::copy(file.path(), new.join(file.file_name())).map_err(|e| format!("{}: {e}", file.path().display()))?;
+        std::fs::copy(file.path(), new.join(file.file_name()))
+            .map_err(|e| format!("{}: {e}", file.path().display()))?;
     }
     let mut older = command("sh");
     older.arg(rig_file("packages/older.sh")).arg(&new).arg(folder.join("old")).arg(OLDER);

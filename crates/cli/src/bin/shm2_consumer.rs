@@ -6,7 +6,9 @@
 use clap::{CommandFactory, Parser, ValueEnum};
 use shm2::consumer::{WaitReason, WaitingFor};
 use shm2::{Access, Consumer, Frame, OnProducerExit, ReceiveError, Start};
-use shm2_cli::{Check, complain, pattern, print_man_page, print_result, say, say_if_slow, seconds, stop::Stop, summary::Summary};
+use shm2_cli::{
+    Check, complain, pattern, print_man_page, print_result, say, say_if_slow, seconds, stop::Stop, summary::Summary,
+};
 use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::time::Duration;
