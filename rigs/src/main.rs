@@ -1,12 +1,13 @@
-//! The test rigs: systems other than this machine's own, on which the tests run. `cargo xtask vm | windows | newer | packages`
-//! starts this program.
+//! The test rigs: systems other than this machine's own, on which the tests run. `cargo xtask cross | vm | windows |
+//! newer | packages` starts this program.
 //!
 //! The Rust files prepare a rig, run the programs and judge the results. Shell and C stand in files of their own, in
-//! `rigs/vm`, `rigs/windows` and `rigs/newer`, and are run from there.
+//! folders of `rigs`, and are run from there.
 
 #![forbid(unsafe_code)]
 
 mod commands;
+mod cross;
 mod debian;
 mod newer;
 mod packages;
@@ -22,6 +23,8 @@ cargo run -p shm2-rigs -- RIG
   vm [--pause N] [--kvmfr FILE]   guests under QEMU
   vm tutorial                     only the blocks of docs/tutorials/virtual-machine.md
   windows [ARGUMENTS]             cross-built for Windows and run under Wine: the tests, or cargo with these arguments
+  cross [PART]                    tests for aarch64 under QEMU, musl, other targets (parts: tests, plugin, python, musl,
+                                  targets, all)
   newer [forky | trixie]          the element tests in trees of newer Debian releases, or of one
   packages [systemd]              packages for Debian on clean systems of Debian 12 and 13 (systemd: only the relay's unit)
   bench OPTIONS                   the program `elements` of benches/ in the newest of these trees";
@@ -33,6 +36,8 @@ fn main() -> ExitCode {
         ["vm", options @ ..] => vm::vm(options),
         ["windows"] => windows::windows(),
         ["windows", arguments @ ..] => windows::cargo(arguments),
+        ["cross"] => cross::cross(None),
+        ["cross", part] => cross::cross(Some(part)),
         ["newer"] => newer::newer(None),
         ["newer", release] => newer::newer(Some(release)),
         ["packages", options @ ..] => packages::packages(options),

@@ -12,6 +12,7 @@ mod faults;
 mod fuzz;
 mod instructions;
 mod lint;
+mod msrv;
 mod narrow;
 mod program;
 mod publish;
@@ -32,6 +33,7 @@ cargo xtask TASK
                         spelling (tree: only the last four)
   models [long]         the models of the protocol: loom's, and those of models/ (long: with larger bounds, minutes)
   narrow                tests of the core, the ring and the channel on a 32-bit target (lint builds them)
+  msrv                  each published package with the oldest Rust that it takes
   faults                kill points: processes ended and stopped at named places
   c [install]           libshm2, the library for C and C++: compiled, run, under sanitizers and valgrind (install: also
                         as cargo-c installs it, which is installed first)
@@ -43,6 +45,8 @@ cargo xtask TASK
   vm tutorial           only the blocks of docs/tutorials/virtual-machine.md, in one guest
   windows [ARGUMENTS]   cross-built for Windows and run under Wine, with GStreamer for Windows: the tests, or cargo with
                         these arguments, such as: run --bin shm2_consumer -- winshm://Local/x 100
+  cross [PART]          the tests for aarch64 under QEMU, the plugin for aarch64, musl, other targets; or one of tests,
+                        plugin, python, musl, targets, or all
   python [wheels]       the Python package: built, installed below target, its tests and lints (wheels: release wheels for
                         x86-64 and aarch64, checked; and for Python without a global lock)
   publish [verify]      the packages of crates.io: made and looked into (verify: a dry run of publishing, which builds
@@ -77,10 +81,11 @@ fn main() -> ExitCode {
         ["models"] => tests::models("short"),
         ["models", "long"] => tests::models("long"),
         ["narrow"] => narrow::test(),
+        ["msrv"] => msrv::check(),
         ["faults"] => faults::kill_points(),
         ["c"] => c::test(),
         ["c", "install"] => c::install(),
-        ["newer" | "vm" | "windows", ..] => rig(&words),
+        ["cross" | "newer" | "vm" | "windows", ..] => rig(&words),
         ["dist"] => dist::dist(),
         ["packages", ..] => dist::packages().and_then(|()| rig(&words)),
         ["python"] => python::python(),

@@ -44,11 +44,13 @@ impl Drop for OwnPath {
     fn drop(&mut self) {
         // Without the lock another server could replace the socket between the check and the removal. A dead socket
         // that stays is replaced by the next server.
-        if self.is_there()
-            && let Ok(_lock) = Lock::take(&self.path)
-            && self.is_there()
-        {
-            let _ = remove_file(&self.path);
+        if !self.is_there() {
+            return;
+        }
+        if let Ok(_lock) = Lock::take(&self.path) {
+            if self.is_there() {
+                let _ = remove_file(&self.path);
+            }
         }
     }
 }

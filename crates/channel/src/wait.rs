@@ -137,9 +137,8 @@ pub(crate) fn block_until(
         return Ok(there);
     }
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    if timeout.is_none_or(|timeout| timeout > Spin::LONGEST)
-        && let Some(there) = spin.run(side, count)?
-    {
+    let is_long = timeout.is_none_or(|timeout| timeout > Spin::LONGEST);
+    if let Some(there) = if is_long { spin.run(side, count)? } else { None } {
         return Ok(there);
     }
     let (mut is_over, mut is_late) = (false, false);

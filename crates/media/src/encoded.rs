@@ -139,9 +139,10 @@ impl Encoded {
 /// The bytes of a value that caps show in hexadecimal digits.
 fn bytes_of(value: &Value) -> Option<Vec<u8>> {
     let Value::Other { text, .. } = value else { return None };
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    pairs.iter().map(byte).collect::<Option<_>>().filter(|_| rest.is_empty())
+    let pairs = text.as_bytes().chunks_exact(2);
+    let is_whole = pairs.remainder().is_empty();
+    let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    pairs.map(byte).collect::<Option<_>>().filter(|_| is_whole)
 }
 
 fn codec(structure: &Structure) -> &str {

@@ -77,7 +77,7 @@ fn video_layout(bytes: &[u8]) -> Option<VideoItem<'_>> {
     let size = (reader.u32()?, reader.u32()?);
     let planes = Some(reader.u32()? as usize).filter(|planes| (1..=MAX_PLANES).contains(planes))?;
     let offsets = (0..planes).map(|_| reader.u64()).collect::<Option<Vec<_>>>()?;
-    let strides = (0..planes).map(|_| reader.u32().map(u32::cast_signed)).collect::<Option<Vec<_>>>()?;
+    let strides = (0..planes).map(|_| reader.u32().map(|stride| stride as i32)).collect::<Option<Vec<_>>>()?;
     let format = std::str::from_utf8(reader.0).ok()?;
     Some(VideoItem { size, places: offsets.into_iter().zip(strides).collect(), format })
 }
@@ -92,9 +92,9 @@ fn crop(bytes: &[u8]) -> Option<Rectangle> {
 fn audio_layout(bytes: &[u8]) -> Option<AudioItem> {
     let mut reader = Reader(bytes);
     let samples = reader.u64()?;
-    let (offsets, rest) = reader.0.as_chunks();
-    let offsets = offsets.iter().map(|offset| u64::from_le_bytes(*offset)).collect();
-    rest.is_empty().then_some(AudioItem { samples, offsets })
+    let is_whole = reader.0.len() % size_of::<u64>() == 0;
+    let offsets = std::iter::from_fn(|| reader.u64()).collect();
+    is_whole.then_some(AudioItem { samples, offsets })
 }
 
 /// The unread rest of a list or an item.

@@ -15,6 +15,9 @@
 
 use crate::sync::{AtomicU32, AtomicU64};
 
+#[cfg(not(target_has_atomic = "64"))]
+compile_error!("the counts are 64-bit words that two sides share: targets without 64-bit atomics are not supported");
+
 /// The words that both sides access. The padding is atomic, too: the other side can write it, and a reference covers
 /// it.
 #[repr(C)]

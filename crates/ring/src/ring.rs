@@ -45,7 +45,7 @@ impl<T: Element> Ring<'_, T> {
         let needed = ELEMENTS_OFFSET.saturating_add(size_of::<T>());
         let words = NonNull::new(address.cast::<Words>()).filter(|_| bytes >= needed);
         let Some(words) = words else { return Err(AttachError::TooSmall { bytes, needed }) };
-        if !address.addr().is_multiple_of(alignment) || !ELEMENTS_OFFSET.is_multiple_of(alignment) {
+        if address.addr() % alignment != 0 || ELEMENTS_OFFSET % alignment != 0 {
             return Err(AttachError::Unaligned { alignment });
         }
         let capacity = (bytes - ELEMENTS_OFFSET) / size_of::<T>();

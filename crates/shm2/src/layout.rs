@@ -11,6 +11,8 @@
 
 use crate::sync::{AtomicU32, AtomicU64};
 
+#[cfg(not(target_has_atomic = "64"))]
+compile_error!("the region has 64-bit words that processes share: targets without 64-bit atomics are not supported");
 #[cfg(target_endian = "big")]
 compile_error!("the region is little-endian and is read in place: big-endian machines are not supported");
 
@@ -418,5 +420,5 @@ mod assertions {
     const _: () = assert!((STAGGER_STEPS - 1) * 64 + size_of::<Page>() as u64 <= PAGE_USED);
     const _: () = assert!(CELLS.is_power_of_two());
     const _: () = assert!(RING_OFFSET == 65_536 && PAGES_OFFSET == 589_824 && ARENA_OFFSET == 4_784_128);
-    const _: () = assert!(ARENA_OFFSET.is_multiple_of(SECTION) && MIN_REGION == 4_849_664);
+    const _: () = assert!(ARENA_OFFSET % SECTION == 0 && MIN_REGION == 4_849_664);
 }

@@ -173,7 +173,7 @@ impl Layout {
     /// The layout that GStreamer before 1.28 derives from the caps, where it is another one: it cuts the last two pixels
     /// of UYVP off where the width is odd.
     pub(super) fn of_older_release(&self, format: VideoFormat) -> Option<Self> {
-        if format.name() != "UYVP" || self.width.is_multiple_of(2) {
+        if format.name() != "UYVP" || self.width % 2 == 0 {
             return None;
         }
         let stride = (u64::from(self.width) * 5).div_ceil(2).next_multiple_of(4);
@@ -231,7 +231,7 @@ impl Layout {
 fn tile_stride(tiles: Tiles) -> Option<i32> {
     let rows = u16::try_from(tiles.rows).ok()?;
     let columns = u16::try_from(tiles.columns).ok()?;
-    Some((u32::from(rows) << 16 | u32::from(columns)).cast_signed())
+    Some((u32::from(rows) << 16 | u32::from(columns)) as i32)
 }
 
 fn is_palette(format: VideoFormat, plane: usize) -> bool {

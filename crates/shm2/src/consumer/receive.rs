@@ -61,7 +61,7 @@ impl Consumer {
     /// Checks the ring and the producer every [`IDLE_CHECK`] calls without an item.
     fn idle(&mut self) -> Result<Option<Kind>, ReceiveError> {
         self.position.idle = self.position.idle.wrapping_add(1);
-        if !self.position.idle.is_multiple_of(IDLE_CHECK) {
+        if self.position.idle % IDLE_CHECK != 0 {
             return Ok(None);
         }
         let Some(attachment) = &mut self.attachment else { return Ok(None) };

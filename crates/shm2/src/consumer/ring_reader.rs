@@ -463,6 +463,6 @@ impl<V: View> Reader for RingReader<V> {
     }
 
     fn beacon(&self) -> Option<(u64, u64)> {
-        self.view.beacon().filter(|(number, _)| *number != 0 && number.is_multiple_of(2))
+        self.view.beacon().filter(|(number, _)| *number != 0 && number % 2 == 0)
     }
 }

@@ -164,7 +164,7 @@ impl Listing {
 impl File {
     fn is_due(&mut self, round: u64, path: &Path) -> bool {
         if self.live.is_some() {
-            return (round + self.number).is_multiple_of(LIVE_ROUNDS);
+            return (round + self.number) % LIVE_ROUNDS == 0;
         }
         let stamp = stamp_of(path);
         if stamp != self.stamp {
@@ -172,7 +172,7 @@ impl File {
         }
         stamp.is_none()
             || round - self.stamp_round < CHANGED_ROUNDS
-            || (round + self.number).is_multiple_of(OTHER_ROUNDS)
+            || (round + self.number) % OTHER_ROUNDS == 0
     }
 }
 

@@ -213,7 +213,7 @@ impl Mark {
     pub(super) fn of(region: &OpenRegion) -> Option<Self> {
         let words = HeaderWords::read(region).ok()?;
         let word = |offset| words.at(offset);
-        let is_changing = !word(offset_of!(Header, caps_sequence)).is_multiple_of(2);
+        let is_changing = word(offset_of!(Header, caps_sequence)) % 2 != 0;
         let current = (word(offset_of!(Header, caps_length_id)) >> 32) as u32;
         Some(Self {
             identity: region.identity(),
@@ -275,7 +275,7 @@ fn current_caps(region: &OpenRegion, arena: u64) -> io::Result<Option<Vec<u8>>> 
     let mut text = vec![0; caps.text.length as usize];
     region.read_exact(&mut text, caps.text.offset)?;
     fence(Ordering::SeqCst);
-    let is_same = number.is_multiple_of(2) && word(region, offset_of!(Header, caps_sequence))? == number;
+    let is_same = number % 2 == 0 && word(region, offset_of!(Header, caps_sequence))? == number;
     Ok(is_same.then_some(text))
 }
 

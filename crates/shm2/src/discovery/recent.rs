@@ -55,7 +55,7 @@ impl Overview {
             let last = newest.min(next | (CELLS - 1));
             let mut cells = vec![0; ((last - next + 1) * CELL_BYTES) as usize];
             region.read_exact(&mut cells, layout::cell_offset(next)).map_err(system)?;
-            let (cells, _) = cells.as_chunks();
+            let cells = cells.chunks_exact(CELL_BYTES as usize).filter_map(|cell| cell.try_into().ok());
             frames.extend((next..).zip(cells).filter_map(|(at, cell)| of_cell(at, &layout::cell_words(cell), arena)));
             next = last + 1;
         }

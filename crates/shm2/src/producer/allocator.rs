@@ -86,7 +86,7 @@ impl Allocator {
     /// Offset of `length` bytes (a multiple of the granule, not 0), or `None` when no free range is that long.
     /// `is_last_resort`: the range may be in the part that is reserved for small extents.
     pub(crate) fn allocate(&mut self, length: u64, is_last_resort: bool) -> Option<u64> {
-        debug_assert!(length > 0 && length.is_multiple_of(GRANULE));
+        debug_assert!(length > 0 && length % GRANULE == 0);
         let offset = if length <= self.arena / SMALL {
             self.take_small(length)?
         } else {
@@ -205,9 +205,7 @@ impl Allocator {
 /// Adds a free range, joined with its neighbours; returns the joined range.
 fn merge(ranges: &mut BTreeMap<u64, u64>, offset: u64, length: u64) -> (u64, u64) {
     let (mut start, mut end) = (offset, offset + length);
-    if let Some((&o, &l)) = ranges.range(..offset).next_back()
-        && o + l == offset
-    {
+    if let Some((&o, _)) = ranges.range(..offset).next_back().filter(|(o, l)| **o + **l == offset) {
         start = o;
     }
     if let Some(&l) = ranges.get(&end) {

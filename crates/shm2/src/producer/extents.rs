@@ -187,7 +187,7 @@ mod tests {
         for range in ranges(1) {
             let (start, end) = granules(&range, ARENA);
             let (first, last) = (range.offset - ARENA_OFFSET, range.offset - ARENA_OFFSET + range.length - 1);
-            assert!(start.is_multiple_of(GRANULE) && end.is_multiple_of(GRANULE) && end <= ARENA, "{range:?}");
+            assert!(start % GRANULE == 0 && end % GRANULE == 0 && end <= ARENA, "{range:?}");
             assert_eq!((start / GRANULE, end / GRANULE - 1), (first / GRANULE, last / GRANULE), "{range:?}");
         }
     }

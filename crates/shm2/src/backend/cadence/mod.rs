@@ -248,7 +248,7 @@ impl Cadence {
         let oversleep = Duration::from_nanos(self.oversleeps.smallest(self.oversleeps.count / 2).unwrap_or(0) as u64);
         self.forecasts = self.forecasts.wrapping_add(1);
         let is_known = self.delays.count >= REMEMBERED / 2 && self.late_probes == 0;
-        let is_known = is_known && !self.forecasts.is_multiple_of(PROBES);
+        let is_known = is_known && self.forecasts % PROBES != 0;
         let is_aimed = is_known && spread <= 4 * distance / AIM_PART;
         let ahead = if is_aimed {
             (distance + spread.min(distance / AIM_PART)).saturating_sub(oversleep)

@@ -182,7 +182,7 @@ impl Rhythm {
         let Some(plan) = self.plan(lateness) else {
             self.refused = self.refused.wrapping_add(1);
             let wake = at(-UNKNOWN_LATENESS);
-            return (self.refused.is_multiple_of(PROBES) && wake > now).then_some(Window { wake, end: wake });
+            return (self.refused % PROBES == 0 && wake > now).then_some(Window { wake, end: wake });
         };
         let (wake, end) = (at(plan.begin - plan.lateness), at(plan.end));
         let is_affordable = self.credit.left >= plan.cost.max(0) as u64;

@@ -111,8 +111,8 @@ fn is_ivshmem(folder: &Path) -> bool {
 fn choose(device: &Device) -> Result<PathBuf, DeviceError> {
     let all = all();
     let found = || {
-        let one =
-            |f: &PciDevice| format!("{} ({} MiB)", f.folder.file_name().unwrap_or_default().display(), f.bytes >> 20);
+        let name = |f: &PciDevice| f.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let one = |f: &PciDevice| format!("{} ({} MiB)", name(f), f.bytes >> 20);
         let list: Vec<_> = all.iter().map(one).collect();
         if list.is_empty() { "none".to_owned() } else { list.join(", ") }
     };

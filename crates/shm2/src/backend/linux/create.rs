@@ -27,9 +27,8 @@ pub(super) fn create_region<T>(
 ) -> Result<(OwnedRegion, T), CreateError> {
     let path = spec.path();
     mapping_bytes(bytes).map_err(|source| CreateError::System { what: "map", path: path.into(), source })?;
-    if keep.is_set()
-        && let Some((region, bytes)) = adopt(path, bytes, keep)?
-    {
+    let adopted = if keep.is_set() { adopt(path, bytes, keep)? } else { None };
+    if let Some((region, bytes)) = adopted {
         let mapping = region.map(bytes)?;
         let begun = begin(mapping, &|memory| region.clear_dead(memory))?;
         region.announce();

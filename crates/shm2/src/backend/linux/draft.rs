@@ -76,10 +76,10 @@ impl Draft {
 fn new_file(path: &Path) -> Result<(OwnedFd, Naming), CreateError> {
     let mode = Mode::RUSR | Mode::WUSR;
     // What really fails, such as a missing directory, fails with a temporary name, too.
-    if let Ok(fd) = open(directory(path), OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode)
-        && let Some(naming) = Naming::of_unnamed(&fd, path)
-    {
-        return Ok((fd, naming));
+    let unnamed = open(directory(path), OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode).ok();
+    let named = unnamed.and_then(|fd| Naming::of_unnamed(&fd, path).map(|naming| (fd, naming)));
+    if let Some(named) = named {
+        return Ok(named);
     }
     let name = path.file_name().ok_or_else(|| CreateError::NotAFile { path: path.into(), what: "a directory" })?;
     let name = directory(path).join(temporary(name, random_nonzero()));

@@ -234,5 +234,5 @@ impl Drop for FakeHandle {
 }
 
 fn error(code: u32) -> io::Error {
-    io::Error::from_raw_os_error(code.cast_signed())
+    io::Error::from_raw_os_error(code as i32)
 }

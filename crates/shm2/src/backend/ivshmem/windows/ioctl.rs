@@ -109,7 +109,7 @@ fn field<const N: usize>(bytes: &[u8; MAP_ANSWER], offset: usize) -> [u8; N] {
 
 /// The number of a Windows error.
 pub(super) fn code(error: &io::Error) -> Option<u32> {
-    error.raw_os_error().map(i32::cast_unsigned)
+    error.raw_os_error().map(|code| code as u32)
 }
 
 /// Whether the driver refused the form of a request, not the request itself.

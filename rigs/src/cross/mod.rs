@@ -1,0 +1,56 @@
+//! Other targets than this machine's: aarch64 under QEMU, musl, and those that are only compiled for.
+
+mod emulation;
+mod musl;
+mod plugin;
+mod python;
+mod suite;
+mod targets;
+
+use emulation::Emulation;
+use std::process::Command;
+use std::time::Instant;
+use xtask::Outcome;
+use xtask::run::{command, is_root};
+
+/// The parts; without a name, the quick ones.
+pub fn cross(part: Option<&str>) -> Outcome {
+    let begin = Instant::now();
+    match part {
+        None => aarch64(|it| suite::tests(it, false).and_then(|()| plugin::exchange(it)))
+            .and_then(|()| targets::check())
+            .and_then(|()| musl::musl(false)),
+        Some("all") => aarch64(|it| {
+            suite::tests(it, true)?;
+            plugin::exchange(it)?;
+            python::python(it)
+        })
+        .and_then(|()| targets::check())
+        .and_then(|()| musl::musl(true)),
+        Some("tests") => aarch64(|it| suite::tests(it, true)),
+        Some("plugin") => aarch64(plugin::exchange),
+        Some("python") => aarch64(python::python),
+        Some("musl") => musl::musl(true),
+        Some("targets") => targets::check(),
+        Some(other) => Err(format!("{other:?} is no part: tests, plugin, python, musl, targets or all")),
+    }?;
+    println!("cross: all green, {} s", begin.elapsed().as_secs());
+    Ok(())
+}
+
+/// Runs a part for aarch64, where that is possible.
+fn aarch64(part: impl FnOnce(&Emulation) -> Outcome) -> Outcome {
+    match emulation::prepare() {
+        Ok(emulation) => part(&emulation),
+        Err(why) => {
+            println!("skipped: aarch64 under QEMU: {why}");
+            Ok(())
+        }
+    }
+}
+
+/// A namespace in which the program after it may change its root directory.
+fn namespace() -> Command {
+    let user = if is_root() { "" } else { "--user --map-root-user" };
+    command(&format!("unshare {user} --mount --fork --kill-child"))
+}

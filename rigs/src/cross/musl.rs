@@ -1,0 +1,93 @@
+//! Programs that need no file of the system: linked with musl, and run on this machine.
+
+use super::emulation::{add_target, install, timed};
+use super::namespace;
+use crate::commands::absolute;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use xtask::Outcome;
+use xtask::run::{command, run_command, succeeds, target, test_threads};
+
+const TRIPLE: &str = "x86_64-unknown-linux-musl";
+/// One line, so that all have the same features of their dependencies, which are then built once.
+const TESTS: &str = "cargo test --target x86_64-unknown-linux-musl -p shm2 -p shm2-ring -p shm2-channel -p shm2-media \
+    -p shm2-tool -p shm2-cli --lib --bins --test transport --test backends --test waiting --test wait_set \
+    --test hostile_memory --test fork --test ring --test channel --test duplex --test dead_peer --test processes \
+    --test state --test recording --test serve";
+const PROGRAMS: &str = "cargo build --target x86_64-unknown-linux-musl -p shm2-tool -p shm2-cli -p shm2-capi --bins --lib";
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// Runs the tests if `with_tests`, then the programs in a root directory that is empty but for them.
+pub fn musl(with_tests: bool) -> Outcome {
+    if let Err(why) = add_target(TRIPLE) {
+        println!("skipped: {TRIPLE}: {why}");
+        return Ok(());
+    }
+    if with_tests {
+        let mut tests = command(TESTS);
+        tests.env("RUST_TEST_THREADS", test_threads());
+        timed(tests, TESTS)?;
+    }
+    timed(command(PROGRAMS), PROGRAMS)?;
+    let built = absolute(&target())?.join(TRIPLE).join("debug");
+    empty_root(&built)?;
+    c_program(&built)
+}
+
+/// Frames go from a program to another and are listed by a third, and there is no file but these programs.
+fn empty_root(built: &Path) -> Outcome {
+    let root = target().join("cross/empty");
+    // Of the last run; there may be none.
+    let _ = fs::remove_dir_all(&root);
+    let failed = |e: std::io::Error| format!("{}: {e}", root.display());
+    fs::create_dir_all(&root).map_err(failed)?;
+    let root = absolute(&root)?;
+    for program in ["shm2", "shm2_producer", "shm2_consumer"] {
+        fs::copy(built.join(program), root.join(program)).map_err(failed)?;
+    }
+    let inside = |words: &[&str]| -> Command {
+        let mut chroot = namespace();
+        chroot.arg("chroot").arg(&root).args(words);
+        chroot
+    };
+    run_command(inside(&["/shm2", "--version"]), "shm2 --version in an empty root")?;
+    let mut producer = inside(&["/shm2_producer", "/region", "200", "--frame-size", "64K", "--rate", "100"])
+        .spawn()
+        .map_err(|e| format!("shm2_producer: {e}"))?;
+    let begin = Instant::now();
+    while !root.join("region").exists() && begin.elapsed() < TIME_LIMIT {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let outcome = run_command(inside(&["/shm2", "inspect", "/region"]), "shm2 inspect in an empty root")
+        .and_then(|()| run_command(inside(&["/shm2_consumer", "/region", "200"]), "shm2_consumer in an empty root"));
+    if outcome.is_err() {
+        let _ = producer.kill();
+    }
+    let status = producer.wait().map_err(|e| format!("shm2_producer: {e}"))?;
+    outcome?;
+    if status.success() { Ok(()) } else { Err(format!("shm2_producer in an empty root: {status}")) }
+}
+
+/// A program in C that contains the library.
+fn c_program(built: &Path) -> Outcome {
+    if !succeeds("musl-gcc --version") && install("musl-tools").is_err() {
+        println!("skipped: a program in C with musl: musl-tools cannot be installed here");
+        return Ok(());
+    }
+    let library = built.join("libshm2_c.a");
+    let program = target().join("cross/round_trip");
+    let line = "musl-gcc -static -std=c11 -Wall -Werror -Icrates/capi/include -pthread crates/capi/tests/c/round_trip.c -o";
+    let mut compile = command(line);
+    // The unwinder is in GCC's own library.
+    compile.arg(&program).arg(library).args(["-lgcc_eh", "-lgcc"]);
+    run_command(compile, "musl-gcc -static round_trip.c libshm2_c.a")?;
+    let region = format!("/dev/shm/shm2-test-musl-{}", std::process::id());
+    let mut run = Command::new(absolute(&program)?);
+    run.arg(&region);
+    let outcome = run_command(run, "round_trip");
+    // It is there only after a failure.
+    let _ = fs::remove_file(region);
+    outcome
+}
