@@ -63,7 +63,8 @@ pub fn install(packages: &str) -> Outcome {
     }
     println!("cross: installing {packages}");
     let options = "-qq -y --no-install-recommends -o DPkg::Lock::Timeout=120";
-    let is_done = quietly(command("apt-get update -qq")) && quietly(command(&format!("apt-get install {options} {packages}")));
+    let is_done =
+        quietly(command("apt-get update -qq")) && quietly(command(&format!("apt-get install {options} {packages}")));
     if is_done { Ok(()) } else { Err(format!("cannot be installed: {packages}")) }
 }
 

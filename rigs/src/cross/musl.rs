@@ -16,7 +16,8 @@ const TESTS: &str = "cargo test --target x86_64-unknown-linux-musl -p shm2 -p sh
     -p shm2-tool -p shm2-cli --lib --bins --test transport --test backends --test waiting --test wait_set \
     --test hostile_memory --test fork --test ring --test channel --test duplex --test dead_peer --test processes \
     --test state --test recording --test serve";
-const PROGRAMS: &str = "cargo build --target x86_64-unknown-linux-musl -p shm2-tool -p shm2-cli -p shm2-capi --bins --lib";
+const PROGRAMS: &str =
+    "cargo build --target x86_64-unknown-linux-musl -p shm2-tool -p shm2-cli -p shm2-capi --bins --lib";
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs the tests if `with_tests`, then the programs in a root directory that is empty but for them.
@@ -78,7 +79,8 @@ fn c_program(built: &Path) -> Outcome {
     }
     let library = built.join("libshm2_c.a");
     let program = target().join("cross/round_trip");
-    let line = "musl-gcc -static -std=c11 -Wall -Werror -Icrates/capi/include -pthread crates/capi/tests/c/round_trip.c -o";
+    let line =
+        "musl-gcc -static -std=c11 -Wall -Werror -Icrates/capi/include -pthread crates/capi/tests/c/round_trip.c -o";
     let mut compile = command(line);
     // The unwinder is in GCC's own library.
     compile.arg(&program).arg(library).args(["-lgcc_eh", "-lgcc"]);

@@ -117,7 +117,8 @@ fn pipelines(from: &Machine, to: &Machine) -> Outcome {
     );
     sink.args(sending.split_whitespace());
     let mut source = to.gstreamer("gst-launch-1.0");
-    let receiving = format!("-q shm2src shm-path={} live-only=false ! filesink location={}", region.0, received.display());
+    let receiving =
+        format!("-q shm2src shm-path={} live-only=false ! filesink location={}", region.0, received.display());
     source.args(receiving.split_whitespace());
     both(sink, source, &format!("gst-launch-1.0 ({}), gst-launch-1.0 ({})", from.name, to.name))?;
     let read = |path: &Path| fs::read(path).map_err(|e| format!("{}: {e}", path.display()));

@@ -29,7 +29,9 @@ const REFUSED: &[Refused] = &[
 pub fn check() -> Outcome {
     let armv7 = "armv7-unknown-linux-gnueabihf";
     match add_target(armv7) {
-        Ok(()) => timed(cargo(&format!("cargo check --target {armv7} {PACKAGES}")), &format!("cargo check for {armv7}"))?,
+        Ok(()) => {
+            timed(cargo(&format!("cargo check --target {armv7} {PACKAGES}")), &format!("cargo check for {armv7}"))?
+        }
         Err(why) => println!("skipped: {armv7}: {why}"),
     }
     REFUSED.iter().try_for_each(check_refused)

@@ -170,9 +170,7 @@ impl File {
         if stamp != self.stamp {
             (self.stamp, self.stamp_round) = (stamp, round);
         }
-        stamp.is_none()
-            || round - self.stamp_round < CHANGED_ROUNDS
-            || (round + self.number) % OTHER_ROUNDS == 0
+        stamp.is_none() || round - self.stamp_round < CHANGED_ROUNDS || (round + self.number) % OTHER_ROUNDS == 0
     }
 }
 
