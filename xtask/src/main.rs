@@ -5,6 +5,7 @@
 
 mod audit;
 mod bench;
+mod book;
 mod c;
 mod demo;
 mod dist;
@@ -31,6 +32,7 @@ cargo xtask TASK
   test                  set up, then run every test
   lint [tree]           formatting, clippy, documentation, the build for a 32-bit target; imports, pages, shell files,
                         spelling (tree: only the last four)
+  book [pictures]       the book of docs/ into target/book, by mdBook, and its checks (pictures: draw docs/pictures again)
   models [long]         the models of the protocol: loom's, and those of models/ (long: with larger bounds, minutes)
   narrow                tests of the core, the ring and the channel on a 32-bit target (lint builds them)
   msrv                  each published package with the oldest Rust that it takes
@@ -78,6 +80,8 @@ fn main() -> ExitCode {
         ["test"] => tests::test(),
         ["lint"] => lint::lint(),
         ["lint", "tree"] => lint::tree(),
+        ["book"] => book::book(),
+        ["book", "pictures"] => book::pictures(),
         ["models"] => tests::models("short"),
         ["models", "long"] => tests::models("long"),
         ["narrow"] => narrow::test(),
