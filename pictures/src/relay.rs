@@ -52,12 +52,12 @@ pub fn transitions() -> Vec<(String, String, &'static str)> {
     let all: [(&[Event], Event, &str); 8] = [
         (&[], Wanted, "demand"),
         (&[Wanted], Unwanted, "demand ends"),
-        (&[Wanted], TimePasses, "start delay, or back-off, is over"),
+        (&[Wanted], TimePasses, "time is up"),
         (&on, Unwanted, "demand ends"),
         (&on, Fails, "fails"),
         (&cooling, Wanted, "demand"),
         (&cooling, Fails, "fails"),
-        (&cooling, TimePasses, "cool-down is over"),
+        (&cooling, TimePasses, "time is up"),
     ];
     all.into_iter()
         .map(|(path, event, text)| {
@@ -69,10 +69,10 @@ pub fn transitions() -> Vec<(String, String, &'static str)> {
 
 fn place(state: &str) -> Area {
     match state {
-        "Off" => area(20.0, 60.0, 150.0, 48.0),
-        "Waiting" => area(250.0, 60.0, 150.0, 48.0),
-        "On" => area(250.0, 200.0, 150.0, 48.0),
-        _ => area(20.0, 200.0, 150.0, 48.0),
+        "Off" => area(16.0, 60.0, 136.0, 48.0),
+        "Waiting" => area(268.0, 60.0, 136.0, 48.0),
+        "On" => area(268.0, 200.0, 136.0, 48.0),
+        _ => area(16.0, 200.0, 136.0, 48.0),
     }
 }
 
@@ -87,16 +87,16 @@ pub fn relay() -> String {
     }
     for (from, to, text) in transitions() {
         match (from.as_str(), to.as_str()) {
-            ("Off", "Waiting") => edge(&mut picture, &[(170.0, 74.0), (250.0, 74.0)], (210.0, 68.0), "middle", text),
-            ("Waiting", "Off") => edge(&mut picture, &[(250.0, 94.0), (170.0, 94.0)], (210.0, 112.0), "middle", text),
+            ("Off", "Waiting") => edge(&mut picture, &[(152.0, 74.0), (268.0, 74.0)], (210.0, 68.0), "middle", text),
+            ("Waiting", "Off") => edge(&mut picture, &[(268.0, 94.0), (152.0, 94.0)], (210.0, 112.0), "middle", text),
             ("Waiting", "On") => {
-                edge(&mut picture, &[(345.0, 108.0), (345.0, 200.0)], (404.0, 136.0), "end", text);
+                edge(&mut picture, &[(360.0, 108.0), (360.0, 200.0)], (354.0, 132.0), "end", text);
             }
-            ("On", "Waiting") => edge(&mut picture, &[(290.0, 200.0), (290.0, 108.0)], (282.0, 176.0), "end", text),
-            ("On", "Cooling") => edge(&mut picture, &[(250.0, 214.0), (170.0, 214.0)], (210.0, 208.0), "middle", text),
-            ("Cooling", "On") => edge(&mut picture, &[(170.0, 234.0), (250.0, 234.0)], (210.0, 252.0), "middle", text),
+            ("On", "Waiting") => edge(&mut picture, &[(286.0, 200.0), (286.0, 108.0)], (292.0, 176.0), "start", text),
+            ("On", "Cooling") => edge(&mut picture, &[(268.0, 214.0), (152.0, 214.0)], (210.0, 208.0), "middle", text),
+            ("Cooling", "On") => edge(&mut picture, &[(152.0, 234.0), (268.0, 234.0)], (210.0, 252.0), "middle", text),
             ("Cooling", "Off") => {
-                let (x, y) = if text == "fails" { (130.0, 176.0) } else { (50.0, 148.0) };
+                let (x, y) = if text == "fails" { (130.0, 176.0) } else { (30.0, 148.0) };
                 edge(&mut picture, &[(x - 4.0, 200.0), (x - 4.0, 108.0)], (x + 4.0, y), "start", text);
             }
             (from, to) => panic!("the picture has no arrow from {from} to {to}"),

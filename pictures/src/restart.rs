@@ -6,7 +6,6 @@ use crate::drawing::{Kind, Picture, area, lines};
 pub fn restart() -> String {
     let mut picture = Picture::new("A producer is killed and started again", 350.0);
     picture.text(14.0, 24.0, "start", "b", "A producer is killed and started again");
-    picture.text(406.0, 24.0, "end", "s", "time goes down");
     let columns = [(12.0, "producer"), (146.0, "file"), (280.0, "consumer")];
     for (x, name) in columns {
         picture.note(x, 48.0, name);
@@ -19,7 +18,7 @@ pub fn restart() -> String {
         (2, 122.0, Kind::Consumer, ["sees the lock", "waits by inotify"]),
         (0, 186.0, Kind::Producer, ["the next one", "takes the name"]),
         (1, 186.0, Kind::Shared, ["a new file", "generation B"]),
-        (2, 250.0, Kind::Consumer, ["attaches to B", "from frame 1"]),
+        (2, 250.0, Kind::Consumer, ["attaches to B", "reads on"]),
     ];
     for (column, y, kind, text) in steps {
         picture.card(area(columns[column].0, y, 128.0, 46.0), kind, &lines(text));

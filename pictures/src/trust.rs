@@ -12,23 +12,17 @@ pub fn trust() -> String {
         picture.text(x(column) + 44.0, 52.0, "middle", "s", part);
     }
     let rows = [
-        ("producer", "read, write", [true, true, false]),
-        ("lease", "read, write", [false, false, true]),
-        ("snapshot", "read", [false, false, false]),
+        ("producer", "read, write", [&["writes"][..], &["writes"], &["checks,", "frees dead"]]),
+        ("lease", "read, write", [&["checks"], &["reads"], &["writes", "its own"]]),
+        ("snapshot", "read", [&["checks"], &["copies"], &["-"]]),
     ];
-    for (row, (side, right, writes)) in rows.into_iter().enumerate() {
+    for (row, (side, right, parts)) in rows.into_iter().enumerate() {
         let y = 64.0 + 56.0 * row as f64;
         let kind = if row == 0 { Kind::Producer } else { Kind::Consumer };
         picture.card(area(10.0, y, 114.0, 46.0), kind, &lines([side, right]));
-        for (column, writes) in writes.into_iter().enumerate() {
-            let kind = if writes { Kind::Shared } else { Kind::Plain };
-            let text = match (writes, column, row) {
-                (true, 2, _) => ["writes", "its own"],
-                (true, ..) => ["writes", ""],
-                (false, 2, 0) => ["reads,", "checks"],
-                _ => ["reads,", "checks"],
-            };
-            let text: Vec<_> = text.into_iter().filter(|line| !line.is_empty()).map(str::to_owned).collect();
+        for (column, text) in parts.into_iter().enumerate() {
+            let kind = if text[0] == "writes" { Kind::Shared } else { Kind::Plain };
+            let text: Vec<_> = text.iter().map(|line| (*line).to_owned()).collect();
             picture.card(area(x(column), y, 88.0, 46.0), kind, &text);
         }
     }
