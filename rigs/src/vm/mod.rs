@@ -47,7 +47,9 @@ impl Options {
                 }
                 ["--kvmfr", file] => options.kvmfr = Some(file.into()),
                 other => {
-                    return Err(format!("vm does not know {other:?}: it takes tutorial, or --pause N and --kvmfr FILE"));
+                    return Err(format!(
+                        "vm does not know {other:?}: it takes tutorial, or --pause N and --kvmfr FILE"
+                    ));
                 }
             }
         }
