@@ -31,7 +31,7 @@ files >/tmp/files
 ok "purged: nothing is left"
 
 # What the other scripts use, and the files to compare with at the end.
-apt_install gstreamer1.0-tools g++ pkg-config python3-minimal
+apt_install gstreamer1.0-tools gstreamer1.0-plugins-base g++ pkg-config python3-minimal
 files >/var/log/files-before
 
 apt_install ./old/*.deb

@@ -15,7 +15,8 @@ elements() {
   for element in shm2sink shm2src; do
     gst-inspect-1.0 $element >/dev/null || fail "no $element"
   done
-  plugin=$(gst-inspect-1.0 shm2 | sed -n 's/ *Filename *//p')
+  # In Debian 12 /lib is named, which is a link to /usr/lib.
+  plugin=$(realpath "$(gst-inspect-1.0 shm2 | sed -n 's/ *Filename *//p')")
   [ "$plugin" = "/usr/lib/$triplet/gstreamer-1.0/libgstshm2.so" ] || fail "the plugin is $plugin"
   gst-launch-1.0 -q videotestsrc is-live=true ! $caps ! shm2sink shm-path=/dev/shm/camera &
   producer=$!

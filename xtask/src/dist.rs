@@ -12,8 +12,7 @@ const PACKAGES: &[&str] = &["dpkg-dev", "binutils", "xz-utils", "lintian"];
 const CARGO_DEB: &str = "cargo install --locked cargo-deb --version 3.8.0";
 const CARGO_CYCLONEDX: &str = "cargo install --locked cargo-cyclonedx --version 0.5.9";
 /// All that is shipped, by one build: parts of it would have dependencies with other features.
-const BUILD: &str =
-    "cargo build --release --locked -p gst-plugin-shm2 -p shm2-cli -p shm2-tool -p shm2-relayd -p shm2-capi";
+const BUILD: &str = "cargo build --locked -p gst-plugin-shm2 -p shm2-cli -p shm2-tool -p shm2-relayd -p shm2-capi";
 /// The crates that packages are made of, with options of cargo-deb. Multi-arch "same" puts libraries into the folder of
 /// the machine's architecture.
 const DEBS: &[(&str, &[&str])] = &[
@@ -32,9 +31,28 @@ const BILLS: &[(&str, &str)] = &[
     ("bindings/python", "python3-shm2"),
 ];
 
+/// How what is packed is built.
+#[derive(Clone, Copy)]
+pub enum Build {
+    /// As it is shipped.
+    Release,
+    /// For tests of the packages: the dependencies, and the Python package, with little optimization.
+    Quick,
+}
+
+impl Build {
+    /// Cargo's profile, and the folder below the target directory.
+    fn profile(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Quick => "counts",
+        }
+    }
+}
+
 /// Makes everything.
 pub fn dist() -> Outcome {
-    packages()?;
+    packages(Build::Release)?;
     step("wheels and the Python package's sources");
     wheels()?;
     step("sources");
@@ -46,25 +64,26 @@ pub fn dist() -> Outcome {
 }
 
 /// Makes the packages for Debian, and checks them with lintian.
-pub fn packages() -> Outcome {
+pub fn packages(build: Build) -> Outcome {
     step("tools");
     setup::setup()?;
     setup::ensure(PACKAGES)?;
     if !succeeds("cargo deb --version") {
         run(CARGO_DEB)?;
     }
-    step("release build");
-    run(BUILD)?;
+    let profile = build.profile();
+    step("programs and libraries");
+    run(&format!("{BUILD} --profile {profile}"))?;
     step("the Python package");
-    let wheel = python::release_wheel()?;
+    let wheel = python::system_wheel(matches!(build, Build::Release))?;
     step("packages for Debian");
-    stage(wheel.as_deref())?;
+    stage(profile, wheel.as_deref())?;
     let folder = debs_folder();
     // Of the last run; there may be none.
     let _ = fs::remove_dir_all(target().join("dist"));
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     for (name, options) in DEBS {
-        deb(&["-p", name], options, &target())?;
+        deb(&["--profile", profile, "-p", name], options, &target())?;
     }
     if wheel.is_some() {
         deb(&["--manifest-path", "bindings/python/Cargo.toml"], &[], &target().join("python"))?;
@@ -82,9 +101,9 @@ fn step(what: &str) {
 }
 
 /// Makes the files that cargo does not build.
-fn stage(wheel: Option<&Path>) -> Outcome {
+fn stage(profile: &str, wheel: Option<&Path>) -> Outcome {
     let mut stage = command("sh packaging/debian/stage.sh");
-    stage.arg(target().join("release")).arg(env!("CARGO_PKG_VERSION"));
+    stage.arg(target().join(profile)).arg(env!("CARGO_PKG_VERSION"));
     if let Some(wheel) = wheel {
         stage.arg(wheel).arg(target().join("python/release"));
     }

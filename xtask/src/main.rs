@@ -21,6 +21,7 @@ mod python;
 mod setup;
 mod tests;
 
+use dist::Build;
 use std::process::ExitCode;
 use xtask::{Outcome, run};
 
@@ -56,8 +57,9 @@ cargo xtask TASK
   audit [install]       licences, sources and advisories of dependencies, and the Rust interface against the last tag,
                         by the tools that are installed (install: cargo-deny and cargo-semver-checks are installed first)
   dist                  a release in target/dist: packages for Debian, wheels, sources, dependencies, check sums
-  packages [systemd]    packages for Debian, made, installed, used, upgraded and purged in clean trees of Debian 12 and 13,
-                        and the relay's unit under systemd (systemd: that alone)
+  packages [quick] [systemd]
+                        packages for Debian, made, installed, used, upgraded and purged in clean trees of Debian 12 and 13,
+                        and the relay's unit under systemd (quick: built with less optimization; systemd: the unit alone)
   asan [core]           the core's, the fault and the element tests under AddressSanitizer (core: not the elements')
   miri                  the core on heap memory under Miri
   fuzz [--seconds N]    every fuzz target for N seconds (60)
@@ -91,7 +93,8 @@ fn main() -> ExitCode {
         ["c", "install"] => c::install(),
         ["cross" | "newer" | "vm" | "windows", ..] => rig(&words),
         ["dist"] => dist::dist(),
-        ["packages", ..] => dist::packages().and_then(|()| rig(&words)),
+        ["packages", "quick", options @ ..] => dist::packages(Build::Quick).and_then(|()| packages(options)),
+        ["packages", options @ ..] => dist::packages(Build::Release).and_then(|()| packages(options)),
         ["python"] => python::python(),
         ["python", "wheels"] => python::wheels(),
         ["publish"] => publish::publish(false),
@@ -121,6 +124,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Tries the packages on clean systems.
+fn packages(options: &[&str]) -> Outcome {
+    rig(&[&["packages"], options].concat())
 }
 
 /// Virtual machines, Windows and newer releases are prepared and driven by a program of their own.

@@ -95,13 +95,14 @@ fn sdist(tools: &Venv) -> Outcome {
 }
 
 /// Builds a wheel for this machine's distribution, or says why there is none.
-pub fn release_wheel() -> Result<Option<PathBuf>, String> {
+pub fn system_wheel(is_release: bool) -> Result<Option<PathBuf>, String> {
     let venv = Venv::new("python-venv", "python3")?;
     if venv.require(&["requirements.txt"]).is_err() {
         println!("skipped: the Python package: maturin cannot be installed");
         return Ok(None);
     }
-    venv.build("wheels-release", &["--release", "--compatibility", "linux"]).map(Some)
+    let profile = if is_release { "release" } else { "dev" };
+    venv.build("wheels-system", &["--profile", profile, "--compatibility", "linux"]).map(Some)
 }
 
 /// Builds for an interpreter without a global lock and runs the tests on it, if there is one. Else only compiles for it.
