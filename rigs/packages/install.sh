@@ -11,9 +11,7 @@ set -eu
 
 cd /mnt/packages
 if [ "$1" = systemd ]; then
-  apt_install gstreamer1.0-tools python3-minimal
-  files >/var/log/files-before
-  apt_install ./new/*.deb
+  apt_install gstreamer1.0-tools python3-minimal ./new/*.deb
   exit 0
 fi
 before=$(dpkg-query -W | wc -l)
@@ -27,7 +25,7 @@ ok "installed $count packages on a bare system, with $(($(dpkg-query -W | wc -l)
 dpkg --purge $(ours) >/tmp/purge.log 2>&1 || fail "$(cat /tmp/purge.log)"
 [ -z "$(ours)" ] || fail "after the purge there are: $(ours)"
 files >/tmp/files
-! grep shm2 /tmp/files || fail "left after the purge"
+[ ! -e /run/shm2 ] && ! grep shm2 /tmp/files || fail "left after the purge"
 ok "purged: nothing is left"
 
 # What the other scripts use, and the files to compare with at the end.

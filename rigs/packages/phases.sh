@@ -36,6 +36,10 @@ booted() {
 }
 
 inside $scripts/install.sh "$part"
-[ "$part" = systemd ] || inside $scripts/use.sh
-booted $scripts/systemd.sh
-inside $scripts/purge.sh
+if [ "$part" = systemd ]; then
+  booted $scripts/systemd.sh
+else
+  inside $scripts/use.sh
+  booted $scripts/systemd.sh
+  inside $scripts/purge.sh
+fi

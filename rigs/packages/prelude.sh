@@ -39,10 +39,11 @@ try_install() {
     -o Dpkg::Options::=--force-unsafe-io "$@" >/tmp/apt.log 2>&1
 }
 
-# All files, without what every installation of any package changes.
+# All files, without what the installation of any package changes, or a start of the system.
 files() {
-  find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /tmp -o -path /mnt -o -path /etc/shm2-complete -o -path /var/cache/apt -o \
-    -path /var/lib/apt -o -path /var/lib/dpkg -o -path /var/log -o -path /var/cache/ldconfig -o \
-    -path /var/cache/debconf \) -prune -o -print |
+  set -- /proc /sys /dev /run /tmp /mnt /var/cache/apt /var/cache/debconf /var/cache/ldconfig /var/cache/private \
+    /var/lib/apt /var/lib/dpkg /var/lib/private /var/lib/systemd /var/log /etc/machine-id /etc/shm2-complete /root/.ssh
+  # Each of them, but the first, behind -o.
+  find / -xdev \( -path "$1" $(shift && printf -- '-o -path %s ' "$@") \) -prune -o -print |
     grep -v -e '\.pyc$' -e '/__pycache__$' -e '^/etc/\(passwd\|group\|g\?shadow\)-$' | LC_ALL=C sort
 }
