@@ -5,6 +5,11 @@
 #![deny(clippy::unwrap_used)]
 #![forbid(unsafe_code)]
 
+/// The examples of the book's page are tests of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/rust.md")]
+pub struct RustPage;
+
 mod drawing;
 mod lanes;
 mod region;
