@@ -104,7 +104,7 @@ pub fn relay() -> String {
     }
     let seconds = |time: Duration| format!("{} s", time.as_secs_f64());
     let notes = [
-        "Not set otherwise:".to_owned(),
+        "Defaults:".to_owned(),
         format!("start delay {}, cool-down {}", seconds(timing.start_delay), seconds(timing.cool_down)),
         format!("back-off {}, doubling up to {}", seconds(timing.back_off), seconds(timing.longest_back_off)),
         format!("fails: also {} without a first buffer,", seconds(timing.start_timeout)),
