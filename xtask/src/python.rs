@@ -42,7 +42,16 @@ pub fn python() -> Outcome {
     venv.run("mypy")?;
     venv.run("python -m mypy.stubtest shm2 --concise --allowlist stubs-allowed.txt --ignore-unused-allowlist")?;
     build_plugin()?;
-    venv.test()
+    venv.test()?;
+    pages()
+}
+
+/// The tutorials that need the package. `cargo xtask test` runs them as well, if the package is there by then.
+fn pages() -> Outcome {
+    match target().join("debug/libgstshm2.so").exists() {
+        true => run("cargo test --workspace --test pages detector"),
+        false => Ok(()),
+    }
 }
 
 /// Builds release wheels and checks them.
