@@ -25,7 +25,8 @@ ok "installed $count packages on a bare system, with $(($(dpkg-query -W | wc -l)
 dpkg --purge $(ours) >/tmp/purge.log 2>&1 || fail "$(cat /tmp/purge.log)"
 [ -z "$(ours)" ] || fail "after the purge there are: $(ours)"
 files >/tmp/files
-[ ! -e /run/shm2 ] && ! grep shm2 /tmp/files || fail "left after the purge"
+[ ! -e /run/shm2 ] || fail "left after the purge: /run/shm2"
+! grep shm2 /tmp/files || fail "left after the purge"
 ok "purged: nothing is left"
 
 # What the other scripts use, and the files to compare with at the end.

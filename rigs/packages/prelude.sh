@@ -43,7 +43,8 @@ try_install() {
 files() {
   set -- /proc /sys /dev /run /tmp /mnt /var/cache/apt /var/cache/debconf /var/cache/ldconfig /var/cache/private \
     /var/lib/apt /var/lib/dpkg /var/lib/private /var/lib/systemd /var/log /etc/machine-id /etc/shm2-complete /root/.ssh
-  # Each of them, but the first, behind -o.
+  # Each of them, but the first, behind -o. Word splitting is meant.
+  # shellcheck disable=SC2046
   find / -xdev \( -path "$1" $(shift && printf -- '-o -path %s ' "$@") \) -prune -o -print |
     grep -v -e '\.pyc$' -e '/__pycache__$' -e '^/etc/\(passwd\|group\|g\?shadow\)-$' | LC_ALL=C sort
 }

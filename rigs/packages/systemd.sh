@@ -57,7 +57,7 @@ reload() {
   until_true "a reload in the journal" said 'the configuration was read again'
   echo 'unknown = 1' >>/etc/shm2/test.toml
   systemctl reload $unit
-  until_true "a refusal in the journal" said 'the configuration is unchanged.*unknown'
+  until_true "a refusal in the journal" said 'the configuration is unchanged'
   sed -i /unknown/d /etc/shm2/test.toml
   [ "$(show MainPID) $(show ActiveState)" = "$pid active" ] || fail "a reload ended the daemon"
   ok "reload: a changed file is read again, and a bad one changes nothing"
