@@ -38,5 +38,5 @@ fi
 chmod 644 "$tree/DEBIAN/md5sums"
 size=$(du -sk --apparent-size --exclude=DEBIAN "$tree" | cut -f 1)
 sed -i "s/^Installed-Size: .*/Installed-Size: $size/" "$control"
-dpkg-deb --root-owner-group -Zxz --build "$tree" "$work/new.deb" >/dev/null
+dpkg-deb --root-owner-group -Zxz -z4 --build "$tree" "$work/new.deb" >/dev/null
 mv "$work/new.deb" "$deb"

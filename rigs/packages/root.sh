@@ -23,7 +23,7 @@ mount --bind "$tree.archives" "$root/var/cache/apt/archives"
 groups=/sys/fs/cgroup
 [ -d $groups/unified ] && groups=$groups/unified
 group=$groups/shm2-packages-$$
-if mkdir "$group" 2>/dev/null; then
+if mkdir -p "$group" 2>/dev/null; then
   echo $$ >"$group/cgroup.procs"
 fi
 code=0

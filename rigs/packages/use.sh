@@ -91,7 +91,7 @@ END
 }
 
 relay() {
-  systemd-analyze verify /usr/lib/systemd/system/shm2_relayd@.service 'shm2_relayd@camera.service' \
+  systemd-analyze verify --man=no /usr/lib/systemd/system/shm2_relayd@.service 'shm2_relayd@camera.service' \
     'shm2_relayd@camera.socket' 2>&1 | grep -i shm2 && fail "systemd-analyze verify complains"
   [ "$(id -nG shm2-relay | tr ' ' '\n' | sort | tr '\n' ' ')" = "audio render shm2-relay video " ] || fail "$(id shm2-relay)"
   [ "$(stat -c '%A %U %G' /etc/shm2/tokens)" = "drwxr-x--- root shm2-relay" ] || fail "$(stat /etc/shm2/tokens)"

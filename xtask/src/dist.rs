@@ -110,9 +110,9 @@ fn stage(profile: &str, wheel: Option<&Path>) -> Outcome {
     run_command(stage, "packaging/debian/stage.sh")
 }
 
-/// Makes one package of what is built already.
+/// Makes one package of what is built already. finish.sh compresses it once more, so here it is done fast.
 fn deb(which: &[&str], options: &[&str], built: &Path) -> Outcome {
-    let mut deb = command("cargo deb --no-build --strip --quiet --output");
+    let mut deb = command("cargo deb --no-build --strip --quiet --fast --output");
     deb.arg(debs_folder()).args(which).args(options).env("CARGO_TARGET_DIR", built);
     let known = files(&debs_folder(), "deb")?;
     run_command(deb, &format!("cargo deb {} {}", which.join(" "), options.join(" ")))?;
