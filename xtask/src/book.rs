@@ -3,8 +3,8 @@
 //! Pages are read on a forge, too, so they link to files of the repository that are not part of the book. Such links
 //! lead to the repository on the web here.
 
-use crate::Outcome;
-use crate::run::{BUILD, command, root, run, run_command, succeeds, target};
+use crate::run::{BUILD, command, root, run, run_command, target};
+use crate::{Outcome, setup};
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -45,6 +45,7 @@ pub fn pictures() -> Outcome {
 }
 
 fn draw(option: &str) -> Outcome {
+    setup::setup()?;
     run(BUILD)?;
     run(&format!("{} {option}", target().join("debug/shm2-pictures").display()))
 }
@@ -52,7 +53,9 @@ fn draw(option: &str) -> Outcome {
 /// The program mdbook: the one that is there, or one that is built below the build directory.
 fn mdbook() -> Result<String, String> {
     let own = target().join("tools/bin/mdbook");
-    if succeeds("mdbook --version") {
+    // Its options and the anchors that it makes differ between versions.
+    let found = command("mdbook --version").output();
+    if found.is_ok_and(|output| output.stdout.starts_with(b"mdbook v0.5.")) {
         return Ok("mdbook".into());
     }
     if !own.exists() {
