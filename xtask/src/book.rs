@@ -5,7 +5,7 @@
 
 use crate::run::{BUILD, command, root, run, run_command, target};
 use crate::{Outcome, setup};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -24,7 +24,7 @@ pub fn book() -> Outcome {
     let mut build = command(&mdbook()?);
     build.arg("build").arg("--dest-dir").arg(&place);
     run_command(build, "mdbook build")?;
-    let mut html = HashMap::new();
+    let mut html = BTreeMap::new();
     for file in files(&place, "html")? {
         let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
         let text = outward(&place, &file, &text);
@@ -159,7 +159,7 @@ fn tidy(path: &Path) -> Option<PathBuf> {
 }
 
 /// Links of a page of the book that lead nowhere.
-fn dead(place: &Path, file: &Path, text: &str, pages: &HashMap<PathBuf, String>) -> Vec<String> {
+fn dead(place: &Path, file: &Path, text: &str, pages: &BTreeMap<PathBuf, String>) -> Vec<String> {
     let page = file.strip_prefix(place).unwrap_or(file);
     let is_dead = |link: &&str| {
         let Some((path, anchor)) = split(link) else { return false };
@@ -193,7 +193,7 @@ mod tests {
         let page = |name: &str, text: &str| (place.join(name), text.to_owned());
         let first = r##"<h1 id="top"><a href="#top"><a href="b.html#x"><a href="b.html#y"><a href="c.html">
             <a href="https://example.org/"><a href="../README.md">"##;
-        let pages = HashMap::from([page("a.html", first), page("b.html", r#"<h2 id="x">"#)]);
+        let pages = BTreeMap::from([page("a.html", first), page("b.html", r#"<h2 id="x">"#)]);
         let file = place.join("a.html");
         assert_eq!(dead(place, &file, first, &pages), ["a.html: b.html#y", "a.html: c.html", "a.html: ../README.md"]);
     }
