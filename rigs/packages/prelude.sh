@@ -42,7 +42,8 @@ try_install() {
 # All files, without what the installation of any package changes, or a start of the system.
 files() {
   set -- /proc /sys /dev /run /tmp /mnt /var/cache/apt /var/cache/debconf /var/cache/ldconfig /var/cache/private \
-    /var/lib/apt /var/lib/dpkg /var/lib/private /var/lib/systemd /var/log /etc/machine-id /etc/shm2-complete /root/.ssh
+    /var/lib/apt /var/lib/dpkg /var/lib/private /var/lib/systemd /var/log /etc/machine-id /etc/.updated /var/.updated \
+    /etc/shm2-complete /root/.ssh
   # Each of them, but the first, behind -o. Word splitting is meant.
   # shellcheck disable=SC2046
   find / -xdev \( -path "$1" $(shift && printf -- '-o -path %s ' "$@") \) -prune -o -print |

@@ -22,7 +22,7 @@ mount --bind "$tree.archives" "$root/var/cache/apt/archives"
 # A group of its own for all that systemd makes inside; it ends with the last process.
 groups=/sys/fs/cgroup
 [ -d $groups/unified ] && groups=$groups/unified
-group=$groups/shm2-packages-$$
+group=$groups/shm2-packages-${tree##*/}
 if mkdir -p "$group" 2>/dev/null; then
   echo $$ >"$group/cgroup.procs"
 fi

@@ -110,6 +110,9 @@ sandbox() {
   pid=$(show MainPID)
   status=$(grep -E '^(Seccomp|NoNewPrivs|CapEff|CapBnd):' "/proc/$pid/status" | tr -s '\t\n' ' ')
   [ "$status" = "CapEff: 0000000000000000 CapBnd: 0000000000000000 NoNewPrivs: 1 Seccomp: 2 " ] || fail "$status"
+  # What root can do in this container: the sandbox is what refuses it.
+  unshare --mount sh /mnt/project/rigs/packages/probe.sh outside | sed -n 's/^could: //p' >/tmp/outside
+  [ "$(wc -l </tmp/outside)" -ge 8 ] || fail "outside of the sandbox only these: $(cat /tmp/outside)"
   # The same unit with other work: it reports what it could do.
   drop=/run/systemd/system/shm2_relayd@probe.service.d
   mkdir -p $drop
@@ -118,6 +121,10 @@ sandbox() {
   systemctl daemon-reload
   systemctl start shm2_relayd@probe.service || fail "the probe: $(journalctl -u shm2_relayd@probe -o cat)"
   cat /run/probe
+  while read -r line; do
+    grep -q "^refused: $line$" /run/probe || fail "the sandbox does not refuse: $line"
+  done </tmp/outside
+  echo "of these, root can outside of the sandbox: $(paste -s -d , /tmp/outside)"
   grep -q '^end$' /run/probe || fail "the probe did not end"
   ! grep '^could' /run/probe || fail "the sandbox lets this pass"
   rm -r $drop

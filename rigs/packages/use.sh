@@ -96,7 +96,9 @@ relay() {
   [ "$(id -nG shm2-relay | tr ' ' '\n' | sort | tr '\n' ' ')" = "audio render shm2-relay video " ] || fail "$(id shm2-relay)"
   [ "$(stat -c '%A %U %G' /etc/shm2/tokens)" = "drwxr-x--- root shm2-relay" ] || fail "$(stat /etc/shm2/tokens)"
   [ "$(stat -c '%A %U %G' /run/shm2)" = "drwxr-xr-x root root" ] || fail "$(stat /run/shm2)"
-  shm2_relayd --check --config /etc/shm2/camera.toml >/dev/null || fail "the packed configuration is not good"
+  # v4l2src is in a package that is only recommended.
+  sed s/v4l2src/videotestsrc/ /etc/shm2/camera.toml >camera.toml
+  shm2_relayd --check --config camera.toml >/dev/null || fail "the packed configuration is not good"
   shm2_relayd --listen unix:///tmp/demand --output "appsrc name=appsrc ! shm2sink shm-path=/dev/shm/relayed" \
     --input "videotestsrc is-live=true ! $caps" 2>/tmp/relay.log &
   until_true "the relay's socket" test -S /tmp/demand
