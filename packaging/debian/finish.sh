@@ -1,7 +1,8 @@
 #!/bin/sh
 # Adds to a package what cargo-deb cannot: a synopsis of its own, the version of packages of the same build, check sums,
 # and for a library the files by which other packages and the linker find it. The exported symbols of a library must be
-# those of PACKAGE.symbols: a new one is added there, and a missing one breaks programs.
+# those of PACKAGE.symbols: a new one is added there, and a missing one breaks programs. Programs and libraries must be
+# position-independent, have full RELRO, and be stripped.
 #
 # usage: finish.sh DEB
 set -eu
@@ -33,6 +34,16 @@ if [ -e "$here/$package.symbols" ]; then
     exit 1
   }
 fi
+
+find "$tree/usr" -type f \( -path '*/bin/*' -o -name '*.so' -o -name '*.so.*' \) | while read -r file; do
+  if ! readelf --wide --program-headers "$file" | grep -q GNU_RELRO ||
+    ! readelf --dynamic "$file" | grep -q BIND_NOW ||
+    ! readelf --file-header "$file" | grep -q 'Type:.*DYN' ||
+    readelf --wide --sections "$file" | grep -q '\.symtab'; then
+    echo "$file is not hardened and stripped" >&2
+    exit 1
+  fi
+done
 
 (cd "$tree" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' | sort -z | xargs -0 md5sum >DEBIAN/md5sums)
 chmod 644 "$tree/DEBIAN/md5sums"
