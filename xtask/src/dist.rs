@@ -178,16 +178,25 @@ fn bills() -> Outcome {
     if !succeeds("cargo cyclonedx --version") {
         run(CARGO_CYCLONEDX)?;
     }
-    for (folder, name) in BILLS {
-        let line = format!("cargo cyclonedx --quiet --format json --describe crate --override-filename {name}.cdx");
-        let mut list = command(&line);
-        list.arg("--manifest-path").arg(root().join(folder).join("Cargo.toml"));
-        run_command(list, &format!("{line} --manifest-path {folder}/Cargo.toml"))?;
-        let made = root().join(folder).join(format!("{name}.cdx.json"));
-        keep(&made)?;
-        fs::remove_file(&made).map_err(|e| format!("{}: {e}", made.display()))?;
+    for manifest in ["Cargo.toml", "bindings/python/Cargo.toml"] {
+        let line = "cargo cyclonedx --quiet --format json --spec-version 1.5 --override-filename dist-bill";
+        let mut list = command(line);
+        list.arg("--manifest-path").arg(root().join(manifest));
+        run_command(list, &format!("{line} --manifest-path {manifest}"))?;
     }
-    Ok(())
+    let outcome = BILLS.iter().try_for_each(|(folder, name)| keep_bill(folder, name));
+    // Each member of the workspace has got one.
+    run("find . -name dist-bill.json -not -path ./target/* -delete")?;
+    outcome
+}
+
+/// Copies a list, without the path of this machine's folder.
+fn keep_bill(folder: &str, name: &str) -> Outcome {
+    let made = root().join(folder).join("dist-bill.json");
+    let text = fs::read_to_string(&made).map_err(|e| format!("{}: {e}", made.display()))?;
+    let file = target().join(format!("dist/{name}.cdx.json"));
+    let text = text.replace(&root().display().to_string(), "");
+    fs::write(&file, text).map_err(|e| format!("{}: {e}", file.display()))
 }
 
 /// `sha256sum --check SHA256SUMS` in the folder checks all files.
