@@ -127,9 +127,19 @@ impl Emulation {
 
     /// A program where those for aarch64 can be started, with the variables of [`cargo`](Self::cargo).
     pub fn enter(&self, program: impl AsRef<OsStr>) -> Command {
+        self.enter_with("", program)
+    }
+
+    /// As [`enter`](Self::enter), with process ids of its own: no process that it starts outlives it. QEMU's forked
+    /// processes may hang.
+    pub fn enter_alone(&self, program: impl AsRef<OsStr>) -> Command {
+        self.enter_with("--pid --mount-proc", program)
+    }
+
+    fn enter_with(&self, options: &str, program: impl AsRef<OsStr>) -> Command {
         let form = if self.is_private { "private" } else { "shared" };
         let user = if self.is_private { "--user --map-root-user" } else { "" };
-        let mut enter = command(&format!("unshare {user} --mount --fork --kill-child sh"));
+        let mut enter = command(&format!("unshare {user} {options} --mount --fork --kill-child sh"));
         enter.arg(rig_file("cross/enter.sh")).args([form, QEMU]).arg(program);
         self.set_variables(&mut enter);
         enter.env("QEMU_LD_PREFIX", &self.root);

@@ -20,7 +20,7 @@ pub fn python(emulation: &Emulation) -> Outcome {
     timed(build, BUILD)?;
     let packages = std::path::absolute(target().join("cross/python")).map_err(|e| e.to_string())?;
     assemble(&built.join(TRIPLE).join("debug/lib_shm2.so"), &packages.join("shm2"))?;
-    let mut tests = emulation.enter(emulation.root.join("usr/bin/python3"));
+    let mut tests = emulation.enter_alone(emulation.root.join("usr/bin/python3"));
     tests.current_dir(root().join("bindings/python")).args(["-B", "-m", "pytest", "-p", "no:cacheprovider"]);
     for (name, why) in SKIPPED {
         println!("skipped: {name} on Python for aarch64: {why}");

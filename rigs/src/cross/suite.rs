@@ -58,7 +58,7 @@ pub fn tests(emulation: &Emulation, all: bool) -> Outcome {
     let skipped = std::path::absolute(target().join("skipped-cross.txt")).map_err(|e| e.to_string())?;
     // Of the last run; there may be none.
     let _ = fs::remove_file(&skipped);
-    let mut tests = emulation.enter("cargo");
+    let mut tests = emulation.enter_alone("cargo");
     tests.args(line.split_whitespace().skip(1)).arg("--no-fail-fast").arg("--");
     tests.args(SKIPPED.iter().flat_map(|(name, _)| ["--skip", name]));
     tests.env("SHM2_SKIPPED", &skipped).env("RUST_TEST_THREADS", test_threads()).env("PROPTEST_CASES", "16");
