@@ -82,8 +82,11 @@ fn c_program(built: &Path) -> Outcome {
     let line =
         "musl-gcc -static -std=c11 -Wall -Werror -Icrates/capi/include -pthread crates/capi/tests/c/round_trip.c -o";
     let mut compile = command(line);
-    // The unwinder is in GCC's own library.
-    compile.arg(&program).arg(library).args(["-lgcc_eh", "-lgcc"]);
+    compile.arg(&program).arg(library);
+    // The unwinder that Rust brings for musl: GCC's own needs glibc.
+    let root = command("rustc --print sysroot").output().map_err(|e| format!("rustc: {e}"))?;
+    let root = Path::new(String::from_utf8_lossy(&root.stdout).trim()).join("lib/rustlib").join(TRIPLE);
+    compile.arg("-L").arg(root.join("lib/self-contained")).arg("-lunwind");
     run_command(compile, "musl-gcc -static round_trip.c libshm2_c.a")?;
     let region = format!("/dev/shm/shm2-test-musl-{}", std::process::id());
     let mut run = Command::new(absolute(&program)?);
