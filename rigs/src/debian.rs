@@ -3,6 +3,7 @@
 use crate::commands::quietly;
 use std::path::{Path, PathBuf};
 use xtask::run::{command, is_root, succeeds, target};
+use xtask::setup;
 
 pub const MIRROR: &str = "http://deb.debian.org/debian";
 
@@ -47,7 +48,7 @@ fn make(release: &Release, tree: &Path, fill: impl Fn(&str) -> Result<(), String
     if !is_root() {
         return Err("a tree can be made and entered by root only".into());
     }
-    if !succeeds("debootstrap --version") && !succeeds("apt-get install -q -y --no-install-recommends debootstrap") {
+    if !succeeds("debootstrap --version") && setup::install(&["debootstrap"]).is_err() {
         return Err("no debootstrap, and it cannot be installed".into());
     }
     // An earlier attempt may have failed.

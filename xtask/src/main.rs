@@ -18,12 +18,11 @@ mod narrow;
 mod program;
 mod publish;
 mod python;
-mod setup;
 mod tests;
 
 use dist::Build;
 use std::process::ExitCode;
-use xtask::{Outcome, run};
+use xtask::{Outcome, run, setup};
 
 const HELP: &str = "\
 cargo xtask TASK

@@ -9,8 +9,8 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use xtask::Outcome;
 use xtask::run::{command, is_root, run_command, succeeds, target};
+use xtask::{Outcome, setup};
 
 /// The target that is built and run.
 pub const TRIPLE: &str = "aarch64-unknown-linux-gnu";
@@ -61,11 +61,8 @@ pub fn install(packages: &str) -> Outcome {
     if !is_root() {
         return Err(format!("packages can be installed by root only: {packages}"));
     }
-    println!("cross: installing {packages}");
-    let options = "-qq -y --no-install-recommends -o DPkg::Lock::Timeout=120";
-    let is_done =
-        quietly(command("apt-get update -qq")) && quietly(command(&format!("apt-get install {options} {packages}")));
-    if is_done { Ok(()) } else { Err(format!("cannot be installed: {packages}")) }
+    let names: Vec<_> = packages.split_whitespace().collect();
+    setup::install(&names)
 }
 
 /// Installs the standard library for a target.

@@ -3,13 +3,13 @@
 //!
 //! The scripts are in `rigs/packages`. Each system is a fresh layer above a tree that is kept, see `root.sh` there.
 
-use crate::commands::{absolute, quietly, rig_file};
+use crate::commands::{absolute, rig_file};
 use crate::debian::{BOOKWORM, Release, TRIXIE, bare_tree};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Instant;
-use xtask::Outcome;
 use xtask::run::{command, is_root, root, run_command, succeeds, target};
+use xtask::{Outcome, setup};
 
 /// A version before that of the packages.
 const OLDER: &str = "0.0.9-1";
@@ -46,9 +46,7 @@ fn prepare() -> Outcome {
     if !is_root() {
         return Err("a clean system can be made and entered by root only".into());
     }
-    if !succeeds("systemd-nspawn --version")
-        && !quietly(command("apt-get install -q -y --no-install-recommends systemd-container"))
-    {
+    if !succeeds("systemd-nspawn --version") && setup::install(&["systemd-container"]).is_err() {
         return Err("no systemd-nspawn, and systemd-container cannot be installed".into());
     }
     Ok(())

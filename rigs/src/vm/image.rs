@@ -6,6 +6,7 @@ use crate::debian::{TRIXIE, tree};
 use std::path::Path;
 use std::process::Command;
 use xtask::run::{command, succeeds, target};
+use xtask::setup;
 
 /// Debian's package of a kernel with the driver `vivid`; the smaller one for clouds has none.
 const KERNEL: &str = "linux-image-amd64";
@@ -41,17 +42,15 @@ pub fn prepare() -> Result<GuestFiles, String> {
 
 fn install_tools() -> Result<(), String> {
     let is_there = |tool: &str| succeeds(&format!("which {tool}"));
-    if !TOOLS.iter().all(|(tool, _)| is_there(tool)) || !target().join("vm/version").exists() {
+    if !target().join("vm/version").exists() {
         // Without a network the lists of packages stay as they are, which may be enough.
         let _ = quietly(command("apt-get update -q"));
     }
-    for (tool, package) in TOOLS.iter().filter(|(tool, _)| !is_there(tool)) {
-        let install = format!("apt-get install -q -y --no-install-recommends {package}");
-        if !quietly(command(&install)) || !is_there(tool) {
-            return Err(format!("no {tool}, and {package} cannot be installed"));
-        }
+    let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| !is_there(tool)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    setup::install(&missing).map_err(|error| format!("no {}: {error}", missing.join(" and no ")))
 }
 
 /// A script of the rig, which runs in `folder`.
