@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 
 use shm2::Overview;
-use shm2_testing::{ChildGuard, Deny, TempPath, TempRegion, deny, skip};
+use shm2_testing::{ChildGuard, Deny, TempPath, TempRegion, deny, skip, until};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -180,6 +180,27 @@ fn forbidden_calls_have_errors_that_name_them() {
     assert!(!status.success() && text.contains("ends with a slash"), "{status}: {text}");
     let (status, text) = end(start(Command::new(CONSUMER), &format!("{}/ 20", &*name)));
     assert!(!status.success() && text.contains("ends with a slash"), "{status}: {text}");
+}
+
+/// As AppArmor does with a file that may be read and written, but not locked.
+#[test]
+fn forbidden_locks_are_an_error_on_both_sides() {
+    for error in [libc::EACCES, libc::EPERM] {
+        let argument = Some((1, libc::F_OFD_SETLK as u32));
+        let calls = [Deny { call: libc::SYS_fcntl, argument, error: Some(error) }];
+        let name = TempRegion::new();
+        let (status, text) = produce_without(&calls, &format!("{} 20 --wait 0", &*name));
+        assert!(!status.success() && text.contains("cannot lock") && text.contains("AppArmor"), "{text}");
+        assert_eq!(files_of(&name), [] as [PathBuf; 0]);
+        let _producer = start(Command::new(PRODUCER), &format!("{} 1000000 --rate 100 -q", &*name));
+        until("the region is there", || name.exists());
+        for access in ["lease", "snapshot", "auto"] {
+            let mut command = Command::new(CONSUMER);
+            deny(&mut command, &calls);
+            let (status, text) = end(start(command, &format!("{} 20 --timeout 20 --access {access}", &*name)));
+            assert!(!status.success() && text.contains("cannot lock"), "{access}: {text}");
+        }
+    }
 }
 
 #[test]

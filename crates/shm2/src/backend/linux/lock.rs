@@ -89,10 +89,8 @@ pub(super) fn try_lock(fd: impl AsFd, byte: Byte, kind: Kind) -> io::Result<bool
         return Ok(true);
     }
     let error = io::Error::last_os_error();
-    match error.raw_os_error() {
-        Some(libc::EAGAIN | libc::EACCES) => Ok(false),
-        _ => Err(error),
-    }
+    // POSIX also permits EACCES for a conflict. On Linux it means that a security policy forbids locks.
+    if error.raw_os_error() == Some(libc::EAGAIN) { Ok(false) } else { Err(error) }
 }
 
 /// Ends a lock. A failure means that there was none.

@@ -99,5 +99,9 @@ pub(super) fn directory(path: &Path) -> &Path {
 }
 
 pub(super) fn locked(result: io::Result<bool>, path: &Path) -> Result<bool, CreateError> {
-    result.map_err(|source| CreateError::System { what: "lock", path: path.into(), source })
+    let (what, path) = ("lock", path.to_path_buf());
+    result.map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied => CreateError::Forbidden { what, path, source },
+        _ => CreateError::System { what, path, source },
+    })
 }
