@@ -49,6 +49,37 @@ start() {
   ok "started (Type=notify), status \"$(show StatusText)\"; frames for the group video, none for others"
 }
 
+token() {
+  printf '0123456789abcdef' >/tmp/token
+  install -m 640 -g shm2-relay /tmp/token /etc/shm2/tokens/token
+  configure token 'listen = ["unix:///run/shm2/token/demand"]
+token_file = "/etc/shm2/tokens/token"'
+  systemctl start shm2_relayd@token || fail "with a token: $(journalctl -u shm2_relayd@token -o cat --no-pager)"
+  systemctl stop shm2_relayd@token
+  rm /etc/shm2/token.toml
+  ok "the service reads a token that others do not"
+}
+
+wrong() {
+  configure wrong 'activate = "consumers"
+bogus = 1'
+  ! systemctl start shm2_relayd@wrong || fail "started with a setting that does not exist"
+  sleep 3
+  status=$(systemctl status --no-pager shm2_relayd@wrong) || true
+  echo "$status" | grep -q bogus || fail "the status does not name the setting: $status"
+  [ "$(systemctl show --value -p NRestarts shm2_relayd@wrong)" = 0 ] || fail "restarted with a wrong setting"
+  # A fault that passes: a file in the region's place.
+  configure wrong 'activate = "consumers"'
+  echo 'no region' >/dev/shm/wrong
+  systemctl start --no-block shm2_relayd@wrong
+  sleep 7
+  rm /dev/shm/wrong
+  until_true "a start when the fault has passed" systemctl is-active -q shm2_relayd@wrong
+  systemctl stop shm2_relayd@wrong
+  rm /etc/shm2/wrong.toml
+  ok "a wrong setting is named by the status and not tried again; a fault that passes is"
+}
+
 reload() {
   shm2_relayd --status --control /run/shm2/test/control | grep -q '"' || fail "no status"
   pid=$(show MainPID)
@@ -149,6 +180,8 @@ package() {
 }
 
 start
+token
+wrong
 reload
 killed
 watchdog

@@ -39,6 +39,9 @@ struct Arguments {
     man: bool,
 }
 
+/// Exit code when a setting is wrong, which only a person can mend: a service manager need not start the daemon again.
+const WRONG_SETTINGS: u8 = 78;
+
 impl Arguments {
     fn given(&self) -> Result<Given, SettingsError> {
         let file = self.config.as_deref().map(Given::from_file).transpose()?;
@@ -57,7 +60,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // A closed pipe must not cause another failure.
             let _ = writeln!(std::io::stderr(), "shm2_relayd: {error}");
-            ExitCode::FAILURE
+            if error.is::<SettingsError>() { ExitCode::from(WRONG_SETTINGS) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -234,6 +234,22 @@ fn an_input_that_starts_slowly_runs_within_the_start_timeout_and_is_restarted_af
     assert_eq!(impatient.status()["last_failure"], "no buffer for 500 ms");
 }
 
+/// A service manager starts the daemon again after other failures.
+#[test]
+fn wrong_settings_have_an_exit_code_of_their_own() {
+    let file = TempPath::new("wrong.toml");
+    std::fs::write(&file, "bogus = 1\n").unwrap();
+    let ended = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shm2_relayd"));
+        let output = command.args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, text) = ended(&["--config", file.to_str().unwrap()]);
+    assert!(code == Some(78) && text.contains("bogus"), "{code:?}: {text}");
+    let (code, text) = ended(&["--config", "/nowhere.toml"]);
+    assert!(code == Some(78) && text.contains("/nowhere.toml"), "{code:?}: {text}");
+}
+
 #[test]
 fn a_failed_output_ends_the_daemon_with_an_error() {
     let mut daemon = Daemon::start_with(
