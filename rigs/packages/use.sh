@@ -44,7 +44,7 @@ tools() {
 }
 
 library() {
-  examples=/mnt/project/crates/capi/examples
+  examples=/usr/share/doc/libshm2-dev/examples
   # Word splitting is meant: options for the compiler.
   # shellcheck disable=SC2046
   cc -std=c11 -Wall -Werror $examples/consumer.c -o consumer $(pkg-config --cflags --libs shm2)
@@ -87,6 +87,14 @@ with shm2.Producer("/dev/shm/python", format="GRAY8", size=(64, 48), rate=50) as
 END
   timeout 20 gst-launch-1.0 -q shm2src shm-path=/dev/shm/python num-buffers=50 ! filesink location=python
   [ "$(stat -c %s python)" = $((50 * frame)) ] || fail "50 frames are $(stat -c %s python) bytes"
+  examples=/usr/share/doc/python3-shm2/examples
+  timeout 20 /usr/bin/python3 $examples/grab.py /dev/shm/camera grabbed.png || fail "grab.py of the examples"
+  [ "$(head -c 8 grabbed.png | od -An -c | tr -d ' ')" = '211PNG\r\n032\n' ] || fail "grab.py made no PNG"
+  /usr/bin/python3 $examples/follow.py --all /dev/shm/camera /dev/shm/marked >/dev/null &
+  follower=$!
+  timeout 20 gst-launch-1.0 -q shm2src shm-path=/dev/shm/marked num-buffers=20 ! filesink location=marked
+  kill $follower
+  [ "$(stat -c %s marked)" = $((20 * frame)) ] || fail "20 frames of follow.py are $(stat -c %s marked) bytes"
   ok "Python $(/usr/bin/python3 -c 'import platform; print(platform.python_version())'): 50 frames from an element, and 50 to one"
 }
 
