@@ -4,8 +4,10 @@ use crate::Failure;
 use shm2::Overview;
 use shm2::discovery::all_below;
 use std::collections::HashSet;
-use std::fs;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
 /// Checks that the folders can be read.
 ///
@@ -33,4 +35,18 @@ pub fn regions(folders: &[PathBuf]) -> Vec<Overview> {
         regions.sort_by(|a, b| a.path.cmp(&b.path));
     }
     regions
+}
+
+/// Files and folders in a folder that this user may not read, sorted: nobody can tell whether regions are there.
+pub fn unreadable(folder: &Path) -> Vec<OsString> {
+    let is_denied = |error: io::Error| error.kind() == ErrorKind::PermissionDenied;
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let denied = entries.filter(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_file() => File::open(entry.path()).is_err_and(is_denied),
+        Ok(kind) if kind.is_dir() => fs::read_dir(entry.path()).is_err_and(is_denied),
+        _ => false,
+    });
+    let mut names: Vec<_> = denied.map(|entry| entry.file_name()).collect();
+    names.sort();
+    names
 }

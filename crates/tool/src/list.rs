@@ -29,6 +29,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn list(arguments: &Arguments) -> Result<(), Failure> {
     folders::check(&arguments.folders)?;
     let regions: Vec<_> = folders::regions(&arguments.folders);
+    tell_of_others(&arguments.folders);
     if arguments.json {
         let lines = regions.iter().map(|region| serde_json::to_string(&show::RegionJson::from(region)));
         let lines = lines.collect::<Result<Vec<_>, _>>()?;
@@ -38,6 +39,14 @@ fn list(arguments: &Arguments) -> Result<(), Failure> {
         output::warn("no region has a live producer: shm2 gc lists those of dead ones");
     }
     output::print(&table(&regions).trim_fmt())
+}
+
+/// Regions of other users look as if they were absent.
+fn tell_of_others(folders: &[PathBuf]) {
+    let number: usize = folders.iter().map(|folder| folders::unreadable(folder).len()).sum();
+    if number > 0 {
+        output::warn(&format!("this user may not read {number} of the files and folders: shm2 doctor names them"));
+    }
 }
 
 fn table(regions: &[Overview]) -> Table {

@@ -4,10 +4,11 @@
 
 mod common;
 
-use common::{begin, producer, shm2};
+use common::{begin, producer, shm2, shm2_without_override};
 use shm2::{Access, Consumer, FrameInfo, Producer};
 use shm2_testing::{ChildGuard, LIMIT, TempRegion};
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::process::ChildStdout;
 
 const GRAY: &str = "video/x-raw, format=(string)GRAY8, width=(int)16, height=(int)9, framerate=(fraction)25/1";
@@ -72,6 +73,25 @@ fn list_shows_the_regions_of_folders_and_of_folders_in_them() {
     let text = shm2(&["list", &folder]).succeeded().text();
     assert!(text.contains("GRAY8 16x9 25/s") && text.lines().count() == 3, "{text}");
     shm2(&["list", &format!("{}/none", &*folder)]).failed_with("cannot look into");
+}
+
+#[test]
+fn list_tells_of_files_that_this_user_may_not_read() {
+    let folder = TempRegion::new();
+    std::fs::create_dir_all(folder.path().join("theirs")).unwrap();
+    let _mine = producer(&format!("{}/mine", &*folder), GRAY, 1, &[0; 144]);
+    assert_eq!(shm2(&["list", &folder]).succeeded().error, "");
+    let _camera = producer(&format!("{}/camera", &*folder), GRAY, 1, &[0; 144]);
+    for name in ["camera", "theirs"] {
+        let denied = std::fs::Permissions::from_mode(0o000);
+        std::fs::set_permissions(folder.path().join(name), denied).unwrap();
+    }
+    for options in [&["list", &folder][..], &["list", "--json", &folder]] {
+        let Some(ended) = shm2_without_override(options) else { return };
+        let ended = ended.succeeded();
+        assert!(ended.text().contains("/mine") && !ended.text().contains("/camera"), "{}", ended.text());
+        assert_eq!(ended.error, "this user may not read 2 of the files and folders: shm2 doctor names them\n");
+    }
 }
 
 #[test]

@@ -1,11 +1,9 @@
 //! Rights, locks and leftovers in a folder of regions.
 
 use super::Finding;
-use crate::show;
+use crate::{folders, show};
 use shm2::discovery::leftovers;
 use shm2::{CreateError, Producer, layout};
-use std::fs::File;
-use std::io::ErrorKind;
 use std::path::Path;
 
 /// Names that one finding lists.
@@ -73,16 +71,13 @@ fn remedy(error: &CreateError) -> &'static str {
 
 /// Files of other users that this user may not read: it cannot see whether they are regions.
 fn unreadable(folder: &Path) -> Option<Finding> {
-    let files = std::fs::read_dir(folder).ok()?.flatten();
-    let is_denied = |path: &Path| File::open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
-    let files = files.filter(|file| file.file_type().is_ok_and(|kind| kind.is_file()));
-    let mut denied: Vec<_> = files.filter(|file| is_denied(&file.path())).map(|file| file.file_name()).collect();
-    denied.sort();
+    let denied = folders::unreadable(folder);
     let names: Vec<_> = denied.iter().take(LISTED).map(|name| name.to_string_lossy()).collect();
     (!denied.is_empty()).then(|| {
-        let found =
-            format!("{}: this user may not read {} files: {}", folder.display(), denied.len(), names.join(", "));
-        let remedy = "run both sides as one user or in one group, or set the region's permissions (perms=0664)";
+        let (folder, number, names) = (folder.display(), denied.len(), names.join(", "));
+        let found = format!("{folder}: this user may not read {number} of the files and folders: {names}");
+        let remedy = "run both sides as one user, or set perms at the producer: 0660 for its group, 0644 for copies by \
+                      every user, 0666 for frames in place by every user; of a folder: chmod";
         Finding::note("rights", found, remedy)
     })
 }
