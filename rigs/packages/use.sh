@@ -53,11 +53,15 @@ library() {
   # shellcheck disable=SC2046
   c++ -std=c++17 -Wall -Werror $examples/producer.cpp -o producer $(pkg-config --cflags --libs shm2)
   # shellcheck disable=SC2046
-  cc -std=c11 $examples/consumer.c -o static /usr/lib/"$triplet"/libshm2.a $(pkg-config --cflags shm2) \
-    $(pkg-config --static --libs-only-l shm2 | sed s/-lshm2//)
+  cc -std=c11 $examples/consumer.c -o static -static $(pkg-config --static --cflags --libs shm2) 2>static.log ||
+    fail "static: $(cat static.log)"
+  # shellcheck disable=SC2046
+  cc -std=c11 $examples/consumer.c -o partly $(pkg-config --cflags shm2) -l:libshm2.a -lm
+  ! readelf -d static partly | grep 'NEEDED.*libshm2' || fail "a static program needs libshm2.so"
   ./producer /dev/shm/colours 50 &
   [ "$(timeout 20 ./static /dev/shm/colours 20 | grep -c RGBx)" = 20 ] || fail "C++ to C, static: not 20 frames"
   [ "$(pkg-config --modversion shm2)-1" = "$(dpkg-query -W -f '${Version}' libshm2-dev)" ] || fail "shm2.pc: version"
+  [ "$(timeout 20 ./partly /dev/shm/camera 20 | grep -c GRAY8)" = 20 ] || fail "C with libshm2.a: not 20 frames"
   ok "C and C++ by pkg-config, shared and static, with frames of an element and of each other"
 }
 
