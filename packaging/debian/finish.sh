@@ -17,6 +17,8 @@ version=$(sed -n 's/^Version: //p' "$control")
 
 sed -i '/^Description:/,$d' "$control"
 sed -i "s/\${binary:Version}/$version/" "$control"
+# dpkg-shlibdeps names the version that has the symbols. Tested is 1.22 and newer.
+sed -i -E '/^Depends:/s/(libgst[a-z0-9.-]*) \(>= 1\.(1?[0-9]|2[01])(\.[0-9.]+)?\)/\1 (>= 1.22)/g' "$control"
 printf 'Source: shm2\nDescription: ' >>"$control"
 cat "$here/$package.description" >>"$control"
 

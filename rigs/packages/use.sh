@@ -15,6 +15,8 @@ elements() {
   for element in shm2sink shm2src; do
     gst-inspect-1.0 $element >/dev/null || fail "no $element"
   done
+  dpkg-query -W -f '${Depends}' gstreamer1.0-shm2 | grep -q 'libgstreamer1.0-0[t64]* (>= 1.22)' ||
+    fail "gstreamer1.0-shm2 does not depend on GStreamer 1.22"
   # In Debian 12 /lib is named, which is a link to /usr/lib.
   plugin=$(realpath "$(gst-inspect-1.0 shm2 | sed -n 's/ *Filename *//p')")
   [ "$plugin" = "/usr/lib/$triplet/gstreamer-1.0/libgstshm2.so" ] || fail "the plugin is $plugin"
