@@ -86,7 +86,8 @@ impl Handle {
         self.shared.reserve_spare(bytes as u64)
     }
 
-    /// Number of leasing consumers that are attached now. Frees what dead ones held.
+    /// Number of leasing consumers that are attached now. Frees what dead ones held. On a machine that looked for dead
+    /// consumers for more than half a millisecond the last time, it may be the number of a quarter of a second ago.
     pub fn consumers(&self) -> usize {
         let alive = self.shared.count_alive();
         self.shared.with(|inner| {
