@@ -18,34 +18,41 @@ const TESTS: &str = "cargo test --target x86_64-unknown-linux-musl -p shm2 -p sh
     --test state --test recording --test serve";
 const PROGRAMS: &str =
     "cargo build --target x86_64-unknown-linux-musl -p shm2-tool -p shm2-cli -p shm2-capi --bins --lib";
+const FEW_PROGRAMS: &str = "cargo build --target x86_64-unknown-linux-musl -p shm2-cli --bins";
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// Runs the tests if `with_tests`, then the programs in a root directory that is empty but for them.
-pub fn musl(with_tests: bool) -> Outcome {
+/// Runs the tests if `all`, then programs in a root directory that is empty but for them: also the tool and a program
+/// in C if `all`.
+pub fn musl(all: bool) -> Outcome {
     if let Err(why) = add_target(TRIPLE) {
         println!("skipped: {TRIPLE}: {why}");
         return Ok(());
     }
-    if with_tests {
-        let mut tests = command(TESTS);
-        tests.env("RUST_TEST_THREADS", test_threads());
-        timed(tests, TESTS)?;
+    let built = target().join(TRIPLE).join("debug");
+    if !all {
+        timed(command(FEW_PROGRAMS), FEW_PROGRAMS)?;
+        return empty_root(&absolute(&built)?, false);
     }
+    let mut tests = command(TESTS);
+    tests.env("RUST_TEST_THREADS", test_threads());
+    timed(tests, TESTS)?;
     timed(command(PROGRAMS), PROGRAMS)?;
-    let built = absolute(&target())?.join(TRIPLE).join("debug");
-    empty_root(&built)?;
+    let built = absolute(&built)?;
+    empty_root(&built, true)?;
     c_program(&built)
 }
 
-/// Frames go from a program to another and are listed by a third, and there is no file but these programs.
-fn empty_root(built: &Path) -> Outcome {
+/// Frames go from a program to another, and there is no file but these programs. `with_tool`, a third describes them.
+fn empty_root(built: &Path, with_tool: bool) -> Outcome {
     let root = target().join("cross/empty");
     // Of the last run; there may be none.
     let _ = fs::remove_dir_all(&root);
     let failed = |e: std::io::Error| format!("{}: {e}", root.display());
     fs::create_dir_all(&root).map_err(failed)?;
     let root = absolute(&root)?;
-    for program in ["shm2", "shm2_producer", "shm2_consumer"] {
+    let programs: &[&str] =
+        if with_tool { &["shm2", "shm2_producer", "shm2_consumer"] } else { &["shm2_producer", "shm2_consumer"] };
+    for program in programs {
         fs::copy(built.join(program), root.join(program)).map_err(failed)?;
     }
     let inside = |words: &[&str]| -> Command {
@@ -53,7 +60,7 @@ fn empty_root(built: &Path) -> Outcome {
         chroot.arg("chroot").arg(&root).args(words);
         chroot
     };
-    run_command(inside(&["/shm2", "--version"]), "shm2 --version in an empty root")?;
+    run_command(inside(&["/shm2_consumer", "--version"]), "shm2_consumer --version in an empty root")?;
     let mut producer = inside(&["/shm2_producer", "/region", "200", "--frame-size", "64K", "--rate", "100"])
         .spawn()
         .map_err(|e| format!("shm2_producer: {e}"))?;
@@ -61,7 +68,8 @@ fn empty_root(built: &Path) -> Outcome {
     while !root.join("region").exists() && begin.elapsed() < TIME_LIMIT {
         std::thread::sleep(Duration::from_millis(10));
     }
-    let outcome = run_command(inside(&["/shm2", "inspect", "/region"]), "shm2 inspect in an empty root")
+    let inspect = || run_command(inside(&["/shm2", "inspect", "/region"]), "shm2 inspect in an empty root");
+    let outcome = if with_tool { inspect() } else { Ok(()) }
         .and_then(|()| run_command(inside(&["/shm2_consumer", "/region", "200"]), "shm2_consumer in an empty root"));
     if outcome.is_err() {
         let _ = producer.kill();

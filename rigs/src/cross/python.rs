@@ -8,6 +8,8 @@ use xtask::run::{root, target};
 
 const PACKAGE: &str = "bindings/python/python/shm2";
 const BUILD: &str = "cargo build --manifest-path bindings/python/Cargo.toml";
+/// Seconds after which all processes of the tests end.
+const TIME_LIMIT: &str = "600";
 /// Files of tests, and why they cannot run under QEMU or with Debian's packages.
 const SKIPPED: &[(&str, &str)] =
     &[("test_fork.py", "QEMU ignores MADV_DONTFORK, and a fork beside other threads may hang in it")];
@@ -21,8 +23,10 @@ pub fn python(emulation: &Emulation) -> Outcome {
     timed(build, BUILD)?;
     let packages = std::path::absolute(target().join("cross/python")).map_err(|e| e.to_string())?;
     assemble(&built.join(TRIPLE).join("debug/lib_shm2.so"), &packages.join("shm2"))?;
-    let mut tests = emulation.enter_alone(emulation.root.join("usr/bin/python3"));
+    let mut tests = emulation.enter_alone("timeout");
+    tests.args(["--signal=KILL", TIME_LIMIT]).arg(emulation.root.join("usr/bin/python3"));
     tests.current_dir(root().join("bindings/python")).args(["-B", "-m", "pytest", "-p", "no:cacheprovider"]);
+    tests.args(["-v", "--timeout=60"]);
     for (name, why) in SKIPPED {
         println!("skipped: {name} on Python for aarch64: {why}");
         tests.args(["--deselect", &format!("tests/{name}")]);

@@ -11,12 +11,13 @@ use xtask::Outcome;
 use xtask::run::{target, test_threads};
 
 /// One line, so that all have the same features of their dependencies, which are then built once.
-const PACKAGES: &str = "cargo test -p shm2 -p shm2-ring -p shm2-channel -p shm2-media -p shm2-cli -p shm2-tool \
-     -p shm2-capi -p gst-plugin-shm2 -p shm2-relayd";
-/// What the short form runs.
-const SHORT: &str = "--lib --bins --test transport --test backends --test sections --test waiting \
-     --test waiting_threads --test wait_set --test hostile_memory --test file_kinds --test poll_fd --test ring \
-     --test channel --test duplex --test dead_peer --test processes --test frames --test c_header --test harness";
+const PACKAGES: &str = "-p shm2 -p shm2-ring -p shm2-channel -p shm2-media -p shm2-cli -p shm2-tool -p shm2-capi \
+     -p gst-plugin-shm2 -p shm2-relayd --tests --examples";
+/// The short form's: these tests, and what [`exchange`](super::plugin::exchange) runs.
+const FEW_PACKAGES: &str = "-p shm2 -p shm2-ring -p shm2-channel -p shm2-media -p shm2-cli -p gst-plugin-shm2";
+const FEW_TESTS: &str = "--test transport --test backends --test waiting --test waiting_threads --test wait_set \
+     --test hostile_memory --test hostile_reader --test file_kinds --test poll_fd --test region \
+     --test ring --test channel --test duplex --test dead_peer --test hostile";
 
 /// A test, or all whose names contain this text, and why it cannot run under QEMU.
 const SKIPPED: &[(&str, &str)] = &[
@@ -46,23 +47,48 @@ const SKIPPED: &[(&str, &str)] = &[
     ("metrics_of_all_regions_are_printed_once", "a frame becomes older than the second that the test allows"),
 ];
 
+/// Seconds after which all processes of the tests end.
+const TIME_LIMIT: &str = "1800";
+
 const FORK: &str = "QEMU ignores MADV_DONTFORK, and a fork beside other threads may hang in it";
 const FILTER: &str = "QEMU has no seccomp filters, by which the test refuses system calls";
 const SLOW: &str = "it computes for minutes, without a structure of the system";
 
-/// Builds and runs the tests: a part of them, or `all`.
-pub fn tests(emulation: &Emulation, all: bool) -> Outcome {
-    let line = if all { PACKAGES.to_owned() + " --tests --examples" } else { format!("{PACKAGES} {SHORT}") };
-    timed(emulation.cargo(&format!("{line} --no-run")), &format!("{line} --no-run"))?;
+/// Tests that the short form leaves out. They succeed, but compute for seconds.
+const LONG: &[&str] = &[
+    "snapshot_consumers_need_no_write_permission",
+    "one_thread_serves_three_clients",
+    "many_consumers_at_once",
+    "a_canceller_is_heard_at_any_moment",
+];
+
+/// Builds and runs all tests.
+pub fn tests(emulation: &Emulation) -> Outcome {
+    let build = format!("cargo test {PACKAGES} --no-run");
+    timed(emulation.cargo(&build), &build)?;
+    run(emulation, PACKAGES, &[])
+}
+
+/// Builds and runs tests of the core, the ring, the channel and the media types, and builds the programs and the plugin.
+pub fn few_tests(emulation: &Emulation) -> Outcome {
+    let build = format!("cargo build {FEW_PACKAGES} --lib --bins {FEW_TESTS}");
+    timed(emulation.cargo(&build), &build)?;
+    run(emulation, &format!("{FEW_PACKAGES} {FEW_TESTS}"), LONG)
+}
+
+/// Runs tests that are built.
+fn run(emulation: &Emulation, which: &str, left_out: &[&str]) -> Outcome {
     SKIPPED.iter().for_each(|(name, why)| println!("skipped: {name} under QEMU: {why}"));
+    left_out.iter().for_each(|name| println!("skipped: {name} under QEMU: `cargo xtask cross tests` runs it"));
     let skipped = std::path::absolute(target().join("skipped-cross.txt")).map_err(|e| e.to_string())?;
     // Of the last run; there may be none.
     let _ = fs::remove_file(&skipped);
-    let mut tests = emulation.enter_alone("cargo");
-    tests.args(line.split_whitespace().skip(1)).arg("--no-fail-fast").arg("--");
-    tests.args(SKIPPED.iter().flat_map(|(name, _)| ["--skip", name]));
+    let names = SKIPPED.iter().map(|(name, _)| name).chain(left_out);
+    let mut tests = emulation.enter_alone("timeout");
+    tests.args(["--signal=KILL", TIME_LIMIT, "cargo", "test"]).args(which.split_whitespace());
+    tests.args(["--no-fail-fast", "--"]).args(names.flat_map(|name| ["--skip", name]));
     tests.env("SHM2_SKIPPED", &skipped).env("RUST_TEST_THREADS", test_threads()).env("PROPTEST_CASES", "16");
-    let outcome = timed(tests, &format!("{line} (under QEMU)"));
+    let outcome = timed(tests, &format!("cargo test {which} (under QEMU)"));
     let text = fs::read_to_string(&skipped).unwrap_or_default();
     let lines: BTreeSet<_> = text.lines().collect();
     lines.iter().for_each(|line| println!("{line}"));
