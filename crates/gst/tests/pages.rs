@@ -1,13 +1,14 @@
-//! Every pipeline of the documentation runs: all `gst-launch-1.0` lines of a block together, each until its sinks have
-//! buffers, without an error. Blocks that need a device, a player or a user's file are not fenced as `sh`.
+//! The pipelines of the pages of the elements, of docs/migrating.md and of the README run: all `gst-launch-1.0` lines of
+//! a block together, each until its sinks have buffers, without an error.
 //!
-//! The blocks of the tutorials are run whole, by a shell: [`shm2_testing::page`].
+//! The blocks of docs/start.md and of the tutorials are run whole, by a shell: [`shm2_testing::page`]. `NOT_RUN` names
+//! the pages of docs/ with `sh` blocks that no test runs, with the reasons.
 
 mod common;
 
 use common::Pipeline;
 use gst::prelude::*;
-use shm2_testing::LIMIT;
+use shm2_testing::{LIMIT, fences};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,9 +22,9 @@ fn page(name: &str) -> String {
 
 /// For each `sh` block its pipelines.
 fn blocks(text: &str) -> Vec<Vec<String>> {
-    let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split_once("\n```"));
-    let pipelines = blocks.map(|(block, _)| {
-        let joined = block.replace("\\\n", " ");
+    let blocks = fences::blocks(text).unwrap();
+    let pipelines = blocks.iter().map(|block| {
+        let joined = block.text.replace("\\\n", " ");
         let commands = joined.lines().filter_map(|line| line.split_once("gst-launch-1.0 "));
         commands.map(|(_, pipeline)| without_shell(pipeline).to_owned()).collect::<Vec<_>>()
     });
@@ -88,19 +89,23 @@ fn run(name: &str, least: usize) {
     blocks.iter().for_each(|pipelines| run_together(pipelines));
 }
 
+const SINK: &str = "docs/elements/shm2sink.md";
+const SOURCE: &str = "docs/elements/shm2src.md";
+const MIGRATING: &str = "docs/migrating.md";
+
 #[test]
 fn the_page_of_shm2sink_runs() {
-    run("docs/elements/shm2sink.md", 6);
+    run(SINK, 6);
 }
 
 #[test]
 fn the_page_of_shm2src_runs() {
-    run("docs/elements/shm2src.md", 13);
+    run(SOURCE, 13);
 }
 
 #[test]
 fn the_replacements_for_other_elements_run() {
-    run("docs/migrating.md", 2);
+    run(MIGRATING, 2);
 }
 
 #[test]
@@ -156,5 +161,39 @@ mod shell {
             let page = format!("docs/tutorials/{tutorial}");
             assert!(PAGES.contains(&page.as_str()) || !page.ends_with(".md"), "{page} is missing above");
         }
+    }
+
+    /// Pages with `sh` blocks that no test runs.
+    const NOT_RUN: &[(&str, &str)] = &[
+        ("docs/network.md", "two machines; docs/tutorials/network.md has the same on one"),
+        ("docs/platforms.md", "they install a target and build the project"),
+        ("docs/relay.md", "they build the project and need a camera"),
+        ("docs/shm2.md", "they show what is there until they are ended, and need a player"),
+        ("docs/tools.md", "they build the project"),
+    ];
+
+    /// The pages of a folder below the root that have `sh` blocks.
+    fn with_blocks(folder: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(root().join(folder)).unwrap().map(Result::unwrap) {
+            let path = format!("{folder}/{}", entry.file_name().into_string().unwrap());
+            if entry.path().is_dir() {
+                found.extend(with_blocks(&path));
+            } else if path.ends_with(".md") && !fences::blocks(&super::page(&path)).unwrap().is_empty() {
+                found.push(path);
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_page_with_sh_blocks_is_run_or_named() {
+        let by_pipelines = [SINK, SOURCE, MIGRATING];
+        let not_run = NOT_RUN.iter().map(|(page, _)| *page);
+        let mut known: Vec<_> = PAGES.iter().copied().chain(by_pipelines).chain(not_run).collect();
+        let mut pages = with_blocks("docs");
+        known.sort_unstable();
+        pages.sort_unstable();
+        assert_eq!(pages, known);
     }
 }

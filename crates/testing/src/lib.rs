@@ -19,6 +19,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod fences;
 #[cfg(target_os = "linux")]
 pub mod page;
 pub mod process;

@@ -3,10 +3,14 @@
 //! The shell starts in the project's root. It has a `/dev/shm`, a network with only loopback, and process numbers of its
 //! own: pages run at the same time with the same names and ports, and nothing that a block starts outlives its page.
 //! `mktemp` makes files below a directory that is removed.
+//!
+//! Each block has to come to its end; one that ends the shell before has to print a line `skipped: why`.
 
+use crate::fences::{Block, blocks};
 use crate::{ChildGuard, TempPath, skip};
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,48 +18,20 @@ use std::time::{Duration, Instant};
 /// Longest time of one block.
 pub const BLOCK_LIMIT: Duration = Duration::from_secs(60);
 
-/// The shell of a page: fails at the first command that fails, and says which.
-const BEGIN: &str = r#"set -eE
+/// The blocks of a page may print so much together; a block that prints without end fills no disk.
+const LOG_LIMIT: u64 = 4 << 20;
+/// So much of it is in the message of a failure, from its end.
+const TAIL: u64 = 16 << 10;
+
+/// Before each block, whatever the one before has set: the shell fails at the first command that fails, also within a
+/// pipe, and says which.
+const BEGIN: &str = r#"set -eE -o pipefail
 trap 'echo "$PAGE:$LINENO: code $? of: $BASH_COMMAND"' ERR
 "#;
 /// The first process of the namespaces; its end is the end of all others.
 const INIT: &str = "mount -t tmpfs -o mode=1777 tmpfs /dev/shm && ip link set lo up || exit 99
 bash \"$1\"
 exit $?";
-
-/// A block that is fenced as `sh`, and nothing else.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Block {
-    /// Line of the page with its first command.
-    pub line: usize,
-    /// Its lines, without the indentation that the fence has.
-    pub text: String,
-}
-
-/// The `sh` blocks of a page.
-pub fn blocks(page: &str) -> Vec<Block> {
-    let mut found = Vec::new();
-    // The open fence: how far it is indented, and its block, if that is one of ours.
-    let mut open: Option<(usize, Option<Block>)> = None;
-    for (number, line) in (1..).zip(page.lines()) {
-        let fence = line.trim_start().strip_prefix("```").map(str::trim);
-        match (&mut open, fence) {
-            (None, Some(kind)) => {
-                let block = (kind == "sh").then(|| Block { line: number + 1, text: String::new() });
-                open = Some((line.len() - line.trim_start().len(), block));
-            }
-            (Some((_, block)), Some("")) => {
-                found.extend(block.take());
-                open = None;
-            }
-            (Some((indent, Some(block))), _) => {
-                let _ = writeln!(block.text, "{}", line.get(*indent..).unwrap_or_default());
-            }
-            _ => {}
-        }
-    }
-    found
-}
 
 /// What a page needs: the words of its comments `<!-- needs: … -->`. A word is `root`, a program, or a module of a
 /// Python, as in `python3:numpy`.
@@ -67,11 +43,11 @@ pub fn needs(page: &str) -> Vec<&str> {
 /// Runs the blocks of `page`, a path below `root`, with the programs and the plugin of the folder `built`.
 ///
 /// # Panics
-/// When a command of a block fails, or a block does not end within `limit`: with the page, the line, the command, and
-/// all that the blocks printed.
+/// When a fence of the page cannot be read, a command of a block fails, a block ends the shell before its own end, does
+/// not end within `limit`, or prints too much: with the page, the line, the command, and what the blocks printed last.
 pub fn run(root: &Path, page: &str, built: &Path, limit: Duration) {
     let text = fs::read_to_string(root.join(page)).unwrap_or_else(|e| panic!("{page}: {e}"));
-    let blocks = blocks(&text);
+    let blocks = blocks(&text).unwrap_or_else(|e| panic!("{page}: {e}"));
     assert!(!blocks.is_empty(), "{page} has no sh block");
     let shell = Shell::new(root, page, built);
     if let Some(missing) = needs(&text).into_iter().find(|need| !shell.has(need)) {
@@ -81,7 +57,7 @@ pub fn run(root: &Path, page: &str, built: &Path, limit: Duration) {
         return skip(&format!("the blocks of {page}: neither root nor a user may make namespaces here (unshare)"));
     }
     shell.run(&blocks, limit);
-    for line in shell.output().lines().filter_map(|line| line.strip_prefix("skipped: ")) {
+    for line in shell.output(LOG_LIMIT).lines().filter_map(|line| line.strip_prefix("skipped: ")) {
         skip(&format!("{page}: {line}"));
     }
 }
@@ -142,18 +118,26 @@ impl<'a> Shell<'a> {
         self.apart().arg(empty).status().is_ok_and(|status| status.success())
     }
 
-    /// Each block is a file, sourced by one shell; empty lines before it make its line numbers those of the page.
+    /// Each block is a file, sourced by one shell; empty lines before it make its line numbers those of the page. Its
+    /// last command marks that its end was reached.
     fn script(&self, blocks: &[Block]) -> PathBuf {
-        let mut script = BEGIN.to_owned();
+        let mut script = String::new();
+        let (begun, ended) = (self.place.join("begun"), self.place.join("ended"));
         for Block { line, text } in blocks {
             let file = self.place.join(format!("block-{line}"));
-            fs::write(&file, "\n".repeat(line - 1) + text).expect("a script");
-            let (begun, file) = (self.place.join("begun"), file.display());
-            let _ = writeln!(script, "echo {line} >'{}'; echo \"--- $PAGE:{line}\"; . '{file}'", begun.display());
+            let end = format!("command echo {line} >>'{}'\n", ended.display());
+            fs::write(&file, "\n".repeat(line - 1) + text + &end).expect("a script");
+            let (begun, file) = (begun.display(), file.display());
+            let _ = writeln!(script, "{BEGIN}echo {line} >'{begun}'; echo \"{}\"; . '{file}'", self.heading(*line));
         }
         let all = self.place.join("script");
         fs::write(&all, script).expect("a script");
         all
+    }
+
+    /// The line of the log before what a block prints.
+    fn heading(&self, line: usize) -> String {
+        format!("--- {}:{line}", self.page)
     }
 
     fn run(&self, blocks: &[Block], limit: Duration) {
@@ -168,20 +152,45 @@ impl<'a> Shell<'a> {
             if latest != current {
                 (current, begun) = (latest, Instant::now());
             }
-            if begun.elapsed() > limit {
+            let (is_late, is_long) = (begun.elapsed() > limit, self.printed() > LOG_LIMIT);
+            if is_late || is_long {
                 child.kill();
-                let line = current.trim();
-                panic!("{}:{line}: the block did not end within {limit:?}\n{}", self.page, self.output());
+                let why = if is_late { format!("did not end within {limit:?}") } else { "printed too much".to_owned() };
+                panic!("{}:{}: the block {why}\n{}", self.page, current.trim(), self.output(TAIL));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
         let status = child.wait();
-        assert!(status.success(), "a block of {} failed, {status}\n{}", self.page, self.output());
+        assert!(status.success(), "a block of {} failed, {status}\n{}", self.page, self.output(TAIL));
+        assert!(self.printed() <= LOG_LIMIT, "a block of {} printed too much\n{}", self.page, self.output(TAIL));
+        self.reached(blocks);
     }
 
-    /// What the blocks printed.
-    fn output(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.place.join("log")).unwrap_or_default()).into_owned()
+    /// Every block came to its end, or the one that did not said what it skips.
+    fn reached(&self, blocks: &[Block]) {
+        let ended = fs::read_to_string(self.place.join("ended")).unwrap_or_default();
+        let has_ended = |block: &&Block| ended.lines().any(|line| line == block.line.to_string());
+        let Some(block) = blocks.iter().find(|block| !has_ended(block)) else { return };
+        let log = self.output(LOG_LIMIT);
+        let printed = log.split_once(&self.heading(block.line)).map_or("", |(_, printed)| printed);
+        let says_so = printed.lines().any(|line| line.starts_with("skipped: "));
+        let all = self.output(TAIL);
+        assert!(says_so, "{}:{}: the block ended before its last line\n{all}", self.page, block.line);
+    }
+
+    /// How much the blocks printed.
+    fn printed(&self) -> u64 {
+        fs::metadata(self.place.join("log")).map_or(0, |log| log.len())
+    }
+
+    /// What the blocks printed: the last bytes of it.
+    fn output(&self, most: u64) -> String {
+        let mut bytes = Vec::new();
+        if let Ok(mut log) = fs::File::open(self.place.join("log")) {
+            let _ = log.seek(SeekFrom::Start(self.printed().saturating_sub(most)));
+            let _ = log.take(most).read_to_end(&mut bytes);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
@@ -211,11 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn only_blocks_of_sh_are_found_with_their_lines() {
-        let page =
-            "a\n```sh\necho 1\n```\n```console\n$ no\n```\n- b\n  ```sh\n  echo 2\n  ```\n```sh,ignore\nno\n```\n";
-        let found = [Block { line: 3, text: "echo 1\n".into() }, Block { line: 10, text: "echo 2\n".into() }];
-        assert_eq!(blocks(page), found);
+    fn the_needs_of_a_page_are_found() {
         assert_eq!(needs("<!-- needs: root qemu -->\n<!-- needs: python3:cv2 -->"), ["root", "qemu", "python3:cv2"]);
     }
 
@@ -252,6 +257,44 @@ mod tests {
                 })
             };
             crate::until("all is killed", || !is_left());
+        }
+    }
+
+    #[test]
+    fn a_block_that_ends_the_shell_before_its_end_is_an_error() {
+        if !can_run() {
+            return;
+        }
+        for (first, line) in [("exit 0", 2), ("exec true", 2), ("return 0\nfalse", 2), ("cat <<END", 2)] {
+            let message = outcome(&format!("```sh\n{first}\n```\n```sh\ntrue\n```\n")).unwrap();
+            assert!(message.contains(&format!("page.md:{line}: the block ended before")), "{first}: {message}");
+        }
+        let message = outcome("```sh\ntrap 'exit 0' EXIT\n```\n```sh\nfalse\n```\n").unwrap();
+        assert!(message.contains("page.md:5: the block ended before"), "{message}");
+        // It says so; and only what the block itself says counts.
+        assert_eq!(outcome("```sh\necho 'skipped: no camera'; exit 0\n```\n```sh\nfalse\n```\n"), None);
+        let message = outcome("```sh\necho 'skipped: a part'\n```\n```sh\nexit 0\n```\n").unwrap();
+        assert!(message.contains("page.md:5: the block ended before"), "{message}");
+    }
+
+    #[test]
+    fn a_block_does_not_hide_failures_of_those_after_it() {
+        if can_run() {
+            for (first, second) in
+                [("set +e", "false"), ("trap - ERR; set +eE +o pipefail", "false | cat"), ("true", "false | cat")]
+            {
+                let message = outcome(&format!("```sh\n{first}\n```\n```sh\n{second}\ntrue\n```\n")).unwrap();
+                assert!(message.contains("page.md:5: code 1 of: "), "{first}: {message}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_that_prints_without_end_is_killed_at_once() {
+        if can_run() {
+            let message = outcome("```sh\nyes\n```\n").unwrap();
+            assert!(message.contains("page.md:2: the block printed too much"), "{}", message.len());
+            assert!(message.len() < 2 * TAIL as usize, "{}", message.len());
         }
     }
 
