@@ -1,7 +1,8 @@
 //! Trees of Debian releases: all files of a small system, in a folder that a program can enter.
 
-use crate::commands::quietly;
+use crate::commands::{absolute, quietly, rig_file};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use xtask::run::{command, is_root, succeeds, target};
 use xtask::setup;
 
@@ -23,44 +24,58 @@ pub const BOOKWORM: Release = Release { name: "bookworm", gstreamer: "1.22", scr
 pub const TRIXIE: Release = Release { name: "trixie", gstreamer: "1.26", script: "trixie" };
 pub const FORKY: Release = Release { name: "forky", gstreamer: "1.28", script: "sid" };
 
-/// The tree of a release with GStreamer, made once. An error is the reason why a test is skipped.
-pub fn tree(release: &Release) -> Result<PathBuf, String> {
-    let tree = target().join("trees").join(release.name);
-    make(release, &tree, |path| {
-        let install = format!("chroot {path} apt-get install -q -y --no-install-recommends {PACKAGES}");
-        if quietly(command(&install)) { Ok(()) } else { Err(format!("{install:?} failed")) }
-    })
+/// A tree, or why it cannot be had here.
+pub type Tree = Result<PathBuf, String>;
+
+/// The tree of a release with GStreamer, made once.
+pub fn tree(release: &Release) -> Result<Tree, String> {
+    make(release, &target().join("trees").join(release.name), PACKAGES)
 }
 
 /// The tree of a release with nothing but what each system has, made once.
-pub fn bare_tree(release: &Release) -> Result<PathBuf, String> {
-    let tree = target().join("trees").join(format!("{}-bare", release.name));
-    make(release, &tree, |_| Ok(()))?;
-    crate::commands::absolute(&tree)
+pub fn bare_tree(release: &Release) -> Result<Tree, String> {
+    make(release, &target().join("trees").join(format!("{}-bare", release.name)), "")
 }
 
-/// Makes a tree unless it is complete.
-fn make(release: &Release, tree: &Path, fill: impl Fn(&str) -> Result<(), String>) -> Result<PathBuf, String> {
-    let Release { name, script, .. } = release;
+/// Makes a tree unless it is complete. That this system cannot have one is no error; a failure where it can is one.
+fn make(release: &Release, tree: &Path, packages: &str) -> Result<Tree, String> {
     if tree.join("etc/shm2-complete").exists() {
-        return Ok(tree.into());
+        return absolute(tree).map(Ok);
     }
     if !is_root() {
-        return Err("a tree can be made and entered by root only".into());
+        return Ok(Err("a tree can be made and entered by root only".into()));
     }
     if !succeeds("debootstrap --version") && setup::install(&["debootstrap"]).is_err() {
-        return Err("no debootstrap, and it cannot be installed".into());
+        return Ok(Err("no debootstrap, and it cannot be installed".into()));
     }
-    // An earlier attempt may have failed.
-    let _ = std::fs::remove_dir_all(tree);
-    std::fs::create_dir_all(tree).map_err(|e| format!("{}: {e}", tree.display()))?;
-    let path = tree.display();
-    let script = format!("/usr/share/debootstrap/scripts/{script}");
-    println!("\n==> a tree of Debian {name} in {path} (some minutes)");
-    if !quietly(command(&format!("debootstrap --variant=minbase {name} {path} {MIRROR} {script}"))) {
-        return Err(format!("debootstrap failed; see {path}/debootstrap/debootstrap.log"));
+    let folder = tree.parent().unwrap_or(tree);
+    std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let (name, tree) = (release.name, absolute(folder)?.join(tree.file_name().unwrap_or_default()));
+    println!("\n==> a tree of Debian {name} in {} (some minutes; one task at a time)", tree.display());
+    let status = making(release, &tree, packages).status().map_err(|e| format!("cannot run flock: {e}"))?;
+    match status.code() {
+        Some(0) => Ok(Ok(tree)),
+        Some(4) if !is_reached(name) => Ok(Err(format!("the mirror {MIRROR} cannot be reached"))),
+        Some(3) => Err(format!("what an earlier attempt left of {} cannot be removed", tree.display())),
+        _ => Err(format!("make-tree.sh failed for Debian {name}, {status}; see {}.half/debootstrap", tree.display())),
     }
-    fill(&path.to_string())?;
-    std::fs::write(tree.join("etc/shm2-complete"), "").map_err(|e| format!("{path}: {e}"))?;
-    Ok(tree.into())
+}
+
+/// The lock lasts as long as the processes that make the tree, also when this one is killed.
+fn making(release: &Release, tree: &Path, packages: &str) -> Command {
+    let mut lock = tree.as_os_str().to_owned();
+    lock.push(".lock");
+    let mut make = command("flock");
+    make.arg(lock).args(["unshare", "--mount", "--pid", "--mount-proc", "--fork", "--kill-child", "sh"]);
+    make.arg(rig_file("debian/make-tree.sh")).arg(release.name).arg(tree).arg(MIRROR);
+    make.arg(format!("/usr/share/debootstrap/scripts/{}", release.script)).args(packages.split_whitespace());
+    make.env("DEBIAN_FRONTEND", "noninteractive").env_remove("TMPDIR").stdin(Stdio::null()).stdout(Stdio::null());
+    make
+}
+
+/// Whether the mirror has the release, by the program that debootstrap fetches with.
+fn is_reached(release: &str) -> bool {
+    let mut look = command("wget --quiet --timeout=20 --tries=2 -O /dev/null");
+    look.arg(format!("{MIRROR}/dists/{release}/Release"));
+    quietly(look)
 }

@@ -20,7 +20,7 @@ pub fn newer(only: Option<&str>) -> Outcome {
     let tests = build()?;
     let mut trees = Vec::new();
     for release in releases {
-        match tree(release) {
+        match tree(release)? {
             Ok(tree) => trees.push((release, tree)),
             Err(why) => println!("skipped: GStreamer {} (Debian {}): {why}", release.gstreamer, release.name),
         }
@@ -71,7 +71,7 @@ fn element_test(message: &str) -> Option<&str> {
 
 /// Measures the elements beside `unixfdsink` in the newest release: runs `elements` of `benches/` with these options.
 pub fn bench(options: &[&str]) -> Outcome {
-    let tree = match tree(&FORKY) {
+    let tree = match tree(&FORKY)? {
         Ok(tree) => tree,
         Err(why) => {
             println!("skipped: unixfdsink: {why}");

@@ -28,7 +28,7 @@ pub fn packages(options: &[&str]) -> Outcome {
     let folder = folder()?;
     let mut trees = Vec::new();
     for release in [&BOOKWORM, &TRIXIE] {
-        match bare_tree(release) {
+        match bare_tree(release)? {
             Ok(tree) => trees.push((release, tree)),
             Err(why) => println!("skipped: packages on Debian {}: {why}", release.name),
         }

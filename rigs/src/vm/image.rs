@@ -16,14 +16,24 @@ const MODULES: &[&str] = &["virtio_pci", "9p", "9pnet_virtio", "vivid", "vsock_l
 const TOOLS: &[(&str, &str)] =
     &[("qemu-system-x86_64", "qemu-system-x86"), ("cpio", "cpio"), ("modprobe", "kmod"), ("busybox", "busybox-static")];
 
-/// Makes what is missing. An error is the reason why the checks are skipped.
-pub fn prepare() -> Result<GuestFiles, String> {
-    install_tools()?;
-    let tree = tree(&TRIXIE)?;
+/// Makes what is missing: the files, or why the checks are skipped.
+pub fn prepare() -> Result<Result<GuestFiles, String>, String> {
+    if let Err(why) = install_tools() {
+        return Ok(Err(why));
+    }
+    Ok(match tree(&TRIXIE)? {
+        Ok(tree) => files(&tree),
+        Err(why) => Err(why),
+    })
+}
+
+/// The guest's files, with this tree as its root. An error is the reason why the checks are skipped.
+fn files(tree: &Path) -> Result<GuestFiles, String> {
     // The guest is slow: with this registry it need not inspect each plugin.
-    let inspect = format!("chroot {} env GST_REGISTRY=/var/cache/shm2-registry gst-inspect-1.0", tree.display());
-    if !quietly(command(&inspect)) {
-        return Err(format!("{inspect:?} failed"));
+    let mut inspect = command("chroot");
+    inspect.arg(tree).args(["env", "GST_REGISTRY=/var/cache/shm2-registry", "gst-inspect-1.0"]);
+    if !quietly(inspect) {
+        return Err(format!("gst-inspect-1.0 failed in {}", tree.display()));
     }
     let folder = absolute(&target())?.join("vm");
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
@@ -37,7 +47,7 @@ pub fn prepare() -> Result<GuestFiles, String> {
     }
     let version = std::fs::read_to_string(folder.join("version")).map_err(|e| format!("{}: {e}", folder.display()))?;
     let kernel = folder.join(format!("k/boot/vmlinuz-{}", version.trim()));
-    Ok(GuestFiles { folder, kernel, tree: absolute(&tree)?, built: absolute(&target())?.join("debug") })
+    Ok(GuestFiles { folder, kernel, tree: absolute(tree)?, built: absolute(&target())?.join("debug") })
 }
 
 fn install_tools() -> Result<(), String> {

@@ -65,7 +65,7 @@ pub fn vm(words: &[&str]) -> Outcome {
         println!("skipped: checks in virtual machines: {why}");
         Ok(())
     };
-    let guest_files = match image::prepare() {
+    let guest_files = match image::prepare()? {
         Ok(guest_files) => guest_files,
         Err(why) => return skipped(&why),
     };
