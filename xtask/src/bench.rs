@@ -1,7 +1,8 @@
 //! Benchmarks: the programs of `benches/`, and a report on what they measured.
 
-use crate::run::{command, is_root, run, run_command, target};
+use crate::run::{self, command, is_root, run, run_command, target};
 use crate::{Outcome, setup};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// What is measured, and where records go.
@@ -61,20 +62,20 @@ pub fn bench(words: &[&str]) -> Outcome {
     println!("\nmeasured for {} s", begun.elapsed().as_secs());
     if records.exists() {
         let line = format!("cargo xtask bench {}", words.join(" "));
-        let mut report = command(&binary("report"));
+        let mut report = run::program(binary("report"));
         report.arg(&records).arg(&directory).arg(line.trim());
         run_command(report, "report")?;
     }
     if failed.is_empty() { Ok(()) } else { Err(format!("without figures of: {}", failed.join(", "))) }
 }
 
-fn binary(name: &str) -> String {
-    target().join("release").join(name).display().to_string()
+fn binary(name: &str) -> PathBuf {
+    target().join("release").join(name)
 }
 
 /// Runs a program of `benches/` with these options.
 fn program(plan: &Plan, name: &str, options: &str) -> Outcome {
-    let mut program = command(&binary(name));
+    let mut program = run::program(binary(name));
     program.args(options.split_whitespace()).args(["--json", &plan.records]);
     program.env("GST_PLUGIN_PATH", target().join("release"));
     program.env("GST_REGISTRY", target().join("bench/registry.bin"));
@@ -129,7 +130,10 @@ fn newer(plan: &Plan) -> Outcome {
         true => "--rounds 5 --seconds 0.5 --case M:pool:untouched:60:1 --case M:pool:untouched:0:1",
         false => "--rounds 5 --set complete",
     };
-    run(&format!("cargo run --quiet -p shm2-rigs -- bench {options} --bench elements-newer --json {}", plan.records))
+    let line = format!("cargo run --quiet -p shm2-rigs -- bench {options} --bench elements-newer --json");
+    let mut bench = command(&line);
+    bench.arg(&plan.records);
+    run_command(bench, &format!("{line} {}", plan.records))
 }
 
 fn rings(plan: &Plan) -> Outcome {

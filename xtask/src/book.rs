@@ -3,7 +3,7 @@
 //! Pages are read on a forge, too, so they link to files of the repository that are not part of the book. Such links
 //! lead to the repository on the web here.
 
-use crate::run::{BUILD, command, root, run, run_command, target};
+use crate::run::{BUILD, command, program, root, run, run_command, target};
 use crate::{Outcome, setup};
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,11 +17,11 @@ const INSTALL: &str = "cargo install mdbook --version 0.5.4 --locked --no-defaul
 pub fn book() -> Outcome {
     let pages = files(&root().join("docs"), "md")?;
     listed(&pages)?;
-    draw("--check")?;
+    draw(Some("--check"))?;
     let place = target().join("book");
     // Of the last build; there may be none.
     let _ = fs::remove_dir_all(&place);
-    let mut build = command(&mdbook()?);
+    let mut build = program(mdbook()?);
     build.arg("build").arg("--dest-dir").arg(&place);
     run_command(build, "mdbook build")?;
     let mut html = BTreeMap::new();
@@ -41,17 +41,19 @@ pub fn book() -> Outcome {
 
 /// Draws the pictures of the pages again.
 pub fn pictures() -> Outcome {
-    draw("")
+    draw(None)
 }
 
-fn draw(option: &str) -> Outcome {
+fn draw(option: Option<&str>) -> Outcome {
     setup::setup()?;
     run(BUILD)?;
-    run(&format!("{} {option}", target().join("debug/shm2-pictures").display()))
+    let mut pictures = program(target().join("debug/shm2-pictures"));
+    pictures.args(option);
+    run_command(pictures, &format!("shm2-pictures {}", option.unwrap_or_default()))
 }
 
 /// The program mdbook: the one that is there, or one that is built below the build directory.
-fn mdbook() -> Result<String, String> {
+fn mdbook() -> Result<PathBuf, String> {
     let own = target().join("tools/bin/mdbook");
     // Its options and the anchors that it makes differ between versions.
     let found = command("mdbook --version").output();
@@ -64,7 +66,7 @@ fn mdbook() -> Result<String, String> {
         install.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env("CARGO_PROFILE_RELEASE_LTO", "off");
         run_command(install, "cargo install mdbook (some minutes, once)")?;
     }
-    Ok(own.display().to_string())
+    Ok(own)
 }
 
 /// Every page is in the table of contents.

@@ -1,7 +1,7 @@
 //! Faults, sanitizers, fuzzing, endurance.
 
 use crate::Outcome;
-use crate::run::{BUILD, command, run, run_command, succeeds, target, test_threads};
+use crate::run::{self, BUILD, command, run, run_command, succeeds, target, test_threads};
 use std::process::Command;
 
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
@@ -89,7 +89,9 @@ pub fn soak(minutes: &str) -> Outcome {
     }
     run(BUILD)?;
     for program in ["debug/shm2_soak", "debug/shm2_soak_graph"] {
-        run(&format!("{} {minutes}", target().join(program).display()))?;
+        let mut soak = run::program(target().join(program));
+        soak.arg(minutes);
+        run_command(soak, &format!("{program} {minutes}"))?;
     }
     Ok(())
 }

@@ -61,9 +61,10 @@ fn start(name: &'static str, seconds: &str, corpus: &Path) -> Result<(&'static s
     let log = corpus.join(format!("{name}.log"));
     let output = fs::File::create(&log).map_err(|e| format!("cannot write {}: {e}", log.display()))?;
     let errors = output.try_clone().map_err(|e| e.to_string())?;
-    let limits =
-        format!("-max_total_time={seconds} -timeout=10 -rss_limit_mb=1500 -malloc_limit_mb=600 -print_final_stats=1");
-    let mut fuzz = cargo_fuzz(&format!("run {name} {} -- {limits}", directory.display()));
+    let time = format!("-max_total_time={seconds}");
+    let limits = [&time, "-timeout=10", "-rss_limit_mb=1500", "-malloc_limit_mb=600", "-print_final_stats=1"];
+    let mut fuzz = cargo_fuzz("run");
+    fuzz.arg(name).arg(&directory).arg("--").args(limits);
     fuzz.env("SHM2_FUZZ_NAME", region(name));
     println!("==> cargo fuzz run {name} for {seconds} s");
     let child = fuzz.stdout(output).stderr(errors).spawn().map_err(|e| format!("cannot start {name}: {e}"))?;

@@ -3,7 +3,7 @@
 //! Plain valgrind is enough: it starts and stops counting at two functions of `shm2-counts`, and the counts of a run are
 //! those of any other run. The C library's copies are those of a CPU without AVX2, so that the CPU does not matter.
 
-use crate::run::{BUILD, command, root, run, succeeds, target};
+use crate::run::{self, BUILD, command, root, run, succeeds, target};
 use crate::{Outcome, setup};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -68,7 +68,7 @@ fn count() -> Result<Vec<Section>, String> {
 }
 
 fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let output = command(program).args(arguments).output().map_err(|e| format!("cannot run {program}: {e}"))?;
+    let output = run::program(program).args(arguments).output().map_err(|e| format!("cannot run {program}: {e}"))?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 

@@ -68,8 +68,8 @@ pub fn wheels() -> Outcome {
         }
         let options = ["--release", "--zig", "--compatibility", "manylinux2014", "--target", triple];
         let wheel = venv.build(&format!("wheels-{machine}"), &options)?;
-        venv.run(&format!("auditwheel show {}", wheel.display()))?;
-        venv.run(&format!("abi3audit --strict --report {}", wheel.display()))?;
+        venv.run_on("auditwheel show", &wheel)?;
+        venv.run_on("abi3audit --strict --report", &wheel)?;
         println!("{}", wheel.display());
     }
     sdist(&venv)?;
@@ -81,7 +81,7 @@ fn sdist(tools: &Venv) -> Outcome {
     let folder = target().join("python/sdist");
     // Of the last run; there may be none.
     let _ = fs::remove_dir_all(&folder);
-    tools.run(&format!("maturin sdist --out {}", folder.display()))?;
+    tools.run_on("maturin sdist --out", &folder)?;
     let files = fs::read_dir(&folder).map_err(|e| format!("cannot read {}: {e}", folder.display()))?;
     let archive = files.flatten().map(|file| file.path()).next();
     let archive = archive.ok_or_else(|| format!("maturin left no archive in {}", folder.display()))?;
@@ -216,8 +216,7 @@ impl Venv {
     }
 
     fn install(&self, wheel: &Path) -> Outcome {
-        let quiet = "pip install --quiet --disable-pip-version-check --no-deps --force-reinstall";
-        self.run(&format!("{quiet} {}", wheel.display()))
+        self.run_on("pip install --quiet --disable-pip-version-check --no-deps --force-reinstall", wheel)
     }
 
     fn test(&self) -> Outcome {
@@ -234,6 +233,14 @@ impl Venv {
         let mut program = self.command(words.next().unwrap_or("python"));
         program.args(words);
         run_command(program, line)
+    }
+
+    /// As `run`, with a path, which may have blanks, as the last argument.
+    fn run_on(&self, line: &str, path: &Path) -> Outcome {
+        let mut words = line.split_whitespace();
+        let mut program = self.command(words.next().unwrap_or("python"));
+        program.args(words).arg(path);
+        run_command(program, &format!("{line} {}", path.display()))
     }
 
     fn command(&self, name: &str) -> Command {

@@ -1,6 +1,7 @@
 //! Running other programs.
 
 use crate::Outcome;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -27,11 +28,19 @@ pub fn test_threads() -> String {
     (2 * processors).to_string()
 }
 
-/// A command that runs in the workspace's root. `line` is split at blanks.
+/// A command that runs in the workspace's root. `line` is split at blanks, so a path must not be part of
+/// it: that goes by `arg`, or to [`program`].
 pub fn command(line: &str) -> Command {
     let mut words = line.split_whitespace();
-    let mut command = Command::new(words.next().unwrap_or("true"));
-    command.args(words).current_dir(root());
+    let mut command = program(words.next().unwrap_or("true"));
+    command.args(words);
+    command
+}
+
+/// A command that runs in the workspace's root: the program at a path, which may have blanks.
+pub fn program(path: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(path);
+    command.current_dir(root());
     command
 }
 
@@ -49,7 +58,11 @@ pub fn run_command(mut command: Command, name: &str) -> Outcome {
 
 /// Whether a command can be run and succeeds; its output is not shown.
 pub fn succeeds(line: &str) -> bool {
-    let mut command = command(line);
+    succeeds_as(command(line))
+}
+
+/// As [`succeeds`], for a command that `line` cannot express.
+pub fn succeeds_as(mut command: Command) -> bool {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
@@ -57,4 +70,49 @@ pub fn succeeds(line: &str) -> bool {
 /// Whether this process runs as root.
 pub fn is_root() -> bool {
     command("id -u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The Rust files of a folder.
+    fn sources(folder: PathBuf) -> Vec<PathBuf> {
+        let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let (folders, files): (Vec<_>, Vec<_>) = paths.partition(|path| path.is_dir());
+        files.into_iter().chain(folders.into_iter().flat_map(sources)).collect()
+    }
+
+    #[test]
+    fn no_path_is_part_of_a_line_that_is_split() {
+        let files: Vec<_> = ["xtask/src", "rigs/src"].into_iter().flat_map(|it| sources(root().join(it))).collect();
+        assert!(files.len() > 30, "{files:?}");
+        for file in files {
+            let text = std::fs::read_to_string(&file).unwrap();
+            for call in ["command(&", "run(&", "succeeds(&", "cargo(&", "cargo_fuzz(&"] {
+                // The first argument ends where a bracket closes that it did not open.
+                for rest in text.split(call).skip(1).filter(|rest| !rest.starts_with('"')) {
+                    let mut depth = 1;
+                    let argument: String = rest
+                        .chars()
+                        .take_while(|c| {
+                            depth += i32::from(*c == '(') - i32::from(*c == ')');
+                            depth > 0
+                        })
+                        .collect();
+                    assert!(!argument.contains(".display()"), "{}: {call}{argument})", file.display());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_may_have_blanks_in_its_path() {
+        let folder = std::env::temp_dir().join(format!("shm2-test-blank {}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::os::unix::fs::symlink("/bin/true", folder.join("a program")).unwrap();
+        let status = program(folder.join("a program")).status();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(status.unwrap().success());
+    }
 }

@@ -5,7 +5,7 @@ mod pages;
 mod versions;
 
 use crate::Outcome;
-use crate::run::{command, root, run, run_command, succeeds, target};
+use crate::run::{self, command, root, run, run_command, succeeds, succeeds_as, target};
 use crate::{narrow, setup};
 use std::path::PathBuf;
 
@@ -108,18 +108,19 @@ fn spelling() -> Outcome {
     let place = target().join("typos");
     let program = place.join("bin/typos");
     if !program.exists() {
-        let pip = "python3 -m pip";
-        let has_pip = || succeeds(&format!("{pip} --version"));
+        let has_pip = || succeeds("python3 -m pip --version");
         if !has_pip() {
             // May fail: then the next look says so.
             let _ = setup::install(&["python3-pip"]);
         }
-        if !has_pip() || !succeeds(&format!("{pip} install --quiet --target {} typos", place.display())) {
+        let mut install = command("python3 -m pip install --quiet --target");
+        install.arg(&place).arg("typos");
+        if !has_pip() || !succeeds_as(install) {
             println!("skipped: spelling: the Python package typos cannot be installed here");
             return Ok(());
         }
     }
-    let mut typos = command(&program.display().to_string());
+    let mut typos = run::program(&program);
     typos.args(["--format", "brief"]);
     run_command(typos, "typos")
 }
