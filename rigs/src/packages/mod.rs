@@ -3,7 +3,7 @@
 //!
 //! The scripts are in `rigs/packages`. Each system is a fresh layer above a tree that is kept, see `root.sh` there.
 
-use crate::commands::{absolute, rig_file};
+use crate::commands::{absolute, bounded, rig_file};
 use crate::debian::{BOOKWORM, Release, TRIXIE, bare_tree};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -75,8 +75,12 @@ type Ended = std::io::Result<(u64, Output)>;
 
 fn run_on(tree: &Path, folder: &Path, part: &str) -> Ended {
     let begun = Instant::now();
-    let mut run = command("timeout 600 unshare --mount --pid --mount-proc --fork --kill-child sh");
-    run.arg(rig_file("packages/root.sh")).arg(tree).arg(folder).arg(root());
+    let mut run = bounded(600, "unshare");
+    run.args(["--mount", "--pid", "--mount-proc", "--fork", "--kill-child", "sh"])
+        .arg(rig_file("packages/root.sh"))
+        .arg(tree)
+        .arg(folder)
+        .arg(root());
     run.arg("sh").arg(rig_file("packages/phases.sh")).arg(part);
     let output = run.stdin(Stdio::null()).output()?;
     Ok((begun.elapsed().as_secs(), output))

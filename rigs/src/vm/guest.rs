@@ -1,7 +1,7 @@
 //! A running guest: the host runs commands in it through a shared folder, and QEMU pauses and resets it.
 
 use super::GuestFiles;
-use crate::commands::rig_file;
+use crate::commands::{bounded, rig_file};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -193,8 +193,8 @@ fn qemu(files: &GuestFiles, exchange: &Path, devices: &[Device]) -> Command {
     let share = |path: &Path, tag: &str, mode: &str| {
         format!("local,path={},mount_tag={tag},security_model=none{mode},multidevs=remap", path.display())
     };
-    let mut qemu = Command::new("timeout");
-    qemu.args(["900", "qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "1024"]);
+    let mut qemu = bounded(900, "qemu-system-x86_64");
+    qemu.args(["-M", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "1024"]);
     qemu.args(["-nodefaults", "-display", "none", "-serial", "stdio"]);
     qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", exchange.join("qmp").display()));
     qemu.arg("-kernel").arg(&files.kernel).arg("-initrd").arg(files.folder.join("initrd"));

@@ -131,8 +131,9 @@ impl Installation {
         let log = self.folder.join("set-up.log");
         let failed = |e: std::io::Error| format!("{}: {e}", log.display());
         let open = || OpenOptions::new().create(true).append(true).open(&log).map_err(failed);
-        let mut shell = self.program("timeout");
-        shell.args(["-k", "5", &limit_s.to_string(), "bash"]).arg(rig_file(script));
+        // When this process ends, `timeout` is told to end, and ends the whole group of the shell.
+        let mut shell = self.program("setpriv");
+        shell.args(["--pdeathsig", "TERM", "timeout", "-k", "5", &limit_s.to_string(), "bash"]).arg(rig_file(script));
         shell.env("VERSION", version).env("GSTREAMER", GSTREAMER).env("PACKAGES", PACKAGES);
         shell.env("RANDOM_NUMBERS", rig_file(RANDOM_NUMBERS));
         shell.env("GNU", GNU).env("MSVC", MSVC).env("PATH", self.search_path());
