@@ -19,11 +19,14 @@ const INTERFACES: &[&str] = &["shm2", "shm2-ring", "shm2-channel", "shm2-media"]
 
 /// Runs the tools that are installed, and names the others.
 pub fn audit() -> Outcome {
-    match succeeds("cargo deny --version") {
+    let has_deny = succeeds("cargo deny --version");
+    match has_deny {
         true => deny()?,
         false => println!("skipped: cargo-deny is not installed; `cargo xtask audit install` installs it (minutes)"),
     }
-    semver()
+    let ran = usize::from(has_deny) + usize::from(semver()?);
+    println!("audit: {ran} of 2 tools ran, {} skipped", 2 - ran);
+    Ok(())
 }
 
 /// Installs the tools that are missing, then runs them.
@@ -57,35 +60,38 @@ fn deny() -> Outcome {
 
 /// Whether the database of advisories is there, or can be fetched.
 fn fetch_advisories() -> bool {
-    let fetch = command("timeout 120 cargo deny --config deny.toml fetch db").output();
-    let why = match fetch {
+    let fetch = command("timeout --foreground 120 cargo deny --config deny.toml fetch db").output();
+    let reason = match fetch {
         Ok(output) if output.status.success() => return true,
         Ok(output) => {
             let text = String::from_utf8_lossy(&output.stderr).into_owned();
             let reason = text.lines().rev().find(|line| !line.trim().is_empty());
             reason.map_or_else(|| output.status.to_string(), |line| line.trim().to_owned())
         }
-        Err(error) => error.to_string(),
+        Err(error) => {
+            println!("skipped: advisories: the program timeout cannot be run: {error}");
+            return false;
+        }
     };
-    println!("skipped: advisories: their database cannot be fetched: {why}");
+    println!("skipped: advisories: their database cannot be fetched: {reason}");
     false
 }
 
-/// Compares the public interface with that of the last tag.
-fn semver() -> Outcome {
+/// Compares the public interface with that of the last tag, if both tool and tag are there.
+fn semver() -> Result<bool, String> {
     let tag = command("git describe --tags --abbrev=0 --match v*").output();
     let tag = tag.ok().filter(|output| output.status.success());
     let Some(tag) = tag.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()) else {
         println!("skipped: cargo-semver-checks: there is no tag v* to compare with; the first release makes one");
-        return Ok(());
+        return Ok(false);
     };
     if !succeeds("cargo semver-checks --version") {
         println!("skipped: cargo-semver-checks is not installed; `cargo xtask audit install` installs it (minutes)");
-        return Ok(());
+        return Ok(false);
     }
     let packages: String = INTERFACES.iter().map(|name| format!(" -p {name}")).collect();
     let line = format!("cargo semver-checks --baseline-rev {tag}{packages}");
     let mut check = command(&line);
     check.current_dir(root());
-    run_command(check, &line)
+    run_command(check, &line).map(|()| true)
 }

@@ -36,33 +36,38 @@ pub fn check() -> Outcome {
         let (name, version) = manifest(folder)?;
         groups.entry(version).or_default().push(Package { folder, name, features });
     }
+    let mut skipped = 0;
+    let mut checked = Vec::new();
     for (version, packages) in &groups {
-        check_with(version, packages)?;
+        match check_with(version, packages)? {
+            true => checked.extend(packages.iter().map(|package| format!("{} {version}", package.name))),
+            false => skipped += packages.len(),
+        }
     }
-    for (version, packages) in groups {
-        packages.iter().for_each(|package| println!("msrv: {} {version}", package.name));
-    }
+    checked.iter().for_each(|package| println!("msrv: {package}"));
+    println!("msrv: {} packages checked, {skipped} skipped", checked.len());
     Ok(())
 }
 
-fn check_with(version: &str, packages: &[Package]) -> Outcome {
+/// Whether the packages were checked, at least for this system.
+fn check_with(version: &str, packages: &[Package]) -> Result<bool, String> {
     if !succeeds(&format!("rustc +{version} --version"))
         && !succeeds(&format!("rustup toolchain install {version} --profile minimal"))
     {
         println!("skipped: packages with Rust {version}: rustup cannot install it");
-        return Ok(());
+        return Ok(false);
     }
     cargo_check(version, packages.iter(), "")?;
     let (triple, folders) = WINDOWS;
     let on_windows: Vec<_> = packages.iter().filter(|package| folders.contains(&package.folder)).collect();
     if on_windows.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     if !succeeds(&format!("rustup target add {triple} --toolchain {version}")) {
         println!("skipped: packages for Windows with Rust {version}: rustup cannot install its standard library");
-        return Ok(());
+        return Ok(true);
     }
-    cargo_check(version, on_windows.into_iter(), &format!("--target {triple}"))
+    cargo_check(version, on_windows.into_iter(), &format!("--target {triple}")).map(|()| true)
 }
 
 fn cargo_check<'a>(version: &str, packages: impl Iterator<Item = &'a Package>, options: &str) -> Outcome {

@@ -9,6 +9,7 @@ mod targets;
 
 use emulation::Emulation;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use xtask::Outcome;
 use xtask::run::{command, is_root};
@@ -34,8 +35,19 @@ pub fn cross(part: Option<&str>) -> Outcome {
         Some("targets") => targets::check(),
         Some(other) => Err(format!("{other:?} is no part: tests, plugin, python, musl, targets or all")),
     }?;
-    println!("cross: all green, {} s", begin.elapsed().as_secs());
+    let (ran, skipped) = (RAN.load(Ordering::Relaxed), SKIPPED.load(Ordering::Relaxed));
+    println!("cross: {ran} steps succeeded, {skipped} skipped, {} s", begin.elapsed().as_secs());
     Ok(())
+}
+
+/// Steps that ran, and those that cannot run here.
+static RAN: AtomicUsize = AtomicUsize::new(0);
+static SKIPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// Prints and counts a step that cannot run here.
+fn skip(why: &str) {
+    SKIPPED.fetch_add(1, Ordering::Relaxed);
+    println!("skipped: {why}");
 }
 
 /// Runs a part for aarch64, where that is possible.
@@ -43,7 +55,7 @@ fn aarch64(part: impl FnOnce(&Emulation) -> Outcome) -> Outcome {
     match emulation::prepare() {
         Ok(emulation) => part(&emulation),
         Err(why) => {
-            println!("skipped: aarch64 under QEMU: {why}");
+            skip(&format!("aarch64 under QEMU: {why}"));
             Ok(())
         }
     }

@@ -25,7 +25,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// in C if `all`.
 pub fn musl(all: bool) -> Outcome {
     if let Err(why) = add_target(TRIPLE) {
-        println!("skipped: {TRIPLE}: {why}");
+        super::skip(&format!("{TRIPLE}: {why}"));
         return Ok(());
     }
     let built = target().join(TRIPLE).join("debug");
@@ -82,7 +82,7 @@ fn empty_root(built: &Path, with_tool: bool) -> Outcome {
 /// A program in C that contains the library.
 fn c_program(built: &Path) -> Outcome {
     if !succeeds("musl-gcc --version") && install("musl-tools").is_err() {
-        println!("skipped: a program in C with musl: musl-tools cannot be installed here");
+        super::skip("a program in C with musl: musl-tools cannot be installed here");
         return Ok(());
     }
     let library = built.join("libshm2_c.a");

@@ -28,7 +28,7 @@ pub fn python(emulation: &Emulation) -> Outcome {
     tests.current_dir(root().join("bindings/python")).args(["-B", "-m", "pytest", "-p", "no:cacheprovider"]);
     tests.args(["-v", "--timeout=60"]);
     for (name, why) in SKIPPED {
-        println!("skipped: {name} on Python for aarch64: {why}");
+        super::skip(&format!("{name} on Python for aarch64: {why}"));
         tests.args(["--deselect", &format!("tests/{name}")]);
     }
     tests.env("PYTHONPATH", &packages);

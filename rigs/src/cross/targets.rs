@@ -32,14 +32,14 @@ pub fn check() -> Outcome {
         Ok(()) => {
             timed(cargo(&format!("cargo check --target {armv7} {PACKAGES}")), &format!("cargo check for {armv7}"))?
         }
-        Err(why) => println!("skipped: {armv7}: {why}"),
+        Err(why) => super::skip(&format!("{armv7}: {why}")),
     }
     REFUSED.iter().try_for_each(check_refused)
 }
 
 fn check_refused(Refused { triple, package, reason }: &Refused) -> Outcome {
     if let Err(why) = add_target(triple) {
-        println!("skipped: {package} for {triple}: {why}");
+        super::skip(&format!("{package} for {triple}: {why}"));
         return Ok(());
     }
     let line = format!("cargo check --quiet --target {triple} -p {package}");
@@ -47,7 +47,10 @@ fn check_refused(Refused { triple, package, reason }: &Refused) -> Outcome {
     let text = String::from_utf8_lossy(&output.stderr);
     let said = text.lines().find(|line| line.starts_with("error") && line.contains(reason));
     match (output.status.success(), said) {
-        (false, Some(said)) => println!("cross: {package} for {triple}: {said}"),
+        (false, Some(said)) => {
+            super::RAN.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            println!("cross: {package} for {triple}: {said}");
+        }
         (true, _) => return Err(format!("{line:?} succeeds; it has to fail: {reason}")),
         (false, None) => return Err(format!("{line:?} fails, but does not say {reason:?}:\n{text}")),
     }
