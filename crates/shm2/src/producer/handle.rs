@@ -86,8 +86,8 @@ impl Handle {
         self.shared.reserve_spare(bytes as u64)
     }
 
-    /// Number of leasing consumers that are attached now. Frees what dead ones held. On a machine that looked for dead
-    /// consumers for more than half a millisecond the last time, it may be the number of a quarter of a second ago.
+    /// Number of leasing consumers that are attached now. Frees what dead ones held. Where looking for dead consumers took
+    /// more than half a millisecond, it is done in the background, and this is the number of the last time.
     pub fn consumers(&self) -> usize {
         let alive = self.shared.count_alive();
         self.shared.with(|inner| {
