@@ -30,6 +30,11 @@ code=0
 "$@" "$root" || code=$?
 if [ -d "$group" ]; then
   echo $$ >"$groups/cgroup.procs"
-  find "$group" -depth -type d -exec rmdir {} + || true
 fi
+# systemd-nspawn makes groups of the same name in systemd's own hierarchy, where there is one.
+for left in "$group" "/sys/fs/cgroup/systemd/${group##*/}"; do
+  if [ -d "$left" ]; then
+    find "$left" -depth -type d -exec rmdir {} + || true
+  fi
+done
 exit "$code"

@@ -52,7 +52,9 @@ impl Build {
 
 /// Makes everything.
 pub fn dist() -> Outcome {
-    packages(Build::Release)?;
+    // Of the last run; there may be none.
+    let _ = fs::remove_dir_all(target().join("dist"));
+    packages(Build::Release, &target().join("dist/deb"))?;
     step("wheels and the Python package's sources");
     wheels()?;
     step("sources");
@@ -63,8 +65,8 @@ pub fn dist() -> Outcome {
     sums()
 }
 
-/// Makes the packages for Debian, and checks them with lintian.
-pub fn packages(build: Build) -> Outcome {
+/// Makes the packages for Debian in a folder of their own, and checks them with lintian.
+pub fn packages(build: Build, folder: &Path) -> Outcome {
     step("tools");
     setup::setup()?;
     setup::ensure(PACKAGES)?;
@@ -78,22 +80,16 @@ pub fn packages(build: Build) -> Outcome {
     let wheel = python::system_wheel(matches!(build, Build::Release))?;
     step("packages for Debian");
     stage(profile, wheel.as_deref())?;
-    let folder = debs_folder();
     // Of the last run; there may be none.
-    let _ = fs::remove_dir_all(target().join("dist"));
-    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let _ = fs::remove_dir_all(folder);
+    fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     for (name, options) in DEBS {
-        deb(&["--profile", profile, "-p", name], options, &target())?;
+        deb(folder, &["--profile", profile, "-p", name], options, &target())?;
     }
     if wheel.is_some() {
-        deb(&["--manifest-path", "bindings/python/Cargo.toml"], &[], &target().join("python"))?;
+        deb(folder, &["--manifest-path", "bindings/python/Cargo.toml"], &[], &target().join("python"))?;
     }
-    lintian()
-}
-
-/// Where the packages for Debian are.
-fn debs_folder() -> PathBuf {
-    target().join("dist/deb")
+    lintian(folder)
 }
 
 fn step(what: &str) {
@@ -111,12 +107,12 @@ fn stage(profile: &str, wheel: Option<&Path>) -> Outcome {
 }
 
 /// Makes one package of what is built already. finish.sh compresses it once more, so here it is done fast.
-fn deb(which: &[&str], options: &[&str], built: &Path) -> Outcome {
+fn deb(folder: &Path, which: &[&str], options: &[&str], built: &Path) -> Outcome {
     let mut deb = command("cargo deb --no-build --strip --quiet --fast --output");
-    deb.arg(debs_folder()).args(which).args(options).env("CARGO_TARGET_DIR", built);
-    let known = files(&debs_folder(), "deb")?;
+    deb.arg(folder).args(which).args(options).env("CARGO_TARGET_DIR", built);
+    let known = files(folder, "deb")?;
     run_command(deb, &format!("cargo deb {} {}", which.join(" "), options.join(" ")))?;
-    let made = files(&debs_folder(), "deb")?.into_iter().find(|path| !known.contains(path));
+    let made = files(folder, "deb")?.into_iter().find(|path| !known.contains(path));
     let made = made.ok_or_else(|| format!("cargo deb {} made no package", which.join(" ")))?;
     let mut finish = command("sh packaging/debian/finish.sh");
     finish.arg(&made);
@@ -132,13 +128,13 @@ fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
     Ok(paths)
 }
 
-fn lintian() -> Outcome {
+fn lintian(folder: &Path) -> Outcome {
     // The suppressed tag asks for the number of a bug in Debian's tracker, where these packages are not.
     let line = "lintian --allow-root --profile debian --fail-on error,warning \
         --suppress-tags initial-upload-closes-no-bugs";
     let mut lintian = command(line);
-    lintian.args(files(&debs_folder(), "deb")?);
-    run_command(lintian, &format!("{line} {}/*.deb", debs_folder().display()))
+    lintian.args(files(folder, "deb")?);
+    run_command(lintian, &format!("{line} {}/*.deb", folder.display()))
 }
 
 fn wheels() -> Outcome {
@@ -178,16 +174,20 @@ fn bills() -> Outcome {
     if !succeeds("cargo cyclonedx --version") {
         run(CARGO_CYCLONEDX)?;
     }
+    let outcome = list_dependencies();
+    // Each member of the workspace has got one, also when it failed in the middle.
+    run("find . -name dist-bill.json -not -path ./target/* -delete")?;
+    outcome
+}
+
+fn list_dependencies() -> Outcome {
     for manifest in ["Cargo.toml", "bindings/python/Cargo.toml"] {
         let line = "cargo cyclonedx --quiet --format json --spec-version 1.5 --override-filename dist-bill";
         let mut list = command(line);
         list.arg("--manifest-path").arg(root().join(manifest));
         run_command(list, &format!("{line} --manifest-path {manifest}"))?;
     }
-    let outcome = BILLS.iter().try_for_each(|(folder, name)| keep_bill(folder, name));
-    // Each member of the workspace has got one.
-    run("find . -name dist-bill.json -not -path ./target/* -delete")?;
-    outcome
+    BILLS.iter().try_for_each(|(folder, name)| keep_bill(folder, name))
 }
 
 /// Copies a list, without the path of this machine's folder.

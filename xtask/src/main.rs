@@ -92,8 +92,7 @@ fn main() -> ExitCode {
         ["c", "install"] => c::install(),
         ["cross" | "newer" | "vm" | "windows", ..] => rig(&words),
         ["dist"] => dist::dist(),
-        ["packages", "quick", options @ ..] => dist::packages(Build::Quick).and_then(|()| packages(options)),
-        ["packages", options @ ..] => dist::packages(Build::Release).and_then(|()| packages(options)),
+        ["packages", options @ ..] => packages(options),
         ["python"] => python::python(),
         ["python", "wheels"] => python::wheels(),
         ["publish"] => publish::publish(false),
@@ -125,8 +124,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// Tries the packages on clean systems.
+/// Makes the packages and tries them on clean systems.
 fn packages(options: &[&str]) -> Outcome {
+    let (build, options) = match options {
+        ["quick", options @ ..] => (Build::Quick, options),
+        options => (Build::Release, options),
+    };
+    if !matches!(options, [] | ["systemd"]) {
+        return Err(format!("packages does not know {:?}: it takes quick, then systemd", options.join(" ")));
+    }
+    dist::packages(build, &run::target().join("packages/deb"))?;
     rig(&[&["packages"], options].concat())
 }
 

@@ -54,7 +54,7 @@ fn prepare() -> Outcome {
 
 /// A folder with the packages in `new`, and those of an older version in `old`.
 fn folder() -> Result<PathBuf, String> {
-    let (made, folder) = (target().join("dist/deb"), target().join("packages"));
+    let (made, folder) = (target().join("packages/deb"), target().join("packages"));
     let new = folder.join("new");
     // Of the last run; there may be none.
     let _ = std::fs::remove_dir_all(&new);

@@ -31,6 +31,9 @@ pub fn lint() -> Outcome {
 
 /// The lints that need no build.
 pub fn tree() -> Outcome {
+    if !succeeds("git rev-parse HEAD") {
+        return Err("the files are listed by git, and this is no git repository: lint a clone".into());
+    }
     println!("\n==> imports, pages, shell files, spelling");
     locks()?;
     versions::check()?;
