@@ -52,9 +52,8 @@ impl Build {
 
 /// Makes everything.
 pub fn dist() -> Outcome {
-    // Of the last run; there may be none.
-    let _ = fs::remove_dir_all(target().join("dist"));
-    packages(Build::Release, &target().join("dist/deb"))?;
+    // One folder for all files, as on the page of a release: SHA256SUMS has only names.
+    packages(Build::Release, &target().join("dist"))?;
     step("wheels and the Python package's sources");
     wheels()?;
     step("sources");
@@ -202,7 +201,7 @@ fn keep_bill(folder: &str, name: &str) -> Outcome {
 /// `sha256sum --check SHA256SUMS` in the folder checks all files.
 fn sums() -> Outcome {
     let folder = target().join("dist");
-    let line = "find . -type f ! -name SHA256SUMS -print0 | LC_ALL=C sort -z | xargs -0 sha256sum";
+    let line = "find . -maxdepth 1 -type f ! -name SHA256SUMS -printf '%f\\0' | LC_ALL=C sort -z | xargs -0 sha256sum";
     let mut find = command("sh -c");
     let output = find.arg(line).current_dir(&folder).stderr(Stdio::inherit()).output();
     let output = output.map_err(|e| format!("cannot run {line:?}: {e}"))?;
