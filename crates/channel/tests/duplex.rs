@@ -214,7 +214,7 @@ fn the_filter_gets_the_clients_credentials() {
 }
 
 #[test]
-fn a_hundred_idle_clients_use_no_processor_time() {
+fn a_hundred_idle_clients_do_not_wake_the_server() {
     let path = SocketPath::new();
     let mut server = Server::new(path.listener::<u64>(), 200);
     let mut clients = Vec::new();
@@ -229,13 +229,16 @@ fn a_hundred_idle_clients_use_no_processor_time() {
     });
     // Takes the events left from the handshakes.
     while !server.wait(Some(Duration::from_millis(50))).unwrap().is_empty() {}
-    let own = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    let nanoseconds = |t: rustix::time::Timespec| t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64;
-    let before = nanoseconds(own());
+    // How often this thread has slept: what it does in a wake-up takes longer on a busy machine.
+    let sleeps = || -> u64 {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap().trim().parse().unwrap()
+    };
+    let before = sleeps();
     assert!(server.wait(Some(Duration::from_secs(2))).unwrap().is_empty());
-    let used = nanoseconds(own()) - before;
-    println!("2 s idle with 100 clients: {used} ns of CPU");
-    assert!(used < 2_000_000, "{used} ns");
+    let slept = sleeps() - before;
+    println!("2 s idle with 100 clients: slept {slept} times");
+    assert!((1..20).contains(&slept), "slept {slept} times");
     for (number, client) in clients.iter_mut().enumerate() {
         client.xmit(number as u64).unwrap();
     }
