@@ -52,9 +52,9 @@ fn counts(pipeline: &Pipeline) -> Vec<(String, Arc<AtomicU64>)> {
     sinks.map(count).collect()
 }
 
-/// Replaces region names by unique ones, and what needs a shell or a screen.
-fn prepare(pipeline: &str) -> String {
-    let own = format!("/dev/shm/shm2-gst-test-{}-page-", std::process::id());
+/// Replaces region names by those of this run, and what needs a shell or a screen.
+fn prepare(pipeline: &str, run: u64) -> String {
+    let own = format!("/dev/shm/shm2-gst-test-{}-page-{run}-", std::process::id());
     let mut line = pipeline.replace("/dev/shm/", &own).replace(['"', '\''], "");
     for sink in ["autovideosink", "autoaudiosink"] {
         line = line.replace(sink, "fakesink sync=true");
@@ -65,7 +65,10 @@ fn prepare(pipeline: &str) -> String {
 
 fn run_together(pipelines: &[String]) {
     println!("{}", pipelines.join("\n"));
-    let running: Vec<_> = pipelines.iter().map(|line| Pipeline::new(&prepare(line))).collect();
+    // Several pages have a region "camera", and the tests of one process may run at the same time.
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    let running: Vec<_> = pipelines.iter().map(|line| Pipeline::new(&prepare(line, run))).collect();
     let counts: Vec<_> = running.iter().flat_map(counts).collect();
     assert!(!counts.is_empty());
     for pipeline in &running {
