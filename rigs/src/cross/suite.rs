@@ -30,6 +30,7 @@ const SKIPPED: &[(&str, &str)] = &[
     ("without_file_watches", FILTER),
     ("a_producer_that_died_before_its_file_had_its_name", FILTER),
     ("forbidden_calls_have_errors", FILTER),
+    ("forbidden_locks_are_an_error", FILTER),
     ("without_unnamed_files", FILTER),
     ("a_filter_that_refuses_futex_waitv", FILTER),
     ("a_system_that_refuses_locks", FILTER),
