@@ -27,6 +27,12 @@ fn finding(ended: &Ended, check: &str, text: &str) -> Value {
     all.iter().find(is_it).unwrap_or_else(|| panic!("{check} {text}: {}", ended.text())).clone()
 }
 
+/// `shm2 doctor --json FOLDER` in a mount namespace of its own, after this command.
+fn doctor_after(mount: &str, folder: &str) -> Ended {
+    let script = format!("{mount} && exec \"$0\" doctor --json {folder}");
+    run(Command::new("unshare").args(["-m", "sh", "-c", &script, TOOL]))
+}
+
 /// Whether mount namespaces can be made here.
 fn can_unshare() -> bool {
     let script = "mount -t tmpfs -o size=1M tmpfs /dev/shm";
@@ -105,8 +111,7 @@ fn a_small_shared_memory_file_system_is_found() {
     if !can_unshare() {
         return;
     }
-    let script = "mount -t tmpfs -o size=64K tmpfs /dev/shm && exec \"$0\" doctor --json";
-    let ended = run(Command::new("unshare").args(["-m", "sh", "-c", script, TOOL]));
+    let ended = doctor_after("mount -t tmpfs -o size=64K tmpfs /dev/shm", "");
     assert_eq!(ended.code, Some(1), "{}{}", ended.text(), ended.error);
     let space = finding(&ended, "/dev/shm", "0 of 0 MiB are free");
     assert!(space["level"] == "bad" && space["remedy"].as_str().unwrap().contains("--shm-size"), "{space}");
@@ -119,8 +124,7 @@ fn a_folder_that_is_mounted_read_only_is_for_consumers_and_no_fault() {
     if !can_unshare() {
         return;
     }
-    let script = "mount -t tmpfs -o ro tmpfs /mnt && exec \"$0\" doctor --json /mnt";
-    let ended = run(Command::new("unshare").args(["-m", "sh", "-c", script, TOOL]));
+    let ended = doctor_after("mount -t tmpfs -o ro tmpfs /mnt", "/mnt");
     assert_eq!(ended.code, Some(0), "{}{}", ended.text(), ended.error);
     let folder = finding(&ended, "folder", "/mnt is mounted read-only: consumers take copies");
     assert!(folder["level"] == "note" && folder["remedy"].as_str().unwrap().contains("writable"), "{folder}");

@@ -9,13 +9,13 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use xtask::run::{command, is_root, run_command, succeeds, target};
+use xtask::run::{command, run_command, succeeds, target};
 use xtask::{Outcome, setup};
 
 /// The target that is built and run.
 pub const TRIPLE: &str = "aarch64-unknown-linux-gnu";
 
-const PACKAGES: &str = "gcc-aarch64-linux-gnu g++-aarch64-linux-gnu qemu-user-static";
+const PACKAGES: &[&str] = &["gcc-aarch64-linux-gnu", "g++-aarch64-linux-gnu", "qemu-user-static"];
 const QEMU: &str = "/usr/bin/qemu-aarch64-static";
 /// What is unpacked for aarch64: to link with, and to run.
 const ROOT_PACKAGES: &str = "libc6-dev libstdc++6 libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev \
@@ -40,7 +40,7 @@ pub fn prepare() -> Result<Emulation, String> {
         return Err("QEMU and the cross compiler are taken on Linux on x86_64 only".into());
     }
     if !succeeds("aarch64-linux-gnu-g++ --version") || !Path::new(QEMU).exists() {
-        install(PACKAGES)?;
+        setup::install(PACKAGES)?;
     }
     add_target(TRIPLE)?;
     let compilers = std::path::absolute(target().join("cross/bin")).map_err(|e| e.to_string())?;
@@ -54,15 +54,6 @@ pub fn prepare() -> Result<Emulation, String> {
         }
     }
     Ok(emulation)
-}
-
-/// Installs Debian packages.
-pub fn install(packages: &str) -> Outcome {
-    if !is_root() {
-        return Err(format!("packages can be installed by root only: {packages}"));
-    }
-    let names: Vec<_> = packages.split_whitespace().collect();
-    setup::install(&names)
 }
 
 /// Installs the standard library for a target.

@@ -1,14 +1,14 @@
 //! Programs that need no file of the system: linked with musl, and run on this machine.
 
-use super::emulation::{add_target, install, timed};
+use super::emulation::{add_target, timed};
 use super::namespace;
 use crate::commands::absolute;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use xtask::Outcome;
 use xtask::run::{command, run_command, succeeds, target, test_threads};
+use xtask::{Outcome, setup};
 
 const TRIPLE: &str = "x86_64-unknown-linux-musl";
 /// One line, so that all have the same features of their dependencies, which are then built once.
@@ -81,7 +81,7 @@ fn empty_root(built: &Path, with_tool: bool) -> Outcome {
 
 /// A program in C that contains the library.
 fn c_program(built: &Path) -> Outcome {
-    if !succeeds("musl-gcc --version") && install("musl-tools").is_err() {
+    if !succeeds("musl-gcc --version") && setup::install(&["musl-tools"]).is_err() {
         super::skip("a program in C with musl: musl-tools cannot be installed here");
         return Ok(());
     }
