@@ -8,6 +8,7 @@ use common::{CAPACITY, LONG, SocketPath};
 use rustix::net::SendFlags;
 use shm2_channel::StepError;
 use shm2_channel::duplex::{ConnectError, Event, Incoming, Interface, Listener, Options, Outgoing, Refusal, Server};
+use shm2_testing::until;
 use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -374,7 +375,8 @@ fn descriptors_pass_beside_the_elements() {
         }
     };
     assert!(matches!(error, StepError::TooManyPassed(16)), "{error}");
-    assert!(open() <= before + 17);
+    // What an older kernel passed to the client is closed by a thread of the client.
+    until("all others are closed", || open() <= before + 17);
     assert_eq!(std::iter::from_fn(|| server.take_passed()).count(), 16);
 }
 
