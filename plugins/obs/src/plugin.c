@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * The module: its entry, and the sentences that it tells people. */
+#include "obs-shm2.h"
+
+OBS_DECLARE_MODULE()
+OBS_MODULE_USE_DEFAULT_LOCALE("obs-shm2", "en-US")
+
+MODULE_EXPORT const char *obs_module_description(void)
+{
+	return "Video and audio from and to shared-memory regions of shm2";
+}
+
+bool obs_module_load(void)
+{
+	obs_register_source(&source_info);
+	obs_register_source(&filter_info);
+	obs_register_output(&output_info);
+	menu_load();
+	blog(LOG_INFO, "[shm2] libshm2 %s", shm2_version());
+	return true;
+}
+
+void obs_module_unload(void)
+{
+	menu_unload();
+}
+
+void status_init(struct status *status)
+{
+	pthread_mutex_init(&status->lock, NULL);
+	status->text[0] = 0;
+	status->is_error = false;
+}
+
+void status_free(struct status *status)
+{
+	pthread_mutex_destroy(&status->lock);
+}
+
+void status_set(struct status *status, bool is_error, const char *who, const char *format, ...)
+{
+	char text[SENTENCE];
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(text, sizeof text, format, arguments);
+	va_end(arguments);
+	pthread_mutex_lock(&status->lock);
+	bool is_new = strcmp(text, status->text) != 0;
+	memcpy(status->text, text, sizeof text);
+	status->is_error = is_error;
+	pthread_mutex_unlock(&status->lock);
+	if (is_new)
+		blog(is_error ? LOG_WARNING : LOG_INFO, "[shm2] %s: %s", who, text);
+}
+
+void status_show(struct status *status, const char *name, obs_properties_t *properties)
+{
+	pthread_mutex_lock(&status->lock);
+	if (status->text[0]) {
+		obs_property_t *it = obs_properties_add_text(properties, name, T("Status"), OBS_TEXT_INFO);
+		obs_property_set_long_description(it, status->text);
+		obs_property_text_set_info_type(it, status->is_error ? OBS_TEXT_INFO_ERROR : OBS_TEXT_INFO_NORMAL);
+		obs_property_text_set_info_word_wrap(it, true);
+	}
+	pthread_mutex_unlock(&status->lock);
+}
