@@ -15,6 +15,7 @@ mod instructions;
 mod lint;
 mod msrv;
 mod narrow;
+mod obs;
 mod program;
 mod publish;
 mod python;
@@ -49,6 +50,8 @@ cargo xtask TASK
                         these arguments, such as: run --bin shm2_consumer -- winshm://Local/x 100
   cross [PART]          the tests for aarch64 under QEMU, the plugin for aarch64, musl, other targets; or one of tests,
                         plugin, python, musl, targets, or all
+  obs [long] [TEST]     the plugin for OBS, built and tested in OBS on a screen in memory: colours, sound in step, restarts
+                        (long: also OBS killed, and the time of the processor; TEST: only this one of rigs/obs/check.py)
   python [wheels]       the Python package: built, installed below target, its tests and lints (wheels: release wheels for
                         x86-64 and aarch64, checked; and for Python without a global lock)
   publish [verify]      the packages of crates.io: made and looked into (verify: a dry run of publishing, which builds
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         ["cross" | "newer" | "vm" | "windows", ..] => rig(&words),
         ["dist"] => dist::dist(),
         ["packages", options @ ..] => packages(options),
+        ["obs", options @ ..] => obs::obs(options),
         ["python"] => python::python(),
         ["python", "wheels"] => python::wheels(),
         ["publish"] => publish::publish(false),

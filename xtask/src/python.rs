@@ -5,7 +5,7 @@
 
 use crate::run::{BUILD, command, root, run, run_command, succeeds, target};
 use crate::{Outcome, setup};
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -164,24 +164,12 @@ fn cargo(line: &str) -> Command {
     cargo
 }
 
-/// Keeps two tasks, such as `python` and `packages`, from changing an environment or building a wheel at once: maturin
-/// moves the library that cargo built, without a lock of its own.
-fn lock() -> Result<File, String> {
-    let path = target().join("python.lock");
-    let locked = fs::create_dir_all(target()).and_then(|()| File::create(&path)).and_then(|file| {
-        file.lock()?;
-        Ok(file)
-    });
-    locked.map_err(|e| format!("cannot lock {}: {e}", path.display()))
-}
-
 /// An environment of Python below the build directory.
 struct Venv(PathBuf);
 
 impl Venv {
     fn new(name: &str, python: &str) -> Result<Self, String> {
         let venv = Self(target().join(name));
-        let _lock = lock()?;
         if !venv.program("python").exists() {
             let mut make = command(&format!("{python} -m venv --clear"));
             make.arg(&venv.0);
@@ -200,7 +188,6 @@ impl Venv {
 
     /// Installs the tools of these files, unless the last call did.
     fn require(&self, files: &[&str]) -> Outcome {
-        let _lock = lock()?;
         for file in files {
             let path = root().join(PROJECT).join(file);
             let wanted = fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
@@ -217,7 +204,6 @@ impl Venv {
     /// Builds one wheel into a folder of its own.
     fn build(&self, folder: &str, options: &[&str]) -> Result<PathBuf, String> {
         let folder = target().join("python").join(folder);
-        let _lock = lock()?;
         // Of the last run; there may be none.
         let _ = fs::remove_dir_all(&folder);
         let mut maturin = self.command("maturin");
