@@ -8,7 +8,6 @@ use common::{CAPACITY, LONG, SocketPath};
 use rustix::net::SendFlags;
 use shm2_channel::StepError;
 use shm2_channel::duplex::{ConnectError, Event, Incoming, Interface, Listener, Options, Outgoing, Refusal, Server};
-use shm2_testing::until;
 use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -332,13 +331,6 @@ fn a_connection_runs_between_queues_until_both_sides_finish_or_one_is_gone() {
     }
 }
 
-/// From Linux 6.16 on.
-fn kernel_refuses_descriptors() -> bool {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|word| word.parse::<u32>().ok());
-    (numbers.next(), numbers.next()) >= (Some(6), Some(16))
-}
-
 #[test]
 fn descriptors_pass_beside_the_elements() {
     let path = SocketPath::new();
@@ -354,13 +346,8 @@ fn descriptors_pass_beside_the_elements() {
     }) {
         server.clear().unwrap();
     }
-    let passed = server.pass(0, &[blob.as_fd()]);
-    // An older kernel does not know of the client's refusal and reports nothing.
-    if kernel_refuses_descriptors() {
-        assert!(matches!(passed, Err(StepError::System(_))), "{passed:?}");
-    } else {
-        assert!(passed.unwrap());
-    }
+    let error = server.pass(0, &[blob.as_fd()]).unwrap_err();
+    println!("a client that accepts no descriptors: {error}");
     for count in [0, 5] {
         let error = client.pass(0, &vec![blob.as_fd(); count]).unwrap_err();
         assert!(error.to_string().contains("1 to 4 descriptors"), "{error}");
@@ -375,8 +362,7 @@ fn descriptors_pass_beside_the_elements() {
         }
     };
     assert!(matches!(error, StepError::TooManyPassed(16)), "{error}");
-    // What an older kernel passed to the client is closed by a thread of the client.
-    until("all others are closed", || open() <= before + 17);
+    assert!(open() <= before + 17);
     assert_eq!(std::iter::from_fn(|| server.take_passed()).count(), 16);
 }
 

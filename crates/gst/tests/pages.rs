@@ -146,6 +146,7 @@ mod shell {
         containers: "docs/tutorials/containers.md",
         confined: "docs/tutorials/confined.md",
         network: "docs/tutorials/network.md",
+        obs: "docs/tutorials/obs.md",
     }
 
     fn root() -> &'static Path {
