@@ -1,0 +1,320 @@
+//! The local region of a region of another host. Whatever comes from the network is checked before it reaches this.
+
+use super::gaps::{Arrival, Gaps};
+use crate::clock::{Mapping, Observed, Pair};
+use crate::message::{Header, Kind, Malformed, Message, Stream, decode};
+use crate::report::Report;
+use shm2::producer::Handle;
+use shm2::{FrameInfo, FullPolicy, Producer, SendError};
+use shm2_media::{Media, is_delta};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use zenoh::sample::Sample;
+
+/// `GST_BUFFER_FLAG_DISCONT`.
+const DISCONT: u32 = 0x40;
+/// Smallest arena of a local region.
+const SMALLEST_ARENA: u64 = 4 << 20;
+/// Frames of the largest size that an arena should hold.
+const FRAMES: u64 = 4;
+/// Under `block`: longest wait for a local consumer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How a local region is made.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Its path.
+    pub path: PathBuf,
+    /// The other host's name for it, for messages.
+    pub source: String,
+    /// Most bytes of its arena, and of one frame.
+    pub limit: u64,
+    /// Arena; that of the source if not given.
+    pub arena: Option<u64>,
+    /// Frames kept for consumers that attach later.
+    pub history: u32,
+    /// Wait for slow local consumers.
+    pub lossless: bool,
+    /// Permission bits.
+    pub perms: u32,
+}
+
+/// What the caller has to do after a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing.
+    GoOn,
+    /// Ask the publisher for its description and a keyframe.
+    Ask,
+}
+
+/// The local region, and what is known of its source.
+pub struct Local {
+    settings: Settings,
+    /// `None` only while it is replaced, and after that failed.
+    producer: Option<Producer>,
+    arena: u64,
+    mapping: Mapping,
+    gaps: Gaps,
+    /// Number of the description that is set, with its instance; and what its text means.
+    stream: Option<(u64, u32)>,
+    media: Option<Media>,
+    caps: Vec<u8>,
+    blob: Vec<u8>,
+    /// An encoded stream is interrupted: nothing is of use before a keyframe.
+    needs_keyframe: bool,
+    /// The next frame follows on a gap.
+    is_interrupted: bool,
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    published: u64,
+    malformed: u64,
+    not_decodable: u64,
+    dropped: u64,
+}
+
+impl Local {
+    /// Creates the region, for a source with this arena.
+    ///
+    /// # Errors
+    /// A sentence with the value and the remedy.
+    pub fn create(settings: Settings, source_arena: u64) -> Result<Self, String> {
+        let arena = settings.arena.unwrap_or(source_arena).clamp(SMALLEST_ARENA, settings.limit.max(SMALLEST_ARENA));
+        let producer = make(&settings, arena)?;
+        Ok(Self {
+            settings,
+            producer: Some(producer),
+            arena,
+            mapping: Mapping::default(),
+            gaps: Gaps::default(),
+            stream: None,
+            media: None,
+            caps: Vec::new(),
+            blob: Vec::new(),
+            needs_keyframe: false,
+            is_interrupted: false,
+            counts: Counts::default(),
+        })
+    }
+
+    /// A handle of the producer that is there now.
+    pub fn handle(&self) -> Option<Handle> {
+        self.producer.as_ref().map(Producer::handle)
+    }
+
+    fn producer(&mut self) -> Result<&mut Producer, SendError> {
+        self.producer.as_mut().ok_or(SendError::Closed)
+    }
+
+    /// Makes the region again if its file was removed or replaced.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn keep_name(&mut self, report: &Report) -> Result<(), String> {
+        let Some(lost) = self.handle().and_then(|handle| handle.lost_name()) else { return Ok(()) };
+        report.fault("name", || format!("{:?} is made again: {lost:?}", self.settings.path));
+        self.replace(self.arena)?;
+        self.set_stream(report)
+    }
+
+    /// Nothing arrives from now on: what follows is not connected to what was before.
+    pub fn interrupt(&mut self) {
+        self.is_interrupted = true;
+        self.stream = None;
+    }
+
+    /// What was received and lost, for a message to the user.
+    pub fn summary(&self, dropped_in_queue: u64) -> String {
+        let (Counts { published, malformed, not_decodable, dropped }, gaps) = (&self.counts, &self.gaps);
+        format!(
+            "{published} published, {} lost on the way, {} missed by the sender, {} dropped here, {not_decodable} not \
+             decodable, {malformed} malformed, {} of other senders",
+            gaps.lost,
+            gaps.missed,
+            dropped + dropped_in_queue,
+            gaps.refused
+        )
+    }
+
+    /// Publishes a message.
+    ///
+    /// # Errors
+    /// A sentence, when the region can no longer be used.
+    pub fn take(&mut self, sample: &Sample, report: &Report) -> Result<Then, String> {
+        let attachment = sample.attachment().map(|bytes| bytes.to_bytes()).unwrap_or_default();
+        let message = match decode(&attachment, sample.payload().len() as u64, self.settings.limit) {
+            Ok(message) => message,
+            Err(error) => return Ok(self.refuse(&error, report)),
+        };
+        let header = message.header;
+        let arrival = self.gaps.arrive(&header, Instant::now());
+        match arrival {
+            Arrival::Refused => {
+                report.fault("senders", || {
+                    let source = &self.settings.source;
+                    format!("two bridges publish {source}, or messages come twice: only the later bridge's are taken")
+                });
+                return Ok(Then::GoOn);
+            }
+            Arrival::Next => {}
+            Arrival::First | Arrival::AfterGap => {
+                self.is_interrupted |= arrival == Arrival::AfterGap || self.counts.published > 0;
+                self.needs_keyframe = matches!(self.media, Some(Media::Encoded(_)));
+            }
+        }
+        if !self.describe(&header, message.description, report)? {
+            return Ok(Then::Ask);
+        }
+        match header.kind {
+            Kind::Description => Ok(Then::GoOn),
+            Kind::End => {
+                let sent = self.producer().and_then(Producer::end_of_stream);
+                self.sent(sent, report)
+            }
+            Kind::Event => {
+                let info = self.local_info(&header, report);
+                let sent = self.producer().and_then(|producer| producer.send_event(&info, message.meta));
+                self.sent(sent, report)
+            }
+            Kind::Frame => self.frame(&message, sample, report),
+        }
+    }
+
+    fn refuse(&mut self, error: &Malformed, report: &Report) -> Then {
+        self.counts.malformed += 1;
+        // Each kind of fault is one sentence, whatever its numbers are.
+        let kind = format!("malformed {:?}", std::mem::discriminant(error));
+        report.fault(&kind, || format!("a message of {} was dropped: {error}", self.settings.source));
+        Then::GoOn
+    }
+
+    /// Sets a new description; false if the message is of a stream that is not known.
+    fn describe(&mut self, header: &Header, new: Option<Stream<'_>>, report: &Report) -> Result<bool, String> {
+        let number = (header.instance, header.stream);
+        let known = self.stream == Some(number);
+        let Some(Stream { caps, blob }) = new.filter(|_| !known) else {
+            return Ok(known || header.kind == Kind::Description || (header.stream == 0 && self.caps.is_empty()));
+        };
+        if (&self.caps[..], &self.blob[..]) != (caps, blob) {
+            (self.caps, self.blob) = (caps.to_vec(), blob.to_vec());
+            // Caps that are not GStreamer's belong to a program of its own.
+            self.media = Media::from_caps(caps).ok();
+            self.set_stream(report)?;
+            self.needs_keyframe = matches!(self.media, Some(Media::Encoded(_)));
+        }
+        self.stream = Some(number);
+        Ok(true)
+    }
+
+    fn set_stream(&mut self, report: &Report) -> Result<(), String> {
+        let (caps, blob) = (std::mem::take(&mut self.caps), std::mem::take(&mut self.blob));
+        let set = self.producer().and_then(|producer| producer.set_stream(&caps, &blob));
+        (self.caps, self.blob) = (caps, blob);
+        self.sent(set.map(|()| 0), report).map(drop)
+    }
+
+    fn frame(&mut self, message: &Message<'_>, sample: &Sample, report: &Report) -> Result<Then, String> {
+        let (header, bytes) = (&message.header, sample.payload().len());
+        if let Some(Err(error)) = self.media.as_ref().map(|media| media.for_frame(message.meta, bytes as u64)) {
+            self.counts.malformed += 1;
+            report.fault("layout", || format!("a frame of {} was dropped: {error}", self.settings.source));
+            return Ok(Then::GoOn);
+        }
+        if self.needs_keyframe && is_delta(header.info.flags) {
+            self.counts.not_decodable += 1;
+            return Ok(Then::Ask);
+        }
+        self.needs_keyframe = false;
+        let mut info = self.local_info(header, report);
+        if std::mem::take(&mut self.is_interrupted) {
+            info.flags |= DISCONT;
+        }
+        self.grow_for(bytes as u64, report)?;
+        let sent = self.publish(sample, &info, message.meta);
+        self.counts.published += u64::from(sent.is_ok());
+        self.sent(sent, report)
+    }
+
+    fn publish(&mut self, sample: &Sample, info: &FrameInfo, meta: &[u8]) -> Result<u64, SendError> {
+        let producer = self.producer()?;
+        let mut slot = producer.reserve(sample.payload().len())?;
+        let mut at = 0;
+        for slice in sample.payload().slices() {
+            slot.write_at(at, slice)?;
+            at += slice.len();
+        }
+        producer.publish_with_meta(slot, info, meta)
+    }
+
+    /// Makes a larger region for larger frames, as far as the limit goes; consumers attach to it.
+    fn grow_for(&mut self, bytes: u64, report: &Report) -> Result<(), String> {
+        let wanted = bytes.saturating_mul(FRAMES).min(self.settings.limit);
+        if self.settings.arena.is_some() || wanted <= self.arena {
+            return Ok(());
+        }
+        match self.replace(wanted) {
+            Ok(()) => self.arena = wanted,
+            Err(error) => {
+                report.fault("grow", || format!("the local region stays small: {error}"));
+                self.replace(self.arena)?;
+            }
+        }
+        self.set_stream(report)
+    }
+
+    /// A new producer in place of this one, which is closed first: both have the same name.
+    fn replace(&mut self, arena: u64) -> Result<(), String> {
+        self.producer = None;
+        self.producer = Some(make(&self.settings, arena)?);
+        Ok(())
+    }
+
+    /// A frame that was dropped is counted; an error of the region ends its use.
+    fn sent(&mut self, sent: Result<u64, SendError>, report: &Report) -> Result<Then, String> {
+        match sent {
+            Ok(_) => Ok(Then::GoOn),
+            Err(error @ (SendError::Closed | SendError::Superseded { .. } | SendError::Truncated { .. })) => {
+                Err(error.to_string())
+            }
+            Err(error) => {
+                self.counts.dropped += 1;
+                self.is_interrupted = true;
+                report.fault("dropped", || format!("{}: {error}", self.settings.source));
+                Ok(Then::GoOn)
+            }
+        }
+    }
+
+    /// An item's times on this host's clock.
+    fn local_info(&mut self, header: &Header, report: &Report) -> FrameInfo {
+        let sent = header.published.unwrap_or(header.clocks.monotonic);
+        match self.mapping.observe(header.clocks, sent, Pair::now()) {
+            Observed::Same => {}
+            Observed::Set => self.is_interrupted |= self.counts.published > 0,
+            Observed::Disagree(by) => report.fault("clocks", || {
+                let source = &self.settings.source;
+                format!(
+                    "the clocks of this host and of {source} differ by {:.1} s, so frames have their time of arrival: \
+                     synchronize both (NTP or PTP)",
+                    by.as_secs_f64()
+                )
+            }),
+        }
+        let mut info = header.info;
+        info.time = info.time.and_then(|time| self.mapping.to_local(time));
+        info
+    }
+}
+
+fn make(settings: &Settings, arena: u64) -> Result<Producer, String> {
+    let policy = match settings.lossless {
+        true => FullPolicy::Block { timeout: Some(PATIENCE) },
+        false => FullPolicy::DropOldest,
+    };
+    let builder = Producer::builder(&settings.path.to_string_lossy()).map_err(|error| error.to_string())?;
+    let builder = builder.arena(arena).history(settings.history).full_policy(policy).perms(settings.perms);
+    builder.create().map_err(|error| error.to_string())
+}

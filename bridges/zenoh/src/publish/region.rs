@@ -1,0 +1,163 @@
+//! One published region: what it declares, and its thread.
+
+use super::Settings;
+use super::demand::Demand;
+use super::encoder::Encoder;
+use super::feed::{Described, Feed};
+use crate::message::{self, Header, Kind, Stream};
+use crate::names::Address;
+use shm2::{Access, Consumer, Overview, ReceiveError};
+use shm2_cli::say;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use zenoh::liveliness::LivelinessToken;
+use zenoh::pubsub::Publisher;
+use zenoh::qos::CongestionControl;
+use zenoh::query::{Query, Queryable};
+use zenoh::{Session, Wait};
+
+/// Longest wait for a frame; then the encoder is looked after.
+const SLICE: Duration = Duration::from_millis(300);
+/// Pause after an error of the region.
+const AFTER_ERROR: Duration = Duration::from_millis(500);
+
+/// A region that others see. It ends when it is dropped.
+pub struct Published {
+    address: Address,
+    demand: Arc<Demand>,
+    thread: Option<JoinHandle<()>>,
+    _token: LivelinessToken,
+    _queryable: Queryable<()>,
+}
+
+impl Published {
+    /// Declares the region and starts its thread, which reads nothing as long as nobody subscribes.
+    pub fn begin(session: &Session, address: Address, path: &Path, settings: &Arc<Settings>) -> Result<Self, String> {
+        let text = |error: zenoh::Error| error.to_string();
+        let (demand, described) = (Arc::new(Demand::default()), Arc::new(Mutex::new(Described::default())));
+        let control = if settings.lossless { CongestionControl::Block } else { CongestionControl::Drop };
+        let publisher = session.declare_publisher(address.key()).congestion_control(control).express(true);
+        let publisher = publisher.wait().map_err(text)?;
+        let matching = demand.clone();
+        let listener = publisher.matching_listener().callback(move |status| matching.set_matching(status.matching()));
+        listener.background().wait().map_err(text)?;
+        demand.set_matching(publisher.matching_status().wait().map_err(text)?.matching());
+        let answer =
+            Answer { key: address.key(), path: path.into(), demand: demand.clone(), described: described.clone() };
+        let queryable = session.declare_queryable(address.key()).callback(move |query| answer.to(&query));
+        let queryable = queryable.wait().map_err(text)?;
+        let token = session.liveliness().declare_token(address.key()).wait().map_err(text)?;
+        let mut reader = Reader {
+            address: address.clone(),
+            path: path.into(),
+            demand: demand.clone(),
+            described,
+            settings: settings.clone(),
+        };
+        let run = move || reader.run(&publisher);
+        let thread = std::thread::Builder::new().name("region".into()).spawn(run).map_err(|error| error.to_string())?;
+        Ok(Self { address, demand, thread: Some(thread), _token: token, _queryable: queryable })
+    }
+
+    /// Its name for others.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        self.demand.end();
+        // A thread that panicked has said so.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Answers queries with the description of the stream.
+struct Answer {
+    key: String,
+    path: PathBuf,
+    demand: Arc<Demand>,
+    described: Arc<Mutex<Described>>,
+}
+
+impl Answer {
+    fn to(&self, query: &Query) {
+        if query.parameters().as_str() == "keyframe" {
+            self.demand.request_keyframe();
+        }
+        let Ok(overview) = Overview::of(&self.path.to_string_lossy()) else { return };
+        let described = self.described.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_sent = described.stream != 0;
+        // Before anything was sent, the caps are those that the region shows.
+        let caps = if is_sent { described.caps.clone() } else { overview.caps.unwrap_or_default().into() };
+        let header = Header { size: overview.arena_bytes, ..described.header(Kind::Description) };
+        let stream = (!caps.is_empty()).then_some(Stream { caps: &caps, blob: &described.blob });
+        let attachment = message::encode(&header, stream, &[]);
+        // An asker that has gone needs no answer.
+        let _ = query.reply(self.key.clone(), Vec::new()).attachment(attachment).wait();
+    }
+}
+
+/// The region's thread.
+struct Reader {
+    address: Address,
+    path: PathBuf,
+    demand: Arc<Demand>,
+    described: Arc<Mutex<Described>>,
+    settings: Arc<Settings>,
+}
+
+impl Reader {
+    fn run(&mut self, publisher: &Publisher<'_>) {
+        while self.demand.wait() {
+            say!("read: {}", self.address);
+            let summary = self.serve(publisher);
+            *self.described.lock().unwrap_or_else(PoisonError::into_inner) = Described::default();
+            match summary {
+                Ok(summary) => say!("not read: {}: {summary}", self.address),
+                Err(error) => {
+                    self.settings.report.fault(&error, || format!("{}: {error}", self.address));
+                    self.demand.pause(AFTER_ERROR);
+                }
+            }
+        }
+    }
+
+    /// Sends frames as long as somebody reads; what was sent and lost.
+    fn serve(&mut self, publisher: &Publisher<'_>) -> Result<String, String> {
+        let encode = self.settings.encode.as_deref();
+        let mut encoder = encode.map(|pipeline| Encoder::new(&self.path, &self.settings.folder, pipeline));
+        let source = encoder.as_ref().map_or(&self.path, Encoder::region).to_string_lossy().into_owned();
+        // Snapshots: a producer neither knows nor waits for such a consumer, whatever its policy for a full region is.
+        let builder = Consumer::builder(&source).map_err(|error| error.to_string())?;
+        let mut consumer = builder.access(Access::Snapshot).events(true).build();
+        self.demand.cancels(consumer.canceller());
+        let mut feed = Feed::new(self.described.clone(), !self.settings.lossless);
+        while self.demand.is_wanted() {
+            if let Some(encoder) = &mut encoder {
+                encoder.keep_running().unwrap_or_else(|error| self.fault(&error));
+            }
+            if self.demand.take_keyframe_request() {
+                consumer.request_keyframe();
+            }
+            let sent = match consumer.next(Some(SLICE)) {
+                Ok(frame) => feed.frame(&mut consumer, frame, publisher),
+                Err(ReceiveError::EndOfStream) => feed.end(publisher),
+                Err(ReceiveError::TimedOut | ReceiveError::Cancelled) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = sent {
+                self.fault(&error);
+                self.demand.pause(AFTER_ERROR);
+            }
+        }
+        Ok(feed.summary(&consumer))
+    }
+
+    fn fault(&self, error: &str) {
+        self.settings.report.fault(error, || format!("{}: {error}", self.address));
+    }
+}
