@@ -8,6 +8,7 @@ const MANIFESTS: &[&str] = &[
     "Cargo.toml",
     "benches/Cargo.toml",
     "bindings/python/Cargo.toml",
+    "bridges/zenoh/Cargo.toml",
     "examples/dbus/Cargo.toml",
     "fuzz/Cargo.toml",
     "models/Cargo.toml",

@@ -20,6 +20,7 @@ mod program;
 mod publish;
 mod python;
 mod tests;
+mod zenoh;
 
 use dist::Build;
 use std::process::ExitCode;
@@ -54,6 +55,8 @@ cargo xtask TASK
                         (long: also OBS killed, and the time of the processor; TEST: only this one of rigs/obs/check.py)
   python [wheels]       the Python package: built, installed below target, its tests and lints (wheels: release wheels for
                         x86-64 and aarch64, checked; and for Python without a global lock)
+  zenoh [bench]         the bridge between hosts: lints, build and tests, with the blocks of its tutorial (bench: between
+                        two network namespaces, beside SRT and RTP; needs root)
   publish [verify]      the packages of crates.io: made and looked into (verify: a dry run of publishing, which builds
                         each from its package)
   audit [install]       licences, sources and advisories of dependencies, and the Rust interface against the last tag,
@@ -99,6 +102,8 @@ fn main() -> ExitCode {
         ["obs", options @ ..] => obs::obs(options),
         ["python"] => python::python(),
         ["python", "wheels"] => python::wheels(),
+        ["zenoh"] => zenoh::zenoh(),
+        ["zenoh", "bench"] => zenoh::bench(),
         ["publish"] => publish::publish(false),
         ["publish", "verify"] => publish::publish(true),
         ["audit"] => audit::audit(),

@@ -156,7 +156,8 @@ mod tests {
             ("*", "a/b", true),
             ("cam*", "camera", true),
             ("*-raw", "front-raw", true),
-            ("c*m*a", "camera", false),
+            ("c*m*a", "camera", true),
+            ("c*x*a", "camera", false),
             ("c*m*a", "cama", true),
             ("ab*ba", "aba", false),
         ] {

@@ -67,8 +67,14 @@ fn locks() -> Outcome {
     let is_current = |manifest: &str| {
         succeeds(&format!("cargo metadata --quiet --locked --format-version 1 --manifest-path {manifest}"))
     };
-    let manifests =
-        ["Cargo.toml", "benches/Cargo.toml", "examples/dbus/Cargo.toml", "fuzz/Cargo.toml", "models/Cargo.toml"];
+    let manifests = [
+        "Cargo.toml",
+        "benches/Cargo.toml",
+        "bridges/zenoh/Cargo.toml",
+        "examples/dbus/Cargo.toml",
+        "fuzz/Cargo.toml",
+        "models/Cargo.toml",
+    ];
     let stale: Vec<_> = manifests.into_iter().filter(|manifest| !is_current(manifest)).map(str::to_owned).collect();
     report("lock files that are out of date", &stale)
 }

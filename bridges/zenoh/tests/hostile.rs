@@ -1,0 +1,120 @@
+//! A sender that breaks the format: each message is counted, reported once and dropped, and an honest one still arrives.
+
+mod common;
+
+use common::*;
+use shm2::ReceiveError;
+use shm2_testing::{Rng, TempRegion, seed, until};
+use std::time::Duration;
+use zenoh::Wait;
+
+/// The header of docs/zenoh.md, for a frame of `size` bytes.
+fn header(kind: u8, number: u64, stream: u32, size: u64, parts: [u32; 3]) -> Vec<u8> {
+    let mut bytes = b"S2ZM\x01\x00".to_vec();
+    bytes.extend([kind, 0]);
+    let none = u64::MAX;
+    let clocks = [shm2::monotonic_ns(), std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64];
+    let words = [5, number, number, 0, none, none, none, none, none, none, none, 0, clocks[0], clocks[1], size];
+    words.iter().for_each(|word: &u64| bytes.extend(word.to_le_bytes()));
+    [0, stream, parts[0], parts[1], parts[2], 0].iter().for_each(|word| bytes.extend(word.to_le_bytes()));
+    bytes
+}
+
+const NO_CAPS: u32 = u32::MAX;
+
+#[test]
+fn malformed_messages_are_counted_and_honest_ones_arrive() {
+    let (router, local) = (Router::start(), TempRegion::new());
+    let mut config = zenoh::Config::default();
+    for (key, value) in [
+        ("connect/endpoints", format!("[{:?}]", router.endpoint)),
+        ("listen/endpoints", "[\"tcp/127.0.0.1:0\"]".into()),
+        ("scouting/multicast/enabled", "false".into()),
+    ] {
+        config.insert_json5(key, &value).unwrap();
+    }
+    let session = zenoh::open(config).wait().unwrap();
+    let key = "shm2/evil/camera";
+    // It says that its arena has an exbibyte.
+    let description = header(3, 0, 0, 1 << 60, [NO_CAPS, 0, 0]);
+    let answer = move |query: zenoh::query::Query| {
+        drop(query.reply(key, Vec::new()).attachment(description.clone()).wait());
+    };
+    let _queryable = session.declare_queryable(key).callback(answer).wait().unwrap();
+    let _token = session.liveliness().declare_token(key).wait().unwrap();
+    let arguments = ["open", "evil/camera", "--as", &local, "--always", "--size-limit", "16M", "--lossless"];
+    let open = router.bridge(&arguments);
+    open.says("receiving");
+    let mut consumer = consumer(&local);
+    let caps = b"video/x-raw, format=RGBA, width=4, height=4, framerate=30/1";
+    let (length, mut number) = (caps.len() as u32, 0);
+    let put = |payload: Vec<u8>, attachment: Vec<u8>| {
+        session
+            .put(key, payload)
+            .attachment(attachment)
+            .congestion_control(zenoh::qos::CongestionControl::Block)
+            .wait()
+            .unwrap();
+    };
+    let honest = |number: u64| [header(0, number, 1, 64, [length, 0, 0]), caps.to_vec()].concat();
+    until("an honest frame arrives", || {
+        number += 1;
+        put(vec![3; 64], honest(number));
+        matches!(consumer.next(Some(Duration::from_millis(50))), Ok(frame) if frame.len() == 64)
+    });
+    let frame = |size: u64, parts: [u32; 3]| header(0, 1 << 40, 1, size, parts);
+    let bad = [
+        Vec::new(),
+        b"S2ZM".to_vec(),
+        [b"XXXX", &honest(1)[4..]].concat(),
+        [b"S2ZM\x09", &honest(1)[5..]].concat(),
+        [b"S2ZM\x01\x00\x07", &honest(1)[7..]].concat(),
+        frame(65, [NO_CAPS, 0, 0]),
+        frame(64, [1 << 20, 0, 0]),
+        frame(64, [NO_CAPS, u32::MAX, u32::MAX]),
+        frame(64, [NO_CAPS, 0, 9]),
+        [frame(64, [3, 0, 0]), vec![0xff, 0xfe, 0]].concat(),
+        header(0, u64::MAX, 1, 64, [NO_CAPS, 0, 0]),
+        header(0, 0, 1, 64, [NO_CAPS, 0, 0]),
+    ];
+    bad.iter().for_each(|attachment| put(vec![0; 64], attachment.clone()));
+    // A picture that is shorter than its caps say.
+    number += 1;
+    put(vec![0; 63], header(0, number, 1, 63, [NO_CAPS, 0, 0]));
+    // Larger than what is accepted.
+    put(vec![0; 17 << 20], header(0, number, 1, 17 << 20, [NO_CAPS, 0, 0]));
+    let mut rng = Rng::with_seed(seed());
+    for _ in 0..2000 {
+        number += 1;
+        let mut attachment = honest(number);
+        for _ in 0..rng.usize(1..8) {
+            let at = rng.usize(..attachment.len());
+            // Not the numbers of the sender, which decide whom the bridge follows.
+            if !(8..40).contains(&at) {
+                attachment[at] = rng.u8(..);
+            }
+        }
+        if rng.bool() {
+            attachment.truncate(rng.usize(..=attachment.len()));
+        }
+        put(vec![0; rng.usize(60..65)], attachment);
+    }
+    until("an honest frame arrives after all that", || {
+        number += 1;
+        put(vec![4; 64], honest(number));
+        match consumer.next(Some(Duration::from_millis(50))) {
+            Ok(frame) => frame.to_vec() == [4; 64],
+            Err(ReceiveError::TimedOut | ReceiveError::EndOfStream) => false,
+            Err(error) => panic!("{error}"),
+        }
+    });
+    assert!(shm2::Overview::of(&local).unwrap().bytes < 32 << 20, "the limit holds against what the source says");
+    let text = open.stop();
+    println!("{text}");
+    for once in
+        ["too few for a header", "does not begin with S2ZM", "has version 9", "are accepted: raise", "its kind 7"]
+    {
+        assert_eq!(text.matches(once).count(), 1, "{once}: {text}");
+    }
+    assert!(text.contains("malformed") && !text.contains("panicked"), "{text}");
+}

@@ -1,0 +1,162 @@
+//! What one host publishes is what another host reads: bytes, times, metas, events, ends, changes of caps and sizes; and
+//! nothing is sent while nobody reads.
+
+mod common;
+
+use common::*;
+use shm2::{FrameInfo, FullPolicy, Overview, Producer, ReceiveError};
+use shm2_testing::{TempRegion, until};
+use std::time::Duration;
+
+#[test]
+fn frames_events_and_ends_arrive_with_times_metas_and_caps() {
+    let (router, region, local) = (Router::start(), TempRegion::new(), TempRegion::new());
+    let mut producer = producer(&region);
+    let _publish = router.publish(&region, &["--lossless"]);
+    let open = router.open(&region, &local, &["--lossless"]);
+    open.says("opened");
+    producer.set_stream(b"application/x-test, n=1", b"blob").unwrap();
+    let mut consumer = consumer(&local);
+    let mut count = 0;
+    send_until(&mut producer, &mut count, || soon(&mut consumer).is_some());
+    while soon(&mut consumer).is_some_and(|last| last + 1 < count) {}
+
+    let mut info = FrameInfo::new().with_pts(5);
+    (info.dts, info.duration, info.offset, info.offset_end) = (Some(-7), Some(40), Some(3), Some(4));
+    (info.flags, info.latency, info.time) = (0x400, 9, Some(shm2::monotonic_ns()));
+    let slot = producer.reserve(100).unwrap();
+    producer.publish_with_meta(slot, &info, b"meta").unwrap();
+    producer.send_event(&FrameInfo::new().with_pts(6), b"event").unwrap();
+    producer.end_of_stream().unwrap();
+    producer.set_stream(b"application/x-test, n=2", b"").unwrap();
+    producer.send(b"other caps", &info).unwrap();
+
+    let frame = consumer.next(SECONDS).unwrap();
+    assert_eq!((frame.len(), frame.meta(), frame.stream_blob()), (100, &b"meta"[..], &b"blob"[..]));
+    assert_eq!(frame.caps().unwrap().1, b"application/x-test, n=1");
+    let shift = frame.info().time.unwrap().abs_diff(info.time.unwrap());
+    println!("one machine: times differ by {shift} ns");
+    // Both hosts are this machine, so both clocks are the same.
+    assert!(shift < 2_000_000, "{shift}");
+    info.time = frame.info().time;
+    assert_eq!(frame.info(), info);
+    let event = consumer.next(SECONDS).unwrap();
+    assert!(event.is_event() && event.meta() == b"event" && event.info().pts == Some(6));
+    assert!(matches!(consumer.next(SECONDS), Err(ReceiveError::EndOfStream)));
+    let last = consumer.next(SECONDS).unwrap();
+    assert_eq!(
+        (last.to_vec().as_slice(), last.caps().unwrap().1),
+        (&b"other caps"[..], &b"application/x-test, n=2"[..])
+    );
+    // Differences of times are exact.
+    assert_eq!(last.info().time, frame.info().time);
+}
+
+#[test]
+fn nothing_is_sent_while_nobody_reads() {
+    let (router, region, local) = (Router::start(), TempRegion::new(), TempRegion::new());
+    let mut producer = producer(&region);
+    let publish = router.publish(&region, &[]);
+    let open = router.open(&region, &local, &[]);
+    open.says("opened");
+    let mut count = 0;
+    for _ in 0..100 {
+        send(&mut producer, count);
+        count += 1;
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(!producer.handle().has_snapshot_consumers() && producer.consumers() == 0);
+    assert!(!publish.text().contains("read:") && !open.text().contains("receiving"));
+    let mut first = consumer(&local);
+    send_until(&mut producer, &mut count, || soon(&mut first).is_some());
+    assert!(producer.handle().has_snapshot_consumers());
+    drop(first);
+    until("the bridge lets go of the region", || !producer.handle().has_snapshot_consumers());
+    publish.says("not read:");
+    open.says("idle:");
+}
+
+#[test]
+fn larger_frames_get_a_larger_region() {
+    let (router, region, local) = (Router::start(), TempRegion::new(), TempRegion::new());
+    let mut small = producer(&region);
+    let _publish = router.publish(&region, &["--lossless"]);
+    let open = router.open(&region, &local, &["--size-limit", "64M"]);
+    open.says("opened");
+    let mut consumer = consumer(&local);
+    let mut count = 0;
+    send_until(&mut small, &mut count, || soon(&mut consumer).is_some());
+    drop(small);
+    let mut large = Producer::builder(&region).unwrap().arena(40 << 20).create().unwrap();
+    let info = FrameInfo::new();
+    until("a large frame arrives", || {
+        large.send(&vec![9; 8 << 20], &info).unwrap();
+        matches!(consumer.next(Some(Duration::from_millis(100))), Ok(frame) if frame.len() == 8 << 20)
+    });
+    assert!(Overview::of(&local).unwrap().arena_bytes >= 32 << 20);
+    // Beyond the limit a frame is dropped, with one sentence.
+    drop(large);
+    let mut huge = Producer::builder(&region).unwrap().arena(140 << 20).create().unwrap();
+    until("the frame is refused", || {
+        huge.send(&vec![9; 65 << 20], &info).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        open.text().contains("67108864 are accepted: raise --size-limit")
+    });
+    assert_eq!(open.text().matches("are accepted").count(), 1);
+}
+
+#[test]
+fn regions_are_listed_by_host_and_those_that_appear_later_too() {
+    let (router, first, second) = (Router::start(), TempRegion::new(), TempRegion::new());
+    let mut one = producer(&first);
+    one.set_caps(b"video/x-raw, format=RGBA").unwrap();
+    let pattern = format!("shm2-test-{}-*", std::process::id());
+    let publish = router.bridge(&["publish", &pattern, "--host", "south"]);
+    publish.says("published: south/");
+    let _two = producer(&second);
+    let name = |region: &TempRegion| format!("south/{}", region.path().file_name().unwrap().to_str().unwrap());
+    publish.says(&format!("published: {}", name(&second)));
+    let list = |more: &[&str]| router.bridge(&[&["list"], more].concat()).stop_by_itself();
+    let text = list(&[]);
+    assert!(text.contains(&format!("{}  video/x-raw, format=RGBA\n", name(&first))), "{text}");
+    assert!(text.contains(&format!("{}  (no caps yet)\n", name(&second))), "{text}");
+    let json = list(&["--json"]);
+    assert!(json.contains(r#""host":"south""#) && json.contains(r#""caps":"video/x-raw, format=RGBA""#), "{json}");
+    drop(one);
+    publish.says(&format!("gone: {}", name(&first)));
+    assert!(!list(&[]).contains(&name(&first)));
+}
+
+/// A reader that stands still, and a producer that waits for slow consumers: the producer must not notice either.
+#[test]
+fn back_pressure_does_not_reach_the_producer() {
+    let (router, region, local) = (Router::start(), TempRegion::new(), TempRegion::new());
+    let policy = FullPolicy::Block { timeout: None };
+    let mut producer = Producer::builder(&region).unwrap().arena(4 << 20).full_policy(policy).create().unwrap();
+    let publish = router.publish(&region, &["--lossless"]);
+    let open = router.open(&region, &local, &["--lossless", "--queue", "1"]);
+    open.says("opened");
+    let mut consumer = consumer(&local);
+    let mut count = 0;
+    send_until(&mut producer, &mut count, || soon(&mut consumer).is_some());
+    // The consumer takes nothing now, and its region waits for it; so do the queues of the network.
+    let info = FrameInfo::new();
+    let (begun, bytes) = (std::time::Instant::now(), vec![1; 1 << 20]);
+    for _ in 0..200 {
+        producer.send(&bytes, &info).unwrap();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let took = begun.elapsed();
+    println!("200 MiB sent in {took:?} beside a reader that stands still");
+    assert_eq!(producer.handle().stats().dropped_newest, 0);
+    until("frames flow again, and the loss is marked", || {
+        send(&mut producer, count);
+        std::thread::sleep(Duration::from_millis(5));
+        matches!(consumer.next(Some(Duration::from_millis(20))), Ok(frame) if frame.info().flags & 0x40 != 0)
+    });
+    drop(consumer);
+    publish.says("not read:");
+    let missed = publish.text().rsplit(", ").next().unwrap().split(' ').next().unwrap().parse::<u64>().unwrap();
+    println!("{missed} items missed by the bridge");
+    assert!(missed > 50, "{}", publish.text());
+}
