@@ -8,7 +8,8 @@ use std::process::Command;
 const FORMAT: &str = "cargo fmt --manifest-path bridges/zenoh/Cargo.toml -- --check";
 const CLIPPY: &str = "cargo clippy --manifest-path bridges/zenoh/Cargo.toml --all-targets -- -D warnings";
 const TESTS: &str = "cargo test --manifest-path bridges/zenoh/Cargo.toml";
-const RELEASE: &str = "cargo build --release --manifest-path bridges/zenoh/Cargo.toml";
+const WORKSPACE: &str = "cargo build --release --workspace --bins --lib --examples";
+const RELEASE: &str = "cargo build --release --manifest-path bridges/zenoh/Cargo.toml --bins --examples";
 
 /// Where this workspace is built: its dependencies have other features than the same crates elsewhere.
 fn folder() -> PathBuf {
@@ -37,10 +38,11 @@ pub fn zenoh() -> Outcome {
 /// Ages, misses and processor time between two network namespaces, beside SRT and RTP.
 pub fn bench() -> Outcome {
     setup::ensure(&["iproute2", "python3", "util-linux"])?;
-    run("cargo build --release --workspace --bins --lib --examples")?;
-    let mut release = cargo(RELEASE);
-    release.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
-    run_command(release, RELEASE)?;
+    for (mut build, line) in [(command(WORKSPACE), WORKSPACE), (cargo(RELEASE), RELEASE)] {
+        // Quick to build; the time is spent in copies and in the kernel.
+        build.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+        run_command(build.env("CARGO_PROFILE_RELEASE_DEBUG", "0"), line)?;
+    }
     let mut bench = program(root().join("rigs/zenoh/bench.sh"));
     bench.arg(target().join("release")).arg(folder().join("release/shm2_zenoh"));
     run_command(bench, "rigs/zenoh/bench.sh")

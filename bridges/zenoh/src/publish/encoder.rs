@@ -23,7 +23,7 @@ pub fn check() -> Result<(), String> {
     let remedies = [
         (&["setpriv", "--version"][..], "install util-linux"),
         (&["gst-launch-1.0", "--version"], "install gstreamer1.0-tools"),
-        (&["gst-inspect-1.0", "--exists", "shm2src"], "install gstreamer1.0-shm2, or set GST_PLUGIN_PATH"),
+        (&["gst-inspect-1.0", "shm2src"], "install gstreamer1.0-shm2, or set GST_PLUGIN_PATH"),
     ];
     for (line, remedy) in remedies {
         let status = Command::new(line[0]).args(&line[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status();
