@@ -41,7 +41,8 @@ pub fn bench() -> Outcome {
     for (mut build, line) in [(command(WORKSPACE), WORKSPACE), (cargo(RELEASE), RELEASE)] {
         // Quick to build; the time is spent in copies and in the kernel.
         build.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
-        run_command(build.env("CARGO_PROFILE_RELEASE_DEBUG", "0"), line)?;
+        build.env("CARGO_PROFILE_RELEASE_DEBUG", "0");
+        run_command(build, line)?;
     }
     let mut bench = program(root().join("rigs/zenoh/bench.sh"));
     bench.arg(target().join("release")).arg(folder().join("release/shm2_zenoh"));

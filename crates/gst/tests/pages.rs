@@ -147,6 +147,7 @@ mod shell {
         confined: "docs/tutorials/confined.md",
         network: "docs/tutorials/network.md",
         obs: "docs/tutorials/obs.md",
+        another_host: "docs/tutorials/another-host.md",
     }
 
     fn root() -> &'static Path {

@@ -80,7 +80,7 @@ impl<'a> Shell<'a> {
     fn command(&self, program: &str) -> Command {
         let target = self.built.parent().unwrap_or(self.built);
         let old = std::env::var_os("PATH").unwrap_or_default();
-        let first = [self.built.to_owned(), target.join("python-venv/bin")];
+        let first = [self.built.to_owned(), target.join("python-venv/bin"), target.join("zenoh/debug")];
         let path = std::env::join_paths(first.into_iter().chain(std::env::split_paths(&old))).expect("a PATH");
         let mut command = Command::new(program);
         command.current_dir(self.root).env("PATH", path).env("PAGE", self.page).env_remove("BASH_ENV");
