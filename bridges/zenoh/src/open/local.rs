@@ -199,11 +199,13 @@ impl Local {
             return Ok(known || header.kind == Kind::Description || (header.stream == 0 && self.caps.is_empty()));
         };
         if (&self.caps[..], &self.blob[..]) != (caps, blob) {
+            // The blob has tags, which change within a stream.
+            let is_other = self.caps != caps;
             (self.caps, self.blob) = (caps.to_vec(), blob.to_vec());
             // Caps that are not GStreamer's belong to a program of its own.
             self.media = Media::from_caps(caps).ok();
             self.set_stream(report)?;
-            self.needs_keyframe = matches!(self.media, Some(Media::Encoded(_)));
+            self.needs_keyframe |= is_other && matches!(self.media, Some(Media::Encoded(_)));
         }
         self.stream = Some(number);
         Ok(true)
