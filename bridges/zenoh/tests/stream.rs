@@ -160,3 +160,36 @@ fn back_pressure_does_not_reach_the_producer() {
     println!("{missed} items missed by the bridge");
     assert!(missed > 50, "{}", publish.text());
 }
+
+/// The flag of a unit that cannot be decoded alone.
+const DELTA: u32 = 0x2000;
+
+#[test]
+fn an_encoded_stream_begins_with_a_keyframe_and_goes_on_when_its_tags_change() {
+    let (router, region, local) = (Router::start(), TempRegion::new(), TempRegion::new());
+    let mut producer = producer(&region);
+    let _publish = router.publish(&region, &["--lossless"]);
+    let open = router.open(&region, &local, &["--lossless"]);
+    open.says("opened");
+    let caps = b"video/x-h264, stream-format=byte-stream, alignment=au";
+    producer.set_stream(caps, b"tags 1").unwrap();
+    let mut consumer = consumer(&local);
+    let unit = |number: u64, flags: u32| {
+        let mut info = FrameInfo::new().with_pts(number);
+        info.flags = flags;
+        info
+    };
+    // The first units are of no use, and the producer is asked for a keyframe.
+    until("the request of a keyframe reaches the producer", || {
+        producer.send(&[1; 10], &unit(1, DELTA)).unwrap();
+        assert!(consumer.next(Some(Duration::from_millis(20))).is_err(), "a unit that cannot be decoded arrived");
+        producer.consumers();
+        producer.handle().keyframe_requests() > 0
+    });
+    producer.send(&[2; 10], &unit(2, 0)).unwrap();
+    producer.set_stream(caps, b"tags 2").unwrap();
+    producer.send(&[3; 10], &unit(3, DELTA)).unwrap();
+    for expected in [2, 3] {
+        assert_eq!(consumer.next(SECONDS).unwrap().info().pts, Some(expected));
+    }
+}
