@@ -10,6 +10,7 @@ use crate::pixels::Target;
 use pipewire::core::CoreRc;
 use shm2::consumer::WaitReason;
 use shm2::{Consumer, Frame, Overview, ReceiveError, monotonic_ns};
+use shm2_cli::camera::{Absence, PROGRAM};
 use shm2_cli::complain;
 use shm2_media::Media;
 use std::os::fd::BorrowedFd;
@@ -21,15 +22,6 @@ const LOOK: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_millis(500);
 /// Frames taken in one go, so that one fast region does not keep the others waiting.
 const MOST_FRAMES: usize = 8;
-
-/// What readers see while there is no producer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Absence {
-    /// The last picture
-    Last,
-    /// A dark picture
-    Blank,
-}
 
 /// What is known of the stream.
 struct Stream {
@@ -60,8 +52,10 @@ impl Camera {
     /// A sentence for a region that no camera can be made of.
     pub fn new(region: String, description: String, absence: Absence) -> Result<Self, String> {
         let waiting = shm2::consumer::WaitingFor::at(&region).map_err(|error| error.to_string())?;
-        if let WaitReason::Unusable(error) = waiting.reason {
-            return Err(error);
+        match &waiting.reason {
+            WaitReason::Unusable(error) => return Err(error.clone()),
+            WaitReason::NoFrame => {}
+            _ => complain!("{PROGRAM}: the camera is dark until a producer comes: {waiting}"),
         }
         let now = Instant::now();
         let mut camera = Self {
@@ -229,7 +223,7 @@ impl Camera {
 
     fn complain(&mut self, error: &str) {
         if self.complaint != error {
-            complain!("shm2-camera: {error}");
+            complain!("{PROGRAM}: {error}");
             error.clone_into(&mut self.complaint);
         }
     }

@@ -13,55 +13,43 @@ mod pixels;
 mod pods;
 mod session;
 
-use camera::{Absence, Camera};
+use camera::Camera;
 use clap::{CommandFactory, Parser};
 use session::Session;
+use shm2_cli::camera::{Arguments, PROGRAM};
 use shm2_cli::stop::Stop;
 use shm2_cli::{complain, say};
 use std::process::ExitCode;
 
 /// Show shared-memory regions as cameras of PipeWire.
 ///
-/// Browsers, OBS and other programs then find the regions in their lists of cameras. A region is attached only while a
+/// Browsers, OBS and other programs then have the regions in their lists of cameras. A region is attached only while a
 /// program uses its camera. Raw video and JPEG are shown as they are, with one copy of each frame; raw formats that
-/// browsers do not take are offered as I420 too.
+/// browsers do not take are also offered as I420.
 ///
 /// Exit codes: 0 ended by a signal, 1 the command failed, with the reason on standard error, 2 wrong options.
 #[derive(Parser)]
-#[command(name = "shm2-camera", version)]
-struct Arguments {
-    /// Regions, for example shm:///dev/shm/camera; each becomes a camera
-    #[arg(required = true, value_name = "REGION", value_parser = shm2_cli::region())]
-    regions: Vec<String>,
-    /// Name that programs show, once for each region in their order; by default the last part of the region's name
-    #[arg(long, short, value_name = "TEXT")]
-    description: Vec<String>,
-    /// Name of the node in PipeWire, for one region; by default shm2. and the last part of the region's name
-    #[arg(long, value_name = "NAME")]
-    node_name: Option<String>,
-    /// What programs see while the region has no producer
-    #[arg(long, value_name = "WHAT", default_value = "last")]
-    without_producer: Absence,
-    /// Print the manual page and exit
-    #[arg(long, exclusive = true, hide = true)]
-    man: bool,
+#[command(name = PROGRAM, version)]
+struct Program {
+    #[command(flatten)]
+    arguments: Arguments,
 }
 
 fn main() -> ExitCode {
     if std::env::args_os().skip(1).eq(["--man"]) {
-        return shm2_cli::print_man_page("shm2-camera", Arguments::command());
+        return shm2_cli::print_man_page(PROGRAM, Program::command());
     }
-    match run(Arguments::parse()) {
+    match run(&Program::parse().arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain!("shm2-camera: {error}");
+            complain!("{PROGRAM}: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), String> {
-    let mut cameras = cameras(&arguments)?;
+fn run(arguments: &Arguments) -> Result<(), String> {
+    let mut cameras = cameras(arguments)?;
     let stopped = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC);
     let stopped = stopped.map_err(|error| format!("cannot make an event descriptor: {error}"))?;
     let wake = stopped.try_clone().map_err(|error| format!("cannot copy a descriptor: {error}"))?;

@@ -2,6 +2,7 @@
 
 #![deny(clippy::unwrap_used)]
 
+pub mod camera;
 pub mod pattern;
 pub mod stop;
 pub mod summary;

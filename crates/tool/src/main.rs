@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod camera;
 mod cat;
 mod completions;
 #[cfg(feature = "gst")]
@@ -57,6 +58,8 @@ enum Command {
     Record(recording::record::Arguments),
     /// Publish the streams of an MCAP file again, at their pace
     Replay(recording::replay::Arguments),
+    /// Show regions as cameras to browsers, OBS and other programs of PipeWire, until a signal ends it
+    Camera(shm2_cli::camera::Arguments),
     /// List files that dead producers have left, and remove them if told so
     Gc(gc::Arguments),
     /// Print figures of all regions for Prometheus, or serve them
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::Snapshot(arguments) => snapshot::run(&arguments),
         Command::Record(arguments) => recording::record::run(&arguments),
         Command::Replay(arguments) => recording::replay::run(&arguments),
+        Command::Camera(_) => camera::run(),
         Command::Gc(arguments) => gc::run(&arguments),
         Command::Top(arguments) => top::run(&arguments),
         Command::Metrics(arguments) => metrics::run(&arguments),

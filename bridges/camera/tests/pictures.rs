@@ -1,0 +1,103 @@
+//! What a reader of a camera gets: the bytes of the region's frames, their times and numbers.
+
+mod common;
+
+use common::{STEP_NS, Session, Source, gray, raw};
+use shm2_testing::TempRegion;
+use std::process::Stdio;
+
+/// Sends one frame again and again, and returns the last picture that `pipewiresrc` gets in `wanted` caps.
+fn read(session: &Session, node: &str, wanted: &str) -> Vec<u8> {
+    let file = session.folder().join(format!("{node}.raw"));
+    let rest = format!("{wanted} ! filesink location={}", file.display());
+    let mut reader = session.read(node, "num-buffers=3", &rest);
+    assert!(reader.child.wait().success());
+    let bytes = std::fs::read(file).unwrap();
+    let length = bytes.len() / 3;
+    bytes[2 * length..].to_vec()
+}
+
+/// Bytes that differ from place to place.
+fn pattern(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|place| (place * 7 + place / 251) as u8).collect()
+}
+
+#[test]
+fn each_format_arrives_as_it_is_in_the_region() {
+    let Some(session) = Session::start() else { return };
+    let formats = [
+        ("I420", 320 * 240 * 3 / 2),
+        ("NV12", 320 * 240 * 3 / 2),
+        ("YV12", 320 * 240 * 3 / 2),
+        ("YUY2", 320 * 240 * 2),
+        ("UYVY", 320 * 240 * 2),
+        ("RGB", 320 * 240 * 3),
+        ("BGR", 320 * 240 * 3),
+        ("BGRx", 320 * 240 * 4),
+        ("RGBA", 320 * 240 * 4),
+        ("BGRA", 320 * 240 * 4),
+        ("GRAY8", 320 * 240),
+    ];
+    let sources: Vec<_> = formats
+        .into_iter()
+        .map(|(format, bytes)| {
+            let (region, sent) = (TempRegion::new(), pattern(bytes));
+            let source = Source::start(&region, &raw(format, 320, 240), sent.clone());
+            (format, region, sent, source)
+        })
+        .collect();
+    let regions: Vec<_> = sources.iter().map(|(_, region, ..)| &**region).collect();
+    let camera = session.camera(&regions);
+    for ((format, _, sent, _), node) in sources.iter().zip(&camera.names) {
+        let got = read(&session, node, &format!("video/x-raw,format={format}"));
+        assert_eq!(got.len(), sent.len(), "{format}");
+        assert!(got == *sent, "{format}: other bytes");
+    }
+}
+
+#[test]
+fn rows_of_odd_pictures_have_the_length_that_gstreamer_gives_them() {
+    let Some(session) = Session::start() else { return };
+    let region = TempRegion::new();
+    // Rows of 324 and 164 bytes.
+    let sent = pattern(324 * 242 + 2 * 164 * 121);
+    let _source = Source::start(&region, &raw("I420", 321, 241), sent.clone());
+    let camera = session.camera(&[&region]);
+    assert!(read(&session, &camera.names[0], "video/x-raw") == sent);
+}
+
+#[test]
+fn jpeg_arrives_as_it_is_and_what_browsers_do_not_take_as_i420_too() {
+    let Some(session) = Session::start() else { return };
+    let (jpeg, deep) = (TempRegion::new(), TempRegion::new());
+    let picture = session.folder().join("picture.jpg");
+    let mut encode = session.command("gst-launch-1.0");
+    encode.args(["-q", "videotestsrc", "num-buffers=1", "!", "video/x-raw,width=320,height=240", "!", "jpegenc", "!"]);
+    encode.arg("filesink").arg(format!("location={}", picture.display())).stderr(Stdio::null());
+    assert!(encode.status().unwrap().success());
+    let encoded = std::fs::read(picture).unwrap();
+    let _jpeg = Source::start(&jpeg, "image/jpeg, width=320, height=240, framerate=30/1", encoded.clone());
+    let white = [255, 15].repeat(320 * 240 * 3);
+    let _deep = Source::start(&deep, &raw("GBR_12LE", 320, 240), white);
+    let camera = session.camera(&[&jpeg, &deep]);
+    assert!(read(&session, &camera.names[0], "image/jpeg") == encoded);
+    assert!(read(&session, &camera.names[1], "video/x-raw,format=I420") == gray(320, 240, 235));
+}
+
+#[test]
+fn times_and_numbers_are_those_of_the_frames() {
+    let Some(session) = Session::start() else { return };
+    let region = TempRegion::new();
+    let _source = Source::start(&region, &raw("I420", 320, 240), gray(320, 240, 90));
+    let camera = session.camera(&[&region]);
+    let reader = session.watch(&camera.names[0]);
+    reader.advances(30);
+    // The first ones may be older than the pipeline, whose times begin at 0.
+    let seen = &reader.seen()[10..];
+    for pair in seen.windows(2) {
+        let (frames, time) = (pair[1].sequence - pair[0].sequence, pair[1].pts_ns - pair[0].pts_ns);
+        assert!(frames >= 1 && time > 0 && time % STEP_NS == 0, "{pair:?}");
+    }
+    let whole = seen.windows(2).filter(|pair| pair[1].sequence == pair[0].sequence + 1).count();
+    assert!(whole * 2 > seen.len(), "{seen:?}");
+}
