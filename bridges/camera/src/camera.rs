@@ -17,7 +17,7 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 /// Time between two looks at the caps of a region that nobody watches.
-const LOOK: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_secs(1);
 /// Time without a picture after which one is repeated: readers that come later wait for their first one.
 const SILENCE: Duration = Duration::from_millis(500);
 /// Frames taken in one go, so that one fast region does not keep the others waiting.
@@ -40,6 +40,8 @@ pub struct Camera {
     consumer: Option<Consumer>,
     stream: Option<Stream>,
     target: Option<Target>,
+    /// The format of readers from before the stream changed. Some, as browsers, take no other one until they end.
+    held: Option<Format>,
     sequence: u64,
     sent: Instant,
     look: Instant,
@@ -67,6 +69,7 @@ impl Camera {
             consumer: None,
             stream: None,
             target: None,
+            held: None,
             sequence: 0,
             sent: now,
             look: now,
@@ -77,7 +80,9 @@ impl Camera {
     }
 
     fn offers(&self) -> Vec<Format> {
-        self.stream.as_ref().map_or_else(|| vec![Format::unknown()], |stream| stream.offers.clone())
+        let Some(stream) = &self.stream else { return vec![Format::unknown()] };
+        let held = self.held.filter(|held| !stream.offers.iter().any(|offer| offer.is_like(held)));
+        stream.offers.iter().copied().chain(held).collect()
     }
 
     /// Makes the node.
@@ -135,6 +140,9 @@ impl Camera {
 
     fn idle(&mut self) -> Instant {
         let now = Instant::now();
+        if self.held.take().is_some() {
+            self.offer();
+        }
         if now >= self.look {
             if let Err(error) = self.look_at_caps() {
                 self.complain(&error);
@@ -160,12 +168,20 @@ impl Camera {
         let error = |error: String| format!("{}: {error}", self.region);
         let offers = format::offers(caps, &self.region).map_err(error)?;
         let media = Media::from_caps(caps).map_err(|e| error(e.to_string()))?;
-        let is_other = offers != self.offers();
+        let is_other = self.stream.as_ref().is_none_or(|stream| stream.offers != offers);
+        let agreed = self.target.as_ref().map(|target| target.format);
+        self.held = agreed.filter(|format| format::is_convertible(&media, format)).or(self.held);
         self.stream = Some(Stream { caps: caps.to_vec(), media, offers });
-        if let Some(node) = self.node.as_ref().filter(|_| is_other) {
-            node.offer(&self.offers());
+        if is_other {
+            self.offer();
         }
         Ok(())
+    }
+
+    fn offer(&self) {
+        if let Some(node) = &self.node {
+            node.offer(&self.offers());
+        }
     }
 
     /// Takes over the format that the readers and the node agreed on.
@@ -194,7 +210,7 @@ impl Camera {
     /// Sends a frame to the readers. It is left out while they agree on another format, and while they have all buffers.
     fn send(&mut self, frame: &Frame) -> Result<(), String> {
         let (Some(node), Some(stream), Some(target)) = (&self.node, &self.stream, &self.target) else { return Ok(()) };
-        if !stream.offers.iter().any(|offer| offer.is_like(&target.format)) {
+        if !self.offers().iter().any(|offer| offer.is_like(&target.format)) {
             return Ok(());
         }
         let time = frame.info().time.or_else(|| frame.published_ns());

@@ -130,7 +130,7 @@ fn raw(video: &Video, region: &str) -> Result<Vec<Format>, String> {
     let with = |format| Format { encoding: Encoding::Raw(format), width: video.width, height: video.height, rate };
     let place = RAW.iter().position(|(name, _)| *name == video.format.name());
     let mut offers: Vec<_> = place.map(|_| with(video.format)).into_iter().collect();
-    if place.is_none_or(|place| place >= COMMON) && is_convertible(video) {
+    if place.is_none_or(|place| place >= COMMON) && is_rgb_known(video) {
         offers.push(with(i420()));
     }
     if offers.is_empty() {
@@ -141,10 +141,15 @@ fn raw(video: &Video, region: &str) -> Result<Vec<Format>, String> {
 }
 
 /// Whether shm2-media makes RGB of the format: tried with the smallest picture.
-fn is_convertible(video: &Video) -> bool {
+fn is_rgb_known(video: &Video) -> bool {
     let smallest = Format { encoding: Encoding::Raw(video.format), width: 2, height: 2, rate: (0, 1) };
     let tried = smallest.layout().map(|video| video.to_rgb(&vec![0; video.size() as usize]).is_ok());
     tried.unwrap_or(false)
+}
+
+/// Whether pictures of the stream can be made ones of the format, by way of RGB.
+pub fn is_convertible(media: &Media, format: &Format) -> bool {
+    matches!(media, Media::Video(video) if is_rgb_known(video)) && format.encoding != Encoding::Jpeg
 }
 
 fn pair(numerator: i32, denominator: i32) -> (u32, u32) {

@@ -2,7 +2,7 @@
 
 use crate::format::Format;
 use shm2::Frame;
-use shm2_media::{ColorModel, Component, Media, Video, VideoFormat};
+use shm2_media::{ByteOrder, ColorModel, Component, Media, RgbPicture, Video, VideoFormat};
 
 /// A format, and how its pictures lie in a buffer.
 pub struct Target {
@@ -25,7 +25,7 @@ impl Target {
     pub fn fill(&self, frame: &Frame, media: &Media, to: &mut [u8]) -> Result<u32, String> {
         let own = media.for_frame(frame.meta(), frame.len() as u64).map_err(|error| error.to_string())?;
         let filled = match (&own, &self.layout) {
-            (Media::Video(video), Some(layout)) if video.format == layout.format => copy(frame, video, layout, to),
+            (Media::Video(video), Some(layout)) if is_alike(video, layout) => copy(frame, video, layout, to),
             (Media::Video(video), Some(layout)) => return convert(frame, video, layout, to),
             (Media::Encoded(_), None) => to
                 .get_mut(..frame.len())
@@ -44,10 +44,13 @@ impl Target {
         let size = usize::try_from(layout.size()).ok()?;
         let to = to.get_mut(..size)?;
         to.fill(0);
-        let components = layout.format.components();
-        components.iter().enumerate().for_each(|(number, component)| flood(layout, number, component, to));
+        paint(layout, to, |number, _, _| dark(layout.format.model(), number));
         u32::try_from(size).ok()
     }
+}
+
+fn is_alike(video: &Video, layout: &Video) -> bool {
+    (video.format, video.width, video.height) == (layout.format, layout.width, layout.height)
 }
 
 /// One copy, by rows only if the frame has its own layout.
@@ -70,61 +73,84 @@ fn copy(frame: &Frame, from: &Video, layout: &Video, to: &mut [u8]) -> Option<us
     Some(size)
 }
 
-/// By way of RGB to I420, BT.601 with limited range.
+/// By way of RGB into another format or size; colour differences are those of BT.601 with limited range.
 fn convert(frame: &Frame, from: &Video, layout: &Video, to: &mut [u8]) -> Result<u32, String> {
     let rgb = from.to_rgb(&frame.to_vec()).map_err(|error| error.to_string())?;
-    let [luma, blue, red] = rgb.to_yuv444().map_err(|error| error.to_string())?;
-    let (width, height) = (rgb.width as usize, rgb.height as usize);
-    let too_small = || format!("the buffers of PipeWire have {} bytes, a picture needs {}", to.len(), layout.size());
-    let size = usize::try_from(layout.size()).ok().filter(|size| *size <= to.len()).ok_or_else(too_small)?;
-    if (rgb.width, rgb.height) != (layout.width, layout.height) {
-        return Err(format!("a frame shows {width}x{height} of {}x{} pixels", layout.width, layout.height));
+    let size = usize::try_from(layout.size()).unwrap_or(usize::MAX);
+    let too_small = format!("the buffers of PipeWire have {} bytes, a picture needs {size}", to.len());
+    let to = to.get_mut(..size).ok_or(too_small)?;
+    let rgb = scaled(rgb, layout.width, layout.height);
+    let width = layout.width as usize;
+    if layout.format.model() == ColorModel::Rgb {
+        paint(layout, to, |number, x, y| match number {
+            3 => 255,
+            _ => rgb.bytes.get(3 * (y * width + x) + number).copied().unwrap_or_default(),
+        });
+    } else {
+        let planes = rgb.to_yuv444().map_err(|error| error.to_string())?;
+        paint(layout, to, |number, x, y| {
+            planes.get(number).map_or(255, |plane| plane.get(y * width + x).copied().unwrap_or_default())
+        });
     }
-    for (plane, (values, shift)) in layout.planes().iter().zip([(luma, 0), (blue, 1), (red, 1)]) {
-        for row in 0..plane.rows {
-            let Some(to) = plane.row(row).and_then(|range| to.get_mut(range)) else { continue };
-            shrink(&values, width, height, row as usize, shift, to);
+    u32::try_from(size).map_err(|_| format!("a picture of {size} bytes is too large"))
+}
+
+/// In another size: each pixel is the nearest one.
+fn scaled(picture: RgbPicture, width: u32, height: u32) -> RgbPicture {
+    if (picture.width, picture.height) == (width, height) {
+        return picture;
+    }
+    let nearest = |place: u32, from: u32, to: u32| (u64::from(place) * u64::from(from) / u64::from(to)) as usize;
+    let mut bytes = Vec::with_capacity(3 * width as usize * height as usize);
+    for y in 0..height {
+        let row = nearest(y, picture.height, height) * picture.width as usize;
+        for x in 0..width {
+            let at = 3 * (row + nearest(x, picture.width, width));
+            bytes.extend(picture.bytes.get(at..at + 3).unwrap_or(&[0; 3]));
         }
     }
-    Ok(size as u32)
+    RgbPicture { width, height, bytes }
 }
 
-/// A row of values, each the mean of those that it stands for.
-fn shrink(values: &[u8], width: usize, height: usize, row: usize, shift: usize, to: &mut [u8]) {
-    let (x_last, y_last) = (width.saturating_sub(1), height.saturating_sub(1));
-    let value =
-        |x: usize, y: usize| u32::from(values.get(y.min(y_last) * width + x.min(x_last)).copied().unwrap_or_default());
-    for (column, to) in to.iter_mut().enumerate() {
-        let (x, y) = (column << shift, row << shift);
-        let sum = value(x, y) + value(x + shift, y) + value(x, y + shift) + value(x + shift, y + shift);
-        *to = ((sum + 2) / 4) as u8;
-    }
-}
-
-/// Value of 8 bits of a component in a dark picture.
-fn dark(format: VideoFormat, number: usize) -> u16 {
-    match (format.model(), number) {
+/// A dark picture: the value of a component.
+fn dark(model: ColorModel, number: usize) -> u8 {
+    match (model, number) {
         (_, 3) => 255,
         (ColorModel::Yuv, 1 | 2) => 128,
         _ => 32,
     }
 }
 
-/// Sets all values of a component.
-fn flood(layout: &Video, number: usize, component: &Component, to: &mut [u8]) {
-    let value = (dark(layout.format, number) << component.bits.saturating_sub(8)) << component.shift;
-    let bytes = match layout.format.byte_order() {
-        Some(shm2_media::ByteOrder::Big) => value.to_be_bytes(),
+/// Writes all values of a picture. `value` has 8 bits, for a component and a pixel; of a component that stands for several
+/// pixels the mean of those is written.
+fn paint(layout: &Video, to: &mut [u8], value: impl Fn(usize, usize, usize) -> u8) {
+    let (width, height) = (layout.width as usize, layout.height as usize);
+    for (number, component) in layout.format.components().iter().enumerate() {
+        let Some(plane) = layout.planes().get(usize::from(component.plane)) else { continue };
+        let (columns, rows) = (1 << component.width_shift, 1 << component.height_shift);
+        for row in 0..plane.rows {
+            let Some(to) = plane.row(row).and_then(|range| to.get_mut(range)) else { continue };
+            let Some(to) = to.get_mut(usize::from(component.offset)..) else { continue };
+            for (column, place) in to.chunks_mut(usize::from(component.step.max(1))).enumerate() {
+                let (left, top) = (column * columns, row as usize * rows);
+                let pixels = (0..rows).flat_map(|y| (0..columns).map(move |x| (left + x, top + y)));
+                let pixels = pixels.map(|(x, y)| u32::from(value(number, x.min(width - 1), y.min(height - 1))));
+                let count = (columns * rows) as u32;
+                put(layout.format, component, (pixels.sum::<u32>() + count / 2) / count, place);
+            }
+        }
+    }
+}
+
+/// Writes a value of 8 bits in the bits that the component has.
+fn put(format: VideoFormat, component: &Component, value: u32, to: &mut [u8]) {
+    let value = ((value as u16) << component.bits.saturating_sub(8)) << component.shift;
+    let bytes = match format.byte_order() {
+        Some(ByteOrder::Big) => value.to_be_bytes(),
         _ => value.to_le_bytes(),
     };
     let bytes = if component.bits + component.shift > 8 { &bytes[..] } else { &bytes[..1] };
-    let Some(plane) = layout.planes().get(usize::from(component.plane)) else { return };
-    for row in (0..plane.rows).filter_map(|row| plane.row(row)) {
-        let Some(row) = to.get_mut(row).and_then(|row| row.get_mut(usize::from(component.offset)..)) else { continue };
-        for place in row.chunks_mut(usize::from(component.step.max(1))) {
-            place.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-        }
-    }
+    to.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
 }
 
 fn blank_jpeg(format: &Format, to: &mut [u8]) -> Option<u32> {

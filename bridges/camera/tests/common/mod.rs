@@ -181,13 +181,6 @@ impl Reader {
         let before = self.count();
         until("further pictures come", || self.count() >= before + buffers);
     }
-
-    /// The sizes of pictures that were agreed on, one after another.
-    pub fn caps(&self) -> Vec<String> {
-        let lines = self.lines.lock().unwrap();
-        let caps = lines.iter().filter(|line| line.contains("GstFakeSink") && line.contains(".GstPad:sink: caps = "));
-        caps.filter_map(|line| line.split_once("caps = ")).map(|(_, caps)| caps.to_owned()).collect()
-    }
 }
 
 /// `... chain ... (460800 bytes, dts: ..., pts: 0:00:00.032795626, duration: none, offset: 67, ...`
