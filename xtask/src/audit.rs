@@ -9,6 +9,7 @@ const MANIFESTS: &[&str] = &[
     "benches/Cargo.toml",
     "bindings/python/Cargo.toml",
     "bridges/zenoh/Cargo.toml",
+    "bridges/camera/Cargo.toml",
     "examples/dbus/Cargo.toml",
     "fuzz/Cargo.toml",
     "models/Cargo.toml",

@@ -7,6 +7,7 @@ mod audit;
 mod bench;
 mod book;
 mod c;
+mod camera;
 mod demo;
 mod dist;
 mod faults;
@@ -41,6 +42,7 @@ cargo xtask TASK
   faults                kill points: processes ended and stopped at named places
   c [install]           libshm2, the library for C and C++: compiled, run, under sanitizers and valgrind (install: also
                         as cargo-c installs it, which is installed first)
+  camera                the bridge to PipeWire: built, its lints and tests, with a session of PipeWire of its own
   newer [NAME]          the element tests on GStreamer 1.26 and 1.28, in trees of newer Debian releases, or in one:
                         trixie or forky
   vm [--pause N] [--kvmfr FILE]
@@ -96,6 +98,7 @@ fn main() -> ExitCode {
         ["faults"] => faults::kill_points(),
         ["c"] => c::test(),
         ["c", "install"] => c::install(),
+        ["camera"] => camera::test(),
         ["cross" | "newer" | "vm" | "windows", ..] => rig(&words),
         ["dist"] => dist::dist(),
         ["packages", options @ ..] => packages(options),

@@ -21,9 +21,14 @@ function color(x, y) {
   context.drawImage(v, 0, 0);
   return Array.from(context.getImageData(x * c.width, y * c.height, 1, 1).data.slice(0, 3));
 }
-navigator.mediaDevices.getUserMedia({video: true}).then(async stream => {
-  v.srcObject = stream; await v.play(); state = stream.getVideoTracks()[0].label;
-}, error => { state = 'error: ' + error; });
+// WirePlumber lets a browser see the cameras a moment after the portal does: until then there is none.
+async function open() {
+  try {
+    const stream = await navigator.mediaDevices.getUserMedia({video: true});
+    v.srcObject = stream; await v.play(); state = stream.getVideoTracks()[0].label;
+  } catch { setTimeout(open, 300); }
+}
+open();
 </script>"#;
 
 /// The portal, with a permission for cameras that a user would give by a dialog.

@@ -44,7 +44,7 @@ fn a_region_that_may_not_be_read_is_named() {
     let Some(session) = Session::start() else { return };
     let region = TempRegion::new();
     let _source = Source::start(&region, &raw("I420", 320, 240), gray(320, 240, 90));
-    std::fs::set_permissions(region.path(), std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(region.path(), std::fs::Permissions::from_mode(0o0)).unwrap();
     let mut command = session.command("setpriv");
     let capabilities = "-dac_override,-dac_read_search";
     command.args(["--inh-caps", capabilities, "--bounding-set", capabilities]);

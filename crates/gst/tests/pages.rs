@@ -148,6 +148,7 @@ mod shell {
         network: "docs/tutorials/network.md",
         obs: "docs/tutorials/obs.md",
         another_host: "docs/tutorials/another-host.md",
+        virtual_camera: "docs/tutorials/virtual-camera.md",
     }
 
     fn root() -> &'static Path {

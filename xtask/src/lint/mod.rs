@@ -71,6 +71,7 @@ fn locks() -> Outcome {
         "Cargo.toml",
         "benches/Cargo.toml",
         "bridges/zenoh/Cargo.toml",
+        "bridges/camera/Cargo.toml",
         "examples/dbus/Cargo.toml",
         "fuzz/Cargo.toml",
         "models/Cargo.toml",

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 /// What comes before the version in a file, and what after it. A file that is not there names none.
 const PLACES: &[(&str, &str, &str)] = &[
     ("bindings/python/Cargo.toml", "\nversion = \"", "\""),
+    ("bridges/camera/Cargo.toml", "\nversion = \"", "\""),
     ("CHANGELOG.md", "\n## [", "] - "),
     ("README.md", "\nVersion ", ","),
     ("flake.nix", "\n      version = \"", "\""),
