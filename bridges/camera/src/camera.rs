@@ -207,7 +207,7 @@ impl Camera {
         }
     }
 
-    /// Sends a frame to the readers. It is left out while they agree on another format, and while they have all buffers.
+    /// Sends a frame to the readers. It is left out while they agree on another format, or have all buffers.
     fn send(&mut self, frame: &Frame) -> Result<(), String> {
         let (Some(node), Some(stream), Some(target)) = (&self.node, &self.stream, &self.target) else { return Ok(()) };
         if !self.offers().iter().any(|offer| offer.is_like(&target.format)) {

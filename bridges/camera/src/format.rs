@@ -20,8 +20,8 @@ pub struct Format {
     pub rate: (u32, u32),
 }
 
-/// The raw formats that both sides have, with the name that shm2 and GStreamer use. The first ones are those that
-/// browsers take.
+/// The raw formats that both sides have, with the name that shm2 and GStreamer use. The first ones are those that each
+/// browser takes.
 const RAW: &[(&str, SpaFormat)] = &[
     ("I420", SpaFormat::I420),
     ("NV12", SpaFormat::NV12),
@@ -52,8 +52,8 @@ const RAW: &[(&str, SpaFormat)] = &[
     ("I422_10LE", SpaFormat::I422_10LE),
 ];
 
-/// How many of the first of [`RAW`] browsers take.
-const COMMON: usize = 8;
+/// How many of the first of [`RAW`] each browser takes.
+const COMMON: usize = 4;
 
 /// Most pixels on a side: a size is another process's word, and memory is taken by it.
 const MOST_PIXELS: u32 = 16_384;
@@ -120,8 +120,8 @@ pub fn offers(caps: &[u8], region: &str) -> Result<Vec<Format>, String> {
 
 fn cannot_show(what: &str, region: &str) -> String {
     format!(
-        "a camera cannot show {what}: decode it into another region, such as gst-launch-1.0 shm2src shm-path={region} ! \
-         decodebin ! videoconvert ! video/x-raw,format=I420 ! shm2sink shm-path={region}-raw"
+        "a camera cannot show {what}: decode it into another region, such as gst-launch-1.0 shm2src \
+         shm-path={region} ! decodebin ! videoconvert ! video/x-raw,format=I420 ! shm2sink shm-path={region}-raw"
     )
 }
 

@@ -1,7 +1,7 @@
 //! `shm2-camera`: regions as cameras of PipeWire, for browsers, OBS and every other program that takes cameras.
 //!
-//! Each frame is copied once, into a buffer of PipeWire: those belong to PipeWire and its readers, and cannot be memory of
-//! the region.
+//! Each frame is copied once, into a buffer of PipeWire: those belong to PipeWire and its readers, and cannot be memory
+//! of the region.
 
 #![deny(clippy::unwrap_used)]
 

@@ -1,8 +1,9 @@
 //! Pictures in the memory of a buffer: of a frame, and without one.
 
-use crate::format::Format;
+use crate::format::{Format, i420};
 use shm2::Frame;
 use shm2_media::{ByteOrder, ColorModel, Component, Media, RgbPicture, Video, VideoFormat};
+use yuv::{BufferStoreMut, YuvConversionMode, YuvPlanarImageMut, YuvRange, YuvStandardMatrix};
 
 /// A format, and how its pictures lie in a buffer.
 pub struct Target {
@@ -75,10 +76,14 @@ fn copy(frame: &Frame, from: &Video, layout: &Video, to: &mut [u8]) -> Option<us
 
 /// By way of RGB into another format or size; colour differences are those of BT.601 with limited range.
 fn convert(frame: &Frame, from: &Video, layout: &Video, to: &mut [u8]) -> Result<u32, String> {
-    let rgb = from.to_rgb(&frame.to_vec()).map_err(|error| error.to_string())?;
+    let bytes = frame.to_vec();
     let size = usize::try_from(layout.size()).unwrap_or(usize::MAX);
     let too_small = format!("the buffers of PipeWire have {} bytes, a picture needs {size}", to.len());
     let to = to.get_mut(..size).ok_or(too_small)?;
+    if let Some(bytes) = convert_packed(&bytes, from, layout, to) {
+        return Ok(bytes);
+    }
+    let rgb = from.to_rgb(&bytes).map_err(|error| error.to_string())?;
     let rgb = scaled(rgb, layout.width, layout.height);
     let width = layout.width as usize;
     if layout.format.model() == ColorModel::Rgb {
@@ -93,6 +98,39 @@ fn convert(frame: &Frame, from: &Video, layout: &Video, to: &mut [u8]) -> Result
         });
     }
     u32::try_from(size).map_err(|_| format!("a picture of {size} bytes is too large"))
+}
+
+/// The quick way from red, green and blue of 8 bits, such as those of a screen, to I420. `None` for others.
+fn convert_packed(bytes: &[u8], from: &Video, layout: &Video, to: &mut [u8]) -> Option<u32> {
+    let converter = match from.format.name() {
+        "RGB" => yuv::rgb_to_yuv420,
+        "BGR" => yuv::bgr_to_yuv420,
+        "RGBA" | "RGBx" => yuv::rgba_to_yuv420,
+        "BGRA" | "BGRx" => yuv::bgra_to_yuv420,
+        _ => return None,
+    };
+    let ([source], [y, u, v]) = (from.planes(), layout.planes()) else { return None };
+    if layout.format != i420() || (from.width, from.height) != (layout.width, layout.height) {
+        return None;
+    }
+    let at = |offset: u64| usize::try_from(offset).ok();
+    let (luma, rest) = to.split_at_mut_checked(at(u.offset)?)?;
+    let (blue, red) = rest.split_at_mut_checked(at(v.offset.checked_sub(u.offset)?)?)?;
+    let [y_stride, u_stride, v_stride] = [y, u, v].map(|plane| u32::try_from(plane.stride).unwrap_or(u32::MAX));
+    let mut image = YuvPlanarImageMut {
+        y_plane: BufferStoreMut::Borrowed(luma),
+        y_stride,
+        u_plane: BufferStoreMut::Borrowed(blue),
+        u_stride,
+        v_plane: BufferStoreMut::Borrowed(red),
+        v_stride,
+        width: layout.width,
+        height: layout.height,
+    };
+    let (range, matrix, mode) = (YuvRange::Limited, YuvStandardMatrix::Bt601, YuvConversionMode::Balanced);
+    let (bytes, stride) = (bytes.get(at(source.offset)?..)?, u32::try_from(source.stride).ok()?);
+    converter(&mut image, bytes, stride, range, matrix, mode).ok()?;
+    u32::try_from(layout.size()).ok()
 }
 
 /// In another size: each pixel is the nearest one.
@@ -121,8 +159,8 @@ fn dark(model: ColorModel, number: usize) -> u8 {
     }
 }
 
-/// Writes all values of a picture. `value` has 8 bits, for a component and a pixel; of a component that stands for several
-/// pixels the mean of those is written.
+/// Writes all values of a picture. `value` has 8 bits, for a component and a pixel; of a component that stands for
+/// several pixels the mean of those is written.
 fn paint(layout: &Video, to: &mut [u8], value: impl Fn(usize, usize, usize) -> u8) {
     let (width, height) = (layout.width as usize, layout.height as usize);
     for (number, component) in layout.format.components().iter().enumerate() {

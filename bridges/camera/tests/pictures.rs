@@ -69,7 +69,7 @@ fn rows_of_odd_pictures_have_the_length_that_gstreamer_gives_them() {
 #[test]
 fn jpeg_arrives_as_it_is_and_what_browsers_do_not_take_as_i420_too() {
     let Some(session) = Session::start() else { return };
-    let (jpeg, deep) = (TempRegion::new(), TempRegion::new());
+    let (jpeg, deep, screen) = (TempRegion::new(), TempRegion::new(), TempRegion::new());
     let picture = session.folder().join("picture.jpg");
     let mut encode = session.command("gst-launch-1.0");
     encode.args(["-q", "videotestsrc", "num-buffers=1", "!", "video/x-raw,width=320,height=240", "!", "jpegenc", "!"]);
@@ -79,9 +79,12 @@ fn jpeg_arrives_as_it_is_and_what_browsers_do_not_take_as_i420_too() {
     let _jpeg = Source::start(&jpeg, "image/jpeg, width=320, height=240, framerate=30/1", encoded.clone());
     let white = [255, 15].repeat(320 * 240 * 3);
     let _deep = Source::start(&deep, &raw("GBR_12LE", 320, 240), white);
-    let camera = session.camera(&[&jpeg, &deep]);
+    let _screen = Source::start(&screen, &raw("BGRx", 320, 240), vec![255; 320 * 240 * 4]);
+    let camera = session.camera(&[&jpeg, &deep, &screen]);
     assert!(read(&session, &camera.names[0], "image/jpeg") == encoded);
-    assert!(read(&session, &camera.names[1], "video/x-raw,format=I420") == gray(320, 240, 235));
+    for node in &camera.names[1..] {
+        assert!(read(&session, node, "video/x-raw,format=I420") == gray(320, 240, 235), "{node}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A session of its own: a bus, PipeWire and WirePlumber with a folder of their own; regions, cameras and readers in it.
+//! A session of its own: a bus, PipeWire and WirePlumber in a folder of theirs; regions, cameras and readers in it.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
@@ -15,7 +15,8 @@ use std::time::Duration;
 const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig><type>session</type><listen>unix:path=FOLDER/bus</listen><servicedir>FOLDER/services</servicedir>
-<policy context="default"><allow send_destination="*"/><allow receive_sender="*"/><allow own="*"/></policy></busconfig>"#;
+<policy context="default"><allow send_destination="*"/><allow receive_sender="*"/><allow own="*"/></policy>
+</busconfig>"#;
 
 /// What a desktop session has of PipeWire.
 pub struct Session {
