@@ -16,7 +16,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 /// Time for the supervisor to answer.
-const ANSWER: Duration = Duration::from_secs(2);
+pub const ANSWER: Duration = Duration::from_secs(2);
 
 /// Asks the supervisor. `None` if it does not answer in time.
 pub(crate) fn ask(events: &Events) -> Option<Status> {
@@ -25,12 +25,12 @@ pub(crate) fn ask(events: &Events) -> Option<Status> {
     receiver.recv_timeout(ANSWER).ok()
 }
 
-/// Serves the status as JSON at a path that only this user can open.
+/// Serves the status, JSON that `status` makes, at a path that only this user can open.
 ///
 /// # Errors
 /// When the path cannot be used, or another process listens there.
 #[cfg(unix)]
-pub fn serve_status(path: &Path, events: Events) -> io::Result<OwnPath> {
+pub fn serve_status(path: &Path, status: impl Fn() -> Option<String> + Send + 'static) -> io::Result<OwnPath> {
     use std::os::unix::fs::PermissionsExt;
     let (listener, own) = listen(path, |path| UnixListener::bind(path))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
@@ -40,7 +40,7 @@ pub fn serve_status(path: &Path, events: Events) -> io::Result<OwnPath> {
                 std::thread::sleep(ACCEPT_PAUSE);
                 continue;
             };
-            let text = ask(&events).and_then(|status| serde_json::to_string_pretty(&status).ok());
+            let text = status();
             // The client may have disconnected.
             let _ = stream.set_write_timeout(Some(ANSWER));
             let _ = writeln!(stream, "{}", text.unwrap_or_default());
@@ -61,4 +61,17 @@ pub fn status_at(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     if text.trim().is_empty() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(text) }
+}
+
+/// Prints the status of the daemon at a path.
+///
+/// # Errors
+/// When there is no path, or no daemon answers.
+#[cfg(unix)]
+pub fn print_status(path: Option<&Path>) -> Result<(), Box<dyn std::error::Error>> {
+    let path = path.ok_or("no control socket: give the path of the running daemon with --control")?;
+    let status = status_at(path).map_err(|e| {
+        format!("no daemon answers at {path:?} ({e}): start it with --control {path:?}, or name its socket")
+    });
+    Ok(write!(std::io::stdout(), "{}", status?)?)
 }

@@ -1,5 +1,6 @@
 //! The daemon around the supervisor: listeners, control, metrics, video devices, signals.
 
+use crate::control::ask;
 #[cfg(unix)]
 use crate::control::serve_status;
 use crate::demand::{BindError, Demand, Listener, Rules, watch_video_device};
@@ -14,6 +15,7 @@ use signal_hook::consts::SIGINT;
 use signal_hook::consts::SIGTERM;
 use std::io;
 use tracing::{info, warn};
+use tracing_subscriber::EnvFilter;
 
 /// Runs the whole daemon: pipelines, listeners, control, metrics, signals.
 ///
@@ -31,10 +33,15 @@ pub fn run(settings: Settings, sockets: Vec<Listener>, reload: &Reload) -> Resul
     let (control, metrics) = (settings.control.clone(), settings.metrics);
     // Everything that may fail comes before the output, which creates files.
     let (events, inbox) = Events::new();
-    watch_signals(events.clone()).map_err(system("watch signals"))?;
+    let own = events.clone();
+    watch_signals(move |signal| own.send(Event::Signal(signal))).map_err(system("watch signals"))?;
     #[cfg(unix)]
     let _control = control
-        .map(|path| serve_status(&path, events.clone()).map_err(|source| RelayError::Control { path, source }))
+        .map(|path| {
+            let own = events.clone();
+            let status = move || ask(&own).and_then(|status| serde_json::to_string_pretty(&status).ok());
+            serve_status(&path, status).map_err(|source| RelayError::Control { path, source })
+        })
         .transpose()?;
     #[cfg(not(unix))]
     drop(control);
@@ -42,7 +49,9 @@ pub fn run(settings: Settings, sockets: Vec<Listener>, reload: &Reload) -> Resul
         if !address.ip().is_loopback() {
             warn!("metrics at {address} can be read from other machines");
         }
-        let at = serve_metrics(address, events.clone()).map_err(|source| RelayError::Metrics { address, source })?;
+        let own = events.clone();
+        let text = Box::new(move || ask(&own).map(|status| status.metrics()));
+        let at = serve_metrics(address, text).map_err(|source| RelayError::Metrics { address, source })?;
         info!("metrics at http://{at}/metrics");
     }
     let consumers = settings.consumers;
@@ -71,16 +80,39 @@ fn listen(address: &Address) -> Result<Listener, BindError> {
     Listener::bind(address)
 }
 
+/// Starts the log of a daemon at standard error: `RUST_LOG`, else "info".
+pub fn start_log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // The reader of the log may close it: the daemon keeps running.
+    let log = tracing_subscriber::fmt()
+        .log_internal_errors(false)
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false);
+    match std::env::var_os("JOURNAL_STREAM") {
+        // The journal adds the time.
+        Some(_) => log.without_time().with_ansi(false).init(),
+        None => log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
+    }
+}
+
+/// Reports the signals that end a daemon or make it read its configuration again.
+///
+/// # Errors
+/// When they cannot be watched.
 #[cfg(unix)]
-fn watch_signals(events: Events) -> io::Result<()> {
+pub fn watch_signals(report: impl Fn(i32) + Send + 'static) -> io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, signal_hook::consts::SIGHUP])?;
-    let forward = move || signals.forever().for_each(|signal| events.send(Event::Signal(signal)));
+    let forward = move || signals.forever().for_each(report);
     std::thread::Builder::new().name("signals".into()).spawn(forward)?;
     Ok(())
 }
 
-/// Ctrl+C, Ctrl+Break and the closing of the console.
+/// Reports Ctrl+C, Ctrl+Break and the closing of the console.
+///
+/// # Errors
+/// When they cannot be watched.
 #[cfg(windows)]
-fn watch_signals(events: Events) -> io::Result<()> {
-    ctrlc::set_handler(move || events.send(Event::Signal(SIGINT))).map_err(io::Error::other)
+pub fn watch_signals(report: impl Fn(i32) + Send + 'static) -> io::Result<()> {
+    ctrlc::set_handler(move || report(SIGINT)).map_err(io::Error::other)
 }

@@ -3,6 +3,9 @@
 //!
 //! `shm2_relayd` is this library with a command line. [`daemon`] starts all; [`machine`] decides, [`relay`] executes its
 //! commands; [`demand`] counts the connected clients, [`feed`] runs the input and the splash, [`forward`] feeds the output.
+//!
+//! What any daemon of this project needs is here for the other ones, too: [`daemon::start_log`], [`daemon::watch_signals`],
+//! [`control`], [`log_limit`], [`manager`], [`metrics`], [`secret`] and [`settings::Time`].
 
 #![deny(clippy::unwrap_used)]
 #![deny(unsafe_code)]
@@ -14,9 +17,9 @@ pub mod event;
 pub mod feed;
 pub mod forward;
 pub mod listen;
-mod log_limit;
+pub mod log_limit;
 pub mod machine;
-mod manager;
+pub mod manager;
 pub mod metrics;
 pub mod relay;
 pub mod secret;

@@ -10,14 +10,14 @@ const PERIOD: Duration = Duration::from_secs(10);
 
 /// Counts the lines of each kind; further ones are left out, and a summary follows at the end of the period.
 #[derive(Debug, Default)]
-pub(crate) struct LogLimit {
+pub struct LogLimit {
     since: Option<Instant>,
     lines: BTreeMap<&'static str, u64>,
 }
 
 impl LogLimit {
     /// Whether a line of this kind is to be logged now.
-    pub(crate) fn permits(&mut self, kind: &'static str, now: Instant) -> bool {
+    pub fn permits(&mut self, kind: &'static str, now: Instant) -> bool {
         if self.deadline().is_none() && self.since.is_some_and(|since| now >= since + PERIOD) {
             // Nothing was left out in that period.
             self.end();
@@ -29,19 +29,19 @@ impl LogLimit {
     }
 
     /// When [`summary`](Self::summary) is to be called next.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Instant> {
         let has_more = self.lines.values().any(|count| *count > MOST);
         self.since.filter(|_| has_more).map(|since| since + PERIOD)
     }
 
     /// Ends a period that is over: the line to log if lines were left out.
-    pub(crate) fn summary(&mut self, now: Instant) -> Option<String> {
+    pub fn summary(&mut self, now: Instant) -> Option<String> {
         self.since.filter(|since| now >= *since + PERIOD)?;
         self.end()
     }
 
     /// Ends the period at once.
-    pub(crate) fn end(&mut self) -> Option<String> {
+    pub fn end(&mut self) -> Option<String> {
         self.since = None;
         let lines = std::mem::take(&mut self.lines);
         let more = lines.into_iter().filter(|(_, count)| *count > MOST);

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{CommandFactory, Parser};
-use shm2_relay::daemon::run;
+use shm2_relay::daemon::{run, start_log};
 use shm2_relay::demand::Listener;
 use shm2_relay::relay::{Reload, check_settings};
 use shm2_relay::settings::{Given, Settings, SettingsError};
@@ -13,7 +13,6 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tracing_subscriber::EnvFilter;
 
 /// Runs a camera only while there is demand.
 ///
@@ -89,18 +88,7 @@ fn act(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         writeln!(std::io::stdout(), "all settings are good")?;
         return Ok(());
     }
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // The reader of the log may close it: the daemon keeps running.
-    let log = tracing_subscriber::fmt()
-        .log_internal_errors(false)
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false);
-    match std::env::var_os("JOURNAL_STREAM") {
-        // The journal adds the time.
-        Some(_) => log.without_time().with_ansi(false).init(),
-        None => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-    }
+    start_log();
     let own = arguments.clone();
     let reload: Reload = Arc::new(move || match own.config {
         Some(_) => own.settings(has_sockets).map(Some),
@@ -111,19 +99,7 @@ fn act(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
 #[cfg(unix)]
 fn show_status(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let path = arguments
-        .given()?
-        .control_path()
-        .ok_or("no control socket: give the path of the running daemon with --control")?;
-    let status = shm2_relay::control::status_at(&path);
-    write!(
-        std::io::stdout(),
-        "{}",
-        status.map_err(|e| format!(
-            "no daemon answers at {path:?} ({e}): start it with --control {path:?}, or name its socket"
-        ))?
-    )?;
-    Ok(())
+    shm2_relay::control::print_status(arguments.given()?.control_path().as_deref())
 }
 
 #[cfg(not(unix))]

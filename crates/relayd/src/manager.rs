@@ -46,18 +46,22 @@ mod linux {
         }
     }
 
+    /// The daemon is ready, and its state.
     pub fn ready(status: &str) {
         notify(&format!("READY=1\nSTATUS={status}\n"));
     }
 
+    /// The state, in one line.
     pub fn status(status: &str) {
         notify(&format!("STATUS={status}\n"));
     }
 
+    /// The daemon begins to end.
     pub fn stopping() {
         notify("STOPPING=1\n");
     }
 
+    /// The daemon works, for the watchdog.
     pub fn alive() {
         notify("WATCHDOG=1\n");
     }
@@ -103,16 +107,21 @@ mod linux {
 mod other {
     use std::time::Duration;
 
+    /// No effect here.
     pub fn ready(_: &str) {}
+    /// No effect here.
     pub fn status(_: &str) {}
+    /// No effect here.
     pub fn stopping() {}
+    /// No effect here.
     pub fn alive() {}
+    /// None here.
     pub fn watchdog() -> Option<Duration> {
         None
     }
 }
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::*;
+pub use linux::*;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use other::*;
+pub use other::*;

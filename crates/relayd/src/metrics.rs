@@ -1,8 +1,6 @@
 //! Metrics by HTTP: one thread serves all connections, so a client that sends nothing delays no other.
 
-use crate::control::ask;
 use crate::demand::ACCEPT_PAUSE;
-use crate::event::Events;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Poll, Token};
 use std::collections::BTreeMap;
@@ -19,17 +17,20 @@ const MOST: usize = 256;
 const LONGEST: usize = 8 * 1024;
 const LISTENER: Token = Token(0);
 
+/// Makes the text of the metrics; `None` if the daemon does not answer.
+pub type Text = Box<dyn Fn() -> Option<String> + Send>;
+
 /// Serves `GET /metrics` at an address. Returns the bound address: the given port may be 0.
 ///
 /// # Errors
 /// When the address cannot be bound.
-pub fn serve_metrics(address: SocketAddr, events: Events) -> io::Result<SocketAddr> {
+pub fn serve_metrics(address: SocketAddr, text: Text) -> io::Result<SocketAddr> {
     let mut listener = TcpListener::bind(address)?;
     let address = listener.local_addr()?;
     let poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut server =
-        Server { poll, listener, events, connections: BTreeMap::new(), next: LISTENER.0, is_paused: false };
+        Server { poll, listener, text, connections: BTreeMap::new(), next: LISTENER.0, is_paused: false };
     let work = move || {
         if let Err(error) = server.work() {
             error!("metrics are not served any more: {error}");
@@ -42,7 +43,7 @@ pub fn serve_metrics(address: SocketAddr, events: Events) -> io::Result<SocketAd
 struct Server {
     poll: Poll,
     listener: TcpListener,
-    events: Events,
+    text: Text,
     /// By their numbers, which increase: the first one is the oldest.
     connections: BTreeMap<usize, Connection>,
     next: usize,
@@ -113,7 +114,7 @@ impl Server {
 
     fn serve(&mut self, number: usize) {
         let Some(connection) = self.connections.get_mut(&number) else { return };
-        match connection.advance(&self.events) {
+        match connection.advance(&self.text) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // The answer was sent, or the client is gone.
             _ => drop(self.connections.remove(&number)),
@@ -123,11 +124,11 @@ impl Server {
 
 impl Connection {
     /// Reads the request and writes the answer, as far as possible without waiting.
-    fn advance(&mut self, events: &Events) -> io::Result<()> {
+    fn advance(&mut self, text: &Text) -> io::Result<()> {
         if self.answer.is_none() {
             self.read_request()?;
             let first_line = String::from_utf8_lossy(&self.request).lines().next().unwrap_or_default().to_owned();
-            self.answer = Some((respond(&first_line, events).into_bytes(), 0));
+            self.answer = Some((respond(&first_line, text).into_bytes(), 0));
         }
         let Some((bytes, sent)) = &mut self.answer else { return Ok(()) };
         while *sent < bytes.len() {
@@ -156,14 +157,12 @@ impl Connection {
     }
 }
 
-fn respond(request: &str, events: &Events) -> String {
+fn respond(request: &str, metrics: &Text) -> String {
     let is_metrics = request.starts_with("GET /metrics ");
-    let (code, kind, text) = match is_metrics.then(|| ask(events)) {
+    let (code, kind, text) = match is_metrics.then(metrics) {
         None => ("404 Not Found", "text/plain", "metrics are at /metrics\n".into()),
         Some(None) => ("503 Service Unavailable", "text/plain", "the daemon does not answer\n".into()),
-        Some(Some(status)) => {
-            ("200 OK", "application/openmetrics-text; version=1.0.0; charset=utf-8", status.metrics())
-        }
+        Some(Some(text)) => ("200 OK", "application/openmetrics-text; version=1.0.0; charset=utf-8", text),
     };
     let length = text.len();
     format!("HTTP/1.1 {code}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}")

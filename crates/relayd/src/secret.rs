@@ -1,4 +1,4 @@
-//! The file with the clients' secret. Only its owner should be able to read it, and nobody else may change it.
+//! A file with clients' secrets. Only its owner should be able to read it, and nobody else may change it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 /// A secret, and what is wrong with its file although it is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Secret {
-    pub(crate) text: String,
-    pub(crate) warning: Option<String>,
+pub struct Secret {
+    /// The secret.
+    pub text: String,
+    /// A line for the log.
+    pub warning: Option<String>,
 }
 
 /// Why a secret cannot be used.
@@ -30,7 +32,7 @@ pub enum SecretError {
         path: PathBuf,
     },
     /// Other users can change it.
-    #[error("other users can write the token in {path:?}: {why}")]
+    #[error("other users can write the secrets in {path:?}: {why}")]
     Writable {
         /// The file.
         path: PathBuf,
@@ -41,17 +43,25 @@ pub enum SecretError {
 
 /// Reads the first line.
 pub(crate) fn read(path: &Path) -> Result<Secret, SecretError> {
+    let Secret { text, warning } = read_all(path)?;
+    match text.lines().next() {
+        None | Some("") => Err(SecretError::Empty { path: path.into() }),
+        Some(first) => Ok(Secret { text: first.into(), warning }),
+    }
+}
+
+/// Reads a file of secrets.
+///
+/// # Errors
+/// When it cannot be read, or users that should not can write it.
+pub fn read_all(path: &Path) -> Result<Secret, SecretError> {
     let failed = |source| SecretError::File { path: path.into(), source };
     let mut file = File::open(path).map_err(failed)?;
     // The open file is checked: its path may lead to another one meanwhile.
     let warning = check(path, &file)?;
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(failed)?;
-    let first = text.lines().next().unwrap_or_default();
-    if first.is_empty() {
-        return Err(SecretError::Empty { path: path.into() });
-    }
-    Ok(Secret { text: first.into(), warning })
+    Ok(Secret { text, warning })
 }
 
 /// An error if other users can write the file, a warning if all of them can read it. A group that can read it is in
@@ -76,7 +86,7 @@ fn check(path: &Path, file: &File) -> Result<Option<String>, SecretError> {
         return Err(writable(format!("user {} owns it; run chown {own} on it", metadata.uid())));
     }
     let is_exposed = mode & OTHERS_READ != 0;
-    Ok(is_exposed.then(|| format!("every user can read the token in {path:?} (mode {mode:04o}): run chmod 600 on it")))
+    Ok(is_exposed.then(|| format!("every user can read the secrets in {path:?} (mode {mode:04o}): run chmod 600 on it")))
 }
 
 #[cfg(not(unix))]

@@ -1,0 +1,284 @@
+//! Mounts of the server: each knows its regions' state before it is asked for, and what became of its pipeline.
+
+use crate::pipeline;
+use crate::settings::{Mount, Settings};
+use crate::status::MountStatus;
+use gst::glib;
+use gst::prelude::*;
+use gst_rtsp::RTSPStatusCode;
+use gst_rtsp_server::prelude::*;
+use gst_rtsp_server::{RTSPAddressPool, RTSPMedia, RTSPMediaFactory, RTSPMountPoints};
+use shm2::Overview;
+use shm2_relay::log_limit::LogLimit;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tracing::{info, warn};
+
+/// Role of clients without a user.
+pub const ANYONE: &str = "anyone";
+/// Mounts that were made because a region's name matches, at most.
+const MOST_MATCHED: usize = 1000;
+
+/// Called with a mount's path when its pipeline has failed.
+pub type Failed = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// All mounts.
+pub struct Mounts {
+    points: RTSPMountPoints,
+    state: Mutex<State>,
+    failed: Failed,
+}
+
+struct State {
+    settings: Settings,
+    entries: BTreeMap<String, Entry>,
+    not_found: u64,
+    log: LogLimit,
+}
+
+struct Entry {
+    mount: Mount,
+    factory: RTSPMediaFactory,
+    media: glib::WeakRef<RTSPMedia>,
+    is_matched: bool,
+    status: MountStatus,
+}
+
+/// Lines of the log that clients cause are limited.
+macro_rules! limited {
+    ($state:expr, $level:ident, $kind:literal, $($text:tt)*) => {
+        if $state.log.permits($kind, Instant::now()) {
+            $level!($($text)*);
+        }
+    };
+}
+
+impl Mounts {
+    /// Offers the mounts of these settings.
+    pub fn new(points: RTSPMountPoints, settings: Settings, failed: Failed) -> Arc<Self> {
+        let state = State { settings, entries: BTreeMap::new(), not_found: 0, log: LogLimit::default() };
+        let mounts = Arc::new(Self { points, state: Mutex::new(state), failed });
+        let all = mounts.lock().settings.mounts.clone();
+        all.into_iter().for_each(|mount| mounts.add(mount, false));
+        mounts
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(self: &Arc<Self>, mount: Mount, is_matched: bool) {
+        let factory = self.factory(&mount);
+        self.points.add_factory(&mount.path, factory.clone());
+        let status = MountStatus { path: mount.path.clone(), regions: mount.regions.clone(), ..MountStatus::default() };
+        let entry = Entry { factory, media: glib::WeakRef::new(), is_matched, status, mount };
+        self.lock().entries.insert(entry.mount.path.clone(), entry);
+    }
+
+    fn factory(self: &Arc<Self>, mount: &Mount) -> RTSPMediaFactory {
+        let factory = RTSPMediaFactory::new();
+        factory.set_shared(true);
+        factory.set_protocols(mount.protocols);
+        let multicast = self.lock().settings.multicast.clone();
+        let pool = RTSPAddressPool::new();
+        let ((first, last), (low, high)) = (&multicast.addresses, multicast.ports);
+        match pool.add_range(first, last, low, high, 1) {
+            Ok(()) => factory.set_address_pool(Some(&pool)),
+            Err(error) => warn!("multicast {first}-{last}: {error}"),
+        }
+        let roles = if mount.users.is_empty() { vec![ANYONE.into()] } else { mount.users.clone() };
+        for role in &roles {
+            let role = gst::Structure::builder(role.as_str())
+                .field("media.factory.access", true)
+                .field("media.factory.construct", true)
+                .build();
+            factory.add_role_from_structure(&role);
+        }
+        let (weak, path) = (Arc::downgrade(self), mount.path.clone());
+        factory.connect_media_configure(move |_, media| {
+            if let Some(mounts) = weak.upgrade() {
+                mounts.watch(&path, media);
+            }
+        });
+        factory
+    }
+
+    /// Follows a pipeline from its start to its end.
+    fn watch(self: &Arc<Self>, path: &str, media: &RTSPMedia) {
+        let follow = |change: fn(&Mounts, &str, Option<&RTSPMedia>)| {
+            let (weak, path) = (Arc::downgrade(self), path.to_owned());
+            move |media: &RTSPMedia| {
+                if let Some(mounts) = weak.upgrade() {
+                    change(&mounts, &path, Some(media));
+                }
+            }
+        };
+        if let Some(entry) = self.lock().entries.get_mut(path) {
+            entry.media.set(Some(media));
+            entry.status.starts += 1;
+            entry.status.plays = true;
+        }
+        media.connect_prepared(follow(|mounts, path, _| limited!(mounts.lock(), info, "plays", "{path} plays")));
+        media.connect_unprepared(follow(|mounts, path, media| mounts.ended(path, media)));
+        let (weak, path) = (Arc::downgrade(self), path.to_owned());
+        media.connect_handle_message(None, move |media, message| {
+            if let (gst::MessageView::Error(error), Some(mounts)) = (message.view(), weak.upgrade()) {
+                let source = error.src().map(|source| source.name().to_string()).unwrap_or_default();
+                let debug = error.debug().unwrap_or_default();
+                let more = debug.lines().last().unwrap_or_default();
+                mounts.failure(&path, media, &format!("{source}: {}: {more}", error.error().message()));
+            }
+            true
+        });
+    }
+
+    fn ended(&self, path: &str, media: Option<&RTSPMedia>) {
+        let mut state = self.lock();
+        let Some(entry) = state.entries.get_mut(path) else { return };
+        // A new pipeline may have taken its place.
+        if entry.media.upgrade().as_ref() == media {
+            entry.status.plays = false;
+            limited!(state, info, "released", "{path} is released: nobody plays it");
+        }
+    }
+
+    fn failure(&self, path: &str, media: &RTSPMedia, why: &str) {
+        let mut state = self.lock();
+        let Some(entry) = state.entries.get_mut(path) else { return };
+        if entry.media.upgrade().as_ref() != Some(media) {
+            return;
+        }
+        entry.media.set(None);
+        entry.status.plays = false;
+        entry.status.failures += 1;
+        entry.status.last_failure = Some(why.into());
+        limited!(state, warn, "failed", "{path} failed, its clients are disconnected: {why}");
+        drop(state);
+        (self.failed)(path);
+    }
+
+    /// The mount of a path as requested, which may go on behind it (`/camera/stream=0`).
+    pub fn find(&self, requested: &str) -> Option<String> {
+        let state = self.lock();
+        let is_it = |path: &&String| {
+            requested.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        state.entries.keys().filter(is_it).max_by_key(|path| path.len()).cloned()
+    }
+
+    /// Makes a mount ready for a client that asks for it: whether its regions have producers, and which pipeline shows
+    /// them.
+    pub fn prepare(self: &Arc<Self>, requested: &str) -> RTSPStatusCode {
+        let Some(path) = self.find(requested).or_else(|| self.add_matching(requested)) else {
+            let mut state = self.lock();
+            state.not_found += 1;
+            limited!(state, info, "no mount", "there is no mount {requested:?}");
+            return RTSPStatusCode::NotFound;
+        };
+        let Some((mount, factory, media)) = self.lock().entries.get(&path).map(|entry| {
+            (entry.mount.clone(), entry.factory.clone(), entry.media.upgrade())
+        }) else {
+            return RTSPStatusCode::NotFound;
+        };
+        // Its pipeline runs: this client gets the same.
+        if media.is_some_and(|media| media.status() == gst_rtsp_server::RTSPMediaStatus::Prepared) {
+            return RTSPStatusCode::Ok;
+        }
+        match launch(&mount) {
+            Ok(text) => {
+                factory.set_launch(&text);
+                RTSPStatusCode::Ok
+            }
+            Err((code, why)) => {
+                self.refused(&path, &why);
+                code
+            }
+        }
+    }
+
+    fn refused(&self, path: &str, why: &str) {
+        let mut state = self.lock();
+        limited!(state, warn, "refused", "{path} is refused: {why}");
+        if let Some(entry) = state.entries.get_mut(path) {
+            entry.status.refused += 1;
+            entry.status.last_failure = Some(why.into());
+        }
+    }
+
+    /// Adds a mount for a live region whose name matches.
+    fn add_matching(self: &Arc<Self>, requested: &str) -> Option<String> {
+        let (pattern, mount) = self.lock().settings.regions.clone()?;
+        // A control of a stream may follow.
+        let path = format!("/{}", requested.trim_start_matches('/').split('/').next()?);
+        let region = pattern.region(&path)?;
+        Overview::of(&region).ok()?;
+        if self.lock().entries.values().filter(|entry| entry.is_matched).count() >= MOST_MATCHED {
+            warn!("{path} is no mount: there are {MOST_MATCHED} mounts of --regions already");
+            return None;
+        }
+        self.add(Mount { path: path.clone(), regions: vec![region], ..mount }, true);
+        Some(path)
+    }
+
+    /// Asks the encoders for a keyframe, for a client that begins in the middle.
+    pub fn request_keyframe(&self, requested: &str) {
+        let Some(path) = self.find(requested) else { return };
+        let media = self.lock().entries.get(&path).and_then(|entry| entry.media.upgrade());
+        let Some(bin) = media.and_then(|media| media.element().downcast::<gst::Bin>().ok()) else { return };
+        let pads = (0..).map_while(|number| bin.by_name(&format!("pay{number}"))?.static_pad("src"));
+        for pad in pads {
+            let event = gst::event::CustomUpstream::new(
+                gst::Structure::builder("GstForceKeyUnit").field("all-headers", true).build(),
+            );
+            // Sound and some encoders do not know it.
+            let _ = pad.send_event(event);
+        }
+    }
+
+    /// Takes other settings. Returns the mounts that are gone or changed: their clients have to leave.
+    pub fn reload(self: &Arc<Self>, settings: Settings) -> Vec<String> {
+        let mut gone = Vec::new();
+        let mut state = self.lock();
+        let is_same_pattern = state.settings.regions == settings.regions;
+        state.entries.retain(|path, entry| {
+            let stays = if entry.is_matched { is_same_pattern } else { settings.mounts.contains(&entry.mount) };
+            if !stays {
+                self.points.remove_factory(path);
+                gone.push(path.clone());
+            }
+            stays
+        });
+        let is_new = |mount: &&Mount| !state.entries.contains_key(&mount.path);
+        let new: Vec<_> = settings.mounts.iter().filter(is_new).cloned().collect();
+        state.settings = settings;
+        drop(state);
+        new.into_iter().for_each(|mount| self.add(mount, false));
+        gone
+    }
+
+    /// The state of each mount, and the requests of others.
+    pub fn status(&self) -> (Vec<MountStatus>, u64) {
+        let state = self.lock();
+        (state.entries.values().map(|entry| entry.status.clone()).collect(), state.not_found)
+    }
+
+    /// Logs how many lines were left out.
+    pub fn log_summary(&self) {
+        if let Some(summary) = self.lock().log.summary(Instant::now()) {
+            info!("{summary}");
+        }
+    }
+}
+
+/// The pipeline for the regions as they are now.
+fn launch(mount: &Mount) -> Result<String, (RTSPStatusCode, String)> {
+    let mut caps = Vec::new();
+    for region in &mount.regions {
+        let overview = Overview::of(region).map_err(|error| (RTSPStatusCode::ServiceUnavailable, error.to_string()))?;
+        let text = overview.caps.and_then(|caps| String::from_utf8(caps).ok());
+        let missing = || (RTSPStatusCode::ServiceUnavailable, format!("the producer of {region} has sent no caps yet"));
+        caps.push(text.ok_or_else(missing)?);
+    }
+    pipeline::describe(mount, &caps).map_err(|error| (RTSPStatusCode::UnsupportedMediaType, error.to_string()))
+}

@@ -1,0 +1,111 @@
+//! The pipeline of a mount, written from the caps of its regions.
+
+use crate::settings::{Encoder, Mount};
+use gst::prelude::*;
+use std::str::FromStr;
+
+/// Parser and payloader of what is encoded, by the name of its caps.
+const PAYLOADS: &[(&str, &str)] = &[
+    ("video/x-h264", "h264parse config-interval=-1 ! rtph264pay aggregate-mode=zero-latency"),
+    ("video/x-h265", "h265parse config-interval=-1 ! rtph265pay aggregate-mode=zero-latency"),
+    ("image/jpeg", "jpegparse ! rtpjpegpay"),
+    ("video/x-vp8", "rtpvp8pay"),
+    ("video/x-vp9", "rtpvp9pay"),
+    ("audio/x-opus", "rtpopuspay"),
+    ("audio/mpeg", "aacparse ! rtpmp4gpay"),
+    ("audio/x-mulaw", "rtppcmupay"),
+    ("audio/x-alaw", "rtppcmapay"),
+];
+/// The same, for people.
+pub const KINDS: &str = "raw video, raw audio, H.264, H.265, JPEG, VP8, VP9, Opus, AAC and G.711";
+/// First payload type of those that have no fixed meaning.
+const FIRST_TYPE: usize = 96;
+
+/// The parser and the payloader for these caps.
+pub fn payload(caps: &gst::Caps) -> Option<&'static str> {
+    let structure = caps.structure(0)?;
+    let (_, text) = PAYLOADS.iter().find(|(name, _)| *name == structure.name().as_str())?;
+    // audio/mpeg is MP3, too.
+    let is_known = structure.name() != "audio/mpeg" || structure.get::<i32>("mpegversion").is_ok_and(|v| v == 4);
+    is_known.then_some(*text)
+}
+
+/// A caps text that cannot be shown.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{region} has {caps}, which RTSP cannot carry here: it carries {KINDS}")]
+pub struct Unknown {
+    /// The region.
+    pub region: String,
+    /// Its caps.
+    pub caps: String,
+}
+
+/// The description of a mount's pipeline. `caps` are those of its regions.
+///
+/// # Errors
+/// When the caps of a region cannot be shown.
+pub fn describe(mount: &Mount, caps: &[String]) -> Result<String, Unknown> {
+    let streams = mount.regions.iter().zip(caps).enumerate();
+    let parts: Result<Vec<_>, _> =
+        streams.map(|(number, (region, caps))| stream(mount, number, region, caps)).collect();
+    Ok(format!("( {} )", parts?.join(" ")))
+}
+
+fn stream(mount: &Mount, number: usize, region: &str, text: &str) -> Result<String, Unknown> {
+    let unknown = || Unknown { region: region.into(), caps: text.into() };
+    let caps = gst::Caps::from_str(text).map_err(|_| unknown())?;
+    let kind = caps.structure(0).ok_or_else(unknown)?;
+    // A producer with an early end of stream does not end the mount: the next one continues.
+    let deadline = mount.latency.as_nanos();
+    let source = format!(
+        "shm2src shm-path={} on-producer-exit=always-reconnect processing-deadline={deadline} {}",
+        quoted(region),
+        mount.source
+    );
+    let steps = match kind.name().as_str() {
+        "video/x-raw" => raw_video(&mount.encoder, kind).ok_or_else(unknown)?,
+        "audio/x-raw" => raw_audio(&mount.audio_encoder),
+        _ => format!("queue max-size-buffers=0 ! {}", payload(&caps).ok_or_else(unknown)?),
+    };
+    // The properties belong to the payloader, which is last.
+    Ok(format!("{source} ! {steps} name=pay{number} pt={}", FIRST_TYPE + number))
+}
+
+/// Pictures that wait longer than one other are dropped before the encoder. The size stays that of the first picture,
+/// because a client was told it; others are scaled to it, with borders.
+fn raw_video(encoder: &Encoder, caps: &gst::StructureRef) -> Option<String> {
+    // Encoders take even sizes.
+    let even = |name| caps.get::<i32>(name).ok().map(|pixels| (pixels & !1).max(2));
+    let (width, height) = (even("width")?, even("height")?);
+    let ratio = caps.get::<gst::Fraction>("pixel-aspect-ratio").unwrap_or_else(|_| (1, 1).into());
+    Some(format!(
+        "queue leaky=downstream max-size-buffers=2 max-size-bytes=0 max-size-time=0 ! videoconvert ! videoscale \
+         add-borders=true ! video/x-raw,width={width},height={height},pixel-aspect-ratio={ratio} ! {} ! {}",
+        encoder.text, encoder.payload
+    ))
+}
+
+fn raw_audio(encoder: &Encoder) -> String {
+    format!("queue ! audioconvert ! audioresample ! {} ! {}", encoder.text, encoder.payload)
+}
+
+/// A text as a property's value in a pipeline's description.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Finds the payloader for what an encoder, a part of a pipeline, makes.
+///
+/// # Errors
+/// The reason as text.
+pub fn encoder(text: &str) -> Result<Encoder, String> {
+    let bin = gst::parse::bin_from_description(&format!("{text} ! identity"), true);
+    let bin = bin.map_err(|e| format!("{text:?} is no part of a pipeline: {}", e.message()))?;
+    let pad = bin.static_pad("src").ok_or_else(|| format!("{text:?} has no open end: leave out its sink"))?;
+    if bin.static_pad("sink").is_none() {
+        return Err(format!("{text:?} has no open beginning: leave out its source"));
+    }
+    let caps = pad.query_caps(None);
+    let payload = payload(&caps).ok_or_else(|| format!("{text:?} does not encode: it makes {caps}, not one of {KINDS}"))?;
+    Ok(Encoder { text: text.into(), payload: payload.into() })
+}

@@ -1,0 +1,393 @@
+//! The server: one loop for signals, limits and the state, and threads of GStreamer's RTSP server for its clients.
+
+use crate::mounts::{ANYONE, Mounts};
+use crate::settings::{Settings, SettingsError};
+use crate::status::Status;
+use gst::glib;
+use gst_rtsp::{RTSPAuthMethod, RTSPStatusCode};
+use gst_rtsp_server::prelude::*;
+use gst_rtsp_server::{
+    RTSPAuth, RTSPClient, RTSPContext, RTSPFilterResult, RTSPMountPoints, RTSPServer, RTSPSession, RTSPSessionPool,
+    RTSPToken, gio,
+};
+use shm2_relay::control::{ANSWER, serve_status};
+use shm2_relay::daemon::watch_signals;
+use shm2_relay::manager;
+use shm2_relay::metrics::serve_metrics;
+use signal_hook::consts::SIGHUP;
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+use tracing::{error, info, warn};
+
+/// Interval of the search for clients that are gone.
+const ROUND: Duration = Duration::from_secs(2);
+/// Time for a connection to begin a session.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Why the server ends other than by a signal.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The address cannot be bound.
+    #[error("cannot listen at rtsp://{address}: {source}; another program may use it: give another with --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The control socket could not be bound.
+    #[error("cannot answer at {path:?}: {source}")]
+    Control {
+        /// The address.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The address for metrics could not be bound.
+    #[error("cannot offer metrics at {address}: {source}")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A system call failed.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What failed.
+        what: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// Reads the settings again; `None` without a file.
+pub type Reload = Arc<dyn Fn() -> Result<Option<Settings>, SettingsError> + Send + Sync>;
+
+/// A running server.
+struct Server {
+    rtsp: RTSPServer,
+    pool: RTSPSessionPool,
+    mounts: Arc<Mounts>,
+    settings: Mutex<Settings>,
+    clients: Mutex<HashMap<RTSPClient, Client>>,
+    refused: AtomicU64,
+    begun: Instant,
+}
+
+/// What is known of a connection.
+struct Client {
+    since: Instant,
+    sessions: Vec<RTSPSession>,
+    mounts: BTreeSet<String>,
+}
+
+/// Runs the server until a signal ends it.
+///
+/// # Errors
+/// Why it does not start.
+pub fn run(settings: Settings, reload: Reload) -> Result<(), ServerError> {
+    settings.warnings.iter().for_each(|warning| warn!("{warning}"));
+    let context = glib::MainContext::default();
+    let server = Server::new(settings);
+    let (address, control, metrics) = {
+        let settings = server.lock_settings();
+        (settings.listen, settings.control.clone(), settings.metrics)
+    };
+    let end = glib::MainLoop::new(Some(&context), false);
+    watch(&server, &context, &end, reload).map_err(|source| ServerError::System { what: "watch signals", source })?;
+    let status = ask(&server, &context);
+    let json = move || serde_json::to_string_pretty(&status()?).ok();
+    let _control = control
+        .map(|path| serve_status(&path, json).map_err(|source| ServerError::Control { path, source }))
+        .transpose()?;
+    if let Some(address) = metrics {
+        if !address.ip().is_loopback() {
+            warn!("metrics at {address} can be read from other machines");
+        }
+        let status = ask(&server, &context);
+        let text = Box::new(move || Some(status()?.metrics()));
+        let at = serve_metrics(address, text).map_err(|source| ServerError::Metrics { address, source })?;
+        info!("metrics at http://{at}/metrics");
+    }
+    server.listen(address, &context)?;
+    server.rounds(&context);
+    manager::ready("nobody plays");
+    end.run();
+    manager::stopping();
+    info!("ending after a signal");
+    server.disconnect(|_| true);
+    Ok(())
+}
+
+/// Asks the loop for the state; `None` if it does not answer in time.
+fn ask(server: &Arc<Server>, context: &glib::MainContext) -> impl Fn() -> Option<Status> + Send + 'static {
+    let (server, context) = (server.clone(), context.clone());
+    move || {
+        let (sender, receiver) = mpsc::channel();
+        let server = server.clone();
+        // The receiver may have given up.
+        context.invoke(move || drop(sender.send(server.status())));
+        receiver.recv_timeout(ANSWER).ok()
+    }
+}
+
+fn watch(server: &Arc<Server>, context: &glib::MainContext, end: &glib::MainLoop, reload: Reload) -> io::Result<()> {
+    let (server, context, end) = (server.clone(), context.clone(), end.clone());
+    watch_signals(move |signal| match signal {
+        SIGHUP => {
+            // Read in this thread, because reading may block.
+            let (server, settings) = (server.clone(), reload());
+            context.invoke(move || server.reload(settings));
+        }
+        _ => end.quit(),
+    })
+}
+
+impl Server {
+    fn new(settings: Settings) -> Arc<Self> {
+        let (rtsp, points, pool) = (RTSPServer::new(), RTSPMountPoints::new(), RTSPSessionPool::new());
+        rtsp.set_mount_points(Some(&points));
+        rtsp.set_session_pool(Some(&pool));
+        pool.set_max_sessions(2 * settings.max_clients);
+        if let Some(threads) = rtsp.thread_pool() {
+            // One for each client, up to the limit of clients: one that waits for a picture delays no other.
+            threads.set_max_threads(settings.max_clients.try_into().unwrap_or(i32::MAX));
+        }
+        rtsp.set_auth(auth(&settings).as_ref());
+        let server = Arc::new_cyclic(|weak: &std::sync::Weak<Self>| {
+            let weak = weak.clone();
+            let failed = Arc::new(move |path: &str| {
+                let (weak, path) = (weak.clone(), path.to_owned());
+                // Not here: this is a thread of the pipeline that ends with its clients.
+                glib::MainContext::default().invoke(move || {
+                    if let Some(server) = weak.upgrade() {
+                        server.disconnect(|client| client.mounts.contains(&path));
+                    }
+                });
+            });
+            Self {
+                mounts: Mounts::new(points, settings.clone(), failed),
+                rtsp,
+                pool,
+                settings: Mutex::new(settings),
+                clients: Mutex::default(),
+                refused: AtomicU64::new(0),
+                begun: Instant::now(),
+            }
+        });
+        server.accept();
+        server
+    }
+
+    fn lock_clients(&self) -> MutexGuard<'_, HashMap<RTSPClient, Client>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listen(&self, address: SocketAddr, context: &glib::MainContext) -> Result<(), ServerError> {
+        // GStreamer's server does not tell why it cannot.
+        TcpListener::bind(address).map_err(|source| ServerError::Listen { address, source })?;
+        self.rtsp.set_address(&address.ip().to_string());
+        self.rtsp.set_service(&address.port().to_string());
+        let failed = |error: glib::BoolError| ServerError::Listen { address, source: io::Error::other(error.message) };
+        self.rtsp.attach(Some(context)).map_err(failed)?;
+        let scheme = if self.lock_settings().tls.is_some() { "rtsps" } else { "rtsp" };
+        let at = SocketAddr::new(address.ip(), self.rtsp.bound_port().try_into().unwrap_or(address.port()));
+        info!("listening at {scheme}://{at}");
+        Ok(())
+    }
+
+    fn accept(self: &Arc<Self>) {
+        let weak = Arc::downgrade(self);
+        self.rtsp.connect_client_connected(move |_, client| {
+            if let Some(server) = weak.upgrade() {
+                server.connected(client);
+            }
+        });
+    }
+
+    fn connected(self: &Arc<Self>, client: &RTSPClient) {
+        let record = Client { since: Instant::now(), sessions: Vec::new(), mounts: BTreeSet::new() };
+        let is_one_more = {
+            let mut clients = self.lock_clients();
+            clients.insert(client.clone(), record);
+            clients.len() > self.lock_settings().max_clients as usize
+        };
+        let weak = Arc::downgrade(self);
+        client.connect_closed(move |client| {
+            if let Some(server) = weak.upgrade() {
+                server.closed(client);
+            }
+        });
+        if is_one_more {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            let (weak, client) = (Arc::downgrade(self), client.clone());
+            // Not before the server has taken it.
+            glib::MainContext::default().invoke(move || {
+                if let Some(server) = weak.upgrade() {
+                    warn!("a client is sent away: there are as many as --max-clients permits");
+                    server.disconnect_those(&[client].into());
+                }
+            });
+            return;
+        }
+        self.follow(client);
+    }
+
+    fn follow(self: &Arc<Self>, client: &RTSPClient) {
+        let weak = Arc::downgrade(self);
+        let check = move |client: &RTSPClient, context: &RTSPContext| {
+            let server = weak.upgrade();
+            server.map_or(RTSPStatusCode::ServiceUnavailable, |server| server.check(client, context))
+        };
+        client.connect_pre_describe_request(check.clone());
+        client.connect_pre_setup_request(check);
+        let weak = Arc::downgrade(self);
+        client.connect_new_session(move |client, session| {
+            let Some(server) = weak.upgrade() else { return };
+            session.set_timeout(server.lock_settings().session_timeout);
+            if let Some(record) = server.lock_clients().get_mut(client) {
+                record.sessions.push(session.clone());
+            }
+        });
+        let weak = Arc::downgrade(self);
+        client.connect_play_request(move |_, context| {
+            if let (Some(server), Some(path)) = (weak.upgrade(), requested(context)) {
+                server.mounts.request_keyframe(&path);
+            }
+        });
+    }
+
+    fn check(&self, client: &RTSPClient, context: &RTSPContext) -> RTSPStatusCode {
+        let Some(path) = requested(context) else { return RTSPStatusCode::BadRequest };
+        let code = self.mounts.prepare(&path);
+        if let (Some(mount), Some(record)) = (self.mounts.find(&path), self.lock_clients().get_mut(client)) {
+            record.mounts.insert(mount);
+        }
+        code
+    }
+
+    /// Ends the sessions of a connection that is closed: its mounts are released at once.
+    fn closed(&self, client: &RTSPClient) {
+        let record = self.lock_clients().remove(client);
+        for session in record.into_iter().flat_map(|record| record.sessions) {
+            // It may have ended before.
+            let _ = self.pool.remove(&session);
+        }
+    }
+
+    fn disconnect(&self, is_one: impl Fn(&Client) -> bool) {
+        let clients = self.lock_clients();
+        let those = clients.iter().filter(|(_, client)| is_one(client)).map(|(client, _)| client.clone()).collect();
+        drop(clients);
+        self.disconnect_those(&those);
+    }
+
+    fn disconnect_those(&self, those: &std::collections::HashSet<RTSPClient>) {
+        let mut choose = |_: &RTSPServer, client: &RTSPClient| match those.contains(client) {
+            true => RTSPFilterResult::Remove,
+            false => RTSPFilterResult::Keep,
+        };
+        self.rtsp.client_filter(Some(&mut choose));
+    }
+
+    /// Repeats what has to be done now and then.
+    fn rounds(self: &Arc<Self>, context: &glib::MainContext) {
+        let server = self.clone();
+        let mut reported = String::new();
+        let round = move || {
+            server.pool.cleanup();
+            server.disconnect(|client| client.sessions.is_empty() && client.since.elapsed() > IDLE);
+            server.mounts.log_summary();
+            let status = server.status();
+            let plays = status.mounts.iter().filter(|mount| mount.plays).count();
+            let text = format!("{} clients, {plays} of {} mounts play", status.clients, status.mounts.len());
+            if text != reported {
+                manager::status(&text);
+                reported = text;
+            }
+            glib::ControlFlow::Continue
+        };
+        glib::timeout_source_new(ROUND, None, glib::Priority::DEFAULT, round).attach(Some(context));
+        if let Some(interval) = manager::watchdog() {
+            let alive = || {
+                manager::alive();
+                glib::ControlFlow::Continue
+            };
+            glib::timeout_source_new(interval, None, glib::Priority::DEFAULT, alive).attach(Some(context));
+        }
+    }
+
+    fn reload(&self, settings: Result<Option<Settings>, SettingsError>) {
+        let new = match settings {
+            Ok(Some(new)) => new,
+            Ok(None) => return warn!("there is no configuration file to read again: start with --config"),
+            Err(error) => return error!("the configuration is unchanged: {error}"),
+        };
+        new.warnings.iter().for_each(|warning| warn!("{warning}"));
+        let fixed = |s: &Settings| (s.listen, s.control.clone(), s.metrics, s.max_clients, s.tls.is_some());
+        if fixed(&self.lock_settings()) != fixed(&new) {
+            warn!("listen, control, metrics, max_clients and TLS cannot change while the daemon runs: restart it");
+        }
+        self.rtsp.set_auth(auth(&new).as_ref());
+        let gone: BTreeSet<_> = self.mounts.reload(new.clone()).into_iter().collect();
+        *self.lock_settings() = new;
+        info!("the configuration was read again");
+        self.disconnect(|client| !client.mounts.is_disjoint(&gone));
+    }
+
+    fn status(&self) -> Status {
+        let (mounts, not_found) = self.mounts.status();
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime: self.begun.elapsed().as_secs_f64(),
+            clients: self.lock_clients().len(),
+            sessions: self.pool.n_sessions(),
+            clients_refused: self.refused.load(Ordering::Relaxed),
+            not_found,
+            mounts,
+        }
+    }
+}
+
+/// The path that a client asks for.
+fn requested(context: &RTSPContext) -> Option<String> {
+    let uri = context.uri()?.request_uri();
+    let (_, rest) = uri.split_once("://")?;
+    let path = &rest[rest.find('/')?..];
+    Some(path.split('?').next().unwrap_or(path).to_owned())
+}
+
+/// Users and TLS; `None` where there is neither.
+fn auth(settings: &Settings) -> Option<RTSPAuth> {
+    if settings.users.is_empty() && settings.tls.is_none() {
+        return None;
+    }
+    let auth = RTSPAuth::new();
+    auth.set_realm(Some("shm2"));
+    let token = |role: &str| RTSPToken::builder().field("media.factory.role", role).build();
+    if settings.users.is_empty() {
+        auth.set_default_token(Some(&mut token(ANYONE)));
+    }
+    auth.set_supported_methods(if settings.is_basic { RTSPAuthMethod::Basic } else { RTSPAuthMethod::Digest });
+    for user in &settings.users {
+        match settings.is_basic {
+            true => auth.add_basic(&RTSPAuth::make_basic(&user.name, &user.password), &token(&user.name)),
+            false => auth.add_digest(&user.name, &user.password, &token(&user.name)),
+        }
+    }
+    // The settings were checked.
+    let certificate = settings.tls.as_deref().and_then(|pem| gio::TlsCertificate::from_pem(pem).ok());
+    auth.set_tls_certificate(certificate.as_ref());
+    Some(auth)
+}
