@@ -78,6 +78,8 @@ fn raw_video(encoder: &Encoder, caps: &gst::StructureRef) -> Option<String> {
     let even = |name| caps.get::<i32>(name).ok().map(|pixels| (pixels & !1).max(2));
     let (width, height) = (even("width")?, even("height")?);
     let ratio = caps.get::<gst::Fraction>("pixel-aspect-ratio").unwrap_or_else(|_| (1, 1).into());
+    // Shown without its denominator if that is 1, which would be an integer in caps.
+    let ratio = format!("{}/{}", ratio.numer(), ratio.denom());
     Some(format!(
         "queue leaky=downstream max-size-buffers=2 max-size-bytes=0 max-size-time=0 ! videoconvert ! videoscale \
          add-borders=true ! video/x-raw,width={width},height={height},pixel-aspect-ratio={ratio} ! {} ! {}",
@@ -99,13 +101,12 @@ fn quoted(text: &str) -> String {
 /// # Errors
 /// The reason as text.
 pub fn encoder(text: &str) -> Result<Encoder, String> {
-    let bin = gst::parse::bin_from_description(&format!("{text} ! identity"), true);
+    // Caps at its ends need elements around them.
+    let inner = format!("identity ! {text}");
+    let bin = gst::parse::bin_from_description(&format!("{inner} ! identity"), true);
     let bin = bin.map_err(|e| format!("{text:?} is no part of a pipeline: {}", e.message()))?;
-    let pad = bin.static_pad("src").ok_or_else(|| format!("{text:?} has no open end: leave out its sink"))?;
-    if bin.static_pad("sink").is_none() {
-        return Err(format!("{text:?} has no open beginning: leave out its source"));
-    }
+    let pad = bin.static_pad("src").ok_or_else(|| format!("{text:?} is no chain of elements"))?;
     let caps = pad.query_caps(None);
     let payload = payload(&caps).ok_or_else(|| format!("{text:?} does not encode: it makes {caps}, not one of {KINDS}"))?;
-    Ok(Encoder { text: text.into(), payload: payload.into() })
+    Ok(Encoder { text: inner, payload: payload.into() })
 }
