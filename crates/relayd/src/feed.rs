@@ -127,11 +127,15 @@ fn build(role: Role, text: &str) -> Result<(gst::Pipeline, AppSink), String> {
     if ends_with_caps(&text) {
         text.push_str(" ! identity");
     }
-    let bin = gst::parse::bin_from_description_with_name(&text, true, &name);
+    let bin = gst::parse::bin_from_description_with_name(&text, false, &name);
     let bin = bin.map_err(|e| format!("the {name} is not a pipeline: {}", e.message()))?;
-    if bin.src_pads().is_empty() {
+    // Only the end becomes a pad of the bin. A sink that waits for a pad of rtspsrc or decodebin is open as well, and
+    // could not be linked any more.
+    let end = bin.find_unlinked_pad(gst::PadDirection::Src).and_then(|end| gst::GhostPad::with_target(&end).ok());
+    let Some(end) = end else {
         return Err(format!("the {name} has no open end: leave out its sink, the daemon appends its own"));
-    }
+    };
+    bin.add_pad(&end).map_err(|e| format!("the {name}: {e}"))?;
     let sink = AppSink::builder().name(SINK).sync(true).drop(true).max_buffers(4).enable_last_sample(false).build();
     let pipeline = gst::Pipeline::with_name(&format!("{name}-pipeline"));
     let parts = [bin.upcast_ref::<gst::Element>(), sink.upcast_ref()];
