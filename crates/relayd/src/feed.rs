@@ -258,7 +258,8 @@ fn watch_bus(pipeline: &gst::Pipeline, shared: &Arc<Shared>, run: u64) {
         let failed = |why| shared.events.send(Event::Failed(shared.role, run, why));
         match message.view() {
             gst::MessageView::Error(_) => {
-                failed(error_text(message));
+                let pipeline = weak.upgrade();
+                failed(error_text(message) + &pipeline.and_then(|pipeline| left_over(&pipeline)).unwrap_or_default());
                 // The error stays on the bus for the code that starts the pipeline.
                 return gst::BusSyncReply::Pass;
             }
@@ -272,6 +273,27 @@ fn watch_bus(pipeline: &gst::Pipeline, shared: &Arc<Shared>, run: u64) {
         }
         gst::BusSyncReply::Drop
     });
+}
+
+/// Says which streams of a source no element takes, as those of a camera with another codec than the text expects.
+fn left_over(pipeline: &gst::Pipeline) -> Option<String> {
+    let open = |element: gst::Element| {
+        let pads = element.src_pads().into_iter();
+        pads.filter(|pad| !pad.is_linked()).filter_map(|pad| stream_name(&pad)).collect::<Vec<_>>()
+    };
+    let elements = pipeline.iterate_recurse().into_iter().flatten();
+    let mut names: Vec<_> = elements.flat_map(open).collect();
+    names.sort();
+    names.dedup();
+    (!names.is_empty()).then(|| format!("; no element of the pipeline takes {}", names.join(" and ")))
+}
+
+/// What a pad carries: the codec of RTP, else the name of its caps.
+fn stream_name(pad: &gst::Pad) -> Option<String> {
+    let caps = pad.current_caps()?;
+    let structure = caps.structure(0)?;
+    let codec = structure.get::<&str>("encoding-name").ok();
+    Some(codec.map_or_else(|| structure.name().to_string(), |codec| format!("{codec} ({})", structure.name())))
 }
 
 /// Recalculates the pipeline's latency and passes it to the output.

@@ -345,8 +345,12 @@ impl Drop for Forward {
 pub(crate) fn error_text(message: &gst::Message) -> String {
     let gst::MessageView::Error(error) = message.view() else { return "no error".into() };
     let from = error.src().map(|src| src.name().to_string()).unwrap_or_default();
-    match error.debug() {
+    let text = match error.debug() {
         Some(debug) => format!("{from}: {} ({})", error.error(), debug.lines().last().unwrap_or_default()),
         None => format!("{from}: {}", error.error()),
+    };
+    match error.error().kind::<gst::ResourceError>() {
+        Some(gst::ResourceError::NotAuthorized) => format!("{text}: check user and password, user-id and user-pw of rtspsrc"),
+        _ => text,
     }
 }

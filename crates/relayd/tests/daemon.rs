@@ -483,3 +483,16 @@ fn a_storm_of_clients_leaves_the_input_in_the_state_of_demand() {
     );
     assert!(slowest < RECOVERY, "{slowest:?}");
 }
+
+/// The pads of decodebin come later: its part of the pipeline is linked while it starts.
+#[test]
+fn an_input_may_link_its_elements_late_and_an_unsuitable_stream_is_named() {
+    let late = |end: &str| format!("{} ! decodebin ! {end}", source("ball"));
+    let daemon = Daemon::start(&late("videoconvert"), &["--activate", "consumers"]);
+    let mut consumer = shm2::Consumer::new(&daemon.region).unwrap();
+    consumer.next(Some(LIMIT)).unwrap();
+    daemon.waits_for("input", "on");
+    let daemon = Daemon::start(&late("audioconvert"), &["--activate", "consumers"]);
+    let _consumer = shm2::Consumer::builder(&daemon.region).unwrap().attach(Some(LIMIT)).unwrap();
+    daemon.waits_for_log("no element of the pipeline takes video/x-raw");
+}

@@ -1,0 +1,212 @@
+//! The server with GStreamer's own client, and with plain requests.
+
+mod common;
+
+use common::{AUDIO, Pipeline, Player, Server, VIDEO, consumers, output};
+use shm2::{FrameInfo, Producer};
+use shm2_testing::{Signal, TempPath, TempRegion, until};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+fn mount(path: &str, regions: &[&TempRegion]) -> String {
+    let regions: Vec<&str> = regions.iter().map(|region| &***region).collect();
+    format!("{path}={}", regions.join(","))
+}
+
+fn private_file(name: &str, text: &str) -> TempPath {
+    let file = TempPath::new(name);
+    std::fs::write(&*file, text).unwrap();
+    std::fs::set_permissions(&*file, PermissionsExt::from_mode(0o600)).unwrap();
+    file
+}
+
+#[test]
+fn a_region_has_one_consumer_while_clients_play_and_none_otherwise() {
+    let (video, audio) = (TempRegion::new(), TempRegion::new());
+    let _producers = [Pipeline::produce(VIDEO, &video), Pipeline::produce(AUDIO, &audio)];
+    let server = Server::start(&["--mount", &mount("/cam", &[&video, &audio])]);
+    assert_eq!((consumers(&video), consumers(&audio)), (0, 0), "before anybody plays");
+    let players = [Player::video(&server.url("/cam")), Player::video(&server.url("/cam"))];
+    players.iter().for_each(|player| player.plays(10));
+    assert_eq!((consumers(&video), consumers(&audio)), (1, 1), "two clients share one pipeline");
+    let sound = Player::start(&server.url("/cam"), "protocols=udp", "rtpopusdepay");
+    sound.plays(10);
+    assert_eq!(server.status()["mounts"][0]["starts"], 1);
+    drop((players, sound));
+    let time = until("the regions are released", || consumers(&video) + consumers(&audio) == 0);
+    println!("released after {time:?}");
+    until("the state", || server.status()["mounts"][0]["plays"] == false);
+}
+
+#[test]
+fn a_connection_that_breaks_releases_its_region() {
+    let video = TempRegion::new();
+    let _producer = Pipeline::produce(VIDEO, &video);
+    let server = Server::start(&["--mount", &mount("/cam", &[&video])]);
+    let source = format!("location={}", server.url("/cam"));
+    let mut client = std::process::Command::new("gst-launch-1.0");
+    client.args(["-q", "rtspsrc", &source, "protocols=udp", "!", "fakesink"]).stdout(Stdio::null());
+    let client = shm2_testing::ChildGuard::spawn(&mut client).unwrap();
+    until("a consumer", || consumers(&video) == 1);
+    client.kill();
+    let time = until("the region is released", || consumers(&video) == 0);
+    println!("released {time:?} after the client was killed");
+}
+
+#[test]
+fn what_cannot_be_played_is_refused_with_the_reason() {
+    let (none, text) = (TempRegion::new(), TempRegion::new());
+    let mut producer = Producer::create(&text).unwrap();
+    producer.set_caps(b"text/x-raw, format=utf8").unwrap();
+    producer.send(b"words", &FrameInfo::new()).unwrap();
+    let server = Server::start(&["--mount", &mount("/none", &[&none]), "--mount", &mount("/text", &[&text])]);
+    assert!(server.describe("/nothing").starts_with("RTSP/1.0 404 "));
+    server.waits_for_log("there is no mount \"/nothing\"");
+    assert!(server.describe("/none").starts_with("RTSP/1.0 503 "));
+    server.waits_for_log(&format!("{:?} does not exist: start its producer", &*none));
+    assert!(server.describe("/text").starts_with("RTSP/1.0 415 "));
+    server.waits_for_log("text/x-raw, format=utf8, which RTSP cannot carry");
+    let status = server.status();
+    assert_eq!((&status["mounts"][0]["refused"], &status["not_found"]), (&1.into(), &1.into()));
+}
+
+#[test]
+fn encoded_regions_are_sent_as_they_are() {
+    let regions = [(); 4].map(|()| TempRegion::new());
+    let kinds = [
+        ("x264enc tune=zerolatency key-int-max=25", VIDEO, "H264/90000"),
+        ("jpegenc", VIDEO, "JPEG/90000"),
+        ("audioconvert ! opusenc", AUDIO, "OPUS/48000"),
+        ("audioconvert ! audioresample ! audio/x-raw,rate=8000,channels=1 ! mulawenc", AUDIO, "PCMU/8000"),
+    ];
+    let start = |(region, (encoder, source, _)): (&TempRegion, &(&str, &str, &str))| {
+        Pipeline::produce(&format!("{source} ! {encoder}"), region)
+    };
+    let _producers: Vec<_> = regions.iter().zip(&kinds).map(start).collect();
+    let mounts: Vec<_> = (0..4).map(|n| mount(&format!("/{n}"), &[&regions[n]])).collect();
+    let arguments: Vec<&str> = mounts.iter().flat_map(|mount| ["--mount", mount]).collect();
+    let server = Server::start(&arguments);
+    for (number, (_, _, codec)) in kinds.iter().enumerate() {
+        let answer = server.describe(&format!("/{number}"));
+        assert!(answer.starts_with("RTSP/1.0 200 ") && answer.contains(codec), "{codec}: {answer}");
+    }
+    let player = Player::video(&server.url("/0"));
+    player.plays(30);
+    assert!(player.caps().contains("width=(int)320"), "{}", player.caps());
+}
+
+#[test]
+fn a_producer_that_comes_back_with_another_size_is_scaled_to_the_first() {
+    let video = TempRegion::new();
+    let server = Server::start(&["--mount", &mount("/cam", &[&video])]);
+    let producer = Pipeline::produce(VIDEO, &video);
+    let player = Player::video(&server.url("/cam"));
+    player.plays(10);
+    drop(producer);
+    let _producer = Pipeline::produce(&VIDEO.replace("320", "176").replace("240", "144"), &video);
+    player.plays(50);
+    assert!(player.caps().contains("width=(int)320, height=(int)240"), "{}", player.caps());
+    assert_eq!(server.status()["mounts"][0]["starts"], 1);
+}
+
+#[test]
+fn another_format_in_the_middle_disconnects_and_the_next_client_gets_it() {
+    let video = TempRegion::new();
+    let server = Server::start(&["--mount", &mount("/cam", &[&video])]);
+    let producer = Pipeline::produce(VIDEO, &video);
+    let player = Player::video(&server.url("/cam"));
+    player.plays(10);
+    drop(producer);
+    let _producer = Pipeline::produce(&format!("{VIDEO} ! jpegenc"), &video);
+    server.waits_for_log("/cam failed, its clients are disconnected");
+    until("no client", || server.status()["clients"] == 0);
+    drop(player);
+    assert!(server.describe("/cam").contains("JPEG/90000"));
+}
+
+#[test]
+fn users_watch_with_their_password_and_only_their_mounts() {
+    let video = TempRegion::new();
+    let _producer = Pipeline::produce(VIDEO, &video);
+    let users = private_file("users", "anna:one\nnvr:two\n");
+    for method in ["digest", "basic"] {
+        let text = format!("[[mount]]\npath = \"/cam\"\nregions = [{:?}]\nusers = [\"nvr\"]\n", &*video);
+        let file = private_file("config", &format!("auth = {method:?}\nusers_file = {:?}\n{text}", &*users));
+        let server = Server::start(&["--config", file.to_str().unwrap()]);
+        let player = |user: &str| Player::start(&server.url("/cam"), user, "rtph264depay ! h264parse");
+        player("protocols=tcp user-id=nvr user-pw=two").plays(5);
+        let error = player("protocols=tcp user-id=nvr user-pw=one").pipeline.error();
+        assert!(error.contains("Unauthorized"), "{error}");
+        let error = player("protocols=tcp user-id=anna user-pw=one").pipeline.error();
+        assert!(error.contains("Not found") || error.contains("404"), "{method}: {error}");
+        assert!(server.describe("/cam").starts_with("RTSP/1.0 401 "));
+    }
+}
+
+#[test]
+fn a_live_region_that_matches_is_a_mount() {
+    let video = TempRegion::new();
+    let server = Server::start(&["--regions", &format!("{}*", &*video)]);
+    let path = format!("/{}", std::path::Path::new(&*video).file_name().unwrap().to_str().unwrap());
+    assert!(server.describe(&path).starts_with("RTSP/1.0 404 "), "no producer");
+    let _producer = Pipeline::produce(VIDEO, &video);
+    Player::video(&server.url(&path)).plays(5);
+    assert!(server.describe("/shm2-test-other").starts_with("RTSP/1.0 404 "));
+}
+
+#[test]
+fn a_reload_changes_the_mounts_and_a_wrong_file_changes_nothing() {
+    let video = TempRegion::new();
+    let _producer = Pipeline::produce(VIDEO, &video);
+    let text = |path: &str| format!("[[mount]]\npath = \"{path}\"\nregions = [{:?}]\n", &*video);
+    let file = private_file("config", &text("/one"));
+    let server = Server::start(&["--config", file.to_str().unwrap()]);
+    let player = Player::video(&server.url("/one"));
+    player.plays(5);
+    std::fs::write(&*file, "colour = 1\n").unwrap();
+    server.signal(Signal::HUP);
+    server.waits_for_log("the configuration is unchanged: ");
+    player.plays(5);
+    std::fs::write(&*file, text("/two")).unwrap();
+    server.signal(Signal::HUP);
+    server.waits_for_log("the configuration was read again");
+    until("the client of the old mount is disconnected", || server.status()["clients"] == 0);
+    assert!(server.describe("/one").starts_with("RTSP/1.0 404 "));
+    Player::video(&server.url("/two")).plays(5);
+}
+
+#[test]
+fn each_wrong_setting_is_one_sentence() {
+    let open = private_file("open", "a:b\n");
+    std::fs::set_permissions(&*open, PermissionsExt::from_mode(0o666)).unwrap();
+    let good = ["--mount", "/a=/dev/shm/shm2-test-none", "--check"];
+    let checked = output(&[&good[..], &["--listen", "0.0.0.0:8554"]].concat());
+    assert!(checked.status.success());
+    assert!(String::from_utf8_lossy(&checked.stderr).contains("everyone there may watch: set users_file"));
+    for (arguments, text) in [
+        (&["--check"][..], "there is no mount: give --mount"),
+        (&["--mount", "a=/dev/shm/x"], "mount \"a\": a path begins with a slash"),
+        (&["--mount", "/a"], "mount \"/a\": there is no region"),
+        (&["--mount", "/a=x"], "mount \"/a\": "),
+        (&["--mount", "/a=/dev/shm/x", "--mount", "/a=/dev/shm/y"], "mount \"/a\": there are two of them"),
+        (&[good[0], good[1], "--listen", "8554"], "--listen \"8554\": write an address and a port"),
+        (&[good[0], good[1], "--encoder", "nosuchenc"], "no element \"nosuchenc\""),
+        (&[good[0], good[1], "--encoder", "identity"], "does not encode"),
+        (&[good[0], good[1], "--source", "colour=1"], "are no properties of shm2src"),
+        (&[good[0], good[1], "--protocols", "sctp"], "protocol \"sctp\" is not known"),
+        (&[good[0], good[1], "--multicast", "10.0.0.1-10.0.0.2:1-2"], "--multicast \"10.0.0.1-10.0.0.2:1-2\": write it like"),
+        (&[good[0], good[1], "--users-file", open.to_str().unwrap()], "run chmod 600 on it"),
+        (&[good[0], good[1], "--auth", "none"], "--auth \"none\": write digest or basic"),
+        (&[good[0], good[1], "--max-clients", "0"], "--max-clients \"0\": give 1 or more"),
+    ] {
+        let output = output(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{arguments:?}: {said}");
+        assert!(said.contains(text) && said.lines().count() == 1, "{arguments:?}: {said}");
+    }
+    let server = Server::start(&good[..2]);
+    let second = output(&["--mount", good[1], "--listen", &format!("127.0.0.1:{}", server.port)]);
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(said.contains("Address already in use") && said.contains("give another with --listen"), "{said}");
+}
