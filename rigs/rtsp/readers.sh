@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# The RTSP server, read by ffmpeg, mpv and rtspsrc: pictures, protocols, users, TLS, sound in sync, copies of encoded
+# streams.
+#
+# usage: readers.sh [FOLDER]   where pictures are kept
+# shellcheck source=rigs/rtsp/prelude.sh
+. "$(dirname "$0")/prelude.sh"
+kept=${1:-$place}
+
+probe() { timeout 20 ffprobe -v error "$@" -show_entries stream=codec_name -of csv=p=0 2>&1 | sort | tr "\n" " " || true; }
+
+protocols() {
+  for protocol in tcp udp; do
+    found=$(probe -rtsp_transport $protocol $url/cam)
+    [ "$found" = "h264 opus " ] || fail "ffprobe by $protocol: $found"
+    ok "ffprobe by $protocol: $found"
+  done
+  # ffmpeg cannot receive multicast of a server on the same machine: it does not share the port.
+  for protocol in tcp udp udp-mcast; do
+    timeout 20 gst-launch-1.0 -q rtspsrc location=$url/cam protocols=$protocol ! rtph264depay ! \
+      identity eos-after=50 ! fakesink sync=false >"$place/rtspsrc.log" 2>&1 || fail "rtspsrc by $protocol"
+    ok "rtspsrc by $protocol: 50 pictures"
+  done
+  [[ $(probe $url/nothing) == *"404 Not Found"* ]] || fail "no 404"
+  ok "ffprobe of a mount that is not there: 404"
+}
+
+pictures() {
+  timeout 30 ffmpeg -v error -rtsp_transport tcp -i $url/cam -frames:v 1 -y "$kept/rtsp-ffmpeg.png" || fail "ffmpeg"
+  ok "ffmpeg: a picture of $(stat -c %s "$kept/rtsp-ffmpeg.png") bytes"
+  if ! has mpv; then
+    skip "mpv is not there"
+    return
+  fi
+  timeout 30 mpv --no-config --really-quiet --vo=image --vo-image-format=png "--vo-image-outdir=$place/mpv" --ao=null \
+    --frames=10 $url/cam >"$place/mpv.log" 2>&1 || fail "mpv"
+  picture=$(find "$place/mpv" -name '*.png' | sort | tail -n 1)
+  [ -s "$picture" ] || fail "mpv made no picture"
+  cp "$picture" "$kept/rtsp-mpv.png"
+  ok "mpv: $(find "$place/mpv" -name '*.png' | wc -l) pictures"
+}
+
+sound_in_sync() {
+  # A picture turns black or white each second, and a tick begins with it.
+  gst-launch-1.0 -q videotestsrc is-live=true pattern=blink ! \
+    video/x-raw,format=I420,width=320,height=240,framerate=1/1 ! videorate ! video/x-raw,framerate=25/1 ! \
+    shm2sink "shm-path=$name-flash" audiotestsrc is-live=true wave=ticks tick-interval=1000000000 volume=0.8 ! \
+    audio/x-raw,format=S16LE,rate=48000,channels=2 ! shm2sink "shm-path=$name-tick" >"$place/sync-producer.log" 2>&1 &
+  local both=$!
+  until_true "flashes" is_there "$name-flash"
+  timeout 30 ffmpeg -v error -rtsp_transport tcp -i $url/sync -t 12 -c copy -y "$place/sync.mkv" || fail "no recording"
+  flashes=$(ffmpeg -hide_banner -i "$place/sync.mkv" -an -vf blackdetect=d=0.1 -f null - 2>&1 |
+    grep -o 'black_[a-z]*:[0-9.]*' | grep -v duration | cut -d : -f 2)
+  ticks=$(ffmpeg -hide_banner -i "$place/sync.mkv" -vn -af silencedetect=n=-40dB:d=0.3 -f null - 2>&1 |
+    grep -o 'silence_end: [0-9.]*' | cut -d ' ' -f 2)
+  stop $both
+  # For each tick the nearest change of the picture; the median of the differences.
+  difference=$(printf '%s\n' "$ticks" | while read -r tick; do
+    printf '%s\n' "$flashes" | awk -v t="$tick" 'NR==1 || (($1-t)^2 < (best-t)^2) { best=$1 } END { print (t-best)*1000 }'
+  done | sort -n | awk '{ v[NR]=$1 } END { print NR ? v[int((NR+1)/2)] : "none" }')
+  awk -v d="$difference" 'BEGIN { exit !(d != "none" && d*d <= 1600) }' || fail "sound is $difference ms off"
+  ok "sound and picture: $difference ms apart (one frame is 40 ms), of $(printf '%s\n' "$ticks" | wc -l) ticks"
+}
+
+# The access units of an encoded region and those that a client gets are the same bytes.
+passed_through() {
+  local end="h264parse ! video/x-h264,stream-format=byte-stream,alignment=au ! multifilesink sync=false"
+  mkdir -p "$place/region" "$place/client"
+  # Words of a pipeline.
+  # shellcheck disable=SC2086
+  timeout -s INT 6 gst-launch-1.0 -q rtspsrc location=$url/encoded protocols=tcp ! rtph264depay ! $end \
+    "location=$place/client/%05d" >"$place/client.log" 2>&1 &
+  local client=$!
+  # shellcheck disable=SC2086
+  timeout -s INT 6 gst-launch-1.0 -q shm2src "shm-path=$name-encoded" ! $end "location=$place/region/%05d" \
+    >"$place/region.log" 2>&1 || true
+  wait $client || true
+  sums() { find "$1" -type f -exec md5sum {} + | cut -d ' ' -f 1 | sort -u; }
+  local all same
+  all=$(sums "$place/client" | wc -l)
+  same=$(comm -12 <(sums "$place/client") <(sums "$place/region") | wc -l)
+  [ "$all" -gt 50 ] && [ $((same * 10)) -gt $((all * 8)) ] || fail "$same of $all access units are those of the region"
+  ok "an encoded region is passed through: $same of $all access units are the region's bytes"
+}
+
+users() {
+  printf 'nvr:secret\n' >"$place/users"
+  chmod 600 "$place/users"
+  for method in digest basic; do
+    serve --mount "/cam=$name-raw" --users-file "$place/users" --auth $method
+    [ "$(probe -rtsp_transport tcp rtsp://nvr:secret@127.0.0.1:$port/cam)" = "h264 " ] || fail "$method"
+    [[ $(probe -rtsp_transport tcp rtsp://nvr:wrong@127.0.0.1:$port/cam) == *"401 Unauthorized"* ]] || fail "$method: no 401"
+    ok "a user by $method; 401 with a wrong password"
+    stop $server
+  done
+}
+
+tls() {
+  if ! has openssl; then
+    skip "TLS: there is no openssl to make a certificate"
+    return
+  fi
+  openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout "$place/key" -out "$place/cert" 2>/dev/null
+  cat "$place/cert" "$place/key" >"$place/both.pem"
+  chmod 600 "$place/both.pem"
+  if ! shm2_rtspd --check --mount /a=/dev/shm/x --tls-certificate "$place/both.pem" >"$place/tls.log" 2>&1; then
+    grep -q glib-networking "$place/tls.log" || fail "TLS"
+    skip "TLS: glib-networking is not installed"
+    return
+  fi
+  serve --mount "/cam=$name-raw" --tls-certificate "$place/both.pem"
+  [ "$(probe -rtsp_transport tcp rtsps://127.0.0.1:$port/cam)" = "h264 " ] || fail "rtsps"
+  quiet timeout 5 ffprobe -v error $url/cam && fail "without TLS, too"
+  ok "ffprobe by rtsps"
+  stop $server
+}
+
+# What a page says to NVRs: the pipe of a program that they execute.
+pipes() {
+  found=$(timeout 20 gst-launch-1.0 -q shm2src "shm-path=$name-encoded" num-buffers=100 ! h264parse ! mpegtsmux ! \
+    fdsink | timeout 20 ffprobe -v error -i - -show_entries stream=codec_name -of csv=p=0 2>&1 | sort -u | tr '\n' ' ')
+  [ "$found" = "h264 " ] || fail "the pipe of gst-launch-1.0: $found"
+  ok "a pipe of gst-launch-1.0 (MPEG-TS): $found"
+}
+
+produce raw "$raw"
+video=$producer
+produce sound "audiotestsrc is-live=true ! audio/x-raw,format=S16LE,rate=48000,channels=2"
+produce encoded "$encoded"
+serve --mount "/cam=$name-raw,$name-sound" --mount "/encoded=$name-encoded" --mount "/sync=$name-flash,$name-tick" \
+  --protocols tcp --protocols udp --protocols multicast
+has_consumers "$name-raw" 0 || fail "a consumer before anybody plays"
+protocols
+pictures
+until_true "the region is released" has_consumers "$name-raw" 0
+ok "no consumer of the region while nobody plays"
+sound_in_sync
+passed_through
+pipes
+stop $server
+users
+tls
+kill -0 $video || fail "the producer ended"
+echo "readers: all done"
