@@ -80,7 +80,9 @@ encoded="$raw ! x264enc tune=zerolatency key-int-max=25 speed-preset=ultrafast"
 
 # serve OPTIONS...: the server; its number is $server.
 serve() {
-  shm2_rtspd --listen 127.0.0.1:$port --control "$place/control" "$@" >>"$place/server.log" 2>&1 &
+  local listen=(--listen 127.0.0.1:$port)
+  [ "$1" != --listen ] || listen=()
+  shm2_rtspd "${listen[@]}" --control "$place/control" "$@" >>"$place/server.log" 2>&1 &
   server=$!
   until_true "the server" quiet shm2_rtspd --status --control "$place/control"
 }
