@@ -12,13 +12,15 @@ const PACKAGES: &[&str] = &["dpkg-dev", "binutils", "xz-utils", "lintian"];
 const CARGO_DEB: &str = "cargo install --locked cargo-deb --version 3.8.0";
 const CARGO_CYCLONEDX: &str = "cargo install --locked cargo-cyclonedx --version 0.5.9";
 /// All that is shipped, by one build: parts of it would have dependencies with other features.
-const BUILD: &str = "cargo build --locked -p gst-plugin-shm2 -p shm2-cli -p shm2-tool -p shm2-relayd -p shm2-capi";
+const BUILD: &str =
+    "cargo build --locked -p gst-plugin-shm2 -p shm2-cli -p shm2-tool -p shm2-relayd -p shm2-rtspd -p shm2-capi";
 /// The crates that packages are made of, with options of cargo-deb. Multi-arch "same" puts libraries into the folder of
 /// the machine's architecture.
 const DEBS: &[(&str, &[&str])] = &[
     ("gst-plugin-shm2", &["--multiarch", "same"]),
     ("shm2-tool", &["--multiarch", "foreign"]),
     ("shm2-relayd", &[]),
+    ("shm2-rtspd", &[]),
     ("shm2-capi", &["--multiarch", "same"]),
     ("shm2-capi", &["--multiarch", "same", "--variant", "dev"]),
 ];
@@ -27,6 +29,7 @@ const BILLS: &[(&str, &str)] = &[
     ("crates/gst", "gstreamer1.0-shm2"),
     ("crates/tool", "shm2-tools"),
     ("crates/relayd", "shm2-relayd"),
+    ("bridges/rtsp", "shm2-rtspd"),
     ("crates/capi", "libshm2"),
     ("bindings/python", "python3-shm2"),
 ];

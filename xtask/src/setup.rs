@@ -13,6 +13,7 @@ const PACKAGES: &[&str] = &[
     "valgrind",
     "libgstreamer1.0-dev",
     "libgstreamer-plugins-base1.0-dev",
+    "libgstrtspserver-1.0-dev",
     "gstreamer1.0-tools",
     "gstreamer1.0-plugins-base",
     "gstreamer1.0-plugins-base-apps",
@@ -27,6 +28,7 @@ const PACKAGES: &[&str] = &[
     "iproute2",
     "bindfs",
     "bubblewrap",
+    "ffmpeg",
 ];
 
 /// Another task, or the system's updates, may be installing packages: then this one waits.

@@ -149,6 +149,7 @@ mod shell {
         obs: "docs/tutorials/obs.md",
         another_host: "docs/tutorials/another-host.md",
         virtual_camera: "docs/tutorials/virtual-camera.md",
+        nvr: "docs/tutorials/nvr.md",
     }
 
     fn root() -> &'static Path {
