@@ -12,11 +12,12 @@ decode="rtph264depay ! h264parse ! avdec_h264 max-threads=1 ! videoconvert ! vid
 # The camera: one file, played in a loop, so that making the picture costs nothing here.
 timeout 120 gst-launch-1.0 -q videotestsrc pattern=ball num-buffers=250 ! \
   video/x-raw,format=I420,width=1920,height=1080,framerate=25/1 ! \
-  x264enc tune=zerolatency speed-preset=veryfast bitrate=6000 key-int-max=25 ! h264parse ! \
+  x264enc tune=zerolatency speed-preset=veryfast bitrate=6000 key-int-max=25 ! h264parse config-interval=-1 ! \
+  video/x-h264,stream-format=byte-stream,alignment=au ! \
   multifilesink "location=$place/%05d.h264" >"$place/encode.log" 2>&1 || fail "the camera's pictures"
 gst-launch-1.0 -q multifilesrc "location=$place/%05d.h264" loop=true \
   caps="video/x-h264,stream-format=byte-stream,alignment=au,framerate=25/1,width=1920,height=1080" ! \
-  h264parse ! identity sync=false datarate=0 ! queue max-size-buffers=2 ! clocksync ! \
+  h264parse ! clocksync ! \
   shm2sink "shm-path=$name-camera" >"$place/camera.log" 2>&1 &
 until_true "the camera" is_there "$name-camera"
 serve --mount "/cam=$name-camera"

@@ -1,6 +1,7 @@
 # Functions and names of the scripts here: programs, a folder and regions of this run that are removed at the end.
 # Is sourced by bash.
-# shellcheck shell=bash
+# What is set here is used by the scripts that source it.
+# shellcheck shell=bash disable=SC2034
 set -eu -o pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 built=${SHM2_BUILT:-$here/target/debug}
@@ -62,7 +63,7 @@ until_true() {
 quiet() { "$@" >/dev/null 2>&1; }
 # field REGION NAME: a number that shm2 inspect shows.
 field() { shm2 inspect "$1" --json 2>/dev/null | grep -o "\"$2\":[0-9]*" | head -n 1 | cut -d : -f 2; }
-consumers() { shm2 inspect "$1" --json 2>/dev/null | grep -o '"consumers":\[[^]]*' | grep -o '"pid"' | wc -l; }
+consumers() { shm2 inspect "$1" --json 2>/dev/null | grep -o '"pid"' | wc -l || true; }
 has_consumers() { [ "$(consumers "$1")" = "$2" ]; }
 is_there() { [ "$(field "$1" newest)" -gt 0 ] 2>/dev/null; }
 
@@ -80,7 +81,7 @@ encoded="$raw ! x264enc tune=zerolatency key-int-max=25 speed-preset=ultrafast"
 
 # serve OPTIONS...: the server; its number is $server.
 serve() {
-  local listen=(--listen 127.0.0.1:$port)
+  local listen=(--listen "127.0.0.1:$port")
   [ "$1" != --listen ] || listen=()
   shm2_rtspd "${listen[@]}" --control "$place/control" "$@" >>"$place/server.log" 2>&1 &
   server=$!

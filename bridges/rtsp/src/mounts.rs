@@ -176,9 +176,12 @@ impl Mounts {
             limited!(state, info, "no mount", "there is no mount {requested:?}");
             return RTSPStatusCode::NotFound;
         };
-        let Some((mount, factory, media)) = self.lock().entries.get(&path).map(|entry| {
-            (entry.mount.clone(), entry.factory.clone(), entry.media.upgrade())
-        }) else {
+        let Some((mount, factory, media)) = self
+            .lock()
+            .entries
+            .get(&path)
+            .map(|entry| (entry.mount.clone(), entry.factory.clone(), entry.media.upgrade()))
+        else {
             return RTSPStatusCode::NotFound;
         };
         // Its pipeline runs: this client gets the same.

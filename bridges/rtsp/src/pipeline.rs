@@ -107,6 +107,7 @@ pub fn encoder(text: &str) -> Result<Encoder, String> {
     let bin = bin.map_err(|e| format!("{text:?} is no part of a pipeline: {}", e.message()))?;
     let pad = bin.static_pad("src").ok_or_else(|| format!("{text:?} is no chain of elements"))?;
     let caps = pad.query_caps(None);
-    let payload = payload(&caps).ok_or_else(|| format!("{text:?} does not encode: it makes {caps}, not one of {KINDS}"))?;
+    let payload =
+        payload(&caps).ok_or_else(|| format!("{text:?} does not encode: it makes {caps}, not one of {KINDS}"))?;
     Ok(Encoder { text: inner, payload: payload.into() })
 }

@@ -117,7 +117,9 @@ pub enum SettingsError {
         error: toml::de::Error,
     },
     /// Nothing to serve.
-    #[error("there is no mount: give --mount /camera=/dev/shm/camera, [[mount]] in the file, or --regions \"/dev/shm/*\"")]
+    #[error(
+        "there is no mount: give --mount /camera=/dev/shm/camera, [[mount]] in the file, or --regions \"/dev/shm/*\""
+    )]
     NoMount,
     /// A mount is wrong.
     #[error("mount {path:?}: {why}")]
@@ -262,7 +264,8 @@ impl Given {
     /// The first invalid setting.
     pub fn settings(&self) -> Result<Settings, SettingsError> {
         let address = |name, text: &str| {
-            text.parse::<SocketAddr>().map_err(|_| wrong(name, text, "write an address and a port, like 127.0.0.1:8554"))
+            text.parse::<SocketAddr>()
+                .map_err(|_| wrong(name, text, "write an address and a port, like 127.0.0.1:8554"))
         };
         let (users, warning) = self.users_file.as_deref().map(users::read).transpose()?.unwrap_or_default();
         let mut settings = Settings {
@@ -308,7 +311,8 @@ impl Given {
     }
 
     fn pattern(&self, text: &str, users: &[User]) -> Result<(Pattern, Mount), SettingsError> {
-        let pattern = Pattern::new(text).ok_or_else(|| wrong("regions", text, "write a path like \"/dev/shm/cam-*\""))?;
+        let pattern =
+            Pattern::new(text).ok_or_else(|| wrong("regions", text, "write a path like \"/dev/shm/cam-*\""))?;
         let any = MountGiven { path: "/any".into(), regions: vec![text.into()], ..MountGiven::default() };
         Ok((pattern, self.mount(&any, users)?))
     }
@@ -381,7 +385,8 @@ impl Settings {
             self.warnings.push(format!("rtsp://{} {text}", self.listen));
         }
         if !self.listen.ip().is_loopback() && self.is_basic && self.tls.is_none() && !self.users.is_empty() {
-            self.warnings.push("auth = \"basic\" sends passwords in the clear: set tls_certificate, or use digest".into());
+            self.warnings
+                .push("auth = \"basic\" sends passwords in the clear: set tls_certificate, or use digest".into());
         }
     }
 }

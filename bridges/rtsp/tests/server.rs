@@ -194,7 +194,10 @@ fn each_wrong_setting_is_one_sentence() {
         (&[good[0], good[1], "--encoder", "identity"], "does not encode"),
         (&[good[0], good[1], "--source", "colour=1"], "are no properties of shm2src"),
         (&[good[0], good[1], "--protocols", "sctp"], "protocol \"sctp\" is not known"),
-        (&[good[0], good[1], "--multicast", "10.0.0.1-10.0.0.2:1-2"], "--multicast \"10.0.0.1-10.0.0.2:1-2\": write it like"),
+        (
+            &[good[0], good[1], "--multicast", "10.0.0.1-10.0.0.2:1-2"],
+            "--multicast \"10.0.0.1-10.0.0.2:1-2\": write it like",
+        ),
         (&[good[0], good[1], "--users-file", open.to_str().unwrap()], "run chmod 600 on it"),
         (&[good[0], good[1], "--auth", "none"], "--auth \"none\": write digest or basic"),
         (&[good[0], good[1], "--max-clients", "0"], "--max-clients \"0\": give 1 or more"),

@@ -350,7 +350,9 @@ pub(crate) fn error_text(message: &gst::Message) -> String {
         None => format!("{from}: {}", error.error()),
     };
     match error.error().kind::<gst::ResourceError>() {
-        Some(gst::ResourceError::NotAuthorized) => format!("{text}: check user and password, user-id and user-pw of rtspsrc"),
+        Some(gst::ResourceError::NotAuthorized) => {
+            format!("{text}: check user and password, user-id and user-pw of rtspsrc")
+        }
         _ => text,
     }
 }

@@ -29,8 +29,7 @@ pub fn serve_metrics(address: SocketAddr, text: Text) -> io::Result<SocketAddr> 
     let address = listener.local_addr()?;
     let poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-    let mut server =
-        Server { poll, listener, text, connections: BTreeMap::new(), next: LISTENER.0, is_paused: false };
+    let mut server = Server { poll, listener, text, connections: BTreeMap::new(), next: LISTENER.0, is_paused: false };
     let work = move || {
         if let Err(error) = server.work() {
             error!("metrics are not served any more: {error}");

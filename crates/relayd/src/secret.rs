@@ -86,7 +86,8 @@ fn check(path: &Path, file: &File) -> Result<Option<String>, SecretError> {
         return Err(writable(format!("user {} owns it; run chown {own} on it", metadata.uid())));
     }
     let is_exposed = mode & OTHERS_READ != 0;
-    Ok(is_exposed.then(|| format!("every user can read the secrets in {path:?} (mode {mode:04o}): run chmod 600 on it")))
+    Ok(is_exposed
+        .then(|| format!("every user can read the secrets in {path:?} (mode {mode:04o}): run chmod 600 on it")))
 }
 
 #[cfg(not(unix))]
