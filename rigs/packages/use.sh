@@ -32,7 +32,7 @@ tools() {
   shm2 inspect /dev/shm/camera --json | grep -q "\"producer_pid\":$producer" || fail "shm2 inspect: no $producer"
   shm2 snapshot /dev/shm/camera -o picture.png >/dev/null
   [ "$(head -c 8 picture.png | od -An -c | tr -d ' ')" = '211PNG\r\n032\n' ] || fail "shm2 snapshot made no PNG"
-  for page in shm2 shm2-list shm2_producer shm2_consumer shm2_relayd; do
+  for page in shm2 shm2-list shm2_producer shm2_consumer shm2_relayd shm2_rtspd; do
     gzip -cd "/usr/share/man/man1/$page.1.gz" | grep -q '^\.SH NAME' || fail "no manual page of $page"
   done
   # The script defines the function that it registers.
@@ -105,13 +105,15 @@ END
 }
 
 relay() {
-  systemd-analyze verify --man=no /usr/lib/systemd/system/shm2_relayd@.service 'shm2_relayd@camera.service' \
+  systemd-analyze verify --man=no /usr/lib/systemd/system/shm2_rtspd.service \
+    /usr/lib/systemd/system/shm2_relayd@.service 'shm2_relayd@camera.service' \
     'shm2_relayd@camera.socket' 2>&1 | grep -i shm2 && fail "systemd-analyze verify complains"
   [ "$(id -nG shm2-relay | tr ' ' '\n' | sort | tr '\n' ' ')" = "audio render shm2-relay video " ] || fail "$(id shm2-relay)"
   [ "$(stat -c '%A %U %G' /etc/shm2/tokens)" = "drwxr-x--- root shm2-relay" ] || fail "$(stat /etc/shm2/tokens)"
   [ "$(stat -c '%A %U %G' /run/shm2)" = "drwxr-xr-x root root" ] || fail "$(stat /run/shm2)"
   # v4l2src is in a package that is only recommended.
   sed s/v4l2src/videotestsrc/ /etc/shm2/camera.toml >camera.toml
+  shm2_rtspd --check --config /etc/shm2/rtsp.toml >/dev/null || fail "the configuration of the RTSP server is not good"
   shm2_relayd --check --config camera.toml >/dev/null || fail "the packed configuration is not good"
   shm2_relayd --listen unix:///tmp/demand --output "appsrc name=appsrc ! shm2sink shm-path=/dev/shm/relayed" \
     --input "videotestsrc is-live=true ! $caps" 2>/tmp/relay.log &

@@ -241,21 +241,21 @@ impl Mounts {
 
     /// Takes other settings. Returns the mounts that are gone or changed: their clients have to leave.
     pub fn reload(self: &Arc<Self>, settings: Settings) -> Vec<String> {
-        let mut gone = Vec::new();
         let mut state = self.lock();
         let is_same_pattern = state.settings.regions == settings.regions;
-        state.entries.retain(|path, entry| {
-            let stays = if entry.is_matched { is_same_pattern } else { settings.mounts.contains(&entry.mount) };
-            if !stays {
-                self.points.remove_factory(path);
-                gone.push(path.clone());
-            }
-            stays
-        });
+        let stays = |entry: &Entry| match entry.is_matched {
+            true => is_same_pattern,
+            false => settings.mounts.contains(&entry.mount),
+        };
+        let gone: Vec<_> =
+            state.entries.iter().filter(|(_, entry)| !stays(entry)).map(|(path, _)| path.clone()).collect();
+        // Dropped without the lock: the end of a pipeline takes it.
+        let _removed: Vec<_> = gone.iter().filter_map(|path| state.entries.remove(path)).collect();
         let is_new = |mount: &&Mount| !state.entries.contains_key(&mount.path);
         let new: Vec<_> = settings.mounts.iter().filter(is_new).cloned().collect();
         state.settings = settings;
         drop(state);
+        gone.iter().for_each(|path| self.points.remove_factory(path));
         new.into_iter().for_each(|mount| self.add(mount, false));
         gone
     }

@@ -104,7 +104,8 @@ pub fn encoder(text: &str) -> Result<Encoder, String> {
     // Caps at its ends need elements around them.
     let inner = format!("identity ! {text}");
     let bin = gst::parse::bin_from_description(&format!("{inner} ! identity"), true);
-    let bin = bin.map_err(|e| format!("{text:?} is no part of a pipeline: {}", e.message()))?;
+    let remedy = "install the plugin that has it, or set another encoder";
+    let bin = bin.map_err(|e| format!("{text:?} is no part of a pipeline: {}; {remedy}", e.message()))?;
     let pad = bin.static_pad("src").ok_or_else(|| format!("{text:?} is no chain of elements"))?;
     let caps = pad.query_caps(None);
     let payload =

@@ -232,8 +232,8 @@ impl Server {
         if is_one_more {
             self.refused.fetch_add(1, Ordering::Relaxed);
             let (weak, client) = (Arc::downgrade(self), client.clone());
-            // Not before the server has taken it.
-            glib::MainContext::default().invoke(move || {
+            // Not before the server has taken it, which this thread does next.
+            glib::idle_add_once(move || {
                 if let Some(server) = weak.upgrade() {
                     warn!("a client is sent away: there are as many as --max-clients permits");
                     server.disconnect_those(&[client].into());

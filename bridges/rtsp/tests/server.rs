@@ -53,6 +53,50 @@ fn a_connection_that_breaks_releases_its_region() {
     println!("released {time:?} after the client was killed");
 }
 
+/// By UDP the connection stays when a client is stopped, as it does when its machine vanishes.
+#[test]
+fn a_client_that_says_nothing_any_more_is_gone_after_the_session_timeout() {
+    let video = TempRegion::new();
+    let _producer = Pipeline::produce(VIDEO, &video);
+    let server = Server::start(&["--mount", &mount("/cam", &[&video]), "--session-timeout", "1"]);
+    let source = format!("location={}", server.url("/cam"));
+    let mut client = std::process::Command::new("gst-launch-1.0");
+    client.args(["-q", "rtspsrc", &source, "protocols=udp", "!", "fakesink"]).stdout(Stdio::null());
+    let client = shm2_testing::ChildGuard::spawn(&mut client).unwrap();
+    until("a consumer", || consumers(&video) == 1);
+    until("a session", || server.status()["sessions"] == 1);
+    client.signal(Signal::STOP);
+    let time = until("the region is released", || consumers(&video) == 0);
+    println!("released {time:?} after the client was stopped");
+}
+
+/// The encoder would never make a second keyframe by itself.
+#[test]
+fn a_client_that_begins_in_the_middle_gets_a_keyframe() {
+    let video = TempRegion::new();
+    let _producer = Pipeline::produce(VIDEO, &video);
+    let encoder = "video/x-raw,format=I420 ! x264enc tune=zerolatency key-int-max=100000 option-string=scenecut=0";
+    let server = Server::start(&["--mount", &mount("/cam", &[&video]), "--encoder", encoder]);
+    let first = Player::video(&server.url("/cam"));
+    first.plays(30);
+    let second = Player::start(&server.url("/cam"), "protocols=tcp", "rtph264depay wait-for-keyframe=true");
+    second.plays(5);
+}
+
+#[test]
+fn connections_above_the_limit_are_closed() {
+    let server = Server::start(&["--mount", "/cam=/dev/shm/shm2-test-none", "--max-clients", "2"]);
+    let connect = || std::net::TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    let _two = [connect(), connect()];
+    until("two clients", || server.status()["clients"] == 2);
+    let mut third = connect();
+    third.set_read_timeout(Some(shm2_testing::LIMIT)).unwrap();
+    let count = std::io::Read::read(&mut third, &mut [0; 10]);
+    assert!(matches!(count, Ok(0) | Err(_)), "{count:?}");
+    until("two clients", || server.status()["clients"] == 2);
+    assert_eq!(server.status()["clients_refused"], 1);
+}
+
 #[test]
 fn what_cannot_be_played_is_refused_with_the_reason() {
     let (none, text) = (TempRegion::new(), TempRegion::new());
