@@ -84,8 +84,15 @@ struct Server {
 /// What is known of a connection.
 struct Client {
     since: Instant,
-    sessions: Vec<RTSPSession>,
+    /// Not held: the end of a session releases what it plays.
+    sessions: Vec<glib::WeakRef<RTSPSession>>,
     mounts: BTreeSet<String>,
+}
+
+impl Client {
+    fn has_session(&self) -> bool {
+        self.sessions.iter().any(|session| session.upgrade().is_some())
+    }
 }
 
 /// Runs the server until a signal ends it.
@@ -257,7 +264,8 @@ impl Server {
             let Some(server) = weak.upgrade() else { return };
             session.set_timeout(server.lock_settings().session_timeout);
             if let Some(record) = server.lock_clients().get_mut(client) {
-                record.sessions.push(session.clone());
+                record.sessions.retain(|session| session.upgrade().is_some());
+                record.sessions.push(session.downgrade());
             }
         });
         let weak = Arc::downgrade(self);
@@ -280,7 +288,8 @@ impl Server {
     /// Ends the sessions of a connection that is closed: its mounts are released at once.
     fn closed(&self, client: &RTSPClient) {
         let record = self.lock_clients().remove(client);
-        for session in record.into_iter().flat_map(|record| record.sessions) {
+        let sessions = record.into_iter().flat_map(|record| record.sessions);
+        for session in sessions.filter_map(|session| session.upgrade()) {
             // It may have ended before.
             let _ = self.pool.remove(&session);
         }
@@ -307,7 +316,7 @@ impl Server {
         let mut reported = String::new();
         let round = move || {
             server.pool.cleanup();
-            server.disconnect(|client| client.sessions.is_empty() && client.since.elapsed() > IDLE);
+            server.disconnect(|client| client.since.elapsed() > IDLE && !client.has_session());
             server.mounts.log_summary();
             let status = server.status();
             let plays = status.mounts.iter().filter(|mount| mount.plays).count();
