@@ -32,7 +32,7 @@ pub enum SecretError {
         path: PathBuf,
     },
     /// Other users can change it.
-    #[error("other users can write the secrets in {path:?}: {why}")]
+    #[error("other users can write the credentials in {path:?}: {why}")]
     Writable {
         /// The file.
         path: PathBuf,
@@ -87,7 +87,7 @@ fn check(path: &Path, file: &File) -> Result<Option<String>, SecretError> {
     }
     let is_exposed = mode & OTHERS_READ != 0;
     Ok(is_exposed
-        .then(|| format!("every user can read the secrets in {path:?} (mode {mode:04o}): run chmod 600 on it")))
+        .then(|| format!("every user can read the credentials in {path:?} (mode {mode:04o}): run chmod 600 on it")))
 }
 
 #[cfg(not(unix))]

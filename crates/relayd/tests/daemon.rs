@@ -308,7 +308,7 @@ fn with_a_token_only_clients_that_send_it_are_demand() {
         &source("ball"),
         &["--listen", TCP, "--max-clients", "5", "--token-file", file.to_str().unwrap()],
     );
-    daemon.waits_for_log("every user can read the secrets in");
+    daemon.waits_for_log("every user can read the credentials in");
     let mut wrong = daemon.connect();
     wrong.write_all(b"a secret?\n").unwrap();
     daemon.waits_for_log("its token is wrong");
