@@ -10,6 +10,7 @@
 #   exchange        commands and their results:
 #   exchange/up     written by this script: the guest is ready
 #   exchange/N.ko   optional kernel module, inserted before command N
+#   exchange/N.parameters  the module's parameters
 #   exchange/N.sh   command N; its output goes to N.out and its exit code to N.rc
 /bin/busybox --install -s /bin
 export PATH=/bin
@@ -21,7 +22,7 @@ for module in /mod/*.ko; do
 done
 
 share="trans=virtio,version=9p2000.L,msize=262144"
-mount -t 9p -o $share,ro tree /r || echo "no tree"
+mount -t 9p -o $share,ro,cache=loose tree /r || echo "no tree"
 mount -t proc p /r/proc
 mount -t sysfs s /r/sys
 mount --bind /dev /r/dev
@@ -29,7 +30,7 @@ mkdir -p /dev/shm
 mount -t tmpfs t /dev/shm
 mount -t tmpfs t /r/tmp
 mkdir /r/tmp/built /r/tmp/scripts /r/tmp/exchange
-mount -t 9p -o $share,ro built /r/tmp/built || echo "nothing built"
+mount -t 9p -o $share,ro,cache=loose built /r/tmp/built || echo "nothing built"
 mount -t 9p -o $share,ro scripts /r/tmp/scripts || echo "no scripts"
 mount -t 9p -o $share exchange /r/tmp/exchange || echo "no exchange"
 ifconfig lo up
@@ -40,7 +41,8 @@ while [ -e $exchange/$next.rc ]; do next=$((next + 1)); done
 cut -d' ' -f1 /proc/uptime > $exchange/up
 while :; do
   while [ ! -e $exchange/$next.sh ]; do sleep 0.05; done
-  [ ! -e $exchange/$next.ko ] || insmod $exchange/$next.ko
+  # shellcheck disable=SC2046  # Each parameter is a word.
+  [ ! -e $exchange/$next.ko ] || insmod $exchange/$next.ko $(cat $exchange/$next.parameters)
   chroot /r /bin/bash /tmp/exchange/$next.sh > $exchange/$next.out 2>&1 < /dev/null
   echo $? > $exchange/$next.new
   mv $exchange/$next.new $exchange/$next.rc

@@ -28,6 +28,8 @@ pub enum Event {
     Failed(Role, u64, String),
     /// A run was stopped, and all its devices are closed.
     Stopped(Role),
+    /// The output warns.
+    OutputWarns(String),
     /// The output failed.
     OutputFailed(String),
     /// The output reached its end of stream.

@@ -2,6 +2,7 @@
 
 use crate::event::{Event, Events, Role};
 use crate::forward::{Forward, error_text, parse_text};
+use gst::glib::translate::IntoGlib;
 use gst::prelude::*;
 use gst_app::{AppSink, AppSinkCallbacks};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -257,9 +258,9 @@ fn watch_bus(pipeline: &gst::Pipeline, shared: &Arc<Shared>, run: u64) {
     bus.set_sync_handler(move |_, message| {
         let failed = |why| shared.events.send(Event::Failed(shared.role, run, why));
         match message.view() {
-            gst::MessageView::Error(_) => {
-                let pipeline = weak.upgrade();
-                failed(error_text(message) + &pipeline.and_then(|pipeline| left_over(&pipeline)).unwrap_or_default());
+            gst::MessageView::Error(error) => {
+                let left_over = weak.upgrade().and_then(|pipeline| left_over(&pipeline)).unwrap_or_default();
+                failed(failure_text(message, error, &shared) + &left_over);
                 // The error stays on the bus for the code that starts the pipeline.
                 return gst::BusSyncReply::Pass;
             }
@@ -294,6 +295,16 @@ fn stream_name(pad: &gst::Pad) -> Option<String> {
     let structure = caps.structure(0)?;
     let codec = structure.get::<&str>("encoding-name").ok();
     Some(codec.map_or_else(|| structure.name().to_string(), |codec| format!("{codec} ({})", structure.name())))
+}
+
+/// An error message in one line. That of a format which the output does not take names the formats that it takes.
+fn failure_text(message: &gst::Message, error: &gst::message::Error, shared: &Shared) -> String {
+    let flow = error.details().and_then(|details| details.get::<i32>("flow-return").ok());
+    if flow != Some(gst::FlowError::NotNegotiated.into_glib()) {
+        return error_text(message);
+    }
+    let taken = shared.forward.formats().map(|formats| format!("; the output takes {formats}")).unwrap_or_default();
+    format!("its elements and the output agree on no format{taken}: end it with videoconvert and videoscale")
 }
 
 /// Recalculates the pipeline's latency and passes it to the output.

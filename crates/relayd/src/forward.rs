@@ -1,12 +1,14 @@
 //! The output pipeline. Buffers enter it by reference, with times that increase across each switch.
 
+use crate::demand::takes_no_pictures;
 use crate::event::{Event, Events, Role};
 use gst::glib;
 use gst::prelude::*;
 use gst_app::AppSrc;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
-use tracing::warn;
 
 /// Buffers that may be queued for the output.
 const MOST_BUFFERS: u64 = 8;
@@ -31,6 +33,13 @@ pub enum OutputError {
     /// It did not start.
     #[error("the output does not start: {0}")]
     Start(String),
+    /// Its video device is a camera now.
+    #[error(
+        "the output does not start: {path} takes no pictures, because another program writes to it or it is a camera; \
+         `fuser -v {path}` names the program",
+        path = .0.display()
+    )]
+    Taken(PathBuf),
 }
 
 /// The output pipeline.
@@ -147,6 +156,9 @@ impl Forward {
         let bus = self.pipeline.bus().ok_or_else(|| OutputError::Start("it has no bus".into()))?;
         let started = self.pipeline.set_state(gst::State::Playing);
         if started.is_err() {
+            if let Some(device) = self.video_devices().into_iter().find(|device| takes_no_pictures(device)) {
+                return Err(OutputError::Taken(device));
+            }
             let message = bus.pop_filtered(&[gst::MessageType::Error]);
             return Err(OutputError::Start(message.map_or("no reason was given".into(), |m| error_text(&m))));
         }
@@ -155,7 +167,7 @@ impl Forward {
             match message.view() {
                 gst::MessageView::Error(_) => events.send(Event::OutputFailed(error_text(message))),
                 gst::MessageView::Eos(_) => events.send(Event::OutputEnded),
-                gst::MessageView::Warning(warning) => warn!("the output: {}", warning.error()),
+                gst::MessageView::Warning(warning) => events.send(Event::OutputWarns(warning.error().to_string())),
                 gst::MessageView::Latency(_) => {
                     if let Some(pipeline) = weak.upgrade() {
                         pipeline.call_async(|pipeline| drop(pipeline.recalculate_latency()));
@@ -202,6 +214,27 @@ impl Forward {
     /// Answers a query downstream of the output's `appsrc`.
     pub(crate) fn answer(&self, query: &mut gst::QueryRef) -> bool {
         self.appsrc.static_pad("src").is_some_and(|pad| pad.peer_query(query))
+    }
+
+    /// The formats of raw video or audio that the output takes; `None` if it names none.
+    pub(crate) fn formats(&self) -> Option<String> {
+        let mut query = gst::query::Caps::new(None);
+        let caps = self.answer(&mut query).then(|| query.result_owned()).flatten()?;
+        let mut names = BTreeSet::new();
+        for format in caps.iter().filter_map(|structure| structure.value("format").ok()) {
+            match format.get::<gst::List>() {
+                Ok(list) => names.extend(list.iter().filter_map(|name| name.get::<String>().ok())),
+                Err(_) => names.extend(format.get::<String>()),
+            }
+        }
+        (!names.is_empty()).then(|| names.into_iter().collect::<Vec<_>>().join(", "))
+    }
+
+    /// The devices that the output's sinks of V4L2 write to.
+    pub(crate) fn video_devices(&self) -> Vec<PathBuf> {
+        let elements = self.pipeline.iterate_recurse().into_iter().flatten();
+        let sinks = elements.filter(|element| element.factory().is_some_and(|factory| factory.name() == "v4l2sink"));
+        sinks.filter_map(|sink| sink.property::<Option<String>>("device")).map(PathBuf::from).collect()
     }
 
     /// From now on only buffers of this run pass for the role.

@@ -57,7 +57,7 @@ pub enum RelayError {
     #[error("the {0} does not stop")]
     Stuck(&'static str),
     /// A device does not report its readers.
-    #[error("--activate video-device:{path}: {source}", path = path.display())]
+    #[error("--activate video-device:{path}: {source}{}", remedy(source), path = path.display())]
     VideoDevice {
         /// The device.
         path: PathBuf,
@@ -91,6 +91,15 @@ pub enum RelayError {
         /// The cause.
         source: io::Error,
     },
+}
+
+/// What to do about a video device that cannot be opened.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "; `modprobe v4l2loopback video_nr=N exclusive_caps=1` makes /dev/videoN",
+        io::ErrorKind::PermissionDenied => "; add this user to the device's group, which is video on most systems",
+        _ => "",
+    }
 }
 
 /// Checks settings as far as possible without running a pipeline.
@@ -328,6 +337,11 @@ impl Relay {
             }
             Event::Delivers(_) | Event::Failed(..) | Event::Signal(_) => {}
             Event::Stopped(role) => drop(self.stops[role as usize].pop_front()),
+            Event::OutputWarns(why) => {
+                if self.log.permits("warnings of the output", Instant::now()) {
+                    warn!("the output: {why}");
+                }
+            }
             Event::OutputFailed(why) => return Err(RelayError::OutputFailed(why)),
             Event::OutputEnded => return Err(RelayError::OutputEnded),
             Event::Broken(why) => return Err(RelayError::Broken(why)),

@@ -75,9 +75,10 @@ impl Guest {
     }
 
     /// Inserts a kernel module before the next command.
-    pub fn insert(&mut self, module: &Path) -> Result<(), String> {
-        let copied = fs::copy(module, self.exchange.join(format!("{}.ko", self.next)));
-        copied.map(drop).map_err(|e| format!("{}: {e}", module.display()))
+    pub fn insert(&mut self, module: &Path, parameters: &str) -> Result<(), String> {
+        let next = |extension| self.exchange.join(format!("{}.{extension}", self.next));
+        let copied = fs::copy(module, next("ko")).and_then(|_| fs::write(next("parameters"), parameters));
+        copied.map_err(|e| format!("{}: {e}", module.display()))
     }
 
     /// Starts a command; the next one starts when it has ended.

@@ -64,7 +64,7 @@ fn install_tools() -> Result<(), String> {
 }
 
 /// A script of the rig, which runs in `folder`.
-fn script(folder: &Path, name: &str, arguments: &[&str]) -> Command {
+pub fn script(folder: &Path, name: &str, arguments: &[&str]) -> Command {
     let mut script = Command::new("bash");
     script.arg(rig_file(name)).args(arguments).current_dir(folder);
     script

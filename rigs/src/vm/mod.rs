@@ -6,6 +6,7 @@ mod image;
 mod memory;
 mod relay;
 mod tutorial;
+mod v4l2;
 
 use guest::Guest;
 use memory::BackingFiles;
@@ -31,14 +32,28 @@ struct Options {
     pause: Duration,
     /// The module kvmfr, built for the guest's kernel.
     kvmfr: Option<PathBuf>,
-    /// Only the tutorial.
-    tutorial: bool,
+    /// Only this part.
+    only: Option<Part>,
+}
+
+/// A part that runs alone.
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    /// The blocks of the tutorial of virtual machines.
+    Tutorial,
+    /// All about V4L2, and the blocks of its tutorial.
+    V4l2,
 }
 
 impl Options {
     fn parse(words: &[&str]) -> Result<Self, String> {
-        let mut options = Self { pause: Duration::from_secs(20), kvmfr: None, tutorial: words == ["tutorial"] };
-        let words = if options.tutorial { &[] } else { words };
+        let only = match words {
+            ["tutorial"] => Some(Part::Tutorial),
+            ["v4l2"] => Some(Part::V4l2),
+            _ => None,
+        };
+        let mut options = Self { pause: Duration::from_secs(20), kvmfr: None, only };
+        let words = if only.is_some() { &[] } else { words };
         for pair in words.chunks(2) {
             match pair {
                 ["--pause", seconds] => {
@@ -48,7 +63,7 @@ impl Options {
                 ["--kvmfr", file] => options.kvmfr = Some(file.into()),
                 other => {
                     return Err(format!(
-                        "vm does not know {other:?}: it takes tutorial, or --pause N and --kvmfr FILE"
+                        "vm does not know {other:?}: it takes tutorial, v4l2, or --pause N and --kvmfr FILE"
                     ));
                 }
             }
@@ -76,8 +91,22 @@ pub fn vm(words: &[&str]) -> Outcome {
         Ok(guest) => guest,
         Err(why) => return skipped(&why),
     };
-    if options.tutorial {
-        return scene("tutorial", || tutorial::run(&guest_files, &backing, &mut guest));
+    if options.only == Some(Part::Tutorial) {
+        return scene("tutorial", || tutorial::virtual_machine(&guest_files, &backing, &mut guest));
+    }
+    match v4l2::prepare(&guest_files) {
+        Ok(module) => {
+            v4l2::insert(&mut guest, &module)?;
+            if options.only == Some(Part::V4l2) {
+                scene("v4l2", || v4l2::long(&mut guest))?;
+                return scene("tutorial", || tutorial::v4l2(&guest_files, &mut guest));
+            }
+            scene("v4l2", || v4l2::short(&mut guest))?;
+        }
+        Err(why) => println!("skipped: v4l2: {why}"),
+    }
+    if options.only == Some(Part::V4l2) {
+        return Ok(());
     }
     scene("camera", || relay::camera(&mut guest))?;
     memory::all(&guest_files, &backing, guest, options.pause, options.kvmfr.as_deref())?;

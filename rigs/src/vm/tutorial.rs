@@ -1,5 +1,5 @@
-//! The tutorial `docs/tutorials/virtual-machine.md`: its blocks for the host and for the guest run here as they stand
-//! there, in their order. Only the names of the files are those of this rig's devices.
+//! The tutorials that need a guest: their blocks for the host and for the guest run here as they stand there, in their
+//! order. Only the names of the files on the host are those of this rig's devices.
 
 use super::GuestFiles;
 use super::guest::Guest;
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use xtask::Outcome;
 use xtask::run::root;
 
-const PAGE: &str = "docs/tutorials/virtual-machine.md";
+const VIRTUAL_MACHINE: &str = "docs/tutorials/virtual-machine.md";
+const V4L2: &str = "docs/tutorials/v4l2.md";
 /// Longest time of one block. Programs start slowly in a guest.
 const LIMIT: Duration = Duration::from_secs(180);
 
@@ -23,12 +24,26 @@ enum Block {
     Guest(String),
 }
 
-pub fn run(files: &GuestFiles, backing: &BackingFiles, guest: &mut Guest) -> Outcome {
-    let page = std::fs::read_to_string(root().join(PAGE)).map_err(|e| format!("{PAGE}: {e}"))?;
-    let page = page.replace("/dev/shm/camera", &backing.main.display().to_string());
-    let blocks = blocks(&page.replace("/dev/shm/screen", &backing.side.display().to_string()));
+/// The tutorial of virtual machines.
+pub fn virtual_machine(files: &GuestFiles, backing: &BackingFiles, guest: &mut Guest) -> Outcome {
+    let page = read(VIRTUAL_MACHINE)?.replace("/dev/shm/camera", &backing.main.display().to_string());
+    run(VIRTUAL_MACHINE, &page.replace("/dev/shm/screen", &backing.side.display().to_string()), files, guest)
+}
+
+/// The tutorial of V4L2, in a guest with a camera and a device of v4l2loopback.
+pub fn v4l2(files: &GuestFiles, guest: &mut Guest) -> Outcome {
+    run(V4L2, &read(V4L2)?, files, guest)
+}
+
+fn read(page: &str) -> Result<String, String> {
+    std::fs::read_to_string(root().join(page)).map_err(|e| format!("{page}: {e}"))
+}
+
+/// Runs the blocks of a page with this text.
+fn run(page: &str, text: &str, files: &GuestFiles, guest: &mut Guest) -> Outcome {
+    let blocks = blocks(text);
     if blocks.len() < 4 {
-        return Err(format!("{PAGE} has only {} blocks for host and guest", blocks.len()));
+        return Err(format!("{page} has only {} blocks for host and guest", blocks.len()));
     }
     let mut host = Host::new(files)?;
     for block in &blocks {
@@ -38,7 +53,7 @@ pub fn run(files: &GuestFiles, backing: &BackingFiles, guest: &mut Guest) -> Out
         };
         print!("{}", output.lines().map(|line| format!("vm: tutorial: {line}\n")).collect::<String>());
     }
-    guest.run("pkill gst-launch; true", LIMIT).map(drop)
+    guest.run("pkill gst-launch; pkill shm2_relayd; true", LIMIT).map(drop)
 }
 
 /// The blocks that are fenced as `sh,host` and `sh,guest`.

@@ -33,6 +33,18 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const MOST_LISTENERS: usize = 1000;
 const WAKE: Token = Token(usize::MAX);
 
+/// Whether a video device takes no pictures now, because another program writes to it.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub fn takes_no_pictures(path: &std::path::Path) -> bool {
+    v4l2::takes_no_pictures(path)
+}
+
+/// This system has no such devices.
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+pub fn takes_no_pictures(_: &std::path::Path) -> bool {
+    false
+}
+
 /// # Errors
 /// Always: this system has no devices that report their readers.
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]

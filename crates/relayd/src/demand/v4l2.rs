@@ -48,8 +48,24 @@ struct V4l2Event {
     end: u32,
 }
 
-const _: () = assert!(size_of::<Subscription>() == 32 && size_of::<V4l2Event>() == 136);
+/// `struct v4l2_capability`.
+#[repr(C)]
+struct Capability {
+    names: [u8; 16 + 32 + 32],
+    version: u32,
+    /// Of the driver's hardware; `device` has those of this device node.
+    all: u32,
+    device: u32,
+    reserved: [u32; 3],
+}
 
+/// `V4L2_CAP_VIDEO_OUTPUT`.
+const OUTPUT: u32 = 2;
+
+const _: () = assert!(size_of::<Subscription>() == 32 && size_of::<V4l2Event>() == 136);
+const _: () = assert!(size_of::<Capability>() == 104);
+
+const QUERY: rustix::ioctl::Opcode = opcode::read::<Capability>(b'V', 0);
 const SUBSCRIBE: rustix::ioctl::Opcode = opcode::write::<Subscription>(b'V', 90);
 const DEQUEUE: rustix::ioctl::Opcode = opcode::read::<V4l2Event>(b'V', 89);
 
@@ -92,6 +108,17 @@ impl Device {
     }
 }
 
+/// Whether a video device takes no pictures now. A device with `exclusive_caps=1` that a program writes to presents itself
+/// as a camera, to other writers too.
+pub(super) fn takes_no_pictures(path: &Path) -> bool {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(device) = rustix::fs::open(path, flags, Mode::empty()) else { return false };
+    // SAFETY: the request writes one `struct v4l2_capability`, which `Capability` is; any bytes are valid in it.
+    let request = unsafe { Getter::<QUERY, Capability>::new() };
+    // SAFETY: the request number belongs to the structure, and the kernel fills all of it on success.
+    unsafe { ioctl(&device, request) }.is_ok_and(|capability| capability.device & OUTPUT == 0)
+}
+
 impl AsFd for Device {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -104,8 +131,9 @@ mod tests {
 
     #[test]
     fn the_requests_have_the_numbers_of_the_kernel() {
-        assert_eq!((SUBSCRIBE, DEQUEUE), (0x4020_565A, 0x8088_5659));
+        assert_eq!((SUBSCRIBE, DEQUEUE, QUERY), (0x4020_565A, 0x8088_5659, 0x8068_5600));
         assert_eq!(CLIENT_USAGE, 0x10E0_0001);
+        assert_eq!(std::mem::offset_of!(Capability, device), 88);
         assert_eq!(std::mem::offset_of!(V4l2Event, count), 8);
         assert_eq!(std::mem::offset_of!(V4l2Event, pending), 72);
         assert_eq!(std::mem::offset_of!(V4l2Event, id), 96);
@@ -115,5 +143,6 @@ mod tests {
     fn a_file_that_is_no_video_device_is_an_error_that_says_so() {
         let error = Device::open(Path::new("/dev/null")).map(drop).unwrap_err();
         assert!(error.to_string().contains("no video device"), "{error}");
+        assert!(!takes_no_pictures(Path::new("/dev/null")), "it cannot be asked");
     }
 }

@@ -33,7 +33,7 @@ pub fn kvmfr(fixture: &mut Fixture, module: Option<&Path>) -> Outcome {
         println!("skipped: the driver kvmfr: no module; build one for the guest's kernel, and name it with --kvmfr");
         return Ok(());
     };
-    fixture.first.insert(module)?;
+    fixture.first.insert(module, "")?;
     print!("{}", fixture.first.run("ls -l /dev/kvmfr*", LIMIT)?);
     both_ways(fixture, "ivshmem:///dev/kvmfr1")
 }
