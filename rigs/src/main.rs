@@ -22,6 +22,7 @@ cargo run -p shm2-rigs -- RIG
 
   vm [--pause N] [--kvmfr FILE]   guests under QEMU
   vm tutorial                     only the blocks of docs/tutorials/virtual-machine.md
+  vm v4l2                         only cameras and v4l2loopback, and the blocks of docs/tutorials/v4l2.md
   windows [ARGUMENTS]             cross-built for Windows and run under Wine: the tests, or cargo with these arguments
   cross [PART]                    tests for aarch64 under QEMU, musl, other targets (parts: tests, plugin, python, musl,
                                   targets, all)

@@ -50,6 +50,7 @@ cargo xtask TASK
                         guests under QEMU: frames through ivshmem, faults (one is paused for N seconds, 20), the relay
                         with a camera and vsock; FILE is the module kvmfr, built for the guest's kernel
   vm tutorial           only the blocks of docs/tutorials/virtual-machine.md, in one guest
+  vm v4l2               only cameras and v4l2loopback in a guest, whole, and the blocks of docs/tutorials/v4l2.md
   windows [ARGUMENTS]   cross-built for Windows and run under Wine, with GStreamer for Windows: the tests, or cargo with
                         these arguments, such as: run --bin shm2_consumer -- winshm://Local/x 100
   cross [PART]          the tests for aarch64 under QEMU, the plugin for aarch64, musl, other targets; or one of tests,

@@ -142,6 +142,7 @@ mod shell {
         untrusted: "docs/tutorials/untrusted.md",
         many_cameras: "docs/tutorials/many-cameras.md",
         virtual_machine: "docs/tutorials/virtual-machine.md",
+        v4l2: "docs/tutorials/v4l2.md",
         clocks: "docs/tutorials/clocks.md",
         containers: "docs/tutorials/containers.md",
         confined: "docs/tutorials/confined.md",

@@ -304,7 +304,7 @@ fn failure_text(message: &gst::Message, error: &gst::message::Error, shared: &Sh
         return error_text(message);
     }
     let taken = shared.forward.formats().map(|formats| format!("; the output takes {formats}")).unwrap_or_default();
-    format!("its elements and the output agree on no format{taken}: end it with videoconvert and videoscale")
+    format!("its elements and the output agree on no format{taken}; end it with videoconvert, videoscale and videorate")
 }
 
 /// Recalculates the pipeline's latency and passes it to the output.

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// Buffers that may be queued for the output.
 const MOST_BUFFERS: u64 = 8;
+/// Structures of caps that an error message shows.
+const MOST_CAPS: usize = 3;
 /// Largest lead of a buffer's time over the clock.
 const MOST_AHEAD: gst::ClockTime = gst::ClockTime::from_seconds(3);
 
@@ -216,10 +218,13 @@ impl Forward {
         self.appsrc.static_pad("src").is_some_and(|pad| pad.peer_query(query))
     }
 
-    /// The formats of raw video or audio that the output takes; `None` if it names none.
+    /// What the output takes: its caps if they are few, else their formats; `None` if it names none.
     pub(crate) fn formats(&self) -> Option<String> {
         let mut query = gst::query::Caps::new(None);
         let caps = self.answer(&mut query).then(|| query.result_owned()).flatten()?;
+        if (1..=MOST_CAPS).contains(&caps.size()) {
+            return Some(caps.to_string());
+        }
         let mut names = BTreeSet::new();
         for format in caps.iter().filter_map(|structure| structure.value("format").ok()) {
             match format.get::<gst::List>() {

@@ -23,7 +23,8 @@ consumer=$!
 wait_for_bytes() {
   local goal
   goal=$(($(stat -c %s /tmp/pictures 2> /dev/null || echo 0) + $1))
-  for _ in $(seq 300); do
+  local end=$((SECONDS + 30))
+  while [ $SECONDS -lt $end ]; do
     [ "$(stat -c %s /tmp/pictures 2> /dev/null || echo 0)" -ge $goal ] && return
     sleep 0.1
   done

@@ -19,7 +19,8 @@ luma() {
 # Waits until the pictures have this luma, or one beside it.
 wait_for_luma() {
   local now
-  for _ in $(seq 300); do
+  local end=$((SECONDS + 30))
+  while [ $SECONDS -lt $end ]; do
     now=$(luma)
     [ $((${now:-0} - $1)) -ge -1 ] && [ $((${now:-0} - $1)) -le 1 ] && echo "luma $1" && return
     sleep 0.1
@@ -35,7 +36,7 @@ ffmpeg -hide_banner -loglevel error -y -f v4l2 -i $device -pix_fmt yuyv422 -f ra
 reader=$!
 followed=yes
 wait_for_luma 235 || followed=no
-for change in 'NV12 640 360 80 126' 'RGB 160 90 40 71' 'GRAY8 320 240 c0 181'; do
+for change in 'NV12 640 360 80 126' 'RGB 160 90 40 71' 'GRAY8 480 270 c0 181'; do
   kill -9 $producer
   read -r format width height grey expected <<< "$change"
   start_producer "$format" "$width" "$height" "$grey"
@@ -43,6 +44,7 @@ for change in 'NV12 640 360 80 126' 'RGB 160 90 40 71' 'GRAY8 320 240 c0 181'; d
 done
 [ $followed = yes ] && echo "FORMATS: followed"
 kill $reader
+wait $reader
 kill $producer "$relay"
 wait "$relay"
 tail -n 2 /tmp/device.log

@@ -13,7 +13,8 @@ start_reader() {
 wait_for_pictures() {
   local before
   before=$(wc -l 2> /dev/null < /tmp/frames || echo 0)
-  for _ in $(seq 300); do
+  local end=$((SECONDS + 30))
+  while [ $SECONDS -lt $end ]; do
     [ "$(wc -l 2> /dev/null < /tmp/frames || echo 0)" -ge $((before + 5)) ] && return
     sleep 0.1
   done
@@ -41,9 +42,12 @@ for _ in $(seq "$1"); do
   start_camera
   wait_for on
   wait_for_pictures && of_camera=$((of_camera + 1))
-  kill -9 "$relay"
+  # A reader that keeps the device open gets no picture of the next writer from v4l2loopback: it starts again, too.
+  kill -9 "$relay" $reader
   start_device
-  # The reader has the device open all the time.
+  wait_for off
+  wait_for_device
+  start_reader
   wait_for on
   wait_for_pictures && of_device=$((of_device + 1))
 done 2> /dev/null
