@@ -269,23 +269,27 @@ impl Forward {
     pub(crate) fn push(&self, role: Role, run: u64, base_time: gst::ClockTime, sample: gst::Sample) -> bool {
         let mut state = self.lock();
         let Some(mut buffer) = sample.buffer_owned().filter(|_| state.runs[role as usize] == run) else { return false };
-        let begins = role == Role::Input && state.active == Role::Splash;
+        let is_awaited = role == Role::Input && (state.active == Role::Splash || state.is_first);
         // A decoder can only start at a keyframe.
-        if begins && buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) || !begins && state.active != role {
+        if is_awaited && buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) || !is_awaited && state.active != role {
             return false;
         }
         let segment = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>().cloned());
         let caps = sample.caps_owned();
         // Leaves the buffer with one owner: its times can be changed without a copy.
         drop(sample);
-        let Some((pts, dts)) = self.times(&buffer, segment.as_ref(), base_time).filter(|times| state.is_next(*times))
-        else {
+        let times = self.times(&buffer, segment.as_ref(), base_time);
+        if is_awaited && times.is_some() && state.active == Role::Splash {
+            // The splash ends here: else its next buffer would be ahead of the input's next, for as long as the input
+            // has a latency above the splash's interval.
+            state.active = Role::Input;
+            state.is_first = true;
+        }
+        let Some((pts, dts)) = times.filter(|times| state.is_next(*times)) else {
             state.counts.late += 1;
             return false;
         };
-        if begins {
-            state.active = Role::Input;
-            state.is_first = true;
+        if is_awaited {
             self.events.send(Event::Delivers(run));
         }
         if caps.is_some() && caps != state.caps {

@@ -91,6 +91,18 @@ fn every_buffer_is_written_straight_into_the_outputs_region() {
     println!("{} of {} buffers without a copy", count("zero-copied"), count("published"));
 }
 
+#[test]
+fn an_input_with_a_latency_above_the_splashs_interval_takes_over() {
+    let relay = Relay::new("appsrc name=appsrc ! fakesink sync=false");
+    relay.splash.start(1, &format!("videotestsrc is-live=true pattern=black ! {SMALL}"));
+    until("the splash", || relay.forward.counts().splash > 10);
+    // Its buffers have the times of 300 ms before.
+    relay.input.start(1, &format!("videotestsrc is-live=true ! {SMALL} ! identity ts-offset=-300000000"));
+    relay.waits_for(|event| matches!(event, Event::Delivers(1)));
+    // The splash still runs.
+    relay.passes(20);
+}
+
 /// Buffers at the output's end.
 fn collected(relay: &Relay) -> Arc<std::sync::Mutex<Vec<(gst::Buffer, gst::Caps)>>> {
     let buffers = Arc::new(std::sync::Mutex::new(Vec::new()));

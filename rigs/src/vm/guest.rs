@@ -194,7 +194,7 @@ fn qemu(files: &GuestFiles, exchange: &Path, devices: &[Device]) -> Command {
     let share = |path: &Path, tag: &str, mode: &str| {
         format!("local,path={},mount_tag={tag},security_model=none{mode},multidevs=remap", path.display())
     };
-    let mut qemu = bounded(900, "qemu-system-x86_64");
+    let mut qemu = bounded(1800, "qemu-system-x86_64");
     qemu.args(["-M", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "1024"]);
     qemu.args(["-nodefaults", "-display", "none", "-serial", "stdio"]);
     qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", exchange.join("qmp").display()));

@@ -14,7 +14,7 @@ use xtask::run::command;
 const PROGRAMS: &[(&str, &str)] = &[("usr/bin/ffmpeg", "ffmpeg"), ("usr/bin/v4l2-ctl", "v4l-utils")];
 const PARAMETERS: &str = "video_nr=10 exclusive_caps=1 card_label=Camera";
 /// Longest time of one script. Programs start slowly in a guest.
-const LIMIT: Duration = Duration::from_secs(400);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// What `loopback.sh` must print.
 const LOOPBACK: &[&str] = &[

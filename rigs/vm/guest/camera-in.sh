@@ -39,5 +39,5 @@ for word; do
   echo "CAMERA $word: $in_place$copied, $same picture"
   rm -f /tmp/frames
 done
-ls $region 2> /dev/null
+rm -f $region
 true

@@ -6,7 +6,8 @@
 # input: none; the current folder has the programs
 . loopback-prelude.sh
 start_reader() {
-  ffmpeg -hide_banner -loglevel error -y -f v4l2 -i $device -f framemd5 -flush_packets 1 /tmp/frames 2> /tmp/reader.log &
+  ffmpeg -hide_banner -loglevel error -y -f v4l2 -i $device -f framemd5 -flush_packets 1 /tmp/frames \
+    2> /tmp/reader.log &
   reader=$!
 }
 # Waits for five more pictures at the reader.

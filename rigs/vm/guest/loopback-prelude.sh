@@ -17,7 +17,7 @@ start_camera() {
 start_device() {
   ./shm2_relayd --activate video-device:$device --control /tmp/device --cool-down 500 \
     --output "appsrc name=appsrc ! queue ! v4l2sink device=$device sync=false" \
-    --input "shm2src shm-path=$region ! videoconvert ! videoscale ! videorate ! $caps" \
+    --input "shm2src shm-path=$region ! videoconvert ! videoscale ! videorate skip-to-first=true ! $caps" \
     --splash "videotestsrc is-live=true pattern=black ! $caps" >> /tmp/device.log 2>&1 &
   relay=$!
 }

@@ -1,7 +1,8 @@
 #!/bin/bash
-# A device of v4l2loopback whose reader switches a camera (vivid) on, through a region. Prints how many processes have the
-# camera open without a reader, with one, after a second one was refused by the driver, and after the reader, and whether
-# ffmpeg and v4l2src read the bytes of the camera's picture. ffmpeg's picture is left in /tmp/exchange/video10.png.
+# A device of v4l2loopback whose reader switches a camera (vivid) on, through a region. Prints how many processes have
+# the camera open without a reader, with one, after a second one was refused by the driver, and after the reader, and
+# whether ffmpeg and v4l2src read the bytes of the camera's picture. ffmpeg's picture is left in
+# /tmp/exchange/video10.png.
 #
 # input: none; the current folder has the programs
 . loopback-prelude.sh
