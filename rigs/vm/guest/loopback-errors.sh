@@ -2,6 +2,7 @@
 # Prints what the relay says of devices and formats that it cannot use.
 #
 # input: none; the current folder has the programs
+# shellcheck source=rigs/vm/guest/loopback-prelude.sh
 . loopback-prelude.sh
 # usage: try_relay DEVICE [SPLASH]
 try_relay() {

@@ -3,6 +3,7 @@
 # format and size, and have the new content.
 #
 # input: none; the current folder has the programs
+# shellcheck source=rigs/vm/guest/loopback-prelude.sh
 . loopback-prelude.sh
 # usage: start_producer FORMAT WIDTH HEIGHT GREY
 start_producer() {

@@ -4,6 +4,7 @@
 #
 # usage: loopback-kills.sh ROUNDS
 # input: none; the current folder has the programs
+# shellcheck source=rigs/vm/guest/loopback-prelude.sh
 . loopback-prelude.sh
 start_reader() {
   ffmpeg -hide_banner -loglevel error -y -f v4l2 -i $device -f framemd5 -flush_packets 1 /tmp/frames \

@@ -5,6 +5,7 @@
 # /tmp/exchange/video10.png.
 #
 # input: none; the current folder has the programs
+# shellcheck source=rigs/vm/guest/loopback-prelude.sh
 . loopback-prelude.sh
 # Pictures without a moving text.
 v4l2-ctl -d /dev/video0 --set-ctrl osd_text_mode=2,horizontal_movement=3
