@@ -10,8 +10,8 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 const REPOSITORY: &str = "https://github.com/shm2/shm2";
-/// Installed when there is none. Only what the book needs of it; compiled without much optimisation.
-const INSTALL: &str = "cargo install mdbook --version 0.5.4 --locked --no-default-features --features search";
+/// Installed when there is none. Only what the book needs of it; compiled without optimisation.
+const INSTALL: &str = "cargo install mdbook --version 0.5.4 --locked --debug --no-default-features --features search";
 
 /// Builds the book into `target/book` and checks it.
 pub fn book() -> Outcome {
@@ -63,7 +63,7 @@ fn mdbook() -> Result<PathBuf, String> {
     if !own.exists() {
         let mut install = command(INSTALL);
         install.arg("--root").arg(target().join("tools"));
-        install.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env("CARGO_PROFILE_RELEASE_LTO", "off");
+        install.env("CARGO_PROFILE_DEV_DEBUG", "0");
         run_command(install, "cargo install mdbook (some minutes, once)")?;
     }
     Ok(own)

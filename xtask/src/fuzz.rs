@@ -16,7 +16,7 @@ pub fn fuzz(seconds: &str) -> Outcome {
     if seconds.parse::<u32>().is_err() {
         return Err(format!("--seconds {seconds} is no number of seconds"));
     }
-    if !succeeds("cargo fuzz --version") && !succeeds("cargo install cargo-fuzz --locked") {
+    if !succeeds("cargo fuzz --version") && !succeeds("cargo install cargo-fuzz --locked --debug") {
         println!("skipped: fuzz: cargo-fuzz can neither be found nor installed");
         return Ok(());
     }
