@@ -17,6 +17,8 @@ struct filter {
 	struct status status;
 	/* Of the region's pictures. */
 	uint32_t width, height;
+	/* The source that this filter leaves, of which OBS may free the memory. */
+	const obs_source_t *left;
 	/* Not before these times is a region that failed tried again. */
 	uint64_t video_retry, audio_retry;
 	/* Of the graphics thread alone. */
@@ -127,21 +129,39 @@ static void stage(struct filter *it, obs_source_t *parent, uint32_t width, uint3
 	}
 }
 
+static void publish_source(struct filter *it, obs_source_t *parent)
+{
+	uint32_t width = obs_source_get_width(parent), height = obs_source_get_height(parent);
+	if (!width || !height)
+		return;
+	if (open_video(it, width, height) && publisher_video_is_read(&it->publisher))
+		stage(it, parent, width, height);
+	else
+		it->staged_time = 0; /* It would be of long ago for the next reader. */
+}
+
 /* Once for each frame that OBS renders, also of a source that is not in the programme. */
 static void render(void *data, uint32_t cx, uint32_t cy)
 {
 	struct filter *it = data;
 	UNUSED_PARAMETER(cx);
 	UNUSED_PARAMETER(cy);
-	obs_source_t *parent = obs_filter_get_parent(it->source);
-	if (!parent || !obs_source_enabled(it->source))
-		return;
-	uint32_t width = obs_source_get_width(parent), height = obs_source_get_height(parent);
-	if (!width || !height)
-		return;
 	pthread_mutex_lock(&it->video_lock);
-	if (open_video(it, width, height) && publisher_video_is_read(&it->publisher))
-		stage(it, parent, width, height);
+	obs_source_t *parent = obs_filter_get_parent(it->source);
+	if (parent != it->left) {
+		it->left = NULL;
+		if (parent && obs_source_enabled(it->source))
+			publish_source(it, parent);
+	}
+	pthread_mutex_unlock(&it->video_lock);
+}
+
+/* Waits for a rendering of the source. From here on it may be freed, before OBS takes it from the filter. */
+static void filter_remove(void *data, obs_source_t *parent)
+{
+	struct filter *it = data;
+	pthread_mutex_lock(&it->video_lock);
+	it->left = parent;
 	pthread_mutex_unlock(&it->video_lock);
 }
 
@@ -199,7 +219,8 @@ static void *create(obs_data_t *settings, obs_source_t *source)
 {
 	struct filter *it = bzalloc(sizeof *it);
 	it->source = source;
-	pthread_mutex_init(&it->video_lock, NULL);
+	/* A rendering may release the source as the last one, which removes the filter. */
+	pthread_mutex_init_recursive(&it->video_lock);
 	pthread_mutex_init(&it->audio_lock, NULL);
 	publisher_init(&it->publisher);
 	status_init(&it->status);
@@ -260,5 +281,6 @@ struct obs_source_info filter_info = {
     .get_defaults = get_defaults,
     .get_properties = get_properties,
     .video_render = video_render,
+    .filter_remove = filter_remove,
     .filter_audio = filter_audio,
 };
