@@ -117,8 +117,10 @@ static bool start(void *data)
 	struct output *it = data;
 	char why[SENTENCE] = "";
 	obs_output_set_last_error(it->output, NULL);
+	/* OBS makes new ones when its settings change, and an output keeps those of its creation, which are freed. */
+	obs_output_set_media(it->output, obs_get_video(), obs_get_audio());
 	if (!obs_output_can_begin_data_capture(it->output, 0))
-		return fail(it, "OBS has no video or audio now");
+		return fail(it, "OBS has no video or audio now: see its settings");
 	pthread_mutex_lock(&it->lock);
 	bool is_open = open_regions(it, why);
 	if (!is_open)
@@ -133,7 +135,7 @@ static bool start(void *data)
 	if (obs_output_begin_data_capture(it->output, 0))
 		return true;
 	close_regions(it);
-	return fail(it, "OBS refused to start the output");
+	return fail(it, "OBS refused to start the output: its log tells why");
 }
 
 static void stop(void *data, uint64_t time)
