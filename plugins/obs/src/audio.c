@@ -3,6 +3,12 @@
  * Sound of a region as OBS takes it. */
 #include "obs-shm2.h"
 
+/* Outside of these OBS's resampler fails, and OBS copies what it did not make. */
+#define LEAST_RATE 4000
+#define LARGEST_RATE 768000
+/* OBS keeps about 20 s. */
+#define LONGEST_SECONDS 10
+
 static enum audio_format format_of(const shm2_audio *audio)
 {
 	static const struct {
@@ -31,10 +37,8 @@ bool audio_from_frame(const shm2_frame *frame, struct obs_source_audio *sound, c
 {
 	shm2_audio audio;
 	memset(sound, 0, sizeof *sound);
-	if (shm2_frame_media_kind(frame) == SHM2_MEDIA_VIDEO) {
-		snprintf(why, SENTENCE, "the region has video, not audio: choose it as the video region");
+	if (!frame_is_raw(frame, SHM2_MEDIA_AUDIO, why))
 		return false;
-	}
 	if (shm2_frame_audio(frame, &audio, sizeof audio) != SHM2_OK) {
 		snprintf(why, SENTENCE, "%s", shm2_last_error());
 		return false;
@@ -53,9 +57,16 @@ bool audio_from_frame(const shm2_frame *frame, struct obs_source_audio *sound, c
 			 audio.channels);
 		return false;
 	}
-	if (audio.rate == 0 || audio.rate > 768000 || audio.samples > UINT32_MAX) {
-		snprintf(why, SENTENCE, "OBS cannot play %u samples per second: put audioresample before shm2sink",
-			 audio.rate);
+	if (audio.rate < LEAST_RATE || audio.rate > LARGEST_RATE) {
+		snprintf(why, SENTENCE,
+			 "OBS cannot play %u samples per second, but %d to %d: put audioresample before shm2sink",
+			 audio.rate, LEAST_RATE, LARGEST_RATE);
+		return false;
+	}
+	if (audio.samples > (uint64_t)audio.rate * LONGEST_SECONDS) {
+		snprintf(why, SENTENCE,
+			 "OBS cannot play a frame of %llu s, but of %d s at most: put audiobuffersplit before shm2sink",
+			 (unsigned long long)(audio.samples / audio.rate), LONGEST_SECONDS);
 		return false;
 	}
 	sound->samples_per_sec = audio.rate;

@@ -30,6 +30,9 @@ void status_set(struct status *status, bool is_error, const char *who, const cha
 /* Shows it as the property `name`. */
 void status_show(struct status *status, const char *name, obs_properties_t *properties);
 
+/* Whether a frame is raw video, or raw audio. Otherwise `why` says what it is, and what to do. */
+bool frame_is_raw(const shm2_frame *frame, shm2_media_kind kind, char why[SENTENCE]);
+
 /* ---- video.c: pictures ---- */
 
 /* Memory for planes that OBS cannot read in place; zeros at first. */

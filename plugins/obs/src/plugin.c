@@ -65,3 +65,25 @@ void status_show(struct status *status, const char *name, obs_properties_t *prop
 	}
 	pthread_mutex_unlock(&status->lock);
 }
+
+bool frame_is_raw(const shm2_frame *frame, shm2_media_kind kind, char why[SENTENCE])
+{
+	shm2_media_kind found = shm2_frame_media_kind(frame);
+	const char *wanted = kind == SHM2_MEDIA_VIDEO ? "video" : "audio";
+	if (found == kind)
+		return true;
+	if (found == SHM2_MEDIA_VIDEO || found == SHM2_MEDIA_AUDIO) {
+		const char *other = found == SHM2_MEDIA_VIDEO ? "video" : "audio";
+		snprintf(why, SENTENCE, "the region has %s, not %s: choose it as the %s region", other, wanted, other);
+	} else if (found == SHM2_MEDIA_NONE) {
+		snprintf(why, SENTENCE, "the frame has no caps that tell its format: let the producer set them");
+	} else {
+		const char *caps = shm2_frame_caps(frame, NULL);
+		/* Names of media types are short; caps need not be. */
+		size_t length = caps ? strcspn(caps, ",; ") : 0;
+		snprintf(why, SENTENCE, "the frame is %.*s, not raw %s: %s, or choose another region",
+			 (int)(length < 64 ? length : 64), caps ? caps : "", wanted,
+			 found == SHM2_MEDIA_ENCODED ? "put decodebin before shm2sink" : "give shm2sink raw frames");
+	}
+	return false;
+}

@@ -42,6 +42,21 @@ static void tell(const struct reader *reader, bool is_error, const char *sentenc
 	status_set(reader->calls.status, is_error, obs_source_get_name(reader->calls.source), "%s", sentence);
 }
 
+/* What the user can do about an error of the library; its sentences name the remedy where there is only one. */
+static const char *remedy(shm2_status status)
+{
+	switch (status) {
+	case SHM2_INCOMPATIBLE:
+		return ": choose a live region of the list";
+	case SHM2_VIOLATION:
+		return ": restart its producer";
+	case SHM2_TRUNCATED:
+		return "; waiting for its next producer";
+	default:
+		return "";
+	}
+}
+
 static void take(struct reader *reader, shm2_frame *frame)
 {
 	char why[SENTENCE] = "";
@@ -82,7 +97,9 @@ static void *run(void *data)
 			continue;
 		}
 		bool is_end = status == SHM2_END_OF_STREAM || status == SHM2_GONE;
-		lose(reader, !is_end, is_end ? "the producer is gone; waiting for the next one" : shm2_last_error());
+		char why[SENTENCE];
+		snprintf(why, sizeof why, "%s%s", shm2_last_error(), remedy(status));
+		lose(reader, !is_end, is_end ? "the producer is gone; waiting for the next one" : why);
 		/* The next producer is waited for by the library; an error is tried again. */
 		if (!is_end && os_event_timedwait(reader->stop, RETRY_MS) == 0)
 			return NULL;

@@ -146,10 +146,8 @@ bool video_from_frame(const shm2_frame *frame, struct obs_source_frame2 *picture
 {
 	shm2_video video;
 	memset(picture, 0, sizeof *picture);
-	if (shm2_frame_media_kind(frame) == SHM2_MEDIA_AUDIO) {
-		snprintf(why, SENTENCE, "the region has audio, not video: choose it as the audio region");
+	if (!frame_is_raw(frame, SHM2_MEDIA_VIDEO, why))
 		return false;
-	}
 	if (shm2_frame_video(frame, &video, sizeof video) != SHM2_OK) {
 		snprintf(why, SENTENCE, "%s", shm2_last_error());
 		return false;
@@ -168,8 +166,9 @@ bool video_from_frame(const shm2_frame *frame, struct obs_source_frame2 *picture
 	}
 	if (video.visible_width == 0 || video.visible_height == 0 || video.visible_width > LARGEST ||
 	    video.visible_height > LARGEST) {
-		snprintf(why, SENTENCE, "OBS cannot show %ux%u: a side may have 1 to %d pixels", video.visible_width,
-			 video.visible_height, LARGEST);
+		snprintf(why, SENTENCE,
+			 "OBS cannot show %ux%u, but sides of 1 to %d pixels: put videoscale before shm2sink",
+			 video.visible_width, video.visible_height, LARGEST);
 		return false;
 	}
 	picture->width = video.visible_width;
