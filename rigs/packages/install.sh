@@ -2,7 +2,7 @@
 # Installs the packages by apt, as a user does: an older version on a bare system, purged again; then once more, changed
 # and upgraded.
 #
-# usage: install.sh all|systemd
+# usage: install.sh all|most|systemd
 #   systemd  only installs what the relay's unit needs
 # Is checked on its own.
 # shellcheck source=/dev/null

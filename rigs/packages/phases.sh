@@ -2,7 +2,7 @@
 # Runs the scripts of the rig on a fresh root, in their order.
 #
 # usage: phases.sh PART ROOT
-#   PART  all, or systemd for that alone
+#   PART  all; most, without OBS; or systemd for that alone
 set -eu
 part=$1 root=$2
 here=$(dirname "$0")
@@ -42,4 +42,5 @@ else
   inside $scripts/use.sh
   booted $scripts/systemd.sh
   inside $scripts/purge.sh
+  [ "$part" = most ] || inside $scripts/obs.sh
 fi

@@ -27,7 +27,8 @@ cargo run -p shm2-rigs -- RIG
   cross [PART]                    tests for aarch64 under QEMU, musl, other targets (parts: tests, plugin, python, musl,
                                   targets, all)
   newer [forky | trixie]          the element tests in trees of newer Debian releases, or of one
-  packages [systemd]              packages for Debian on clean systems of Debian 12 and 13 (systemd: only the relay's unit)
+  packages [systemd | obs]        packages for Debian on clean systems of Debian 12 and 13 (systemd: only the relay's unit;
+                                  obs: that for OBS too)
   bench OPTIONS                   the program `elements` of benches/ in the newest of these trees";
 
 fn main() -> ExitCode {

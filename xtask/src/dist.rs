@@ -2,7 +2,7 @@
 //! check sums. docs/packages.md describes it.
 
 use crate::run::{command, root, run, run_command, succeeds, target};
-use crate::{Outcome, python, setup};
+use crate::{Outcome, obs, python, setup};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -24,6 +24,8 @@ const DEBS: &[(&str, &[&str])] = &[
     ("shm2-capi", &["--multiarch", "same"]),
     ("shm2-capi", &["--multiarch", "same", "--variant", "dev"]),
 ];
+/// Is made where OBS's headers are.
+const OBS: (&str, &[&str]) = ("shm2-capi", &["--multiarch", "same", "--variant", "obs"]);
 /// The crates of which a list of dependencies is made, with the name of its file.
 const BILLS: &[(&str, &str)] = &[
     ("crates/gst", "gstreamer1.0-shm2"),
@@ -82,10 +84,12 @@ pub fn packages(build: Build, folder: &Path) -> Outcome {
     let wheel = python::system_wheel(matches!(build, Build::Release))?;
     step("packages for Debian");
     stage(profile, wheel.as_deref())?;
+    let built = target().join(profile);
+    let has_obs = obs::stage(&built, &built.join("packaging/obs-shm2"))?;
     // Of the last run; there may be none.
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    for (name, options) in DEBS {
+    for (name, options) in DEBS.iter().chain(has_obs.then_some(&OBS)) {
         deb(folder, &["--profile", profile, "-p", name], options, &target())?;
     }
     if wheel.is_some() {

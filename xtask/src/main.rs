@@ -68,9 +68,10 @@ cargo xtask TASK
   audit [install]       licences, sources and advisories of dependencies, and the Rust interface against the last tag,
                         by the tools that are installed (install: cargo-deny and cargo-semver-checks are installed first)
   dist                  a release in target/dist: packages for Debian, wheels, sources, dependencies, check sums
-  packages [quick] [systemd]
+  packages [quick] [systemd | obs]
                         packages for Debian, made, installed, used, upgraded and purged in clean trees of Debian 12 and 13,
-                        and the relay's unit under systemd (quick: built with less optimization; systemd: the unit alone)
+                        and the relay's unit under systemd (quick: built with less optimization, and
+                        without the package for OBS, but with obs; systemd: the unit alone)
   asan [core]           the core's, the fault and the element tests under AddressSanitizer (core: not the elements')
   miri                  the core on heap memory under Miri
   fuzz [--seconds N]    every fuzz target for N seconds (60)
@@ -146,10 +147,11 @@ fn main() -> ExitCode {
 fn packages(options: &[&str]) -> Outcome {
     let (build, options) = match options {
         ["quick", options @ ..] => (Build::Quick, options),
+        [] => (Build::Release, &["obs"] as &[_]),
         options => (Build::Release, options),
     };
-    if !matches!(options, [] | ["systemd"]) {
-        return Err(format!("packages does not know {:?}: it takes quick, then systemd", options.join(" ")));
+    if !matches!(options, [] | ["systemd" | "obs"]) {
+        return Err(format!("packages does not know {:?}: it takes quick, then systemd or obs", options.join(" ")));
     }
     dist::packages(build, &run::target().join("packages/deb"))?;
     rig(&[&["packages"], options].concat())
