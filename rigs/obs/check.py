@@ -4,10 +4,14 @@ usage: check.py PLUGIN TARGET [long]     (SHM2_LIBRARY names libshm2)
 """
 
 import sys
+import time
 import traceback
 from pathlib import Path
 
 import checks
+import dialog
+import hostile
+import hostile_output
 import lasting
 import programme
 from stage import Stage
@@ -30,8 +34,21 @@ SHORT = [
     programme.colors_of_the_programme,
     programme.one_source,
     programme.refusals,
+    dialog.clicked,
+    hostile.hostile_caps,
+    hostile_output.other_resolution,
 ]
-LONG = [lasting.obs_killed, lasting.processor]
+HOSTILE = [
+    hostile.broken_files,
+    hostile.hostile_times,
+    hostile.many,
+    hostile.lifetimes,
+    hostile_output.feedback,
+    hostile_output.switched_fast,
+    hostile_output.folder_vanishes,
+    hostile_output.disk_fills,
+]
+LONG = [*HOSTILE, lasting.obs_killed, lasting.processor]
 
 
 def main():
@@ -44,6 +61,7 @@ def main():
     failed = []
     with Stage(plugin, target) as stage:
         for test in tests:
+            begin = time.monotonic()
             try:
                 for line in test(stage):
                     print(f"{test.__name__}: {line}", flush=True)
@@ -51,6 +69,7 @@ def main():
                 traceback.print_exc()
                 failed.append(test.__name__)
             stage.clear()
+            print(f"{test.__name__}: {time.monotonic() - begin:.1f} s", flush=True)
         failed += stage.end()
     if failed:
         sys.exit("failed: " + " ".join(failed))

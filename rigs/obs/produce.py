@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 from cards import card, planes_of
-from region import Producer, now
+from region import Error, Producer, now
 
 FPS = 30
 
@@ -89,4 +89,7 @@ def produce_tone(region, kind, layout):
 
 
 if __name__ == "__main__":
-    {"card": produce_card, "flash": produce_flash, "tone": produce_tone}[sys.argv[1]](*sys.argv[2:])
+    try:
+        {"card": produce_card, "flash": produce_flash, "tone": produce_tone}[sys.argv[1]](*sys.argv[2:])
+    except Error as error:
+        sys.exit(f"produce.py: {error}")

@@ -95,9 +95,18 @@ class Producer:
                 c.memmove(at, data[row * plane.row_bytes : (row + 1) * plane.row_bytes], plane.row_bytes)
         self._publish(slot, time, meta)
 
+    def send_empty(self):
+        """Publishes a frame of the size that the caps tell, or a small one, with whatever was in its memory."""
+        size, slot = c.c_size_t(), c.c_void_p()
+        if LIB.shm2_producer_frame_size(self.handle, c.byref(size)) != 0:
+            size.value = 5760
+        check(LIB.shm2_producer_reserve(self.handle, size, c.byref(slot)))
+        self._publish(slot, now())
+
     def close(self):
-        """Ends the region."""
+        """Ends the region; once more is nothing."""
         LIB.shm2_producer_free(self.handle)
+        self.handle = c.c_void_p()
 
 
 class Frame:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from region import Producer
 from studio import BOUND, Studio, wait_for
 
 HERE = Path(__file__).parent
@@ -24,6 +25,7 @@ class Stage:
         self.pictures.mkdir(parents=True, exist_ok=True)
         self.prefix = f"/dev/shm/shm2-test-obs-{os.getpid()}"
         self.children = []
+        self.producers = []
         # Files that stay when their process is killed.
         self.left = set()
         self.studio = None
@@ -68,6 +70,11 @@ class Stage:
         assert child.stdout.readline() == b"ready\n", f"no producer: {words}"
         return child
 
+    def publish(self, region, caps, size=64 << 20):
+        """A producer of this process, which ends with the test."""
+        self.producers.append(Producer(region, caps, size))
+        return self.producers[-1]
+
     def run(self, line, **options):
         """Starts another program."""
         child = subprocess.Popen([*BOUND, *line], **options)
@@ -85,6 +92,9 @@ class Stage:
         for child in self.children:
             self.kill(child)
         self.children = []
+        for it in self.producers:
+            it.close()
+        self.producers = []
         for it in self.studio.call("GetInputList")["inputs"] if self.studio else []:
             self.studio.remove(it["inputName"])
         for path in self.left:
@@ -97,17 +107,24 @@ class Stage:
         """Files of this run in /dev/shm."""
         return [str(it) for it in Path("/dev/shm").glob(Path(self.prefix).name + "*")]
 
-    def sentence(self, part, since, seconds=5):
+    def sentence(self, part, since):
         """Waits for a line of the plugin in the log; exactly one of them may have this part."""
-        lines = wait_for(
-            f"a sentence with {part!r} (log: {self.studio.sentences(since)})",
-            seconds,
-            lambda: [it for it in self.studio.sentences(since) if part in it],
-        )
+        return self.sentences_once([("", part)], since)[0]
+
+    def sentences_once(self, parts, since):
+        """Waits for lines of the plugin in the log: for each beginning and part of one there is exactly one."""
+
+        def found(beginning, part):
+            said = self.studio.sentences(since)
+            return [it for it in said if it.startswith(beginning) and part in it]
+
+        for it in parts:
+            wait_for(f"a sentence with {it} (log: {self.studio.sentences(since)})", 6, lambda it=it: found(*it))
+        # In this time it would be said again.
         time.sleep(1.2)
-        lines = [it for it in self.studio.sentences(since) if part in it]
-        assert len(lines) == 1, f"the sentence is repeated: {lines}"
-        return lines[0]
+        lines = [found(*it) for it in parts]
+        assert all(len(it) == 1 for it in lines), f"a sentence is repeated: {lines}"
+        return [it[0] for it in lines]
 
     def give_away(self, path, mode):
         """Makes a file or folder one of another user."""

@@ -159,6 +159,13 @@ class Studio:
         """Makes a source in the scene."""
         self.call("CreateInput", sceneName=SCENE, inputName=name, inputKind=kind, inputSettings=settings)
 
+    def filter(self, source, video, audio):
+        """Puts the plugin's filter on a source."""
+        settings = {"video_region": video, "audio_region": audio}
+        self.call(
+            "CreateSourceFilter", sourceName=source, filterName="f", filterKind="shm2_filter", filterSettings=settings
+        )
+
     def remove(self, name):
         """Ends a source, and waits until OBS has forgotten its name."""
         self.call("RemoveInput", inputName=name)
@@ -180,6 +187,10 @@ class Studio:
         if file:
             image.save(file)
         return np.asarray(image.convert("RGBA")).astype(int)
+
+    def late(self):
+        """How often OBS missed a frame, or waited for sound; it plays sound later from then on."""
+        return self.call("GetStats")["renderSkippedFrames"] + self.log().count("milliseconds of audio buffering")
 
     def processor_seconds(self):
         """Time of the processor that OBS has used."""

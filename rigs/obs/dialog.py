@@ -1,0 +1,64 @@
+"""The dialog of the output, in OBS's menu Tools, with keys and clicks of a user."""
+
+import os
+import subprocess
+import time
+
+from checks import is_running, start_output
+from hostile import alive
+from studio import wait_for
+
+# Of the button below the fields and the box, and of OK, from the dialog's corner.
+BUTTON, OK = (141, 202), (571, 550)
+
+
+def press(stage, *words):
+    """Runs xdotool on OBS's screen; what it prints."""
+    environment = {**os.environ, "DISPLAY": stage.studio.display}
+    line = ["xdotool", *map(str, words)]
+    return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=10).stdout.split()
+
+
+def windows(stage, name):
+    """Visible windows of a name."""
+    return press(stage, "search", "--onlyvisible", "--name", name)
+
+
+def open_dialog(stage):
+    """The last entry of the menu Tools is the plugin's."""
+    press(stage, "windowfocus", windows(stage, "^OBS ")[0])
+    time.sleep(0.3)
+    press(stage, "key", "alt+t")
+    time.sleep(0.3)
+    press(stage, "key", "Up", "Return")
+    return wait_for("the dialog of the output", 5, lambda: windows(stage, "shm2 output"))[0]
+
+
+def click(stage, dialog, runs):
+    """Clicks Start or Stop; waits until the output does so."""
+    press(stage, "mousemove", "--window", dialog, *BUTTON, "click", 1)
+    wait_for(f"the output {'runs' if runs else 'stops'} after the click", 5, lambda: is_running(stage) == runs)
+
+
+def clicked(stage):
+    """Start and Stop are clicked five times; then the output is started and stopped by others below the dialog."""
+    out = stage.region("clicked")
+    settings = {"video_region": out, "audio_region": f"{out}-tone", "format": "obs"}
+    stage.studio.call("SetOutputSettings", outputName="shm2", outputSettings=settings)
+    dialog = open_dialog(stage)
+    for _ in range(5):
+        click(stage, dialog, True)
+        click(stage, dialog, False)
+    start_output(stage, out, "")
+    time.sleep(0.3)
+    click(stage, dialog, False)
+    # What cannot start says so in the dialog, which stays.
+    stage.studio.call("SetOutputSettings", outputName="shm2", outputSettings={"video_region": "/nonexistent/a"})
+    since = len(stage.studio.log())
+    press(stage, "mousemove", "--window", dialog, *BUTTON, "click", 1)
+    said = wait_for("a sentence", 5, lambda: stage.studio.sentences(since))
+    assert not is_running(stage) and windows(stage, "shm2 output")
+    press(stage, "mousemove", "--window", dialog, *OK, "click", 1)
+    wait_for("the end of the dialog", 5, lambda: not windows(stage, "shm2 output"))
+    alive(stage)
+    yield f"5 times Start and Stop, and a refused Start: {said[0]!r}"
