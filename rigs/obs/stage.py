@@ -46,6 +46,9 @@ class Stage:
         finally:
             if self.studio:
                 self.studio.close()
+            # Of an OBS that crashed; what a good one left was reported by end().
+            for it in self.files():
+                Path(it).unlink(missing_ok=True)
 
     def end(self):
         """Ends OBS; what went wrong there."""
