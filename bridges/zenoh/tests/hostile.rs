@@ -5,6 +5,7 @@ mod common;
 use common::*;
 use shm2::ReceiveError;
 use shm2_testing::{Rng, TempRegion, seed, until};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use zenoh::Wait;
 
@@ -22,9 +23,10 @@ fn header(kind: u8, number: u64, stream: u32, size: u64, parts: [u32; 3]) -> Vec
 
 const NO_CAPS: u32 = u32::MAX;
 
-#[test]
-fn malformed_messages_are_counted_and_honest_ones_arrive() {
-    let (router, local) = (Router::start(), TempRegion::new());
+const CAPS: &[u8] = b"video/x-raw, format=RGBA, width=4, height=4, framerate=30/1";
+
+/// A program that speaks zenoh and keeps to nothing else.
+fn session(router: &Router) -> zenoh::Session {
     let mut config = zenoh::Config::default();
     for (key, value) in [
         ("connect/endpoints", format!("[{:?}]", router.endpoint)),
@@ -33,7 +35,13 @@ fn malformed_messages_are_counted_and_honest_ones_arrive() {
     ] {
         config.insert_json5(key, &value).unwrap();
     }
-    let session = zenoh::open(config).wait().unwrap();
+    zenoh::open(config).wait().unwrap()
+}
+
+#[test]
+fn malformed_messages_are_counted_and_honest_ones_arrive() {
+    let (router, local) = (Router::start(), TempRegion::new());
+    let session = session(&router);
     let key = "shm2/evil/camera";
     // It says that its arena has an exbibyte.
     let description = header(3, 0, 0, 1 << 60, [NO_CAPS, 0, 0]);
@@ -46,8 +54,7 @@ fn malformed_messages_are_counted_and_honest_ones_arrive() {
     let open = router.bridge(&arguments);
     open.says("receiving");
     let mut consumer = consumer(&local);
-    let caps = b"video/x-raw, format=RGBA, width=4, height=4, framerate=30/1";
-    let (length, mut number) = (caps.len() as u32, 0);
+    let (length, mut number) = (CAPS.len() as u32, 0);
     let put = |payload: Vec<u8>, attachment: Vec<u8>| {
         session
             .put(key, payload)
@@ -56,7 +63,7 @@ fn malformed_messages_are_counted_and_honest_ones_arrive() {
             .wait()
             .unwrap();
     };
-    let honest = |number: u64| [header(0, number, 1, 64, [length, 0, 0]), caps.to_vec()].concat();
+    let honest = |number: u64| [header(0, number, 1, 64, [length, 0, 0]), CAPS.to_vec()].concat();
     until("an honest frame arrives", || {
         number += 1;
         put(vec![3; 64], honest(number));
@@ -117,4 +124,49 @@ fn malformed_messages_are_counted_and_honest_ones_arrive() {
         assert_eq!(text.matches(once).count(), 1, "{once}: {text}");
     }
     assert!(text.contains("malformed") && !text.contains("panicked"), "{text}");
+}
+
+/// Another bridge of the same name answers, too, or an answer comes late: it does not describe what the followed one sends.
+#[test]
+fn a_description_of_another_sender_or_of_before_is_not_taken() {
+    let (router, local) = (Router::start(), TempRegion::new());
+    let session = session(&router);
+    let key = "shm2/evil/camera";
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let count = asked.clone();
+    let answer = move |query: zenoh::query::Query| {
+        let other = b"video/x-raw, format=RGBA, width=8, height=8, framerate=30/1";
+        let description = [header(3, 0, 1, 4 << 20, [other.len() as u32, 0, 0]), other.to_vec()].concat();
+        // Of a sender that began earlier; then of the same one, but older.
+        let is_other = count.fetch_add(1, Relaxed).is_multiple_of(2);
+        let attachment = [&description[..8], &[if is_other { 4 } else { 5 }], &description[9..]].concat();
+        drop(query.reply(key, Vec::new()).attachment(attachment).wait());
+    };
+    let _queryable = session.declare_queryable(key).callback(answer).wait().unwrap();
+    let _token = session.liveliness().declare_token(key).wait().unwrap();
+    let open = router.bridge(&["open", "evil/camera", "--as", &local, "--always"]);
+    open.says("receiving");
+    let mut consumer = consumer(&local);
+    let mut number = 0;
+    let mut arrives = |number: u64, attachment: Vec<u8>| {
+        session.put(key, vec![3; 64]).attachment(attachment).wait().unwrap();
+        let Ok(frame) = consumer.next(Some(Duration::from_millis(50))) else { return false };
+        assert_eq!(frame.caps().map(|(_, caps)| caps), Some(CAPS), "{number}");
+        drop(frame);
+        consumer.request_keyframe();
+        true
+    };
+    let described = |number| [header(0, number, 2, 64, [CAPS.len() as u32, 0, 0]), CAPS.to_vec()].concat();
+    until("the first frame arrives", || {
+        number += 1;
+        arrives(number, described(number))
+    });
+    let (from, mut arrived) = (asked.load(Relaxed), 0);
+    until("frames arrive after six wrong answers", || {
+        number += 1;
+        arrived += u64::from(arrives(number, header(0, number, 2, 64, [NO_CAPS, 0, 0])));
+        arrived > 0 && asked.load(Relaxed) > from + 6
+    });
+    assert!(arrives(number + 1, header(0, number + 1, 2, 64, [NO_CAPS, 0, 0])), "{}", open.text());
+    open.stop();
 }

@@ -40,6 +40,11 @@ pub enum Arrival {
 }
 
 impl Gaps {
+    /// The instance of the sender that is followed.
+    pub fn instance(&self) -> Option<u64> {
+        self.followed.as_ref().map(|followed| followed.instance)
+    }
+
     /// Takes a message that has arrived at `now`.
     pub fn arrive(&mut self, header: &Header, now: Instant) -> Arrival {
         let Header { instance, number, missed, is_discontinuity, .. } = *header;

@@ -193,6 +193,9 @@ impl Local {
 
     /// Sets a new description; false if the message is of a stream that is not known.
     fn describe(&mut self, header: &Header, new: Option<Stream<'_>>, report: &Report) -> Result<bool, String> {
+        if header.kind == Kind::Description && !self.is_current(header) {
+            return Ok(true);
+        }
         let number = (header.instance, header.stream);
         let known = self.stream == Some(number);
         let Some(Stream { caps, blob }) = new.filter(|_| !known) else {
@@ -209,6 +212,13 @@ impl Local {
         }
         self.stream = Some(number);
         Ok(true)
+    }
+
+    /// Whether a description is of the sender that is followed, and not older than what that has sent since. Another
+    /// bridge of the same name answers, too, and an answer may come late.
+    fn is_current(&self, header: &Header) -> bool {
+        let is_followed = self.gaps.instance().is_none_or(|instance| instance == header.instance);
+        is_followed && self.stream.is_none_or(|known| known.0 != header.instance || header.stream >= known.1)
     }
 
     fn set_stream(&mut self, report: &Report) -> Result<(), String> {
