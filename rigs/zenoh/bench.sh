@@ -73,8 +73,8 @@ measure() {
 }
 
 raw() {
-  local name=$1 options=("${@:2}") sender receiver
-  start "$flow" send /dev/shm/raw 60
+  local name=$1 rate=$2 options=("${@:3}") sender receiver
+  start "$flow" send /dev/shm/raw 60 "$rate"
   start "$zenoh" publish raw --host north --listen tcp/10.78.0.1:7447 "${options[@]}" --no-multicast
   sender=${started[-1]}
   sleep 0.5
@@ -112,9 +112,10 @@ pipelines() {
   stop_all
 }
 
-echo "raw I420, 1920x1080 at 60/s, a link without limit:"
-raw "  zenoh, newest first"
-raw "  zenoh, lossless" --lossless
+echo "raw I420, 1920x1080, a link without limit:"
+raw "  zenoh, 60/s, newest first" 60
+raw "  zenoh, 60/s, lossless" 60 --lossless
+raw "  zenoh, 240/s, newest first" 240
 echo "H.264 of 320x240 at 30/s, 20 Mbit/s, 2 % loss, 20 ms each way:"
 encoded "  zenoh over TCP, newest first" tcp/10.79.0.1:7447
 encoded "  zenoh over TCP, lossless" tcp/10.79.0.1:7447 --lossless

@@ -1,8 +1,8 @@
-//! Raw pictures of 1920x1080 at 60/s, and their ages where they arrive; for `cargo xtask zenoh bench`.
+//! Raw pictures of 1920x1080, and their ages where they arrive; for `cargo xtask zenoh bench`.
 //!
 //! ```text
-//! flow send REGION SECONDS    pictures with the time at which they were made
-//! flow take REGION SECONDS    ages on this kernel's clock, and what did not arrive
+//! flow send REGION SECONDS RATE    pictures with the time at which they were made
+//! flow take REGION SECONDS         ages on this kernel's clock, and what did not arrive
 //! ```
 
 use shm2::{Consumer, FrameInfo, Producer, ReceiveError};
@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 const CAPS: &[u8] = b"video/x-raw, format=I420, width=1920, height=1080, framerate=60/1";
 const BYTES: usize = 1920 * 1080 * 3 / 2;
-const PERIOD: Duration = Duration::from_nanos(1_000_000_000 / 60);
 /// Pictures at the beginning, which have waited for the connection.
 const WARM_UP: usize = 60;
 
@@ -20,19 +19,19 @@ fn main() -> Result<(), Failure> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
     match &words[..] {
-        ["send", region, seconds] => send(region, seconds.parse()?),
+        ["send", region, seconds, rate] => send(region, seconds.parse()?, rate.parse()?),
         ["take", region, seconds] => take(region, seconds.parse()?),
-        _ => Err("send REGION SECONDS, or take REGION SECONDS".into()),
+        _ => Err("send REGION SECONDS RATE, or take REGION SECONDS".into()),
     }
 }
 
-fn send(region: &str, seconds: u64) -> Result<(), Failure> {
+fn send(region: &str, seconds: u32, rate: u32) -> Result<(), Failure> {
     let mut producer = Producer::builder(region)?.arena(8 * BYTES as u64).create()?;
     producer.set_caps(CAPS)?;
     let picture = vec![128; BYTES];
     let begun = Instant::now();
-    for number in 0..seconds as u32 * 60 {
-        std::thread::sleep((PERIOD * number).saturating_sub(begun.elapsed()));
+    for number in 0..seconds * rate {
+        std::thread::sleep((Duration::from_secs(1) * number / rate).saturating_sub(begun.elapsed()));
         let mut info = FrameInfo::new().with_pts(u64::from(number));
         info.time = Some(shm2::monotonic_ns());
         producer.send(&picture, &info)?;
