@@ -2,7 +2,7 @@
 
 use crate::message::{self, Message};
 use crate::names::{Address, PREFIX};
-use crate::session::Options;
+use crate::session::{Options, plain};
 use shm2_cli::{print_result, seconds};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -35,7 +35,11 @@ struct Description {
 /// A sentence, when the network cannot be joined.
 pub fn run(arguments: &Arguments, options: &Options) -> Result<(), String> {
     let session = options.open(None)?;
-    let regions = find(&session, arguments.wait).map_err(|error| format!("cannot list the regions: {error}"))?;
+    let found = find(&session, arguments.wait);
+    let regions = found.map_err(|error| format!("cannot list the regions: {}", plain(&error)))?;
+    if let Some(why) = options.unreached(&session) {
+        return Err(why);
+    }
     if arguments.json {
         let all: Vec<_> = regions.iter().map(|(address, description)| json(address, description)).collect();
         return print_result(&serde_json::Value::Array(all).to_string());

@@ -1,6 +1,8 @@
 //! The zenoh session: its configuration from a file and from options.
 
 use std::path::PathBuf;
+use std::time::Duration;
+use zenoh::config::EndPoint;
 use zenoh::{Config, Session, Wait};
 
 /// Times in microseconds for which a message that may be dropped waits for the network: key, zenoh's own default, and this
@@ -13,6 +15,58 @@ const WAITS: [(&str, u64, u64); 2] = [
 
 fn set_by(config: &Config, key: &str) -> Option<u64> {
     config.get_json(key).ok()?.trim().parse().ok()
+}
+
+/// An error of zenoh without the places in zenoh's source, which it names.
+pub fn plain(error: &zenoh::Error) -> String {
+    without_places(&error.to_string())
+}
+
+/// Longest wait for the others when a session ends.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// Tells the others that this program leaves. A host that takes nothing any more is not waited for: the end of the
+/// process closes the connection.
+pub fn close(session: Session) {
+    let (done, closed) = std::sync::mpsc::channel();
+    let leave = move || {
+        // One that failed is closed, too.
+        let _ = session.close().wait();
+        let _ = done.send(());
+    };
+    // Without a thread the session ends with the process.
+    if std::thread::Builder::new().name("close".into()).spawn(leave).is_ok() {
+        let _ = closed.recv_timeout(CLOSING);
+    }
+}
+
+fn without_places(text: &str) -> String {
+    let mut plain = String::new();
+    for word in text.split(' ') {
+        match (word.split_once(".rs:"), plain.strip_suffix(" at")) {
+            (Some((_, line)), Some(before)) => {
+                let rest = line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start_matches('.');
+                plain = format!("{before}{rest}");
+            }
+            _ if plain.is_empty() => plain = word.into(),
+            _ => plain = format!("{plain} {word}"),
+        }
+    }
+    plain
+}
+
+/// Transports that are built in.
+const PROTOCOLS: &[&str] = if cfg!(feature = "quic") { &["tcp", "tls", "udp", "quic"] } else { &["tcp", "tls", "udp"] };
+
+fn check_endpoint(text: &str) -> Result<(), String> {
+    let parsed: EndPoint = text.parse().map_err(|_| "it has no form PROTOCOL/ADDRESS".to_string())?;
+    let (protocol, address) = (parsed.protocol(), parsed.address());
+    if !PROTOCOLS.contains(&protocol.as_str()) {
+        return Err(format!("its protocol is none of {}", PROTOCOLS.join(", ")));
+    }
+    let (host, port) = address.as_str().rsplit_once(':').unwrap_or((address.as_str(), ""));
+    let is_address = !host.is_empty() && !host.contains(char::is_whitespace) && port.parse::<u16>().is_ok();
+    if is_address { Ok(()) } else { Err("its address has no form HOST:PORT".into()) }
 }
 
 /// How this program takes part in the zenoh network.
@@ -41,17 +95,44 @@ impl Options {
     /// # Errors
     /// A sentence with the value that does not work.
     pub fn open(&self, mode: Option<&str>) -> Result<Session, String> {
+        self.check(mode)?;
         let config = self.config(mode)?;
-        zenoh::open(config).wait().map_err(|error| match &self.listen[..] {
-            [] => format!("cannot join the zenoh network: {error}"),
-            listen => format!("cannot join the zenoh network, listening on {}: {error}", listen.join(", ")),
+        zenoh::open(config).wait().map_err(|error| match (&self.listen[..], plain(&error)) {
+            ([], error) => format!("cannot join the zenoh network: {error}"),
+            (listen, error) => format!("cannot join the zenoh network, listening on {}: {error}", listen.join(", ")),
         })
+    }
+
+    /// Why nothing of others can be seen: nobody answers at the endpoints given. `None` if somebody does, or none is given.
+    pub fn unreached(&self, session: &Session) -> Option<String> {
+        let info = session.info();
+        let is_alone = info.routers_zid().wait().next().is_none() && info.peers_zid().wait().next().is_none();
+        (is_alone && !self.connect.is_empty())
+            .then(|| format!("nobody answers at {}: is a bridge or a router listening there?", self.connect.join(", ")))
+    }
+
+    /// What zenoh itself would refuse with less of a sentence, or take and never connect.
+    fn check(&self, mode: Option<&str>) -> Result<(), String> {
+        for (option, endpoints) in [("--connect", &self.connect), ("--listen", &self.listen)] {
+            for endpoint in endpoints {
+                check_endpoint(endpoint).map_err(|why| {
+                    format!("{option} {endpoint:?} is not an endpoint: {why}; write for example tcp/192.168.1.10:7447")
+                })?;
+            }
+        }
+        if self.client && mode.is_some() {
+            return Err("a router is no client: leave out --client".into());
+        }
+        if self.client && self.no_multicast && self.connect.is_empty() && self.config.is_none() {
+            return Err("--client with --no-multicast finds no router: name one with --connect".into());
+        }
+        Ok(())
     }
 
     fn config(&self, mode: Option<&str>) -> Result<Config, String> {
         let mut config = match &self.config {
             Some(file) => Config::from_file(file)
-                .map_err(|error| format!("the zenoh configuration {file:?} cannot be used: {error}"))?,
+                .map_err(|error| format!("the zenoh configuration {file:?} cannot be used: {}", plain(&error)))?,
             None => Config::default(),
         };
         for (key, zenohs, ours) in WAITS {
@@ -82,5 +163,29 @@ impl Options {
             set("scouting/multicast/enabled", "false", "--no-multicast")?;
         }
         Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_zenoh_name_no_source_files() {
+        let text = "bound to tcp/9.9.9.9:1: [9.9.9.9:1: no (os error 99) at /x/tcp.rs:61.] at /x/unicast.rs:338.";
+        assert_eq!(without_places(text), "bound to tcp/9.9.9.9:1: [9.9.9.9:1: no (os error 99)]");
+        assert_eq!(without_places("look at  this"), "look at  this");
+    }
+
+    #[test]
+    fn an_endpoint_has_a_protocol_a_host_and_a_port() {
+        for good in ["tcp/0.0.0.0:7447", "tls/host:1", "udp/[::1]:0", "tcp/10.0.0.1:7447#so_sndbuf=65000"] {
+            assert_eq!(check_endpoint(good), Ok(()), "{good}");
+        }
+        let bad =
+            ["", " ", "x", "tcp/", "tcp/x", "tcp/x:", "tcp/:1", "tcp/x:99999", "tcp/x:-1", "tcp/a b:1", "foo/x:1"];
+        for bad in bad {
+            assert!(check_endpoint(bad).is_err(), "{bad}");
+        }
     }
 }

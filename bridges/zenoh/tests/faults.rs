@@ -4,9 +4,9 @@
 mod common;
 
 use common::*;
-use shm2::Consumer;
-use shm2_testing::{LIMIT, TempPath, TempRegion};
-use std::time::Instant;
+use shm2::{Consumer, Producer};
+use shm2_testing::{LIMIT, Signal, TempPath, TempRegion};
+use std::time::{Duration, Instant};
 
 /// Numbered frames from one end to the other.
 struct Line {
@@ -101,7 +101,7 @@ fn the_producer_is_killed_ten_times_and_frames_flow_again() {
     let kill = |line: &mut Line| {
         producer.take().unwrap().kill();
         // What is still on its way.
-        while line.consumer.next(Some(std::time::Duration::from_millis(300))).is_ok() {}
+        while line.consumer.next(Some(Duration::from_millis(300))).is_ok() {}
         let begun = Instant::now();
         producer = Some(start(&line.region));
         let frame = line.consumer.next(Some(LIMIT)).unwrap();
@@ -131,8 +131,20 @@ fn bad_input_gives_one_sentence() {
     one_line(router.bridge(&["open", &source(&region), "--as", "/nowhere/x"]), "the directory of");
     one_line(router.bridge(&["publish", "/tmp/x"]), r#""/tmp/x" is not below "/dev/shm""#);
     one_line(router.bridge(&["publish", "x", "--folder", "/nowhere"]), "the folder \"/nowhere\" is not there");
+    one_line(router.bridge(&["publish", "x", "--encode", " "]), "--encode names no elements");
     one_line(router.bridge(&["list", "--config", "/nowhere.json5"]), "the zenoh configuration \"/nowhere.json5\"");
-    one_line(router.bridge(&["list", "--connect", "nonsense"]), "--connect");
+    for wrong in ["", "nonsense", "tcp/x", "tcp/1.2.3.4:99999", "tcp/:1", "foo/x:1"] {
+        one_line(router.bridge(&["list", "--connect", wrong]), &format!("--connect {wrong:?} is not an endpoint"));
+    }
+    one_line(Bridge::start(&mut program(&["list", "--client"])), "finds no router: name one with --connect");
+    one_line(Bridge::start(&mut program(&["router", "--client"])), "a router is no client");
+    let nobody = format!("tcp/127.0.0.1:{}", free_port());
+    let lonely = program(&["list", "--wait", "0.1", "--connect", &nobody, "--listen", "tcp/127.0.0.1:0"]);
+    one_line(Bridge::start(&mut { lonely }), &format!("nobody answers at {nobody}"));
+    // What concerns the local region is said before its source is waited for.
+    let long = format!("{}/{}", "h".repeat(100), "r".repeat(190));
+    one_line(router.bridge(&["open", &long]), "choose a shorter one with --as");
+    one_line(router.bridge(&["open", "north/nothing", "--as", "relative"]), "is not an absolute path");
     // A second bridge for the same local region.
     let first = open(&source(&region), &[]);
     first.says("opened");
@@ -149,8 +161,10 @@ fn of_two_publishers_of_one_name_one_is_followed() {
     let _publish = [line.router.publish(&line.region, &[]), line.router.publish(&line.region, &[])];
     let open = line.router.open(&line.region, &line.local, &[]);
     line.flows(&mut producer);
-    let mut last = line.count - 1;
+    // From then on the later one is followed.
+    send_until(&mut producer, &mut line.count, || open.text().contains("two bridges publish"));
     while soon(&mut line.consumer).is_some() {}
+    let mut last = 0;
     for _ in 0..100 {
         send(&mut producer, line.count);
         line.count += 1;
@@ -159,7 +173,7 @@ fn of_two_publishers_of_one_name_one_is_followed() {
             last = number;
         }
     }
-    open.says("two bridges publish");
+    assert!(last > 0);
 }
 
 #[test]
@@ -185,4 +199,39 @@ fn a_user_without_permission_gets_one_sentence() {
 
 fn rustix_is_root() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| status.contains("\nUid:\t0\t"))
+}
+
+#[test]
+fn a_name_that_fits_nothing_is_said_and_a_relative_folder_works() {
+    let (router, region) = (Router::start(), TempRegion::new());
+    let _producer = producer(&region);
+    let mut command = program(&["publish", &source(&region)["north/".len()..], "nothing-*", "--folder", "shm"]);
+    command.current_dir("/dev").args(["--host", "north", "--connect", &router.endpoint, "--listen", "tcp/127.0.0.1:0"]);
+    let publish = Bridge::start(&mut command);
+    publish.says("waiting: no region in \"/dev/shm\" fits \"nothing-*\" yet");
+    publish.says(&format!("published: {}", source(&region)));
+    let local = TempRegion::new();
+    let open = router.open(&region, &local, &[]);
+    open.says("opened");
+    assert_eq!(publish.text().matches("waiting").count(), 1);
+}
+
+/// Under `--lossless` the publisher waits for a reader, but its end does not.
+#[test]
+fn a_publisher_ends_though_a_lossless_reader_takes_nothing() {
+    let mut line = Line::new();
+    let mut producer = Producer::builder(&line.region).unwrap().arena(64 << 20).create().unwrap();
+    let publish = line.router.publish(&line.region, &["--lossless"]);
+    let open = line.router.open(&line.region, &line.local, &["--lossless", "--always"]);
+    line.flows(&mut producer);
+    open.signal(Signal::STOP);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(2) {
+        producer.send(&vec![1; 1 << 20], &shm2::FrameInfo::new()).unwrap();
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // zenoh gives the reader up after 5 s.
+    assert!(publish.stop().contains("not read"));
+    open.signal(Signal::CONT);
+    open.kill();
 }

@@ -6,12 +6,13 @@ mod queue;
 
 use crate::names::Address;
 use crate::report::Report;
-use crate::session::Options;
+use crate::session::{self, Options, plain};
 use local::{Local, Then};
 use queue::{Full, Queue};
+use shm2::Producer;
 use shm2_cli::stop::Stop;
 use shm2_cli::{bytes, complain, octal, say, seconds};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -29,6 +30,9 @@ const LINGER: Duration = Duration::from_secs(1);
 const ASK_EVERY: Duration = Duration::from_millis(300);
 /// Time without a frame after which the user is told.
 const SILENCE: Duration = Duration::from_secs(5);
+
+/// Bytes of a file's name on Linux.
+const LONGEST_FILE_NAME: usize = 255;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -71,6 +75,7 @@ pub struct Arguments {
 /// A sentence with the value that does not work.
 pub fn run(arguments: &Arguments, options: &Options) -> Result<(), String> {
     let address = Address::parse(&arguments.source)?;
+    let path = local_path(arguments, &address)?;
     let stop = Stop::on_signal(|| {}).map_err(|error| format!("cannot handle signals: {error}"))?;
     let session = options.open(None)?;
     let full = if arguments.lossless { Full::Wait } else { Full::DropOldest };
@@ -84,18 +89,37 @@ pub fn run(arguments: &Arguments, options: &Options) -> Result<(), String> {
         let _ = tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
     };
     let liveliness = session.liveliness().declare_subscriber(address.key()).history(true).callback(follow);
-    let _liveliness = liveliness.wait().map_err(|error| format!("cannot look for {address}: {error}"))?;
+    let _liveliness = liveliness.wait().map_err(|error| format!("cannot look for {address}: {}", plain(&error)))?;
     let mut opened = Opened {
         arguments,
         session: &session,
         address,
+        path,
         queue,
         tokens: counted,
         asked: None,
         report: Report::default(),
     };
-    let Some(mut local) = opened.wait_for_source(&stop)? else { return Ok(()) };
-    opened.serve(&mut local, &stop)
+    let served = match opened.wait_for_source(&stop) {
+        Ok(Some(mut local)) => opened.serve(&mut local, &stop),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    session::close(session);
+    served
+}
+
+/// Path of the local region, checked before anybody waits for its source.
+fn local_path(arguments: &Arguments, address: &Address) -> Result<PathBuf, String> {
+    let default = || address.local_path(Path::new("/dev/shm"));
+    let path = arguments.path.as_ref().map_or_else(default, PathBuf::from);
+    Producer::builder(&path.to_string_lossy()).map_err(|error| error.to_string())?;
+    match path.file_name() {
+        Some(name) if name.len() > LONGEST_FILE_NAME => Err(format!(
+            "the name of {path:?} is longer than {LONGEST_FILE_NAME} bytes: choose a shorter one with --as"
+        )),
+        _ => Ok(path),
+    }
 }
 
 /// An address, and how its samples come here.
@@ -103,6 +127,8 @@ struct Opened<'a> {
     arguments: &'a Arguments,
     session: &'a Session,
     address: Address,
+    /// Of the local region.
+    path: PathBuf,
     queue: Arc<Queue>,
     /// Odd while a host publishes the region; changes with each restart.
     tokens: Arc<AtomicU64>,
@@ -153,9 +179,8 @@ impl Opened<'_> {
 
     fn create(&self, source_arena: u64) -> Result<Local, String> {
         let arguments = self.arguments;
-        let default = || self.address.local_path(std::path::Path::new("/dev/shm"));
         let settings = local::Settings {
-            path: arguments.path.as_ref().map_or_else(default, PathBuf::from),
+            path: self.path.clone(),
             source: self.address.to_string(),
             limit: arguments.size_limit,
             arena: arguments.size,
@@ -163,9 +188,8 @@ impl Opened<'_> {
             lossless: arguments.lossless,
             perms: arguments.perms,
         };
-        let path = settings.path.clone();
         let local = Local::create(settings, source_arena)?;
-        say!("opened {} as {}", self.address, path.display());
+        say!("opened {} as {}", self.address, self.path.display());
         Ok(local)
     }
 
@@ -184,7 +208,7 @@ impl Opened<'_> {
         let selector = format!("{}?{parameters}", self.address.key());
         let asked = self.session.get(selector).timeout(Duration::from_secs(2)).callback(answered).wait();
         if let Err(error) = asked {
-            self.report.fault("ask", || format!("cannot ask the publisher of {}: {error}", self.address));
+            self.report.fault("ask", || format!("cannot ask the publisher of {}: {}", self.address, plain(&error)));
         }
     }
 
@@ -220,7 +244,8 @@ impl Opened<'_> {
         self.queue.set_open(true);
         let queue = self.queue.clone();
         let subscriber = self.session.declare_subscriber(self.address.key()).callback(move |sample| queue.push(sample));
-        let subscriber = subscriber.wait().map_err(|error| format!("cannot subscribe to {}: {error}", self.address))?;
+        let subscriber =
+            subscriber.wait().map_err(|error| format!("cannot subscribe to {}: {}", self.address, plain(&error)))?;
         say!("receiving {}", self.address);
         let (tokens, now) = (self.tokens.load(Ordering::Relaxed), Instant::now());
         self.asked = None;

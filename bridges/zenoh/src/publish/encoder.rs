@@ -15,11 +15,14 @@ pub fn is_ours(path: &Path) -> bool {
     path.to_string_lossy().ends_with(SUFFIX)
 }
 
-/// Whether the programs are there.
+/// Whether there are elements, and the programs that run them.
 ///
 /// # Errors
 /// A sentence that names the one that is missing, and the remedy.
-pub fn check() -> Result<(), String> {
+pub fn check(pipeline: &str) -> Result<(), String> {
+    if pipeline.trim().is_empty() {
+        return Err("--encode names no elements: write for example 'x264enc tune=zerolatency ! h264parse'".into());
+    }
     let remedies = [
         (&["setpriv", "--version"][..], "install util-linux"),
         (&["gst-launch-1.0", "--version"], "install gstreamer1.0-tools"),

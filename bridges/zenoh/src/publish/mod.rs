@@ -7,7 +7,7 @@ mod region;
 
 use crate::names::{self, Address, Pattern};
 use crate::report::Report;
-use crate::session::Options;
+use crate::session::{self, Options};
 use region::Published;
 use shm2::Overview;
 use shm2::discovery::{ListingChange, Watch};
@@ -16,6 +16,7 @@ use shm2_cli::{complain, say};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use zenoh::Session;
 
 #[derive(clap::Args)]
@@ -56,16 +57,18 @@ struct Settings {
 /// A sentence with the value that does not work.
 pub fn run(arguments: Arguments, options: &Options) -> Result<(), String> {
     let Arguments { regions, host, folder, lossless, encode, republish } = arguments;
-    let patterns: Vec<_> = regions.iter().map(|text| Pattern::parse(text, &folder)).collect::<Result<_, _>>()?;
     if !folder.is_dir() {
         return Err(format!("the folder {folder:?} is not there: name one with --folder"));
     }
+    // A relative path would be taken for a name below /dev/shm.
+    let folder = std::path::absolute(&folder).map_err(|error| format!("{folder:?} cannot be used: {error}"))?;
+    let patterns: Vec<_> = regions.iter().map(|text| Pattern::parse(text, &folder)).collect::<Result<_, _>>()?;
     let host = host.map_or_else(names::host_name, |name| names::escape(&name));
     if Address::parse(&format!("{host}/x")).is_err() {
         return Err(format!("the host name {host:?} cannot be used: give a short name with --host"));
     }
-    if encode.is_some() {
-        encoder::check()?;
+    if let Some(pipeline) = &encode {
+        encoder::check(pipeline)?;
         encoder::remove_leftovers(&folder);
     }
     let mut watch = Watch::new([folder.clone()]);
@@ -76,15 +79,30 @@ pub fn run(arguments: Arguments, options: &Options) -> Result<(), String> {
     let settings = Arc::new(Settings { host, folder, lossless, encode, report: Report::default() });
     say!("publishing as {}", settings.host);
     let mut published = HashMap::new();
+    // The regions that are there now; then what changes.
+    let mut time = Some(Duration::ZERO);
     while !ender.is_set() {
-        for change in watch.wait(None) {
+        for change in watch.wait(time) {
             follow(change, &mut published, &session, &settings, |region| {
                 let is_wanted = patterns.iter().any(|pattern| pattern.matches(&region.path, &settings.folder));
                 is_wanted && !encoder::is_ours(&region.path) && (republish || !is_opened(region))
             });
         }
+        if time.take().is_some() {
+            say_what_fits_nothing(&patterns, &published, &settings.folder);
+        }
     }
+    drop(published);
+    session::close(session);
     Ok(())
+}
+
+/// A name may be wrong, or its producer may start later.
+fn say_what_fits_nothing(patterns: &[Pattern], published: &HashMap<PathBuf, Published>, folder: &Path) {
+    let fits_none = |pattern: &&Pattern| !published.keys().any(|path| pattern.matches(path, folder));
+    for pattern in patterns.iter().filter(fits_none) {
+        complain!("shm2_zenoh: waiting: no region in {folder:?} fits {pattern} yet");
+    }
 }
 
 /// Begins with a region that appeared, and ends with one that has gone.
@@ -127,6 +145,9 @@ fn begin(path: &Path, session: &Session, settings: &Arc<Settings>) -> Result<Pub
 
 /// Whether the producer is a bridge that has opened a region of another host: published again, it would go in a circle.
 fn is_opened(region: &Overview) -> bool {
-    let name = std::fs::read_to_string(format!("/proc/{}/comm", region.producer_pid)).unwrap_or_default();
-    name.trim() == "shm2_zenoh"
+    let producer = Path::new("/proc").join(region.producer_pid.to_string());
+    let name = std::fs::read_to_string(producer.join("comm")).unwrap_or_default();
+    // Under another name it is the same file; that of another user's process cannot be read.
+    let is_same = |own: PathBuf| std::fs::read_link(producer.join("exe")).is_ok_and(|file| file == own);
+    name.trim() == "shm2_zenoh" || std::env::current_exe().is_ok_and(is_same)
 }

@@ -6,6 +6,7 @@ use super::encoder::Encoder;
 use super::feed::{Described, Feed};
 use crate::message::{self, Header, Kind, Stream};
 use crate::names::Address;
+use crate::session::plain;
 use shm2::{Access, Consumer, Overview, ReceiveError};
 use shm2_cli::say;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,7 @@ pub struct Published {
 impl Published {
     /// Declares the region and starts its thread, which reads nothing as long as nobody subscribes.
     pub fn begin(session: &Session, address: Address, path: &Path, settings: &Arc<Settings>) -> Result<Self, String> {
-        let text = |error: zenoh::Error| error.to_string();
+        let text = |error: zenoh::Error| plain(&error);
         let (demand, described) = (Arc::new(Demand::default()), Arc::new(Mutex::new(Described::default())));
         let control = if settings.lossless { CongestionControl::Block } else { CongestionControl::Drop };
         let publisher = session.declare_publisher(address.key()).congestion_control(control).express(true);

@@ -53,6 +53,10 @@ impl Bridge {
         }
     }
 
+    pub fn signal(&self, signal: shm2_testing::Signal) {
+        self.child.signal(signal);
+    }
+
     pub fn kill(self) {
         self.child.kill();
     }
