@@ -196,3 +196,31 @@ fn an_encoded_stream_begins_with_a_keyframe_and_goes_on_when_its_tags_change() {
         assert_eq!(consumer.next(SECONDS).unwrap().info().pts, Some(expected));
     }
 }
+
+/// Size and caps change with each frame: each one arrives with its own.
+#[test]
+fn caps_that_change_with_each_frame_stay_with_their_frames() {
+    let (router, region, local) = (Router::start(), TempRegion::new(), TempRegion::new());
+    let mut producer = producer(&region);
+    let _publish = router.publish(&region, &["--lossless"]);
+    let open = router.open(&region, &local, &["--lossless"]);
+    let (mut consumer, mut number, mut right) = (consumer(&local), 0_usize, 0);
+    shm2_testing::until("200 frames arrive", || {
+        let side = 2 + 2 * (number % 50);
+        number += 1;
+        let caps = format!("video/x-raw, format=RGBA, width={side}, height={side}, framerate=30/1");
+        producer.set_caps(caps.as_bytes()).unwrap();
+        producer.send(&vec![side as u8; side * side * 4], &FrameInfo::new()).unwrap();
+        std::thread::sleep(Duration::from_millis(3));
+        while let Ok(frame) = consumer.next(Some(Duration::ZERO)) {
+            let (bytes, caps) = (frame.to_vec(), frame.caps().map(|(_, caps)| caps.to_vec()).unwrap_or_default());
+            let side = usize::from(bytes[0]);
+            assert_eq!(bytes.len(), side * side * 4);
+            assert!(String::from_utf8_lossy(&caps).contains(&format!("width={side},")), "{side} {caps:?}");
+            right += 1;
+        }
+        right >= 200
+    });
+    let text = open.stop();
+    assert!(text.contains(" 0 malformed"), "{text}");
+}
