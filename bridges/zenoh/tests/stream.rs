@@ -224,3 +224,32 @@ fn caps_that_change_with_each_frame_stay_with_their_frames() {
     let text = open.stop();
     assert!(text.contains(" 0 malformed"), "{text}");
 }
+
+/// Many regions at once: each is listed, and the ones that are read have their own frames.
+#[test]
+fn a_hundred_regions_are_published_and_each_reader_gets_its_own() {
+    let router = Router::start();
+    let regions: Vec<_> = (0..100).map(|_| TempRegion::new()).collect();
+    let create = |region: &TempRegion| Producer::builder(region).unwrap().arena(64 << 10).create().unwrap();
+    let mut producers: Vec<_> = regions.iter().map(create).collect();
+    let names: Vec<_> = regions.iter().map(|region| &**region).collect();
+    let publish = router.bridge(&[&["publish", "--host", "north"], &names[..]].concat());
+    until("all are published", || publish.text().matches("published: north/").count() == 100);
+    assert_eq!(router.bridge(&["list"]).stop_by_itself().matches("north/").count(), 100);
+    let read: Vec<_> = (0..100).step_by(20).map(|index| (index, TempRegion::new())).collect();
+    let _open: Vec<_> = read.iter().map(|(index, local)| router.open(&regions[*index], local, &[])).collect();
+    let mut consumers: Vec<_> = read.iter().map(|(index, local)| (*index as u64, consumer(local), 0)).collect();
+    until("each reader has ten frames", || {
+        producers.iter_mut().zip(0..).for_each(|(producer, index)| send(producer, index));
+        std::thread::sleep(Duration::from_millis(5));
+        for (index, consumer, count) in &mut consumers {
+            if let Some(number) = soon(consumer) {
+                assert_eq!(number, *index);
+                *count += 1;
+            }
+        }
+        consumers.iter().all(|(_, _, count)| *count >= 10)
+    });
+    let text = publish.stop();
+    assert_eq!(text.lines().filter(|line| line.starts_with("read: ")).count(), 5, "nothing else is read: {text}");
+}
