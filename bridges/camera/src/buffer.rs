@@ -2,16 +2,22 @@
 //!
 //! # Safety
 //! A buffer belongs to this program from `dequeue` to `send`. Both are called on the thread that also runs PipeWire's
-//! loop, and no callback runs in between, so none removes the buffer. PipeWire maps the memory (`MAP_BUFFERS`) and says
-//! how long it is. A buffer that was sent is with the readers; it is only read here, until its removal is reported.
+//! loop, and no callback runs in between, so none removes the buffer. PipeWire's library maps the memory
+//! (`MAP_BUFFERS`); the descriptions with its lengths are this process's own, which no reader writes. Readers share the
+//! memory of pictures, chunk and header with this process, and may write there at any time: nothing is read from chunk
+//! or header, no references to them are made, and any bytes are a picture. PipeWire's daemon seals the memory against
+//! being made shorter. A buffer that was sent is with the readers; it is only read here, until its removal is reported,
+//! which is before its memory is unmapped.
 
 #![expect(unsafe_code, reason = "buffers of PipeWire are raw pointers")]
 
+use crate::format::Format;
+use crate::pixels::Target;
 use pipewire::spa::buffer::meta::{MetaHeader, Metadata};
 use pipewire::spa::sys;
 use pipewire::stream::Stream;
 use pipewire::sys::pw_buffer;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ptr::{self, NonNull};
 
 /// Times and number of a picture.
@@ -29,22 +35,57 @@ struct Sent {
     buffer: *mut pw_buffer,
     data: NonNull<sys::spa_data>,
     bytes: u32,
+    format: Format,
 }
 
-/// The picture that was sent last, as long as its buffer exists.
+impl Sent {
+    /// The picture, if it is not longer than the memory.
+    fn copy_of(&self) -> Option<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(self.bytes as usize);
+        // SAFETY: the buffer exists, as `Last` has it only until it is removed, and was mapped when it was sent. The
+        // length is checked, and the vector has room for as many bytes.
+        unsafe {
+            let from = self.data.as_ref();
+            if self.bytes > from.maxsize {
+                return None;
+            }
+            ptr::copy_nonoverlapping::<u8>(from.data.cast(), bytes.as_mut_ptr(), self.bytes as usize);
+            bytes.set_len(self.bytes as usize);
+        }
+        Some(bytes)
+    }
+}
+
+/// The picture that was sent last: in its buffer, or a copy made when that is removed, as after the last reader.
 #[derive(Default)]
-pub struct Last(Cell<Option<Sent>>);
+pub struct Last {
+    sent: Cell<Option<Sent>>,
+    kept: RefCell<Option<(Format, Vec<u8>)>>,
+}
 
 impl Last {
     pub fn forget(&self) {
-        self.0.set(None);
+        self.sent.set(None);
+        self.kept.replace(None);
+    }
+
+    /// To be called when the format changes: its buffers go.
+    pub fn keep(&self) {
+        if let Some(sent) = self.sent.take() {
+            self.kept.replace(sent.copy_of().map(|bytes| (sent.format, bytes)));
+        }
     }
 
     /// To be called when a buffer is removed.
     pub fn removed(&self, buffer: *mut pw_buffer) {
-        if self.0.get().is_some_and(|sent| sent.buffer == buffer) {
-            self.forget();
+        if self.sent.get().is_some_and(|sent| sent.buffer == buffer) {
+            self.keep();
         }
+    }
+
+    fn set(&self, sent: Sent) {
+        self.sent.set(Some(sent));
+        self.kept.replace(None);
     }
 }
 
@@ -83,9 +124,14 @@ impl<'s> Outgoing<'s> {
         }
     }
 
-    /// Copies the picture that was sent last, and returns its length. `None` if there is none.
-    pub fn repeat(&mut self, last: &Last) -> Option<u32> {
-        let sent = last.0.get()?;
+    /// Copies the picture that was sent last, and returns its length. `None` if there is none of the format.
+    pub fn repeat(&mut self, last: &Last, format: &Format) -> Option<u32> {
+        let Some(sent) = last.sent.get() else {
+            let kept = last.kept.borrow();
+            let (_, bytes) = kept.as_ref().filter(|(kept, _)| kept.is_like(format))?;
+            self.bytes().get_mut(..bytes.len())?.copy_from_slice(bytes);
+            return u32::try_from(bytes.len()).ok();
+        };
         if sent.data == self.data {
             return Some(sent.bytes);
         }
@@ -102,20 +148,25 @@ impl<'s> Outgoing<'s> {
     }
 
     /// Hands the picture to the readers.
-    pub fn send(self, bytes: u32, stride: u32, header: Header, last: &Last) {
+    pub fn send(self, bytes: u32, target: &Target, header: Header, last: &Last) {
+        let chunk = sys::spa_chunk { offset: 0, size: bytes, stride: target.stride as i32, flags: 0 };
+        let time = sys::spa_meta_header {
+            flags: if header.is_discontinuity { sys::SPA_META_HEADER_FLAG_DISCONT } else { 0 },
+            offset: 0,
+            pts: header.time_ns as i64,
+            dts_offset: 0,
+            seq: header.sequence,
+        };
+        last.set(Sent { buffer: self.buffer.as_ptr(), data: self.data, bytes, format: target.format });
         // SAFETY: chunk and header are memory of this buffer, which is ours until it is queued; then it is not used any
-        // more, except as `Last` may.
+        // more, except as `Last` may. PipeWire finds a header only if it has room for all fields.
         unsafe {
-            let chunk = &mut *self.data.as_ref().chunk;
-            (chunk.offset, chunk.size, chunk.stride, chunk.flags) = (0, bytes, stride as i32, 0);
+            self.data.as_ref().chunk.write(chunk);
             let size = size_of::<sys::spa_meta_header>();
             let meta = sys::spa_buffer_find_meta_data(self.buffer.as_ref().buffer, MetaHeader::META_TYPE, size);
-            if let Some(meta) = meta.cast::<sys::spa_meta_header>().as_mut() {
-                meta.flags = if header.is_discontinuity { sys::SPA_META_HEADER_FLAG_DISCONT } else { 0 };
-                (meta.offset, meta.dts_offset, meta.seq) = (0, 0, header.sequence);
-                meta.pts = header.time_ns as i64;
+            if !meta.is_null() {
+                meta.cast::<sys::spa_meta_header>().write(time);
             }
-            last.0.set(Some(Sent { buffer: self.buffer.as_ptr(), data: self.data, bytes }));
             self.stream.queue_raw_buffer(self.buffer.as_ptr());
         }
     }

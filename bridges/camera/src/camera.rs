@@ -22,6 +22,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_millis(500);
 /// Frames taken in one go, so that one fast region does not keep the others waiting.
 const MOST_FRAMES: usize = 8;
+/// Time for readers to agree on a new format, after which it is said that they do not.
+const AGREEMENT: Duration = Duration::from_secs(2);
 
 /// What is known of the stream.
 struct Stream {
@@ -42,6 +44,8 @@ pub struct Camera {
     target: Option<Target>,
     /// The format of readers from before the stream changed. Some, as browsers, take no other one until they end.
     held: Option<Format>,
+    /// Since when frames are left out because the readers have agreed on no format that is offered.
+    disagreed: Option<Instant>,
     sequence: u64,
     sent: Instant,
     look: Instant,
@@ -70,6 +74,7 @@ impl Camera {
             stream: None,
             target: None,
             held: None,
+            disagreed: None,
             sequence: 0,
             sent: now,
             look: now,
@@ -211,8 +216,10 @@ impl Camera {
     fn send(&mut self, frame: &Frame) -> Result<(), String> {
         let (Some(node), Some(stream), Some(target)) = (&self.node, &self.stream, &self.target) else { return Ok(()) };
         if !self.offers().iter().any(|offer| offer.is_like(&target.format)) {
-            return Ok(());
+            let since = *self.disagreed.get_or_insert_with(Instant::now);
+            return if since.elapsed() < AGREEMENT { Ok(()) } else { Err(self.disagreement()) };
         }
+        self.disagreed = None;
         let time = frame.info().time.or_else(|| frame.published_ns());
         let time_ns = time.map_or_else(monotonic_ns, |time| self.consumer.as_ref().map_or(time, |c| c.to_local(time)));
         let is_discontinuity = frame.is_discontinuity();
@@ -223,6 +230,17 @@ impl Camera {
             self.complaint.clear();
         }
         Ok(())
+    }
+
+    fn disagreement(&self) -> String {
+        let list = |formats: Vec<String>| formats.join(" or ");
+        let (offers, agreed) = (self.offers(), self.target.as_ref().map(|target| target.format));
+        format!(
+            "the stream is {} now, of which no {} is made: a reader that takes no other format keeps the last picture; \
+             open the camera there again",
+            list(offers.iter().map(Format::to_string).collect()),
+            list(agreed.iter().map(Format::to_string).collect()),
+        )
     }
 
     /// Sends the last picture again, or a dark one.

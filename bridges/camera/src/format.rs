@@ -1,7 +1,8 @@
 //! Which formats a camera offers for a stream, and how their pictures lie in memory.
 
 use pipewire::spa::param::video::VideoFormat as SpaFormat;
-use shm2_media::{Media, Video, VideoFormat};
+use shm2_media::{ColorMatrix, ColorRange, Colorimetry, Media, Video, VideoFormat};
+use std::fmt;
 
 /// What the bytes of a picture are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,18 @@ pub struct Format {
     pub height: u32,
     /// Pictures per second as a fraction; 0/1 for a variable or unknown rate.
     pub rate: (u32, u32),
+    /// What the numbers mean as colours; all unknown for JPEG.
+    pub colors: Colorimetry,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.encoding {
+            Encoding::Raw(format) => write!(f, "{format}")?,
+            Encoding::Jpeg => write!(f, "JPEG")?,
+        }
+        write!(f, " {}x{}", self.width, self.height)
+    }
 }
 
 /// The raw formats that both sides have, with the name that shm2 and GStreamer use. The first ones are those that each
@@ -55,18 +68,31 @@ const RAW: &[(&str, SpaFormat)] = &[
 /// How many of the first of [`RAW`] each browser takes.
 const COMMON: usize = 4;
 
-/// Most pixels on a side: a size is another process's word, and memory is taken by it.
+/// Most pixels on a side, and bytes of a picture: a size is another process's word, and memory is taken by it.
 const MOST_PIXELS: u32 = 16_384;
+const MOST_BYTES: u32 = 256 << 20;
 
 impl Format {
     /// What is offered before a region's format is known.
     pub fn unknown() -> Self {
-        Self { encoding: Encoding::Raw(i420()), width: 1280, height: 720, rate: (30, 1) }
+        Self {
+            encoding: Encoding::Raw(i420()),
+            width: 1280,
+            height: 720,
+            rate: (30, 1),
+            colors: Colorimetry::default(),
+        }
     }
 
     /// Whether the pictures are the same, at any rate.
     pub fn is_like(&self, other: &Self) -> bool {
-        (self.encoding, self.width, self.height) == (other.encoding, other.width, other.height)
+        *self == Self { rate: self.rate, ..*other }
+    }
+
+    /// Whether memory can be taken for its pictures.
+    pub fn is_possible(&self) -> bool {
+        let sides = 1..=MOST_PIXELS;
+        sides.contains(&self.width) && sides.contains(&self.height) && self.buffer().0 <= MOST_BYTES
     }
 
     /// The picture in memory as PipeWire's readers expect it: the planes one after another, rows of GStreamer's
@@ -88,7 +114,7 @@ impl Format {
                 (u32::try_from(video.size()).unwrap_or(u32::MAX), u32::try_from(stride).unwrap_or(u32::MAX))
             }
             // A JPEG is rarely larger than half of the raw picture.
-            None => ((self.width * self.height * 3).max(65_536), 0),
+            None => (self.width.saturating_mul(self.height).saturating_mul(3).max(65_536), 0),
         }
     }
 }
@@ -106,14 +132,16 @@ pub fn offers(caps: &[u8], region: &str) -> Result<Vec<Format>, String> {
             let (width, height) =
                 size.ok_or("its caps (image/jpeg) have no width and height: add them at the producer")?;
             let rate = encoded.frame_rate.map_or((0, 1), |rate| pair(rate.numerator(), rate.denominator()));
-            vec![Format { encoding: Encoding::Jpeg, width, height, rate }]
+            vec![Format { encoding: Encoding::Jpeg, width, height, rate, colors: Colorimetry::default() }]
         }
         other => return Err(cannot_show(other.media_type(), region)),
     };
-    match offers.iter().find(|offer| offer.width.max(offer.height) > MOST_PIXELS) {
-        Some(large) => {
-            Err(format!("its pictures have {}x{} pixels, more than {MOST_PIXELS} a side", large.width, large.height))
-        }
+    match offers.iter().find(|offer| !offer.is_possible()) {
+        Some(Format { width, height, .. }) => Err(format!(
+            "a camera cannot show pictures of {width}x{height} pixels: it takes 1 to {MOST_PIXELS} a side, and {} MiB \
+             a picture: scale them at the producer",
+            MOST_BYTES >> 20
+        )),
         None => Ok(offers),
     }
 }
@@ -127,11 +155,12 @@ fn cannot_show(what: &str, region: &str) -> String {
 
 fn raw(video: &Video, region: &str) -> Result<Vec<Format>, String> {
     let rate = pair(video.frame_rate.numerator(), video.frame_rate.denominator());
-    let with = |format| Format { encoding: Encoding::Raw(format), width: video.width, height: video.height, rate };
+    let (width, height) = (video.width, video.height);
+    let with = |format, colors| Format { encoding: Encoding::Raw(format), width, height, rate, colors };
     let place = RAW.iter().position(|(name, _)| *name == video.format.name());
-    let mut offers: Vec<_> = place.map(|_| with(video.format)).into_iter().collect();
+    let mut offers: Vec<_> = place.map(|_| with(video.format, video.colorimetry)).into_iter().collect();
     if place.is_none_or(|place| place >= COMMON) && is_rgb_known(video) {
-        offers.push(with(i420()));
+        offers.push(with(i420(), converted(video.colorimetry)));
     }
     if offers.is_empty() {
         Err(cannot_show(&format!("raw video of format {}", video.format), region))
@@ -140,9 +169,14 @@ fn raw(video: &Video, region: &str) -> Result<Vec<Format>, String> {
     }
 }
 
+/// The colours of pictures that are converted to I420: readers that are not told, or do not ask, take them for these.
+fn converted(colors: Colorimetry) -> Colorimetry {
+    Colorimetry { range: ColorRange::Limited, matrix: ColorMatrix::Bt601, ..colors }
+}
+
 /// Whether shm2-media makes RGB of the format: tried with the smallest picture.
 fn is_rgb_known(video: &Video) -> bool {
-    let smallest = Format { encoding: Encoding::Raw(video.format), width: 2, height: 2, rate: (0, 1) };
+    let smallest = Format { encoding: Encoding::Raw(video.format), width: 2, height: 2, ..Format::unknown() };
     let tried = smallest.layout().map(|video| video.to_rgb(&vec![0; video.size() as usize]).is_ok());
     tried.unwrap_or(false)
 }

@@ -91,7 +91,7 @@ impl Node {
     /// Sends the last picture again; without one, a dark one.
     pub fn repeat(&self, target: &Target, header: Header) {
         let Some(mut outgoing) = Outgoing::dequeue(&self.stream) else { return };
-        let repeated = outgoing.repeat(&self.reported.last);
+        let repeated = outgoing.repeat(&self.reported.last, &target.format);
         let bytes = repeated.or_else(|| target.blank(outgoing.bytes())).unwrap_or_default();
         self.queue(outgoing, bytes, target, header);
     }
@@ -101,7 +101,7 @@ impl Node {
     }
 
     fn queue(&self, outgoing: Outgoing<'_>, bytes: u32, target: &Target, header: Header) {
-        outgoing.send(bytes, target.stride, header, &self.reported.last);
+        outgoing.send(bytes, target, header, &self.reported.last);
         // The node may be stopped meanwhile; then there is no cycle to begin.
         let _ = self.stream.trigger_process();
     }
@@ -116,7 +116,7 @@ fn listen(stream: &Stream, reported: &Rc<Reported>) -> Result<StreamListener<()>
             return;
         }
         let new = pod.and_then(agreed);
-        format.last.forget();
+        format.last.keep();
         format.agreed.set(new);
         if let Some(new) = new {
             // The loop reports a failure as an error of the stream.

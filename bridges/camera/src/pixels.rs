@@ -1,9 +1,11 @@
 //! Pictures in the memory of a buffer: of a frame, and without one.
 
-use crate::format::{Format, i420};
+use crate::format::{Encoding, Format, i420};
 use shm2::Frame;
-use shm2_media::{ByteOrder, ColorModel, Component, Media, RgbPicture, Video, VideoFormat};
-use yuv::{BufferStoreMut, YuvConversionMode, YuvPlanarImageMut, YuvRange, YuvStandardMatrix};
+use shm2_media::{
+    ByteOrder, ColorMatrix, ColorModel, ColorRange, Colorimetry, Component, Media, RgbPicture, Video, VideoFormat,
+};
+use yuv::{BufferStoreMut, YuvConversionMode, YuvPlanarImageMut, YuvRange, YuvStandardMatrix, rgb_to_yuv444};
 
 /// A format, and how its pictures lie in a buffer.
 pub struct Target {
@@ -26,8 +28,8 @@ impl Target {
     pub fn fill(&self, frame: &Frame, media: &Media, to: &mut [u8]) -> Result<u32, String> {
         let own = media.for_frame(frame.meta(), frame.len() as u64).map_err(|error| error.to_string())?;
         let filled = match (&own, &self.layout) {
-            (Media::Video(video), Some(layout)) if is_alike(video, layout) => copy(frame, video, layout, to),
-            (Media::Video(video), Some(layout)) => return convert(frame, video, layout, to),
+            (Media::Video(video), Some(layout)) if self.is_alike(video) => copy(frame, video, layout, to),
+            (Media::Video(video), Some(layout)) => return self.convert(frame, video, layout, to),
             (Media::Encoded(_), None) => to
                 .get_mut(..frame.len())
                 .filter(|_| !frame.is_empty())
@@ -48,10 +50,80 @@ impl Target {
         paint(layout, to, |number, _, _| dark(layout.format.model(), number));
         u32::try_from(size).ok()
     }
+
+    /// Whether pictures of the stream are copied as they are.
+    fn is_alike(&self, video: &Video) -> bool {
+        let (own, colors) = (&self.format, &video.colorimetry);
+        let is_known = own.colors != Colorimetry::default() && video.format.model() == ColorModel::Yuv;
+        own.encoding == Encoding::Raw(video.format)
+            && (own.width, own.height) == (video.width, video.height)
+            && (!is_known || (own.colors.range, own.colors.matrix) == (colors.range, colors.matrix))
+    }
+
+    /// By way of RGB into another format, size, range or matrix.
+    fn convert(&self, frame: &Frame, from: &Video, layout: &Video, to: &mut [u8]) -> Result<u32, String> {
+        let bytes = frame.to_vec();
+        let size = usize::try_from(layout.size()).unwrap_or(usize::MAX);
+        let too_small = format!("the buffers of PipeWire have {} bytes, a picture needs {size}", to.len());
+        let to = to.get_mut(..size).ok_or(too_small)?;
+        let colors = Colors::of(&self.format.colors);
+        if let Some(bytes) = convert_packed(&bytes, from, layout, colors, to) {
+            return Ok(bytes);
+        }
+        let rgb = from.to_rgb(&bytes).map_err(|error| error.to_string())?;
+        let rgb = scaled(rgb, layout.width, layout.height);
+        let width = layout.width as usize;
+        if layout.format.model() == ColorModel::Rgb {
+            paint(layout, to, |number, x, y| match number {
+                3 => 255,
+                _ => rgb.bytes.get(3 * (y * width + x) + number).copied().unwrap_or_default(),
+            });
+        } else {
+            let planes = colors.planes(&rgb)?;
+            paint(layout, to, |number, x, y| {
+                planes.get(number).map_or(255, |plane| plane.get(y * width + x).copied().unwrap_or_default())
+            });
+        }
+        u32::try_from(size).map_err(|_| format!("a picture of {size} bytes is too large"))
+    }
 }
 
-fn is_alike(video: &Video, layout: &Video) -> bool {
-    (video.format, video.width, video.height) == (layout.format, layout.width, layout.height)
+/// Range and matrix of luma and colour differences.
+#[derive(Clone, Copy)]
+struct Colors(YuvRange, YuvStandardMatrix);
+
+impl Colors {
+    fn of(colors: &Colorimetry) -> Self {
+        let range = if colors.range == ColorRange::Full { YuvRange::Full } else { YuvRange::Limited };
+        let matrix = match colors.matrix {
+            ColorMatrix::Bt709 => YuvStandardMatrix::Bt709,
+            ColorMatrix::Bt2020 => YuvStandardMatrix::Bt2020,
+            ColorMatrix::Smpte240m => YuvStandardMatrix::Smpte240,
+            ColorMatrix::Fcc => YuvStandardMatrix::Fcc,
+            _ => YuvStandardMatrix::Bt601,
+        };
+        Self(range, matrix)
+    }
+
+    /// Luma and colour differences, a byte for each pixel.
+    fn planes(self, picture: &RgbPicture) -> Result<[Vec<u8>; 3], String> {
+        let &RgbPicture { width, height, ref bytes } = picture;
+        let mut planes = [0; 3].map(|_| vec![0; bytes.len() / 3]);
+        let [y, u, v] = planes.each_mut().map(|plane| BufferStoreMut::Borrowed(plane));
+        let mut image = YuvPlanarImageMut {
+            y_plane: y,
+            y_stride: width,
+            u_plane: u,
+            u_stride: width,
+            v_plane: v,
+            v_stride: width,
+            width,
+            height,
+        };
+        let (mode, stride) = (YuvConversionMode::Balanced, width.saturating_mul(3));
+        let converted = rgb_to_yuv444(&mut image, bytes, stride, self.0, self.1, mode);
+        converted.map(|()| planes).map_err(|error| error.to_string())
+    }
 }
 
 /// One copy, by rows only if the frame has its own layout.
@@ -74,34 +146,8 @@ fn copy(frame: &Frame, from: &Video, layout: &Video, to: &mut [u8]) -> Option<us
     Some(size)
 }
 
-/// By way of RGB into another format or size; colour differences are those of BT.601 with limited range.
-fn convert(frame: &Frame, from: &Video, layout: &Video, to: &mut [u8]) -> Result<u32, String> {
-    let bytes = frame.to_vec();
-    let size = usize::try_from(layout.size()).unwrap_or(usize::MAX);
-    let too_small = format!("the buffers of PipeWire have {} bytes, a picture needs {size}", to.len());
-    let to = to.get_mut(..size).ok_or(too_small)?;
-    if let Some(bytes) = convert_packed(&bytes, from, layout, to) {
-        return Ok(bytes);
-    }
-    let rgb = from.to_rgb(&bytes).map_err(|error| error.to_string())?;
-    let rgb = scaled(rgb, layout.width, layout.height);
-    let width = layout.width as usize;
-    if layout.format.model() == ColorModel::Rgb {
-        paint(layout, to, |number, x, y| match number {
-            3 => 255,
-            _ => rgb.bytes.get(3 * (y * width + x) + number).copied().unwrap_or_default(),
-        });
-    } else {
-        let planes = rgb.to_yuv444().map_err(|error| error.to_string())?;
-        paint(layout, to, |number, x, y| {
-            planes.get(number).map_or(255, |plane| plane.get(y * width + x).copied().unwrap_or_default())
-        });
-    }
-    u32::try_from(size).map_err(|_| format!("a picture of {size} bytes is too large"))
-}
-
 /// The quick way from red, green and blue of 8 bits, such as those of a screen, to I420. `None` for others.
-fn convert_packed(bytes: &[u8], from: &Video, layout: &Video, to: &mut [u8]) -> Option<u32> {
+fn convert_packed(bytes: &[u8], from: &Video, layout: &Video, colors: Colors, to: &mut [u8]) -> Option<u32> {
     let converter = match from.format.name() {
         "RGB" => yuv::rgb_to_yuv420,
         "BGR" => yuv::bgr_to_yuv420,
@@ -127,7 +173,7 @@ fn convert_packed(bytes: &[u8], from: &Video, layout: &Video, to: &mut [u8]) -> 
         width: layout.width,
         height: layout.height,
     };
-    let (range, matrix, mode) = (YuvRange::Limited, YuvStandardMatrix::Bt601, YuvConversionMode::Balanced);
+    let (Colors(range, matrix), mode) = (colors, YuvConversionMode::Balanced);
     let (bytes, stride) = (bytes.get(at(source.offset)?..)?, u32::try_from(source.stride).ok()?);
     converter(&mut image, bytes, stride, range, matrix, mode).ok()?;
     u32::try_from(layout.size()).ok()

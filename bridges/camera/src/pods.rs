@@ -11,7 +11,8 @@ use pipewire::spa::pod::deserialize::PodDeserializer;
 use pipewire::spa::pod::serialize::PodSerializer;
 use pipewire::spa::pod::{ChoiceValue, Object, Pod, Property, PropertyFlags, Value, property};
 use pipewire::spa::sys;
-use pipewire::spa::utils::{Choice, ChoiceEnum, ChoiceFlags, Fraction, Rectangle, SpaTypes};
+use pipewire::spa::utils::{Choice, ChoiceEnum, ChoiceFlags, Fraction, Id, Rectangle, SpaTypes};
+use shm2_media::Colorimetry;
 use std::io::Cursor;
 
 /// Buffers of a stream: one is being filled, one is with the reader, and one waits.
@@ -44,7 +45,7 @@ impl Pods {
             own(sys::SPA_PARAM_BUFFERS_dataType, choice(kinds)),
         ];
         let header = vec![
-            own(sys::SPA_PARAM_META_type, Value::Id(pipewire::spa::utils::Id(MetaHeader::META_TYPE))),
+            own(sys::SPA_PARAM_META_type, Value::Id(Id(MetaHeader::META_TYPE))),
             own(sys::SPA_PARAM_META_size, Value::Int(size_of::<sys::spa_meta_header>() as i32)),
         ];
         Self::of([
@@ -91,22 +92,35 @@ fn fields(format: &Format) -> Vec<Property> {
     {
         fields.insert(2, property!(FormatProperties::VideoFormat, Id, raw));
     }
+    let [range, matrix, transfer, primaries] = format.colors.numbers();
+    let colors = [
+        (FormatProperties::VideoColorRange, range),
+        (FormatProperties::VideoColorMatrix, matrix),
+        (FormatProperties::VideoTransferFunction, transfer),
+        (FormatProperties::VideoColorPrimaries, primaries),
+    ];
+    // PipeWire has GStreamer's numbers; 0 is unknown.
+    let known = colors.into_iter().filter(|(_, number)| *number != 0);
+    fields.extend(known.map(|(key, number)| own(key.as_raw(), Value::Id(Id(number)))));
     fields
 }
 
 /// The format that both sides agreed on.
 pub fn agreed(pod: &Pod) -> Option<Format> {
-    match parse_format(pod).ok()? {
+    let agreed = match parse_format(pod).ok()? {
         (MediaType::Video, MediaSubtype::Raw) => {
             let mut info = VideoInfoRaw::new();
             info.parse(pod).ok()?;
             let rate = (info.framerate().num, info.framerate().denom.max(1));
             let (width, height) = (info.size().width, info.size().height);
-            Some(Format { encoding: Encoding::Raw(from_spa(info.format())?), width, height, rate })
+            let colors = [info.color_range(), info.color_matrix(), info.transfer_function(), info.color_primaries()];
+            let colors = Colorimetry::from_numbers(colors);
+            Some(Format { encoding: Encoding::Raw(from_spa(info.format())?), width, height, rate, colors })
         }
         (MediaType::Video, MediaSubtype::Mjpg) => encoded(pod),
         _ => None,
-    }
+    };
+    agreed.filter(Format::is_possible)
 }
 
 fn encoded(pod: &Pod) -> Option<Format> {
@@ -119,7 +133,7 @@ fn encoded(pod: &Pod) -> Option<Format> {
         Some(Value::Fraction(Fraction { num, denom })) => (num, denom.max(1)),
         _ => (0, 1),
     };
-    Some(Format { encoding: Encoding::Jpeg, width, height, rate })
+    Some(Format { encoding: Encoding::Jpeg, width, height, rate, colors: Colorimetry::default() })
 }
 
 #[cfg(test)]
@@ -132,6 +146,9 @@ mod tests {
         for caps in [
             "video/x-raw, format=NV12, width=640, height=360, framerate=30000/1001",
             "video/x-raw, format=BGRx, width=641, height=3",
+            "video/x-raw, format=I420, width=640, height=360, colorimetry=bt709",
+            "video/x-raw, format=I420, width=640, height=360, colorimetry=1:4:7:1",
+            "video/x-raw, format=P010_10LE, width=640, height=360, colorimetry=bt2100-pq",
             "image/jpeg, width=640, height=360, framerate=30/1",
         ] {
             let [first, ..] = &offers(caps.as_bytes(), "x").unwrap()[..] else { panic!() };
