@@ -2,17 +2,15 @@
 
 mod common;
 
+use common::portal::{self, BLUE, Portal, RED, halves};
 use common::{Session, Source, consumers, is_installed, raw};
 use serde_json::{Value, json};
 use shm2_testing::{ChildGuard, LIMIT, TempRegion, skip, until};
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
-const STORE: &str = "/usr/libexec/xdg-permission-store";
-const PORTAL: &str = "/usr/libexec/xdg-desktop-portal";
 const PAGE: &str = r#"<video id=v autoplay muted></video><canvas id=c></canvas><script>
 let state = '';
 function color(x, y) {
@@ -30,43 +28,6 @@ async function open() {
 }
 open();
 </script>"#;
-
-/// The portal, with a permission for cameras that a user would give by a dialog.
-struct Portal(#[expect(dead_code, reason = "it runs until the end")] [ChildGuard; 2]);
-
-impl Portal {
-    fn start(session: &Session) -> Self {
-        let spawn = |command: &mut Command| {
-            let command = command.stdout(Stdio::null()).stderr(Stdio::null());
-            ChildGuard::spawn(command).unwrap()
-        };
-        let store = spawn(&mut session.command(STORE));
-        let name = "org.freedesktop.impl.portal.PermissionStore";
-        until("the permission is stored", || {
-            let mut call = session.command("gdbus");
-            call.args(["call", "--session", "--dest", name]);
-            call.args(["--object-path", "/org/freedesktop/impl/portal/PermissionStore", "--method"]);
-            call.arg(format!("{name}.SetPermission")).args(["devices", "true", "camera", "", "['yes']"]);
-            call.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
-        });
-        // The portal for cameras is there only if some program promises to show dialogs.
-        let folder = session.folder().join("portals");
-        std::fs::create_dir(&folder).unwrap();
-        let text = "[portal]\nDBusName=org.freedesktop.impl.portal.desktop.shm2\n\
-                    Interfaces=org.freedesktop.impl.portal.Access;\nUseIn=shm2\n";
-        std::fs::write(folder.join("shm2.portal"), text).unwrap();
-        let mut portal = session.command(PORTAL);
-        let portal = spawn(portal.env("XDG_CURRENT_DESKTOP", "shm2").env("XDG_DESKTOP_PORTAL_DIR", folder));
-        until("the portal sees the camera", || {
-            let mut call = session.command("gdbus");
-            call.args(["call", "--session", "--dest", "org.freedesktop.portal.Desktop"]);
-            call.args(["--object-path", "/org/freedesktop/portal/desktop", "--method"]);
-            call.args(["org.freedesktop.DBus.Properties.Get", "org.freedesktop.portal.Camera", "IsCameraPresent"]);
-            String::from_utf8_lossy(&call.stderr(Stdio::null()).output().unwrap().stdout).contains("true")
-        });
-        Self([store, portal])
-    }
-}
 
 /// Chromium without a window, driven by messages through two named pipes: each ends with a zero byte.
 struct Browser {
@@ -143,32 +104,6 @@ fn messages(pipe: File) -> Receiver<Value> {
     receiver
 }
 
-/// Serves the page on loopback, which browsers let use cameras; its address.
-fn serve() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let _ = stream.read(&mut [0; 4096]);
-            let head = format!("HTTP/1.0 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n", PAGE.len());
-            let _ = stream.write_all((head + PAGE).as_bytes());
-        }
-    });
-    format!("http://{address}/")
-}
-
-/// I420 with one colour on the left, and another one on the right: luma and two colour differences, BT.601.
-fn halves(width: usize, height: usize, left: [u8; 3], right: [u8; 3]) -> Vec<u8> {
-    let plane = |number: usize, shift: usize| {
-        let half = (width >> shift) / 2;
-        [vec![left[number]; half], vec![right[number]; half]].concat().repeat(height >> shift)
-    };
-    [plane(0, 0), plane(1, 1), plane(2, 1)].concat()
-}
-
-const RED: [u8; 3] = [81, 90, 240];
-const BLUE: [u8; 3] = [41, 240, 110];
-
 fn is_near(color: &Value, expected: [i64; 3]) -> bool {
     let of = |place: usize| color[place].as_i64().unwrap_or(-1000);
     (0..3).all(|place| (of(place) - expected[place]).abs() <= 3)
@@ -177,16 +112,15 @@ fn is_near(color: &Value, expected: [i64; 3]) -> bool {
 #[test]
 fn a_page_in_chromium_shows_the_region_and_follows_it() {
     let Some(session) = Session::start() else { return };
-    let programs = ["chromium", "gdbus"].into_iter().all(is_installed);
-    if !programs || ![STORE, PORTAL].iter().all(|path| std::path::Path::new(path).exists()) {
-        return skip("no chromium, gdbus or xdg-desktop-portal: no camera is tried in a browser");
+    if !is_installed("chromium") || !portal::is_installed() {
+        return skip("no chromium, gdbus or xdg-desktop-portal: no camera is tried in Chromium");
     }
     let region = TempRegion::new();
     let source = Source::start(&region, &raw("I420", 640, 480), halves(640, 480, RED, BLUE));
     let _camera = session.camera(&["--description", "Front door", &region]);
     let _portal = Portal::start(&session);
     let mut browser = Browser::start(&session);
-    browser.send("Page.navigate", json!({"url": serve()}));
+    browser.send("Page.navigate", json!({"url": portal::serve(PAGE, |_| {})}));
     let mut state = Value::Null;
     until("the page plays", || {
         state = browser.value("state");

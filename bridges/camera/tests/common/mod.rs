@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod portal;
+
 use shm2::{FrameInfo, Overview, Producer, monotonic_ns};
 use shm2_testing::{ChildGuard, TempPath, TempRegion, skip, until};
 use std::io::{BufRead, BufReader};
@@ -85,6 +87,19 @@ impl Session {
     pub fn start_wireplumber(&mut self) {
         let mut command = self.command("wireplumber");
         self.wireplumber = Some(ChildGuard::spawn(command.stderr(Stdio::null())).unwrap());
+    }
+
+    /// What `pw-cli` prints with these arguments; `NODE` stands for the number of the node with a name.
+    pub fn pw_cli(&self, node: &str, arguments: &[&str]) -> String {
+        let run = |arguments: &[&str]| {
+            let output = self.command("pw-cli").args(arguments).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let nodes = run(&["ls", "Node"]);
+        let place = nodes.find(&format!("node.name = {node:?}")).unwrap_or_default();
+        let number = nodes[..place].rsplit("\tid ").next().and_then(|rest| rest.split(',').next());
+        let number = number.unwrap_or_default();
+        run(&arguments.iter().map(|&word| if word == "NODE" { number } else { word }).collect::<Vec<_>>())
     }
 
     /// `shm2-camera` with these arguments, as soon as its cameras are there.
