@@ -11,7 +11,8 @@ triplet=$(dpkg-architecture -q DEB_HOST_MULTIARCH)
 staged=$release/packaging
 
 rm -rf "$staged"
-mkdir -p "$staged/shm2-tools/man" "$staged/shm2-relayd/man" "$staged/shm2-rtspd/man" "$staged/libshm2-dev"
+mkdir -p "$staged/shm2-tools/man" "$staged/shm2-relayd/man" "$staged/shm2-rtspd/man" "$staged/shm2-camera/man" \
+  "$staged/libshm2-dev"
 
 "$release/shm2" man --output "$staged/shm2-tools/man"
 for program in shm2_producer shm2_consumer; do
@@ -19,6 +20,7 @@ for program in shm2_producer shm2_consumer; do
 done
 "$release/shm2_relayd" --man >"$staged/shm2-relayd/man/shm2_relayd.1"
 "$release/shm2_rtspd" --man >"$staged/shm2-rtspd/man/shm2_rtspd.1"
+"$release/shm2-camera" --man >"$staged/shm2-camera/man/shm2-camera.1"
 gzip -9n "$staged"/*/man/*.1
 for shell in bash zsh fish; do
   "$release/shm2" completions "$shell" >"$staged/shm2-tools/shm2.$shell"

@@ -124,8 +124,21 @@ relay() {
   ok "the relay's units, user, folders and configuration; 20 frames through it on demand"
 }
 
+# Without PipeWire, which the bare system has not.
+camera() {
+  shm2 camera --help | grep -q 'REGION' || fail "shm2 camera --help"
+  gzip -cd /usr/share/man/man1/shm2-camera.1.gz | grep -q '^\.SH NAME' || fail "no manual page of shm2-camera"
+  ! XDG_RUNTIME_DIR=/run/user/0 shm2 camera /dev/shm/camera 2>camera.log || fail "a camera without PipeWire"
+  grep -q 'cannot connect to PipeWire in /run/user/0: .*systemctl --user start' camera.log || fail "$(cat camera.log)"
+  [ "$(wc -l <camera.log)" = 1 ] || fail "not one line: $(cat camera.log)"
+  SYSTEMD_UNIT_PATH=/usr/lib/systemd/user: systemd-analyze verify --man=no 'shm2-camera@camera.service' 2>&1 |
+    grep shm2-camera && fail "systemd-analyze verify complains"
+  ok "shm2 camera: help, manual page, unit, and one sentence without PipeWire"
+}
+
 elements
 tools
+camera
 library
 python
 relay
