@@ -43,7 +43,8 @@ cargo xtask TASK
   faults                kill points: processes ended and stopped at named places
   c [install]           libshm2, the library for C and C++: compiled, run, under sanitizers and valgrind (install: also
                         as cargo-c installs it, which is installed first)
-  camera                the bridge to PipeWire: built, its lints and tests, with a session of PipeWire of its own
+  camera [long]         the bridge to PipeWire: built, its lints and tests, with a session of PipeWire of its own (long:
+                        each process killed ten times; with Firefox)
   newer [NAME]          the element tests on GStreamer 1.26 and 1.28, in trees of newer Debian releases, or in one:
                         trixie or forky
   vm [--pause N] [--kvmfr FILE]
@@ -103,7 +104,8 @@ fn main() -> ExitCode {
         ["faults"] => faults::kill_points(),
         ["c"] => c::test(),
         ["c", "install"] => c::install(),
-        ["camera"] => camera::test(),
+        ["camera"] => camera::test(false),
+        ["camera", "long"] => camera::test(true),
         ["cross" | "newer" | "vm" | "windows", ..] => rig(&words),
         ["dist"] => dist::dist(),
         ["packages", options @ ..] => packages(options),

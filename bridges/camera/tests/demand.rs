@@ -82,6 +82,42 @@ fn without_a_producer_the_last_picture_stays_or_a_dark_one_comes() {
 }
 
 #[test]
+fn a_reader_that_comes_when_readers_and_producer_are_gone_gets_the_last_picture() {
+    let Some(session) = Session::start() else { return };
+    let region = TempRegion::new();
+    let source = small(&region, 200);
+    let cameras = [("last", 200), ("blank", 32)]
+        .map(|(what, luma)| (session.camera(&["--without-producer", what, &region]), luma));
+    for (camera, _) in &cameras {
+        session.watch(&camera.names[0]).advances(3);
+    }
+    // The buffers go some seconds after the last reader.
+    let is_suspended = |name: &str| session.pw_cli(name, &["info", "NODE"]).contains("\"suspended\"");
+    until("the nodes are suspended", || cameras.iter().all(|(camera, _)| is_suspended(&camera.names[0])));
+    drop(source);
+    for (camera, expected) in &cameras {
+        assert_eq!(luma(&session, &camera.names[0], 3), *expected, "{:?}", camera.names);
+    }
+}
+
+#[test]
+fn a_reader_that_cannot_be_given_the_new_format_is_told_of() {
+    let Some(session) = Session::start() else { return };
+    let region = TempRegion::new();
+    let source = small(&region, 90);
+    let camera = session.camera(&[&region]);
+    let caps = raw("I420", 320, 240).replace(' ', "").replace("30/1", "30/1 ! fakesink silent=false sync=false");
+    let reader = session.read(&camera.names[0], "", &caps);
+    reader.advances(3);
+    drop(source);
+    let _source = Source::start(&region, "image/jpeg, width=320, height=240", vec![1; 100]);
+    until("the reason is said", || {
+        let errors = camera.errors.lock().unwrap();
+        errors.iter().any(|line| line.contains("JPEG 320x240 now") && line.contains("I420 320x240"))
+    });
+}
+
+#[test]
 fn a_camera_whose_producer_never_came_is_dark() {
     let Some(session) = Session::start() else { return };
     let region = TempRegion::new();
@@ -93,8 +129,10 @@ fn a_camera_whose_producer_never_came_is_dark() {
     until("pictures of the region come", || reader.seen().last().unwrap().bytes == 320 * 240 * 3 / 2);
 }
 
-/// Times that each process is killed.
-const KILLS: usize = 10;
+/// Times that a process is killed: `short`, or `SHM2_KILLS`, as `cargo xtask camera long` sets it.
+fn kills(short: usize) -> usize {
+    std::env::var("SHM2_KILLS").map_or(short, |kills| kills.parse().unwrap())
+}
 
 #[test]
 fn killed_producers_and_readers_are_followed() {
@@ -112,13 +150,13 @@ fn killed_producers_and_readers_are_followed() {
     until("the producer is there", || Overview::of(&region).is_ok_and(|overview| overview.newest > 0));
     let camera = session.camera(&[&region]);
     let watching = session.watch(&camera.names[0]);
-    for _ in 0..KILLS {
+    for _ in 0..kills(2) {
         until("it is attached", || consumers(&region) == 1);
         watching.advances(3);
         producer.kill();
         producer = start();
     }
-    for _ in 0..KILLS {
+    for _ in 0..kills(2) {
         let reader = session.watch(&camera.names[0]);
         reader.advances(3);
         reader.child.kill();
@@ -133,7 +171,7 @@ fn a_killed_camera_leaves_nothing_and_comes_again_under_its_name() {
     let region = TempRegion::new();
     let _source = small(&region, 90);
     let mut names = Vec::new();
-    for _ in 0..KILLS {
+    for _ in 0..kills(2) {
         let camera = session.camera(&[&region]);
         session.watch(&camera.names[0]).advances(3);
         names.extend(camera.names);
@@ -150,7 +188,7 @@ fn restarts_of_pipewire_and_its_session_manager_are_followed() {
     let region = TempRegion::new();
     let _source = small(&region, 90);
     let mut camera = session.camera(&[&region]);
-    for _ in 0..KILLS {
+    for _ in 0..kills(1) {
         session.watch(&camera.names[0]).advances(3);
         session.wireplumber.take().unwrap().kill();
         session.start_wireplumber();

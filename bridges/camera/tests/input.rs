@@ -3,9 +3,9 @@
 mod common;
 
 use common::{Session, Source, consumers, gray, raw};
-use shm2_testing::{Signal, TempRegion, until};
+use shm2_testing::{ChildGuard, Signal, TempRegion, until};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Asserts that the command fails with one line that has all of `parts`.
 fn fails(session: &Session, mut command: Command, code: i32, parts: &[&str]) {
@@ -39,17 +39,34 @@ fn wrong_names_formats_and_options_are_refused_with_the_remedy() {
     fails(&session, program(&[&region]), 1, &[&region, "audio/x-raw", "decodebin"]);
 }
 
+/// `shm2-camera` for a region with this mode, by a user who has no more rights than that gives.
+fn restricted(session: &Session, region: &TempRegion, mode: u32) -> Command {
+    std::fs::set_permissions(region.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+    let mut command = session.command("setpriv");
+    let capabilities = "-dac_override,-dac_read_search";
+    command.args(["--inh-caps", capabilities, "--bounding-set", capabilities]);
+    command.args([env!("CARGO_BIN_EXE_shm2-camera"), region]);
+    command
+}
+
 #[test]
 fn a_region_that_may_not_be_read_is_named() {
     let Some(session) = Session::start() else { return };
     let region = TempRegion::new();
     let _source = Source::start(&region, &raw("I420", 320, 240), gray(320, 240, 90));
-    std::fs::set_permissions(region.path(), std::fs::Permissions::from_mode(0o0)).unwrap();
-    let mut command = session.command("setpriv");
-    let capabilities = "-dac_override,-dac_read_search";
-    command.args(["--inh-caps", capabilities, "--bounding-set", capabilities]);
-    command.args([env!("CARGO_BIN_EXE_shm2-camera"), &region]);
-    fails(&session, command, 1, &[&region, "permission denied"]);
+    fails(&session, restricted(&session, &region, 0o0), 1, &[&region, "permission denied"]);
+}
+
+#[test]
+fn a_region_that_may_only_be_read_is_shown() {
+    let Some(session) = Session::start() else { return };
+    let region = TempRegion::new();
+    let _source = Source::start(&region, &raw("I420", 320, 240), gray(320, 240, 90));
+    let mut command = restricted(&session, &region, 0o444);
+    let _camera = ChildGuard::spawn(command.args(["--node-name", "readable"]).stdout(Stdio::null())).unwrap();
+    until("the camera is there", || session.pw_cli("readable", &["ls", "Node"]).contains("\"readable\""));
+    session.watch("readable").advances(5);
+    assert_eq!(consumers(&region), 0, "a reader of copies does not attach");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{STEP_NS, Session, Source, gray, raw};
-use shm2_testing::TempRegion;
+use shm2_testing::{TempRegion, until};
 use std::process::Stdio;
 
 /// Sends one frame again and again, and returns the last picture that `pipewiresrc` gets in `wanted` caps.
@@ -103,4 +103,33 @@ fn times_and_numbers_are_those_of_the_frames() {
     }
     let whole = seen.windows(2).filter(|pair| pair[1].sequence == pair[0].sequence + 1).count();
     assert!(whole * 2 > seen.len(), "{seen:?}");
+}
+
+/// The numbers of range, matrix, transfer function and primaries in the format that the reader has agreed on.
+fn colors(session: &Session) -> Vec<u32> {
+    let text = session.pw_cli("gst-launch-1.0", &["enum-params", "NODE", "Format"]);
+    let number = |name: &str| {
+        let value = text.split_once(name)?.1.lines().nth(1)?;
+        value.split_whitespace().nth(1)?.parse().ok()
+    };
+    ["colorRange", "colorMatrix", "transferFunction", "colorPrimaries"].into_iter().filter_map(number).collect()
+}
+
+#[test]
+fn colours_of_the_caps_reach_the_reader_also_when_only_they_change() {
+    let Some(session) = Session::start() else { return };
+    let region = TempRegion::new();
+    let caps = |colors: &str| format!("{}, colorimetry={colors}", raw("I420", 320, 240));
+    let mut source = Some(Source::start(&region, &raw("I420", 320, 240), gray(320, 240, 90)));
+    let camera = session.camera(&[&region]);
+    let reader = session.watch(&camera.names[0]);
+    reader.advances(1);
+    // Without the field, as GStreamer has it for this size.
+    assert_eq!(colors(&session), [2, 4, 16, 4]);
+    for (text, numbers) in [("bt709", [2, 3, 5, 1]), ("1:4:7:1", [1, 4, 7, 1])] {
+        drop(source.take());
+        source = Some(Source::start(&region, &caps(text), gray(320, 240, 90)));
+        until("the reader has agreed on the new colours", || colors(&session) == numbers);
+        reader.advances(3);
+    }
 }
