@@ -124,7 +124,7 @@ relay() {
   ok "the relay's units, user, folders and configuration; 20 frames through it on demand"
 }
 
-# Without PipeWire, which the bare system has not.
+# PipeWire is installed with it, and does not run.
 camera() {
   shm2 camera --help | grep -q 'REGION' || fail "shm2 camera --help"
   gzip -cd /usr/share/man/man1/shm2-camera.1.gz | grep -q '^\.SH NAME' || fail "no manual page of shm2-camera"
