@@ -15,8 +15,8 @@ pub fn run() -> Result<(), Failure> {
     let error = Command::new(&program).args(std::env::args_os().skip(2)).exec();
     Err(match error.kind() {
         ErrorKind::NotFound => format!(
-            "{PROGRAM} is neither beside this program nor in PATH: build it from the sources with `cargo build --release \
-             --manifest-path bridges/camera/Cargo.toml`, and install it"
+            "{PROGRAM} is neither beside this program nor in PATH: install the package {PROGRAM}, or build it from the \
+             sources with `cargo build --release --manifest-path bridges/camera/Cargo.toml`"
         ),
         _ => format!("cannot run {}: {error}", program.display()),
     }
