@@ -6,11 +6,11 @@
 //! the pipeline of a mount from the caps of its regions, [`mounts`] offers mounts to the server, [`server`] runs it.
 
 #![deny(clippy::unwrap_used)]
-#![forbid(unsafe_code)]
 
 pub mod mounts;
 pub mod pattern;
 pub mod pipeline;
+pub mod request;
 pub mod server;
 pub mod settings;
 pub mod status;

@@ -7,18 +7,20 @@ use gst::glib;
 use gst::prelude::*;
 use gst_rtsp::RTSPStatusCode;
 use gst_rtsp_server::prelude::*;
-use gst_rtsp_server::{RTSPAddressPool, RTSPMedia, RTSPMediaFactory, RTSPMountPoints};
+use gst_rtsp_server::{RTSPAddressPool, RTSPMedia, RTSPMediaFactory, RTSPMediaStatus, RTSPMountPoints};
 use shm2::Overview;
 use shm2_relay::log_limit::LogLimit;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 /// Role of clients without a user.
 pub const ANYONE: &str = "anyone";
 /// Mounts that were made because a region's name matches, at most.
 const MOST_MATCHED: usize = 1000;
+/// Time for a pipeline to end, in which the next client waits for it.
+const END: Duration = Duration::from_secs(5);
 
 /// Called with a mount's path when its pipeline has failed.
 pub type Failed = Arc<dyn Fn(&str) + Send + Sync>;
@@ -168,24 +170,19 @@ impl Mounts {
     }
 
     /// Makes a mount ready for a client that asks for it: whether its regions have producers, and which pipeline shows
-    /// them.
+    /// them. The server asks for a user afterwards.
     pub fn prepare(self: &Arc<Self>, requested: &str) -> RTSPStatusCode {
         let Some(path) = self.find(requested).or_else(|| self.add_matching(requested)) else {
             let mut state = self.lock();
             state.not_found += 1;
-            limited!(state, info, "no mount", "there is no mount {requested:?}");
+            limited!(state, info, "no mount", "there is no mount {:?}", short(requested));
             return RTSPStatusCode::NotFound;
         };
-        let Some((mount, factory, media)) = self
-            .lock()
-            .entries
-            .get(&path)
-            .map(|entry| (entry.mount.clone(), entry.factory.clone(), entry.media.upgrade()))
-        else {
-            return RTSPStatusCode::NotFound;
-        };
+        let found = self.lock().entries.get(&path).map(|it| (it.mount.clone(), it.factory.clone(), it.media.upgrade()));
+        let Some((mount, factory, media)) = found else { return RTSPStatusCode::NotFound };
+        let status = media.as_ref().map_or(RTSPMediaStatus::Unprepared, ended);
         // Its pipeline runs: this client gets the same.
-        if media.is_some_and(|media| media.status() == gst_rtsp_server::RTSPMediaStatus::Prepared) {
+        if status == RTSPMediaStatus::Prepared {
             return RTSPStatusCode::Ok;
         }
         match launch(&mount) {
@@ -266,11 +263,34 @@ impl Mounts {
         (state.entries.values().map(|entry| entry.status.clone()).collect(), state.not_found)
     }
 
+    /// Logs that a client is one too many.
+    pub fn log_excess(&self) {
+        limited!(self.lock(), warn, "sent away", "a client is sent away: there are as many as --max-clients permits");
+    }
+
     /// Logs how many lines were left out.
     pub fn log_summary(&self) {
         if let Some(summary) = self.lock().log.summary(Instant::now()) {
             info!("{summary}");
         }
+    }
+}
+
+/// The state of a pipeline, after its end if it is about to end: until then the server refuses it.
+fn ended(media: &RTSPMedia) -> RTSPMediaStatus {
+    let begun = Instant::now();
+    while media.status() == RTSPMediaStatus::Unpreparing && begun.elapsed() < END {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    media.status()
+}
+
+/// The beginning of a text of others, for the log.
+pub fn short(text: &str) -> String {
+    const MOST: usize = 300;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

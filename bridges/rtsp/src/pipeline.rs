@@ -1,5 +1,6 @@
 //! The pipeline of a mount, written from the caps of its regions.
 
+use crate::mounts::short;
 use crate::settings::{Encoder, Mount};
 use gst::prelude::*;
 use std::str::FromStr;
@@ -18,6 +19,11 @@ const PAYLOADS: &[(&str, &str)] = &[
 ];
 /// The same, for people.
 pub const KINDS: &str = "raw video, raw audio, H.264, H.265, JPEG, VP8, VP9, Opus, AAC and G.711";
+/// Raw sound that is encoded. A producer writes what it likes into its caps, also later, and a resampler takes memory in
+/// proportion to the rate; without so much the process ends.
+const AUDIO: &str = "audio/x-raw,rate=[1000,768000],channels=[1,64]";
+/// Width and height of raw pictures that are encoded, at most.
+const LARGEST_SIDE: i32 = 16384;
 /// First payload type of those that have no fixed meaning.
 const FIRST_TYPE: usize = 96;
 
@@ -32,11 +38,11 @@ pub fn payload(caps: &gst::Caps) -> Option<&'static str> {
 
 /// A caps text that cannot be shown.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{region} has {caps}, which RTSP cannot carry here: it carries {KINDS}")]
+#[error("{region} has {caps:?}, which RTSP cannot carry here: it carries {KINDS}")]
 pub struct Unknown {
     /// The region.
     pub region: String,
-    /// Its caps.
+    /// Its caps, or their beginning.
     pub caps: String,
 }
 
@@ -52,7 +58,7 @@ pub fn describe(mount: &Mount, caps: &[String]) -> Result<String, Unknown> {
 }
 
 fn stream(mount: &Mount, number: usize, region: &str, text: &str) -> Result<String, Unknown> {
-    let unknown = || Unknown { region: region.into(), caps: text.into() };
+    let unknown = || Unknown { region: region.into(), caps: short(text) };
     let caps = gst::Caps::from_str(text).map_err(|_| unknown())?;
     let kind = caps.structure(0).ok_or_else(unknown)?;
     // A producer with an early end of stream does not end the mount: the next one continues.
@@ -64,7 +70,7 @@ fn stream(mount: &Mount, number: usize, region: &str, text: &str) -> Result<Stri
     );
     let steps = match kind.name().as_str() {
         "video/x-raw" => raw_video(&mount.encoder, kind).ok_or_else(unknown)?,
-        "audio/x-raw" => raw_audio(&mount.audio_encoder),
+        "audio/x-raw" => raw_audio(&mount.audio_encoder, &caps).ok_or_else(unknown)?,
         _ => format!("queue max-size-buffers=0 ! {}", payload(&caps).ok_or_else(unknown)?),
     };
     // The properties belong to the payloader, which is last.
@@ -77,18 +83,24 @@ fn raw_video(encoder: &Encoder, caps: &gst::StructureRef) -> Option<String> {
     // Encoders take even sizes.
     let even = |name| caps.get::<i32>(name).ok().map(|pixels| (pixels & !1).max(2));
     let (width, height) = (even("width")?, even("height")?);
+    if width.max(height) > LARGEST_SIDE {
+        return None;
+    }
     let ratio = caps.get::<gst::Fraction>("pixel-aspect-ratio").unwrap_or_else(|_| (1, 1).into());
     // Shown without its denominator if that is 1, which would be an integer in caps.
     let ratio = format!("{}/{}", ratio.numer(), ratio.denom());
     Some(format!(
-        "queue leaky=downstream max-size-buffers=2 max-size-bytes=0 max-size-time=0 ! videoconvert ! videoscale \
+        "video/x-raw,width=[1,{LARGEST_SIDE}],height=[1,{LARGEST_SIDE}] ! \
+         queue leaky=downstream max-size-buffers=2 max-size-bytes=0 max-size-time=0 ! videoconvert ! videoscale \
          add-borders=true ! video/x-raw,width={width},height={height},pixel-aspect-ratio={ratio} ! {} ! {}",
         encoder.text, encoder.payload
     ))
 }
 
-fn raw_audio(encoder: &Encoder) -> String {
-    format!("queue ! audioconvert ! audioresample ! {} ! {}", encoder.text, encoder.payload)
+fn raw_audio(encoder: &Encoder, caps: &gst::Caps) -> Option<String> {
+    let range = gst::Caps::from_str(AUDIO).ok()?;
+    let text = format!("{AUDIO} ! queue ! audioconvert ! audioresample ! {} ! {}", encoder.text, encoder.payload);
+    caps.can_intersect(&range).then_some(text)
 }
 
 /// A text as a property's value in a pipeline's description.
@@ -96,11 +108,29 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
+/// Whether these are properties of a source, beside the region that it reads.
+pub fn is_source(properties: &str) -> bool {
+    const REGION: &str = "/dev/shm/any";
+    // "!" would begin another element.
+    let text = format!("shm2src shm-path={REGION} {properties}");
+    let source = gst::parse::launch(&text).ok().filter(|_| !properties.contains('!'));
+    source.is_some_and(|source| source.property::<Option<String>>("shm-path").as_deref() == Some(REGION))
+}
+
+/// What an encoder makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Makes {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+}
+
 /// Finds the payloader for what an encoder, a part of a pipeline, makes.
 ///
 /// # Errors
 /// The reason as text.
-pub fn encoder(text: &str) -> Result<Encoder, String> {
+pub fn encoder(text: &str, makes: Makes) -> Result<Encoder, String> {
     // Caps at its ends need elements around them.
     let inner = format!("identity ! {text}");
     let bin = gst::parse::bin_from_description(&format!("{inner} ! identity"), true);
@@ -110,5 +140,10 @@ pub fn encoder(text: &str) -> Result<Encoder, String> {
     let caps = pad.query_caps(None);
     let payload =
         payload(&caps).ok_or_else(|| format!("{text:?} does not encode: it makes {caps}, not one of {KINDS}"))?;
-    Ok(Encoder { text: inner, payload: payload.into() })
+    let is_audio = caps.structure(0).is_some_and(|structure| structure.name().starts_with("audio/"));
+    match (makes, is_audio) {
+        (Makes::Video, true) => Err(format!("{text:?} encodes sound: set it as audio_encoder")),
+        (Makes::Audio, false) => Err(format!("{text:?} encodes pictures: set it as encoder")),
+        _ => Ok(Encoder { text: inner, payload: payload.into() }),
+    }
 }

@@ -1,6 +1,7 @@
 //! The server: one loop for signals, limits and the state, and threads of GStreamer's RTSP server for its clients.
 
 use crate::mounts::{ANYONE, Mounts};
+use crate::request;
 use crate::settings::{Settings, SettingsError};
 use crate::status::Status;
 use gst::glib;
@@ -28,6 +29,8 @@ use tracing::{error, info, warn};
 const ROUND: Duration = Duration::from_secs(2);
 /// Time for a connection to begin a session.
 const IDLE: Duration = Duration::from_secs(60);
+/// Largest body of a request. Those that this server answers have none, or a few parameters.
+const LARGEST_BODY: u32 = 64 * 1024;
 
 /// Why the server ends other than by a signal.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +87,8 @@ struct Server {
 /// What is known of a connection.
 struct Client {
     since: Instant,
+    /// It is one more than may be here, and about to be closed.
+    is_excess: bool,
     /// Not held: the end of a session releases what it plays.
     sessions: Vec<glib::WeakRef<RTSPSession>>,
     mounts: BTreeSet<String>,
@@ -163,6 +168,9 @@ impl Server {
         rtsp.set_mount_points(Some(&points));
         rtsp.set_session_pool(Some(&pool));
         pool.set_max_sessions(2 * settings.max_clients);
+        // So that all clients can come at once, as after a restart.
+        rtsp.set_backlog(settings.max_clients.try_into().unwrap_or(i32::MAX));
+        rtsp.set_content_length_limit(LARGEST_BODY);
         if let Some(threads) = rtsp.thread_pool() {
             // One for each client, up to the limit of clients: one that waits for a picture delays no other.
             threads.set_max_threads(settings.max_clients.try_into().unwrap_or(i32::MAX));
@@ -224,11 +232,13 @@ impl Server {
     }
 
     fn connected(self: &Arc<Self>, client: &RTSPClient) {
-        let record = Client { since: Instant::now(), sessions: Vec::new(), mounts: BTreeSet::new() };
-        let is_one_more = {
+        let is_excess = {
+            let most = self.lock_settings().max_clients as usize;
             let mut clients = self.lock_clients();
+            let is_excess = clients.values().filter(|client| !client.is_excess).count() >= most;
+            let record = Client { since: Instant::now(), is_excess, sessions: Vec::new(), mounts: BTreeSet::new() };
             clients.insert(client.clone(), record);
-            clients.len() > self.lock_settings().max_clients as usize
+            is_excess
         };
         let weak = Arc::downgrade(self);
         client.connect_closed(move |client| {
@@ -236,19 +246,23 @@ impl Server {
                 server.closed(client);
             }
         });
-        if is_one_more {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            let (weak, client) = (Arc::downgrade(self), client.clone());
-            // Not before the server has taken it, which this thread does next.
-            glib::idle_add_once(move || {
-                if let Some(server) = weak.upgrade() {
-                    warn!("a client is sent away: there are as many as --max-clients permits");
-                    server.disconnect_those(&[client].into());
-                }
-            });
-            return;
-        }
         self.follow(client);
+        if is_excess {
+            self.send_away(client);
+        }
+    }
+
+    fn send_away(self: &Arc<Self>, client: &RTSPClient) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.mounts.log_excess();
+        let (weak, those) = (Arc::downgrade(self), [client.clone()].into());
+        // Not before the server has taken it, which this thread does next, but as soon as the next connection.
+        glib::source::idle_add_full(glib::Priority::DEFAULT, move || {
+            if let Some(server) = weak.upgrade() {
+                server.disconnect_those(&those);
+            }
+            glib::ControlFlow::Break
+        });
     }
 
     fn follow(self: &Arc<Self>, client: &RTSPClient) {
@@ -270,14 +284,17 @@ impl Server {
         });
         let weak = Arc::downgrade(self);
         client.connect_play_request(move |_, context| {
-            if let (Some(server), Some(path)) = (weak.upgrade(), requested(context)) {
+            if let (Some(server), Some(path)) = (weak.upgrade(), request::path(context)) {
                 server.mounts.request_keyframe(&path);
             }
         });
     }
 
     fn check(&self, client: &RTSPClient, context: &RTSPContext) -> RTSPStatusCode {
-        let Some(path) = requested(context) else { return RTSPStatusCode::BadRequest };
+        if self.lock_clients().get(client).is_none_or(|client| client.is_excess) {
+            return RTSPStatusCode::ServiceUnavailable;
+        }
+        let Some(path) = request::path(context) else { return RTSPStatusCode::BadRequest };
         let code = self.mounts.prepare(&path);
         if let (Some(mount), Some(record)) = (self.mounts.find(&path), self.lock_clients().get_mut(client)) {
             record.mounts.insert(mount);
@@ -367,14 +384,6 @@ impl Server {
             mounts,
         }
     }
-}
-
-/// The path that a client asks for.
-fn requested(context: &RTSPContext) -> Option<String> {
-    let uri = context.uri()?.request_uri();
-    let (_, rest) = uri.split_once("://")?;
-    let path = &rest[rest.find('/')?..];
-    Some(path.split('?').next().unwrap_or(path).to_owned())
 }
 
 /// Users and TLS; `None` where there is neither.

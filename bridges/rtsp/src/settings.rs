@@ -1,7 +1,7 @@
 //! The server's settings, from its command line, its configuration file, or both: the command line overrides the file.
 
-use crate::pattern::Pattern;
-use crate::pipeline;
+use crate::pattern::{Pattern, is_plain};
+use crate::pipeline::{self, Makes};
 use crate::users::{self, User, UsersError};
 use gst_rtsp::RTSPLowerTrans;
 use gst_rtsp_server::gio;
@@ -19,6 +19,8 @@ const ENCODER: &str = "video/x-raw,format=I420 ! x264enc tune=zerolatency speed-
                        key-int-max=60 ! video/x-h264,profile=main";
 /// Encoder of raw sound.
 const AUDIO_ENCODER: &str = "audio/x-raw,rate=48000,channels=[1,2] ! opusenc";
+/// Longest time for a frame to the encoder.
+const LONGEST_LATENCY: Duration = Duration::from_secs(60);
 
 /// Settings as given. In a file the names are the same, with `_` for `-`, and a mount is a table `[[mount]]`.
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize, clap::Args)]
@@ -276,8 +278,8 @@ impl Given {
             users,
             is_basic: self.is_basic()?,
             tls: self.tls_certificate.as_deref().map(certificate).transpose()?,
-            max_clients: positive("max-clients", self.max_clients.unwrap_or(64))?,
-            session_timeout: positive("session-timeout", self.session_timeout.unwrap_or(60))?,
+            max_clients: in_range("max-clients", self.max_clients.unwrap_or(64), 10_000)?,
+            session_timeout: in_range("session-timeout", self.session_timeout.unwrap_or(60), 86_400)?,
             control: self.control_path(),
             metrics: self.metrics.as_deref().map(|text| address("metrics", text)).transpose()?,
             warnings: warning.into_iter().collect(),
@@ -314,28 +316,36 @@ impl Given {
         let pattern =
             Pattern::new(text).ok_or_else(|| wrong("regions", text, "write a path like \"/dev/shm/cam-*\""))?;
         let any = MountGiven { path: "/any".into(), regions: vec![text.into()], ..MountGiven::default() };
-        Ok((pattern, self.mount(&any, users)?))
+        let mount = self.mount(&any, users).map_err(|error| match error {
+            SettingsError::Mount { why, .. } => wrong("regions", text, why),
+            other => other,
+        })?;
+        Ok((pattern, mount))
     }
 
     fn mount(&self, given: &MountGiven, users: &[User]) -> Result<Mount, SettingsError> {
         let wrong = |why: String| SettingsError::Mount { path: given.path.clone(), why };
         given.check(users).map_err(wrong)?;
-        let encoder = |own: &Option<String>, all: &Option<String>, default: &str| {
-            pipeline::encoder(own.as_deref().or(all.as_deref()).unwrap_or(default)).map_err(wrong)
+        let encoder = |own: &Option<String>, all: &Option<String>, default: &str, makes| {
+            pipeline::encoder(own.as_deref().or(all.as_deref()).unwrap_or(default), makes).map_err(wrong)
         };
         let source = given.source.clone().or_else(|| self.source.clone()).unwrap_or_default();
-        // "!" would begin another element.
-        let is_source = !source.contains('!') && gst::parse::launch(&format!("shm2src {source}")).is_ok();
-        if !is_source {
-            return Err(wrong(format!("source {source:?} are no properties of shm2src: see gst-inspect-1.0 shm2src")));
+        if !pipeline::is_source(&source) {
+            return Err(wrong(format!(
+                "source {source:?} are no further properties of shm2src: see gst-inspect-1.0 shm2src"
+            )));
+        }
+        let latency = given.latency.or(self.latency).map_or(Duration::from_millis(20), |Time(time)| time);
+        if latency > LONGEST_LATENCY {
+            return Err(wrong(format!("latency {latency:?} is too long: give {LONGEST_LATENCY:?} or less")));
         }
         let protocols = if given.protocols.is_empty() { &self.protocols } else { &given.protocols };
         Ok(Mount {
             path: given.path.clone(),
             regions: given.regions.clone(),
-            encoder: encoder(&given.encoder, &self.encoder, ENCODER)?,
-            audio_encoder: encoder(&given.audio_encoder, &self.audio_encoder, AUDIO_ENCODER)?,
-            latency: given.latency.or(self.latency).map_or(Duration::from_millis(20), |Time(time)| time),
+            encoder: encoder(&given.encoder, &self.encoder, ENCODER, Makes::Video)?,
+            audio_encoder: encoder(&given.audio_encoder, &self.audio_encoder, AUDIO_ENCODER, Makes::Audio)?,
+            latency,
             source,
             protocols: transports(protocols).map_err(wrong)?,
             users: match given.users.is_empty() {
@@ -356,10 +366,12 @@ impl MountGiven {
     }
 
     fn check(&self, users: &[User]) -> Result<(), String> {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
-        let is_path = self.path.starts_with('/') && self.path.len() > 1 && !self.path.ends_with('/');
+        let is_plain = |byte: u8| byte == b'/' || is_plain(byte);
+        // Clients take out what is empty, "." and "..".
+        let is_part = |part: &str| !["", ".", ".."].contains(&part);
+        let is_path = self.path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_part));
         if !is_path || !self.path.bytes().all(is_plain) {
-            return Err("a path begins with a slash and has letters, digits and / - _ . ~, like /camera".into());
+            return Err("a path begins with a slash and has names of letters, digits and - _ . ~, like /camera".into());
         }
         if self.regions.is_empty() {
             return Err("there is no region: write regions = [\"/dev/shm/camera\"]".into());
@@ -391,8 +403,9 @@ impl Settings {
     }
 }
 
-fn positive(name: &'static str, value: u32) -> Result<u32, SettingsError> {
-    if value == 0 { Err(wrong(name, "0", "give 1 or more")) } else { Ok(value) }
+fn in_range(name: &'static str, value: u32, most: u32) -> Result<u32, SettingsError> {
+    let is_one = (1..=most).contains(&value);
+    if is_one { Ok(value) } else { Err(wrong(name, &value.to_string(), format!("give 1 to {most}"))) }
 }
 
 fn transports(names: &[String]) -> Result<RTSPLowerTrans, String> {
@@ -411,9 +424,9 @@ fn multicast(text: &str) -> Result<Multicast, SettingsError> {
     let read = || {
         let (addresses, ports) = text.rsplit_once(':')?;
         let ((first, last), (low, high)) = (addresses.split_once('-')?, ports.split_once('-')?);
-        let is_group = |text: &str| text.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_multicast());
+        let group = |text: &str| text.parse::<std::net::Ipv4Addr>().ok().filter(|address| address.is_multicast());
         let ports: (u16, u16) = (low.parse().ok()?, high.parse().ok()?);
-        let is_range = is_group(first) && is_group(last) && ports.0 > 0 && ports.0 < ports.1;
+        let is_range = group(first)? <= group(last)? && ports.0 > 0 && ports.0 < ports.1;
         is_range.then(|| Multicast { addresses: (first.into(), last.into()), ports })
     };
     read().ok_or_else(|| wrong("multicast", text, "write it like 239.192.0.1-239.192.0.64:5000-5255"))

@@ -99,19 +99,66 @@ fn connections_above_the_limit_are_closed() {
 
 #[test]
 fn what_cannot_be_played_is_refused_with_the_reason() {
-    let (none, text) = (TempRegion::new(), TempRegion::new());
-    let mut producer = Producer::create(&text).unwrap();
-    producer.set_caps(b"text/x-raw, format=utf8").unwrap();
-    producer.send(b"words", &FrameInfo::new()).unwrap();
-    let server = Server::start(&["--mount", &mount("/none", &[&none]), "--mount", &mount("/text", &[&text])]);
+    let none = TempRegion::new();
+    // The last one would make a resampler ask for 266 GB; what others write into caps stays one line of the log.
+    let wrong = [
+        "text/x-raw, words=(string)\"a\\012b\"",
+        "video/x-raw, format=GRAY8, width=20000, height=1",
+        "audio/x-raw, format=S16LE, rate=2147483647, channels=2, layout=interleaved",
+    ];
+    let regions = wrong.map(|_| TempRegion::new());
+    let _producers: Vec<_> = regions.iter().zip(wrong).map(|(region, caps)| words(region, caps)).collect();
+    let mounts: Vec<_> = (0..wrong.len()).map(|n| mount(&format!("/{n}"), &[&regions[n]])).collect();
+    let none_mount = mount("/none", &[&none]);
+    let given = mounts.iter().chain([&none_mount]).flat_map(|mount| ["--mount", mount]);
+    let server = Server::start(&given.collect::<Vec<_>>());
     assert!(server.describe("/nothing").starts_with("RTSP/1.0 404 "));
     server.waits_for_log("there is no mount \"/nothing\"");
     assert!(server.describe("/none").starts_with("RTSP/1.0 503 "));
     server.waits_for_log(&format!("{:?} does not exist: start its producer", &*none));
-    assert!(server.describe("/text").starts_with("RTSP/1.0 415 "));
-    server.waits_for_log("text/x-raw, format=utf8, which RTSP cannot carry");
+    for (number, caps) in wrong.iter().enumerate() {
+        assert!(server.describe(&format!("/{number}")).starts_with("RTSP/1.0 415 "), "{caps}");
+        server.waits_for_log(&format!("{caps:?}, which RTSP cannot carry"));
+    }
     let status = server.status();
     assert_eq!((&status["mounts"][0]["refused"], &status["not_found"]), (&1.into(), &1.into()));
+}
+
+fn words(region: &TempRegion, caps: &str) -> Producer {
+    let mut producer = Producer::create(region).unwrap();
+    producer.set_caps(caps.as_bytes()).unwrap();
+    producer.send(b"words", &FrameInfo::new()).unwrap();
+    producer
+}
+
+/// Whatever comes by the network, the server answers or closes the connection, and goes on.
+#[test]
+fn requests_that_make_no_sense_leave_the_server_as_it_is() {
+    let video = TempRegion::new();
+    let _producer = Pipeline::produce(VIDEO, &video);
+    let server = Server::start(&["--mount", &mount("/cam", &[&video]), "--regions", &format!("{}*", &*video)]);
+    let describe = |path: &[u8], more: &str| {
+        let parts = [b"DESCRIBE rtsp://127.0.0.1", path, b" RTSP/1.0\r\nCSeq: 1\r\n", more.as_bytes(), b"\r\n"];
+        parts.concat()
+    };
+    for (request, code) in [
+        (describe(b"/\xff\xfe", ""), "404"),
+        (describe(b"/cam/\xff\xfe", ""), "404"),
+        (describe(b"/../cam", ""), "404"),
+        (describe(b"/cam%00", ""), "404"),
+        (describe(&[b"/", &[b'a'; 3000][..]].concat(), ""), "404"),
+        (describe(&[b"/", &[b'a'; 10_000][..]].concat(), ""), "400"),
+        (describe(b"", ""), "404"),
+        (describe(b"/cam", "Content-Length: 1099511627776\r\n"), "413"),
+        (describe(b"/cam", "Content-Length: 1000000\r\n"), "413"),
+        (describe(b"/cam", "Content-Length: -1\r\n"), "400"),
+        ((0..=255).collect(), "400"),
+    ] {
+        let answer = server.ask(&request);
+        let text = String::from_utf8_lossy(&request);
+        assert!(answer.starts_with(&format!("RTSP/1.0 {code} ")), "{text:.100}: {answer}");
+    }
+    assert!(server.describe("/cam").starts_with("RTSP/1.0 200 "));
 }
 
 #[test]
@@ -236,7 +283,7 @@ fn each_wrong_setting_is_one_sentence() {
         (&[good[0], good[1], "--listen", "8554"], "--listen \"8554\": write an address and a port"),
         (&[good[0], good[1], "--encoder", "nosuchenc"], "no element \"nosuchenc\""),
         (&[good[0], good[1], "--encoder", "identity"], "does not encode"),
-        (&[good[0], good[1], "--source", "colour=1"], "are no properties of shm2src"),
+        (&[good[0], good[1], "--source", "colour=1"], "are no further properties of shm2src"),
         (&[good[0], good[1], "--protocols", "sctp"], "protocol \"sctp\" is not known"),
         (
             &[good[0], good[1], "--multicast", "10.0.0.1-10.0.0.2:1-2"],
@@ -244,7 +291,17 @@ fn each_wrong_setting_is_one_sentence() {
         ),
         (&[good[0], good[1], "--users-file", open.to_str().unwrap()], "run chmod 600 on it"),
         (&[good[0], good[1], "--auth", "none"], "--auth \"none\": write digest or basic"),
-        (&[good[0], good[1], "--max-clients", "0"], "--max-clients \"0\": give 1 or more"),
+        (&[good[0], good[1], "--max-clients", "0"], "--max-clients \"0\": give 1 to 10000"),
+        (&[good[0], good[1], "--max-clients", "4294967295"], "--max-clients \"4294967295\": give 1 to 10000"),
+        (&[good[0], good[1], "--session-timeout", "4294967295"], "give 1 to 86400"),
+        (&[good[0], good[1], "--latency", "584y"], "give 60s or less"),
+        (&[good[0], good[1], "--source", "shm-path=/dev/shm/x"], "are no further properties of shm2src"),
+        (&[good[0], good[1], "--encoder", "opusenc"], "encodes sound: set it as audio_encoder"),
+        (&[good[0], good[1], "--audio-encoder", "x264enc"], "encodes pictures: set it as encoder"),
+        (&[good[0], good[1], "--multicast", "239.0.0.9-239.0.0.1:5000-5001"], "write it like"),
+        (&["--mount", "/a/../b=/dev/shm/x"], "mount \"/a/../b\": a path begins with a slash"),
+        (&["--regions", "/dev/shm/"], "--regions \"/dev/shm/\": "),
+        (&["--regions", "/dev/*/x"], "--regions \"/dev/*/x\": write a path like"),
     ] {
         let output = output(arguments);
         let said = String::from_utf8_lossy(&output.stderr);

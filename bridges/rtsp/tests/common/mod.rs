@@ -146,10 +146,15 @@ impl Server {
 
     /// The answer to DESCRIBE, with its body.
     pub fn describe(&self, path: &str) -> String {
+        let url = self.url(path);
+        self.ask(format!("DESCRIBE {url} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n").as_bytes())
+    }
+
+    /// The answer to a request, with its body.
+    pub fn ask(&self, request: &[u8]) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
-        let url = self.url(path);
-        write!(stream, "DESCRIBE {url} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n").unwrap();
+        stream.write_all(request).unwrap();
         let (mut text, mut part) = (String::new(), [0; 4096]);
         // The server keeps the connection: the end is where its length says.
         while !is_whole(&text) {
