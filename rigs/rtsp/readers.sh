@@ -137,6 +137,39 @@ tls() {
   stop $server
 }
 
+# codec NAME CALLED ELEMENT PIPELINE: an encoded region of this kind, found as CALLED and decoded by ffmpeg.
+codec() {
+  local encoding found
+  if ! quiet gst-inspect-1.0 --exists "$3"; then
+    skip "$1: there is no $3"
+    return
+  fi
+  produce "$1" "$4"
+  encoding=$producer
+  serve --mount "/$1=$name-$1"
+  found=$(probe -rtsp_transport tcp "$url/$1")
+  [ "$found" = "$2 " ] || fail "$1: ffprobe found $found"
+  timeout 30 ffmpeg -v error -rtsp_transport tcp -i "$url/$1" -t 1 -f null - >"$place/$1.log" 2>&1 || fail "$1"
+  ok "an encoded region of $1: ffprobe found $2, ffmpeg decoded a second, with $(wc -l <"$place/$1.log") complaints"
+  stop $server
+  stop $encoding
+}
+
+codecs() {
+  local small="videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=15/1"
+  local sound="audiotestsrc is-live=true ! audioconvert ! audioresample ! audio/x-raw"
+  # x265enc writes the headers once, at its start; a reader that comes later needs them before each keyframe.
+  codec h265 hevc x265enc \
+    "$small ! x265enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! h265parse config-interval=-1"
+  codec vp8 vp8 vp8enc "$small ! vp8enc deadline=1 keyframe-max-dist=15"
+  codec vp9 vp9 vp9enc "$small ! vp9enc deadline=1 cpu-used=8 keyframe-max-dist=15"
+  codec jpeg mjpeg jpegenc "$small ! jpegenc"
+  codec aac aac avenc_aac "$sound,rate=48000,channels=2 ! avenc_aac ! aacparse"
+  codec opus opus opusenc "$sound,rate=48000,channels=2 ! opusenc"
+  codec mulaw pcm_mulaw mulawenc "$sound,rate=8000,channels=1 ! mulawenc"
+  codec alaw pcm_alaw alawenc "$sound,rate=8000,channels=1 ! alawenc"
+}
+
 # What a page says to NVRs: the pipe of a program that they execute.
 pipes() {
   found=$(timeout 20 gst-launch-1.0 -q shm2src "shm-path=$name-encoded" num-buffers=100 ! h264parse ! mpegtsmux ! \
@@ -160,6 +193,7 @@ sound_in_sync
 passed_through
 pipes
 stop $server
+codecs
 users
 tls
 multicast
