@@ -25,6 +25,9 @@ const MOST_FRAMES: usize = 8;
 /// Time for readers to agree on a new format, after which it is said that they do not.
 const AGREEMENT: Duration = Duration::from_secs(2);
 
+/// Time between two errors that are printed.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// What is known of the stream.
 struct Stream {
     caps: Vec<u8>,
@@ -51,6 +54,7 @@ pub struct Camera {
     look: Instant,
     /// The error that was printed last, so that it is printed once.
     complaint: String,
+    complained: Option<Instant>,
 }
 
 impl Camera {
@@ -79,6 +83,7 @@ impl Camera {
             sent: now,
             look: now,
             complaint: String::new(),
+            complained: None,
         };
         camera.look_at_caps()?;
         Ok(camera)
@@ -255,10 +260,12 @@ impl Camera {
         node.repeat(target, header);
     }
 
+    /// Prints an error once, and one in a second at most: each frame may have another one.
     fn complain(&mut self, error: &str) {
-        if self.complaint != error {
+        if self.complaint != error && self.complained.is_none_or(|time| time.elapsed() >= PAUSE) {
             complain!("{PROGRAM}: {error}");
             error.clone_into(&mut self.complaint);
+            self.complained = Some(Instant::now());
         }
     }
 }

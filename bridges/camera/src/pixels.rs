@@ -245,3 +245,23 @@ fn blank_jpeg(format: &Format, to: &mut [u8]) -> Option<u32> {
     to.get_mut(..jpeg.len())?.copy_from_slice(&jpeg);
     u32::try_from(jpeg.len()).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn red_has_the_values_of_each_range_and_matrix() {
+        let red = RgbPicture { width: 2, height: 1, bytes: [255, 0, 0].repeat(2) };
+        for (colors, expected) in [
+            ("bt601", [81, 90, 240]),
+            ("bt709", [63, 102, 240]),
+            ("1:4:7:1", [76, 85, 255]),
+            ("1:3:5:1", [54, 99, 255]),
+        ] {
+            let planes = Colors::of(&Colorimetry::from_caps(colors).unwrap()).planes(&red).unwrap();
+            let is_near = planes.iter().zip(expected).all(|(plane, value)| plane[0].abs_diff(value) <= 1);
+            assert!(is_near, "{colors}: {planes:?}");
+        }
+    }
+}

@@ -7,7 +7,7 @@ use shm2::{FrameInfo, Producer, monotonic_ns};
 use shm2_testing::{ChildGuard, Signal, TempPath, TempRegion, process, until};
 use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A layout, item 1 of docs/protocol.md, section 24.
 fn layout(width: u32, height: u32, offsets: &[u64], strides: &[i32]) -> Vec<u8> {
@@ -91,6 +91,7 @@ fn caps_that_change_with_each_frame_and_huge_or_odd_sizes_end_no_camera() {
     let mut camera = session.camera(&[&region]);
     let reader = session.watch(&camera.names[0]);
     reader.advances(1);
+    let begun = Instant::now();
     let caps = [
         raw("RGBA", 16_384, 16_384),
         raw("GRAY8", 16_384, 1),
@@ -116,6 +117,8 @@ fn caps_that_change_with_each_frame_and_huge_or_odd_sizes_end_no_camera() {
             }
         }
     }
+    let (lines, seconds) = (camera.errors.lock().unwrap().len() as u64, begun.elapsed().as_secs());
+    assert!((1..=seconds + 2).contains(&lines), "{lines} lines in {seconds} s: {:?}", camera.errors.lock().unwrap());
     let resident = process::peak_bytes(camera.child.id()).unwrap();
     assert!(resident < 1 << 30, "{resident} bytes were resident");
     drop((source, reader));
