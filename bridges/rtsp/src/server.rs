@@ -167,14 +167,7 @@ impl Server {
         let (rtsp, points, pool) = (RTSPServer::new(), RTSPMountPoints::new(), RTSPSessionPool::new());
         rtsp.set_mount_points(Some(&points));
         rtsp.set_session_pool(Some(&pool));
-        pool.set_max_sessions(2 * settings.max_clients);
-        // So that all clients can come at once, as after a restart.
-        rtsp.set_backlog(settings.max_clients.try_into().unwrap_or(i32::MAX));
-        rtsp.set_content_length_limit(LARGEST_BODY);
-        if let Some(threads) = rtsp.thread_pool() {
-            // One for each client, up to the limit of clients: one that waits for a picture delays no other.
-            threads.set_max_threads(settings.max_clients.try_into().unwrap_or(i32::MAX));
-        }
+        limit(&rtsp, &pool, &settings);
         rtsp.set_auth(auth(&settings).as_ref());
         let server = Arc::new_cyclic(|weak: &std::sync::Weak<Self>| {
             let weak = weak.clone();
@@ -383,6 +376,18 @@ impl Server {
             not_found,
             mounts,
         }
+    }
+}
+
+/// What clients can take at most.
+fn limit(rtsp: &RTSPServer, pool: &RTSPSessionPool, settings: &Settings) {
+    pool.set_max_sessions(2 * settings.max_clients);
+    // So that all clients can come at once, as after a restart.
+    rtsp.set_backlog(settings.max_clients.try_into().unwrap_or(i32::MAX));
+    rtsp.set_content_length_limit(LARGEST_BODY);
+    if let Some(threads) = rtsp.thread_pool() {
+        // One for each client, up to the limit of clients: one that waits for a picture delays no other.
+        threads.set_max_threads(settings.max_clients.try_into().unwrap_or(i32::MAX));
     }
 }
 
