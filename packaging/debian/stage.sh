@@ -20,6 +20,8 @@ for program in shm2_producer shm2_consumer; do
 done
 "$release/shm2_relayd" --man >"$staged/shm2-relayd/man/shm2_relayd.1"
 "$release/shm2_rtspd" --man >"$staged/shm2-rtspd/man/shm2_rtspd.1"
+# Of the command `shm2 camera` as well. It comes with the program that does the work.
+rm "$staged/shm2-tools/man/shm2-camera.1"
 "$release/shm2-camera" --man >"$staged/shm2-camera/man/shm2-camera.1"
 gzip -9n "$staged"/*/man/*.1
 for shell in bash zsh fish; do

@@ -2,8 +2,9 @@
 //! misread is an error.
 
 /// First words of info strings. Another one may be a block that should run and does not.
-const KINDS: &[&str] =
-    &["sh", "console", "text", "rust", "c", "cpp", "python", "yaml", "toml", "json", "xml", "bat", "ini", "diff"];
+const KINDS: &[&str] = &[
+    "sh", "console", "text", "rust", "c", "cpp", "python", "yaml", "toml", "json", "json5", "xml", "bat", "ini", "diff",
+];
 /// What may follow `sh,`: blocks that the shell of a page does not run.
 const ELSEWHERE: &[&str] = &["ignore", "host", "guest"];
 
