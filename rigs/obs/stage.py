@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -55,6 +56,11 @@ class Stage:
         code = self.studio.close()
         log = self.studio.log()
         self.studio = None
+        if code == -signal.SIGSEGV and "==== Shutting down" in log:
+            # OBS 29 does this now and then when a signal ends it, without the plugin as well: in Qt, while its mixer
+            # shows a source with sound.
+            print("skipped: the leaks that OBS tells of: it crashed when it ended", flush=True)
+            return [f"left behind: {it}" for it in self.files()]
         wrong = [] if code == 0 else [f"OBS ended with {code}"]
         if "Number of memory leaks: 0" not in log:
             wrong.append("OBS tells of leaks: " + "".join(it for it in log.splitlines() if "memory leaks" in it))
