@@ -28,6 +28,8 @@ const TAIL: u64 = 16 << 10;
 const BEGIN: &str = r#"set -eE -o pipefail
 trap 'echo "$PAGE:$LINENO: code $? of: $BASH_COMMAND"' ERR
 "#;
+/// Programs that log critical messages of GLib by themselves, so that `G_DEBUG=fatal-criticals` would end them.
+const CRITICAL: &[&str] = &["obs"];
 /// The first process of the namespaces; its end is the end of all others.
 const INIT: &str = "mount -t tmpfs -o mode=1777 tmpfs /dev/shm && ip link set lo up || exit 99
 bash \"$1\"
@@ -49,8 +51,10 @@ pub fn run(root: &Path, page: &str, built: &Path, limit: Duration) {
     let text = fs::read_to_string(root.join(page)).unwrap_or_else(|e| panic!("{page}: {e}"));
     let blocks = blocks(&text).unwrap_or_else(|e| panic!("{page}: {e}"));
     assert!(!blocks.is_empty(), "{page} has no sh block");
-    let shell = Shell::new(root, page, built);
-    if let Some(missing) = needs(&text).into_iter().find(|need| !shell.has(need)) {
+    let needs = needs(&text);
+    let may_be_critical = needs.iter().any(|need| CRITICAL.contains(need));
+    let shell = Shell { may_be_critical, ..Shell::new(root, page, built) };
+    if let Some(missing) = needs.into_iter().find(|need| !shell.has(need)) {
         return skip(&format!("the blocks of {page}: there is no {missing}"));
     }
     if !shell.namespaces() {
@@ -66,6 +70,8 @@ struct Shell<'a> {
     root: &'a Path,
     page: &'a str,
     built: &'a Path,
+    /// Critical messages of GLib do not end its programs.
+    may_be_critical: bool,
     /// What is written goes here; removed at the end.
     place: TempPath,
 }
@@ -74,7 +80,7 @@ impl<'a> Shell<'a> {
     fn new(root: &'a Path, page: &'a str, built: &'a Path) -> Self {
         let place = TempPath::new("page");
         fs::create_dir_all(place.join("run")).expect("a temporary directory");
-        Self { root, page, built, place }
+        Self { root, page, built, may_be_critical: false, place }
     }
 
     fn command(&self, program: &str) -> Command {
@@ -86,6 +92,9 @@ impl<'a> Shell<'a> {
         command.current_dir(self.root).env("PATH", path).env("PAGE", self.page).env_remove("BASH_ENV");
         command.env("GST_PLUGIN_PATH", self.built).env("GST_REGISTRY", target.join("pages-registry.bin"));
         command.env("TMPDIR", &*self.place).env("XDG_RUNTIME_DIR", self.place.join("run"));
+        if self.may_be_critical {
+            command.env_remove("G_DEBUG");
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
