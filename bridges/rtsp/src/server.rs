@@ -11,15 +11,13 @@ use gst_rtsp_server::{
     RTSPAuth, RTSPClient, RTSPContext, RTSPFilterResult, RTSPMountPoints, RTSPServer, RTSPSession, RTSPSessionPool,
     RTSPToken, gio,
 };
-use shm2_relay::control::{ANSWER, serve_status};
+use shm2_relay::control::{ANSWER, OfferError, offer_state};
 use shm2_relay::daemon::watch_signals;
 use shm2_relay::manager;
-use shm2_relay::metrics::serve_metrics;
 use signal_hook::consts::SIGHUP;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -44,22 +42,9 @@ pub enum ServerError {
         /// The cause.
         source: io::Error,
     },
-    /// The control socket could not be bound.
-    #[error("cannot answer at {path:?}: {source}")]
-    Control {
-        /// The address.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// The address for metrics could not be bound.
-    #[error("cannot offer metrics at {address}: {source}")]
-    Metrics {
-        /// The address.
-        address: SocketAddr,
-        /// The cause.
-        source: io::Error,
-    },
+    /// The state cannot be offered.
+    #[error(transparent)]
+    Offer(#[from] OfferError),
     /// A system call failed.
     #[error("cannot {what}: {source}")]
     System {
@@ -114,20 +99,7 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), ServerError> {
     };
     let end = glib::MainLoop::new(Some(&context), false);
     watch(&server, &context, &end, reload).map_err(|source| ServerError::System { what: "watch signals", source })?;
-    let status = ask(&server, &context);
-    let json = move || serde_json::to_string_pretty(&status()?).ok();
-    let _control = control
-        .map(|path| serve_status(&path, json).map_err(|source| ServerError::Control { path, source }))
-        .transpose()?;
-    if let Some(address) = metrics {
-        if !address.ip().is_loopback() {
-            warn!("metrics at {address} can be read from other machines");
-        }
-        let status = ask(&server, &context);
-        let text = Box::new(move || Some(status()?.metrics()));
-        let at = serve_metrics(address, text).map_err(|source| ServerError::Metrics { address, source })?;
-        info!("metrics at http://{at}/metrics");
-    }
+    let _offers = offer_state(control, metrics, ask(&server, &context), Status::metrics)?;
     server.listen(address, &context)?;
     server.rounds(&context);
     manager::ready("nobody plays");
@@ -139,7 +111,7 @@ pub fn run(settings: Settings, reload: Reload) -> Result<(), ServerError> {
 }
 
 /// Asks the loop for the state; `None` if it does not answer in time.
-fn ask(server: &Arc<Server>, context: &glib::MainContext) -> impl Fn() -> Option<Status> + Send + 'static {
+fn ask(server: &Arc<Server>, context: &glib::MainContext) -> impl Fn() -> Option<Status> + Clone + Send + 'static {
     let (server, context) = (server.clone(), context.clone());
     move || {
         let (sender, receiver) = mpsc::channel();

@@ -5,9 +5,9 @@ use crate::pipeline::{self, Makes};
 use crate::users::{self, User, UsersError};
 use gst_rtsp::RTSPLowerTrans;
 use gst_rtsp_server::gio;
+use shm2_relay::command::{self, FileError};
 use shm2_relay::settings::Time;
 use std::collections::BTreeSet;
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -102,22 +102,9 @@ pub struct MountGiven {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// A file cannot be read.
-    #[error("cannot read {path:?}: {source}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// A file is not a configuration.
-    #[error("{path:?}: {error}")]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        error: toml::de::Error,
-    },
+    /// The file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// Nothing to serve.
     #[error(
         "there is no mount: give --mount /camera=/dev/shm/camera, [[mount]] in the file, or --regions \"/dev/shm/*\""
@@ -219,16 +206,6 @@ fn wrong(name: &'static str, value: &str, why: impl Into<String>) -> SettingsErr
 }
 
 impl Given {
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// When it cannot be read, or has unknown settings.
-    pub fn from_file(path: &Path) -> Result<Self, SettingsError> {
-        let text = std::fs::read_to_string(path);
-        let text = text.map_err(|source| SettingsError::File { path: path.into(), source })?;
-        toml::from_str(&text).map_err(|error| SettingsError::Syntax { path: path.into(), error })
-    }
-
     /// Fills settings that are not given from `other`. Mounts of the command line replace those of the file.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
@@ -256,8 +233,7 @@ impl Given {
 
     /// Path of the socket that answers `--status`.
     pub fn control_path(&self) -> Option<PathBuf> {
-        let runtime = || std::env::var_os("RUNTIME_DIRECTORY").map(|dir| PathBuf::from(dir).join("control"));
-        self.control.clone().or_else(runtime)
+        command::control_path(self.control.as_deref())
     }
 
     /// Checks all settings. GStreamer must be initialized.

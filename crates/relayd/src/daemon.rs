@@ -1,15 +1,13 @@
 //! The daemon around the supervisor: listeners, control, metrics, video devices, signals.
 
-use crate::control::ask;
-#[cfg(unix)]
-use crate::control::serve_status;
+use crate::control::{ask, offer_state};
 use crate::demand::{BindError, Demand, Listener, Rules, watch_video_device};
 use crate::event::{Event, Events};
 use crate::listen::Address;
 use crate::manager;
-use crate::metrics::serve_metrics;
 use crate::relay::{Relay, RelayError, Reload, log_warnings};
 use crate::settings::Settings;
+use crate::status::Status;
 use signal_hook::consts::SIGINT;
 #[cfg(unix)]
 use signal_hook::consts::SIGTERM;
@@ -35,25 +33,8 @@ pub fn run(settings: Settings, sockets: Vec<Listener>, reload: &Reload) -> Resul
     let (events, inbox) = Events::new();
     let own = events.clone();
     watch_signals(move |signal| own.send(Event::Signal(signal))).map_err(system("watch signals"))?;
-    #[cfg(unix)]
-    let _control = control
-        .map(|path| {
-            let own = events.clone();
-            let status = move || ask(&own).and_then(|status| serde_json::to_string_pretty(&status).ok());
-            serve_status(&path, status).map_err(|source| RelayError::Control { path, source })
-        })
-        .transpose()?;
-    #[cfg(not(unix))]
-    drop(control);
-    if let Some(address) = metrics {
-        if !address.ip().is_loopback() {
-            warn!("metrics at {address} can be read from other machines");
-        }
-        let own = events.clone();
-        let text = Box::new(move || ask(&own).map(|status| status.metrics()));
-        let at = serve_metrics(address, text).map_err(|source| RelayError::Metrics { address, source })?;
-        info!("metrics at http://{at}/metrics");
-    }
+    let own = events.clone();
+    let _offers = offer_state(control, metrics, move || ask(&own), Status::metrics)?;
     let consumers = settings.consumers;
     for (number, path) in settings.video_devices.iter().enumerate() {
         watch_video_device(path.clone(), number, events.clone())

@@ -4,12 +4,14 @@
 //! `shm2_relayd` is this library with a command line. [`daemon`] starts all; [`machine`] decides, [`relay`] executes its
 //! commands; [`demand`] counts the connected clients, [`feed`] runs the input and the splash, [`forward`] feeds the output.
 //!
-//! What any daemon of this project needs is here for the other ones, too: [`daemon::start_log`], [`daemon::watch_signals`],
-//! [`control`], [`log_limit`], [`manager`], [`metrics`], [`secret`] and [`settings::Time`].
+//! What any daemon of this project needs is here for the other ones, too: [`command`], [`daemon::start_log`],
+//! [`daemon::watch_signals`], [`control`], [`log_limit`], [`manager`], [`secret`] and
+//! [`settings::Time`].
 
 #![deny(clippy::unwrap_used)]
 #![deny(unsafe_code)]
 
+pub mod command;
 pub mod control;
 pub mod daemon;
 pub mod demand;

@@ -4,13 +4,12 @@
 #![forbid(unsafe_code)]
 
 use clap::{CommandFactory, Parser};
+use shm2_relay::command::{self, Common};
 use shm2_relay::daemon::{run, start_log};
 use shm2_relay::demand::Listener;
 use shm2_relay::relay::{Reload, check_settings};
 use shm2_relay::settings::{Given, Settings, SettingsError};
 use std::error::Error;
-use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -20,31 +19,19 @@ use std::sync::Arc;
 /// output's region, with --activate consumers), the splash pipeline while the input does not. A client is any
 /// connection that stays open: nc 127.0.0.1 5555.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "shm2_relayd", version, max_term_width = 100)]
+#[command(name = PROGRAM, version, max_term_width = 100)]
 struct Arguments {
     #[command(flatten)]
     given: Given,
-    /// File with the same settings (TOML); the command line overrides it. It is read again at SIGHUP
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Check all settings and exit
-    #[arg(long)]
-    check: bool,
-    /// Print the state of the running daemon as JSON and exit
-    #[arg(long, hide = cfg!(not(unix)))]
-    status: bool,
-    /// Print the manual page and exit
-    #[arg(long, hide = true)]
-    man: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
-/// Exit code when a setting is wrong, which only a person can mend: a service manager need not start the daemon again.
-const WRONG_SETTINGS: u8 = 78;
+const PROGRAM: &str = "shm2_relayd";
 
 impl Arguments {
     fn given(&self) -> Result<Given, SettingsError> {
-        let file = self.config.as_deref().map(Given::from_file).transpose()?;
-        Ok(self.given.clone().or(file.unwrap_or_default()))
+        Ok(self.given.clone().or(self.common.file()?))
     }
 
     fn settings(&self, has_sockets: bool) -> Result<Settings, SettingsError> {
@@ -53,22 +40,14 @@ impl Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match act(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // A closed pipe must not cause another failure.
-            let _ = writeln!(std::io::stderr(), "shm2_relayd: {error}");
-            if error.is::<SettingsError>() { ExitCode::from(WRONG_SETTINGS) } else { ExitCode::FAILURE }
-        }
-    }
+    command::end::<SettingsError>(PROGRAM, act(&Arguments::parse()))
 }
 
 fn act(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    if arguments.man {
-        return Ok(clap_mangen::Man::new(Arguments::command()).render(&mut std::io::stdout())?);
+    if arguments.common.man {
+        return Ok(command::print_manual(Arguments::command())?);
     }
-    if arguments.status {
+    if arguments.common.status {
         return show_status(arguments);
     }
     gst::init()?;
@@ -80,17 +59,13 @@ fn act(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let sockets = Vec::<Listener>::new();
     let has_sockets = !sockets.is_empty();
     let settings = arguments.settings(has_sockets)?;
-    if arguments.check {
+    if arguments.common.check {
         check_settings(&settings)?;
-        for warning in &settings.warnings {
-            writeln!(std::io::stderr(), "shm2_relayd: {warning}")?;
-        }
-        writeln!(std::io::stdout(), "all settings are good")?;
-        return Ok(());
+        return Ok(command::print_checked(PROGRAM, &settings.warnings)?);
     }
     start_log();
     let own = arguments.clone();
-    let reload: Reload = Arc::new(move || match own.config {
+    let reload: Reload = Arc::new(move || match own.common.config {
         Some(_) => own.settings(has_sockets).map(Some),
         None => Ok(None),
     });

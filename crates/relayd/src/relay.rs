@@ -64,22 +64,9 @@ pub enum RelayError {
         /// The cause.
         source: io::Error,
     },
-    /// The control socket could not be bound.
-    #[error("cannot answer at {path:?}: {source}")]
-    Control {
-        /// The address.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// The address for metrics could not be bound.
-    #[error("cannot offer metrics at {address}: {source}")]
-    Metrics {
-        /// The address.
-        address: std::net::SocketAddr,
-        /// The cause.
-        source: io::Error,
-    },
+    /// The state cannot be offered.
+    #[error(transparent)]
+    Offer(#[from] crate::control::OfferError),
     /// A part of the daemon failed.
     #[error("{0}")]
     Broken(String),

@@ -1,7 +1,8 @@
 //! A file with clients' secrets. Only its owner should be able to read it, and nobody else may change it.
 
+use crate::command::read_text;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A secret, and what is wrong with its file although it is used.
@@ -56,12 +57,10 @@ pub(crate) fn read(path: &Path) -> Result<Secret, SecretError> {
 /// When it cannot be read, or users that should not can write it.
 pub fn read_all(path: &Path) -> Result<Secret, SecretError> {
     let failed = |source| SecretError::File { path: path.into(), source };
-    let mut file = File::open(path).map_err(failed)?;
+    let file = File::open(path).map_err(failed)?;
     // The open file is checked: its path may lead to another one meanwhile.
     let warning = check(path, &file)?;
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(failed)?;
-    Ok(Secret { text, warning })
+    Ok(Secret { text: read_text(&file).map_err(failed)?, warning })
 }
 
 /// An error if other users can write the file, a warning if all of them can read it. A group that can read it is in

@@ -1,13 +1,13 @@
 //! The daemon's settings, from its command line, its configuration file, or both: the command line overrides the file.
 
+use crate::command::{self, FileError};
 use crate::listen::{Address, AddressError, AddressText};
 use crate::machine::Timing;
 use crate::secret::{self, SecretError};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -74,22 +74,9 @@ pub struct Given {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// A file cannot be read.
-    #[error("cannot read {path:?}: {source}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// A file is not a configuration.
-    #[error("{path:?}: {error}")]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        error: toml::de::Error,
-    },
+    /// The file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A required setting is missing.
     #[error("{0} is missing: give it as --{0} or in the configuration file")]
     Missing(&'static str),
@@ -200,15 +187,6 @@ impl<'de> Deserialize<'de> for Time {
 }
 
 impl Given {
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// When it cannot be read, or has unknown settings.
-    pub fn from_file(path: &Path) -> Result<Self, SettingsError> {
-        let text = read(path)?;
-        toml::from_str(&text).map_err(|error| SettingsError::Syntax { path: path.into(), error })
-    }
-
     /// Fills settings that are not given from `other`.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
@@ -234,8 +212,7 @@ impl Given {
 
     /// Path of the socket that answers `--status`.
     pub fn control_path(&self) -> Option<PathBuf> {
-        let runtime = || std::env::var_os("RUNTIME_DIRECTORY").map(|dir| PathBuf::from(dir).join("control"));
-        self.control.clone().or_else(runtime)
+        command::control_path(self.control.as_deref())
     }
 
     /// Checks all settings. `has_sockets`: the service manager passed sockets.
@@ -323,10 +300,6 @@ fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<OsStrin
         Texts::One(text) => vec![text.into()],
         Texts::More(texts) => texts.into_iter().map(OsString::from).collect(),
     })
-}
-
-fn read(path: &Path) -> Result<String, SettingsError> {
-    std::fs::read_to_string(path).map_err(|source| SettingsError::File { path: path.into(), source })
 }
 
 fn metrics(text: &str) -> Result<std::net::SocketAddr, SettingsError> {
