@@ -3,20 +3,13 @@
 mod common;
 
 use common::portal::{self, BLUE, Portal, RED, halves};
-use common::{Session, Source, consumers, is_installed, raw};
-use shm2_testing::{ChildGuard, TempRegion, skip, until};
+use common::{Session, Source, consumers, raw};
+use shm2_testing::{ChildGuard, TempRegion, is_installed, skip, until};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 /// Asks for a path every 300 ms: `/error/...`, or `/shows/` with label, width, and the colours at the left and right.
-const PAGE: &str = r#"<video id=v autoplay muted></video><canvas id=c></canvas><script>
-const report = (...parts) => fetch('/' + parts.map(encodeURIComponent).join('/')).catch(() => {});
-function color(x, y) {
-  c.width = v.videoWidth; c.height = v.videoHeight;
-  const context = c.getContext('2d');
-  context.drawImage(v, 0, 0);
-  return Array.from(context.getImageData(x * c.width, y * c.height, 1, 1).data.slice(0, 3));
-}
+const SCRIPT: &str = r#"const report = (...parts) => fetch('/' + parts.map(encodeURIComponent).join('/')).catch(() => {});
 async function open() {
   try {
     const stream = await navigator.mediaDevices.getUserMedia({video: true});
@@ -25,8 +18,7 @@ async function open() {
     setInterval(() => report('shows', label, v.videoWidth, color(0.25, 0.5), color(0.75, 0.5)), 300);
   } catch (error) { report('error', error); setTimeout(open, 300); }
 }
-open();
-</script>"#;
+open();"#;
 
 /// The cameras of PipeWire; the page's own question is answered; nothing is asked of other hosts.
 const PREFERENCES: &str = r#"
@@ -75,7 +67,7 @@ fn a_page_in_firefox_shows_the_region_and_the_next_producer() {
     let _portal = Portal::start(&session);
     let last: Arc<Mutex<String>> = Arc::default();
     let to = last.clone();
-    let url = portal::serve(PAGE, move |path| path.clone_into(&mut to.lock().unwrap()));
+    let url = portal::serve(SCRIPT, move |path| path.clone_into(&mut to.lock().unwrap()));
     let mut browser = firefox(&session, &url);
     let (red, blue) = ([254, 0, 0], [0, 0, 254]);
     let shows = |width: u32, colors: [[i64; 3]; 2]| is_shown(&last.lock().unwrap(), "Front", width, colors);

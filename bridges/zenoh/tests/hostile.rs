@@ -73,7 +73,7 @@ fn malformed_messages_are_counted_and_honest_ones_arrive() {
     let bad = [
         Vec::new(),
         b"S2ZM".to_vec(),
-        [b"XXXX", &honest(1)[4..]].concat(),
+        [b"MZ2S", &honest(1)[4..]].concat(),
         [b"S2ZM\x09", &honest(1)[5..]].concat(),
         [b"S2ZM\x01\x00\x07", &honest(1)[7..]].concat(),
         frame(65, [NO_CAPS, 0, 0]),

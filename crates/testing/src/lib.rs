@@ -19,6 +19,8 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(all(unix, feature = "browser"))]
+pub mod browser;
 pub mod fences;
 #[cfg(target_os = "linux")]
 pub mod page;
@@ -56,6 +58,12 @@ pub const RECOVERY: Duration = Duration::from_secs(5);
 
 /// Time between two checks of a condition.
 const POLL: Duration = Duration::from_millis(2);
+
+/// Whether a program is in one of the folders of PATH.
+pub fn is_installed(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+}
 
 /// Waits until `condition` holds; returns the time it took.
 ///

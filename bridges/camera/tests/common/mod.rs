@@ -5,7 +5,7 @@
 pub mod portal;
 
 use shm2::{FrameInfo, Overview, Producer, monotonic_ns};
-use shm2_testing::{ChildGuard, TempPath, TempRegion, skip, until};
+use shm2_testing::{ChildGuard, TempPath, TempRegion, is_installed, skip, until};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -144,11 +144,6 @@ impl Session {
 /// The folder with the programs of the workspace.
 pub fn target() -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_shm2-camera")).parent().unwrap().to_owned()
-}
-
-pub fn is_installed(name: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
 }
 
 fn lines(pipe: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {

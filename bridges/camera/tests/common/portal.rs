@@ -1,17 +1,26 @@
 //! What browsers need beside PipeWire: the portal for cameras, and a page.
 
 use super::Session;
-use shm2_testing::{ChildGuard, until};
+use shm2_testing::{ChildGuard, is_installed as has, until};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+/// The beginning of a page: a video `v`, and `color(x, y)`, what is shown there, as parts of the width and height.
+const VIDEO: &str = r#"<video id=v autoplay muted></video><canvas id=c></canvas><script>
+function color(x, y) {
+  c.width = v.videoWidth; c.height = v.videoHeight;
+  const context = c.getContext('2d');
+  context.drawImage(v, 0, 0);
+  return Array.from(context.getImageData(x * c.width, y * c.height, 1, 1).data.slice(0, 3));
+}
+"#;
 const STORE: &str = "/usr/libexec/xdg-permission-store";
 const PORTAL: &str = "/usr/libexec/xdg-desktop-portal";
 /// Whether the portal's programs are there.
 pub fn is_installed() -> bool {
-    super::is_installed("gdbus") && [STORE, PORTAL].iter().all(|path| Path::new(path).exists())
+    has("gdbus") && [STORE, PORTAL].iter().all(|path| Path::new(path).exists())
 }
 
 /// The portal, with a permission for cameras that a user would give by a dialog.
@@ -51,17 +60,18 @@ impl Portal {
     }
 }
 
-/// Serves a page on loopback, which browsers let use cameras; its address. `asked` gets the path of each request.
-pub fn serve(page: &'static str, asked: impl Fn(&str) + Send + 'static) -> String {
+/// Serves a page with a video and a script on loopback, which browsers let use cameras; its address. `asked` gets the path of each request.
+pub fn serve(script: &str, asked: impl Fn(&str) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
+    let page = format!("{VIDEO}{script}</script>");
     std::thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
             let mut request = [0; 4096];
             let bytes = stream.read(&mut request).unwrap_or_default();
             asked(String::from_utf8_lossy(&request[..bytes]).split(' ').nth(1).unwrap_or_default());
             let head = format!("HTTP/1.0 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n", page.len());
-            let _ = stream.write_all((head + page).as_bytes());
+            let _ = stream.write_all((head + &page).as_bytes());
         }
     });
     format!("http://{address}/")
