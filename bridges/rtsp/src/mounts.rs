@@ -1,7 +1,8 @@
 //! Mounts of the server: each knows its regions' state before it is asked for, and what became of its pipeline.
 
+use crate::pattern::Pattern;
 use crate::pipeline;
-use crate::settings::{Mount, Settings};
+use crate::settings::{Mount, Multicast, Settings};
 use crate::status::MountStatus;
 use gst::glib;
 use gst::prelude::*;
@@ -33,7 +34,9 @@ pub struct Mounts {
 }
 
 struct State {
-    settings: Settings,
+    /// Regions that are mounts when they are asked for, with the settings of this mount.
+    regions: Option<(Pattern, Mount)>,
+    multicast: Multicast,
     entries: BTreeMap<String, Entry>,
     not_found: u64,
     log: LogLimit,
@@ -58,11 +61,11 @@ macro_rules! limited {
 
 impl Mounts {
     /// Offers the mounts of these settings.
-    pub fn new(points: RTSPMountPoints, settings: Settings, failed: Failed) -> Arc<Self> {
-        let state = State { settings, entries: BTreeMap::new(), not_found: 0, log: LogLimit::default() };
+    pub fn new(points: RTSPMountPoints, settings: &Settings, failed: Failed) -> Arc<Self> {
+        let (regions, multicast) = (settings.regions.clone(), settings.multicast.clone());
+        let state = State { regions, multicast, entries: BTreeMap::new(), not_found: 0, log: LogLimit::default() };
         let mounts = Arc::new(Self { points, state: Mutex::new(state), failed });
-        let all = mounts.lock().settings.mounts.clone();
-        all.into_iter().for_each(|mount| mounts.add(mount, false));
+        settings.mounts.iter().for_each(|mount| mounts.add(mount.clone(), false));
         mounts
     }
 
@@ -82,7 +85,7 @@ impl Mounts {
         let factory = RTSPMediaFactory::new();
         factory.set_shared(true);
         factory.set_protocols(mount.protocols);
-        let multicast = self.lock().settings.multicast.clone();
+        let multicast = self.lock().multicast.clone();
         let pool = RTSPAddressPool::new();
         let ((first, last), (low, high)) = (&multicast.addresses, multicast.ports);
         match pool.add_range(first, last, low, high, 1) {
@@ -208,7 +211,7 @@ impl Mounts {
 
     /// Adds a mount for a live region whose name matches.
     fn add_matching(self: &Arc<Self>, requested: &str) -> Option<String> {
-        let (pattern, mount) = self.lock().settings.regions.clone()?;
+        let (pattern, mount) = self.lock().regions.clone()?;
         // A control of a stream may follow.
         let path = format!("/{}", requested.trim_start_matches('/').split('/').next()?);
         let region = pattern.region(&path)?;
@@ -237,9 +240,9 @@ impl Mounts {
     }
 
     /// Takes other settings. Returns the mounts that are gone or changed: their clients have to leave.
-    pub fn reload(self: &Arc<Self>, settings: Settings) -> Vec<String> {
+    pub fn reload(self: &Arc<Self>, settings: &Settings) -> Vec<String> {
         let mut state = self.lock();
-        let is_same_pattern = state.settings.regions == settings.regions;
+        let is_same_pattern = state.regions == settings.regions;
         let stays = |entry: &Entry| match entry.is_matched {
             true => is_same_pattern,
             false => settings.mounts.contains(&entry.mount),
@@ -250,7 +253,7 @@ impl Mounts {
         let _removed: Vec<_> = gone.iter().filter_map(|path| state.entries.remove(path)).collect();
         let is_new = |mount: &&Mount| !state.entries.contains_key(&mount.path);
         let new: Vec<_> = settings.mounts.iter().filter(is_new).cloned().collect();
-        state.settings = settings;
+        (state.regions, state.multicast) = (settings.regions.clone(), settings.multicast.clone());
         drop(state);
         gone.iter().for_each(|path| self.points.remove_factory(path));
         new.into_iter().for_each(|mount| self.add(mount, false));

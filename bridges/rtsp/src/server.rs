@@ -153,7 +153,7 @@ impl Server {
                 });
             });
             Self {
-                mounts: Mounts::new(points, settings.clone(), failed),
+                mounts: Mounts::new(points, &settings, failed),
                 rtsp,
                 pool,
                 settings: Mutex::new(settings),
@@ -331,7 +331,7 @@ impl Server {
             warn!("listen, control, metrics, max_clients and TLS cannot change while the daemon runs: restart it");
         }
         self.rtsp.set_auth(auth(&new).as_ref());
-        let gone: BTreeSet<_> = self.mounts.reload(new.clone()).into_iter().collect();
+        let gone: BTreeSet<_> = self.mounts.reload(&new).into_iter().collect();
         *self.lock_settings() = new;
         info!("the configuration was read again");
         self.disconnect(|client| !client.mounts.is_disjoint(&gone));
