@@ -94,6 +94,7 @@
           buildInputs =
             (build pkgs).libraries
             ++ (with pkgs.gst_all_1; [
+              gst-rtsp-server
               gst-plugins-good
               gst-plugins-bad
               gst-plugins-ugly

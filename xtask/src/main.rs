@@ -71,7 +71,7 @@ cargo xtask TASK
   dist                  a release in target/dist: packages for Debian, wheels, sources, dependencies, check sums
   packages [quick] [systemd | obs]
                         packages for Debian, made, installed, used, upgraded and purged in clean trees of Debian 12 and 13,
-                        and the relay's unit under systemd (quick: built with less optimization, and
+                        and their units under systemd (quick: built with less optimization, and
                         without the package for OBS, but with obs; systemd: the unit alone)
   asan [core]           the core's, the fault and the element tests under AddressSanitizer (core: not the elements')
   miri                  the core on heap memory under Miri
@@ -82,7 +82,7 @@ cargo xtask TASK
                         that file)
   bench [--quick] [--only PART]
                         speed beside the peers and the limits of the machine, with a report in target/bench (--quick:
-                        under 3 minutes; PART: frames, elements, ahead, newer, rings, handover, copies, scale)";
+                        about 4 minutes; PART: frames, elements, ahead, newer, rings, handover, copies, scale)";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();

@@ -5,22 +5,24 @@ use crate::run::{command, root, run_command, succeeds, target};
 use std::collections::BTreeMap;
 use std::fs;
 
-/// Published packages: the folder below `crates`, and all features of the package that have the same minimum.
+/// What users build: the folder, and all features of the package that have the same minimum.
 ///
 /// The feature `gst` of shm2-tool is not among them: it takes the Rust of the GStreamer bindings.
 const PACKAGES: &[(&str, &str)] = &[
-    ("ring", ""),
-    ("shm2", "shm2/async,shm2/zerocopy"),
-    ("channel", "shm2-channel/tokio"),
-    ("media", "shm2-media/picture"),
-    ("capi", ""),
-    ("cli", ""),
-    ("tool", ""),
-    ("gst", ""),
-    ("relayd", ""),
+    ("crates/ring", ""),
+    ("crates/shm2", "shm2/async,shm2/zerocopy"),
+    ("crates/channel", "shm2-channel/tokio"),
+    ("crates/media", "shm2-media/picture"),
+    ("crates/capi", ""),
+    ("crates/cli", ""),
+    ("crates/tool", ""),
+    ("crates/gst", ""),
+    ("crates/relayd", ""),
+    ("bridges/rtsp", ""),
 ];
 /// Compiled for Windows, too: those with code of its own for it and without libraries of C.
-const WINDOWS: (&str, &[&str]) = ("x86_64-pc-windows-gnu", &["ring", "shm2", "media", "capi", "cli"]);
+const WINDOWS: (&str, &[&str]) =
+    ("x86_64-pc-windows-gnu", &["crates/ring", "crates/shm2", "crates/media", "crates/capi", "crates/cli"]);
 
 /// A package, its features, and the options that name both.
 struct Package {
@@ -88,7 +90,7 @@ fn cargo_check<'a>(version: &str, packages: impl Iterator<Item = &'a Package>, o
 
 /// The name and the `rust-version` of a package.
 fn manifest(folder: &str) -> Result<(String, String), String> {
-    let path = root().join("crates").join(folder).join("Cargo.toml");
+    let path = root().join(folder).join("Cargo.toml");
     let own = read(&path)?;
     let name = value(&own, "name").ok_or_else(|| format!("{}: no name", path.display()))?;
     let version = value(&own, "rust-version").or(value(&read(&root().join("Cargo.toml"))?, "rust-version"));

@@ -85,12 +85,12 @@ fn apt(arguments: &[&str]) -> Outcome {
 
 /// Other systems: say what is needed if it is not there.
 fn without_packages() -> Outcome {
-    if succeeds("pkg-config --atleast-version=1.22 gstreamer-1.0 gstreamer-video-1.0") {
+    if succeeds("pkg-config --atleast-version=1.22 gstreamer-1.0 gstreamer-video-1.0 gstreamer-rtsp-server-1.0") {
         println!("setup: no dpkg here; GStreamer's development files are there");
         return Ok(());
     }
     Err(format!(
-        "no dpkg here: install GStreamer 1.22 or newer with its development files; on Debian that is {}",
+        "no dpkg here: install GStreamer 1.22 or newer and gst-rtsp-server with their development files; on Debian that is {}",
         PACKAGES.join(" ")
     ))
 }

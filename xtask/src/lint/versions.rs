@@ -8,6 +8,7 @@ use std::path::PathBuf;
 const PLACES: &[(&str, &str, &str)] = &[
     ("bindings/python/Cargo.toml", "\nversion = \"", "\""),
     ("bridges/camera/Cargo.toml", "\nversion = \"", "\""),
+    ("bridges/zenoh/Cargo.toml", "\nversion = \"", "\""),
     ("CHANGELOG.md", "\n## [", "] - "),
     ("README.md", "\nVersion ", ","),
     ("flake.nix", "\n      version = \"", "\""),
