@@ -37,10 +37,10 @@ booted() {
 
 inside $scripts/install.sh "$part"
 if [ "$part" = systemd ]; then
-  booted $scripts/systemd.sh
+  booted $scripts/units.sh
 else
   inside $scripts/use.sh
-  booted $scripts/systemd.sh
+  booted $scripts/units.sh
   inside $scripts/purge.sh
   [ "$part" = most ] || inside $scripts/obs.sh
 fi

@@ -11,4 +11,4 @@ set -eu
 files >/tmp/files
 diff /var/log/files-before /tmp/files >/tmp/differ ||
   fail "the files before the installation and after the purge differ: $(grep '^[<>]' /tmp/differ | head -n 30)"
-ok "purged after use: the system has the same $(wc -l </tmp/files) files as before (the user shm2-relay stays)"
+ok "purged after use: the system has the same $(wc -l </tmp/files) files as before (the users of the services stay)"
