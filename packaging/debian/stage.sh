@@ -12,7 +12,7 @@ staged=$release/packaging
 
 rm -rf "$staged"
 mkdir -p "$staged/shm2-tools/man" "$staged/shm2-relayd/man" "$staged/shm2-rtspd/man" "$staged/shm2-camera/man" \
-  "$staged/libshm2-dev"
+  "$staged/shm2-zenoh/man" "$staged/libshm2-dev"
 
 "$release/shm2" man --output "$staged/shm2-tools/man"
 for program in shm2_producer shm2_consumer; do
@@ -23,6 +23,7 @@ done
 # Of the command `shm2 camera` as well. It comes with the program that does the work.
 rm "$staged/shm2-tools/man/shm2-camera.1"
 "$release/shm2-camera" --man >"$staged/shm2-camera/man/shm2-camera.1"
+"$release/shm2_zenoh" --man >"$staged/shm2-zenoh/man/shm2_zenoh.1"
 gzip -9n "$staged"/*/man/*.1
 for shell in bash zsh fish; do
   "$release/shm2" completions "$shell" >"$staged/shm2-tools/shm2.$shell"

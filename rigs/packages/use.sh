@@ -32,7 +32,7 @@ tools() {
   shm2 inspect /dev/shm/camera --json | grep -q "\"producer_pid\":$producer" || fail "shm2 inspect: no $producer"
   shm2 snapshot /dev/shm/camera -o picture.png >/dev/null
   [ "$(head -c 8 picture.png | od -An -c | tr -d ' ')" = '211PNG\r\n032\n' ] || fail "shm2 snapshot made no PNG"
-  for page in shm2 shm2-list shm2_producer shm2_consumer shm2_relayd shm2_rtspd; do
+  for page in shm2 shm2-list shm2_producer shm2_consumer shm2_relayd shm2_rtspd shm2_zenoh; do
     gzip -cd "/usr/share/man/man1/$page.1.gz" | grep -q '^\.SH NAME' || fail "no manual page of $page"
   done
   # The script defines the function that it registers.
@@ -105,7 +105,7 @@ END
 }
 
 relay() {
-  systemd-analyze verify --man=no /usr/lib/systemd/system/shm2_rtspd.service \
+  systemd-analyze verify --man=no /usr/lib/systemd/system/shm2_rtspd.service 'shm2_zenoh@publish.service' \
     /usr/lib/systemd/system/shm2_relayd@.service 'shm2_relayd@camera.service' \
     'shm2_relayd@camera.socket' 2>&1 | grep -i shm2 && fail "systemd-analyze verify complains"
   [ "$(id -nG shm2-relay | tr ' ' '\n' | sort | tr '\n' ' ')" = "audio render shm2-relay video " ] || fail "$(id shm2-relay)"

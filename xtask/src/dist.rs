@@ -2,7 +2,7 @@
 //! check sums. docs/packages.md describes it.
 
 use crate::run::{command, root, run, run_command, succeeds, target};
-use crate::{Outcome, camera, obs, python, setup};
+use crate::{Outcome, camera, obs, python, setup, zenoh};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -35,6 +35,7 @@ const BILLS: &[(&str, &str)] = &[
     ("crates/capi", "libshm2"),
     ("bindings/python", "python3-shm2"),
     ("bridges/camera", "shm2-camera"),
+    ("bridges/zenoh", "shm2-zenoh"),
 ];
 
 /// How what is packed is built.
@@ -82,6 +83,7 @@ pub fn packages(build: Build, folder: &Path) -> Outcome {
     step("programs and libraries");
     run(&format!("{BUILD} --profile {profile}"))?;
     camera::build(profile)?;
+    zenoh::build(profile, matches!(build, Build::Quick))?;
     step("the Python package");
     let wheel = python::system_wheel(matches!(build, Build::Release))?;
     step("packages for Debian");
@@ -94,7 +96,9 @@ pub fn packages(build: Build, folder: &Path) -> Outcome {
     for (name, options) in DEBS.iter().chain(has_obs.then_some(&OBS)) {
         deb(folder, &["--profile", profile, "-p", name], options, &target())?;
     }
-    deb(folder, &["--profile", profile, "--manifest-path", "bridges/camera/Cargo.toml"], &[], &target())?;
+    for manifest in ["bridges/camera/Cargo.toml", "bridges/zenoh/Cargo.toml"] {
+        deb(folder, &["--profile", profile, "--manifest-path", manifest], &[], &target())?;
+    }
     if wheel.is_some() {
         deb(folder, &["--manifest-path", "bindings/python/Cargo.toml"], &[], &target().join("python"))?;
     }
@@ -190,7 +194,9 @@ fn bills() -> Outcome {
 }
 
 fn list_dependencies() -> Outcome {
-    for manifest in ["Cargo.toml", "bindings/python/Cargo.toml", "bridges/camera/Cargo.toml"] {
+    for manifest in
+        ["Cargo.toml", "bindings/python/Cargo.toml", "bridges/camera/Cargo.toml", "bridges/zenoh/Cargo.toml"]
+    {
         let line = "cargo cyclonedx --quiet --format json --spec-version 1.5 --override-filename dist-bill";
         let mut list = command(line);
         list.arg("--manifest-path").arg(root().join(manifest));

@@ -5,6 +5,8 @@ use crate::{Outcome, setup};
 use std::path::PathBuf;
 use std::process::Command;
 
+const NAME: &str = "shm2_zenoh";
+const PROGRAM: &str = "cargo build --manifest-path bridges/zenoh/Cargo.toml";
 const FORMAT: &str = "cargo fmt --manifest-path bridges/zenoh/Cargo.toml -- --check";
 const CLIPPY: &str = "cargo clippy --manifest-path bridges/zenoh/Cargo.toml --all-targets -- -D warnings";
 const TESTS: &str = "cargo test --manifest-path bridges/zenoh/Cargo.toml";
@@ -21,6 +23,15 @@ fn cargo(line: &str) -> Command {
     // Line numbers of 400 crates would take gigabytes.
     cargo.env("CARGO_TARGET_DIR", folder()).env("CARGO_PROFILE_DEV_DEBUG", "0");
     cargo
+}
+
+/// Builds the program as a part of a release, and puts it beside the other ones. `is_quick`: as the tests do.
+pub fn build(profile: &str, is_quick: bool) -> Outcome {
+    let (own, made) = if is_quick { ("dev", "debug") } else { ("release", "release") };
+    let line = format!("{PROGRAM} --locked --profile {own}");
+    run_command(cargo(&line), &line)?;
+    let (from, to) = (folder().join(made).join(NAME), target().join(profile).join(NAME));
+    std::fs::copy(&from, &to).map(drop).map_err(|e| format!("{} to {}: {e}", from.display(), to.display()))
 }
 
 /// Lints, builds and tests the bridge, then runs its tutorial.

@@ -15,21 +15,25 @@ mod publish;
 mod report;
 mod session;
 
-use clap::{Parser, Subcommand};
-use shm2_cli::complain;
+use clap::{CommandFactory, Parser, Subcommand};
 use shm2_cli::stop::Stop;
+use shm2_cli::{complain, print_man_page};
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// Regions over zenoh: published on one host, opened by name on others.
+///
+/// Exit codes: 0 ended by a signal, 1 the command failed, with the reason on standard error, 2 wrong options.
 #[derive(Parser)]
-#[command(name = "shm2_zenoh", version, about)]
+#[command(name = PROGRAM, version)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
     session: session::Options,
 }
+
+const PROGRAM: &str = "shm2_zenoh";
 
 #[derive(Subcommand)]
 enum Command {
@@ -44,6 +48,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if std::env::args_os().skip(1).eq(["--man"]) {
+        return print_man_page(PROGRAM, Arguments::command());
+    }
     zenoh::init_log_from_env_or("error");
     let Arguments { command, session } = Arguments::parse();
     let outcome = match command {
@@ -55,7 +62,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain!("shm2_zenoh: {error}");
+            complain!("{PROGRAM}: {error}");
             ExitCode::FAILURE
         }
     }
