@@ -31,6 +31,7 @@ camera() {
 
 end_camera() {
   kill "$camera"
+  wait "$camera" || true
 }
 
 begin() {
