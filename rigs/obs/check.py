@@ -10,6 +10,7 @@ from pathlib import Path
 
 import checks
 import dialog
+import filters
 import hostile
 import hostile_output
 import lasting
@@ -32,8 +33,10 @@ SHORT = [
     lasting.readers_killed,
     programme.both_in_step,
     programme.colors_of_the_programme,
-    programme.one_source,
     programme.refusals,
+    filters.one_source,
+    filters.flat_and_scene,
+    filters.sound_alone,
     dialog.clicked,
     hostile.hostile_caps,
     hostile_output.other_resolution,

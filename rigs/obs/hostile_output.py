@@ -94,7 +94,7 @@ def other_resolution(stage):
     region, out = stage.region("size"), stage.region("size-out")
     stage.produce("card", region, "NV12", "bt709", 320, 180)
     stage.studio.add("size", video_region=region)
-    stage.studio.filter("size", f"{out}-one", "")
+    stage.studio.filter("size", f"{out}-one")
     shown(stage, "size", (320, 180))
     one = Consumer(f"{out}-one")
     seen = []

@@ -1,4 +1,4 @@
-"""Tests of the output and of the filter."""
+"""Tests of the output."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 from cards import PATCHES, middles
-from checks import HEIGHT, WIDTH, is_running, shown, start_output, stop_output
+from checks import is_running, shown, start_output, stop_output
 from region import Consumer, Producer
 from studio import Refused, wait_for
 
@@ -94,41 +94,6 @@ def colors_of_the_programme(stage):
         # Two conversions, each of which rounds.
         assert difference <= 4
         stage.clear()
-
-
-def settled(region, width):
-    """A frame of this width, half a second after the first one."""
-    consumer, begin, since = Consumer(region), time.monotonic(), None
-    while time.monotonic() < begin + 10:
-        frame = consumer.next(2)
-        if frame and f"width={width}" in frame.caps.replace("(int)", ""):
-            since = since or time.monotonic()
-            if time.monotonic() > since + 0.5:
-                consumer.close()
-                return frame
-    raise AssertionError(f"no frames of width {width}")
-
-
-def one_source(stage):
-    """The filter publishes its source with alpha, and follows its size."""
-    region, out, tone = stage.region("one"), stage.region("one-out"), stage.region("one-tone")
-    child = stage.produce("card", region, "RGBA", "sRGB", WIDTH, HEIGHT)
-    stage.studio.add("one", video_region=region, when_gone="keep")
-    stage.studio.filter("one", out, tone)
-    shown(stage, "one", (WIDTH, HEIGHT))
-    for size in ((WIDTH, HEIGHT), (400, 200)):
-        frame = settled(out, size[0])
-        offset, stride, _, rows = frame.planes[0]
-        picture = np.frombuffer(frame.data, np.uint8)[offset:].reshape(rows, stride)[:, : size[0] * 4]
-        picture = picture.reshape(rows, size[0], 4)[..., [2, 1, 0, 3]].astype(int)
-        off = max(
-            np.abs(picture[y, x] - np.array(want)).max() for (x, y), want in zip(middles(*size), PATCHES, strict=True)
-        )
-        yield f"{size[0]}x{size[1]} BGRA: off by {off} of 255 at most, alpha included"
-        assert off <= 2
-        stage.kill(child)
-        child = stage.produce("card", region, "RGBA", "sRGB", 400, 200)
-        shown(stage, "one", (400, 200))
 
 
 def try_output(stage, video, audio=""):

@@ -159,12 +159,13 @@ class Studio:
         """Makes a source in the scene."""
         self.call("CreateInput", sceneName=SCENE, inputName=name, inputKind=kind, inputSettings=settings)
 
-    def filter(self, source, video, audio):
-        """Puts the plugin's filter on a source."""
-        settings = {"video_region": video, "audio_region": audio}
-        self.call(
-            "CreateSourceFilter", sourceName=source, filterName="f", filterKind="shm2_filter", filterSettings=settings
-        )
+    def filter(self, source, video="", audio=""):
+        """Puts the plugin's filters on a source: each that has a region."""
+        for kind, region in (("video", video), ("audio", audio)):
+            words = {"filterName": kind, "filterKind": f"shm2_{kind}_filter"}
+            if region:
+                settings = {f"{kind}_region": region}
+                self.call("CreateSourceFilter", sourceName=source, filterSettings=settings, **words)
 
     def remove(self, name):
         """Ends a source, and waits until OBS has forgotten its name."""

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * The filter: the source that it stands on, into a region of video and one of audio. The source stays as it is. */
+ * The filters: the pictures or the sound of the source that they stand on, into a region. The source stays as it is.
+ * They are two, because OBS takes a filter with pictures and sound only for a source that has both. */
 #include "obs-shm2.h"
 
 #include <util/platform.h>
@@ -9,39 +10,46 @@
 
 struct filter {
 	obs_source_t *source;
-	/* Each of a name and of what is open by it: sound does not wait for rendering. */
-	pthread_mutex_t video_lock, audio_lock;
-	char *video_name;
-	char *audio_name;
+	/* The setting with the region's name. */
+	const char *setting;
+	/* Of the name and of what is open by it. */
+	pthread_mutex_t lock;
+	char *name;
 	struct publisher publisher;
 	struct status status;
+	/* Not before this time is a region that failed tried again. */
+	uint64_t retry;
 	/* Of the region's pictures. */
 	uint32_t width, height;
 	/* The source that this filter leaves, of which OBS may free the memory. */
 	const obs_source_t *left;
-	/* Not before these times is a region that failed tried again. */
-	uint64_t video_retry, audio_retry;
-	/* Of the graphics thread alone. */
+	/* Of the graphics thread alone. `staged_time` is 0 while nothing is staged. */
 	gs_texrender_t *render;
 	gs_stagesurf_t *stage;
 	uint64_t staged_time;
 };
 
-static const char *get_name(void *type_data)
+static const char *get_video_name(void *type_data)
 {
 	UNUSED_PARAMETER(type_data);
-	return T("Filter");
+	return T("VideoFilter");
 }
 
-static void fail(struct filter *it, uint64_t *retry, const char *why)
+static const char *get_audio_name(void *type_data)
+{
+	UNUSED_PARAMETER(type_data);
+	return T("AudioFilter");
+}
+
+static void fail(struct filter *it, const char *why)
 {
 	status_set(&it->status, true, obs_source_get_name(it->source), "%s", why);
-	*retry = os_gettime_ns() + RETRY_NS;
+	it->retry = os_gettime_ns() + RETRY_NS;
 }
 
-static bool may_open(const char *name, uint64_t retry)
+static bool may_open(const struct filter *it)
 {
-	return name && *name && os_gettime_ns() >= retry;
+	return it->name && *it->name && os_gettime_ns() >= it->retry;
 }
 
 /* The region for pictures of this size. The lock is held. */
@@ -51,7 +59,7 @@ static bool open_video(struct filter *it, uint32_t width, uint32_t height)
 	if (it->publisher.video && it->width == width && it->height == height)
 		return true;
 	publisher_close_video(&it->publisher);
-	if (!may_open(it->video_name, it->video_retry))
+	if (!may_open(it))
 		return false;
 	struct obs_video_info obs;
 	obs_get_video_info(&obs);
@@ -62,14 +70,14 @@ static bool open_video(struct filter *it, uint32_t width, uint32_t height)
 					 .height = height,
 					 .colorspace = VIDEO_CS_SRGB,
 					 .range = VIDEO_RANGE_FULL};
-	if (!publisher_open_video(&it->publisher, it->video_name, &info, why)) {
-		fail(it, &it->video_retry, why);
+	if (!publisher_open_video(&it->publisher, it->name, &info, why)) {
+		fail(it, why);
 		return false;
 	}
 	it->width = width;
 	it->height = height;
 	status_set(&it->status, false, obs_source_get_name(it->source), "publishes %ux%u to \"%s\"", width, height,
-		   it->video_name);
+		   it->name);
 	return true;
 }
 
@@ -104,7 +112,7 @@ static void publish_staged(struct filter *it)
 	const uint32_t linesizes[MAX_AV_PLANES] = {linesize};
 	if (!publisher_video(&it->publisher, planes, linesizes, it->staged_time, why)) {
 		publisher_close_video(&it->publisher);
-		fail(it, &it->video_retry, why);
+		fail(it, why);
 	}
 	gs_stagesurface_unmap(it->stage);
 	it->staged_time = 0;
@@ -146,23 +154,23 @@ static void render(void *data, uint32_t cx, uint32_t cy)
 	struct filter *it = data;
 	UNUSED_PARAMETER(cx);
 	UNUSED_PARAMETER(cy);
-	pthread_mutex_lock(&it->video_lock);
+	pthread_mutex_lock(&it->lock);
 	obs_source_t *parent = obs_filter_get_parent(it->source);
 	if (parent != it->left) {
 		it->left = NULL;
 		if (parent && obs_source_enabled(it->source))
 			publish_source(it, parent);
 	}
-	pthread_mutex_unlock(&it->video_lock);
+	pthread_mutex_unlock(&it->lock);
 }
 
 /* Waits for a rendering of the source. From here on it may be freed, before OBS takes it from the filter. */
 static void filter_remove(void *data, obs_source_t *parent)
 {
 	struct filter *it = data;
-	pthread_mutex_lock(&it->video_lock);
+	pthread_mutex_lock(&it->lock);
 	it->left = parent;
-	pthread_mutex_unlock(&it->video_lock);
+	pthread_mutex_unlock(&it->lock);
 }
 
 static struct obs_audio_data *filter_audio(void *data, struct obs_audio_data *sound)
@@ -172,64 +180,76 @@ static struct obs_audio_data *filter_audio(void *data, struct obs_audio_data *so
 	struct obs_audio_info info;
 	if (!obs_get_audio_info(&info))
 		return sound;
-	pthread_mutex_lock(&it->audio_lock);
+	pthread_mutex_lock(&it->lock);
 	bool is_open = it->publisher.audio != NULL;
-	if (!is_open && may_open(it->audio_name, it->audio_retry)) {
-		is_open =
-		    publisher_open_audio(&it->publisher, it->audio_name, info.samples_per_sec, info.speakers, why);
-		if (!is_open)
-			fail(it, &it->audio_retry, why);
+	if (!is_open && may_open(it)) {
+		is_open = publisher_open_audio(&it->publisher, it->name, info.samples_per_sec, info.speakers, why);
+		if (is_open)
+			status_set(&it->status, false, obs_source_get_name(it->source), "publishes %u Hz to \"%s\"",
+				   info.samples_per_sec, it->name);
+		else
+			fail(it, why);
 	}
 	if (is_open && !publisher_audio(&it->publisher, sound->data, sound->frames, sound->timestamp, why)) {
 		publisher_close_audio(&it->publisher);
-		fail(it, &it->audio_retry, why);
+		fail(it, why);
 	}
-	pthread_mutex_unlock(&it->audio_lock);
+	pthread_mutex_unlock(&it->lock);
 	return sound;
-}
-
-/* Takes a name over. True when it changed. */
-static bool set_name(char **name, const char *text)
-{
-	if (*name && strcmp(*name, text) == 0)
-		return false;
-	bfree(*name);
-	*name = bstrdup(text);
-	return true;
 }
 
 static void update(void *data, obs_data_t *settings)
 {
 	struct filter *it = data;
-	pthread_mutex_lock(&it->video_lock);
-	if (set_name(&it->video_name, obs_data_get_string(settings, OUTPUT_VIDEO))) {
+	const char *name = obs_data_get_string(settings, it->setting);
+	pthread_mutex_lock(&it->lock);
+	if (!it->name || strcmp(it->name, name) != 0) {
+		bfree(it->name);
+		it->name = bstrdup(name);
 		publisher_close_video(&it->publisher);
-		it->video_retry = 0;
-	}
-	pthread_mutex_unlock(&it->video_lock);
-	pthread_mutex_lock(&it->audio_lock);
-	if (set_name(&it->audio_name, obs_data_get_string(settings, OUTPUT_AUDIO))) {
 		publisher_close_audio(&it->publisher);
-		it->audio_retry = 0;
+		it->retry = 0;
 	}
-	pthread_mutex_unlock(&it->audio_lock);
+	pthread_mutex_unlock(&it->lock);
 }
 
-static void *create(obs_data_t *settings, obs_source_t *source)
+static struct filter *create(obs_data_t *settings, obs_source_t *source, const char *setting)
 {
 	struct filter *it = bzalloc(sizeof *it);
 	it->source = source;
+	it->setting = setting;
 	/* A rendering may release the source as the last one, which removes the filter. */
-	pthread_mutex_init_recursive(&it->video_lock);
-	pthread_mutex_init(&it->audio_lock, NULL);
+	pthread_mutex_init_recursive(&it->lock);
 	publisher_init(&it->publisher);
+	it->publisher.begin = module_begin;
 	status_init(&it->status);
 	update(it, settings);
+	return it;
+}
+
+static void *create_video(obs_data_t *settings, obs_source_t *source)
+{
+	struct filter *it = create(settings, source, OUTPUT_VIDEO);
 	obs_add_main_render_callback(render, it);
 	return it;
 }
 
+static void *create_audio(obs_data_t *settings, obs_source_t *source)
+{
+	return create(settings, source, OUTPUT_AUDIO);
+}
+
 static void destroy(void *data)
+{
+	struct filter *it = data;
+	publisher_free(&it->publisher);
+	status_free(&it->status);
+	pthread_mutex_destroy(&it->lock);
+	bfree(it->name);
+	bfree(it);
+}
+
+static void destroy_video(void *data)
 {
 	struct filter *it = data;
 	obs_remove_main_render_callback(render, it);
@@ -237,13 +257,7 @@ static void destroy(void *data)
 	gs_stagesurface_destroy(it->stage);
 	gs_texrender_destroy(it->render);
 	obs_leave_graphics();
-	publisher_free(&it->publisher);
-	status_free(&it->status);
-	pthread_mutex_destroy(&it->video_lock);
-	pthread_mutex_destroy(&it->audio_lock);
-	bfree(it->video_name);
-	bfree(it->audio_name);
-	bfree(it);
+	destroy(it);
 }
 
 static void video_render(void *data, gs_effect_t *effect)
@@ -253,34 +267,46 @@ static void video_render(void *data, gs_effect_t *effect)
 	obs_source_skip_video_filter(it->source);
 }
 
-static void get_defaults(obs_data_t *settings)
+static obs_properties_t *get_properties(struct filter *it, const char *setting, const char *label)
 {
-	obs_data_set_default_string(settings, OUTPUT_VIDEO, "");
-	obs_data_set_default_string(settings, OUTPUT_AUDIO, "");
-}
-
-static obs_properties_t *get_properties(void *data)
-{
-	struct filter *it = data;
 	obs_properties_t *properties = obs_properties_create();
-	obs_properties_add_text(properties, OUTPUT_VIDEO, T("VideoRegion"), OBS_TEXT_DEFAULT);
-	obs_properties_add_text(properties, OUTPUT_AUDIO, T("AudioRegion"), OBS_TEXT_DEFAULT);
+	obs_properties_add_text(properties, setting, label, OBS_TEXT_DEFAULT);
 	if (it)
 		status_show(&it->status, "status", properties);
 	return properties;
 }
 
-struct obs_source_info filter_info = {
-    .id = "shm2_filter",
+static obs_properties_t *get_video_properties(void *data)
+{
+	return get_properties(data, OUTPUT_VIDEO, T("VideoRegion"));
+}
+
+static obs_properties_t *get_audio_properties(void *data)
+{
+	return get_properties(data, OUTPUT_AUDIO, T("AudioRegion"));
+}
+
+struct obs_source_info video_filter_info = {
+    .id = "shm2_video_filter",
     .type = OBS_SOURCE_TYPE_FILTER,
-    .output_flags = OBS_SOURCE_VIDEO | OBS_SOURCE_AUDIO,
-    .get_name = get_name,
-    .create = create,
-    .destroy = destroy,
+    .output_flags = OBS_SOURCE_VIDEO,
+    .get_name = get_video_name,
+    .create = create_video,
+    .destroy = destroy_video,
     .update = update,
-    .get_defaults = get_defaults,
-    .get_properties = get_properties,
+    .get_properties = get_video_properties,
     .video_render = video_render,
     .filter_remove = filter_remove,
+};
+
+struct obs_source_info audio_filter_info = {
+    .id = "shm2_audio_filter",
+    .type = OBS_SOURCE_TYPE_FILTER,
+    .output_flags = OBS_SOURCE_AUDIO,
+    .get_name = get_audio_name,
+    .create = create_audio,
+    .destroy = destroy,
+    .update = update,
+    .get_properties = get_audio_properties,
     .filter_audio = filter_audio,
 };

@@ -14,6 +14,9 @@
 
 /* ---- plugin.c: sentences for people ---- */
 
+/* When OBS loaded the plugin. Presentation times of all filters count from here, so that those of one source agree. */
+extern uint64_t module_begin;
+
 /* The newest sentence about the state of something: written by any thread, shown in its properties. */
 struct status {
 	pthread_mutex_t lock;
@@ -125,7 +128,8 @@ bool publisher_audio(struct publisher *publisher, uint8_t *const data[], uint32_
 #define OUTPUT_FORMAT "format"
 
 extern struct obs_source_info source_info;
-extern struct obs_source_info filter_info;
+extern struct obs_source_info video_filter_info;
+extern struct obs_source_info audio_filter_info;
 extern struct obs_output_info output_info;
 
 /* menu.c: the output as an entry of the menu Tools. */

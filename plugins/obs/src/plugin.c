@@ -3,8 +3,12 @@
  * The module: its entry, and the sentences that it tells people. */
 #include "obs-shm2.h"
 
+#include <util/platform.h>
+
 OBS_DECLARE_MODULE()
 OBS_MODULE_USE_DEFAULT_LOCALE("obs-shm2", "en-US")
+
+uint64_t module_begin;
 
 MODULE_EXPORT const char *obs_module_description(void)
 {
@@ -13,8 +17,10 @@ MODULE_EXPORT const char *obs_module_description(void)
 
 bool obs_module_load(void)
 {
+	module_begin = os_gettime_ns();
 	obs_register_source(&source_info);
-	obs_register_source(&filter_info);
+	obs_register_source(&video_filter_info);
+	obs_register_source(&audio_filter_info);
 	obs_register_output(&output_info);
 	menu_load();
 	blog(LOG_INFO, "[shm2] libshm2 %s", shm2_version());
