@@ -37,6 +37,7 @@ SHORT = [
     filters.one_source,
     filters.flat_and_scene,
     filters.sound_alone,
+    filters.foreign_clock,
     dialog.clicked,
     hostile.hostile_caps,
     hostile_output.other_resolution,

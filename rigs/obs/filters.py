@@ -4,6 +4,7 @@ import contextlib
 import os
 import threading
 import time
+import wave
 
 import numpy as np
 from cards import PATCHES, middles
@@ -117,3 +118,16 @@ def sound_alone(stage):
     fifo.unlink()
     yield f"a microphone: {value:.3f} of 0.354, {min(ages):.2f} to {max(ages):.2f} s after its times"
     assert 0.34 < value < 0.36
+
+
+def foreign_clock(stage):
+    """Sound whose times are of another clock: OBS's media source counts from its first file."""
+    file, out = stage.target / "tone.wav", stage.region("foreign")
+    with wave.open(str(file), "wb") as it:
+        it.setparams((2, 2, 48000, 0, "NONE", ""))
+        it.writeframes(encode(tone(48000, 0, 96000, True), "S16LE", "interleaved"))
+    stage.studio.add("media", "ffmpeg_source", local_file=str(file), looping=True)
+    stage.studio.filter("media", audio=out)
+    value, ages = heard(out, 3)
+    yield f"a media source: {value:.3f} of 0.354, {min(ages):.2f} to {max(ages):.2f} s after its times"
+    assert 0.34 < value < 0.36 and max(map(abs, ages)) < 0.6

@@ -7,6 +7,10 @@
 #include <util/platform.h>
 
 #define RETRY_NS 1000000000
+/* A time further from OBS's clock than this is one of another clock, for libobs as well. */
+#define FOREIGN_NS 2000000000
+/* So far from OBS's clock a shifted time is after a jump. */
+#define JUMP_NS 500000000
 
 struct filter {
 	obs_source_t *source;
@@ -19,6 +23,8 @@ struct filter {
 	struct status status;
 	/* Not before this time is a region that failed tried again. */
 	uint64_t retry;
+	/* From the clock of the source's sound to OBS's. */
+	uint64_t shift;
 	/* Of the region's pictures. */
 	uint32_t width, height;
 	/* The source that this filter leaves, of which OBS may free the memory. */
@@ -173,6 +179,22 @@ static void filter_remove(void *data, obs_source_t *parent)
 	pthread_mutex_unlock(&it->lock);
 }
 
+static uint64_t distance(uint64_t one, uint64_t other)
+{
+	return one > other ? one - other : other - one;
+}
+
+/* OBS moves times of other clocks to its own after the filters; here the arrival of a first block tells by how much. */
+static uint64_t local_time(struct filter *it, uint64_t time)
+{
+	uint64_t now = os_gettime_ns();
+	if (distance(time, now) < FOREIGN_NS)
+		return time;
+	if (distance(time + it->shift, now) > JUMP_NS)
+		it->shift = now - time;
+	return time + it->shift;
+}
+
 static struct obs_audio_data *filter_audio(void *data, struct obs_audio_data *sound)
 {
 	struct filter *it = data;
@@ -190,7 +212,8 @@ static struct obs_audio_data *filter_audio(void *data, struct obs_audio_data *so
 		else
 			fail(it, why);
 	}
-	if (is_open && !publisher_audio(&it->publisher, sound->data, sound->frames, sound->timestamp, why)) {
+	uint64_t time = local_time(it, sound->timestamp);
+	if (is_open && !publisher_audio(&it->publisher, sound->data, sound->frames, time, why)) {
 		publisher_close_audio(&it->publisher);
 		fail(it, why);
 	}
