@@ -38,6 +38,7 @@ SHORT = [
     filters.flat_and_scene,
     filters.sound_alone,
     filters.foreign_clock,
+    filters.producer_returns,
     dialog.clicked,
     hostile.hostile_caps,
     hostile_output.other_resolution,

@@ -131,3 +131,26 @@ def foreign_clock(stage):
     value, ages = heard(out, 3)
     yield f"a media source: {value:.3f} of 0.354, {min(ages):.2f} to {max(ages):.2f} s after its times"
     assert 0.34 < value < 0.36 and max(map(abs, ages)) < 0.6
+
+
+def producer_returns(stage):
+    """The source's producer is killed, and the next one has the same size: its picture is the first one then."""
+    region, out = stage.region("returns"), stage.region("returns-out")
+    child = stage.produce("card", region, "BGRA", "sRGB", 64, 48)
+    stage.studio.add("returns", video_region=region, when_gone="nothing")
+    stage.studio.filter("returns", out)
+    consumer = Consumer(out)
+    assert consumer.next(10), "no picture of the first producer"
+    since = len(stage.studio.log())
+    stage.kill(child)
+    stage.sentence("the producer is gone", since)
+    while consumer.next(0):
+        pass
+    shift = 4
+    stage.produce("card", region, "BGRA", "sRGB", 64, 48, shift)
+    frame = consumer.next(10)
+    age = (now() - frame.time) / 1e9
+    consumer.close()
+    off = off_card(pixels(frame), 10 - shift, 4, shift)
+    yield f"first picture after a kill: {age:.2f} s old, off by {off} of 255 at most from the next card"
+    assert age < 1 and off <= 2

@@ -124,7 +124,8 @@ static void publish_staged(struct filter *it)
 	it->staged_time = 0;
 }
 
-static void stage(struct filter *it, obs_source_t *parent, uint32_t width, uint32_t height)
+/* True when a picture is staged for the next frame. */
+static bool stage(struct filter *it, obs_source_t *parent, uint32_t width, uint32_t height)
 {
 	gs_stagesurf_t *old = it->stage;
 	if (old && (gs_stagesurface_get_width(old) != width || gs_stagesurface_get_height(old) != height)) {
@@ -137,36 +138,36 @@ static void stage(struct filter *it, obs_source_t *parent, uint32_t width, uint3
 	if (!it->render)
 		it->render = gs_texrender_create(GS_BGRA, GS_ZS_NONE);
 	publish_staged(it);
-	if (it->stage && draw(it, parent, width, height)) {
-		gs_stage_texture(it->stage, gs_texrender_get_texture(it->render));
-		it->staged_time = obs_get_video_frame_time();
-	}
+	if (!it->stage || !draw(it, parent, width, height))
+		return false;
+	gs_stage_texture(it->stage, gs_texrender_get_texture(it->render));
+	it->staged_time = obs_get_video_frame_time();
+	return true;
 }
 
-static void publish_source(struct filter *it, obs_source_t *parent)
+static bool publish_source(struct filter *it, obs_source_t *parent)
 {
 	uint32_t width = obs_source_get_width(parent), height = obs_source_get_height(parent);
-	if (!width || !height)
-		return;
-	if (open_video(it, width, height) && publisher_video_is_read(&it->publisher))
-		stage(it, parent, width, height);
-	else
-		it->staged_time = 0; /* It would be of long ago for the next reader. */
+	return width && height && open_video(it, width, height) && publisher_video_is_read(&it->publisher) &&
+	       stage(it, parent, width, height);
 }
 
 /* Once for each frame that OBS renders, also of a source that is not in the programme. */
 static void render(void *data, uint32_t cx, uint32_t cy)
 {
 	struct filter *it = data;
+	bool is_staged = false;
 	UNUSED_PARAMETER(cx);
 	UNUSED_PARAMETER(cy);
 	pthread_mutex_lock(&it->lock);
 	obs_source_t *parent = obs_filter_get_parent(it->source);
 	if (parent != it->left) {
 		it->left = NULL;
-		if (parent && obs_source_enabled(it->source))
-			publish_source(it, parent);
+		is_staged = parent && obs_source_enabled(it->source) && publish_source(it, parent);
 	}
+	/* Without a new picture the staged one would be of long ago when the next one comes. */
+	if (!is_staged)
+		it->staged_time = 0;
 	pthread_mutex_unlock(&it->lock);
 }
 
