@@ -15,6 +15,7 @@ import hostile
 import hostile_output
 import lasting
 import programme
+import quiet
 from stage import Stage
 
 SHORT = [
@@ -42,6 +43,7 @@ SHORT = [
     dialog.clicked,
     hostile.hostile_caps,
     hostile_output.other_resolution,
+    quiet.two_mixes,
 ]
 HOSTILE = [
     hostile.broken_files,

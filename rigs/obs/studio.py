@@ -44,18 +44,20 @@ def wait_for(what, seconds, test):
 
 
 class Studio:
-    """A running OBS. `prefix` is put before its command."""
+    """A running OBS with a plugin and others. `prefix` is put before its command."""
 
-    def __init__(self, home, plugin, video="NV12", size=(640, 360), fps=30, prefix=()):
+    def __init__(self, home, plugin, video="NV12", size=(640, 360), fps=30, prefix=(), others=()):
         self.home = Path(home)
         self.port = free_port()
         self.size = size
         shutil.rmtree(self.home, ignore_errors=True)
         self._configure(video, fps)
-        folder = self.home / ".config/obs-studio/plugins/obs-shm2"
-        (folder / "bin/64bit").mkdir(parents=True)
-        shutil.copy(plugin, folder / "bin/64bit")
-        shutil.copytree(Path(__file__).parents[2] / "plugins/obs/data", folder / "data")
+        plugins = self.home / ".config/obs-studio/plugins"
+        for it in (plugin, *others):
+            folder = plugins / Path(it).stem / "bin/64bit"
+            folder.mkdir(parents=True)
+            shutil.copy(it, folder)
+        shutil.copytree(Path(__file__).parents[2] / "plugins/obs/data", plugins / "obs-shm2/data")
         (self.home / "run").mkdir(mode=0o700)
         self.log_file = self.home / "obs.log"
         self.ids = 0

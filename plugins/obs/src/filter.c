@@ -33,6 +33,7 @@ struct filter {
 	gs_texrender_t *render;
 	gs_stagesurf_t *stage;
 	uint64_t staged_time;
+	uint64_t rendered_time;
 };
 
 static const char *get_video_name(void *type_data)
@@ -152,13 +153,16 @@ static bool publish_source(struct filter *it, obs_source_t *parent)
 	       stage(it, parent, width, height);
 }
 
-/* Once for each frame that OBS renders, also of a source that is not in the programme. */
+/* For each frame that OBS renders, also of a source that is not in the programme; once for each mix of video. */
 static void render(void *data, uint32_t cx, uint32_t cy)
 {
 	struct filter *it = data;
 	bool is_staged = false;
 	UNUSED_PARAMETER(cx);
 	UNUSED_PARAMETER(cy);
+	if (it->rendered_time == obs_get_video_frame_time())
+		return;
+	it->rendered_time = obs_get_video_frame_time();
 	pthread_mutex_lock(&it->lock);
 	obs_source_t *parent = obs_filter_get_parent(it->source);
 	if (parent != it->left) {
