@@ -1,7 +1,7 @@
 """A producer for the tests of the plugin for OBS, as a process that can be killed.
 
 usage: produce.py card REGION FORMAT COLORIMETRY WIDTH HEIGHT [SHIFT]
-       produce.py flash VIDEO-REGION AUDIO-REGION [AUDIO-FORMAT LAYOUT]
+       produce.py flash VIDEO-REGION AUDIO-REGION [LATE-MS]
        produce.py tone REGION FORMAT LAYOUT
 """
 
@@ -61,10 +61,11 @@ def audio_caps(kind, layout, channels=2):
     return f"audio/x-raw,format={kind},layout={layout},rate=48000,channels={channels},channel-mask=(bitmask)0x3"
 
 
-def produce_flash(video, audio, kind="S16LE", layout="interleaved"):
-    """White for 100 ms and a tone of the same time, once a second; else black and silent."""
+def produce_flash(video, audio, late_ms="0"):
+    """White for 100 ms and a tone of the same time, once a second; else black and silent. All is late by `late_ms`."""
+    late = int(late_ms) * 1_000_000
     pictures = Producer(video, caps_of("I420", 320, 180, "bt709"))
-    sounds = Producer(audio, audio_caps(kind, layout), 16 << 20)
+    sounds = Producer(audio, audio_caps("S16LE", "interleaved"), 16 << 20)
     white, black = (planes_of(np.full((180, 320, 4), v, np.float64), "I420", "bt709") for v in (255, 0))
     begin = now()
     print("ready", flush=True)
@@ -73,8 +74,8 @@ def produce_flash(video, audio, kind="S16LE", layout="interleaved"):
         due = begin + number * 1_000_000_000 // FPS
         time.sleep(max(0, due - now()) / 1e9)
         flashes = number % FPS < 3
-        pictures.send_planes(white if flashes else black, due)
-        sounds.send(encode(tone(48000, number * block, block, flashes), kind, layout), due)
+        pictures.send_planes(white if flashes else black, due - late)
+        sounds.send(encode(tone(48000, number * block, block, flashes), "S16LE", "interleaved"), due - late)
 
 
 def produce_tone(region, kind, layout):

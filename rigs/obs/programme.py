@@ -45,14 +45,24 @@ def rises(video, audio):
 
 def both_in_step(stage):
     """Flash and tone have the same times in two regions; they leave OBS in step, within one frame of 33 ms."""
+    for late_ms in (0, 200):
+        yield f"published {late_ms} ms after their times:"
+        yield from in_step(stage, late_ms)
+        stage.clear()
+
+
+def in_step(stage, late_ms):
+    """The same for a producer that is late."""
     video, audio = stage.region("flash"), stage.region("beep")
     out, sound = stage.region("out"), stage.region("out-sound")
-    stage.produce("flash", video, audio)
+    stage.produce("flash", video, audio, late_ms)
     stage.studio.add("flash", video_region=video, audio_region=audio)
     item = stage.studio.call("GetSceneItemId", sceneName="Scene", sourceName="flash")["sceneItemId"]
     transform = {"boundsType": "OBS_BOUNDS_STRETCH", "boundsWidth": 640, "boundsHeight": 360}
     stage.studio.call("SetSceneItemTransform", sceneName="Scene", sceneItemId=item, sceneItemTransform=transform)
     start_output(stage, out, sound)
+    # OBS buffers all sound as long as the first block of a source is late: that comes now.
+    time.sleep(1)
     late = stage.studio.late()
     pictures, sounds = [], []
     threads = [threading.Thread(target=record, args=it) for it in [(out, 6, pictures), (sound, 6, sounds)]]
@@ -70,7 +80,8 @@ def both_in_step(stage):
     apart = sorted(min(((t - it) / 1e6 for t in tones), key=abs) for it in flashes)
     middle = apart[len(apart) // 2]
     yield f"{len(apart)} flashes: sound after picture by {middle:.1f} ms (median), {apart[0]:.1f} to {apart[-1]:.1f}"
-    if late and abs(middle) > 33.4:
+    # What OBS misses shifts it by some frames, and not by the lateness of the producer.
+    if late and 33.4 < abs(middle) < 150:
         yield f"skipped: whether that is within one frame: OBS was late {late} times, the machine is too slow for it"
     else:
         assert abs(middle) <= 33.4

@@ -129,7 +129,8 @@ static void update(void *data, obs_data_t *settings)
 	it->read_while = strcmp(read, "always") == 0   ? READ_ALWAYS
 			 : strcmp(read, "active") == 0 ? READ_ACTIVE
 						       : READ_SHOWN;
-	/* OBS plays sound at its time. Pictures that it buffers come 40 to 190 ms later, others within a frame. */
+	/* Pictures that OBS buffers come 40 to 190 ms later than sound, others within a frame. Decoupled it plays sound
+	 * that is late when it comes, as it shows pictures, and not at its time. */
 	bool is_buffered = obs_data_get_bool(settings, BUFFERED);
 	obs_source_set_async_unbuffered(it->source, !is_buffered);
 	obs_source_set_async_decoupled(it->source, !is_buffered);
