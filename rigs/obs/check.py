@@ -23,6 +23,7 @@ SHORT = [
     checks.alpha,
     checks.formats,
     checks.sound,
+    checks.sound_goes_on,
     checks.lists,
     checks.only_while_shown,
     checks.gone_modes,

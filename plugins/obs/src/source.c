@@ -132,8 +132,11 @@ static void update(void *data, obs_data_t *settings)
 	/* Pictures that OBS buffers come 40 to 190 ms later than sound, others within a frame. Decoupled it plays sound
 	 * that is late when it comes, as it shows pictures, and not at its time. */
 	bool is_buffered = obs_data_get_bool(settings, BUFFERED);
-	obs_source_set_async_unbuffered(it->source, !is_buffered);
-	obs_source_set_async_decoupled(it->source, !is_buffered);
+	if (obs_source_async_unbuffered(it->source) == is_buffered) {
+		obs_source_set_async_unbuffered(it->source, !is_buffered);
+		/* This drops the sound that OBS has already. */
+		obs_source_set_async_decoupled(it->source, !is_buffered);
+	}
 	if (rename_region(&it->video_name, &it->video, obs_data_get_string(settings, VIDEO)))
 		obs_source_output_video2(it->source, NULL);
 	rename_region(&it->audio_name, &it->audio, obs_data_get_string(settings, AUDIO));
