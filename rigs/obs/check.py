@@ -44,6 +44,7 @@ SHORT = [
     dialog.clicked,
     hostile.hostile_caps,
     hostile_output.other_resolution,
+    hostile_output.room,
     quiet.two_mixes,
 ]
 HOSTILE = [

@@ -4,7 +4,7 @@ import contextlib
 import shutil
 import time
 
-from checks import is_running, shown, start_output, stop_output
+from checks import inspect, is_running, shown, start_output, stop_output
 from hostile import alive
 from region import Consumer
 from studio import Refused, wait_for
@@ -115,3 +115,27 @@ def other_resolution(stage):
     one.close()
     alive(stage)
     yield f"{seen}"
+
+
+def room(stage):
+    """The region has room for eight pictures of a large size, in formats of OBS with more bytes than NV12."""
+    out = stage.region("room")
+    for kind in ("I444", "P010"):
+        set_format(stage, kind, (1920, 1080))
+        start_output(stage, out, "")
+        reader = Consumer(out)
+        frame = wait_for("a picture of the programme", 10, lambda it=reader: it.next(2))
+        reader.close()
+        pictures = inspect(out)["arena_bytes"] / len(frame.data)
+        stop_output(stage)
+        yield f"{kind}: {pictures:.1f} pictures; {','.join(frame.caps.split(',')[1:4])}"
+        assert pictures >= 8
+    set_format(stage, "NV12", stage.studio.size)
+
+
+def set_format(stage, kind, size):
+    """The format and size of OBS's settings."""
+    words = {"parameterCategory": "Video", "parameterName": "ColorFormat", "parameterValue": kind}
+    stage.studio.call("SetProfileParameter", **words)
+    names = ("baseWidth", "baseHeight", "outputWidth", "outputHeight")
+    stage.studio.call("SetVideoSettings", **dict(zip(names, size * 2, strict=True)))

@@ -60,6 +60,23 @@ static shm2_producer *create(const char *name, uint64_t bytes, const char *caps,
 	return NULL;
 }
 
+/* Bytes of a pixel at most; 8 is the largest number of all formats. */
+static uint32_t pixel_bytes(enum video_format format)
+{
+	switch (format) {
+	case VIDEO_FORMAT_I420:
+	case VIDEO_FORMAT_NV12:
+		return 2;
+	case VIDEO_FORMAT_BGRA:
+	case VIDEO_FORMAT_I444:
+	case VIDEO_FORMAT_P010:
+	case VIDEO_FORMAT_I010:
+		return 4;
+	default:
+		return 8;
+	}
+}
+
 bool publisher_open_video(struct publisher *publisher, const char *name, const struct video_output_info *info,
 			  char why[SENTENCE])
 {
@@ -75,8 +92,7 @@ bool publisher_open_video(struct publisher *publisher, const char *name, const s
 		 ",pixel-aspect-ratio=1/1,interlace-mode=progressive,colorimetry=%s",
 		 format, info->width, info->height, info->fps_num, info->fps_den,
 		 video_colorimetry(info->format, info->colorspace, info->range));
-	/* No format of OBS has more than 8 bytes for a pixel. */
-	uint64_t bytes = (uint64_t)info->width * info->height * (format_is_yuv(info->format) ? 2 : 4) * FRAMES;
+	uint64_t bytes = (uint64_t)info->width * info->height * pixel_bytes(info->format) * FRAMES;
 	publisher->video = create(name, bytes > LEAST_BYTES ? bytes : LEAST_BYTES, caps, why);
 	return publisher->video != NULL;
 }
