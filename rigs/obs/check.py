@@ -43,6 +43,7 @@ SHORT = [
     filters.producer_returns,
     dialog.clicked,
     hostile.hostile_caps,
+    hostile.alternating_caps,
     hostile_output.other_resolution,
     hostile_output.room,
     quiet.two_mixes,

@@ -177,6 +177,23 @@ def hostile_caps(stage):
     recovers(stage, "caps", picture)
 
 
+def alternating_caps(stage):
+    """Caps that OBS can and cannot show in turn: each sentence is in the log once in a second, not for each frame."""
+    region = stage.region("turns")
+    stage.studio.add("turns", video_region=region)
+    good, bad = (CAPS.format(kind, 64, 48, "30/1", "bt709") for kind in ("I420", "RGBx"))
+    producer = stage.publish(region, good)
+    since, end, sent = len(stage.studio.log()), time.monotonic() + 3, 0
+    while time.monotonic() < end:
+        producer.set_caps(good if sent % 2 else bad)
+        producer.send_empty()
+        sent += 1
+        time.sleep(0.02)
+    said = stage.studio.sentences(since)
+    yield f"{sent} frames, {len(said)} lines: {sorted(set(said))}"
+    assert len(set(said)) == 2 and len(said) <= 8
+
+
 def hostile_times(stage):
     """Times that are absent, go backwards, or are of another clock."""
     picture, tone = stage.region("times"), stage.region("times-tone")

@@ -250,7 +250,7 @@ static struct filter *create(obs_data_t *settings, obs_source_t *source, const c
 	pthread_mutex_init_recursive(&it->lock);
 	publisher_init(&it->publisher);
 	it->publisher.begin = module_begin;
-	status_init(&it->status);
+	status_init(&it->status, 0);
 	update(it, settings);
 	return it;
 }

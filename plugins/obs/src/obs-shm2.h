@@ -11,6 +11,7 @@
 
 #define T(key) obs_module_text(key)
 #define SENTENCE 512
+#define LOGGED 8
 
 /* ---- plugin.c: sentences for people ---- */
 
@@ -23,11 +24,19 @@ struct status {
 	char text[SENTENCE];
 	/* Whether `text` is an error. */
 	bool is_error;
+	/* A sentence is not logged again before that. */
+	uint64_t again_ns;
+	/* The last sentences in the log, and when they were written there; the next one replaces `next_logged`. */
+	struct {
+		uint64_t hash, time;
+	} logged[LOGGED];
+	size_t next_logged;
 };
 
-void status_init(struct status *status);
+/* `again_ns` is 0 where sentences follow what people do, and not each frame. */
+void status_init(struct status *status, uint64_t again_ns);
 void status_free(struct status *status);
-/* Stores a sentence, and writes it to OBS's log unless it is the one that stands there already. */
+/* Stores a sentence, and writes it to OBS's log unless it is the stored one, or was written just before. */
 void status_set(struct status *status, bool is_error, const char *who, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 /* Shows it as the property `name`. */

@@ -49,7 +49,7 @@ static void *create(obs_data_t *settings, obs_output_t *output)
 	it->output = output;
 	pthread_mutex_init(&it->lock, NULL);
 	publisher_init(&it->publisher);
-	status_init(&it->status);
+	status_init(&it->status, 0);
 	update(it, settings);
 	return it;
 }

@@ -32,16 +32,43 @@ void obs_module_unload(void)
 	menu_unload();
 }
 
-void status_init(struct status *status)
+void status_init(struct status *status, uint64_t again_ns)
 {
+	memset(status, 0, sizeof *status);
+	status->again_ns = again_ns;
 	pthread_mutex_init(&status->lock, NULL);
-	status->text[0] = 0;
-	status->is_error = false;
 }
 
 void status_free(struct status *status)
 {
 	pthread_mutex_destroy(&status->lock);
+}
+
+/* FNV-1a. */
+static uint64_t hash_of(const char *text)
+{
+	uint64_t hash = 0xcbf29ce484222325;
+	for (; *text; text++)
+		hash = (hash ^ (uint8_t)*text) * 0x100000001b3;
+	return hash;
+}
+
+/* Whether a sentence may go to the log now: two that alternate with each frame would fill it. */
+static bool may_log(struct status *status, const char *text)
+{
+	uint64_t hash = hash_of(text), now = os_gettime_ns();
+	size_t i = 0;
+	while (i < LOGGED && status->logged[i].hash != hash)
+		i++;
+	if (i < LOGGED && now - status->logged[i].time < status->again_ns)
+		return false;
+	if (i == LOGGED) {
+		i = status->next_logged;
+		status->next_logged = (i + 1) % LOGGED;
+	}
+	status->logged[i].hash = hash;
+	status->logged[i].time = now;
+	return true;
 }
 
 void status_set(struct status *status, bool is_error, const char *who, const char *format, ...)
@@ -52,7 +79,7 @@ void status_set(struct status *status, bool is_error, const char *who, const cha
 	vsnprintf(text, sizeof text, format, arguments);
 	va_end(arguments);
 	pthread_mutex_lock(&status->lock);
-	bool is_new = strcmp(text, status->text) != 0;
+	bool is_new = strcmp(text, status->text) != 0 && may_log(status, text);
 	memcpy(status->text, text, sizeof text);
 	status->is_error = is_error;
 	pthread_mutex_unlock(&status->lock);

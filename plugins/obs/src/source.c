@@ -8,6 +8,8 @@
 #define GONE "when_gone"
 #define READ "read_while"
 #define BUFFERED "buffered"
+/* Frames that alternate log their sentences that often. */
+#define AGAIN_NS 1000000000
 
 enum read_while { READ_SHOWN, READ_ACTIVE, READ_ALWAYS };
 
@@ -149,8 +151,8 @@ static void *create(obs_data_t *settings, obs_source_t *source)
 	struct source *it = bzalloc(sizeof *it);
 	it->source = source;
 	pthread_mutex_init(&it->lock, NULL);
-	status_init(&it->video_status);
-	status_init(&it->audio_status);
+	status_init(&it->video_status, AGAIN_NS);
+	status_init(&it->audio_status, AGAIN_NS);
 	update(it, settings);
 	return it;
 }
