@@ -117,6 +117,9 @@ static bool start(void *data)
 	struct output *it = data;
 	char why[SENTENCE] = "";
 	obs_output_set_last_error(it->output, NULL);
+	/* For a moment after a stop, until a thread of OBS has ended it. */
+	if (obs_output_active(it->output))
+		return fail(it, "the output has not ended yet: start it again");
 	/* OBS makes new ones when its settings change, and an output keeps those of its creation, which are freed. */
 	obs_output_set_media(it->output, obs_get_video(), obs_get_audio());
 	if (!obs_output_can_begin_data_capture(it->output, 0))
