@@ -15,6 +15,8 @@ static obs_output_t *output;
 static obs_source_t *settings_source;
 /* While the dialog's thread starts or stops the output. */
 static _Thread_local bool is_toggling;
+/* Between the signals of a start and a stop; OBS calls an output active for a moment longer. */
+static volatile bool is_running;
 
 static const char *get_name(void *type_data)
 {
@@ -54,15 +56,15 @@ static void update(void *data, obs_data_t *settings)
 
 static void set_label(obs_property_t *button)
 {
-	obs_property_set_description(button, obs_output_active(output) ? T("Stop") : T("Start"));
+	obs_property_set_description(button, os_atomic_load_bool(&is_running) ? T("Stop") : T("Start"));
 }
 
 /* What the output does now: the sentence of the last failure, or none. */
 static void set_status(obs_property_t *text)
 {
 	const char *error = obs_output_get_last_error(output);
-	bool is_active = obs_output_active(output), is_error = !is_active && error && *error;
-	obs_property_set_long_description(text, is_active ? T("Running") : is_error ? error : T("Stopped"));
+	bool runs = os_atomic_load_bool(&is_running), is_error = !runs && error && *error;
+	obs_property_set_long_description(text, runs ? T("Running") : is_error ? error : T("Stopped"));
 	obs_property_text_set_info_type(text, is_error ? OBS_TEXT_INFO_ERROR : OBS_TEXT_INFO_NORMAL);
 }
 
@@ -70,7 +72,7 @@ static bool toggle(obs_properties_t *properties, obs_property_t *button, void *d
 {
 	UNUSED_PARAMETER(data);
 	is_toggling = true;
-	if (obs_output_active(output))
+	if (os_atomic_load_bool(&is_running))
 		obs_output_stop(output);
 	else
 		obs_output_start(output);
@@ -81,12 +83,25 @@ static bool toggle(obs_properties_t *properties, obs_property_t *button, void *d
 }
 
 /* The output has started or stopped: an open dialog is made again. Within a click of its button it must not be. */
-static void on_change(void *data, calldata_t *call)
+static void on_change(bool runs)
+{
+	os_atomic_set_bool(&is_running, runs);
+	if (!is_toggling)
+		obs_source_update_properties(settings_source);
+}
+
+static void on_start(void *data, calldata_t *call)
 {
 	UNUSED_PARAMETER(data);
 	UNUSED_PARAMETER(call);
-	if (!is_toggling)
-		obs_source_update_properties(settings_source);
+	on_change(true);
+}
+
+static void on_stop(void *data, calldata_t *call)
+{
+	UNUSED_PARAMETER(data);
+	UNUSED_PARAMETER(call);
+	on_change(false);
 }
 
 static obs_properties_t *get_properties(void *data)
@@ -139,8 +154,8 @@ static void make_output(void)
 	settings_source = obs_source_create_private(SETTINGS_ID, T("Output"), settings);
 	if (output && settings_source) {
 		signal_handler_t *signals = obs_output_get_signal_handler(output);
-		signal_handler_connect(signals, "start", on_change, NULL);
-		signal_handler_connect(signals, "stop", on_change, NULL);
+		signal_handler_connect(signals, "start", on_start, NULL);
+		signal_handler_connect(signals, "stop", on_stop, NULL);
 	}
 	if (output && obs_data_get_bool(settings, START_WITH_OBS))
 		obs_output_start(output);
@@ -151,8 +166,8 @@ static void end_output(void)
 {
 	if (output) {
 		signal_handler_t *signals = obs_output_get_signal_handler(output);
-		signal_handler_disconnect(signals, "start", on_change, NULL);
-		signal_handler_disconnect(signals, "stop", on_change, NULL);
+		signal_handler_disconnect(signals, "start", on_start, NULL);
+		signal_handler_disconnect(signals, "stop", on_stop, NULL);
 	}
 	if (output && obs_output_active(output))
 		obs_output_force_stop(output);
