@@ -58,7 +58,7 @@ class Stage:
         self.studio = None
         if code == -signal.SIGSEGV and "==== Shutting down" in log:
             # OBS 29 does this now and then when a signal ends it, without the plugin as well: in Qt, while its mixer
-            # shows a source with sound.
+            # shows a source with sound. quiet.py has an OBS without one, which may not.
             print("skipped: the leaks that OBS tells of: it crashed when it ended", flush=True)
             return [f"left behind: {it}" for it in self.files()]
         wrong = [] if code == 0 else [f"OBS ended with {code}"]
