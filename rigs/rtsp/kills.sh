@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # Kills of every side: producers, the server and clients, and cameras that the relay reads by RTSP, ten times each; a
 # server that is stopped, a wrong password, a wrong codec.
+#
+# usage: kills.sh [TIMES [quick]]   quick: kills alone, at most three, because the relay's back-off grows
 # shellcheck source=rigs/rtsp/prelude.sh
 . "$(dirname "$0")/prelude.sh"
 times=${1:-10}
+form=${2:-long}
 
 # The last number of an ffmpeg's progress file.
 frames() { grep '^frame=' "$place/$1" 2>/dev/null | tail -n 1 | cut -d = -f 2 | tr -d ' ' || true; }
@@ -85,7 +88,7 @@ camera_killed() {
   until_true "frames of the camera" is_there "$name-in"
   for _ in $(seq "$times"); do
     # After ten seconds without a failure the back-off begins anew; without this pause it would grow to 30 s here.
-    sleep 11
+    [ "$form" = quick ] || sleep 11
     stop $server -9
     sleep 0.3
     secured
@@ -141,14 +144,20 @@ produce cam "$raw"
 serve --mount "/cam=$name-cam"
 producer_killed
 client_killed
-client_stopped
+[ "$form" = quick ] || client_stopped
 stop $server
 printf 'nvr:secret\n' >"$place/users"
 chmod 600 "$place/users"
 secured
 camera_killed
-camera_stopped
-camera_wrong
+if [ "$form" = quick ]; then
+  leave_out "eight more kills of each side, a stopped client, a stopped camera, a wrong password, a wrong codec"
+  stop $reader -INT
+  stop $relay
+else
+  camera_stopped
+  camera_wrong
+fi
 stop $server
 left=$(find /dev/shm -name "$(basename "$name")*" | wc -l)
 echo "kills: all done; files of regions: $left, removed with this script"

@@ -46,6 +46,7 @@ fail() {
 
 ok() { echo "ok: $*"; }
 skip() { echo "skipped: $*"; }
+leave_out() { skip "$* (cargo xtask rtsp)"; }
 now() { date +%s%3N; }
 has() { command -v "$1" >/dev/null; }
 

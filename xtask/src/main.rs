@@ -62,8 +62,8 @@ cargo xtask TASK
                         x86-64 and aarch64, checked; and for Python without a global lock)
   zenoh [bench]         the bridge between hosts: lints, build and tests, with the blocks of its tutorial (bench: between
                         two network namespaces, beside SRT and RTP; needs root)
-  rtsp [bench]          the RTSP server with ffmpeg, mpv and rtspsrc, and kills of every side (bench: one decode for three
-                        readers, beside three clients)
+  rtsp [quick | bench]  the RTSP server with ffmpeg, mpv and rtspsrc, and kills of every side (quick: a part of both, in a
+                        minute; bench: one decode for three readers, beside three clients)
   publish [verify]      the packages of crates.io: made and looked into (verify: a dry run of publishing, which builds
                         each from its package)
   audit [install]       licences, sources and advisories of dependencies, and the Rust interface against the last tag,
@@ -114,7 +114,8 @@ fn main() -> ExitCode {
         ["python", "wheels"] => python::wheels(),
         ["zenoh"] => zenoh::zenoh(),
         ["zenoh", "bench"] => zenoh::bench(),
-        ["rtsp"] => rtsp::test(),
+        ["rtsp"] => rtsp::test(false),
+        ["rtsp", "quick"] => rtsp::test(true),
         ["rtsp", "bench"] => rtsp::bench(),
         ["publish"] => publish::publish(false),
         ["publish", "verify"] => publish::publish(true),
