@@ -2,22 +2,15 @@
 
 mod common;
 
-use common::{AUDIO, Pipeline, Player, Server, VIDEO, consumers, output};
+use common::{AUDIO, Pipeline, Player, Server, VIDEO, consumers, output, private_file};
 use shm2::{FrameInfo, Producer};
-use shm2_testing::{Signal, TempPath, TempRegion, until};
+use shm2_testing::{Signal, TempRegion, until};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 fn mount(path: &str, regions: &[&TempRegion]) -> String {
     let regions: Vec<&str> = regions.iter().map(|region| &***region).collect();
     format!("{path}={}", regions.join(","))
-}
-
-fn private_file(name: &str, text: &str) -> TempPath {
-    let file = TempPath::new(name);
-    std::fs::write(&*file, text).unwrap();
-    std::fs::set_permissions(&*file, PermissionsExt::from_mode(0o600)).unwrap();
-    file
 }
 
 #[test]
@@ -243,27 +236,6 @@ fn a_live_region_that_matches_is_a_mount() {
     let _producer = Pipeline::produce(VIDEO, &video);
     Player::video(&server.url(&path)).plays(5);
     assert!(server.describe("/shm2-test-other").starts_with("RTSP/1.0 404 "));
-}
-
-#[test]
-fn a_reload_changes_the_mounts_and_a_wrong_file_changes_nothing() {
-    let video = TempRegion::new();
-    let _producer = Pipeline::produce(VIDEO, &video);
-    let text = |path: &str| format!("[[mount]]\npath = \"{path}\"\nregions = [{:?}]\n", &*video);
-    let file = private_file("config", &text("/one"));
-    let server = Server::start(&["--config", file.to_str().unwrap()]);
-    let player = Player::video(&server.url("/one"));
-    player.plays(5);
-    std::fs::write(&*file, "colour = 1\n").unwrap();
-    server.signal(Signal::HUP);
-    server.waits_for_log("the configuration is unchanged: ");
-    player.plays(5);
-    std::fs::write(&*file, text("/two")).unwrap();
-    server.signal(Signal::HUP);
-    server.waits_for_log("the configuration was read again");
-    until("the client of the old mount is disconnected", || server.status()["clients"] == 0);
-    assert!(server.describe("/one").starts_with("RTSP/1.0 404 "));
-    Player::video(&server.url("/two")).plays(5);
 }
 
 #[test]

@@ -17,8 +17,13 @@ pub const VIDEO: &str =
 pub const AUDIO: &str = "audiotestsrc is-live=true ! audio/x-raw,format=S16LE,rate=48000,channels=2";
 
 pub fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_shm2_rtspd"));
-    command.args(arguments).env_remove("RUNTIME_DIRECTORY");
+    command_by(&[], arguments)
+}
+
+fn command_by(program: &[&str], arguments: &[&str]) -> Command {
+    let all = [program, &[env!("CARGO_BIN_EXE_shm2_rtspd")], arguments].concat();
+    let mut command = Command::new(all[0]);
+    command.args(&all[1..]).env_remove("RUNTIME_DIRECTORY");
     command
 }
 
@@ -109,10 +114,15 @@ pub struct Server {
 
 impl Server {
     pub fn start(arguments: &[&str]) -> Self {
+        Self::start_by(&[], arguments)
+    }
+
+    /// Starts it by another program, such as setpriv.
+    pub fn start_by(program: &[&str], arguments: &[&str]) -> Self {
         // Free at this moment; another test may take it, then this one fails and says so.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let control = TempPath::new("control");
-        let mut command = command(arguments);
+        let mut command = command_by(program, arguments);
         command.args(["--listen", &format!("127.0.0.1:{port}"), "--control"]).arg(&*control).stderr(Stdio::piped());
         let mut child = ChildGuard::spawn(&mut command).unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -152,24 +162,50 @@ impl Server {
 
     /// The answer to a request, with its body.
     pub fn ask(&self, request: &[u8]) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(LIMIT)).unwrap();
-        stream.write_all(request).unwrap();
-        let (mut text, mut part) = (String::new(), [0; 4096]);
-        // The server keeps the connection: the end is where its length says.
-        while !is_whole(&text) {
-            let count = stream.read(&mut part).unwrap();
-            assert!(count > 0, "the server closed the connection: {text}");
-            text += &String::from_utf8_lossy(&part[..count]);
-        }
-        text
+        ask(&mut self.connect(), request)
     }
+
+    /// A connection for requests.
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream
+    }
+
+    /// Makes it read its file again, and waits until it has.
+    pub fn reloads(&self) {
+        let count = || self.log().matches("the configuration was read again").count();
+        let before = count();
+        self.signal(Signal::HUP);
+        until("the file is read again", || count() > before);
+    }
+}
+
+/// The answer to a request, with its body.
+pub fn ask(stream: &mut TcpStream, request: &[u8]) -> String {
+    stream.write_all(request).unwrap();
+    let (mut text, mut part) = (String::new(), [0; 4096]);
+    // The server keeps the connection: the end is where its length says.
+    while !is_whole(&text) {
+        let count = stream.read(&mut part).unwrap();
+        assert!(count > 0, "the server closed the connection: {text}");
+        text += &String::from_utf8_lossy(&part[..count]);
+    }
+    text
 }
 
 fn is_whole(text: &str) -> bool {
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
     let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap_or("0");
     body.len() >= length.parse::<usize>().unwrap()
+}
+
+/// A file that only this user may read, as the server wants it.
+pub fn private_file(name: &str, text: &str) -> TempPath {
+    let file = TempPath::new(name);
+    std::fs::write(&*file, text).unwrap();
+    std::fs::set_permissions(&*file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    file
 }
 
 /// Leasing consumers of a region.
