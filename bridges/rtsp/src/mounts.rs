@@ -244,7 +244,8 @@ impl Mounts {
         let mut state = self.lock();
         let is_same_pattern = state.regions == settings.regions;
         let stays = |entry: &Entry| match entry.is_matched {
-            true => is_same_pattern,
+            // A mount that is given takes its place.
+            true => is_same_pattern && settings.mounts.iter().all(|mount| mount.path != entry.mount.path),
             false => settings.mounts.contains(&entry.mount),
         };
         let gone: Vec<_> =

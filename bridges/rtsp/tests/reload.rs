@@ -24,3 +24,24 @@ fn a_reload_changes_the_mounts_and_a_wrong_file_changes_nothing() {
     assert!(server.describe("/one").starts_with("RTSP/1.0 404 "));
     Player::video(&server.url("/two")).plays(5);
 }
+
+/// Without a change of users, which would disconnect everybody.
+#[test]
+fn a_mount_that_is_given_takes_the_place_of_one_that_a_pattern_made() {
+    let video = TempRegion::new();
+    let _producer = Pipeline::produce(VIDEO, &video);
+    let users = private_file("users", "anna:one\nnvr:two\n");
+    let text = format!("users_file = {:?}\nregions = \"{}*\"\n", &*users, &*video);
+    let file = private_file("config", &text);
+    let server = Server::start(&["--config", file.to_str().unwrap()]);
+    let path = format!("/{}", video.path().file_name().unwrap().to_str().unwrap());
+    let player =
+        |user: &str| Player::start(&server.url(&path), &format!("protocols=tcp {user}"), "rtph264depay ! h264parse");
+    player("user-id=anna user-pw=one").plays(5);
+    let mount = format!("[[mount]]\npath = {path:?}\nregions = [{:?}]\nusers = [\"nvr\"]\n", &*video);
+    std::fs::write(&*file, text + &mount).unwrap();
+    server.reloads();
+    let error = player("user-id=anna user-pw=one").pipeline.error();
+    assert!(error.contains("Not found") || error.contains("404"), "{error}");
+    player("user-id=nvr user-pw=two").plays(5);
+}
