@@ -181,7 +181,7 @@ impl Server {
         self.rtsp.set_service(&address.port().to_string());
         let failed = |error: glib::BoolError| ServerError::Listen { address, source: io::Error::other(error.message) };
         self.rtsp.attach(Some(context)).map_err(failed)?;
-        let scheme = if self.lock_settings().tls.is_some() { "rtsps" } else { "rtsp" };
+        let scheme = scheme(&self.lock_settings());
         let at = SocketAddr::new(address.ip(), self.rtsp.bound_port().try_into().unwrap_or(address.port()));
         info!("listening at {scheme}://{at}");
         Ok(())
@@ -330,11 +330,20 @@ impl Server {
         if fixed(&self.lock_settings()) != fixed(&new) {
             warn!("listen, control, metrics, max_clients and TLS cannot change while the daemon runs: restart it");
         }
-        self.rtsp.set_auth(auth(&new).as_ref());
+        let access = |s: &Settings| (s.users.clone(), s.is_basic, s.tls.clone());
+        let is_other_access = access(&self.lock_settings()) != access(&new);
+        if is_other_access {
+            self.rtsp.set_auth(auth(&new).as_ref());
+        }
         let gone: BTreeSet<_> = self.mounts.reload(&new).into_iter().collect();
+        let scheme = scheme(&new);
         *self.lock_settings() = new;
         info!("the configuration was read again");
-        self.disconnect(|client| !client.mounts.is_disjoint(&gone));
+        if is_other_access {
+            info!("users or TLS have changed: all clients are disconnected, and begin again with {scheme}://");
+        }
+        // A connection keeps what it was accepted with.
+        self.disconnect(|client| is_other_access || !client.mounts.is_disjoint(&gone));
     }
 
     fn status(&self) -> Status {
@@ -349,6 +358,10 @@ impl Server {
             mounts,
         }
     }
+}
+
+fn scheme(settings: &Settings) -> &'static str {
+    if settings.tls.is_some() { "rtsps" } else { "rtsp" }
 }
 
 /// What clients can take at most.
