@@ -320,15 +320,14 @@ impl Server {
     }
 
     fn reload(&self, settings: Result<Option<Settings>, SettingsError>) {
-        let new = match settings {
+        let mut new = match settings {
             Ok(Some(new)) => new,
             Ok(None) => return warn!("there is no configuration file to read again: start with --config"),
             Err(error) => return error!("the configuration is unchanged: {error}"),
         };
         new.warnings.iter().for_each(|warning| warn!("{warning}"));
-        let fixed = |s: &Settings| (s.listen, s.control.clone(), s.metrics, s.max_clients, s.tls.is_some());
-        if fixed(&self.lock_settings()) != fixed(&new) {
-            warn!("listen, control, metrics, max_clients and TLS cannot change while the daemon runs: restart it");
+        if new.keep_fixed(&self.lock_settings()) {
+            warn!("listen, control, metrics and max_clients cannot change while the daemon runs: restart it");
         }
         let access = |s: &Settings| (s.users.clone(), s.is_basic, s.tls.clone());
         let is_other_access = access(&self.lock_settings()) != access(&new);

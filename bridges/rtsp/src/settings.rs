@@ -367,6 +367,14 @@ impl MountGiven {
 }
 
 impl Settings {
+    /// Takes from `old` what cannot change while the server runs; whether anything of it differed.
+    pub fn keep_fixed(&mut self, old: &Self) -> bool {
+        let fixed = |s: &Self| (s.listen, s.control.clone(), s.metrics, s.max_clients);
+        let is_other = fixed(self) != fixed(old);
+        (self.listen, self.control, self.metrics, self.max_clients) = fixed(old);
+        is_other
+    }
+
     fn warn(&mut self) {
         if !self.listen.ip().is_loopback() && self.users.is_empty() {
             let text = "can be reached from other machines, and everyone there may watch: set users_file";

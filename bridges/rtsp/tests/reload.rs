@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{Pipeline, Player, Server, VIDEO, ask, private_file};
-use shm2_testing::{Signal, TempRegion, until};
+use common::{Pipeline, Player, Server, VIDEO, ask, output, private_file};
+use shm2_testing::{Signal, TempPath, TempRegion, until};
 
 #[test]
 fn a_reload_changes_the_mounts_and_a_wrong_file_changes_nothing() {
@@ -83,4 +83,53 @@ fn a_reload_of_users_disconnects_everybody() {
     let error = player("one").pipeline.error();
     assert!(error.contains("Unauthorized"), "{error}");
     player("two").plays(5);
+}
+
+#[test]
+fn a_reload_turns_tls_on_and_off_and_says_what_stays() {
+    let video = TempRegion::new();
+    let _producer = Pipeline::produce(VIDEO, &video);
+    let text = format!("[[mount]]\npath = \"/cam\"\nregions = [{:?}]\n", &*video);
+    let file = private_file("config", &format!("max_clients = 2\n{text}"));
+    let server = Server::start(&["--config", file.to_str().unwrap()]);
+    std::fs::write(&*file, format!("max_clients = 1\n{text}")).unwrap();
+    server.reloads();
+    server.waits_for_log("listen, control, metrics and max_clients cannot change while the daemon runs");
+    // As many as before.
+    let _two = [server.connect(), server.connect()];
+    until("two clients", || server.status()["clients"] == 2);
+    let Some(certificate) = certificate() else { return };
+    let secured = format!("max_clients = 2\ntls_certificate = {:?}\n{text}", &*certificate);
+    std::fs::write(&*file, &secured).unwrap();
+    server.reloads();
+    server.waits_for_log("all clients are disconnected, and begin again with rtsps://");
+    until("nobody is connected", || server.status()["clients"] == 0);
+    let player = |scheme: &str| {
+        let url = server.url("/cam").replace("rtsp://", scheme);
+        Player::start(&url, "protocols=tcp tls-validation-flags=0", "rtph264depay ! h264parse")
+    };
+    player("rtsps://").plays(5);
+    std::fs::write(&*file, format!("max_clients = 2\n{text}")).unwrap();
+    server.reloads();
+    server.waits_for_log("all clients are disconnected, and begin again with rtsp://");
+    player("rtsp://").plays(5);
+}
+
+/// A certificate that is made here; `None`, after a line that says so, where that cannot be had.
+fn certificate() -> Option<TempPath> {
+    let (key, both) = (private_file("key", ""), private_file("certificate", ""));
+    let make = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout"];
+    let made = std::process::Command::new("openssl").args(make).arg(&*key).arg("-out").arg(&*both).output();
+    if !made.is_ok_and(|made| made.status.success()) {
+        shm2_testing::skip("TLS: there is no openssl to make a certificate");
+        return None;
+    }
+    let text = std::fs::read_to_string(&*both).unwrap() + &std::fs::read_to_string(&*key).unwrap();
+    std::fs::write(&*both, text).unwrap();
+    let checked = output(&["--check", "--mount", "/a=/dev/shm/shm2-test-none", "--tls-certificate", both.text()]);
+    if String::from_utf8_lossy(&checked.stderr).contains("glib-networking") {
+        shm2_testing::skip("TLS: glib-networking is not installed");
+        return None;
+    }
+    Some(both)
 }
