@@ -65,7 +65,7 @@ impl Mounts {
         let (regions, multicast) = (settings.regions.clone(), settings.multicast.clone());
         let state = State { regions, multicast, entries: BTreeMap::new(), not_found: 0, log: LogLimit::default() };
         let mounts = Arc::new(Self { points, state: Mutex::new(state), failed });
-        settings.mounts.iter().for_each(|mount| mounts.add(mount.clone(), false));
+        settings.mounts.iter().for_each(|mount| mounts.add(&mut mounts.lock(), mount.clone(), false));
         mounts
     }
 
@@ -73,19 +73,26 @@ impl Mounts {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(self: &Arc<Self>, mount: Mount, is_matched: bool) {
-        let factory = self.factory(&mount);
+    /// Adds a mount whose path is free. The lock is held meanwhile, so that the server has a factory for each entry and
+    /// no other; it calls nothing here that takes this lock.
+    fn add(self: &Arc<Self>, state: &mut State, mount: Mount, is_matched: bool) {
+        let factory = self.factory(&mount, &state.multicast);
         self.points.add_factory(&mount.path, factory.clone());
         let status = MountStatus { path: mount.path.clone(), regions: mount.regions.clone(), ..MountStatus::default() };
         let entry = Entry { factory, media: glib::WeakRef::new(), is_matched, status, mount };
-        self.lock().entries.insert(entry.mount.path.clone(), entry);
+        state.entries.insert(entry.mount.path.clone(), entry);
     }
 
-    fn factory(self: &Arc<Self>, mount: &Mount) -> RTSPMediaFactory {
+    /// Removes mounts. What is returned is dropped without the lock: the end of a pipeline takes it.
+    fn remove(&self, state: &mut State, paths: &[String]) -> Vec<Entry> {
+        paths.iter().for_each(|path| self.points.remove_factory(path));
+        paths.iter().filter_map(|path| state.entries.remove(path)).collect()
+    }
+
+    fn factory(self: &Arc<Self>, mount: &Mount, multicast: &Multicast) -> RTSPMediaFactory {
         let factory = RTSPMediaFactory::new();
         factory.set_shared(true);
         factory.set_protocols(mount.protocols);
-        let multicast = self.lock().multicast.clone();
         let pool = RTSPAddressPool::new();
         let ((first, last), (low, high)) = (&multicast.addresses, multicast.ports);
         match pool.add_range(first, last, low, high, 1) {
@@ -211,16 +218,25 @@ impl Mounts {
 
     /// Adds a mount for a live region whose name matches.
     fn add_matching(self: &Arc<Self>, requested: &str) -> Option<String> {
-        let (pattern, mount) = self.lock().regions.clone()?;
+        let regions = self.lock().regions.clone()?;
+        let (pattern, mount) = &regions;
         // A control of a stream may follow.
         let path = format!("/{}", requested.trim_start_matches('/').split('/').next()?);
         let region = pattern.region(&path)?;
         Overview::of(&region).ok()?;
-        if self.lock().entries.values().filter(|entry| entry.is_matched).count() >= MOST_MATCHED {
+        let mut state = self.lock();
+        // Another client, or a reload, may have come first.
+        if state.entries.contains_key(&path) {
+            return Some(path);
+        }
+        if state.regions.as_ref() != Some(&regions) {
+            return None;
+        }
+        if state.entries.values().filter(|entry| entry.is_matched).count() >= MOST_MATCHED {
             warn!("{path} is no mount: there are {MOST_MATCHED} mounts of --regions already");
             return None;
         }
-        self.add(Mount { path: path.clone(), regions: vec![region], ..mount }, true);
+        self.add(&mut state, Mount { path: path.clone(), regions: vec![region], ..mount.clone() }, true);
         Some(path)
     }
 
@@ -250,14 +266,13 @@ impl Mounts {
         };
         let gone: Vec<_> =
             state.entries.iter().filter(|(_, entry)| !stays(entry)).map(|(path, _)| path.clone()).collect();
-        // Dropped without the lock: the end of a pipeline takes it.
-        let _removed: Vec<_> = gone.iter().filter_map(|path| state.entries.remove(path)).collect();
+        let removed = self.remove(&mut state, &gone);
+        (state.regions, state.multicast) = (settings.regions.clone(), settings.multicast.clone());
         let is_new = |mount: &&Mount| !state.entries.contains_key(&mount.path);
         let new: Vec<_> = settings.mounts.iter().filter(is_new).cloned().collect();
-        (state.regions, state.multicast) = (settings.regions.clone(), settings.multicast.clone());
+        new.into_iter().for_each(|mount| self.add(&mut state, mount, false));
         drop(state);
-        gone.iter().for_each(|path| self.points.remove_factory(path));
-        new.into_iter().for_each(|mount| self.add(mount, false));
+        drop(removed);
         gone
     }
 
@@ -308,4 +323,70 @@ fn launch(mount: &Mount) -> Result<String, (RTSPStatusCode, String)> {
         caps.push(text.ok_or_else(missing)?);
     }
     pipeline::describe(mount, &caps).map_err(|error| (RTSPStatusCode::UnsupportedMediaType, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Given;
+    use shm2::{FrameInfo, Producer};
+    use shm2_testing::TempRegion;
+
+    fn settings(pattern: &str) -> Settings {
+        gst::init().unwrap();
+        gstshm2::plugin_register_static().unwrap();
+        Given { regions: Some(pattern.into()), ..Given::default() }.settings().unwrap()
+    }
+
+    fn mounts(settings: &Settings) -> Arc<Mounts> {
+        let points = RTSPMountPoints::new();
+        // Found where there is no other.
+        points.add_factory("/", RTSPMediaFactory::new());
+        Mounts::new(points, settings, Arc::new(|_: &str| ()))
+    }
+
+    /// What the server has for a path.
+    fn offered(mounts: &Mounts, path: &str) -> Option<RTSPMediaFactory> {
+        let (factory, length) = mounts.points.match_(path);
+        (length > 1).then_some(factory)
+    }
+
+    fn produce(region: &TempRegion) -> Producer {
+        let mut producer = Producer::builder(region).unwrap().size(8 << 20).create().unwrap();
+        producer.set_caps(b"video/x-raw, format=I420, width=16, height=16, framerate=25/1").unwrap();
+        producer.send(&[0; 384], &FrameInfo::new()).unwrap();
+        producer
+    }
+
+    fn path(region: &TempRegion) -> String {
+        format!("/{}", region.path().file_name().unwrap().to_str().unwrap())
+    }
+
+    /// Clients that come at once, and a reload beside them: the server's factory is that of the entry, and a pattern
+    /// that is gone leaves no mount.
+    #[test]
+    fn clients_and_a_reload_at_once_leave_one_factory_or_none() {
+        let region = TempRegion::new();
+        let _producer = produce(&region);
+        let (with, without) = (settings(&region), settings("/dev/shm/shm2-test-none"));
+        let mounts = mounts(&with);
+        let path = path(&region);
+        for round in 0..300 {
+            mounts.reload(&with);
+            let start = std::sync::Barrier::new(4);
+            std::thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| (start.wait(), mounts.prepare(&path)));
+                }
+                start.wait();
+                if round % 2 == 0 {
+                    mounts.reload(&without);
+                }
+            });
+            let entry = mounts.lock().entries.get(&path).map(|entry| entry.factory.clone());
+            assert_eq!(entry, offered(&mounts, &path), "round {round}");
+            assert_eq!(entry.is_some(), round % 2 == 1, "round {round}");
+            mounts.reload(&without);
+        }
+    }
 }
