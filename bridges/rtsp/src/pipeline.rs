@@ -114,6 +114,8 @@ pub fn is_source(properties: &str) -> bool {
     // "!" would begin another element.
     let text = format!("shm2src shm-path={REGION} {properties}");
     let source = gst::parse::launch(&text).ok().filter(|_| !properties.contains('!'));
+    // A second word without "=" is another element, and the whole a pipeline without such a property.
+    let source = source.filter(|source| source.has_property_with_type("shm-path", String::static_type()));
     source.is_some_and(|source| source.property::<Option<String>>("shm-path").as_deref() == Some(REGION))
 }
 

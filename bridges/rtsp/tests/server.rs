@@ -268,6 +268,7 @@ fn each_wrong_setting_is_one_sentence() {
         (&[good[0], good[1], "--session-timeout", "4294967295"], "give 1 to 86400"),
         (&[good[0], good[1], "--latency", "584y"], "give 60s or less"),
         (&[good[0], good[1], "--source", "shm-path=/dev/shm/x"], "are no further properties of shm2src"),
+        (&[good[0], good[1], "--source", "latest-only=true queue"], "are no further properties of shm2src"),
         (&[good[0], good[1], "--encoder", "opusenc"], "encodes sound: set it as audio_encoder"),
         (&[good[0], good[1], "--audio-encoder", "x264enc"], "encodes pictures: set it as encoder"),
         (&[good[0], good[1], "--multicast", "239.0.0.9-239.0.0.1:5000-5001"], "write it like"),
