@@ -128,9 +128,13 @@ fn watch(server: &Arc<Server>, context: &glib::MainContext, end: &glib::MainLoop
         SIGHUP => {
             // Read in this thread, because reading may block.
             let (server, settings) = (server.clone(), reload());
-            context.invoke(move || server.reload(settings));
+            context.spawn(async move { server.reload(settings) });
         }
-        _ => end.quit(),
+        // In the loop, because one that has not begun would begin all the same.
+        _ => {
+            let end = end.clone();
+            context.spawn(async move { end.quit() });
+        }
     })
 }
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{AUDIO, Pipeline, Player, Server, VIDEO, consumers, output, private_file};
+use common::{AUDIO, Pipeline, Player, Server, VIDEO, ask, consumers, output, private_file};
 use shm2::{FrameInfo, Producer};
 use shm2_testing::{Signal, TempRegion, until};
 use std::os::unix::fs::PermissionsExt;
@@ -236,6 +236,26 @@ fn a_live_region_that_matches_is_a_mount() {
     let _producer = Pipeline::produce(VIDEO, &video);
     Player::video(&server.url(&path)).plays(5);
     assert!(server.describe("/shm2-test-other").starts_with("RTSP/1.0 404 "));
+}
+
+/// Its log is a pipe that is full, so that it stands still before its loop.
+#[test]
+fn a_signal_before_the_loop_ends_the_server() {
+    let (mut log, mut filling) = std::io::pipe().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = common::command(&["--mount", "/cam=/dev/shm/shm2-test-none"]);
+    command.args(["--listen", &format!("127.0.0.1:{port}")]).stderr(filling.try_clone().unwrap());
+    let filler = std::thread::spawn(move || std::io::Write::write_all(&mut filling, &[b'\n'; 1 << 20]));
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let mut child = shm2_testing::ChildGuard::spawn(&mut command).unwrap();
+    drop(command);
+    until("it listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    child.signal(Signal::TERM);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let reader = std::thread::spawn(move || std::io::read_to_string(&mut log));
+    assert!(child.wait().success());
+    filler.join().unwrap().unwrap();
+    assert!(reader.join().unwrap().unwrap().contains("ending after a signal"));
 }
 
 #[test]
