@@ -18,12 +18,15 @@ const PAYLOADS: &[(&str, &str)] = &[
     ("audio/x-alaw", "rtppcmapay"),
 ];
 /// The same, for people.
-pub const KINDS: &str = "raw video, raw audio, H.264, H.265, JPEG, VP8, VP9, Opus, AAC and G.711";
+pub const KINDS: &str =
+    "raw video of up to 35 megapixels, raw audio, H.264, H.265, JPEG, VP8, VP9, Opus, AAC and G.711";
 /// Raw sound that is encoded. A producer writes what it likes into its caps, also later, and a resampler takes memory in
 /// proportion to the rate; without so much the process ends.
 const AUDIO: &str = "audio/x-raw,rate=[1000,768000],channels=[1,64]";
 /// Width and height of raw pictures that are encoded, at most.
 const LARGEST_SIDE: i32 = 16384;
+/// Pixels of them, at most: the macroblocks of H.264, level 6.2.
+const LARGEST_AREA: i32 = 139_264 * 256;
 /// First payload type of those that have no fixed meaning.
 const FIRST_TYPE: usize = 96;
 
@@ -69,7 +72,7 @@ fn stream(mount: &Mount, number: usize, region: &str, text: &str) -> Result<Stri
         mount.source
     );
     let steps = match kind.name().as_str() {
-        "video/x-raw" => raw_video(&mount.encoder, kind).ok_or_else(unknown)?,
+        "video/x-raw" => raw_video(&mount.encoder, &caps).ok_or_else(unknown)?,
         "audio/x-raw" => raw_audio(&mount.audio_encoder, &caps).ok_or_else(unknown)?,
         _ => format!("queue max-size-buffers=0 ! {}", payload(&caps).ok_or_else(unknown)?),
     };
@@ -79,22 +82,32 @@ fn stream(mount: &Mount, number: usize, region: &str, text: &str) -> Result<Stri
 
 /// Pictures that wait longer than one other are dropped before the encoder. The size stays that of the first picture,
 /// because a client was told it; others are scaled to it, with borders.
-fn raw_video(encoder: &Encoder, caps: &gst::StructureRef) -> Option<String> {
+fn raw_video(encoder: &Encoder, caps: &gst::Caps) -> Option<String> {
+    let sizes = sizes();
+    let kind =
+        caps.structure(0).filter(|_| gst::Caps::from_str(&sizes).is_ok_and(|sizes| caps.can_intersect(&sizes)))?;
     // Encoders take even sizes.
-    let even = |name| caps.get::<i32>(name).ok().map(|pixels| (pixels & !1).max(2));
+    let even = |name| kind.get::<i32>(name).ok().map(|pixels| (pixels & !1).max(2));
     let (width, height) = (even("width")?, even("height")?);
-    if width.max(height) > LARGEST_SIDE {
-        return None;
-    }
-    let ratio = caps.get::<gst::Fraction>("pixel-aspect-ratio").unwrap_or_else(|_| (1, 1).into());
+    let ratio = kind.get::<gst::Fraction>("pixel-aspect-ratio").unwrap_or_else(|_| (1, 1).into());
     // Shown without its denominator if that is 1, which would be an integer in caps.
     let ratio = format!("{}/{}", ratio.numer(), ratio.denom());
     Some(format!(
-        "video/x-raw,width=[1,{LARGEST_SIDE}],height=[1,{LARGEST_SIDE}] ! \
+        "capsfilter caps=\"{sizes}\" ! \
          queue leaky=downstream max-size-buffers=2 max-size-bytes=0 max-size-time=0 ! videoconvert ! videoscale \
          add-borders=true ! video/x-raw,width={width},height={height},pixel-aspect-ratio={ratio} ! {} ! {}",
         encoder.text, encoder.payload
     ))
+}
+
+/// Raw pictures that are encoded, also after a change of their size: for each width the heights with which the area is
+/// not too large.
+fn sizes() -> String {
+    let size = |width| {
+        let height = LARGEST_SIDE.min(LARGEST_AREA / width);
+        format!("video/x-raw,width=[1,{width}],height=[1,{height}]")
+    };
+    (2048..=LARGEST_SIDE).step_by(512).map(size).collect::<Vec<_>>().join(";")
 }
 
 fn raw_audio(encoder: &Encoder, caps: &gst::Caps) -> Option<String> {

@@ -97,6 +97,7 @@ fn what_cannot_be_played_is_refused_with_the_reason() {
     let wrong = [
         "text/x-raw, words=(string)\"a\\012b\"",
         "video/x-raw, format=GRAY8, width=20000, height=1",
+        "video/x-raw, format=GRAY8, width=16384, height=16384",
         "audio/x-raw, format=S16LE, rate=2147483647, channels=2, layout=interleaved",
     ];
     let regions = wrong.map(|_| TempRegion::new());
