@@ -31,6 +31,7 @@ pub struct Mounts {
     points: RTSPMountPoints,
     state: Mutex<State>,
     failed: Failed,
+    most_matched: usize,
 }
 
 struct State {
@@ -50,6 +51,12 @@ struct Entry {
     status: MountStatus,
 }
 
+impl State {
+    fn matched(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values().filter(|entry| entry.is_matched)
+    }
+}
+
 /// Lines of the log that clients cause are limited.
 macro_rules! limited {
     ($state:expr, $level:ident, $kind:literal, $($text:tt)*) => {
@@ -64,7 +71,7 @@ impl Mounts {
     pub fn new(points: RTSPMountPoints, settings: &Settings, failed: Failed) -> Arc<Self> {
         let (regions, multicast) = (settings.regions.clone(), settings.multicast.clone());
         let state = State { regions, multicast, entries: BTreeMap::new(), not_found: 0, log: LogLimit::default() };
-        let mounts = Arc::new(Self { points, state: Mutex::new(state), failed });
+        let mounts = Arc::new(Self { points, state: Mutex::new(state), failed, most_matched: MOST_MATCHED });
         settings.mounts.iter().for_each(|mount| mounts.add(&mut mounts.lock(), mount.clone(), false));
         mounts
     }
@@ -224,6 +231,7 @@ impl Mounts {
         let path = format!("/{}", requested.trim_start_matches('/').split('/').next()?);
         let region = pattern.region(&path)?;
         Overview::of(&region).ok()?;
+        self.make_room();
         let mut state = self.lock();
         // Another client, or a reload, may have come first.
         if state.entries.contains_key(&path) {
@@ -232,12 +240,33 @@ impl Mounts {
         if state.regions.as_ref() != Some(&regions) {
             return None;
         }
-        if state.entries.values().filter(|entry| entry.is_matched).count() >= MOST_MATCHED {
-            warn!("{path} is no mount: there are {MOST_MATCHED} mounts of --regions already");
+        if state.matched().count() >= self.most_matched {
+            let most = self.most_matched;
+            limited!(state, warn, "full", "{path} is no mount: there are {most} mounts of live regions already");
             return None;
         }
         self.add(&mut state, Mount { path: path.clone(), regions: vec![region], ..mount.clone() }, true);
         Some(path)
+    }
+
+    /// Where there are as many mounts of matching regions as may be, removes those that nobody plays and that have no
+    /// producer.
+    fn make_room(&self) {
+        let state = self.lock();
+        if state.matched().count() < self.most_matched {
+            return;
+        }
+        let idle = state.matched().filter(|entry| !entry.status.plays).map(|entry| entry.mount.clone());
+        let idle = idle.collect::<Vec<_>>();
+        drop(state);
+        let is_dead = |mount: &Mount| mount.regions.iter().all(|region| Overview::of(region).is_err());
+        let dead: Vec<_> = idle.into_iter().filter(is_dead).map(|mount| mount.path).collect();
+        let mut state = self.lock();
+        let is_idle = |path: &String| state.entries.get(path).is_some_and(|it| it.is_matched && !it.status.plays);
+        let dead: Vec<_> = dead.into_iter().filter(is_idle).collect();
+        let removed = self.remove(&mut state, &dead);
+        drop(state);
+        drop(removed);
     }
 
     /// Asks the encoders for a keyframe, for a client that begins in the middle.
@@ -388,5 +417,20 @@ mod tests {
             assert_eq!(entry.is_some(), round % 2 == 1, "round {round}");
             mounts.reload(&without);
         }
+    }
+
+    #[test]
+    fn a_region_without_a_producer_leaves_its_mount_to_the_next() {
+        let regions = [(); 3].map(|()| TempRegion::new());
+        let settings = settings("/dev/shm/shm2-test-*");
+        let mut mounts = mounts(&settings);
+        Arc::get_mut(&mut mounts).unwrap().most_matched = 2;
+        let ask = |number: usize| mounts.prepare(&path(&regions[number]));
+        let [first, _second, _third] = regions.each_ref().map(produce);
+        assert_eq!([ask(0), ask(1), ask(2)], [RTSPStatusCode::Ok, RTSPStatusCode::Ok, RTSPStatusCode::NotFound]);
+        drop(first);
+        assert_eq!([ask(2), ask(1)], [RTSPStatusCode::Ok; 2]);
+        let offered = regions.each_ref().map(|region| offered(&mounts, &path(region)).is_some());
+        assert_eq!(offered, [false, true, true]);
     }
 }
