@@ -288,7 +288,9 @@ impl Mounts {
     pub fn reload(self: &Arc<Self>, settings: &Settings) -> Vec<String> {
         let mut state = self.lock();
         let is_same_pattern = state.regions == settings.regions;
+        let is_same_multicast = state.multicast == settings.multicast;
         let stays = |entry: &Entry| match entry.is_matched {
+            _ if !is_same_multicast => false,
             // A mount that is given takes its place.
             true => is_same_pattern && settings.mounts.iter().all(|mount| mount.path != entry.mount.path),
             false => settings.mounts.contains(&entry.mount),

@@ -133,3 +133,19 @@ fn certificate() -> Option<TempPath> {
     }
     Some(both)
 }
+
+#[test]
+fn a_reload_of_multicast_changes_all_mounts() {
+    let video = TempRegion::new();
+    let _producer = Pipeline::produce(VIDEO, &video);
+    let text = format!("[[mount]]\npath = \"/cam\"\nregions = [{:?}]\n", &*video);
+    let file = private_file("config", &text);
+    let server = Server::start(&["--config", file.to_str().unwrap()]);
+    let player = Player::video(&server.url("/cam"));
+    player.plays(5);
+    std::fs::write(&*file, format!("multicast = \"239.1.2.3-239.1.2.4:6000-6009\"\n{text}")).unwrap();
+    server.reloads();
+    until("the client is disconnected", || server.status()["clients"] == 0);
+    drop(player);
+    Player::video(&server.url("/cam")).plays(5);
+}
