@@ -27,6 +27,8 @@ use tracing::{error, info, warn};
 const ROUND: Duration = Duration::from_secs(2);
 /// Time for a connection to begin a session.
 const IDLE: Duration = Duration::from_secs(60);
+/// Sessions of a connection; one that begins more loses its oldest ones. Players have one.
+const SESSIONS_EACH: usize = 4;
 /// Largest body of a request. Those that this server answers have none, or a few parameters.
 const LARGEST_BODY: u32 = 64 * 1024;
 
@@ -249,6 +251,8 @@ impl Server {
             if let Some(record) = server.lock_clients().get_mut(client) {
                 record.sessions.retain(|session| session.upgrade().is_some());
                 record.sessions.push(session.downgrade());
+                let excess = record.sessions.len().saturating_sub(SESSIONS_EACH);
+                server.end_later(record.sessions.drain(..excess).filter_map(|session| session.upgrade()).collect());
             }
         });
         let weak = Arc::downgrade(self);
@@ -257,6 +261,15 @@ impl Server {
                 server.mounts.request_keyframe(&path);
             }
         });
+    }
+
+    /// Ends sessions, but not in the thread of a client that holds the lock of its pipeline.
+    fn end_later(&self, sessions: Vec<RTSPSession>) {
+        if !sessions.is_empty() {
+            let pool = self.pool.clone();
+            // One may have ended before.
+            glib::MainContext::default().spawn(async move { sessions.iter().for_each(|it| drop(pool.remove(it))) });
+        }
     }
 
     fn check(&self, client: &RTSPClient, context: &RTSPContext) -> RTSPStatusCode {

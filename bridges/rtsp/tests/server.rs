@@ -259,6 +259,26 @@ fn a_signal_before_the_loop_ends_the_server() {
     assert!(reader.join().unwrap().unwrap().contains("ending after a signal"));
 }
 
+/// Three connections may have six sessions.
+#[test]
+fn a_connection_that_begins_many_sessions_leaves_some_to_others() {
+    let video = TempRegion::new();
+    let _producer = Pipeline::produce(VIDEO, &video);
+    let server = Server::start(&["--mount", &mount("/cam", &[&video]), "--max-clients", "3"]);
+    let mut stream = server.connect();
+    let describe = format!("DESCRIBE {} RTSP/1.0\r\nCSeq: 1\r\n\r\n", server.url("/cam"));
+    assert!(ask(&mut stream, describe.as_bytes()).starts_with("RTSP/1.0 200 "));
+    for number in 0..6 {
+        let url = server.url("/cam/stream=0");
+        let channels = format!("{}-{}", 2 * number, 2 * number + 1);
+        let transport = format!("Transport: RTP/AVP/TCP;unicast;interleaved={channels}\r\n");
+        let answer = ask(&mut stream, format!("SETUP {url} RTSP/1.0\r\nCSeq: {number}\r\n{transport}\r\n").as_bytes());
+        assert!(answer.starts_with("RTSP/1.0 200 "), "{answer}");
+    }
+    until("the oldest sessions are gone", || server.status()["sessions"] == 4);
+    Player::video(&server.url("/cam")).plays(5);
+}
+
 #[test]
 fn each_wrong_setting_is_one_sentence() {
     let open = private_file("open", "a:b\n");
