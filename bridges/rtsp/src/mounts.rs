@@ -9,7 +9,7 @@ use gst::prelude::*;
 use gst_rtsp::RTSPStatusCode;
 use gst_rtsp_server::prelude::*;
 use gst_rtsp_server::{RTSPAddressPool, RTSPMedia, RTSPMediaFactory, RTSPMediaStatus, RTSPMountPoints};
-use shm2::Overview;
+use shm2::{AttachError, Overview};
 use shm2_relay::log_limit::LogLimit;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -230,7 +230,13 @@ impl Mounts {
         // A control of a stream may follow.
         let path = format!("/{}", requested.trim_start_matches('/').split('/').next()?);
         let region = pattern.region(&path)?;
-        Overview::of(&region).ok()?;
+        if let Err(error) = Overview::of(&region) {
+            // Others are not there.
+            if matches!(error, AttachError::Denied { .. }) {
+                limited!(self.lock(), warn, "denied", "{path} is no mount: {error}");
+            }
+            return None;
+        }
         self.make_room();
         let mut state = self.lock();
         // Another client, or a reload, may have come first.

@@ -279,6 +279,33 @@ fn a_connection_that_begins_many_sessions_leaves_some_to_others() {
     Player::video(&server.url("/cam")).plays(5);
 }
 
+/// Root without the capabilities that override rights is such a user.
+#[test]
+fn a_region_that_the_server_may_not_read_is_named() {
+    let is_root = std::fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t");
+    let capabilities = "-dac_override,-dac_read_search";
+    let without = ["setpriv", "--inh-caps", capabilities, "--bounding-set", capabilities];
+    let mut works = std::process::Command::new(without[0]);
+    if is_root && !works.args(&without[1..]).arg("true").status().is_ok_and(|status| status.success()) {
+        return shm2_testing::skip("setpriv cannot take capabilities away from root");
+    }
+    let before = if is_root { &without[..] } else { &[] };
+    let video = TempRegion::new();
+    let _producer = Pipeline::produce(VIDEO, &video);
+    let pattern = format!("{}*", &*video);
+    let server = Server::start_by(before, &["--mount", &mount("/cam", &[&video]), "--regions", &pattern]);
+    let path = format!("/{}", video.path().file_name().unwrap().to_str().unwrap());
+    let permit = |mode| std::fs::set_permissions(video.path(), PermissionsExt::from_mode(mode)).unwrap();
+    permit(0o000);
+    assert!(server.describe("/cam").starts_with("RTSP/1.0 503 "));
+    server.waits_for_log(&format!("/cam is refused: permission denied for {:?}", &*video));
+    assert!(server.describe(&path).starts_with("RTSP/1.0 404 "));
+    server.waits_for_log(&format!("{path} is no mount: permission denied for {:?}", &*video));
+    // To read is enough: the source takes copies then.
+    permit(0o400);
+    assert!(server.describe("/cam").starts_with("RTSP/1.0 200 "));
+}
+
 #[test]
 fn each_wrong_setting_is_one_sentence() {
     let open = private_file("open", "a:b\n");
