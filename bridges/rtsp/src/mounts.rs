@@ -38,6 +38,8 @@ struct State {
     /// Regions that are mounts when they are asked for, with the settings of this mount.
     regions: Option<(Pattern, Mount)>,
     multicast: Multicast,
+    /// Of all mounts: no two of them get the same.
+    addresses: RTSPAddressPool,
     entries: BTreeMap<String, Entry>,
     not_found: u64,
     log: LogLimit,
@@ -69,8 +71,14 @@ macro_rules! limited {
 impl Mounts {
     /// Offers the mounts of these settings.
     pub fn new(points: RTSPMountPoints, settings: &Settings, failed: Failed) -> Arc<Self> {
-        let (regions, multicast) = (settings.regions.clone(), settings.multicast.clone());
-        let state = State { regions, multicast, entries: BTreeMap::new(), not_found: 0, log: LogLimit::default() };
+        let state = State {
+            regions: settings.regions.clone(),
+            multicast: settings.multicast.clone(),
+            addresses: addresses(&settings.multicast),
+            entries: BTreeMap::new(),
+            not_found: 0,
+            log: LogLimit::default(),
+        };
         let mounts = Arc::new(Self { points, state: Mutex::new(state), failed, most_matched: MOST_MATCHED });
         settings.mounts.iter().for_each(|mount| mounts.add(&mut mounts.lock(), mount.clone(), false));
         mounts
@@ -83,7 +91,7 @@ impl Mounts {
     /// Adds a mount whose path is free. The lock is held meanwhile, so that the server has a factory for each entry and
     /// no other; it calls nothing here that takes this lock.
     fn add(self: &Arc<Self>, state: &mut State, mount: Mount, is_matched: bool) {
-        let factory = self.factory(&mount, &state.multicast);
+        let factory = self.factory(&mount, &state.addresses);
         self.points.add_factory(&mount.path, factory.clone());
         let status = MountStatus { path: mount.path.clone(), regions: mount.regions.clone(), ..MountStatus::default() };
         let entry = Entry { factory, media: glib::WeakRef::new(), is_matched, status, mount };
@@ -96,16 +104,11 @@ impl Mounts {
         paths.iter().filter_map(|path| state.entries.remove(path)).collect()
     }
 
-    fn factory(self: &Arc<Self>, mount: &Mount, multicast: &Multicast) -> RTSPMediaFactory {
+    fn factory(self: &Arc<Self>, mount: &Mount, addresses: &RTSPAddressPool) -> RTSPMediaFactory {
         let factory = RTSPMediaFactory::new();
         factory.set_shared(true);
         factory.set_protocols(mount.protocols);
-        let pool = RTSPAddressPool::new();
-        let ((first, last), (low, high)) = (&multicast.addresses, multicast.ports);
-        match pool.add_range(first, last, low, high, 1) {
-            Ok(()) => factory.set_address_pool(Some(&pool)),
-            Err(error) => warn!("multicast {first}-{last}: {error}"),
-        }
+        factory.set_address_pool(Some(addresses));
         let roles = if mount.users.is_empty() { vec![ANYONE.into()] } else { mount.users.clone() };
         for role in &roles {
             let role = gst::Structure::builder(role.as_str())
@@ -304,6 +307,9 @@ impl Mounts {
         let gone: Vec<_> =
             state.entries.iter().filter(|(_, entry)| !stays(entry)).map(|(path, _)| path.clone()).collect();
         let removed = self.remove(&mut state, &gone);
+        if !is_same_multicast {
+            state.addresses = addresses(&settings.multicast);
+        }
         (state.regions, state.multicast) = (settings.regions.clone(), settings.multicast.clone());
         let is_new = |mount: &&Mount| !state.entries.contains_key(&mount.path);
         let new: Vec<_> = settings.mounts.iter().filter(is_new).cloned().collect();
@@ -330,6 +336,15 @@ impl Mounts {
             info!("{summary}");
         }
     }
+}
+
+fn addresses(multicast: &Multicast) -> RTSPAddressPool {
+    let pool = RTSPAddressPool::new();
+    let ((first, last), (low, high)) = (&multicast.addresses, multicast.ports);
+    if let Err(error) = pool.add_range(first, last, low, high, 1) {
+        warn!("multicast {first}-{last}: {error}");
+    }
+    pool
 }
 
 /// The state of a pipeline, after its end if it is about to end: until then the server refuses it.
@@ -440,5 +455,21 @@ mod tests {
         assert_eq!([ask(2), ask(1)], [RTSPStatusCode::Ok; 2]);
         let offered = regions.each_ref().map(|region| offered(&mounts, &path(region)).is_some());
         assert_eq!(offered, [false, true, true]);
+    }
+
+    /// Of two pools the first address would be the same, and the second mount could not play beside the first.
+    #[test]
+    fn mounts_share_the_addresses_for_multicast() {
+        let mount = |name| format!("/{name}=/dev/shm/shm2-test-none");
+        let given = Given { mount_texts: vec![mount("a"), mount("b")], ..Given::default() };
+        let _initialized = settings("/dev/shm/shm2-test-none");
+        let mounts = mounts(&given.settings().unwrap());
+        let pools = || ["/a", "/b"].map(|path| offered(&mounts, path).and_then(|factory| factory.address_pool()));
+        let [first, second] = pools();
+        assert!(first.is_some() && first == second);
+        let other = Given { multicast: Some("239.1.2.3-239.1.2.4:6000-6009".into()), ..given };
+        mounts.reload(&other.settings().unwrap());
+        let [third, fourth] = pools();
+        assert!(third.is_some() && third == fourth && third != first);
     }
 }
