@@ -6,6 +6,7 @@
 use crate::buffer::Header;
 use crate::format::{self, Format};
 use crate::node::Node;
+use crate::pauses::Pauses;
 use crate::pixels::Target;
 use pipewire::core::CoreRc;
 use shm2::consumer::WaitReason;
@@ -42,6 +43,10 @@ pub struct Camera {
     pub description: String,
     absence: Absence,
     node: Option<Node>,
+    /// Before the node is made again.
+    pauses: Pauses,
+    /// When the node is made again.
+    again: Instant,
     consumer: Option<Consumer>,
     stream: Option<Stream>,
     target: Option<Target>,
@@ -74,6 +79,8 @@ impl Camera {
             description,
             absence,
             node: None,
+            pauses: Pauses::new(),
+            again: now,
             consumer: None,
             stream: None,
             target: None,
@@ -98,10 +105,27 @@ impl Camera {
     /// Makes the node.
     pub fn connect(&mut self, core: &CoreRc) -> Result<(), pipewire::Error> {
         self.node = Some(Node::new(core, &self.name, &self.description, &self.region, &self.offers())?);
+        self.pauses.made();
         Ok(())
     }
 
-    /// Without PipeWire.
+    /// Makes the node again, after a pause, when PipeWire has ended it; until then the time at which it is made.
+    fn restore(&mut self, core: &CoreRc) -> Option<Instant> {
+        if let Some(end) = self.node.as_ref().and_then(Node::end) {
+            self.disconnect();
+            let pause = self.pauses.next();
+            if pause == Pauses::FIRST {
+                complain!("{PROGRAM}: {}: {end}; the camera is made again", self.region);
+            }
+            self.again = Instant::now() + pause;
+        }
+        if self.node.is_none() && Instant::now() >= self.again && self.connect(core).is_err() {
+            self.again = Instant::now() + self.pauses.next();
+        }
+        self.node.is_none().then_some(self.again)
+    }
+
+    /// Without PipeWire, or its node.
     pub fn disconnect(&mut self) {
         (self.node, self.consumer, self.target) = (None, None, None);
     }
@@ -112,7 +136,10 @@ impl Camera {
     }
 
     /// Does what is to be done now; returns when it wants to be called again at the latest.
-    pub fn step(&mut self) -> Instant {
+    pub fn step(&mut self, core: &CoreRc) -> Instant {
+        if let Some(again) = self.restore(core) {
+            return again;
+        }
         if !self.node.as_ref().is_some_and(Node::is_used) {
             self.consumer = None;
             return self.idle();

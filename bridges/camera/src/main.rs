@@ -9,6 +9,7 @@ mod buffer;
 mod camera;
 mod format;
 mod node;
+mod pauses;
 mod pixels;
 mod pods;
 mod session;

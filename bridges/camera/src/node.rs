@@ -9,15 +9,31 @@ use pipewire::properties::properties;
 use pipewire::spa::param::ParamType;
 use pipewire::spa::utils::Direction;
 use pipewire::stream::{Stream, StreamFlags, StreamListener, StreamRc, StreamState};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// What callbacks of the stream have reported.
 #[derive(Default)]
 struct Reported {
     is_used: Cell<bool>,
+    /// Why the node is no camera any more.
+    end: RefCell<Option<String>>,
     agreed: Cell<Option<Format>>,
     last: Last,
+}
+
+impl Reported {
+    fn changed(&self, stream: &Stream, new: StreamState) {
+        let end = match new {
+            // Of a request, such as that of a reader: the stream stays what it is.
+            StreamState::Error(_) if matches!(stream.state(), StreamState::Paused | StreamState::Streaming) => return,
+            StreamState::Error(error) => format!("PipeWire reports an error of its node: {error}"),
+            StreamState::Unconnected => "PipeWire has removed its node".into(),
+            new => return self.is_used.set(new == StreamState::Streaming),
+        };
+        self.is_used.set(false);
+        self.end.replace(Some(end));
+    }
 }
 
 pub struct Node {
@@ -56,6 +72,11 @@ impl Node {
     /// Whether somebody reads.
     pub fn is_used(&self) -> bool {
         self.reported.is_used.get()
+    }
+
+    /// Why the node has to be made again, if it has.
+    pub fn end(&self) -> Option<String> {
+        self.reported.end.borrow().clone()
     }
 
     pub fn agreed(&self) -> Option<Format> {
@@ -110,7 +131,7 @@ impl Node {
 fn listen(stream: &Stream, reported: &Rc<Reported>) -> Result<StreamListener<()>, pipewire::Error> {
     let (state, format, buffers) = (reported.clone(), reported.clone(), reported.clone());
     let listener = stream.add_local_listener::<()>();
-    let listener = listener.state_changed(move |_, (), _, new| state.is_used.set(new == StreamState::Streaming));
+    let listener = listener.state_changed(move |stream, (), _, new| state.changed(stream, new));
     let listener = listener.param_changed(move |stream, (), id, pod| {
         if id != ParamType::Format.as_raw() {
             return;

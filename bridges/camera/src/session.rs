@@ -1,6 +1,7 @@
 //! The connection to PipeWire, and the loop of the program.
 
 use crate::camera::Camera;
+use crate::pauses::Pauses;
 use pipewire::context::ContextRc;
 use pipewire::core::{CoreRc, Listener};
 use pipewire::loop_::Timeout;
@@ -15,9 +16,6 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Pause before a new attempt to connect: doubled each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Time for PipeWire to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 /// The code with which PipeWire reports the end of a connection.
@@ -130,7 +128,7 @@ impl Session {
             if stop.is_set() || self.reported.is_lost.get() {
                 return stop.is_set();
             }
-            let next = cameras.iter_mut().map(Camera::step).min();
+            let next = cameras.iter_mut().map(|camera| camera.step(&self.core)).min();
             self.wait(cameras, stopped, next.unwrap_or_else(Instant::now));
         }
     }
@@ -150,19 +148,17 @@ impl Session {
 
 /// Shows cameras until a stop is requested, over restarts of PipeWire.
 pub fn serve(first: Session, cameras: &mut [Camera], stop: &Stop, stopped: &OwnedFd) {
-    let (mut session, mut pause) = (Some(first), FIRST_PAUSE);
+    let (mut session, mut pauses) = (Some(first), Pauses::new());
     while !stop.is_set() {
         if let Some(session) = session.take() {
-            let begun = Instant::now();
+            pauses.made();
             if session.run(cameras, stop, stopped) {
                 break;
             }
             complain!("shm2-camera: the connection to PipeWire is lost; trying again");
-            pause = if begun.elapsed() > LONGEST_PAUSE { FIRST_PAUSE } else { pause };
         }
         cameras.iter_mut().for_each(Camera::disconnect);
-        stop.pause(pause);
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        stop.pause(pauses.next());
         session = Session::connect().ok();
         if session.is_some() {
             complain!("shm2-camera: connected to PipeWire again");

@@ -183,6 +183,33 @@ fn a_killed_camera_leaves_nothing_and_comes_again_under_its_name() {
 }
 
 #[test]
+fn a_camera_whose_node_is_removed_comes_again() {
+    let Some(session) = Session::start() else { return };
+    let region = TempRegion::new();
+    let _source = small(&region, 90);
+    let mut camera = session.camera(&[&region]);
+    let name = camera.names[0].clone();
+    for removals in 1..=kills(2) {
+        let reader = session.watch(&name);
+        reader.advances(3);
+        let errors = camera.errors.lock().unwrap().len();
+        session.pw_cli(&name, &["destroy", "NODE"]);
+        until("the node is gone", || camera.errors.lock().unwrap().len() > errors || removals > 1);
+        drop(reader);
+        until("the region is let go", || consumers(&region) == 0);
+        until("the camera is there again", || {
+            session.pw_cli(&name, &["ls", "Node"]).matches(&format!("{name:?}")).count() == 1
+        });
+        if removals == 1 {
+            let errors = camera.errors.lock().unwrap()[errors..].to_vec();
+            assert!(errors.len() == 1 && errors[0].contains(&*region) && errors[0].contains("removed"), "{errors:?}");
+        }
+    }
+    assert!(session.pictures(&name, 3, "video/x-raw").ends_with(&gray(320, 240, 90)));
+    assert!(camera.child.is_running());
+}
+
+#[test]
 fn restarts_of_pipewire_and_its_session_manager_are_followed() {
     let Some(mut session) = Session::start() else { return };
     let region = TempRegion::new();
