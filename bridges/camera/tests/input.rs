@@ -66,6 +66,7 @@ fn a_region_that_may_only_be_read_is_shown() {
     let _camera = ChildGuard::spawn(command.args(["--node-name", "readable"]).stdout(Stdio::null())).unwrap();
     until("the camera is there", || session.pw_cli("readable", &["ls", "Node"]).contains("\"readable\""));
     session.watch("readable").advances(5);
+    assert!(session.pictures("readable", 3, "video/x-raw").ends_with(&gray(320, 240, 90)));
     assert_eq!(consumers(&region), 0, "a reader of copies does not attach");
 }
 
@@ -105,7 +106,7 @@ fn what_cannot_be_shown_any_more_is_said_once_and_the_camera_goes_on() {
     drop(source);
     let source = Source::start(&region, "video/x-h264, width=320, height=240", vec![1; 100]);
     until("the reason is said", || camera.errors.lock().unwrap().iter().any(|line| line.contains("video/x-h264")));
-    reader.advances(3);
+    reader.receives(3);
     drop(source);
     let _source = Source::start(&region, &raw("I420", 320, 240), gray(320, 240, 90));
     until("it is attached again", || consumers(&region) == 1);

@@ -135,6 +135,18 @@ impl Session {
         Reader { child, lines }
     }
 
+    /// The bytes of the first `count` pictures that a reader who comes now gets in `wanted` caps. Tests look at the last
+    /// one: the first may be that of an earlier reader, or dark. There are none if the reader fails.
+    pub fn pictures(&self, node: &str, count: usize, wanted: &str) -> Vec<u8> {
+        let file = self.folder.join(format!("{node}.raw"));
+        let rest = format!("{wanted} ! filesink location={}", file.display());
+        let mut reader = self.read(node, &format!("num-buffers={count}"), &rest);
+        let is_complete = reader.child.wait().success();
+        let bytes = std::fs::read(&file).unwrap_or_default();
+        let _ = std::fs::remove_file(file);
+        if is_complete { bytes } else { Vec::new() }
+    }
+
     /// Reads a camera until the reader is dropped, and reports each buffer.
     pub fn watch(&self, node: &str) -> Reader {
         self.read(node, "", "video/x-raw ! fakesink silent=false sync=false")
@@ -187,10 +199,17 @@ impl Reader {
         self.seen().len()
     }
 
-    /// Waits for this many further buffers.
-    pub fn advances(&self, buffers: usize) {
+    /// Waits for this many further buffers: frames, or repeated and dark pictures, which come twice a second.
+    pub fn receives(&self, buffers: usize) {
         let before = self.count();
         until("further pictures come", || self.count() >= before + buffers);
+    }
+
+    /// Waits for this many further frames of the region: a picture that is repeated has the number of the one before it.
+    pub fn advances(&self, frames: usize) {
+        let count = || self.seen().windows(2).filter(|pair| pair[0].sequence != pair[1].sequence).count();
+        let before = count();
+        until("further frames come", || count() >= before + frames);
     }
 }
 
