@@ -9,8 +9,12 @@ use pipewire::properties::properties;
 use pipewire::spa::param::ParamType;
 use pipewire::spa::utils::Direction;
 use pipewire::stream::{Stream, StreamFlags, StreamListener, StreamRc, StreamState};
+use shm2::monotonic_ns;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+
+/// How far a picture's time may be in the future: later ones would have to follow it.
+const MOST_AHEAD_NS: u64 = 1_000_000_000;
 
 /// What callbacks of the stream have reported.
 #[derive(Default)]
@@ -41,6 +45,8 @@ pub struct Node {
     _listener: StreamListener<()>,
     stream: StreamRc,
     reported: Rc<Reported>,
+    /// The time of the last picture.
+    time_ns: Cell<u64>,
 }
 
 impl Node {
@@ -66,7 +72,7 @@ impl Node {
         // This node sets the pace: a cycle of PipeWire begins with each frame.
         let flags = StreamFlags::DRIVER | StreamFlags::MAP_BUFFERS;
         stream.connect(Direction::Output, None, flags, &mut Pods::offers(offers).all())?;
-        Ok(Self { _listener: listener, stream, reported })
+        Ok(Self { _listener: listener, stream, reported, time_ns: Cell::default() })
     }
 
     /// Whether somebody reads.
@@ -122,6 +128,10 @@ impl Node {
     }
 
     fn queue(&self, outgoing: Outgoing<'_>, bytes: u32, target: &Target, header: Header) {
+        // A frame may be older than the picture that was repeated before it, and its time is its producer's word.
+        let time_ns = header.time_ns.min(monotonic_ns().saturating_add(MOST_AHEAD_NS)).max(self.time_ns.get() + 1);
+        self.time_ns.set(time_ns);
+        let header = Header { time_ns, ..header };
         outgoing.send(bytes, target, header, &self.reported.last);
         // The node may be stopped meanwhile; then there is no cycle to begin.
         let _ = self.stream.trigger_process();

@@ -3,8 +3,10 @@
 mod common;
 
 use common::{STEP_NS, Session, Source, gray, raw};
+use shm2::{FrameInfo, Producer, monotonic_ns};
 use shm2_testing::{TempRegion, until};
 use std::process::Stdio;
+use std::time::Duration;
 
 /// The last of the first three pictures.
 fn read(session: &Session, node: &str, wanted: &str) -> Vec<u8> {
@@ -104,6 +106,34 @@ fn times_and_numbers_are_those_of_the_frames() {
     }
     let whole = seen.windows(2).filter(|pair| pair[1].sequence == pair[0].sequence + 1).count();
     assert!(whole * 2 > seen.len(), "{seen:?}");
+}
+
+#[test]
+fn times_grow_also_over_repeated_pictures_and_wrong_times() {
+    let Some(session) = Session::start() else { return };
+    let region = TempRegion::new();
+    let mut producer = Producer::builder(&region).unwrap().size(16 << 20).create().unwrap();
+    producer.set_caps(raw("I420", 320, 240).as_bytes()).unwrap();
+    let camera = session.camera(&[&region]);
+    let reader = session.watch(&camera.names[0]);
+    reader.receives(1);
+    let begun = reader.count();
+    let (old, hour) = (300_000_000, 3_600_000_000_000);
+    for _ in 0..3 {
+        // The third one of five comes from the future.
+        for time in [monotonic_ns() - old, monotonic_ns() - old, monotonic_ns() + hour, 0, monotonic_ns() - old] {
+            let mut info = FrameInfo::new();
+            info.time = Some(time);
+            producer.send(&gray(320, 240, 90), &info).unwrap();
+            std::thread::sleep(Duration::from_millis(40));
+        }
+        // Longer than a picture takes to be repeated.
+        reader.receives(2);
+    }
+    // The first ones may be older than the pipeline, whose times begin at 0.
+    let seen: Vec<_> = reader.seen()[begun..].iter().copied().skip_while(|seen| seen.pts_ns == 0).collect();
+    assert!(seen.windows(2).all(|pair| pair[0].pts_ns < pair[1].pts_ns), "{seen:?}");
+    assert!(seen.iter().all(|seen| seen.pts_ns < hour), "{seen:?}");
 }
 
 /// The numbers of range, matrix, transfer function and primaries in the format that the reader has agreed on.
