@@ -7,6 +7,7 @@
 
 mod buffer;
 mod camera;
+mod entered;
 mod format;
 mod node;
 mod pauses;

@@ -1,11 +1,11 @@
 //! The connection to PipeWire, and the loop of the program.
 
 use crate::camera::Camera;
+use crate::entered::Entered;
 use crate::pauses::Pauses;
 use pipewire::context::ContextRc;
 use pipewire::core::{CoreRc, Listener};
 use pipewire::loop_::Timeout;
-use pipewire::main_loop::MainLoopRc;
 use pipewire::types::ObjectType;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use shm2_cli::complain;
@@ -29,7 +29,7 @@ pub struct Session {
     _listener: Listener,
     core: CoreRc,
     _context: ContextRc,
-    main: MainLoopRc,
+    main: Entered,
     reported: Rc<Reported>,
 }
 
@@ -54,8 +54,8 @@ impl Session {
     }
 
     fn try_connect() -> Result<Self, pipewire::Error> {
-        let main = MainLoopRc::new(None)?;
-        let context = ContextRc::new(&main, None)?;
+        let main = Entered::new()?;
+        let context = ContextRc::new(main.main(), None)?;
         let core = context.connect_rc(None)?;
         let reported = Rc::new(Reported::default());
         let (lost, done) = (reported.clone(), reported.clone());
@@ -112,7 +112,7 @@ impl Session {
     fn iterate(&self, limit: Duration, is_done: impl Fn() -> bool) {
         let deadline = Instant::now() + limit;
         while !is_done() && !self.reported.is_lost.get() && Instant::now() < deadline {
-            self.main.loop_().iterate(Timeout::Finite(Duration::from_millis(50)));
+            self.main.iterate(Timeout::Finite(Duration::from_millis(50)));
         }
     }
 
@@ -124,7 +124,7 @@ impl Session {
             }
         }
         loop {
-            self.main.loop_().iterate(Timeout::Finite(Duration::ZERO));
+            self.main.iterate(Timeout::Finite(Duration::ZERO));
             if stop.is_set() || self.reported.is_lost.get() {
                 return stop.is_set();
             }
