@@ -3,7 +3,7 @@
 //! The region is attached while somebody uses the node. Else only its caps are looked at from time to time, so that the
 //! node offers the right format.
 
-use crate::buffer::Header;
+use crate::buffer::{Header, Last};
 use crate::format::{self, Format};
 use crate::node::Node;
 use crate::pauses::Pauses;
@@ -15,6 +15,7 @@ use shm2_cli::camera::{Absence, PROGRAM};
 use shm2_cli::complain;
 use shm2_media::Media;
 use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// Time between two looks at the caps of a region that nobody watches.
@@ -43,6 +44,8 @@ pub struct Camera {
     pub description: String,
     absence: Absence,
     node: Option<Node>,
+    /// The last picture, also of a node that is gone.
+    last: Rc<Last>,
     /// Before the node is made again.
     pauses: Pauses,
     /// When the node is made again.
@@ -79,6 +82,7 @@ impl Camera {
             description,
             absence,
             node: None,
+            last: Rc::default(),
             pauses: Pauses::new(),
             again: now,
             consumer: None,
@@ -104,7 +108,8 @@ impl Camera {
 
     /// Makes the node.
     pub fn connect(&mut self, core: &CoreRc) -> Result<(), pipewire::Error> {
-        self.node = Some(Node::new(core, &self.name, &self.description, &self.region, &self.offers())?);
+        let node = Node::new(core, &self.name, &self.description, &self.region, &self.offers(), &self.last);
+        self.node = Some(node?);
         self.pauses.made();
         Ok(())
     }

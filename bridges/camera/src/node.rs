@@ -23,7 +23,7 @@ struct Reported {
     /// Why the node is no camera any more.
     end: RefCell<Option<String>>,
     agreed: Cell<Option<Format>>,
-    last: Last,
+    last: Rc<Last>,
 }
 
 impl Reported {
@@ -56,6 +56,7 @@ impl Node {
         description: &str,
         region: &str,
         offers: &[Format],
+        last: &Rc<Last>,
     ) -> Result<Self, pipewire::Error> {
         let properties = properties! {
             *pipewire::keys::MEDIA_CLASS => "Video/Source",
@@ -67,7 +68,7 @@ impl Node {
             "shm2.region" => region,
         };
         let stream = StreamRc::new(core.clone(), name, properties)?;
-        let reported = Rc::new(Reported::default());
+        let reported = Rc::new(Reported { last: last.clone(), ..Reported::default() });
         let listener = listen(&stream, &reported)?;
         // This node sets the pace: a cycle of PipeWire begins with each frame.
         let flags = StreamFlags::DRIVER | StreamFlags::MAP_BUFFERS;
@@ -135,6 +136,13 @@ impl Node {
         outgoing.send(bytes, target, header, &self.reported.last);
         // The node may be stopped meanwhile; then there is no cycle to begin.
         let _ = self.stream.trigger_process();
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // The buffers go, and nothing is reported of that any more.
+        self.reported.last.keep();
     }
 }
 

@@ -210,6 +210,28 @@ fn a_camera_whose_node_is_removed_comes_again() {
 }
 
 #[test]
+fn the_last_picture_stays_when_the_node_is_removed_or_pipewire_restarts() {
+    let Some(mut session) = Session::start() else { return };
+    let region = TempRegion::new();
+    let source = small(&region, 200);
+    let camera = session.camera(&[&region]);
+    let name = &camera.names[0];
+    session.watch(name).advances(3);
+    drop(source);
+    let is_there = |session: &Session| session.pw_cli(name, &["ls", "Node"]).contains(&format!("{name:?}"));
+    session.pw_cli(name, &["destroy", "NODE"]);
+    until("the node is gone", || !camera.errors.lock().unwrap().is_empty());
+    until("the camera is there again", || is_there(&session));
+    assert_eq!(luma(&session, name, 3), 200);
+    session.pipewire.take().unwrap().kill();
+    session.start_pipewire();
+    session.wireplumber.take().unwrap().kill();
+    session.start_wireplumber();
+    until("the camera is there again", || is_there(&session));
+    assert_eq!(luma(&session, name, 3), 200);
+}
+
+#[test]
 fn restarts_of_pipewire_and_its_session_manager_are_followed() {
     let Some(mut session) = Session::start() else { return };
     let region = TempRegion::new();
