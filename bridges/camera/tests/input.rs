@@ -3,9 +3,11 @@
 mod common;
 
 use common::{Session, Source, consumers, gray, raw};
-use shm2_testing::{ChildGuard, Signal, TempRegion, until};
+use shm2_testing::{ChildGuard, Signal, TempRegion, process, until};
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Asserts that the command fails with one line that has all of `parts`.
 fn fails(session: &Session, mut command: Command, code: i32, parts: &[&str]) {
@@ -41,7 +43,7 @@ fn wrong_names_formats_and_options_are_refused_with_the_remedy() {
 
 /// `shm2-camera` for a region with this mode, by a user who has no more rights than that gives.
 fn restricted(session: &Session, region: &TempRegion, mode: u32) -> Command {
-    std::fs::set_permissions(region.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+    std::fs::set_permissions(region.path(), Permissions::from_mode(mode)).unwrap();
     let mut command = session.command("setpriv");
     let capabilities = "-dac_override,-dac_read_search";
     command.args(["--inh-caps", capabilities, "--bounding-set", capabilities]);
@@ -68,6 +70,53 @@ fn a_region_that_may_only_be_read_is_shown() {
     session.watch("readable").advances(5);
     assert!(session.pictures("readable", 3, "video/x-raw").ends_with(&gray(320, 240, 90)));
     assert_eq!(consumers(&region), 0, "a reader of copies does not attach");
+}
+
+#[test]
+fn a_region_whose_permission_or_file_is_taken_away_is_shown_when_it_is_back() {
+    let Some(session) = Session::start() else { return };
+    let (region, other) = (TempRegion::new(), TempRegion::new());
+    let source = Source::start(&region, &raw("I420", 320, 240), gray(320, 240, 90));
+    let mut command = restricted(&session, &region, 0o600);
+    let mut camera = ChildGuard::spawn(command.args(["--node-name", "guarded"]).stdout(Stdio::null())).unwrap();
+    until("the camera is there", || session.pw_cli("guarded", &["ls", "Node"]).contains("\"guarded\""));
+    let shows = |luma: u8| session.pictures("guarded", 3, "video/x-raw").ends_with(&gray(320, 240, luma));
+    let mode = |mode| std::fs::set_permissions(region.path(), Permissions::from_mode(mode)).unwrap();
+    let reader = session.watch("guarded");
+    reader.advances(5);
+    // What is mapped stays so.
+    mode(0o0);
+    reader.advances(5);
+    drop(reader);
+    until("the region is let go", || consumers(&region) == 0);
+    let reader = session.watch("guarded");
+    reader.receives(3);
+    assert_eq!(consumers(&region), 0);
+    mode(0o600);
+    reader.advances(5);
+    // Another region under the name: it is shown when the producer of the first one ends.
+    let next = Source::start(&other, &raw("I420", 320, 240), gray(320, 240, 150));
+    std::fs::rename(other.path(), region.path()).unwrap();
+    reader.advances(5);
+    assert!(shows(90));
+    drop(source);
+    until("the other region is shown", || shows(150));
+    drop(next);
+    // What is no region.
+    let _ = std::fs::remove_file(region.path());
+    assert!(Command::new("mkfifo").arg(region.path()).status().unwrap().success());
+    reader.receives(3);
+    std::fs::remove_file(region.path()).unwrap();
+    std::fs::write(region.path(), vec![7; 100_000]).unwrap();
+    let busy = process::busy(camera.id());
+    reader.receives(3);
+    let busy = process::busy(camera.id()) - busy;
+    assert!(busy < Duration::from_millis(500), "busy for {busy:?} in a second and a half");
+    std::fs::remove_file(region.path()).unwrap();
+    let _source = Source::start(&region, &raw("I420", 320, 240), gray(320, 240, 60));
+    until("the region is shown again", || shows(60));
+    camera.signal(Signal::TERM);
+    assert_eq!(camera.wait().code(), Some(0));
 }
 
 #[test]
