@@ -57,7 +57,7 @@ pub struct Header {
     pub published: Option<u64>,
     /// The sender's clocks, read together.
     pub clocks: crate::clock::Pair,
-    /// Number of the stream's description in its instance; 0 for none.
+    /// Number of the stream's description in its instance, from 1; 0 before the first one.
     pub stream: u32,
     /// Bytes of the payload; in a description those of the source region's arena.
     pub size: u64,
@@ -231,8 +231,11 @@ fn check_numbers(header: &Header) -> Result<(), Malformed> {
     if let Some((what, _)) = numbers.into_iter().chain(clocks).find(|(_, value)| *value > HIGHEST) {
         return Err(Malformed::Number(what));
     }
-    let is_first = header.number == 0 && header.kind != Kind::Description;
-    if is_first { Err(Malformed::Number("number")) } else { Ok(()) }
+    match header.kind {
+        Kind::Frame | Kind::Event | Kind::End if header.number == 0 => Err(Malformed::Number("number")),
+        Kind::Frame | Kind::Event if header.stream == 0 => Err(Malformed::Number("number of its description")),
+        _ => Ok(()),
+    }
 }
 
 fn check_payload(header: &Header, there: u64, limit: u64) -> Result<(), Malformed> {
@@ -335,6 +338,7 @@ mod tests {
         assert_eq!(error(&changed(6, &[4])), Malformed::Kind(4));
         assert!(matches!(error(&changed(16, &[0; 8])), Malformed::Number("number")));
         assert!(matches!(error(&changed(8, &[0xff; 8])), Malformed::Number("instance")));
+        assert!(matches!(error(&changed(132, &[0; 4])), Malformed::Number("number of its description")));
         assert!(matches!(error(&changed(136, &[0, 0, 2, 0])), Malformed::Part { what: "caps", .. }));
         assert!(matches!(error(&changed(140, &[0xff; 4])), Malformed::Part { what: "stream blob", .. }));
         assert!(matches!(error(&changed(144, &[2])), Malformed::Length { parts: 3, there: 2 }));

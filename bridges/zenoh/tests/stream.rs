@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use shm2::{FrameInfo, FullPolicy, Overview, Producer, ReceiveError};
-use shm2_testing::{TempRegion, until};
+use shm2_testing::{TempRegion, until, until_within};
 use std::time::Duration;
 
 #[test]
@@ -223,6 +223,30 @@ fn caps_that_change_with_each_frame_stay_with_their_frames() {
     });
     let text = open.stop();
     assert!(text.contains(" 0 malformed"), "{text}");
+}
+
+/// A stream without caps after one with caps has a description, too.
+#[test]
+fn a_stream_that_loses_its_caps_goes_on() {
+    let (router, region, local) = (Router::start(), TempRegion::new(), TempRegion::new());
+    let mut with = producer(&region);
+    with.set_caps(b"application/x-test").unwrap();
+    let _publish = router.publish(&region, &[]);
+    let open = router.open(&region, &local, &[]);
+    let (mut consumer, mut count) = (consumer(&local), 0);
+    let mut arrives = |producer: &mut Producer, expected: &[u8]| {
+        until_within(Duration::from_secs(20), "a frame with these caps arrives", || {
+            send(producer, count);
+            count += 1;
+            let frame = consumer.next(Some(Duration::from_millis(20)));
+            frame.is_ok_and(|frame| frame.caps().map_or(&b""[..], |(_, caps)| caps) == expected)
+        });
+    };
+    arrives(&mut with, b"application/x-test");
+    drop(with);
+    arrives(&mut producer(&region), b"");
+    let text = open.stop();
+    assert!(text.contains(" without their description"), "{text}");
 }
 
 /// Many regions at once: each is listed, and the ones that are read have their own frames.

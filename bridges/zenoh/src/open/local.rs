@@ -17,6 +17,8 @@ const DISCONT: u32 = 0x40;
 const SMALLEST_ARENA: u64 = 4 << 20;
 /// Frames of the largest size that an arena should hold.
 const FRAMES: u64 = 4;
+/// Time without the answer that describes the frames that come, after which the user is told.
+const NO_ANSWER: Duration = Duration::from_secs(2);
 /// Under `block`: longest wait for a local consumer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -61,6 +63,8 @@ pub struct Local {
     media: Option<Media>,
     caps: Vec<u8>,
     blob: Vec<u8>,
+    /// Since then frames come without a description that is known.
+    undescribed_since: Option<Instant>,
     /// An encoded stream is interrupted: nothing is of use before a keyframe.
     needs_keyframe: bool,
     /// The next frame follows on a gap.
@@ -72,6 +76,7 @@ pub struct Local {
 struct Counts {
     published: u64,
     malformed: u64,
+    undescribed: u64,
     not_decodable: u64,
     dropped: u64,
 }
@@ -94,6 +99,7 @@ impl Local {
             media: None,
             caps: Vec::new(),
             blob: Vec::new(),
+            undescribed_since: None,
             needs_keyframe: false,
             is_interrupted: false,
             counts: Counts::default(),
@@ -128,10 +134,10 @@ impl Local {
 
     /// What was received and lost, for a message to the user.
     pub fn summary(&self, dropped_in_queue: u64) -> String {
-        let (Counts { published, malformed, not_decodable, dropped }, gaps) = (&self.counts, &self.gaps);
+        let (Counts { published, malformed, undescribed, not_decodable, dropped }, gaps) = (&self.counts, &self.gaps);
         format!(
-            "{published} published, {} lost on the way, {} missed by the sender, {} dropped here, {not_decodable} not \
-             decodable, {malformed} malformed, {} of other senders",
+            "{published} published, {} lost on the way, {} missed by the sender, {} dropped here, {undescribed} without \
+             their description, {not_decodable} not decodable, {malformed} malformed, {} of other senders",
             gaps.lost,
             gaps.missed,
             dropped + dropped_in_queue,
@@ -166,6 +172,9 @@ impl Local {
             }
         }
         if !self.describe(&header, message.description, report)? {
+            self.counts.undescribed += 1;
+            self.is_interrupted = true;
+            self.needs_keyframe |= matches!(self.media, Some(Media::Encoded(_)));
             return Ok(Then::Ask);
         }
         match header.kind {
@@ -191,7 +200,7 @@ impl Local {
         Then::GoOn
     }
 
-    /// Sets a new description; false if the message is of a stream that is not known.
+    /// Sets a new description; false if the message is of a stream that is not known. An end belongs to no stream.
     fn describe(&mut self, header: &Header, new: Option<Stream<'_>>, report: &Report) -> Result<bool, String> {
         if header.kind == Kind::Description && !self.is_current(header) {
             return Ok(true);
@@ -199,7 +208,11 @@ impl Local {
         let number = (header.instance, header.stream);
         let known = self.stream == Some(number);
         let Some(Stream { caps, blob }) = new.filter(|_| !known) else {
-            return Ok(known || header.kind == Kind::Description || (header.stream == 0 && self.caps.is_empty()));
+            let is_described = known || matches!(header.kind, Kind::Description | Kind::End);
+            if !is_described {
+                self.wait_for_description(report);
+            }
+            return Ok(is_described);
         };
         if (&self.caps[..], &self.blob[..]) != (caps, blob) {
             // The blob has tags, which change within a stream.
@@ -210,8 +223,21 @@ impl Local {
             self.set_stream(report)?;
             self.needs_keyframe |= is_other && matches!(self.media, Some(Media::Encoded(_)));
         }
-        self.stream = Some(number);
+        (self.stream, self.undescribed_since) = (Some(number), None);
         Ok(true)
+    }
+
+    fn wait_for_description(&mut self, report: &Report) {
+        let since = *self.undescribed_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= NO_ANSWER {
+            report.fault("undescribed", || {
+                format!(
+                    "frames of {} come, but no answer says what they are: the access control of a router may not \
+                     permit this host to query",
+                    self.settings.source
+                )
+            });
+        }
     }
 
     /// Whether a description is of the sender that is followed, and not older than what that has sent since. Another

@@ -13,7 +13,7 @@ use zenoh::pubsub::Publisher;
 pub struct Described {
     /// 0 before the first message.
     instance: u64,
-    /// Number of the description; 0 for none.
+    /// Number of the description; 0 before the first one.
     pub stream: u32,
     /// Its text.
     pub caps: Arc<[u8]>,
@@ -67,7 +67,7 @@ impl Feed {
         let (caps_number, caps) = frame.caps().unwrap_or((0, &[]));
         let is_new = self.known.replace((consumer.generation(), caps_number)) != self.known || self.number == 0;
         if is_new {
-            self.describe(caps_number, caps, frame.stream_blob());
+            self.describe(caps, frame.stream_blob());
             // A unit of an encoded stream must not be left out.
             consumer.set_latest_only(self.is_newest_first && is_raw(caps));
         }
@@ -84,7 +84,7 @@ impl Feed {
             size: if kind == Kind::Frame { frame.len() as u64 } else { 0 },
             ..self.next_header(kind)
         };
-        let description = (is_new && self.stream != 0).then_some(Stream { caps, blob: frame.stream_blob() });
+        let description = is_new.then_some(Stream { caps, blob: frame.stream_blob() });
         let attachment = message::encode(&header, description, frame.meta());
         let payload = if kind == Kind::Frame { frame.to_vec() } else { Vec::new() };
         drop(frame);
@@ -109,9 +109,9 @@ impl Feed {
         Header { number: self.number, missed: self.missed, ..described.header(kind) }
     }
 
-    fn describe(&mut self, caps_number: u32, caps: &[u8], blob: &[u8]) {
-        // 0 stands for a stream without caps.
-        self.stream = if caps_number == 0 { 0 } else { self.stream.wrapping_add(1).max(1) };
+    /// A stream without caps has a description, too: its readers must forget those of the one before.
+    fn describe(&mut self, caps: &[u8], blob: &[u8]) {
+        self.stream = self.stream.wrapping_add(1).max(1);
         let new = Described { instance: self.instance, stream: self.stream, caps: caps.into(), blob: blob.into() };
         *self.described.lock().unwrap_or_else(PoisonError::into_inner) = new;
     }

@@ -95,7 +95,7 @@ impl Answer {
         // Before anything was sent, the caps are those that the region shows.
         let caps = if is_sent { described.caps.clone() } else { overview.caps.unwrap_or_default().into() };
         let header = Header { size: overview.arena_bytes, ..described.header(Kind::Description) };
-        let stream = (!caps.is_empty()).then_some(Stream { caps: &caps, blob: &described.blob });
+        let stream = (is_sent || !caps.is_empty()).then_some(Stream { caps: &caps, blob: &described.blob });
         let attachment = message::encode(&header, stream, &[]);
         // An asker that has gone needs no answer.
         let _ = query.reply(self.key.clone(), Vec::new()).attachment(attachment).wait();
