@@ -58,11 +58,10 @@ pub struct Local {
     arena: u64,
     mapping: Mapping,
     gaps: Gaps,
-    /// Number of the description that is set, with its instance; and what its text means.
+    /// Number of the description that is set, with its instance.
     stream: Option<(u64, u32)>,
-    media: Option<Media>,
-    caps: Vec<u8>,
-    blob: Vec<u8>,
+    /// What the region says of its frames; `None` after it could not be set.
+    described: Option<Described>,
     /// Since then frames come without a description that is known.
     undescribed_since: Option<Instant>,
     /// An encoded stream is interrupted: nothing is of use before a keyframe.
@@ -70,6 +69,14 @@ pub struct Local {
     /// The next frame follows on a gap.
     is_interrupted: bool,
     counts: Counts,
+}
+
+/// A stream's caps and blob, and what the caps mean. Caps that are not GStreamer's belong to a program of its own.
+#[derive(Default)]
+struct Described {
+    caps: Vec<u8>,
+    blob: Vec<u8>,
+    media: Option<Media>,
 }
 
 #[derive(Debug, Default)]
@@ -96,9 +103,7 @@ impl Local {
             mapping: Mapping::default(),
             gaps: Gaps::default(),
             stream: None,
-            media: None,
-            caps: Vec::new(),
-            blob: Vec::new(),
+            described: Some(Described::default()),
             undescribed_since: None,
             needs_keyframe: false,
             is_interrupted: false,
@@ -123,7 +128,7 @@ impl Local {
         let Some(lost) = self.handle().and_then(|handle| handle.lost_name()) else { return Ok(()) };
         report.fault("name", || format!("{:?} is made again: {lost:?}", self.settings.path));
         self.replace(self.arena)?;
-        self.set_stream(report)
+        self.set_stream(report).map(drop)
     }
 
     /// Nothing arrives from now on: what follows is not connected to what was before.
@@ -168,14 +173,12 @@ impl Local {
             Arrival::Next => {}
             Arrival::First | Arrival::AfterGap => {
                 self.is_interrupted |= arrival == Arrival::AfterGap || self.counts.published > 0;
-                self.needs_keyframe = matches!(self.media, Some(Media::Encoded(_)));
+                self.needs_keyframe = self.is_encoded();
             }
         }
         if !self.describe(&header, message.description, report)? {
-            self.counts.undescribed += 1;
-            self.is_interrupted = true;
-            self.needs_keyframe |= matches!(self.media, Some(Media::Encoded(_)));
-            return Ok(Then::Ask);
+            self.counts.undescribed += u64::from(header.kind != Kind::Description);
+            return Ok(self.interrupted());
         }
         match header.kind {
             Kind::Description => Ok(Then::GoOn),
@@ -192,6 +195,21 @@ impl Local {
         }
     }
 
+    fn media(&self) -> Option<&Media> {
+        self.described.as_ref()?.media.as_ref()
+    }
+
+    fn is_encoded(&self) -> bool {
+        matches!(self.media(), Some(Media::Encoded(_)))
+    }
+
+    /// A frame was not published: the next one follows on a gap, and an encoded one must be a keyframe.
+    fn interrupted(&mut self) -> Then {
+        self.is_interrupted = true;
+        self.needs_keyframe |= self.is_encoded();
+        Then::Ask
+    }
+
     fn refuse(&mut self, error: &Malformed, report: &Report) -> Then {
         self.counts.malformed += 1;
         // Each kind of fault is one sentence, whatever its numbers are.
@@ -200,7 +218,8 @@ impl Local {
         Then::GoOn
     }
 
-    /// Sets a new description; false if the message is of a stream that is not known. An end belongs to no stream.
+    /// Sets a new description; false if the message is of a stream that is not known, or that the region could not be
+    /// told. An end belongs to no stream.
     fn describe(&mut self, header: &Header, new: Option<Stream<'_>>, report: &Report) -> Result<bool, String> {
         if header.kind == Kind::Description && !self.is_current(header) {
             return Ok(true);
@@ -214,14 +233,18 @@ impl Local {
             }
             return Ok(is_described);
         };
-        if (&self.caps[..], &self.blob[..]) != (caps, blob) {
-            // The blob has tags, which change within a stream.
-            let is_other = self.caps != caps;
-            (self.caps, self.blob) = (caps.to_vec(), blob.to_vec());
-            // Caps that are not GStreamer's belong to a program of its own.
-            self.media = Media::from_caps(caps).ok();
-            self.set_stream(report)?;
-            self.needs_keyframe |= is_other && matches!(self.media, Some(Media::Encoded(_)));
+        let old = self.described.as_ref();
+        // The blob has tags, which change within a stream.
+        let is_other = old.is_none_or(|old| old.caps != caps);
+        if is_other || old.is_some_and(|old| old.blob != blob) {
+            let media = Media::from_caps(caps).ok();
+            self.described = Some(Described { caps: caps.to_vec(), blob: blob.to_vec(), media });
+            if !self.set_stream(report)? {
+                return Ok(false);
+            }
+        }
+        if is_other {
+            self.needs_keyframe = self.is_encoded();
         }
         (self.stream, self.undescribed_since) = (Some(number), None);
         Ok(true)
@@ -247,16 +270,23 @@ impl Local {
         is_followed && self.stream.is_none_or(|known| known.0 != header.instance || header.stream >= known.1)
     }
 
-    fn set_stream(&mut self, report: &Report) -> Result<(), String> {
-        let (caps, blob) = (std::mem::take(&mut self.caps), std::mem::take(&mut self.blob));
-        let set = self.producer().and_then(|producer| producer.set_stream(&caps, &blob));
-        (self.caps, self.blob) = (caps, blob);
-        self.sent(set.map(|()| 0), report).map(drop)
+    /// Tells the region what its frames are. If that fails, frames must not have the description of the ones before:
+    /// they wait until the publisher has described them again.
+    fn set_stream(&mut self, report: &Report) -> Result<bool, String> {
+        let described = self.described.take().unwrap_or_default();
+        match self.producer().and_then(|producer| producer.set_stream(&described.caps, &described.blob)) {
+            Ok(()) => self.described = Some(described),
+            Err(error) => {
+                self.stream = None;
+                self.fault(&error, report)?;
+            }
+        }
+        Ok(self.described.is_some())
     }
 
     fn frame(&mut self, message: &Message<'_>, sample: &Sample, report: &Report) -> Result<Then, String> {
         let (header, bytes) = (&message.header, sample.payload().len());
-        if let Some(Err(error)) = self.media.as_ref().map(|media| media.for_frame(message.meta, bytes as u64)) {
+        if let Some(Err(error)) = self.media().map(|media| media.for_frame(message.meta, bytes as u64)) {
             self.counts.malformed += 1;
             report.fault("layout", || format!("a frame of {} was dropped: {error}", self.settings.source));
             return Ok(Then::GoOn);
@@ -270,7 +300,10 @@ impl Local {
         if std::mem::take(&mut self.is_interrupted) {
             info.flags |= DISCONT;
         }
-        self.grow_for(bytes as u64, report)?;
+        if !self.grow_for(bytes as u64, report)? {
+            self.counts.undescribed += 1;
+            return Ok(self.interrupted());
+        }
         let sent = self.publish(sample, &info, message.meta);
         self.counts.published += u64::from(sent.is_ok());
         self.sent(sent, report)
@@ -287,11 +320,12 @@ impl Local {
         producer.publish_with_meta(slot, info, meta)
     }
 
-    /// Makes a larger region for larger frames, as far as the limit goes; consumers attach to it.
-    fn grow_for(&mut self, bytes: u64, report: &Report) -> Result<(), String> {
+    /// Makes a larger region for larger frames, as far as the limit goes; consumers attach to it. As
+    /// [`set_stream`](Self::set_stream).
+    fn grow_for(&mut self, bytes: u64, report: &Report) -> Result<bool, String> {
         let wanted = bytes.saturating_mul(FRAMES).min(self.settings.limit);
         if self.settings.arena.is_some() || wanted <= self.arena {
-            return Ok(());
+            return Ok(true);
         }
         match self.replace(wanted) {
             Ok(()) => self.arena = wanted,
@@ -314,16 +348,22 @@ impl Local {
     fn sent(&mut self, sent: Result<u64, SendError>, report: &Report) -> Result<Then, String> {
         match sent {
             Ok(_) => Ok(Then::GoOn),
-            Err(error @ (SendError::Closed | SendError::Superseded { .. } | SendError::Truncated { .. })) => {
-                Err(error.to_string())
-            }
             Err(error) => {
+                self.fault(&error, report)?;
                 self.counts.dropped += 1;
                 self.is_interrupted = true;
-                report.fault("dropped", || format!("{}: {error}", self.settings.source));
                 Ok(Then::GoOn)
             }
         }
+    }
+
+    /// Says what failed, unless it ends the use of the region.
+    fn fault(&self, error: &SendError, report: &Report) -> Result<(), String> {
+        if matches!(error, SendError::Closed | SendError::Superseded { .. } | SendError::Truncated { .. }) {
+            return Err(error.to_string());
+        }
+        report.fault("dropped", || format!("{}: {error}", self.settings.source));
+        Ok(())
     }
 
     /// An item's times on this host's clock.
