@@ -42,9 +42,9 @@ impl Published {
         let publisher = session.declare_publisher(address.key()).congestion_control(control).express(true);
         let publisher = publisher.wait().map_err(text)?;
         let matching = demand.clone();
+        // It also reports a subscriber that is there already. A query of the status beside it could overwrite a newer one.
         let listener = publisher.matching_listener().callback(move |status| matching.set_matching(status.matching()));
         listener.background().wait().map_err(text)?;
-        demand.set_matching(publisher.matching_status().wait().map_err(text)?.matching());
         let answer =
             Answer { key: address.key(), path: path.into(), demand: demand.clone(), described: described.clone() };
         let queryable = session.declare_queryable(address.key()).callback(move |query| answer.to(&query));
