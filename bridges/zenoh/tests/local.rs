@@ -4,7 +4,8 @@ mod common;
 
 use common::*;
 use shm2::{Consumer, Frame, FrameInfo, Producer};
-use shm2_testing::TempRegion;
+use shm2_testing::{TempPath, TempRegion};
+use std::process::Command;
 use std::time::Duration;
 
 const BIG: usize = 1_300_000;
@@ -63,4 +64,54 @@ fn frames_do_not_get_the_caps_of_the_stream_before() {
     assert!(frame.stream_blob().len() == 1 << 20 && frame.info().flags & 0x40 != 0);
     let text = line.open.stop();
     assert!(!text.contains(" 0 without their description"), "{text}");
+}
+
+/// A file system of 24 MiB, unmounted at drop.
+struct SmallDisk(TempPath);
+
+impl SmallDisk {
+    /// `None` for a user who may not mount one.
+    fn mount() -> Option<Self> {
+        let disk = Self(TempPath::new("zenoh-disk"));
+        std::fs::create_dir(&disk.0).unwrap();
+        let mut mount = Command::new("mount");
+        let mounted = mount.args(["-t", "tmpfs", "-o", "size=24M", "tmpfs"]).arg(&disk.0).status();
+        mounted.is_ok_and(|status| status.success()).then_some(disk)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["-q", "-l"]).arg(&self.0).status();
+    }
+}
+
+/// Frames of 8 MiB want an arena of 32 MiB, for which the file system has no space.
+#[test]
+fn a_region_that_cannot_grow_is_not_made_again_for_each_frame() {
+    let Some(disk) = SmallDisk::mount() else { return shm2_testing::skip("a full disk: this user may not mount one") };
+    let (router, region, local) = (Router::start(), TempRegion::new(), disk.0.join("local"));
+    let mut small = producer(&region);
+    let _publish = router.publish(&region, &["--lossless"]);
+    let open = router.bridge(&["open", &source(&region), "--as", local.to_str().unwrap(), "--lossless"]);
+    open.says("opened");
+    let (mut consumer, mut count) = (consumer(local.to_str().unwrap()), 0);
+    send_until(&mut small, &mut count, || soon(&mut consumer).is_some());
+    drop(small);
+    let mut large = Producer::builder(&region).unwrap().arena(64 << 20).create().unwrap();
+    for number in 0.. {
+        large.send(&vec![9; 8 << 20], &FrameInfo::new()).unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+        // The consumer attaches to the region that is made again once.
+        while soon(&mut consumer).is_some() {}
+        if number > 20 && open.text().contains("does not fit into an arena of 4194304") {
+            break;
+        }
+        assert!(number < 500, "{}", open.text());
+    }
+    send_until(&mut large, &mut count, || soon(&mut consumer).is_some());
+    assert_eq!(consumer.stats().attaches, 2);
+    let text = open.stop();
+    assert_eq!(text.matches("the local region stays small: no free space for").count(), 1, "{text}");
+    assert!(!text.contains(" 0 dropped here"), "{text}");
 }

@@ -56,6 +56,8 @@ pub struct Local {
     /// `None` only while it is replaced, and after that failed.
     producer: Option<Producer>,
     arena: u64,
+    /// Bytes of an arena for which there was no space, while there are consumers.
+    refused: Option<u64>,
     mapping: Mapping,
     gaps: Gaps,
     /// Number of the description that is set, with its instance.
@@ -100,6 +102,7 @@ impl Local {
             settings,
             producer: Some(producer),
             arena,
+            refused: None,
             mapping: Mapping::default(),
             gaps: Gaps::default(),
             stream: None,
@@ -134,7 +137,7 @@ impl Local {
     /// Nothing arrives from now on: what follows is not connected to what was before.
     pub fn interrupt(&mut self) {
         self.is_interrupted = true;
-        self.stream = None;
+        (self.stream, self.refused) = (None, None);
     }
 
     /// What was received and lost, for a message to the user.
@@ -320,16 +323,18 @@ impl Local {
         producer.publish_with_meta(slot, info, meta)
     }
 
-    /// Makes a larger region for larger frames, as far as the limit goes; consumers attach to it. As
-    /// [`set_stream`](Self::set_stream).
+    /// Makes a larger region for larger frames, as far as the limit goes; consumers attach to it. Where there is no space
+    /// it stays small: it is not made again for each frame. As [`set_stream`](Self::set_stream).
     fn grow_for(&mut self, bytes: u64, report: &Report) -> Result<bool, String> {
         let wanted = bytes.saturating_mul(FRAMES).min(self.settings.limit);
-        if self.settings.arena.is_some() || wanted <= self.arena {
+        let is_refused = self.refused.is_some_and(|refused| wanted >= refused);
+        if self.settings.arena.is_some() || wanted <= self.arena || is_refused {
             return Ok(true);
         }
         match self.replace(wanted) {
             Ok(()) => self.arena = wanted,
             Err(error) => {
+                self.refused = Some(wanted);
                 report.fault("grow", || format!("the local region stays small: {error}"));
                 self.replace(self.arena)?;
             }
