@@ -66,6 +66,36 @@ fn frames_do_not_get_the_caps_of_the_stream_before() {
     assert!(!text.contains(" 0 without their description"), "{text}");
 }
 
+/// A unit that found no place is missing: what depends on it is not published, and the producer is asked for a keyframe.
+#[test]
+fn an_encoded_stream_goes_on_with_a_keyframe_after_a_unit_found_no_place() {
+    let mut line = Line::new(b"video/x-h264, stream-format=byte-stream, alignment=au");
+    let held = line.hold();
+    let unit = |number: u64, flags: u32| {
+        let mut info = FrameInfo::new().with_pts(number);
+        info.flags = flags;
+        info
+    };
+    const DELTA: u32 = 0x2000;
+    let asked = line.producer.handle().keyframe_requests();
+    line.producer.send(&vec![0; BIG], &unit(1, DELTA)).unwrap();
+    line.open.says("no consumer freed space for 1300000 bytes");
+    drop(held);
+    shm2_testing::until("the producer is asked for a keyframe", || {
+        line.producer.send(&[2; 10], &unit(2, DELTA)).unwrap();
+        let frame = line.consumer.next(Some(Duration::from_millis(20)));
+        assert!(frame.is_err(), "a unit that cannot be decoded arrived");
+        // The producer looks for requests.
+        line.producer.consumers();
+        line.producer.handle().keyframe_requests() > asked
+    });
+    line.producer.send(&[3; 10], &unit(3, 0)).unwrap();
+    let frame = line.consumer.next(SECONDS).unwrap();
+    assert!(frame.info().pts == Some(3) && frame.info().flags & 0x40 != 0);
+    let text = line.open.stop();
+    assert!(text.contains(" 1 dropped here") && !text.contains(" 0 not decodable"), "{text}");
+}
+
 /// A file system of 24 MiB, unmounted at drop.
 struct SmallDisk(TempPath);
 

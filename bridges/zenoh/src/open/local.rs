@@ -181,21 +181,19 @@ impl Local {
         }
         if !self.describe(&header, message.description, report)? {
             self.counts.undescribed += u64::from(header.kind != Kind::Description);
-            return Ok(self.interrupted());
+            self.interrupted();
+            return Ok(Then::Ask);
         }
-        match header.kind {
-            Kind::Description => Ok(Then::GoOn),
-            Kind::End => {
-                let sent = self.producer().and_then(Producer::end_of_stream);
-                self.sent(sent, report)
-            }
+        let sent = match header.kind {
+            Kind::Frame => return self.frame(&message, sample, report),
+            Kind::Description => return Ok(Then::GoOn),
+            Kind::End => self.producer().and_then(Producer::end_of_stream),
             Kind::Event => {
                 let info = self.local_info(&header, report);
-                let sent = self.producer().and_then(|producer| producer.send_event(&info, message.meta));
-                self.sent(sent, report)
+                self.producer().and_then(|producer| producer.send_event(&info, message.meta))
             }
-            Kind::Frame => self.frame(&message, sample, report),
-        }
+        };
+        self.sent(sent, report).map(|_| Then::GoOn)
     }
 
     fn media(&self) -> Option<&Media> {
@@ -207,10 +205,9 @@ impl Local {
     }
 
     /// A frame was not published: the next one follows on a gap, and an encoded one must be a keyframe.
-    fn interrupted(&mut self) -> Then {
+    fn interrupted(&mut self) {
         self.is_interrupted = true;
         self.needs_keyframe |= self.is_encoded();
-        Then::Ask
     }
 
     fn refuse(&mut self, error: &Malformed, report: &Report) -> Then {
@@ -305,11 +302,15 @@ impl Local {
         }
         if !self.grow_for(bytes as u64, report)? {
             self.counts.undescribed += 1;
-            return Ok(self.interrupted());
+            self.interrupted();
+            return Ok(Then::Ask);
         }
         let sent = self.publish(sample, &info, message.meta);
-        self.counts.published += u64::from(sent.is_ok());
-        self.sent(sent, report)
+        match self.sent(sent, report)? {
+            true => self.counts.published += 1,
+            false => self.interrupted(),
+        }
+        Ok(if self.needs_keyframe { Then::Ask } else { Then::GoOn })
     }
 
     fn publish(&mut self, sample: &Sample, info: &FrameInfo, meta: &[u8]) -> Result<u64, SendError> {
@@ -349,17 +350,14 @@ impl Local {
         Ok(())
     }
 
-    /// A frame that was dropped is counted; an error of the region ends its use.
-    fn sent(&mut self, sent: Result<u64, SendError>, report: &Report) -> Result<Then, String> {
-        match sent {
-            Ok(_) => Ok(Then::GoOn),
-            Err(error) => {
-                self.fault(&error, report)?;
-                self.counts.dropped += 1;
-                self.is_interrupted = true;
-                Ok(Then::GoOn)
-            }
+    /// False for an item that was dropped, which is counted; an error of the region ends its use.
+    fn sent(&mut self, sent: Result<u64, SendError>, report: &Report) -> Result<bool, String> {
+        if let Err(error) = &sent {
+            self.fault(error, report)?;
+            self.counts.dropped += 1;
+            self.is_interrupted = true;
         }
+        Ok(sent.is_ok())
     }
 
     /// Says what failed, unless it ends the use of the region.
