@@ -59,8 +59,9 @@ impl Gaps {
                 }
                 let (lost, new_missed) = (number - last.number - 1, missed.saturating_sub(last.missed));
                 (last.number, last.missed, last.last) = (number, missed, now);
-                self.lost += lost;
-                self.missed += new_missed;
+                // A sender that begins again and again may say anything.
+                self.lost = self.lost.saturating_add(lost);
+                self.missed = self.missed.saturating_add(new_missed);
                 if lost > 0 || new_missed > 0 || is_discontinuity { Arrival::AfterGap } else { Arrival::Next }
             }
             Some(last) if instance < last.instance && now.saturating_duration_since(last.last) < SILENCE => {
@@ -104,5 +105,16 @@ mod tests {
         assert_eq!(arrive(10, 11, 3, 3000), Arrival::Refused);
         assert_eq!(arrive(10, 12, 3, 4000), Arrival::First);
         assert_eq!((gaps.lost, gaps.missed, gaps.refused), (2, 3, 3));
+    }
+
+    #[test]
+    fn no_numbers_of_a_sender_overflow_the_counts() {
+        const HIGHEST: u64 = 1 << 62;
+        let (mut gaps, now) = (Gaps::default(), Instant::now());
+        for instance in 1..10 {
+            gaps.arrive(&header(instance, 1, 0), now);
+            assert_eq!(gaps.arrive(&header(instance, HIGHEST, HIGHEST), now), Arrival::AfterGap);
+        }
+        assert_eq!((gaps.lost, gaps.missed), (u64::MAX, u64::MAX));
     }
 }
