@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Deviation of the clocks from which the shift is measured anew.
 const STEP: i128 = 2_000_000;
-/// A frame that seems to be so old, or so much in the future, shows that the hosts' clocks do not agree.
+/// A message that seems to have been sent so long ago, or so much in the future, shows that the hosts' clocks do not
+/// agree. The age of the frame in it says nothing: a still picture may be hours old.
 const PLAUSIBLE: std::ops::RangeInclusive<i128> = -500_000_000..=60_000_000_000;
 
 /// A host's clocks, read together, in nanoseconds.
@@ -60,10 +61,10 @@ pub enum Observed {
 }
 
 impl Mapping {
-    /// Observes the clocks in a message that was sent at the sender's time `sent` and has arrived at `here`.
-    pub fn observe(&mut self, sender: Pair, sent: u64, here: Pair) -> Observed {
+    /// Observes the clocks in a message, which the sender read when it sent it, and those of its arrival.
+    pub fn observe(&mut self, sender: Pair, here: Pair) -> Observed {
         let wall = sender.difference() - here.difference();
-        let age = i128::from(here.monotonic) - (i128::from(sent) + wall);
+        let age = i128::from(here.realtime) - i128::from(sender.realtime);
         let agrees = PLAUSIBLE.contains(&age);
         match self.shift {
             Some(shift) if shift.is_by_arrival && !agrees => return Observed::Same,
@@ -74,7 +75,7 @@ impl Mapping {
             self.shift = Some(Shift { ns: wall, is_by_arrival: false });
             return Observed::Set;
         }
-        self.shift = Some(Shift { ns: i128::from(here.monotonic) - i128::from(sent), is_by_arrival: true });
+        self.shift = Some(Shift { ns: i128::from(here.monotonic) - i128::from(sender.monotonic), is_by_arrival: true });
         Observed::Disagree(Duration::from_nanos(u64::try_from(age.unsigned_abs()).unwrap_or(u64::MAX)))
     }
 
@@ -95,17 +96,17 @@ mod tests {
         let mut mapping = Mapping::default();
         let pair = |monotonic: u64, realtime: u64| Pair { monotonic, realtime };
         let (sender, here) = (pair(100 * SECOND, 5000 * SECOND), pair(700 * SECOND, 5000 * SECOND + 30_000_000));
-        assert_eq!(mapping.observe(sender, sender.monotonic, here), Observed::Set);
+        assert_eq!(mapping.observe(sender, here), Observed::Set);
         let first = mapping.to_local(100 * SECOND).unwrap();
         assert_eq!(first, 700 * SECOND - 30_000_000);
         // A reading that is off by less than a step changes nothing.
         let later = pair(101 * SECOND, 5001 * SECOND + 1_000_000);
         let then = pair(701 * SECOND, 5001 * SECOND + 30_000_000);
-        assert_eq!(mapping.observe(later, later.monotonic, then), Observed::Same);
+        assert_eq!(mapping.observe(later, then), Observed::Same);
         assert_eq!(mapping.to_local(101 * SECOND).unwrap() - first, SECOND);
         // A clock that was set by a second shifts the times by a second.
         let set = pair(102 * SECOND, 5001 * SECOND);
-        assert_eq!(mapping.observe(set, set.monotonic, pair(702 * SECOND, 5002 * SECOND)), Observed::Set);
+        assert_eq!(mapping.observe(set, pair(702 * SECOND, 5002 * SECOND)), Observed::Set);
         assert_eq!(mapping.to_local(102 * SECOND), Some(701 * SECOND));
     }
 
@@ -114,14 +115,14 @@ mod tests {
         let mut mapping = Mapping::default();
         let here = Pair { monotonic: 50 * SECOND, realtime: 1_000_000 * SECOND };
         let sender = Pair { monotonic: 10 * SECOND, realtime: 2_000_000 * SECOND };
-        let observed = mapping.observe(sender, 10 * SECOND, here);
+        let observed = mapping.observe(sender, here);
         assert_eq!(observed, Observed::Disagree(Duration::from_secs(1_000_000)));
         assert_eq!(mapping.to_local(10 * SECOND), Some(50 * SECOND));
         let (sender, here) = (
             Pair { monotonic: 11 * SECOND, realtime: 2_000_001 * SECOND },
             Pair { monotonic: 52 * SECOND, realtime: 1_000_002 * SECOND },
         );
-        assert_eq!(mapping.observe(sender, 11 * SECOND, here), Observed::Same);
+        assert_eq!(mapping.observe(sender, here), Observed::Same);
         assert_eq!(mapping.to_local(11 * SECOND), Some(51 * SECOND));
         assert_eq!(Mapping::default().to_local(1), None);
     }

@@ -126,6 +126,36 @@ fn malformed_messages_are_counted_and_honest_ones_arrive() {
     assert!(text.contains("malformed") && !text.contains("panicked"), "{text}");
 }
 
+/// A still picture may have been published long ago: that says nothing of the clocks.
+#[test]
+fn an_old_frame_keeps_its_time() {
+    let (router, local) = (Router::start(), TempRegion::new());
+    let session = session(&router);
+    let key = "shm2/still/camera";
+    let answer = move |query: zenoh::query::Query| {
+        drop(query.reply(key, Vec::new()).attachment(header(3, 0, 0, 4 << 20, [NO_CAPS, 0, 0])).wait());
+    };
+    let _queryable = session.declare_queryable(key).callback(answer).wait().unwrap();
+    let _token = session.liveliness().declare_token(key).wait().unwrap();
+    let open = router.bridge(&["open", "still/camera", "--as", &local, "--always"]);
+    open.says("receiving");
+    let time = shm2::monotonic_ns().saturating_sub(100_000_000_000);
+    let (mut consumer, mut number, mut found) = (consumer(&local), 0, None);
+    until("the frame arrives", || {
+        number += 1;
+        let mut attachment = [header(0, number, 1, 64, [CAPS.len() as u32, 0, 0]), CAPS.to_vec()].concat();
+        // Its time and that of its publication.
+        [64, 72].iter().for_each(|at| attachment[*at..at + 8].copy_from_slice(&time.to_le_bytes()));
+        session.put(key, vec![3; 64]).attachment(attachment).wait().unwrap();
+        found = consumer.next(Some(Duration::from_millis(50))).ok().and_then(|frame| frame.info().time);
+        found.is_some()
+    });
+    // Both clocks are this machine's.
+    assert!(found.is_some_and(|found| found.abs_diff(time) < 2_000_000), "{found:?}, not {time}");
+    let text = open.stop();
+    assert!(!text.contains("the clocks of this host"), "{text}");
+}
+
 /// Another bridge of the same name answers, too, or an answer comes late: it does not describe what the followed one sends.
 #[test]
 fn a_description_of_another_sender_or_of_before_is_not_taken() {

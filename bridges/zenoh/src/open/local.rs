@@ -371,8 +371,7 @@ impl Local {
 
     /// An item's times on this host's clock.
     fn local_info(&mut self, header: &Header, report: &Report) -> FrameInfo {
-        let sent = header.published.unwrap_or(header.clocks.monotonic);
-        match self.mapping.observe(header.clocks, sent, Pair::now()) {
+        match self.mapping.observe(header.clocks, Pair::now()) {
             Observed::Same => {}
             Observed::Set => self.is_interrupted |= self.counts.published > 0,
             Observed::Disagree(by) => report.fault("clocks", || {
