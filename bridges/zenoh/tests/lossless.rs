@@ -4,8 +4,9 @@ mod common;
 
 use common::*;
 use shm2::{FrameInfo, Producer};
-use shm2_testing::TempRegion;
-use std::time::{Duration, Instant};
+use shm2_testing::{TempRegion, until};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// The number before `what` in the last summary of a bridge.
 fn count(text: &str, what: &str) -> u64 {
@@ -52,4 +53,39 @@ fn each_frame_arrives_once_and_in_order_although_the_consumer_pauses() {
     println!("{received}{sent}");
     assert!(LOSSES.iter().all(|loss| count(&received, loss) == 0), "{received}");
     assert_eq!(count(&sent, " missed"), 0, "{sent}");
+}
+
+/// Each frame was received, or is counted as lost on the way or as missed by the sender.
+#[test]
+fn what_passes_while_the_router_is_away_is_counted() {
+    let (mut router, region, local) = (Router::start(), TempRegion::new(), TempRegion::new());
+    let mut producer = Producer::builder(&region).unwrap().arena(16 << 20).create().unwrap();
+    let publish = router.publish(&region, &["--lossless", "--client"]);
+    let open = router.open(&region, &local, &["--lossless", "--client"]);
+    let (mut consumer, mut sent, mut received) = (consumer(&local), 0, BTreeSet::new());
+    for round in 0..3 {
+        let before = received.len();
+        send_until(&mut producer, &mut sent, || {
+            received.extend(soon(&mut consumer));
+            received.len() >= before + 20
+        });
+        if round < 2 {
+            router.end();
+            let reads = || publish.text().matches("not read:").count() > round;
+            send_until(&mut producer, &mut sent, reads);
+            (0..50).for_each(|number| send(&mut producer, sent + number));
+            sent += 50;
+            router.restart();
+        }
+    }
+    until("the last frame arrives", || {
+        received.extend(soon(&mut consumer));
+        received.contains(&(sent - 1))
+    });
+    let text = open.stop();
+    println!("{text}");
+    let missing = sent - received.first().unwrap() - received.len() as u64;
+    let counted = [" lost on the way", " missed by the sender"].map(|what| count(&text, what));
+    assert_eq!(counted[0] + counted[1], missing, "{text}");
+    assert!(missing >= 100, "{missing}");
 }

@@ -24,6 +24,8 @@ struct Followed {
     number: u64,
     missed: u64,
     last: Instant,
+    /// Messages were not received because nobody wanted them.
+    is_paused: bool,
 }
 
 /// What a message is to its receiver.
@@ -33,7 +35,7 @@ pub enum Arrival {
     Next,
     /// Something is missing before it.
     AfterGap,
-    /// It is the first one of a sender.
+    /// It is the first one of a sender, or the first one after a pause.
     First,
     /// It is of a sender that is not followed, or comes twice.
     Refused,
@@ -43,6 +45,13 @@ impl Gaps {
     /// The instance of the sender that is followed.
     pub fn instance(&self) -> Option<u64> {
         self.followed.as_ref().map(|followed| followed.instance)
+    }
+
+    /// Nothing is received from now on. What is sent meanwhile is not lost.
+    pub fn pause(&mut self) {
+        if let Some(followed) = &mut self.followed {
+            followed.is_paused = true;
+        }
     }
 
     /// Takes a message that has arrived at `now`.
@@ -59,6 +68,9 @@ impl Gaps {
                 }
                 let (lost, new_missed) = (number - last.number - 1, missed.saturating_sub(last.missed));
                 (last.number, last.missed, last.last) = (number, missed, now);
+                if std::mem::take(&mut last.is_paused) {
+                    return Arrival::First;
+                }
                 // A sender that begins again and again may say anything.
                 self.lost = self.lost.saturating_add(lost);
                 self.missed = self.missed.saturating_add(new_missed);
@@ -69,7 +81,7 @@ impl Gaps {
                 Arrival::Refused
             }
             _ => {
-                self.followed = Some(Followed { instance, number, missed, last: now });
+                self.followed = Some(Followed { instance, number, missed, last: now, is_paused: false });
                 Arrival::First
             }
         }
@@ -105,6 +117,17 @@ mod tests {
         assert_eq!(arrive(10, 11, 3, 3000), Arrival::Refused);
         assert_eq!(arrive(10, 12, 3, 4000), Arrival::First);
         assert_eq!((gaps.lost, gaps.missed, gaps.refused), (2, 3, 3));
+    }
+
+    #[test]
+    fn what_is_sent_during_a_pause_is_not_lost() {
+        let (mut gaps, now) = (Gaps::default(), Instant::now());
+        assert_eq!(gaps.arrive(&header(10, 5, 0), now), Arrival::First);
+        gaps.pause();
+        assert_eq!(gaps.arrive(&header(10, 5, 0), now), Arrival::Refused);
+        assert_eq!(gaps.arrive(&header(10, 50, 7), now), Arrival::First);
+        assert_eq!(gaps.arrive(&header(10, 52, 8), now), Arrival::AfterGap);
+        assert_eq!((gaps.lost, gaps.missed), (1, 1));
     }
 
     #[test]

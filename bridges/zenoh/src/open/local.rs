@@ -138,6 +138,7 @@ impl Local {
     pub fn interrupt(&mut self) {
         self.is_interrupted = true;
         (self.stream, self.refused) = (None, None);
+        self.gaps.pause();
     }
 
     /// What was received and lost, for a message to the user.

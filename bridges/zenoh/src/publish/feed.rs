@@ -40,7 +40,7 @@ impl Described {
     }
 }
 
-/// One instance of a sender: its numbers begin anew.
+/// One instance of a sender. Its numbers go on while nobody reads: a reader that was cut off finds out what it lost.
 pub struct Feed {
     described: Arc<Mutex<Described>>,
     instance: u64,
@@ -48,8 +48,15 @@ pub struct Feed {
     stream: u32,
     /// Generation of the region, and number of its caps.
     known: Option<(Option<u64>, u32)>,
-    last_sequence: u64,
+    /// Generation of the region, and the item that was sent last.
+    last: Option<(u64, u64)>,
+    /// Nothing was sent since [`begin`](Self::begin).
+    has_begun: bool,
+    /// Items that were missed before the consumer that reads now.
+    missed_before: u64,
     missed: u64,
+    /// Messages sent before it.
+    sent_before: u64,
     is_newest_first: bool,
 }
 
@@ -57,15 +64,47 @@ impl Feed {
     /// Begins an instance.
     pub fn new(described: Arc<Mutex<Described>>, is_newest_first: bool) -> Self {
         let instance = Pair::now().realtime;
-        let (number, stream, last_sequence, missed) = (0, 0, 0, 0);
-        Self { described, instance, number, stream, known: None, last_sequence, missed, is_newest_first }
+        let (number, missed_before, missed, sent_before) = (0, 0, 0, 0);
+        let (stream, known, last, has_begun) = (0, None, None, true);
+        Self {
+            described,
+            instance,
+            number,
+            stream,
+            known,
+            last,
+            has_begun,
+            missed_before,
+            missed,
+            sent_before,
+            is_newest_first,
+        }
+    }
+
+    /// Somebody reads again, by a new consumer of the region.
+    pub fn begin(&mut self) {
+        (self.missed_before, self.sent_before) = (self.missed, self.number);
+        (self.known, self.has_begun) = (None, true);
+    }
+
+    /// Counts the items that passed in the same region while nobody read; whether this is the first item since then.
+    fn count_missed(&mut self, consumer: &Consumer, sequence: u64) -> bool {
+        let (stats, generation) = (consumer.stats(), consumer.generation());
+        let last = self.last.filter(|last| self.has_begun && Some(last.0) == generation);
+        if let Some((_, last)) = last {
+            let passed = sequence.saturating_sub(last).saturating_sub(1);
+            self.missed_before += passed.saturating_sub(stats.missed + stats.skipped);
+        }
+        self.missed = self.missed_before + stats.missed;
+        self.last = generation.map(|generation| (generation, sequence));
+        std::mem::take(&mut self.has_begun) && self.number > 0
     }
 
     /// Sends a frame or an event.
     pub fn frame(&mut self, consumer: &mut Consumer, frame: Frame, publisher: &Publisher<'_>) -> Result<(), String> {
-        self.missed = consumer.stats().missed;
+        let is_first = self.count_missed(consumer, frame.sequence());
         let (caps_number, caps) = frame.caps().unwrap_or((0, &[]));
-        let is_new = self.known.replace((consumer.generation(), caps_number)) != self.known || self.number == 0;
+        let is_new = self.known.replace((consumer.generation(), caps_number)) != self.known;
         if is_new {
             self.describe(caps, frame.stream_blob());
             // A unit of an encoded stream must not be left out.
@@ -75,9 +114,8 @@ impl Feed {
         let mut info = frame.info();
         info.time = info.time.map(|time| consumer.to_local(time));
         let published = frame.published_ns().map(|time| consumer.to_local(time));
-        self.last_sequence = frame.sequence();
         let header = Header {
-            is_discontinuity: frame.is_discontinuity(),
+            is_discontinuity: frame.is_discontinuity() || is_first,
             sequence: frame.sequence(),
             info,
             published,
@@ -93,14 +131,19 @@ impl Feed {
 
     /// Sends the end of the stream.
     pub fn end(&mut self, publisher: &Publisher<'_>) -> Result<(), String> {
-        let header = Header { sequence: self.last_sequence + 1, ..self.next_header(Kind::End) };
+        let sequence = self.last.as_mut().map_or(0, |(_, sequence)| {
+            *sequence += 1;
+            *sequence
+        });
+        let header = Header { sequence, ..self.next_header(Kind::End) };
         put(publisher, Vec::new(), message::encode(&header, None, &[]))
     }
 
     /// What was sent and lost, for a message to the user.
     pub fn summary(&self, consumer: &Consumer) -> String {
         let stats = consumer.stats();
-        format!("{} sent, {} skipped for newer ones, {} missed", self.number, stats.skipped, stats.missed)
+        let sent = self.number - self.sent_before;
+        format!("{sent} sent, {} skipped for newer ones, {} missed", stats.skipped, stats.missed)
     }
 
     fn next_header(&mut self, kind: Kind) -> Header {

@@ -50,7 +50,7 @@ impl Published {
         let queryable = session.declare_queryable(address.key()).callback(move |query| answer.to(&query));
         let queryable = queryable.wait().map_err(text)?;
         let token = session.liveliness().declare_token(address.key()).wait().map_err(text)?;
-        let mut reader = Reader {
+        let reader = Reader {
             address: address.clone(),
             path: path.into(),
             demand: demand.clone(),
@@ -112,10 +112,11 @@ struct Reader {
 }
 
 impl Reader {
-    fn run(&mut self, publisher: &Publisher<'_>) {
+    fn run(&self, publisher: &Publisher<'_>) {
+        let mut feed = Feed::new(self.described.clone(), !self.settings.lossless);
         while self.demand.wait() {
             say!("read: {}", self.address);
-            let summary = self.serve(publisher);
+            let summary = self.serve(&mut feed, publisher);
             *self.described.lock().unwrap_or_else(PoisonError::into_inner) = Described::default();
             match summary {
                 Ok(summary) => say!("not read: {}: {summary}", self.address),
@@ -128,7 +129,7 @@ impl Reader {
     }
 
     /// Sends frames as long as somebody reads; what was sent and lost.
-    fn serve(&mut self, publisher: &Publisher<'_>) -> Result<String, String> {
+    fn serve(&self, feed: &mut Feed, publisher: &Publisher<'_>) -> Result<String, String> {
         let encode = self.settings.encode.as_deref();
         let mut encoder = encode.map(|pipeline| Encoder::new(&self.path, &self.settings.folder, pipeline));
         let source = encoder.as_ref().map_or(&self.path, Encoder::region).to_string_lossy().into_owned();
@@ -136,7 +137,7 @@ impl Reader {
         let builder = Consumer::builder(&source).map_err(|error| error.to_string())?;
         let mut consumer = builder.access(Access::Snapshot).events(true).build();
         self.demand.cancels(consumer.canceller());
-        let mut feed = Feed::new(self.described.clone(), !self.settings.lossless);
+        feed.begin();
         while self.demand.is_wanted() {
             if let Some(encoder) = &mut encoder {
                 encoder.keep_running().unwrap_or_else(|error| self.fault(&error));

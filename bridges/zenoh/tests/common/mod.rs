@@ -88,9 +88,14 @@ impl Router {
         router
     }
 
+    /// Kills it.
+    pub fn end(&mut self) {
+        drop(self.bridge.take());
+    }
+
     /// Kills it, and starts it again on the same port.
     pub fn restart(&mut self) {
-        drop(self.bridge.take());
+        self.end();
         let bridge = Bridge::start(&mut program(&["router", "--listen", &self.endpoint]));
         bridge.says("router is ready");
         self.bridge = Some(bridge);
