@@ -13,6 +13,12 @@ const WAITS: [(&str, u64, u64); 2] = [
     ("transport/link/tx/queue/congestion_control/drop/max_wait_before_drop_fragments", 50_000, 2_000_000),
 ];
 
+/// As [`WAITS`], for a message that must arrive, in this program and in the router between. zenoh closes a connection on
+/// which one message takes longer than this, and sends it never again: with zenoh's 5 s none of 30 MB would ever arrive on
+/// a link of 40 Mbit/s. A host that stands still is given up after zenoh's lease of 10 s in any case.
+const LOSSLESS_WAIT: (&str, u64, u64) =
+    ("transport/link/tx/queue/congestion_control/block/wait_before_close", 5_000_000, 30_000_000);
+
 fn set_by(config: &Config, key: &str) -> Option<u64> {
     config.get_json(key).ok()?.trim().parse().ok()
 }
@@ -95,8 +101,20 @@ impl Options {
     /// # Errors
     /// A sentence with the value that does not work.
     pub fn open(&self, mode: Option<&str>) -> Result<Session, String> {
+        self.join(mode, mode.is_some())
+    }
+
+    /// As [`open`](Self::open), for a program whose messages must arrive if it `is_lossless`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_to_send(&self, is_lossless: bool) -> Result<Session, String> {
+        self.join(None, is_lossless)
+    }
+
+    fn join(&self, mode: Option<&str>, is_lossless: bool) -> Result<Session, String> {
         self.check(mode)?;
-        let config = self.config(mode)?;
+        let config = self.config(mode, is_lossless)?;
         zenoh::open(config).wait().map_err(|error| match (&self.listen[..], plain(&error)) {
             ([], error) => format!("cannot join the zenoh network: {error}"),
             (listen, error) => format!("cannot join the zenoh network, listening on {}: {error}", listen.join(", ")),
@@ -129,13 +147,13 @@ impl Options {
         Ok(())
     }
 
-    fn config(&self, mode: Option<&str>) -> Result<Config, String> {
+    fn config(&self, mode: Option<&str>, is_lossless: bool) -> Result<Config, String> {
         let mut config = match &self.config {
             Some(file) => Config::from_file(file)
                 .map_err(|error| format!("the zenoh configuration {file:?} cannot be used: {}", plain(&error)))?,
             None => Config::default(),
         };
-        for (key, zenohs, ours) in WAITS {
+        for (key, zenohs, ours) in WAITS.into_iter().chain(is_lossless.then_some(LOSSLESS_WAIT)) {
             if set_by(&config, key) == Some(zenohs) {
                 config.insert_json5(key, &ours.to_string()).map_err(|error| format!("{key} cannot be set: {error}"))?;
             }

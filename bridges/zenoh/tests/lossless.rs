@@ -6,7 +6,9 @@ use common::*;
 use shm2::{FrameInfo, Producer};
 use shm2_testing::{TempRegion, until};
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 /// The number before `what` in the last summary of a bridge.
 fn count(text: &str, what: &str) -> u64 {
@@ -88,4 +90,58 @@ fn what_passes_while_the_router_is_away_is_counted() {
     let counted = [" lost on the way", " missed by the sender"].map(|what| count(&text, what));
     assert_eq!(counted[0] + counted[1], missing, "{text}");
     assert!(missing >= 100, "{missing}");
+}
+
+/// Passes bytes on between whoever connects to the port that it returns and `to`, from there at `rate` bytes per second.
+fn slow_link(to: String, rate: u32) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let pass = move |mut from: TcpStream, mut to: TcpStream, rate: Option<u32>| {
+        let mut bytes = [0; 8192];
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            if to.write_all(&bytes[..count]).is_err() {
+                break;
+            }
+            rate.into_iter().for_each(|rate| std::thread::sleep(Duration::from_secs(1) * count as u32 / rate));
+        }
+        let _ = to.shutdown(std::net::Shutdown::Both);
+    };
+    std::thread::spawn(move || {
+        for near in listener.incoming().flatten() {
+            let far = TcpStream::connect(&to).unwrap();
+            let (near_too, far_too) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+            std::thread::spawn(move || pass(near_too, far_too, None));
+            std::thread::spawn(move || pass(far, near, Some(rate)));
+        }
+    });
+    port
+}
+
+/// The router's queue to the reader waits for it, as does the publisher's to the router.
+#[test]
+fn a_message_that_takes_longer_than_5_s_arrives() {
+    let (region, local) = (TempRegion::new(), TempRegion::new());
+    let port = free_port();
+    // So that a socket does not hold the message.
+    let listen = format!("tcp/127.0.0.1:{port}#so_sndbuf=65000");
+    let router = Bridge::start(&mut program(&["router", "--listen", &listen]));
+    router.says("router is ready");
+    let link = slow_link(format!("127.0.0.1:{port}"), 1_000_000);
+    let mut producer = Producer::builder(&region).unwrap().arena(32 << 20).create().unwrap();
+    let start = |arguments: &[&str], port: u16| {
+        let endpoint = format!("tcp/127.0.0.1:{port}");
+        Bridge::start(program(arguments).args(["--lossless", "--client", "--connect", &endpoint]))
+    };
+    let _publish = start(&["publish", &region, "--host", "north"], port);
+    let open = start(&["open", &source(&region), "--as", &local], link);
+    let (mut consumer, mut sent) = (consumer(&local), 0);
+    send_until(&mut producer, &mut sent, || soon(&mut consumer).is_some());
+    while soon(&mut consumer).is_some_and(|last| last + 1 < sent) {}
+    let begun = Instant::now();
+    producer.send(&vec![7; 9_000_000], &FrameInfo::new()).unwrap();
+    let frame = consumer.next(SECONDS).unwrap();
+    println!("9 MB took {:?}", begun.elapsed());
+    assert!(frame.len() == 9_000_000 && begun.elapsed() > Duration::from_secs(6));
+    let text = open.stop();
+    assert!(LOSSES.iter().all(|loss| count(&text, loss) == 0), "{text}");
 }

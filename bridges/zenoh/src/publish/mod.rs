@@ -75,7 +75,7 @@ pub fn run(arguments: Arguments, options: &Options) -> Result<(), String> {
     let ender = watch.ender();
     let to_end = ender.clone();
     let _stop = Stop::on_signal(move || to_end.end()).map_err(|error| format!("cannot handle signals: {error}"))?;
-    let session = options.open(None)?;
+    let session = options.open_to_send(lossless)?;
     let settings = Arc::new(Settings { host, folder, lossless, encode, report: Report::default() });
     say!("publishing as {}", settings.host);
     let mut published = HashMap::new();
@@ -92,8 +92,10 @@ pub fn run(arguments: Arguments, options: &Options) -> Result<(), String> {
             say_what_fits_nothing(&patterns, &published, &settings.folder);
         }
     }
-    drop(published);
+    // A message that waits for the network ends with the session, and then its thread.
+    published.values().for_each(Published::end);
     session::close(session);
+    drop(published);
     Ok(())
 }
 

@@ -62,6 +62,11 @@ impl Published {
         Ok(Self { address, demand, thread: Some(thread), _token: token, _queryable: queryable })
     }
 
+    /// Nothing more is sent; what is being sent may still wait for the network.
+    pub fn end(&self) {
+        self.demand.end();
+    }
+
     /// Its name for others.
     pub fn address(&self) -> &Address {
         &self.address
@@ -70,7 +75,7 @@ impl Published {
 
 impl Drop for Published {
     fn drop(&mut self) {
-        self.demand.end();
+        self.end();
         // A thread that panicked has said so.
         let _ = self.thread.take().map(JoinHandle::join);
     }
@@ -151,7 +156,9 @@ impl Reader {
                 Err(ReceiveError::TimedOut | ReceiveError::Cancelled) => Ok(()),
                 Err(error) => Err(error.to_string()),
             };
-            if let Err(error) = sent {
+            if let Err(error) = sent
+                && self.demand.is_wanted()
+            {
                 self.fault(&error);
                 self.demand.pause(AFTER_ERROR);
             }
