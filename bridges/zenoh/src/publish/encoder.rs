@@ -1,5 +1,6 @@
 //! A pipeline of GStreamer that encodes a region into a second one, which is sent in its place.
 
+use crate::clock::Pair;
 use shm2::discovery;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -37,7 +38,7 @@ pub fn check(pipeline: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Removes what encoders of a killed bridge have left.
+/// Removes what encoders that were killed have left, of this bridge or of others.
 pub fn remove_leftovers(folder: &Path) {
     for leftover in discovery::leftovers(folder).unwrap_or_default() {
         if is_ours(&leftover.path) {
@@ -60,7 +61,8 @@ impl Encoder {
     /// The pipeline starts at the first [`keep_running`](Self::keep_running).
     pub fn new(source: &Path, folder: &Path, pipeline: &str) -> Self {
         let name = source.strip_prefix(folder).unwrap_or(source).to_string_lossy().replace('/', ".");
-        let region = folder.join(format!("{name}{SUFFIX}"));
+        // A time, which no other one shares: not that of a/b with a.b, nor that of another bridge.
+        let region = folder.join(format!("{name}.{:x}{SUFFIX}", Pair::now().realtime));
         Self { source: source.into(), region, pipeline: pipeline.into(), child: None, started: None }
     }
 
@@ -118,11 +120,6 @@ impl Drop for Encoder {
             let _ = child.wait();
         }
         // A killed producer leaves its file.
-        let folder = self.region.parent().unwrap_or(Path::new("/"));
-        for leftover in discovery::leftovers(folder).unwrap_or_default() {
-            if leftover.path == self.region {
-                let _ = leftover.remove();
-            }
-        }
+        remove_leftovers(self.region.parent().unwrap_or(Path::new("/")));
     }
 }
