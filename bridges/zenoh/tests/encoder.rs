@@ -81,6 +81,8 @@ fn an_encoder_follows_kills_of_itself_and_of_its_bridge_and_ends_with_its_reader
     let mut publish = found.publish(&router, &[&region]);
     let open = router.open(&region, &local, &[]);
     open.says("opened");
+    let list = || router.bridge(&["list"]).stop_by_itself();
+    assert!(list().contains(&format!("{}  (no caps yet)\n", source(&region))), "raw caps are not what is sent");
     assert!(encoders(&region).is_empty(), "it runs although nobody reads");
     let mut consumer = consumer(&local);
     let mut flows = |consumer: &mut Consumer, what: &str| {
@@ -88,6 +90,7 @@ fn an_encoder_follows_kills_of_itself_and_of_its_bridge_and_ends_with_its_reader
         println!("{what} after {took:?}");
     };
     flows(&mut consumer, "the first picture");
+    assert!(list().contains(&format!("{}  image/jpeg", source(&region))));
     let first = encoders(&region);
     assert_eq!(first.len(), 1);
     assert!(Command::new("kill").args(["-9", &first[0]]).status().unwrap().success());

@@ -45,8 +45,13 @@ impl Published {
         // It also reports a subscriber that is there already. A query of the status beside it could overwrite a newer one.
         let listener = publisher.matching_listener().callback(move |status| matching.set_matching(status.matching()));
         listener.background().wait().map_err(text)?;
-        let answer =
-            Answer { key: address.key(), path: path.into(), demand: demand.clone(), described: described.clone() };
+        let answer = Answer {
+            key: address.key(),
+            path: path.into(),
+            is_encoded: settings.encode.is_some(),
+            demand: demand.clone(),
+            described: described.clone(),
+        };
         let queryable = session.declare_queryable(address.key()).callback(move |query| answer.to(&query));
         let queryable = queryable.wait().map_err(text)?;
         let token = session.liveliness().declare_token(address.key()).wait().map_err(text)?;
@@ -85,6 +90,7 @@ impl Drop for Published {
 struct Answer {
     key: String,
     path: PathBuf,
+    is_encoded: bool,
     demand: Arc<Demand>,
     described: Arc<Mutex<Described>>,
 }
@@ -97,8 +103,11 @@ impl Answer {
         let Ok(overview) = Overview::of(&self.path.to_string_lossy()) else { return };
         let described = self.described.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let is_sent = described.stream != 0;
-        // Before anything was sent, the caps are those that the region shows.
-        let caps = if is_sent { described.caps.clone() } else { overview.caps.unwrap_or_default().into() };
+        // Before anything was sent, the caps are those that the region shows, or what an encoder will make of them.
+        let caps = match overview.caps {
+            Some(caps) if !is_sent && !self.is_encoded => caps.into(),
+            _ => described.caps.clone(),
+        };
         let header = Header { size: overview.arena_bytes, ..described.header(Kind::Description) };
         let stream = (is_sent || !caps.is_empty()).then_some(Stream { caps: &caps, blob: &described.blob });
         let attachment = message::encode(&header, stream, &[]);
