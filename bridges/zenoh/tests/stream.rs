@@ -131,7 +131,8 @@ fn regions_are_listed_by_host_and_those_that_appear_later_too() {
 #[test]
 fn back_pressure_does_not_reach_the_producer() {
     let (router, region, local) = (Router::start(), TempRegion::new(), TempRegion::new());
-    let policy = FullPolicy::Block { timeout: None };
+    // Each frame fails that waits this long for a consumer.
+    let policy = FullPolicy::Block { timeout: Some(Duration::from_secs(1)) };
     let mut producer = Producer::builder(&region).unwrap().arena(4 << 20).full_policy(policy).create().unwrap();
     let publish = router.publish(&region, &["--lossless"]);
     let open = router.open(&region, &local, &["--lossless", "--queue", "1"]);
@@ -141,14 +142,12 @@ fn back_pressure_does_not_reach_the_producer() {
     send_until(&mut producer, &mut count, || soon(&mut consumer).is_some());
     // The consumer takes nothing now, and its region waits for it; so do the queues of the network.
     let info = FrameInfo::new();
-    let (begun, bytes) = (std::time::Instant::now(), vec![1; 1 << 20]);
-    for _ in 0..200 {
-        producer.send(&bytes, &info).unwrap();
+    let bytes = vec![1; 1 << 20];
+    for number in 0..200 {
+        let sent = producer.send(&bytes, &info);
+        assert!(sent.is_ok(), "frame {number} of 200 waited for the reader: {sent:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
-    let took = begun.elapsed();
-    println!("200 MiB sent in {took:?} beside a reader that stands still");
-    assert_eq!(producer.handle().stats().dropped_newest, 0);
     until("frames flow again, and the loss is marked", || {
         send(&mut producer, count);
         std::thread::sleep(Duration::from_millis(5));
@@ -156,7 +155,7 @@ fn back_pressure_does_not_reach_the_producer() {
     });
     drop(consumer);
     publish.says("not read:");
-    // A connection that takes nothing for 5 s is closed: then there is a line for each.
+    // A connection that was closed has a line of its own.
     let text = publish.text();
     let counts = text.lines().filter_map(|line| line.strip_suffix(" missed")?.rsplit(", ").next());
     let missed: u64 = counts.map(|count| count.parse::<u64>().unwrap()).sum();
