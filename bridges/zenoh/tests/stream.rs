@@ -248,6 +248,45 @@ fn a_stream_that_loses_its_caps_goes_on() {
     assert!(text.contains(" without their description"), "{text}");
 }
 
+/// Frames would go in a circle: what a bridge has opened is published only if that is asked for.
+#[test]
+fn an_opened_region_is_published_again_only_with_republish() {
+    let (router, region, locals) = (Router::start(), TempRegion::new(), [TempRegion::new(), TempRegion::new()]);
+    let mut producer = producer(&region);
+    let _publish = router.publish(&region, &[]);
+    let _open = router.open(&region, &locals[0], &[]);
+    until("the local region is there", || locals[0].exists());
+    let again = ["publish", &locals[0], "--host", "south"];
+    let refused = router.bridge(&again);
+    refused.says("waiting: no region in");
+    // Time in which it could still be published.
+    let text = router.bridge(&["list"]).stop_by_itself();
+    assert!(!text.contains("south/") && !refused.text().contains("published: "), "{text}");
+    let _again = router.bridge(&[&again[..], &["--republish"]].concat());
+    let name = format!("south/{}", locals[0].path().file_name().unwrap().to_str().unwrap());
+    let _open_again = router.bridge(&["open", &name, "--as", &locals[1]]);
+    let (mut consumer, mut count) = (consumer(&locals[1]), 0);
+    send_until(&mut producer, &mut count, || soon(&mut consumer).is_some());
+}
+
+#[test]
+fn a_local_consumer_that_comes_later_gets_the_history() {
+    let (router, region, local) = (Router::start(), TempRegion::new(), TempRegion::new());
+    let mut producer = producer(&region);
+    let _publish = router.publish(&region, &["--lossless"]);
+    let _open = router.open(&region, &local, &["--lossless", "--history", "5"]);
+    let (mut first, mut count) = (consumer(&local), 0);
+    send_until(&mut producer, &mut count, || soon(&mut first).is_some());
+    for _ in 0..20 {
+        send(&mut producer, count);
+        count += 1;
+    }
+    until("the last frame arrives", || soon(&mut first) == Some(count - 1));
+    let mut later = shm2::Consumer::builder(&local).unwrap().start(shm2::Start::Oldest).build();
+    let kept: Vec<_> = (0..5).map(|_| number(&later.next(SECONDS).unwrap().to_vec())).collect();
+    assert!(kept.windows(2).all(|pair| pair[1] == pair[0] + 1) && kept[0] <= count - 5, "{kept:?} of {count}");
+}
+
 /// Many regions at once: each is listed, and the ones that are read have their own frames.
 #[test]
 fn a_hundred_regions_are_published_and_each_reader_gets_its_own() {
