@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The bridge between two network namespaces, beside SRT and RTP: ages, misses and processor time. As root.
+# The bridge between two network namespaces, beside SRT and RTP: ages, misses and processor time. As root. Where pictures
+# are missing, the last line of each process says which one lost them, or that the sender itself was late.
 # bench.sh FOLDER PROGRAM: the folder with the plugin and examples/across, and shm2_zenoh with examples/flow beside it.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -8,7 +9,9 @@ if [ "${1:-}" != inside ]; then
 fi
 built=$2 zenoh=$3 across=$2/examples/across flow=$(dirname "$3")/examples/flow
 export GST_PLUGIN_PATH=$built GST_REGISTRY=/tmp/shm2-test-zenoh-registry-$$.bin
-trap 'rm -f "$GST_REGISTRY"' EXIT
+logs=/tmp/shm2-test-zenoh-$$
+mkdir "$logs"
+trap 'rm -rf "$GST_REGISTRY" "$logs"' EXIT
 mount -t tmpfs -o mode=1777,size=2g tmpfs /dev/shm
 ip link set lo up
 unshare --net sleep 10000 & machine=$!
@@ -49,18 +52,26 @@ ticks() {
 }
 
 started=()
-start() { "$@" > /tmp/shm2-test-zenoh-$$.log 2>&1 & started+=($!); }
-# What a measurement has started; then its regions.
+# start NAME COMMAND...: in the background, with a log of its own.
+start() { "${@:2}" > "$logs/$1" 2>&1 & started+=($!); }
+# What a measurement has started; then its regions. Where its line has fewer pictures than expected, what each process
+# said last.
 stop_all() {
+  local log
   kill "${started[@]}" 2> /dev/null || true
   wait "${started[@]}" 2> /dev/null || true
   started=()
-  rm -f /dev/shm/* /tmp/shm2-test-zenoh-$$.log
+  if ! [[ $line =~ ([0-9]+)\ of\ ([0-9]+)\ pictures ]] || ((BASH_REMATCH[1] < BASH_REMATCH[2])); then
+    for log in "$logs"/*; do
+      echo "    ${log##*/}: $(tail -1 "$log")"
+    done
+  fi
+  rm -f /dev/shm/* "$logs"/*
 }
 
-# measure NAME SECONDS SENDERS RECEIVERS COMMAND...: prints the command's line, and the processor time of both sides.
+# measure NAME SENDERS RECEIVERS COMMAND...: prints the command's line, and the processor time of both sides.
 measure() {
-  local name=$1 senders receivers line sent taken begun
+  local name=$1 senders receivers sent taken begun
   read -ra senders <<< "$2"
   read -ra receivers <<< "$3"
   shift 3
@@ -74,11 +85,11 @@ measure() {
 
 raw() {
   local name=$1 rate=$2 options=("${@:3}") sender receiver
-  start "$flow" send /dev/shm/raw 60 "$rate"
-  start "$zenoh" publish raw --host north --listen tcp/10.78.0.1:7447 "${options[@]}" --no-multicast
+  start send "$flow" send /dev/shm/raw 60 "$rate"
+  start publish "$zenoh" publish raw --host north --listen tcp/10.78.0.1:7447 "${options[@]}" --no-multicast
   sender=${started[-1]}
   sleep 0.5
-  start "${there[@]}" "$zenoh" open north/raw --connect tcp/10.78.0.1:7447 "${options[@]}" --no-multicast
+  start open "${there[@]}" "$zenoh" open north/raw --connect tcp/10.78.0.1:7447 "${options[@]}" --no-multicast
   receiver=${started[-1]}
   measure "$name" "$sender" "$receiver" "$flow" take /dev/shm/north.raw 10
   stop_all
@@ -88,14 +99,14 @@ h264="x264enc tune=zerolatency speed-preset=ultrafast bitrate=2000"
 baseline="video/x-h264,profile=baseline"
 encoded() {
   local name=$1 endpoint=$2 options=("${@:3}") sender receivers
-  start "$across" source /dev/shm/camera
-  start "$zenoh" publish camera --host north --listen "$endpoint" "${options[@]}" --no-multicast \
+  start camera "$across" source /dev/shm/camera
+  start publish "$zenoh" publish camera --host north --listen "$endpoint" "${options[@]}" --no-multicast \
     --encode "$h264 key-int-max=30 ! $baseline ! h264parse"
   sender=${started[-1]}
   sleep 0.5
-  start "${there[@]}" "$zenoh" open north/camera --connect "$endpoint" "${options[@]}" --no-multicast
+  start open "${there[@]}" "$zenoh" open north/camera --connect "$endpoint" "${options[@]}" --no-multicast
   receivers=${started[-1]}
-  start "$across" run "shm2src shm-path=/dev/shm/north.camera ! h264parse ! avdec_h264 ! videoconvert ! \
+  start decode "$across" run "shm2src shm-path=/dev/shm/north.camera ! h264parse ! avdec_h264 ! videoconvert ! \
     shm2sink sync=false shm-path=/dev/shm/out"
   measure "$name" "$sender" "$receivers ${started[-1]}" timeout 60 "$across" measure /dev/shm/out 15
   stop_all
@@ -103,10 +114,10 @@ encoded() {
 
 pipelines() {
   local name=$1 send=$2 receive=$3 sender
-  start "$across" source /dev/shm/camera
-  start "$across" run "shm2src shm-path=/dev/shm/camera ! videoconvert ! $send"
+  start camera "$across" source /dev/shm/camera
+  start send "$across" run "shm2src shm-path=/dev/shm/camera ! videoconvert ! $send"
   sender=${started[-1]}
-  start "${there[@]}" "$across" run "$receive ! h264parse ! avdec_h264 ! videoconvert ! \
+  start decode "${there[@]}" "$across" run "$receive ! h264parse ! avdec_h264 ! videoconvert ! \
     shm2sink sync=false shm-path=/dev/shm/out"
   measure "$name" "$sender" "${started[-1]}" timeout 60 "$across" measure /dev/shm/out 15
   stop_all
