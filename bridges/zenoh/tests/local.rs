@@ -1,9 +1,9 @@
-//! A local region that cannot take everything: full of frames that consumers hold, or on a full file system.
+//! A local region that cannot take everything: full of frames that a consumer does not read, or on a full file system.
 
 mod common;
 
 use common::*;
-use shm2::{Consumer, Frame, FrameInfo, Producer};
+use shm2::{Consumer, FrameInfo, Producer};
 use shm2_testing::{TempPath, TempRegion};
 use std::process::Command;
 use std::time::Duration;
@@ -24,7 +24,7 @@ struct Line {
 impl Line {
     fn new(caps: &[u8]) -> Self {
         let (router, regions) = (Router::start(), [TempRegion::new(), TempRegion::new()]);
-        let mut producer = Producer::builder(&regions[0]).unwrap().arena(32 << 20).create().unwrap();
+        let mut producer = keeping_producer(&regions[0]);
         producer.set_caps(caps).unwrap();
         let publish = router.publish(&regions[0], &["--lossless"]);
         let open = router.open(&regions[0], &regions[1], &["--lossless", "--size", "4M"]);
@@ -35,13 +35,15 @@ impl Line {
         Self { producer, consumer, count, open, _publish: publish, _regions: regions, _router: router }
     }
 
-    /// Three frames that leave too little of the local arena for a fourth.
-    fn hold(&mut self) -> Vec<Frame> {
-        let hold = |_| {
+    /// Three frames that leave too little of the local arena for a fourth, until they are read.
+    fn fill(&mut self) {
+        for _ in 0..3 {
             self.producer.send(&vec![0; BIG], &FrameInfo::new()).unwrap();
-            self.consumer.next(SECONDS).unwrap()
-        };
-        (0..3).map(hold).collect()
+        }
+    }
+
+    fn read_them(&mut self) {
+        (0..3).for_each(|_| assert_eq!(self.consumer.next(SECONDS).unwrap().len(), BIG));
     }
 }
 
@@ -49,12 +51,12 @@ impl Line {
 #[test]
 fn frames_do_not_get_the_caps_of_the_stream_before() {
     let mut line = Line::new(b"application/x-first");
-    let held = line.hold();
+    line.fill();
     line.producer.set_stream(b"application/x-second", &[1; 1 << 20]).unwrap();
     let (producer, count) = (&mut line.producer, &mut line.count);
     send_until(producer, count, || line.open.text().contains("no consumer freed space for 1048596 bytes"));
-    drop(held);
-    let mut frame = None;
+    line.read_them();
+    let (producer, count, mut frame) = (&mut line.producer, &mut line.count, None);
     send_until(producer, count, || {
         frame = line.consumer.next(Some(Duration::from_millis(20))).ok();
         frame.is_some()
@@ -70,7 +72,7 @@ fn frames_do_not_get_the_caps_of_the_stream_before() {
 #[test]
 fn an_encoded_stream_goes_on_with_a_keyframe_after_a_unit_found_no_place() {
     let mut line = Line::new(b"video/x-h264, stream-format=byte-stream, alignment=au");
-    let held = line.hold();
+    line.fill();
     let unit = |number: u64, flags: u32| {
         let mut info = FrameInfo::new().with_pts(number);
         info.flags = flags;
@@ -80,7 +82,7 @@ fn an_encoded_stream_goes_on_with_a_keyframe_after_a_unit_found_no_place() {
     let asked = line.producer.handle().keyframe_requests();
     line.producer.send(&vec![0; BIG], &unit(1, DELTA)).unwrap();
     line.open.says("no consumer freed space for 1300000 bytes");
-    drop(held);
+    line.read_them();
     shm2_testing::until("the producer is asked for a keyframe", || {
         line.producer.send(&[2; 10], &unit(2, DELTA)).unwrap();
         let frame = line.consumer.next(Some(Duration::from_millis(20)));

@@ -23,7 +23,7 @@ const LOSSES: [&str; 4] = [" lost on the way", " missed by the sender", " droppe
 #[test]
 fn each_frame_arrives_once_and_in_order_although_the_consumer_pauses() {
     let (router, region, local) = (Router::start(), TempRegion::new(), TempRegion::new());
-    let mut producer = Producer::builder(&region).unwrap().arena(64 << 20).create().unwrap();
+    let mut producer = keeping_producer(&region);
     let publish = router.publish(&region, &["--lossless"]);
     let open = router.open(&region, &local, &["--lossless", "--size", "4M", "--queue", "2"]);
     let (mut consumer, mut sent) = (consumer(&local), 0);

@@ -134,6 +134,11 @@ pub fn producer(region: &TempRegion) -> Producer {
     Producer::builder(region).unwrap().arena(4 << 20).create().unwrap()
 }
 
+/// A producer that keeps all frames of these tests, so that a bridge that is late misses none.
+pub fn keeping_producer(region: &TempRegion) -> Producer {
+    Producer::builder(region).unwrap().arena(64 << 20).history(u32::MAX).create().unwrap()
+}
+
 /// Publishes numbered frames until `done` holds.
 #[track_caller]
 pub fn send_until(producer: &mut Producer, number: &mut u64, mut done: impl FnMut() -> bool) {
