@@ -15,7 +15,7 @@ const WAITS: [(&str, u64, u64); 2] = [
 
 /// As [`WAITS`], for a message that must arrive, in this program and in the router between. zenoh closes a connection on
 /// which one message takes longer than this, and sends it never again: with zenoh's 5 s none of 30 MB would ever arrive on
-/// a link of 40 Mbit/s. A host that stands still is given up after zenoh's lease of 10 s in any case.
+/// a link of 40 Mbit/s. A host that stands still is given up after this time, too.
 const LOSSLESS_WAIT: (&str, u64, u64) =
     ("transport/link/tx/queue/congestion_control/block/wait_before_close", 5_000_000, 30_000_000);
 

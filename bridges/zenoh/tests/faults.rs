@@ -230,10 +230,11 @@ fn a_publisher_ends_though_a_lossless_reader_takes_nothing() {
         producer.send(&vec![1; 1 << 20], &shm2::FrameInfo::new()).unwrap();
         std::thread::sleep(Duration::from_millis(10));
     }
-    // The message that waits is given up with the session.
+    // The message that waits is given up. Without that it is 30 s, or zenoh's lease.
     let begun = Instant::now();
-    assert!(publish.stop().contains("not read"));
+    publish.stop();
     println!("ended within {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(8));
     open.signal(Signal::CONT);
     open.kill();
 }

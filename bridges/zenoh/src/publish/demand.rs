@@ -3,7 +3,7 @@
 use shm2::consumer::Canceller;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Set by callbacks of zenoh, waited for by the region's thread.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub struct Demand {
 #[derive(Debug, Default)]
 struct State {
     is_matching: bool,
-    is_ended: bool,
+    ended: Option<Instant>,
     /// Of the consumer that reads now.
     canceller: Option<Canceller>,
 }
@@ -33,14 +33,21 @@ impl Demand {
 
     /// The region's thread has to end.
     pub fn end(&self) {
-        self.change(|state| state.is_ended = true);
+        self.change(|state| {
+            state.ended.get_or_insert_with(Instant::now);
+        });
+    }
+
+    /// When the thread was told to end.
+    pub fn ended(&self) -> Option<Instant> {
+        self.lock().ended
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         change(&mut state);
         if let Some(canceller) = &state.canceller {
-            canceller.set(state.is_ended || !state.is_matching);
+            canceller.set(state.ended.is_some() || !state.is_matching);
         }
         self.changed.notify_all();
     }
@@ -48,20 +55,20 @@ impl Demand {
     /// Sleeps until somebody reads; false at the end.
     pub fn wait(&self) -> bool {
         let state = self.lock();
-        let state = self.changed.wait_while(state, |state| !state.is_matching && !state.is_ended);
-        !state.unwrap_or_else(PoisonError::into_inner).is_ended
+        let state = self.changed.wait_while(state, |state| !state.is_matching && state.ended.is_none());
+        state.unwrap_or_else(PoisonError::into_inner).ended.is_none()
     }
 
     /// Sleeps for `time`, or until nobody reads.
     pub fn pause(&self, time: Duration) {
         let state = self.lock();
-        let _ = self.changed.wait_timeout_while(state, time, |state| state.is_matching && !state.is_ended);
+        let _ = self.changed.wait_timeout_while(state, time, |state| state.is_matching && state.ended.is_none());
     }
 
     /// Whether somebody reads.
     pub fn is_wanted(&self) -> bool {
         let state = self.lock();
-        state.is_matching && !state.is_ended
+        state.is_matching && state.ended.is_none()
     }
 
     /// From now on the end of the demand ends a wait of this consumer.

@@ -92,10 +92,10 @@ pub fn run(arguments: Arguments, options: &Options) -> Result<(), String> {
             say_what_fits_nothing(&patterns, &published, &settings.folder);
         }
     }
-    // A message that waits for the network ends with the session, and then its thread.
+    // All at once: each one may wait for the network.
     published.values().for_each(Published::end);
-    session::close(session);
     drop(published);
+    session::close(session);
     Ok(())
 }
 

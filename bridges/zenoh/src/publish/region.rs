@@ -10,7 +10,7 @@ use crate::session::plain;
 use shm2::{Access, Consumer, Overview, ReceiveError};
 use shm2_cli::say;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use zenoh::liveliness::LivelinessToken;
@@ -24,11 +24,19 @@ const SLICE: Duration = Duration::from_millis(300);
 /// Pause after an error of the region.
 const AFTER_ERROR: Duration = Duration::from_millis(500);
 
+/// Longest wait for a message that is being sent when the region ends. Under `--lossless` it may wait for the network for
+/// long.
+const ENDING: Duration = Duration::from_secs(1);
+
+/// The encoder of a region while somebody reads it.
+type Running = Arc<Mutex<Option<Encoder>>>;
+
 /// A region that others see. It ends when it is dropped.
 pub struct Published {
     address: Address,
     demand: Arc<Demand>,
     thread: Option<JoinHandle<()>>,
+    encoder: Running,
     _token: LivelinessToken,
     _queryable: Queryable<()>,
 }
@@ -55,16 +63,18 @@ impl Published {
         let queryable = session.declare_queryable(address.key()).callback(move |query| answer.to(&query));
         let queryable = queryable.wait().map_err(text)?;
         let token = session.liveliness().declare_token(address.key()).wait().map_err(text)?;
+        let encoder = Running::default();
         let reader = Reader {
             address: address.clone(),
             path: path.into(),
             demand: demand.clone(),
             described,
+            encoder: encoder.clone(),
             settings: settings.clone(),
         };
         let run = move || reader.run(&publisher);
         let thread = std::thread::Builder::new().name("region".into()).spawn(run).map_err(|error| error.to_string())?;
-        Ok(Self { address, demand, thread: Some(thread), _token: token, _queryable: queryable })
+        Ok(Self { address, demand, thread: Some(thread), encoder, _token: token, _queryable: queryable })
     }
 
     /// Nothing more is sent; what is being sent may still wait for the network.
@@ -81,8 +91,17 @@ impl Published {
 impl Drop for Published {
     fn drop(&mut self) {
         self.end();
-        // A thread that panicked has said so.
-        let _ = self.thread.take().map(JoinHandle::join);
+        let Some(thread) = self.thread.take() else { return };
+        while !thread.is_finished() && self.demand.ended().is_some_and(|ended| ended.elapsed() < ENDING) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if thread.is_finished() {
+            // One that panicked has said so.
+            let _ = thread.join();
+        } else {
+            // It ends with its message, or with the process. Its encoder must not be left behind.
+            drop(lock(&self.encoder).take());
+        }
     }
 }
 
@@ -101,7 +120,7 @@ impl Answer {
             self.demand.request_keyframe();
         }
         let Ok(overview) = Overview::of(&self.path.to_string_lossy()) else { return };
-        let described = self.described.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let described = lock(&self.described).clone();
         let is_sent = described.stream != 0;
         // Before anything was sent, the caps are those that the region shows, or what an encoder will make of them.
         let caps = match overview.caps {
@@ -116,12 +135,17 @@ impl Answer {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The region's thread.
 struct Reader {
     address: Address,
     path: PathBuf,
     demand: Arc<Demand>,
     described: Arc<Mutex<Described>>,
+    encoder: Running,
     settings: Arc<Settings>,
 }
 
@@ -131,7 +155,8 @@ impl Reader {
         while self.demand.wait() {
             say!("read: {}", self.address);
             let summary = self.serve(&mut feed, publisher);
-            *self.described.lock().unwrap_or_else(PoisonError::into_inner) = Described::default();
+            lock(&self.encoder).take();
+            *lock(&self.described) = Described::default();
             match summary {
                 Ok(summary) => say!("not read: {}: {summary}", self.address),
                 Err(error) => {
@@ -145,15 +170,16 @@ impl Reader {
     /// Sends frames as long as somebody reads; what was sent and lost.
     fn serve(&self, feed: &mut Feed, publisher: &Publisher<'_>) -> Result<String, String> {
         let encode = self.settings.encode.as_deref();
-        let mut encoder = encode.map(|pipeline| Encoder::new(&self.path, &self.settings.folder, pipeline));
+        let encoder = encode.map(|pipeline| Encoder::new(&self.path, &self.settings.folder, pipeline));
         let source = encoder.as_ref().map_or(&self.path, Encoder::region).to_string_lossy().into_owned();
         // Snapshots: a producer neither knows nor waits for such a consumer, whatever its policy for a full region is.
         let builder = Consumer::builder(&source).map_err(|error| error.to_string())?;
         let mut consumer = builder.access(Access::Snapshot).events(true).build();
         self.demand.cancels(consumer.canceller());
+        *lock(&self.encoder) = encoder;
         feed.begin();
         while self.demand.is_wanted() {
-            if let Some(encoder) = &mut encoder {
+            if let Some(encoder) = &mut *lock(&self.encoder) {
                 encoder.keep_running().unwrap_or_else(|error| self.fault(&error));
             }
             if self.demand.take_keyframe_request() {
