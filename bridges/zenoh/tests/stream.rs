@@ -272,19 +272,20 @@ fn an_opened_region_is_published_again_only_with_republish() {
 #[test]
 fn a_local_consumer_that_comes_later_gets_the_history() {
     let (router, region, local) = (Router::start(), TempRegion::new(), TempRegion::new());
-    let mut producer = producer(&region);
+    let mut producer = keeping_producer(&region);
     let _publish = router.publish(&region, &["--lossless"]);
-    let _open = router.open(&region, &local, &["--lossless", "--history", "5"]);
+    let _open = router.open(&region, &local, &["--lossless", "--history", "12"]);
     let (mut first, mut count) = (consumer(&local), 0);
     send_until(&mut producer, &mut count, || soon(&mut first).is_some());
-    for _ in 0..20 {
-        send(&mut producer, count);
+    // Large ones, of which no more than five are kept without a history.
+    for _ in 0..30 {
+        producer.send(&[&count.to_le_bytes()[..], &[7; 200_000]].concat(), &FrameInfo::new()).unwrap();
+        until("it arrives", || soon(&mut first) == Some(count));
         count += 1;
     }
-    until("the last frame arrives", || soon(&mut first) == Some(count - 1));
     let mut later = shm2::Consumer::builder(&local).unwrap().start(shm2::Start::Oldest).build();
-    let kept: Vec<_> = (0..5).map(|_| number(&later.next(SECONDS).unwrap().to_vec())).collect();
-    assert!(kept.windows(2).all(|pair| pair[1] == pair[0] + 1) && kept[0] <= count - 5, "{kept:?} of {count}");
+    let kept: Vec<_> = (0..12).map(|_| number(&later.next(SECONDS).unwrap().to_vec())).collect();
+    assert!(kept.windows(2).all(|pair| pair[1] == pair[0] + 1) && kept[0] <= count - 12, "{kept:?} of {count}");
 }
 
 /// Many regions at once: each is listed, and the ones that are read have their own frames.
