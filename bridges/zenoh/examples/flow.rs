@@ -27,7 +27,8 @@ fn main() -> Result<(), Failure> {
 }
 
 fn send(region: &str, seconds: u32, rate: u32) -> Result<(), Failure> {
-    let mut producer = Producer::builder(region)?.arena(8 * BYTES as u64).create()?;
+    // What lossless bridges need: else the producer uses memory again that they have not read.
+    let mut producer = Producer::builder(region)?.arena(8 * BYTES as u64).history(u32::MAX).create()?;
     producer.set_caps(CAPS)?;
     let picture = vec![128; BYTES];
     let stop = Stop::on_signal(|| {})?;

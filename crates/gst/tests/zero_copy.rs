@@ -248,28 +248,28 @@ fn no_cleared_frame_is_published_and_pools_recover() {
         let pipeline = Pipeline::playing(&format!("{source} ! {sink}"));
         let builder = Consumer::builder(&name).unwrap().access(Access::Snapshot).start(Start::Oldest);
         let mut consumer = builder.build();
-        let mut take = |frames| {
+        let mut take = |frames, limit| {
             for _ in 0..frames {
-                let frame = consumer.next(Some(Duration::from_secs(2)))?;
+                let frame = consumer.next(Some(limit))?;
                 assert!(frame.to_vec().iter().all(|byte| *byte == 235), "a cleared frame");
             }
             Ok::<_, ReceiveError>(())
         };
         for _ in 0..3 {
-            take(50).unwrap();
+            take(50, LIMIT).unwrap();
             let sent = pipeline.stat("sink", "zero-copied");
             let file = std::fs::OpenOptions::new().write(true).open(&*name).unwrap();
             std::os::unix::fs::FileExt::write_all_at(&file, &vec![0; BYTES], 0).unwrap();
             if !is_pool {
                 // Frames that were published before the clear was detected may still arrive.
-                assert!(matches!(take(1000), Err(ReceiveError::TimedOut)));
+                assert!(matches!(take(1000, Duration::from_secs(2)), Err(ReceiveError::TimedOut)));
                 assert!(pipeline.stat("sink", "dropped-newest") > 10);
                 break;
             }
             shm2_testing::until("zero-copied frames", || pipeline.stat("sink", "zero-copied") > sent + 50);
             // During recovery the pool got fallback memory.
             let copied = pipeline.stat("sink", "copied");
-            take(50).unwrap();
+            take(50, LIMIT).unwrap();
             assert_eq!(pipeline.stat("sink", "copied"), copied);
         }
     }
