@@ -176,7 +176,8 @@ fn sources() -> Outcome {
         println!("skipped: the archive of the sources: this is no git repository");
         return Ok(());
     }
-    let file = target().join(format!("dist/{name}.tar.gz"));
+    // The Python package's sources have the name without this word.
+    let file = target().join(format!("dist/{name}-source.tar.gz"));
     let mut archive = command("git archive --format=tar.gz HEAD");
     archive.arg(format!("--prefix={name}/")).arg("-o").arg(&file);
     run_command(archive, &format!("git archive HEAD -o {}", file.display()))
