@@ -93,3 +93,19 @@ confined() {
   [ "$status" = "CapEff: 0000000000000000 CapBnd: 0000000000000000 NoNewPrivs: 1 Seccomp: 2 " ] || fail "$status"
   ok "exposure level $level of 10 (systemd-analyze security), no capability, seccomp"
 }
+
+# Installs the package $1 once more while the service runs and is enabled.
+upgraded() {
+  systemctl enable -q "$unit"
+  pid=$(show MainPID)
+  apt_install --reinstall /mnt/packages/new/"$1"_*.deb
+  until_true "a restart by an upgrade" is_new_main "$pid"
+  works
+}
+
+purged() {
+  dpkg --purge "$1" >/tmp/purge.log 2>&1 || fail "$(cat /tmp/purge.log)"
+  systemctl is-active -q "$unit" && fail "the service runs without its package"
+  left=$(find /etc/systemd -name 'shm2*')
+  [ -z "$left" ] || fail "enabled after the purge: $left"
+}

@@ -92,7 +92,7 @@ fn what_passes_while_the_router_is_away_is_counted() {
     assert!(missing >= 100, "{missing}");
 }
 
-/// Passes bytes on between whoever connects to the port that it returns and `to`, from there at `rate` bytes per second.
+/// Passes bytes on between each connection to the port that it returns and `to`, from there at `rate` bytes per second.
 fn slow_link(to: String, rate: u32) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
